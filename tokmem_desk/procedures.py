@@ -1,0 +1,76 @@
+"""The words of the app as data: example pairs and procedures.
+
+Frozen dataclasses only: no storage, no tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tokmem_desk.errors import UsageError
+
+NONE_ROUTE = "none"
+"""The route of a message that no procedure answers."""
+
+AUTO_ROUTE = "auto"
+"""What a caller passes to let the router choose."""
+
+_NAME = re.compile(r"[a-z0-9_-]{1,40}")
+_RESERVED = frozenset({NONE_ROUTE, AUTO_ROUTE})
+
+
+def check_name(name: str, what: str = "procedure") -> str:
+    """Return ``name`` when it may name a procedure or a profile.
+
+    Raises:
+        UsageError: not ``[a-z0-9_-]{1,40}``, or one of the reserved words ``none`` and ``auto``.
+    """
+    if name in _RESERVED:
+        raise UsageError(f"{name!r} is a reserved word and cannot name a {what}.", next_step="Choose another name.")
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name a {what}.",
+            next_step="Use 1 to 40 characters of a-z, 0-9, '-' and '_'.",
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class ExamplePair:
+    """What a person types and what they want back.
+
+    ``references`` are further right answers; the first of a data file's references is ``response`` itself.
+    """
+
+    input: str
+    response: str
+    references: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Every answer that counts as right, ``response`` first."""
+        return (self.response, *(text for text in self.references if text != self.response))
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """A named skill: ``pairs`` are trained on, ``held_out`` only ever measure.
+
+    ``pattern`` is a regular expression that every right answer matches in full, or None.
+    """
+
+    name: str
+    pairs: tuple[ExamplePair, ...]
+    held_out: tuple[ExamplePair, ...] = ()
+    description: str = ""
+    pattern: str | None = None
+
+
+def pairs_digest(pairs: Sequence[ExamplePair]) -> str:
+    """SHA-256 over a set of pairs; the order in which they stand does not matter."""
+    lines = sorted(json.dumps([pair.input, pair.response], ensure_ascii=False) for pair in pairs)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
