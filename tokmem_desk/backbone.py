@@ -1,0 +1,451 @@
+"""The frozen 4-bit language model: loaded once, shared by every profile.
+
+A ``Backbone`` runs queries, extends them and reads logits. Banks are arguments of its callers, never part
+of its state: nothing here changes with a profile. It does not fetch or convert models (``model_store``),
+nor decide what to say (``recall``).
+
+Letters: b batch, s tokens, v vocabulary, d hidden size; see ``query_state`` for the cache's letters.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from tokmem_desk.chat_format import ChatFormat
+from tokmem_desk.device import DeviceChoice
+from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
+from tokmem_desk.fingerprint import Fingerprint, take_fingerprint
+from tokmem_desk.kernel_forms import KernelForms
+from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QueryState
+
+_PREFILL_TOKENS = 4096
+"""Tokens of one prefill pass, padding included: bounds the memory of its activations."""
+
+_SHARED_PREFIX_AT_LEAST = 8
+"""Shorter shared prefixes are not worth a pass of their own."""
+
+_PREFIXES_KEPT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Prefilled:
+    """Result of running queries, in their order.
+
+    Attributes:
+        states: cached keys and values of each query (empty when not asked for).
+        last_hidden: [b x d] float32, final state (after the final norm) at the last query position.
+        pooled: [b x f] float32 raw routing features, or None when no layers were asked for.
+    """
+
+    states: list[QueryState]
+    last_hidden: Tensor
+    pooled: Tensor | None
+
+
+class Backbone:
+    """One frozen causal language model with its tokenizer.
+
+    Attributes:
+        model_id: the id under which it was asked for.
+        hidden_size, vocabulary_size, context_length: d, v, and tokens a conversation may hold.
+        embedding_scale: factor between a row of the embedding matrix and the vector the model reads.
+        rotates_keys: True when keys can be moved to another position (rotary embeddings), which
+            memories with per-layer keys and values need.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, device: DeviceChoice, model_id: str, licence: str = "") -> None:
+        """Take over a loaded model; checks that the pieces it relies on do what they should.
+
+        Raises:
+            IncompatibleError: the model's cache, head or template is of a kind we cannot serve.
+        """
+        self.model = model
+        self.tokenizer = tokenizer
+        self.device = device
+        self.model_id = model_id
+        self.licence = licence
+        self.config = model.config.get_text_config(decoder=True)
+        self.model.requires_grad_(False)
+        self.model.eval()
+        self.forms = KernelForms(model, device.device.split(":")[0])
+        self._decoder = model.get_decoder()
+        self._head = model.get_output_embeddings()
+        self._embedding = model.get_input_embeddings()
+        generation = getattr(model, "generation_config", None)
+        eos = getattr(generation, "eos_token_id", None)
+        self.format = ChatFormat(tokenizer, eos if isinstance(eos, list) else [eos] if eos is not None else [])
+        self.hidden_size: int = self._embedding.weight.shape[1]
+        self.vocabulary_size: int = self._head.weight.shape[0]
+        self.context_length: int = int(getattr(self.config, "max_position_embeddings", 2048) or 2048)
+        self.layer_count: int = self.config.num_hidden_layers
+        self.layout = CacheLayout(model.config)
+        self._prefixes: OrderedDict[tuple[int, ...], QueryState] = OrderedDict()
+        with torch.no_grad():
+            sample = torch.tensor([self.format.end_id], device=self.torch_device)
+            row = self._embedding.weight[sample].float()
+            self.embedding_scale = float((self.embed_ids(sample).float() * row).sum() / (row * row).sum())
+            self._verify_head()
+            self.rotates_keys = self._verify_rotation()
+        self.fingerprint: Fingerprint = take_fingerprint(self)
+
+    # --- facts -------------------------------------------------------------------------------------
+
+    @property
+    def torch_device(self) -> torch.device:
+        return torch.device(self._embedding.weight.device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self._embedding.weight.dtype
+
+    @property
+    def tied(self) -> bool:
+        """Whether input and output embeddings are one matrix."""
+        return self._head.weight.data_ptr() == self._embedding.weight.data_ptr()
+
+    @property
+    def output_rows(self) -> Tensor:
+        """[v x d] output embedding matrix, compute dtype."""
+        return self._head.weight
+
+    @property
+    def input_rows(self) -> Tensor:
+        """[v x d] input embedding matrix, compute dtype, before ``embedding_scale``."""
+        return self._embedding.weight
+
+    def parameter_count(self) -> int:
+        """Parameters of the model, 4-bit ones counted as what they stand for."""
+        total = 0
+        for parameter in self.model.parameters():
+            state = getattr(parameter, "quant_state", None)
+            total += state.shape.numel() if state is not None else parameter.numel()
+        return total
+
+    # --- pieces of a forward pass ------------------------------------------------------------------
+
+    def embed_ids(self, ids: Tensor) -> Tensor:
+        """[... x d] what the model reads for token ids, compute dtype."""
+        return self._embedding(ids)
+
+    def embed_rows(self, rows: Tensor) -> Tensor:
+        """[... x d] what the model reads for rows appended to its embedding matrix, compute dtype.
+
+        Gemma multiplies embeddings by sqrt(d) on their way in; appended rows live in the matrix's own
+        scale (so that a tied row can serve as output embedding too) and get the same factor here.
+        """
+        return (rows * self.embedding_scale).to(self.dtype)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """[... x v] float32 logits of the model's own head: bias, scale and soft cap included."""
+        return self.cap_logits(self._head(hidden.to(self.dtype)).float())
+
+    def cap_logits(self, raw: Tensor) -> Tensor:
+        """Apply the scale and soft cap of the model's head to raw logits of any columns."""
+        scale = getattr(self.config, "logit_scale", None) or 1.0
+        divisor = getattr(self.config, "logits_scaling", None) or 1.0
+        raw = raw * (scale / divisor)
+        cap = getattr(self.config, "final_logit_softcapping", None)
+        return torch.tanh(raw / cap) * cap if cap else raw
+
+    def extend(self, batch: JoinedBatch, inputs: Tensor, present: Tensor | None = None) -> Tensor:
+        """Run new input embeddings behind a batch.
+
+        Args:
+            batch: extended in place (cache, mask, lengths).
+            inputs: [b x s x d] input embeddings, compute dtype.
+            present: [b x s] long, 0 for right padding; all present when None.
+
+        Returns:
+            [b x s x d] final hidden states, compute dtype.
+        """
+        steps = torch.arange(inputs.shape[1], device=inputs.device)
+        new = torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device) if present is None else present
+        batch.mask = torch.cat([batch.mask, new], dim=1)
+        positions = batch.lengths[:, None] + steps[None]
+        batch.lengths = batch.lengths + new.sum(dim=1)
+        output = self._decoder(
+            inputs_embeds=inputs,
+            attention_mask=batch.mask,
+            position_ids=positions,
+            past_key_values=batch.cache,
+            use_cache=True,
+        )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def rotate(self, keys: Tensor, positions: Tensor, group: int, *, back: bool = False) -> Tensor:
+        """Rotate keys to positions (or back to position-free ones), in float32.
+
+        Args:
+            keys: [l x k x m x e].
+            positions: [m] long.
+            group: index of the layer group the keys belong to.
+        """
+        if not self._has_rotary:
+            return keys
+        cos, sin = self._cos_sin(positions, group)
+        if back:
+            cos, sin = cos / (cos[..., :1] ** 2 + sin[..., :1] ** 2), -sin / (cos[..., :1] ** 2 + sin[..., :1] ** 2)
+        turned, rest = keys[..., : cos.shape[-1]], keys[..., cos.shape[-1] :]
+        half = turned.shape[-1] // 2
+        swapped = torch.cat([-turned[..., half:], turned[..., :half]], dim=-1)
+        return torch.cat([turned * cos + swapped * sin, rest], dim=-1)
+
+    @property
+    def _has_rotary(self) -> bool:
+        return getattr(self._decoder, "rotary_emb", None) is not None
+
+    def _cos_sin(self, positions: Tensor, group: int) -> tuple[Tensor, Tensor]:
+        rotary = self._decoder.rotary_emb
+        probe = torch.zeros(1, dtype=torch.float32, device=self.torch_device)
+        arguments: list[Any] = [probe, positions[None].to(self.torch_device)]
+        if "layer_type" in inspect.signature(rotary.forward).parameters:
+            arguments.append(self.config.layer_types[self.layout.groups[group].layers[0]])
+        cos, sin = rotary(*arguments)
+        return cos[0].float(), sin[0].float()
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Attention kernel for training: on a CPU the plain one has the faster backward pass."""
+        if self.torch_device.type != "cpu":
+            yield
+            return
+        before = self.model.config._attn_implementation
+        self.model.set_attn_implementation("eager")
+        try:
+            yield
+        finally:
+            self.model.set_attn_implementation(before)
+
+    # --- queries -----------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def prefill(
+        self,
+        queries: Sequence[Sequence[int]],
+        *,
+        keep_states: bool = True,
+        feature_layers: Sequence[int] = (),
+    ) -> Prefilled:
+        """Run queries once, without gradient; what they share in front is computed once.
+
+        Args:
+            queries: token ids of each query, none empty.
+            keep_states: keep keys and values (else only hidden states).
+            feature_layers: indices into the stack of hidden states (0 is the embedding) whose mean over
+                the message and last state are returned as ``pooled``.
+
+        Raises:
+            IncompatibleError: a query is longer than the context.
+            OutOfMemoryError: a pass does not fit.
+        """
+        for query in queries:
+            self.check_length(len(query))
+        order = sorted(range(len(queries)), key=lambda i: len(queries[i]))
+        window = self.layout.smallest_window
+        parts: list[list[int]] = []
+        for i in order:
+            length = len(queries[i])
+            # Right padding would push keys out of a sliding window: such queries run among equals.
+            equal_only = window is not None and length >= window
+            part = parts[-1] if parts else None
+            fits = part is not None and (len(part) + 1) * length <= _PREFILL_TOKENS
+            if part is not None and fits and (not equal_only or len(queries[part[0]]) == length):
+                part.append(i)
+            else:
+                parts.append([i])
+        states: list[QueryState | None] = [None] * len(queries)
+        hidden: list[Tensor | None] = [None] * len(queries)
+        pooled: list[Tensor | None] = [None] * len(queries)
+        for part in parts:
+            try:
+                self._prefill_part([queries[i] for i in part], part, states, hidden, pooled, keep_states, feature_layers)
+            except torch.OutOfMemoryError as error:
+                raise OutOfMemoryError(
+                    "Reading the messages did not fit into the graphics memory.",
+                    next_step="Close other programs that use the card, or choose a smaller model.",
+                ) from error
+        return Prefilled(
+            states=[s for s in states if s is not None],
+            last_hidden=torch.stack([h for h in hidden if h is not None]),
+            pooled=torch.stack([p for p in pooled if p is not None]) if feature_layers else None,
+        )
+
+    def check_length(self, tokens: int, room: int = 0) -> None:
+        """Raise IncompatibleError when ``tokens`` plus ``room`` do not fit the context."""
+        if tokens + room > self.context_length:
+            raise IncompatibleError(
+                f"The text has {tokens} tokens; this model's context holds {self.context_length}.",
+                next_step="Shorten the text, or choose a model with a longer context.",
+            )
+
+    def _prefill_part(
+        self,
+        queries: Sequence[Sequence[int]],
+        rows: Sequence[int],
+        states: list[QueryState | None],
+        hidden: list[Tensor | None],
+        pooled: list[Tensor | None],
+        keep_states: bool,
+        feature_layers: Sequence[int],
+    ) -> None:
+        prefix = self._shared_prefix(queries)
+        state = self._prefix_state(prefix) if prefix else None
+        n = len(prefix)
+        lengths = [len(query) - n for query in queries]
+        ids = torch.full((len(queries), max(lengths)), self.format.end_id)
+        for row, query in enumerate(queries):
+            ids[row, : lengths[row]] = torch.tensor(query[n:])
+        ids = ids.to(self.torch_device)
+        present = torch.arange(ids.shape[1], device=ids.device)[None] < torch.tensor(lengths, device=ids.device)[:, None]
+        if state is not None:
+            batch = self.layout.join([state] * len(queries), [None] * len(queries))
+            cache = batch.cache
+            mask = torch.cat([batch.mask, present.long()], dim=1)
+        else:
+            cache = self.layout.new_cache()
+            mask = present.long()
+        positions = n + torch.arange(ids.shape[1], device=ids.device)[None].expand(len(queries), -1)
+        output = self._decoder(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            output_hidden_states=bool(feature_layers),
+        )
+        cut = self.layout.cut(cache, [n + length for length in lengths]) if keep_states else []
+        tail = len(self.format.tail_ids)
+        for row, target in enumerate(rows):
+            last = lengths[row] - 1
+            if keep_states:
+                states[target] = cut[row]
+            hidden[target] = output.last_hidden_state[row, last].float()
+            if feature_layers:
+                # The message alone: what stands before it and after it is the same in every query.
+                start = max(0, len(self.format.head_ids) - n)
+                end = max(start + 1, lengths[row] - tail)
+                vectors = []
+                for layer in feature_layers:
+                    stack = output.hidden_states[layer][row]
+                    vectors += [stack[start:end].float().mean(dim=0), stack[last].float()]
+                pooled[target] = torch.cat([hidden[target], *vectors])  # type: ignore[list-item]
+
+    def _shared_prefix(self, queries: Sequence[Sequence[int]]) -> tuple[int, ...]:
+        """Ids that all queries start with; at least the layout's head, and never a whole query."""
+        head = tuple(self.format.head_ids)
+        if len(queries) == 1:
+            starts = tuple(queries[0][: len(head)]) == head and len(queries[0]) > len(head)
+            return head if starts and len(head) >= _SHARED_PREFIX_AT_LEAST else ()
+        # In lexical order, what the first and the last share is shared by all between.
+        lowest, highest = min(queries, key=tuple), max(queries, key=tuple)
+        limit = min(len(query) for query in queries) - 1
+        n = 0
+        while n < limit and lowest[n] == highest[n]:
+            n += 1
+        window = self.layout.smallest_window
+        if n < _SHARED_PREFIX_AT_LEAST or (window is not None and n >= window):
+            return ()
+        return tuple(lowest[:n])
+
+    def _prefix_state(self, prefix: tuple[int, ...]) -> QueryState:
+        found = self._prefixes.get(prefix)
+        if found is None:
+            cache = self.layout.new_cache()
+            ids = torch.tensor([prefix], device=self.torch_device)
+            self._decoder(input_ids=ids, past_key_values=cache, use_cache=True)
+            found = self.layout.cut(cache, [len(prefix)])[0]
+            self._prefixes[prefix] = found
+            if len(self._prefixes) > _PREFIXES_KEPT:
+                self._prefixes.popitem(last=False)
+        self._prefixes.move_to_end(prefix)
+        return found
+
+    @torch.no_grad()
+    def free_keys_of(self, ids: Sequence[int]) -> LayerRows:
+        """Keys, made position-free, and values of a text run from position 0.
+
+        Returns:
+            Rows in float32, one per token of ``ids``; the start of a memory that imitates that text.
+        """
+        cache = self.layout.new_cache()
+        self._decoder(input_ids=torch.tensor([list(ids)], device=self.torch_device), past_key_values=cache, use_cache=True)
+        state = self.layout.cut(cache, [len(ids)])[0]
+        keys = []
+        for g, k in enumerate(state.keys):
+            positions = torch.arange(len(ids) - k.shape[-2], len(ids), device=k.device)
+            keys.append(self.rotate(k.float(), positions, g, back=True))
+        return LayerRows(tuple(keys), tuple(v.float() for v in state.values))
+
+    # --- checks at load ----------------------------------------------------------------------------
+
+    def _verify_head(self) -> None:
+        """Our head must give the model's own logits, or every loss would be of another model."""
+        ids = torch.tensor([[*self.format.head_ids, *self.format.tail_ids]], device=self.torch_device)
+        own = self.model(input_ids=ids, use_cache=False).logits[0, -1].float()
+        hidden = self._decoder(input_ids=ids, use_cache=False).last_hidden_state[0, -1]
+        ours = self.logits(hidden)
+        if not torch.allclose(own, ours, atol=0.02 * float(own.abs().max() + 1)):
+            raise IncompatibleError(
+                f"The output head of {self.config.model_type!r} models works in a way this version does not know.",
+                next_step="Choose a model of the Llama, Qwen or Gemma families.",
+            )
+
+    def _verify_rotation(self) -> bool:
+        """True when moving a cached key by our rotation gives what the model computes at that position."""
+        ids = torch.tensor([self.format.tail_ids[:1] or [self.format.end_id]], device=self.torch_device)
+        moved = []
+        for position in (0, 7):
+            cache = self.layout.new_cache()
+            places = torch.full((1, 1), position, device=self.torch_device)
+            self._decoder(input_ids=ids, position_ids=places, past_key_values=cache, use_cache=True)
+            moved.append(self.layout.cut(cache, [1])[0])
+        if not self._has_rotary:
+            return False
+        for g in range(len(self.layout.groups)):
+            place = torch.tensor([7], device=self.torch_device)
+            ours = self.rotate(moved[0].keys[g].float(), place, g)
+            # A single token attends only to itself, so deeper layers see the same input at both places.
+            theirs = moved[1].keys[g].float()
+            if not torch.allclose(ours, theirs, atol=0.05 * float(theirs.abs().max())):
+                return False
+        return True
+
+
+def load_backbone(folder: Path, device: DeviceChoice, model_id: str, licence: str = "") -> Backbone:
+    """Load a converted model (see ``model_store``) from its folder.
+
+    Raises:
+        IncompatibleError: the files are damaged or not a causal language model.
+        OutOfMemoryError: the model does not fit.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=device.torch_dtype, device_map={"": device.device}, local_files_only=True
+        )
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"{model_id} does not fit into the memory of {device.device}.",
+            next_step="Choose a smaller model, or use --device cpu.",
+        ) from error
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise IncompatibleError(
+            f"The files of {model_id} cannot be loaded ({error}).",
+            next_step=f"Remove and fetch it again: tokmem-desk model remove {model_id}; model pull {model_id}.",
+        ) from error
+    return Backbone(model, tokenizer, device, model_id, licence)

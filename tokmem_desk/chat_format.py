@@ -1,0 +1,148 @@
+"""How a message becomes token ids: the model's own chat template, or a plain layout where it has none.
+
+*Query* is everything up to and including the header that opens the assistant's turn. The text of a person
+is always encoded with special tokens split, so that it can neither forge a turn nor name a memory.
+Dates are pinned, thinking is off, no system text of ours is added: what the template does by itself is
+part of the layout and therefore of the fingerprint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokmem_desk.errors import IncompatibleError
+
+_PINNED_DATE = "26 Jul 2024"
+"""Templates such as Llama 3.2's print today's date; a memory must see the same text every day."""
+
+_MARK = "\u2402user\u2403"
+_ANSWER_MARK = "\u2402answer\u2403"
+_SECOND_MARK = "\u2402second\u2403"
+
+PLAIN_USER = "### Message\n"
+PLAIN_ASSISTANT = "\n### Answer\n"
+PLAIN_END = "\n\n"
+"""The plain layout, for base models: ``[bos]### Message\\n{message}\\n### Answer\\n{answer}[eos]\\n\\n``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation; ``role`` is ``user`` or ``assistant``."""
+
+    role: str
+    content: str
+
+
+class ChatFormat:
+    """Token layout of one backbone's conversations.
+
+    Attributes:
+        end_id: the token that ends an assistant's turn; the last label of every response.
+        stop_ids: every token that ends generation (``end_id`` and the model's own end-of-sequence ids).
+        stop_text: a text that ends an answer of a model without a chat template, or None.
+    """
+
+    def __init__(self, tokenizer: Any, eos_ids: Sequence[int] = ()) -> None:
+        """Read the layout off the template.
+
+        Args:
+            tokenizer: a transformers tokenizer.
+            eos_ids: further end-of-sequence ids from the generation config.
+
+        Raises:
+            IncompatibleError: the template cannot be taken apart, or there is no end token.
+        """
+        self._tokenizer = tokenizer
+        self.has_template = bool(getattr(tokenizer, "chat_template", None))
+        if self.has_template:
+            head, tail, after_answer, between = self._split_template()
+            self.stop_text = None
+        else:
+            bos = tokenizer.bos_token or ""
+            eos = tokenizer.eos_token or ""
+            head, tail = bos + PLAIN_USER, PLAIN_ASSISTANT
+            after_answer, between = eos + PLAIN_END, eos + PLAIN_END + PLAIN_USER
+            self.stop_text = PLAIN_END + PLAIN_USER.rstrip()
+        self._texts = (head, tail, after_answer, between)
+        self.head_ids = self._encode_layout(head)
+        self.tail_ids = self._encode_layout(tail)
+        self._between_ids = self._encode_layout(between)
+        after_ids = self._encode_layout(after_answer)
+        special = set(getattr(tokenizer, "all_special_ids", ()))
+        self.end_id = next((i for i in after_ids[:1] if i in special), None) or tokenizer.eos_token_id
+        if self.end_id is None:
+            raise IncompatibleError(
+                "The model's tokenizer has no token that ends a turn.",
+                next_step="Choose an instruction-tuned model, or one with an end-of-sequence token.",
+            )
+        self.stop_ids = frozenset({self.end_id, *eos_ids, tokenizer.eos_token_id} - {None})
+
+    def _render(self, messages: list[dict[str, str]], *, generation: bool) -> str:
+        text = self._tokenizer.apply_chat_template(
+            messages,
+            tokenize=False,
+            add_generation_prompt=generation,
+            enable_thinking=False,
+            date_string=_PINNED_DATE,
+            strftime_now=lambda _format: _PINNED_DATE,
+        )
+        return str(text)
+
+    def _split_template(self) -> tuple[str, str, str, str]:
+        first = [{"role": "user", "content": _MARK}]
+        both = [*first, {"role": "assistant", "content": _ANSWER_MARK}]
+        three = [*both, {"role": "user", "content": _SECOND_MARK}]
+        try:
+            head, tail = self._render(first, generation=True).split(_MARK)
+            after_answer = self._render(both, generation=False).split(_ANSWER_MARK)[1]
+            rest = self._render(three, generation=True).split(_ANSWER_MARK)[1]
+            between = rest.split(_SECOND_MARK)[0]
+        except Exception as error:
+            raise IncompatibleError(
+                f"The model's chat template cannot be used for user and assistant turns ({error}).",
+                next_step="Choose a model made for chat, or one without a chat template.",
+            ) from error
+        return head, tail, after_answer, between
+
+    def _encode_layout(self, text: str) -> list[int]:
+        return list(self._tokenizer(text, add_special_tokens=False).input_ids) if text else []
+
+    def encode_text(self, text: str) -> list[int]:
+        """Ids of a person's text: special tokens are split into ordinary ones."""
+        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+
+    def query(self, message: str) -> list[int]:
+        """Ids of ``head + message + tail``: the query of a single message."""
+        return [*self.head_ids, *self.encode_text(message.strip()), *self.tail_ids]
+
+    def conversation(self, turns: Sequence[Turn]) -> list[int]:
+        """Ids of a conversation that ends with a user's turn, up to the header of the answer.
+
+        Raises:
+            ValueError: the turns do not alternate, or the last is not the user's.
+        """
+        roles = [turn.role for turn in turns]
+        if roles != ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))] or len(turns) % 2 == 0:
+            raise ValueError(f"a conversation alternates and ends with the user, not {roles}")
+        ids = list(self.head_ids)
+        for i, turn in enumerate(turns):
+            if turn.role == "assistant":
+                ids += [*self.tail_ids, *self.encode_text(turn.content), *self._between_ids]
+            else:
+                ids += self.encode_text(turn.content.strip() if i == len(turns) - 1 else turn.content)
+        return [*ids, *self.tail_ids]
+
+    def response(self, text: str) -> list[int]:
+        """Ids of a response as it is learned: the text and the end of the turn."""
+        return [*self.encode_text(text), self.end_id]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of generated ids, special tokens left out."""
+        return str(self._tokenizer.decode(list(ids), skip_special_tokens=True))
+
+    def digest(self) -> str:
+        """SHA-256 of the rendered layout; part of the backbone's fingerprint."""
+        return hashlib.sha256("\x00".join((*self._texts, str(self.end_id))).encode()).hexdigest()

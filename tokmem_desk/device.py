@@ -1,0 +1,107 @@
+"""Choose device, compute dtype and kernel form, each with its reason as text.
+
+Looks at the machine only; loads no model.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tokmem_desk.errors import IncompatibleError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceChoice:
+    """Where the backbone runs.
+
+    ``device`` is a torch device string, ``compute_dtype`` a torch dtype name, ``reason`` a sentence for people.
+    """
+
+    device: str
+    compute_dtype: str
+    reason: str
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        import torch
+
+        dtype = getattr(torch, self.compute_dtype)
+        assert isinstance(dtype, torch.dtype)
+        return dtype
+
+
+_OVERFLOWS_IN_FLOAT16 = frozenset({"gemma2", "gemma3", "gemma3_text"})
+"""Families whose activations pass float16's 65,504; on cards without bfloat16 they compute in float32."""
+
+
+def choose_device(wanted: str = "auto", family: str = "") -> DeviceChoice:
+    """Pick the device and the compute dtype.
+
+    The rule: a CUDA card when there is one; bfloat16 where the hardware has it; else float16, except for
+    families that overflow in it, which compute in float32. The CPU always computes in bfloat16, which
+    torch emulates where the instructions are missing.
+
+    Args:
+        wanted: ``auto``, ``cpu`` or ``cuda`` (also ``cuda:1``).
+        family: the config's ``model_type``; decides about float16.
+
+    Raises:
+        IncompatibleError: CUDA was asked for and torch sees no card.
+    """
+    import torch
+
+    if wanted != "cpu" and torch.cuda.is_available():
+        device = "cuda:0" if wanted in ("auto", "cuda") else wanted
+        name = torch.cuda.get_device_name(device)
+        if torch.cuda.get_device_capability(device) >= (8, 0):
+            return DeviceChoice(device, "bfloat16", f"{name}: computes in bfloat16")
+        if family in _OVERFLOWS_IN_FLOAT16:
+            return DeviceChoice(device, "float32", f"{name} has no bfloat16 and {family} overflows in float16")
+        return DeviceChoice(device, "float16", f"{name} has no bfloat16; float16 instead")
+    if wanted.startswith("cuda"):
+        built = "this torch is built without CUDA" if torch.version.cuda is None else "torch sees no CUDA card"
+        raise IncompatibleError(
+            f"Device {wanted!r} was asked for, but {built}.",
+            next_step="Use --device auto, or install a CUDA build of torch and a driver.",
+        )
+    why = "CPU was asked for" if wanted == "cpu" else "no CUDA card found"
+    flags = cpu_flags()
+    if "amx_bf16" in flags:
+        detail = "bfloat16 by AMX"
+    elif "avx512_bf16" in flags:
+        detail = "bfloat16 by AVX-512"
+    else:
+        detail = "bfloat16 emulated"
+    return DeviceChoice("cpu", "bfloat16", f"{why}: CPU ({torch.get_num_threads()} threads, {detail})")
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction set flags of the first CPU; empty where the system does not tell."""
+    if platform.system() != "Linux":
+        return frozenset()
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return frozenset(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def memory_in_use_mb(device: str) -> float:
+    """Memory of this process in MiB: allocated on the card for CUDA, resident for the CPU."""
+    import torch
+
+    if device.startswith("cuda"):
+        return torch.cuda.memory_allocated(device) / 2**20
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0.0
+    return pages * 4096 / 2**20

@@ -1,0 +1,72 @@
+"""The two forms of a 4-bit weight on a CPU, and switching between them without damage.
+
+On a CPU with AVX512-BF16, bitsandbytes repacks the weight of a ``Linear4bit`` at its first forward pass in
+eval mode. The packed form decodes about twice as fast, but a backward pass through it returns a wrong
+gradient, and unpacking requantises the scales with loss. Therefore the modules stay in train mode (they
+have no dropout; nothing is ever packed behind our back) and the packed form is a second copy that is put
+in place for token-by-token decoding only. Features for routing, training and every prefill use the stored
+form, so that statistics and chat see the same numbers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+_PACKED_COPY_LIMIT_BYTES = 2 * 2**30
+"""Above this the second copy is not worth its memory."""
+
+_PACKING_BLOCK = 32
+"""Rows of a packed block; bitsandbytes packs only weights whose row count it divides."""
+
+
+class KernelForms:
+    """Holds the stored form of each 4-bit weight and, where it exists, the packed one."""
+
+    def __init__(self, model: nn.Module, device: str) -> None:
+        import bitsandbytes as bnb
+
+        self._modules: list[Any] = [m for m in model.modules() if isinstance(m, bnb.nn.Linear4bit)]
+        for module in self._modules:
+            module.train()
+        self._stored: list[tuple[Tensor, Any]] = [(m.weight.data, m.weight.quant_state) for m in self._modules]
+        self._packed: list[tuple[Tensor, Any]] | None = None
+        size = sum(data.numel() for data, _ in self._stored)
+        self.can_pack = (
+            device == "cpu"
+            and bool(self._modules)
+            and size <= _PACKED_COPY_LIMIT_BYTES
+            and bnb.functional.has_avx512bf16()
+            and all(state.shape[0] % _PACKING_BLOCK == 0 for _, state in self._stored)
+        )
+
+    @contextmanager
+    def decoding(self) -> Iterator[None]:
+        """Put the packed form in place for the time of a decoding step; a no-op where there is none."""
+        if not self.can_pack:
+            yield
+            return
+        if self._packed is None:
+            self._packed = [self._pack(data, state) for data, state in self._stored]
+        self._install(self._packed)
+        try:
+            yield
+        finally:
+            self._install(self._stored)
+
+    def _install(self, forms: list[tuple[Tensor, Any]]) -> None:
+        for module, (data, state) in zip(self._modules, forms, strict=True):
+            module.weight.data = data
+            module.weight.quant_state = state
+            module.quant_state = state
+
+    @staticmethod
+    def _pack(data: Tensor, state: Any) -> tuple[Tensor, Any]:
+        from bitsandbytes.functional import _convert_weight_packed_for_cpu
+
+        packed, packed_state = _convert_weight_packed_for_cpu(data.clone(), copy.deepcopy(state))
+        return packed, packed_state

@@ -1,0 +1,165 @@
+"""Cached keys and values of one query, and batches made from them.
+
+The query stands before the memory, so what the frozen backbone computes for it never changes: it is run
+once and kept (the infix identity). This module cuts a cache into one ``QueryState`` per query and joins
+states, each with its own memory, into a left-padded batch. It knows about sliding-window layers, which
+keep only the last ``window - 1`` keys; it does not know what a memory means.
+
+Letters: b batch, q query tokens, m memory positions, l layers of a group, k key-value heads, e head size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import DynamicCache
+
+
+@dataclass(frozen=True, slots=True)
+class LayerGroup:
+    """Layers whose cached keys have one shape. ``window`` is None for full attention."""
+
+    layers: tuple[int, ...]
+    window: int | None
+
+    def kept(self, length: int) -> int:
+        """How many of ``length`` tokens a layer of this group still holds."""
+        return length if self.window is None else min(length, self.window - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryState:
+    """What the backbone keeps of one query.
+
+    Attributes:
+        keys: one [l x k x kept(q) x e] tensor per layer group, compute dtype, positions rotated in.
+        values: as ``keys``.
+        length: q, the number of query tokens.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    length: int
+
+    @property
+    def bytes(self) -> int:
+        return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values))
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRows:
+    """Keys and values that a memory puts behind a query, per layer group, positions already rotated in.
+
+    ``keys`` and ``values``: one [l x k x m x e] tensor per group, compute dtype; may carry gradient.
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+
+    @property
+    def length(self) -> int:
+        return self.keys[0].shape[-2]
+
+
+@dataclass(slots=True)
+class JoinedBatch:
+    """A batch ready to be extended.
+
+    Attributes:
+        cache: holds every sample's tokens, right-aligned.
+        mask: [b x n] long, 1 where a token stands; grows with each extension.
+        lengths: [b] long, tokens of each sample so far: the position of the next one.
+    """
+
+    cache: DynamicCache
+    mask: Tensor
+    lengths: Tensor
+
+
+class CacheLayout:
+    """Cuts and joins caches of one backbone."""
+
+    def __init__(self, config: Any) -> None:
+        self._config = config
+        windows: dict[int | None, list[int]] = {}
+        for index, layer in enumerate(DynamicCache(config=config).layers):
+            windows.setdefault(getattr(layer, "sliding_window", None), []).append(index)
+        self.groups = tuple(LayerGroup(tuple(layers), window) for window, layers in windows.items())
+
+    def new_cache(self) -> DynamicCache:
+        """An empty cache made from the config, so that sliding layers slide."""
+        return DynamicCache(config=self._config)
+
+    @property
+    def smallest_window(self) -> int | None:
+        windows = [group.window for group in self.groups if group.window is not None]
+        return min(windows) if windows else None
+
+    def cut(self, cache: DynamicCache, lengths: Sequence[int], start: int = 0) -> list[QueryState]:
+        """One state per sample of a right-padded batch.
+
+        Args:
+            cache: filled by a forward pass over right-padded samples.
+            lengths: tokens of each sample; where a sliding layer has dropped keys, all must be equal.
+            start: padding in front of every sample.
+        """
+        states = []
+        grouped = [
+            (
+                torch.stack([cache.layers[i].keys for i in group.layers]),
+                torch.stack([cache.layers[i].values for i in group.layers]),
+            )
+            for group in self.groups
+        ]
+        for row, length in enumerate(lengths):
+            keys, values = [], []
+            for group, (k, v) in zip(self.groups, grouped, strict=True):
+                kept = group.kept(length)
+                held = k.shape[-2]
+                end = min(held, start + length)
+                keys.append(k[:, row, :, end - kept : end].clone())
+                values.append(v[:, row, :, end - kept : end].clone())
+            states.append(QueryState(tuple(keys), tuple(values), length))
+        return states
+
+    def join(self, states: Sequence[QueryState], rows: Sequence[LayerRows | None]) -> JoinedBatch:
+        """Left-pad states, each followed by its memory's rows, into one batch.
+
+        Gradient flows into ``rows`` and nowhere else.
+        """
+        totals = [state.length + (row.length if row else 0) for state, row in zip(states, rows, strict=True)]
+        longest = max(totals)
+        cache = self.new_cache()
+        for g, group in enumerate(self.groups):
+            width = group.kept(longest)
+            keys = torch.stack(
+                [_right_align(s.keys[g], r.keys[g] if r else None, width) for s, r in zip(states, rows, strict=True)],
+                dim=1,
+            )
+            values = torch.stack(
+                [_right_align(s.values[g], r.values[g] if r else None, width) for s, r in zip(states, rows, strict=True)],
+                dim=1,
+            )
+            for i, layer in enumerate(group.layers):
+                cache.update(keys[i], values[i], layer)
+                if group.window is not None:
+                    # The layer counts what passed through it; what we put in had been cut already.
+                    cache.layers[layer].cumulative_length = longest
+        device = keys.device
+        lengths = torch.tensor(totals, device=device)
+        mask = (torch.arange(longest, device=device)[None] >= (longest - lengths)[:, None]).long()
+        return JoinedBatch(cache, mask, lengths)
+
+
+def _right_align(state: Tensor, rows: Tensor | None, width: int) -> Tensor:
+    """[l x k x width x e]: the last ``width`` of state and rows, zeros in front."""
+    joined = state if rows is None else torch.cat([state, rows], dim=-2)
+    have = joined.shape[-2]
+    if have >= width:
+        return joined[..., have - width :, :]
+    return F.pad(joined, (0, 0, width - have, 0))
