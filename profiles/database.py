@@ -1,0 +1,262 @@
+"""One SQLite file shared by several processes: opening, migrating, short transactions, errors as sentences.
+
+Knows no table of ours. A ``Database`` belongs to the thread that opened it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from profiles.atomic import replacing, storage_error
+from profiles.migrations import Step
+from profiles.paths import private_folder
+from tokmem_desk.errors import BusyError, IncompatibleError, StorageError, TokmemError
+
+LOCK_SECONDS = 5.0
+"""How long a write waits for another process before it gives up with BusyError."""
+
+Parameters = Sequence[object] | Mapping[str, object]
+
+_APPLICATION_ID = 0x746F6B6D  # "tokm": tells our files from any other SQLite file
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_REFUSED = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_IOERR: "the disk reports an error (it may be full)",
+    sqlite3.SQLITE_READONLY: "it is read-only",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened",
+    sqlite3.SQLITE_PERM: "there is no permission",
+}
+
+
+class Database:
+    """A connection in WAL mode whose errors are ours.
+
+    Args:
+        file: made, 0600, when it is not there.
+        steps: every migration; the file is brought to ``len(steps)``.
+        backups: folder for the copy made before a migration.
+        expect_data: the caller knows that this file has been in use, so an empty one is damage, not a beginning.
+        lock_seconds: how long to wait for another process.
+
+    Raises:
+        IncompatibleError: a newer program wrote the file.
+        StorageError: the file is damaged, or the disk refuses.
+        BusyError: another process holds it longer than ``lock_seconds``.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        steps: Sequence[Step],
+        *,
+        backups: Path,
+        expect_data: bool = False,
+        lock_seconds: float = LOCK_SECONDS,
+    ) -> None:
+        self.file = file
+        self._backups = backups
+        self._steps = steps
+        self._lock_seconds = lock_seconds
+        private_folder(file.parent)
+        try:
+            # Made here rather than by SQLite, which would follow the umask; its -wal and -shm copy this mode.
+            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as caught:
+            raise storage_error(f"{file} could not be opened", caught) from caught
+        with self._errors():
+            self._connection = sqlite3.connect(file, timeout=lock_seconds, isolation_level=None)
+        try:
+            self._prepare(expect_data)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection; a second call does nothing."""
+        self._connection.close()
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
+        """All rows of one query."""
+        with self._errors():
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def row(self, sql: str, parameters: Parameters = ()) -> sqlite3.Row | None:
+        """The first row of one query, or None."""
+        with self._errors():
+            found: sqlite3.Row | None = self._connection.execute(sql, parameters).fetchone()
+            return found
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Several queries that see one state, whatever other processes write meanwhile."""
+        with self._transaction("BEGIN"):
+            yield
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction, committed at the end of the block and rolled back by any exception in it.
+
+        It takes the write lock at once: what the block reads cannot be changed by others before it writes.
+
+        Raises:
+            BusyError: another process kept the lock too long.
+            StorageError: the disk is full or the file damaged; nothing of the block was kept.
+        """
+        with self._transaction("BEGIN IMMEDIATE"):
+            yield self._connection
+
+    def backup(self, name: str) -> Path:
+        """Copy the committed state to ``backups/name``, whole or not at all, and return that path."""
+        with replacing(private_folder(self._backups) / name) as temporary, self._errors():
+            source = sqlite3.connect(self.file, timeout=self._lock_seconds)
+            target = sqlite3.connect(temporary)
+            try:
+                source.backup(target)
+            finally:
+                target.close()
+                source.close()
+        return self._backups / name
+
+    def damage(self) -> list[str]:
+        """What SQLite's own check finds wrong, one sentence each; an empty list is good. Reads the whole file."""
+        try:
+            found = [str(row[0]) for row in self.rows("PRAGMA integrity_check(20)") if row[0] != "ok"]
+            broken = self.rows("PRAGMA foreign_key_check")
+        except StorageError as caught:  # too damaged even for the check
+            return [caught.message]
+        return found + [f"a row of {row[0]!r} has lost its owner" for row in broken]
+
+    def held_by_others(self) -> bool:
+        """True when another connection has this file open. Only for a caller about to delete it."""
+        # Leaving WAL mode needs the file for oneself.
+        self._connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            self._connection.execute("PRAGMA journal_mode = DELETE")
+        except sqlite3.OperationalError:
+            return True
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(self._lock_seconds * 1000)}")
+        self._enter_wal()
+        return False
+
+    def _prepare(self, expect_data: bool) -> None:
+        with self._errors():
+            self._connection.row_factory = sqlite3.Row
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            # Deleted chats and pairs are private: overwrite them in the file.
+            self._connection.execute("PRAGMA secure_delete = ON")
+            version, owner = self._version(), self._pragma("application_id")
+            if self._pragma("schema_version") == 0:
+                if expect_data:
+                    raise StorageError(f"{self.file} is empty but was in use.", next_step=self._way_back())
+            elif owner != _APPLICATION_ID:
+                raise StorageError(
+                    f"{self.file} is a database of another program.", next_step="Move it away, then start again."
+                )
+            self._enter_wal()
+            # Power loss must not take what a person has typed; writes are few.
+            self._connection.execute("PRAGMA synchronous = FULL")
+        self._refuse_newer(version)
+        if version < len(self._steps):
+            self._migrate()
+
+    def _migrate(self) -> None:
+        with self.writing() as connection:
+            version = self._version()  # again, now that nobody else can be migrating
+            self._refuse_newer(version)
+            if 0 < version < len(self._steps):
+                self.backup(f"{self.file.stem}-before-v{len(self._steps)}-was-v{version}.sqlite")
+            for step in self._steps[version:]:
+                for statement in step:
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {len(self._steps)}")
+
+    def _refuse_newer(self, version: int) -> None:
+        if version > len(self._steps):
+            raise IncompatibleError(
+                f"{self.file} has format {version}; this program knows formats up to {len(self._steps)}.",
+                next_step="Update tokmem-desk. The file was not touched.",
+            )
+
+    def _enter_wal(self) -> None:
+        # SQLite does not wait for this lock by itself when two processes open a new file at once.
+        deadline = time.monotonic() + self._lock_seconds
+        while True:
+            try:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as caught:
+                if _code(caught) not in _BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        with self._errors():
+            self._connection.execute(begin)
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            finally:
+                # Also after a commit that the disk refused. SQLite itself may have rolled back already.
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as caught:
+            error = self._as_ours(caught)
+            if error is None:
+                raise
+            raise error from caught
+
+    def _as_ours(self, caught: sqlite3.DatabaseError) -> TokmemError | None:
+        """None for a broken constraint or wrong SQL: those are bugs and keep their traceback."""
+        code = _code(caught)
+        if code in _BUSY:
+            return BusyError(
+                f"{self.file} is in use by another tokmem-desk for more than {self._lock_seconds:g} seconds.",
+                next_step="Try again in a moment.",
+            )
+        if code in _DAMAGED:
+            return StorageError(f"{self.file} is damaged ({caught}).", next_step=self._way_back())
+        if code in _REFUSED:
+            return StorageError(
+                f"{self.file} could not be used: {_REFUSED[code]} ({caught}).",
+                next_step="Check the disk's free space and the file's owner; nothing of this change was kept.",
+            )
+        if "no such module" in str(caught):
+            return StorageError(
+                f"This Python's SQLite cannot search text ({caught}).",
+                next_step="Use a Python whose SQLite has FTS5, such as the one from python.org.",
+            )
+        return None
+
+    def _way_back(self) -> str:
+        copies = sorted(self._backups.glob(f"{self.file.stem}*.sqlite"), key=lambda copy: copy.stat().st_mtime)
+        # A -wal file left beside a restored copy would be replayed into it.
+        away = f"Close tokmem-desk, move {self.file.name} and what begins with {self.file.name}- away"
+        if not copies:
+            return f"{away} to start afresh, or put back your own backup; none was found in {self._backups}."
+        return f"{away} and put the backup {copies[-1]} in its place."
+
+    def _version(self) -> int:
+        return self._pragma("user_version")
+
+    def _pragma(self, name: str) -> int:
+        return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+def _code(caught: sqlite3.Error) -> int:
+    """The primary result code; -1 when the error did not come from SQLite itself."""
+    code = getattr(caught, "sqlite_errorcode", None)
+    return -1 if code is None else code & 0xFF

@@ -1,0 +1,114 @@
+"""Advice on example pairs before training: what would teach the wrong thing or nothing. Changes and refuses nothing."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tokmem_desk.procedures import ExamplePair
+
+FindingKind = Literal["duplicate", "contradiction", "too_long", "empty", "whitespace", "few"]
+
+FEW_PAIRS = 8
+"""Below this many different pairs a procedure seldom learns more than its examples."""
+
+LONG_CHARACTERS = 6_000
+"""Input and response together; about 1,500 tokens of English, most of a small model's context."""
+
+_RUN = re.compile(r"\s+")
+# Spaces that look like one and are another, zero-width characters, and controls other than tab and line ends.
+_INVISIBLE = re.compile("[\u00a0\u00ad\u2007\u200b-\u200f\u202a-\u202f\u2060\ufeff\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One piece of advice."""
+
+    kind: FindingKind
+    pairs: tuple[int, ...]
+    """Places of the pairs concerned, from 0; empty when it is about all of them."""
+    text: str
+
+
+def lint_pairs(pairs: Sequence[ExamplePair], *, long_characters: int = LONG_CHARACTERS) -> list[Finding]:
+    """Look for pairs that are empty, double, contradictory, too long or oddly spaced, and for too few of them.
+
+    Args:
+        pairs: the train pairs of one procedure.
+        long_characters: input and response together longer than this are too long.
+
+    Returns:
+        The gravest kind first; within a kind in the order of the pairs.
+    """
+    findings = [*_empty(pairs), *_contradictions(pairs), *_duplicates(pairs), *_long(pairs, long_characters)]
+    findings += _whitespace(pairs)
+    different = len({(_plain(pair.input), _plain(pair.response)) for pair in pairs})
+    if different < FEW_PAIRS:
+        count = "1 pair" if different == 1 else f"{different} different pairs"
+        findings.append(Finding("few", (), f"Only {count}: with {FEW_PAIRS} or more it works better, best with 20."))
+    return findings
+
+
+def _empty(pairs: Sequence[ExamplePair]) -> Iterator[Finding]:
+    for place, pair in enumerate(pairs):
+        missing = [what for what, text in (("input", pair.input), ("response", pair.response)) if not text.strip()]
+        if missing:
+            yield Finding("empty", (place,), f"Pair {place + 1} has no {' and no '.join(missing)}.")
+
+
+def _contradictions(pairs: Sequence[ExamplePair]) -> Iterator[Finding]:
+    for places in _grouped([_plain(pair.input) for pair in pairs]):
+        answers = {_plain(pairs[place].response) for place in places}
+        # Answers that each pair accepts anyway do not contradict.
+        allowed = [{_plain(text) for text in pairs[place].accepted} for place in places]
+        if len(answers) > 1 and not all(answers <= accepted for accepted in allowed):
+            yield Finding("contradiction", places, f"Pairs {_listed(places)} give different responses to one input.")
+
+
+def _duplicates(pairs: Sequence[ExamplePair]) -> Iterator[Finding]:
+    for places in _grouped([f"{_plain(pair.input)}\0{_plain(pair.response)}" for pair in pairs]):
+        yield Finding("duplicate", places, f"Pairs {_listed(places)} are the same.")
+
+
+def _long(pairs: Sequence[ExamplePair], long_characters: int) -> Iterator[Finding]:
+    for place, pair in enumerate(pairs):
+        length = len(pair.input) + len(pair.response)
+        if length > long_characters:
+            yield Finding(
+                "too_long",
+                (place,),
+                f"Pair {place + 1} has {length:,} characters; beyond {long_characters:,} it may not fit the model.",
+            )
+
+
+def _whitespace(pairs: Sequence[ExamplePair]) -> Iterator[Finding]:
+    for place, pair in enumerate(pairs):
+        texts = [(what, text) for what, text in (("input", pair.input), ("response", pair.response)) if text.strip()]
+        for what, text in texts:
+            if text != text.strip():
+                yield Finding("whitespace", (place,), f"The {what} of pair {place + 1} begins or ends with a space.")
+            elif _INVISIBLE.search(text):
+                yield Finding("whitespace", (place,), f"The {what} of pair {place + 1} has invisible characters.")
+
+
+def _grouped(keys: Sequence[str]) -> list[tuple[int, ...]]:
+    """Places that share a key, for each key that occurs more than once and is not blank."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place, key in enumerate(keys):
+        if key.strip("\0"):
+            groups[key].append(place)
+    return [tuple(places) for places in groups.values() if len(places) > 1]
+
+
+def _plain(text: str) -> str:
+    """Text with runs of white space as one space; letter case counts, since it may be what is taught."""
+    return _RUN.sub(" ", text).strip()
+
+
+def _listed(places: tuple[int, ...]) -> str:
+    shown = [str(place + 1) for place in places[:6]]
+    more = len(places) - len(shown)
+    return f"{', '.join(shown[:-1])} and {shown[-1]}" if not more else f"{', '.join(shown)} and {more} more"

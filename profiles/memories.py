@@ -1,0 +1,276 @@
+"""Memories of a profile: which file of tensors belongs to which procedure and backbone, and made from which pairs.
+
+The tensors themselves are written and read elsewhere; here they are files with a name. A memory begins as a
+*candidate*; activating it archives the one before, which can be activated again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from profiles.atomic import storage_error
+from profiles.base import Row, StoreBase, as_json, bump_revision, from_json, now
+from profiles.paths import private_folder
+from profiles.records import JsonObject, MemoryRecord, PairsChanged
+from profiles.undo import files_kept_for_undo
+from tokmem_desk.errors import ConflictError, NotFoundError, StorageError, UsageError
+from tokmem_desk.procedures import ExamplePair, pairs_digest
+
+SUFFIX = ".safetensors"
+GARBAGE_AGE_SECONDS = 3600.0
+"""A file without a row is left alone this long: another process may be about to add the row."""
+
+_SELECT = "SELECT m.*, p.name AS procedure FROM memories m JOIN procedures p ON p.id = m.procedure_id"
+
+
+class MemoryTable(StoreBase):
+    """The part of the store that keeps memories."""
+
+    def new_memory_file(self) -> Path:
+        """A path in ``memory_folder`` that nothing uses yet; write it whole, then call ``add_memory``."""
+        return private_folder(self.memory_folder) / f"{uuid.uuid4().hex}{SUFFIX}"
+
+    def add_memory(
+        self,
+        procedure_id: int,
+        backbone_fingerprint: str,
+        file: str,
+        pairs: Sequence[ExamplePair],
+        settings: JsonObject,
+        scorecard: JsonObject,
+    ) -> MemoryRecord:
+        """Register a trained memory as a candidate.
+
+        Args:
+            procedure_id: the procedure it was trained for.
+            backbone_fingerprint: the backbone it was trained on.
+            file: a name inside ``memory_folder``, as made by ``new_memory_file``; the file must be there.
+            pairs: the train pairs it was made from.
+            settings: how it was trained; kept as it is.
+            scorecard: what was measured; kept as it is.
+
+        Raises:
+            NotFoundError: the procedure was removed meanwhile.
+            ConflictError: the file is registered already.
+            UsageError: ``file`` is not a plain name ending in ``.safetensors``.
+            StorageError: the file is not in the folder.
+        """
+        if Path(file).name != file or not file.endswith(SUFFIX) or file == SUFFIX:
+            raise UsageError(f"{file!r} cannot name a memory file.", next_step="Use a name from new_memory_file().")
+        if not (self.memory_folder / file).is_file():
+            raise StorageError(f"The memory file {self.memory_folder / file} is missing.", next_step="Train again.")
+        key = file.removesuffix(SUFFIX)
+        with self._database.writing() as connection:
+            if connection.execute("SELECT 1 FROM procedures WHERE id = ?", (procedure_id,)).fetchone() is None:
+                raise NotFoundError("The procedure was removed while its memory was being trained.")
+            if connection.execute("SELECT 1 FROM memories WHERE id = ?", (key,)).fetchone() is not None:
+                raise ConflictError(f"There is a memory {key} already.", next_step="Use a new file for each memory.")
+            connection.execute(
+                """
+                INSERT INTO memories (id, procedure_id, backbone_fingerprint, file, status, version, pair_count,
+                    pairs_digest, settings, scorecard, created)
+                SELECT ?, ?, ?, ?, 'candidate', 1 + coalesce(max(version), 0), ?, ?, ?, ?, ?
+                FROM memories WHERE procedure_id = ?
+                """,
+                (
+                    key,
+                    procedure_id,
+                    backbone_fingerprint,
+                    file,
+                    len(pairs),
+                    pairs_digest(pairs),
+                    as_json(settings),
+                    as_json(scorecard),
+                    now(),
+                    procedure_id,
+                ),
+            )
+            connection.executemany(
+                "INSERT INTO memory_pairs (memory_id, position, input, response) VALUES (?, ?, ?, ?)",
+                [(key, position, pair.input, pair.response) for position, pair in enumerate(pairs)],
+            )
+            return _record(self._memory_row(key))
+
+    def activate_memory(self, memory_id: str) -> MemoryRecord:
+        """Let a memory answer for its procedure on its backbone; the one that did so far is archived.
+
+        Raises:
+            NotFoundError: there is no such memory.
+        """
+        with self._database.writing() as connection:
+            row = self._memory_row(memory_id)
+            if row["status"] == "active":
+                return _record(row)
+            connection.execute(
+                """
+                UPDATE memories SET status = 'archived'
+                WHERE procedure_id = ? AND backbone_fingerprint = ? AND status = 'active'
+                """,
+                (row["procedure_id"], row["backbone_fingerprint"]),
+            )
+            connection.execute("UPDATE memories SET status = 'active' WHERE id = ?", (memory_id,))
+            bump_revision(connection)
+            return _record(self._memory_row(memory_id))
+
+    def discard_memory(self, memory_id: str) -> None:
+        """Delete a candidate or an archived memory with its file, for good.
+
+        Raises:
+            NotFoundError: there is no such memory.
+            UsageError: it is the active one.
+        """
+        with self._database.writing() as connection:
+            row = self._memory_row(memory_id)
+            if row["status"] == "active":
+                raise UsageError(
+                    f"This memory is the one that answers for {row['procedure']!r}.",
+                    next_step="Activate another one first, or disable the procedure.",
+                )
+            connection.execute("DELETE FROM memories WHERE id = ?", (memory_id,))
+        # After the commit: a crash in between leaves a file without a row, never a row without its file.
+        with contextlib.suppress(OSError):
+            (self.memory_folder / row["file"]).unlink(missing_ok=True)
+
+    def memory(self, memory_id: str) -> MemoryRecord:
+        """One memory.
+
+        Raises:
+            NotFoundError: there is no such memory.
+        """
+        return _record(self._memory_row(memory_id))
+
+    def memories(self, name: str) -> list[MemoryRecord]:
+        """All memories of a procedure, on any backbone, newest first.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        key = self._procedure_id(name)
+        rows = self._database.rows(f"{_SELECT} WHERE m.procedure_id = ? ORDER BY m.version DESC", (key,))
+        return [_record(row) for row in rows]
+
+    def active_memory(self, name: str, backbone_fingerprint: str) -> MemoryRecord | None:
+        """The memory that answers for a procedure on a backbone, or None.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        row = self._database.row(
+            f"{_SELECT} WHERE m.procedure_id = ? AND m.backbone_fingerprint = ? AND m.status = 'active'",
+            (self._procedure_id(name), backbone_fingerprint),
+        )
+        return None if row is None else _record(row)
+
+    def active_memories(self, backbone_fingerprint: str, *, enabled_only: bool = True) -> list[MemoryRecord]:
+        """The bank of this profile on one backbone, by the procedures' names, in one query."""
+        enabled = "AND p.enabled = 1" if enabled_only else ""
+        rows = self._database.rows(
+            f"{_SELECT} WHERE m.backbone_fingerprint = ? AND m.status = 'active' {enabled} ORDER BY p.name",
+            (backbone_fingerprint,),
+        )
+        return [_record(row) for row in rows]
+
+    def memory_pairs(self, memory_id: str) -> tuple[ExamplePair, ...]:
+        """The train pairs a memory was made from, without further right answers.
+
+        Raises:
+            NotFoundError: there is no such memory.
+        """
+        self._memory_row(memory_id)
+        rows = self._database.rows(
+            "SELECT input, response FROM memory_pairs WHERE memory_id = ? ORDER BY position", (memory_id,)
+        )
+        return tuple(ExamplePair(row["input"], row["response"]) for row in rows)
+
+    def pairs_changed(self, name: str, backbone_fingerprint: str) -> PairsChanged | None:
+        """How the train pairs differ from those of the active memory; None when there is no active memory.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        with self._database.reading():
+            memory = self.active_memory(name, backbone_fingerprint)
+            if memory is None:
+                return None
+            pairs_now = self._counted(
+                "SELECT input, response FROM pairs WHERE part = 'train' AND procedure_id = ?", memory.procedure_id
+            )
+            pairs_then = self._counted("SELECT input, response FROM memory_pairs WHERE memory_id = ?", memory.id)
+        return PairsChanged(added=(pairs_now - pairs_then).total(), removed=(pairs_then - pairs_now).total())
+
+    def needs_training(self, backbone_fingerprint: str) -> list[str]:
+        """Enabled procedures with train pairs that have no active memory, or one made from other pairs, by name."""
+        rows = self._database.rows(
+            """
+            SELECT p.name FROM procedures p
+            LEFT JOIN memories m
+                ON m.procedure_id = p.id AND m.backbone_fingerprint = ? AND m.status = 'active'
+            WHERE p.enabled = 1 AND (m.id IS NULL OR m.pairs_digest <> p.pairs_digest)
+                AND EXISTS (SELECT 1 FROM pairs WHERE procedure_id = p.id AND part = 'train')
+            ORDER BY p.name
+            """,
+            (backbone_fingerprint,),
+        )
+        return [str(row["name"]) for row in rows]
+
+    def collect_garbage(self, age_seconds: float = GARBAGE_AGE_SECONDS) -> int:
+        """Delete memory files that neither a memory nor an undo needs, and return how many.
+
+        Args:
+            age_seconds: younger files stay, since their row may be about to be written.
+
+        Raises:
+            StorageError: a file could not be deleted.
+        """
+        if not self.memory_folder.is_dir():
+            return 0
+        # Listed before the rows are read: a file that gets its row in between is not in danger.
+        oldest = time.time() - age_seconds
+        files = [path for path in self.memory_folder.iterdir() if path.is_file()]
+        with self._database.reading():
+            kept = {str(row["file"]) for row in self._database.rows("SELECT file FROM memories")}
+            undo_rows = self._database.rows("SELECT restore FROM undo_log WHERE restore LIKE '%\"memories\"%'")
+            kept |= files_kept_for_undo(undo_rows)
+        removed = 0
+        for path in files:
+            try:
+                if path.name not in kept and path.stat().st_mtime < oldest:
+                    path.unlink()
+                    removed += 1
+            except FileNotFoundError:  # another process was faster
+                continue
+            except OSError as caught:
+                raise storage_error(f"{path} could not be deleted", caught) from caught
+        return removed
+
+    def _counted(self, sql: str, key: int | str) -> Counter[tuple[str, str]]:
+        return Counter((str(row["input"]), str(row["response"])) for row in self._database.rows(sql, (key,)))
+
+    def _memory_row(self, memory_id: str) -> sqlite3.Row:
+        row = self._database.row(f"{_SELECT} WHERE m.id = ?", (memory_id,))
+        if row is None:
+            raise NotFoundError(f"There is no memory {memory_id!r} any more.", next_step="Look at the list again.")
+        return row
+
+
+def _record(row: Row) -> MemoryRecord:
+    return MemoryRecord(
+        id=row["id"],
+        procedure_id=row["procedure_id"],
+        procedure=row["procedure"],
+        backbone_fingerprint=row["backbone_fingerprint"],
+        file=row["file"],
+        status=row["status"],
+        version=row["version"],
+        pair_count=row["pair_count"],
+        pairs_digest=row["pairs_digest"],
+        settings=from_json(row["settings"]) or {},
+        scorecard=from_json(row["scorecard"]) or {},
+        created=row["created"],
+    )

@@ -1,0 +1,14 @@
+"""Numbered steps that bring a database to the present form: one file a step, never edited once released.
+
+``PROFILE_STEPS`` and ``REGISTRY_STEPS`` are in order; a step's number is the ``user_version`` it leaves behind.
+Each is a tuple of single statements, because they all run inside one transaction.
+"""
+
+from __future__ import annotations
+
+from profiles.migrations import profile_0001, registry_0001
+
+Step = tuple[str, ...]
+
+PROFILE_STEPS: tuple[Step, ...] = (profile_0001.STATEMENTS,)
+REGISTRY_STEPS: tuple[Step, ...] = (registry_0001.STATEMENTS,)

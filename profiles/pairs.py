@@ -1,0 +1,202 @@
+"""Example pairs of a profile's procedures: list, add, edit, delete, replace. Every change can be undone."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from profiles.base import Row, StoreBase, bump_revision, now, storable
+from profiles.pair_rules import pair_fault
+from profiles.records import PairRecord, Part
+from profiles.undo import UndoEntry
+from tokmem_desk.errors import BadInputError, NotFoundError
+from tokmem_desk.procedures import ExamplePair, pairs_digest
+
+
+class PairTable(StoreBase):
+    """The part of the store that keeps example pairs."""
+
+    def pairs(self, name: str, part: Part = "train") -> list[PairRecord]:
+        """The pairs of one part in the order in which they were added.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        rows = self._database.rows(
+            "SELECT * FROM pairs WHERE procedure_id = ? AND part = ? ORDER BY id", (self._procedure_id(name), part)
+        )
+        return [_record(row) for row in rows]
+
+    def add_pairs(
+        self, name: str, pairs: Sequence[ExamplePair], part: Part = "train", source: str = ""
+    ) -> list[PairRecord]:
+        """Append pairs, all or none, and return their records.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+            BadInputError: a pair has an empty or unusable text.
+        """
+        refuse_faults(pairs)
+        with self._database.writing() as connection:
+            key = self._procedure_id(name)
+            if not pairs:
+                return []
+            entry = UndoEntry(connection)
+            entry.before("procedures", "id = ?", (key,))
+            ids = insert_pairs(connection, key, pairs, part, source)
+            entry.added("pairs", ids)
+            entry.save(f"added {_count(len(ids))} to {name}")
+            _touch(connection, key)
+            rows = connection.execute(
+                "SELECT * FROM pairs WHERE procedure_id = ? AND id BETWEEN ? AND ? ORDER BY id", (key, ids[0], ids[-1])
+            ).fetchall()
+        return [_record(row) for row in rows]
+
+    def update_pair(
+        self,
+        pair_id: int,
+        *,
+        input: str | None = None,
+        response: str | None = None,
+        references: Sequence[str] | None = None,
+        part: Part | None = None,
+    ) -> PairRecord:
+        """Change what is given and leave the rest.
+
+        Raises:
+            NotFoundError: the pair is gone.
+            BadInputError: a text is empty or unusable.
+        """
+        with self._database.writing() as connection:
+            old = _record(self._pair_row(pair_id))
+            pair = ExamplePair(
+                old.input if input is None else input,
+                old.response if response is None else response,
+                old.references if references is None else tuple(references),
+            )
+            refuse_faults([pair])
+            new_part = part or old.part
+            if pair == old.pair and new_part == old.part:
+                return old
+            entry = UndoEntry(connection)
+            entry.before("procedures", "id = ?", (old.procedure_id,))
+            entry.before("pairs", "id = ?", (pair_id,))
+            connection.execute(
+                "UPDATE pairs SET input = ?, response = ?, other_answers = ?, part = ? WHERE id = ?",
+                (pair.input, pair.response, json.dumps(pair.references), new_part, pair_id),
+            )
+            entry.save(f"changed a pair of {_name(connection, old.procedure_id)}")
+            _touch(connection, old.procedure_id)
+            return _record(self._pair_row(pair_id))
+
+    def delete_pair(self, pair_id: int) -> None:
+        """Delete one pair.
+
+        Raises:
+            NotFoundError: the pair is gone already.
+        """
+        with self._database.writing() as connection:
+            key = int(self._pair_row(pair_id)["procedure_id"])
+            entry = UndoEntry(connection)
+            entry.before("procedures", "id = ?", (key,))
+            entry.before("pairs", "id = ?", (pair_id,))
+            connection.execute("DELETE FROM pairs WHERE id = ?", (pair_id,))
+            entry.save(f"deleted a pair of {_name(connection, key)}")
+            _touch(connection, key)
+
+    def replace_pairs(
+        self, name: str, pairs: Sequence[ExamplePair], part: Part = "train", source: str = ""
+    ) -> list[PairRecord]:
+        """Put ``pairs`` in the place of all pairs of one part, in one step; the other part stays.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+            BadInputError: a pair has an empty or unusable text; nothing was replaced.
+        """
+        refuse_faults(pairs)
+        with self._database.writing() as connection:
+            key = self._procedure_id(name)
+            entry = UndoEntry(connection)
+            entry.before("procedures", "id = ?", (key,))
+            entry.before("pairs", "procedure_id = ? AND part = ?", (key, part))
+            connection.execute("DELETE FROM pairs WHERE procedure_id = ? AND part = ?", (key, part))
+            entry.added("pairs", insert_pairs(connection, key, pairs, part, source))
+            entry.save(f"replaced the {'held-out ' if part == 'held_out' else ''}pairs of {name}")
+            _touch(connection, key)
+        return self.pairs(name, part)
+
+    def _pair_row(self, pair_id: int) -> Row:
+        row = self._database.row("SELECT * FROM pairs WHERE id = ?", (pair_id,))
+        if row is None:
+            raise NotFoundError(f"There is no pair number {pair_id} any more.", next_step="Look at the list again.")
+        return row
+
+
+def refuse_faults(pairs: Sequence[ExamplePair]) -> None:
+    """Let only usable pairs pass.
+
+    Raises:
+        BadInputError: names the first bad pair by its place, from 1.
+    """
+    for place, pair in enumerate(pairs, start=1):
+        fault = pair_fault(pair)
+        if fault is not None:
+            raise BadInputError(f"Pair {place} cannot be used: {fault}.", next_step="Correct it and try again.")
+
+
+def insert_pairs(
+    connection: sqlite3.Connection, procedure_id: int, pairs: Sequence[ExamplePair], part: Part, source: str
+) -> list[int]:
+    """Insert pairs inside the caller's transaction and return their ids, ascending."""
+    moment, origin = now(), storable(source)
+    ids = []
+    for pair in pairs:
+        cursor = connection.execute(
+            """
+            INSERT INTO pairs (procedure_id, part, input, response, other_answers, source, created)
+            VALUES (?, ?, ?, ?, ?, ?, ?)
+            """,
+            (procedure_id, part, pair.input, pair.response, json.dumps(pair.references), origin, moment),
+        )
+        ids.append(int(cursor.lastrowid or 0))
+    return ids
+
+
+def pair_of(row: Row) -> ExamplePair:
+    """The pair in a row of the table."""
+    return ExamplePair(row["input"], row["response"], tuple(json.loads(row["other_answers"])))
+
+
+def _touch(connection: sqlite3.Connection, procedure_id: int) -> None:
+    rows = connection.execute(
+        "SELECT input, response FROM pairs WHERE procedure_id = ? AND part = 'train'", (procedure_id,)
+    )
+    digest = pairs_digest([ExamplePair(row["input"], row["response"]) for row in rows])
+    connection.execute(
+        "UPDATE procedures SET pairs_digest = ?, version = version + 1, updated = ? WHERE id = ?",
+        (digest, now(), procedure_id),
+    )
+    bump_revision(connection)
+
+
+def _name(connection: sqlite3.Connection, procedure_id: int) -> str:
+    return str(connection.execute("SELECT name FROM procedures WHERE id = ?", (procedure_id,)).fetchone()["name"])
+
+
+def _count(pairs: int) -> str:
+    return "1 pair" if pairs == 1 else f"{pairs} pairs"
+
+
+def _record(row: Row) -> PairRecord:
+    pair = pair_of(row)
+    return PairRecord(
+        id=row["id"],
+        procedure_id=row["procedure_id"],
+        input=pair.input,
+        response=pair.response,
+        references=pair.references,
+        part=row["part"],
+        source=row["source"],
+        created=row["created"],
+    )

@@ -1,0 +1,174 @@
+"""Example pairs from a file: JSONL, CSV, a procedure's JSON, or a JSON list of pairs.
+
+The form is told from the content, not trusted to the file's name. Reading changes nothing anywhere: a caller gets
+either usable pairs with the rows that are bad, or an error that says why the whole file cannot be used.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from profiles.atomic import storage_error
+from profiles.pair_readers import (
+    FORMS,
+    MAX_PAIRS,
+    MAX_PROBLEMS,
+    Found,
+    RowProblem,
+    read_csv,
+    read_json,
+    read_jsonl,
+)
+from tokmem_desk.errors import BadInputError, NotFoundError, did_you_mean
+from tokmem_desk.procedures import ExamplePair
+
+__all__ = ["MAX_BYTES", "MAX_PAIRS", "MAX_PROBLEMS", "PairsFile", "RowProblem", "load_pairs", "read_pairs_file"]
+
+MAX_BYTES = 64 * 1024 * 1024
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+_SAVE_AS_UTF8 = "In the editor or spreadsheet, choose Save As and the encoding UTF-8 (in Excel: CSV UTF-8)."
+
+
+@dataclass(frozen=True, slots=True)
+class PairsFile:
+    """What a file holds. The first three are None where the form or the file does not say."""
+
+    procedure_name: str | None = None
+    description: str | None = None
+    pattern: str | None = None
+    pairs: tuple[ExamplePair, ...] = ()
+    held_out: tuple[ExamplePair, ...] = ()
+    problems: tuple[RowProblem, ...] = ()
+
+
+def load_pairs(path: Path) -> PairsFile:
+    """Read a file of which every row must be good.
+
+    Raises:
+        BadInputError: names the file, the line and the reason; several bad rows are named at once.
+        NotFoundError: there is no such file.
+        StorageError: it cannot be read.
+    """
+    found = read_pairs_file(path)
+    if found.problems:
+        shown = "; ".join(f"line {problem.line}: {problem.reason}" for problem in found.problems[:3])
+        more = len(found.problems) - 3
+        at_least = "at least " if len(found.problems) >= MAX_PROBLEMS else ""
+        others = f" (and {at_least}{more} more)" if more > 0 else ""
+        raise BadInputError(
+            f"{path}, {shown}{others}.", next_step="Correct the file and try again; nothing was imported."
+        )
+    return found
+
+
+def read_pairs_file(path: Path) -> PairsFile:
+    """Read a file and keep the bad rows beside the good ones.
+
+    Raises:
+        BadInputError: the file as a whole cannot be used: empty, too big, not UTF-8, other columns, not one pair.
+        NotFoundError: there is no such file.
+        StorageError: it cannot be read.
+    """
+    try:
+        _refuse_other_than_file(path)
+        with path.open("rb") as head:
+            _refuse_other_than_utf8(path, head.read(4))
+        # Bytes that are not UTF-8 become lone surrogates, so that the line at fault can be named; endings stay as
+        # they are for the csv module, and each of the three kinds ends a line.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+            return _read(path, _checked(path, text))
+    except OSError as caught:
+        raise storage_error(f"{path} could not be read", caught) from caught
+
+
+def _refuse_other_than_file(path: Path) -> None:
+    if path.is_dir():
+        raise BadInputError(f"{path} is a folder, not a file of pairs.", next_step="Name one file in it.")
+    if not path.exists():
+        neighbours = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        raise NotFoundError(f"There is no file {path}.{did_you_mean(path.name, neighbours)}")
+    if not path.is_file():
+        raise BadInputError(f"{path} is not a plain file.", next_step="Save the pairs in a file first.")
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise BadInputError(
+            f"{path} is {size / 2**20:,.0f} MB; a file of pairs may be {MAX_BYTES // 2**20} MB.",
+            next_step="Keep the best pairs, or split the file.",
+        )
+
+
+def _read(path: Path, lines: Iterator[str]) -> PairsFile:
+    blank = 0
+    for first in lines:
+        if first.strip():
+            break
+        blank += 1
+    else:
+        raise BadInputError(f"{path} is empty.", next_step=FORMS)
+    found = Found(path)
+    rest = itertools.chain([first], lines)
+    facts: dict[str, str] = {}
+    if _begins_jsonl(first, path.suffix.lower()):
+        read_jsonl(rest, blank, found)
+    elif first.lstrip()[0] in "[{":
+        facts = read_json("\n" * blank + "".join(rest), found)
+    else:
+        read_csv(first, rest, blank, found)
+    if not any(found.pairs.values()) and not found.problems:
+        raise BadInputError(f"{path} holds no pair.", next_step=FORMS)
+    return PairsFile(
+        procedure_name=facts.get("name"),
+        description=facts.get("description"),
+        pattern=facts.get("pattern"),
+        pairs=tuple(found.pairs["train"]),
+        held_out=tuple(found.pairs["test"]),
+        problems=tuple(found.problems),
+    )
+
+
+def _refuse_other_than_utf8(path: Path, head: bytes) -> None:
+    kinds = (
+        (b"\xff\xfe\0\0", "UTF-32 text", _SAVE_AS_UTF8),
+        (b"\0\0\xfe\xff", "UTF-32 text", _SAVE_AS_UTF8),
+        (b"\xff\xfe", "UTF-16 text", _SAVE_AS_UTF8),
+        (b"\xfe\xff", "UTF-16 text", _SAVE_AS_UTF8),
+        (b"PK\x03\x04", "a zip or Excel file", "In the spreadsheet, choose Save As, CSV UTF-8."),
+        (b"\x1f\x8b", "a gzip file", "Unpack it first."),
+    )
+    for mark, kind, next_step in kinds:
+        if head.startswith(mark):
+            raise BadInputError(f"{path} is {kind}, not UTF-8 text.", next_step=next_step)
+
+
+def _checked(path: Path, lines: Iterable[str]) -> Iterator[str]:
+    """The lines, as long as they are text in UTF-8."""
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line:
+            if line.count("\0") * 3 > len(line):
+                raise BadInputError(
+                    f"{path}, line {number}: this looks like UTF-16 text, not UTF-8.", next_step=_SAVE_AS_UTF8
+                )
+            raise BadInputError(f"{path}, line {number}: there is a NUL byte.", next_step="Save it as plain text.")
+        if not line.isascii() and _NOT_UTF8.search(line):
+            raise BadInputError(
+                f"{path}, line {number}: this is not UTF-8 text; it looks like Latin-1 or Windows-1252.",
+                next_step=_SAVE_AS_UTF8,
+            )
+        yield line
+
+
+def _begins_jsonl(first: str, suffix: str) -> bool:
+    """Tell one object a line from a JSON document by the first line."""
+    text = first.strip()
+    if not text.startswith("{") or text == "{" or not (text.endswith("}") or suffix in (".jsonl", ".ndjson")):
+        return False
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return True
+    return not ("train" in value or "test" in value)

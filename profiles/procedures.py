@@ -1,0 +1,206 @@
+"""Procedures of a profile: add, look up, rename, enable, remove. Their pairs are in ``profiles.pairs``."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from typing import Any
+
+from profiles.base import Row, StoreBase, bump_revision, now, storable
+from profiles.pairs import insert_pairs, pair_of, refuse_faults
+from profiles.records import ProcedureRecord
+from profiles.undo import UndoEntry
+from tokmem_desk.errors import ConflictError, UsageError
+from tokmem_desk.procedures import ExamplePair, Procedure, check_name, pairs_digest
+
+_SELECT = """
+    SELECT p.*,
+        (SELECT count(*) FROM pairs WHERE procedure_id = p.id AND part = 'train') AS pair_count,
+        (SELECT count(*) FROM pairs WHERE procedure_id = p.id AND part = 'held_out') AS held_out_count
+    FROM procedures p
+"""
+
+
+class ProcedureTable(StoreBase):
+    """The part of the store that keeps procedures. Every change can be undone."""
+
+    def add_procedure(self, procedure: Procedure, source: str = "") -> ProcedureRecord:
+        """Add a procedure with its pairs, enabled.
+
+        Args:
+            procedure: may have no pairs yet.
+            source: where it came from (a file's name, "by hand"), for the person.
+
+        Raises:
+            UsageError: the name is not allowed.
+            ConflictError: the name is taken.
+            BadInputError: a pair has an empty or unusable text.
+        """
+        name = check_name(procedure.name)
+        refuse_faults(procedure.pairs)
+        refuse_faults(procedure.held_out)
+        with self._database.writing() as connection:
+            _refuse_taken(connection, name)
+            moment = now()
+            cursor = connection.execute(
+                """
+                INSERT INTO procedures (uuid, name, description, pattern, source, enabled, threshold, version,
+                    pairs_digest, created, updated) VALUES (?, ?, ?, ?, ?, 1, NULL, 1, ?, ?, ?)
+                """,
+                (
+                    uuid.uuid4().hex,
+                    name,
+                    storable(procedure.description),
+                    procedure.pattern,
+                    storable(source),
+                    pairs_digest(procedure.pairs),
+                    moment,
+                    moment,
+                ),
+            )
+            procedure_id = int(cursor.lastrowid or 0)
+            insert_pairs(connection, procedure_id, procedure.pairs, "train", source)
+            insert_pairs(connection, procedure_id, procedure.held_out, "held_out", source)
+            entry = UndoEntry(connection)
+            entry.added("procedures", [procedure_id])
+            entry.save(f"added {name}")
+            bump_revision(connection)
+        return self.procedure(name)
+
+    def procedures(self) -> list[ProcedureRecord]:
+        """All procedures, by name."""
+        return [_record(row) for row in self._database.rows(f"{_SELECT} ORDER BY p.name")]
+
+    def procedure(self, name: str) -> ProcedureRecord:
+        """One procedure.
+
+        Raises:
+            NotFoundError: there is none of that name; the nearest one is named.
+        """
+        return _record(self._procedure_row(name))
+
+    def to_procedure(self, name: str) -> Procedure:
+        """A procedure with all its pairs, as training takes it.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        with self._database.reading():
+            record = self.procedure(name)
+            parts: dict[str, list[ExamplePair]] = {"train": [], "held_out": []}
+            for row in self._database.rows("SELECT * FROM pairs WHERE procedure_id = ? ORDER BY id", (record.id,)):
+                parts[row["part"]].append(pair_of(row))
+        return Procedure(name, tuple(parts["train"]), tuple(parts["held_out"]), record.description, record.pattern)
+
+    def rename_procedure(self, old: str, new: str) -> ProcedureRecord:
+        """Rename; memories and corrections stay with it.
+
+        Raises:
+            NotFoundError: no procedure ``old``.
+            UsageError: ``new`` is not allowed.
+            ConflictError: ``new`` is taken.
+        """
+        check_name(new)
+        if new == old:
+            return self.procedure(old)
+        return self._change(old, f"renamed {old} to {new}", name=new)
+
+    def remove_procedure(self, name: str) -> None:
+        """Remove a procedure with its pairs, memories and the corrections that chose it.
+
+        Undo brings all of it back; the files of its memories go when that is no longer possible
+        (``collect_garbage``, ``forget_undo``).
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        with self._database.writing() as connection:
+            key = self._procedure_id(name)
+            entry = UndoEntry(connection)
+            entry.before("procedures", "id = ?", (key,))
+            entry.before("pairs", "procedure_id = ?", (key,))
+            entry.before("memories", "procedure_id = ?", (key,))
+            entry.before("memory_pairs", "memory_id IN (SELECT id FROM memories WHERE procedure_id = ?)", (key,))
+            entry.before("corrections", "right_procedure_id = ? OR wrong_procedure_id = ?", (key, key))
+            # The name at the end is what the correction will show from now on.
+            connection.execute("UPDATE corrections SET wrong_route = ? WHERE wrong_procedure_id = ?", (name, key))
+            connection.execute("DELETE FROM procedures WHERE id = ?", (key,))
+            entry.save(f"removed {name}")
+            bump_revision(connection)
+
+    def set_enabled(self, name: str, enabled: bool) -> ProcedureRecord:
+        """Let a procedure take part in recall, or not.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        return self._change(name, f"{'enabled' if enabled else 'disabled'} {name}", enabled=int(enabled))
+
+    def set_description(self, name: str, description: str) -> ProcedureRecord:
+        """Replace the description.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        return self._change(name, f"changed the description of {name}", description=storable(description))
+
+    def set_threshold(self, name: str, threshold: float | None) -> ProcedureRecord:
+        """Set the least probability at which the procedure may answer; None leaves it to the router.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            UsageError: not between 0 and 1.
+        """
+        if threshold is not None and not 0.0 <= threshold <= 1.0:
+            raise UsageError(f"{threshold} is not a probability.", next_step="Give a number from 0 to 1.")
+        return self._change(name, f"changed the threshold of {name}", threshold=threshold)
+
+    def _change(self, current_name: str, text: str, **columns: Any) -> ProcedureRecord:
+        """Set columns of one procedure; a call that changes nothing leaves no trace."""
+        with self._database.writing() as connection:
+            row = self._procedure_row(current_name)
+            if all(row[column] == value for column, value in columns.items()):
+                return _record(row)
+            if "name" in columns:
+                _refuse_taken(connection, columns["name"])
+            entry = UndoEntry(connection)
+            entry.before("procedures", "id = ?", (row["id"],))
+            assignments = ", ".join(f"{column} = ?" for column in columns)
+            connection.execute(
+                f"UPDATE procedures SET {assignments}, version = version + 1, updated = ? WHERE id = ?",
+                (*columns.values(), now(), row["id"]),
+            )
+            entry.save(text)
+            bump_revision(connection)
+        return self.procedure(columns.get("name", current_name))
+
+    def _procedure_row(self, name: str) -> Row:
+        row = self._database.row(f"{_SELECT} WHERE p.name = ?", (name,))
+        if row is None:
+            raise self._no_procedure(name)
+        return row
+
+
+def _refuse_taken(connection: sqlite3.Connection, name: str) -> None:
+    if connection.execute("SELECT 1 FROM procedures WHERE name = ?", (name,)).fetchone() is not None:
+        raise ConflictError(
+            f"There is a procedure {name!r} already.", next_step="Choose another name, or remove that one first."
+        )
+
+
+def _record(row: Row) -> ProcedureRecord:
+    return ProcedureRecord(
+        id=row["id"],
+        uuid=row["uuid"],
+        name=row["name"],
+        description=row["description"],
+        pattern=row["pattern"],
+        source=row["source"],
+        enabled=bool(row["enabled"]),
+        threshold=row["threshold"],
+        version=row["version"],
+        pair_count=row["pair_count"],
+        held_out_count=row["held_out_count"],
+        created=row["created"],
+        updated=row["updated"],
+    )

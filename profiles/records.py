@@ -1,0 +1,179 @@
+"""Rows of a profile's database as frozen dataclasses.
+
+Plain values only: no connection, no file is touched by reading one. Times are UTC in ISO 8601 with
+milliseconds, so that they sort as text and print as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tokmem_desk.procedures import ExamplePair
+
+JsonObject = dict[str, Any]
+"""A JSON object as it was stored; its keys belong to whoever wrote it."""
+
+Part = Literal["train", "held_out"]
+MemoryStatus = Literal["candidate", "active", "archived"]
+Role = Literal["user", "assistant"]
+MessageStatus = Literal["complete", "stopped", "failed"]
+JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileInfo:
+    """One line of the list of profiles."""
+
+    id: str
+    name: str
+    created: str
+    last_used: str
+    procedure_count: int | None
+    """None when the profile's database cannot be read."""
+    bytes: int
+    """Everything in the profile's folder."""
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProcedureRecord:
+    """A procedure without its pairs."""
+
+    id: int
+    uuid: str
+    """32 hexadecimal digits; stays the same through renaming and export."""
+    name: str
+    description: str
+    pattern: str | None
+    source: str
+    enabled: bool
+    threshold: float | None
+    """Least probability (0 to 1) at which the procedure may answer; None leaves it to the router."""
+    version: int
+    """Grows with every change to the procedure or its pairs."""
+    pair_count: int
+    held_out_count: int
+    created: str
+    updated: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairRecord:
+    """One example pair of a procedure."""
+
+    id: int
+    procedure_id: int
+    input: str
+    response: str
+    references: tuple[str, ...]
+    part: Part
+    source: str
+    created: str
+
+    @property
+    def pair(self) -> ExamplePair:
+        """The pair alone, as training takes it."""
+        return ExamplePair(self.input, self.response, self.references)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRecord:
+    """What one training left: a file of tensors and what it was made from."""
+
+    id: str
+    """32 hexadecimal digits, the stem of the file's name."""
+    procedure_id: int
+    procedure: str
+    """The procedure's name now."""
+    backbone_fingerprint: str
+    file: str
+    """Name inside ``ProfileStore.memory_folder``."""
+    status: MemoryStatus
+    version: int
+    """1 for the first memory of this procedure, whatever the backbone."""
+    pair_count: int
+    pairs_digest: str
+    settings: JsonObject
+    scorecard: JsonObject
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairsChanged:
+    """How the train pairs differ from those the active memory was trained on; an edited pair counts in both."""
+
+    added: int
+    removed: int
+
+    @property
+    def total(self) -> int:
+        """Pairs a person would call changed: an edit counts once."""
+        return max(self.added, self.removed)
+
+    def __bool__(self) -> bool:
+        return self.total > 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRecord:
+    """One line of the chat history."""
+
+    id: int
+    title: str
+    created: str
+    updated: str
+    message_count: int
+    snippet: str
+    """The text around the first hit of a search, else an empty string."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """One message of a conversation; the fields from ``route`` on belong to answers."""
+
+    id: int
+    conversation_id: int
+    role: Role
+    content: str
+    status: MessageStatus
+    created: str
+    route: str | None
+    probability: float | None
+    candidates: tuple[JsonObject, ...] | None
+    """``{"route", "probability"}``, best first."""
+    timing: JsonObject | None
+    """Seconds ``prefill, route, first_token, total`` and ``tokens``."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionRecord:
+    """A person's verdict: this text belongs to ``right_route``, not to ``wrong_route``."""
+
+    id: int
+    text: str
+    wrong_route: str
+    right_route: str
+    message_id: int | None
+    active: bool
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """A long job (training, evaluation) as it stands on disk."""
+
+    id: int
+    kind: str
+    state: JobState
+    request: JsonObject
+    progress: JsonObject | None
+    result: JsonObject | None
+    error: JsonObject | None
+    created: str
+    updated: str
+
+    @property
+    def ended(self) -> bool:
+        """True when the job will not go on by itself."""
+        return self.state in ("done", "failed", "cancelled")

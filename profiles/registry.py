@@ -1,0 +1,296 @@
+"""The profiles of this machine: list, create, switch, rename, delete, open.
+
+The list is a small SQLite file, so that two programs can change it at once. Each profile also keeps its own name
+(``ProfileStore.profile_name``): when the list is lost, it is rebuilt from the folders.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sqlite3
+import uuid
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from profiles.atomic import storage_error
+from profiles.base import Row, now
+from profiles.database import LOCK_SECONDS, Database
+from profiles.migrations import REGISTRY_STEPS
+from profiles.paths import AppPaths
+from profiles.records import ProfileInfo
+from profiles.store import DATABASE_NAME, ProfileStore
+from tokmem_desk.errors import BusyError, ConflictError, NotFoundError, TokmemError, did_you_mean
+from tokmem_desk.procedures import check_name
+
+DEFAULT_PROFILE = "default"
+
+
+class ProfileRegistry:
+    """The list of profiles. There is always at least one, and exactly one is active.
+
+    Raises:
+        StorageError: the list is damaged or the disk refuses.
+        IncompatibleError: a newer tokmem-desk wrote the list.
+        BusyError: another process holds it.
+    """
+
+    def __init__(self, paths: AppPaths, *, lock_seconds: float = LOCK_SECONDS) -> None:
+        self._paths = paths
+        self._lock_seconds = lock_seconds
+        self._database = Database(
+            paths.registry_file, REGISTRY_STEPS, backups=paths.data / "backups", lock_seconds=lock_seconds
+        )
+        try:
+            self._finish_deletions()
+            self._ensure_one()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the list; profiles opened from it stay open."""
+        self._database.close()
+
+    def list(self) -> list[ProfileInfo]:
+        """All profiles by name."""
+        rows = self._database.rows("SELECT * FROM profiles WHERE deleting = 0 ORDER BY name")
+        return [self._info(row) for row in rows]
+
+    def active(self) -> ProfileInfo:
+        """The profile that is used when none is named."""
+        return self._info(self._active_row())
+
+    def info(self, name: str) -> ProfileInfo:
+        """One profile.
+
+        Raises:
+            NotFoundError: there is none of that name; the nearest one is named.
+        """
+        return self._info(self._named(name))
+
+    def create(self, name: str) -> ProfileInfo:
+        """Make an empty profile; the active one stays active.
+
+        Raises:
+            UsageError: the name is not allowed.
+            ConflictError: the name is taken.
+        """
+        check_name(name, "profile")
+        with self._database.writing() as connection:
+            self._refuse_taken(name)
+            profile_id = _insert(connection, name)
+        with self._open(profile_id, name):
+            return self.info(name)
+
+    def switch(self, name: str) -> ProfileInfo:
+        """Make a profile the active one.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        with self._database.writing() as connection:
+            _activate(connection, self._named(name)["id"])
+        return self.info(name)
+
+    def rename(self, old: str, new: str) -> ProfileInfo:
+        """Give a profile another name; its data stay where they are.
+
+        Raises:
+            NotFoundError: no profile ``old``.
+            UsageError: ``new`` is not allowed.
+            ConflictError: ``new`` is taken.
+        """
+        check_name(new, "profile")
+        with self._database.writing() as connection:
+            row = self._named(old)
+            if new != old:
+                self._refuse_taken(new)
+                connection.execute("UPDATE profiles SET name = ? WHERE id = ?", (new, row["id"]))
+        with self._open(row["id"], new):
+            return self.info(new)
+
+    def delete(self, name: str, *, force: bool = False) -> None:
+        """Erase a profile with everything in it, for good. Deleting the last one leaves a new, empty default.
+
+        A crash on the way is finished the next time the list is opened.
+
+        Args:
+            name: the profile.
+            force: also when it is open elsewhere, or cannot be opened because it is damaged.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            BusyError: the profile is open in another process.
+            StorageError: the profile is damaged (use ``force``), or a file could not be deleted.
+        """
+        row = self._named(name)
+        if not force:
+            with self._open(row["id"], name) as store:
+                if store.held_by_others():
+                    raise BusyError(
+                        f"The profile {name!r} is open in another tokmem-desk.",
+                        next_step="Close it there, or wait until its job is done.",
+                    )
+        with self._database.writing() as connection:
+            connection.execute("UPDATE profiles SET deleting = 1, active = 0 WHERE id = ?", (row["id"],))
+        try:
+            self._erase(row["id"])
+        finally:
+            self._ensure_one()
+
+    def open(self, name: str | None = None) -> ProfileStore:
+        """Open a profile, the active one unless named, and note that it was used. The caller closes it.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            StorageError, IncompatibleError, BusyError: as ``ProfileStore`` says.
+        """
+        row = self._active_row() if name is None else self._named(name)
+        store = self._open(row["id"], row["name"])
+        try:
+            with self._database.writing() as connection:
+                connection.execute("UPDATE profiles SET last_used = ? WHERE id = ?", (now(), row["id"]))
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _open(self, profile_id: str, name: str) -> ProfileStore:
+        store = ProfileStore(self._paths.profile_folder(profile_id), lock_seconds=self._lock_seconds)
+        try:
+            if store.profile_name != name:
+                store.set_profile_name(name)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _active_row(self) -> Row:
+        row = self._database.row("SELECT * FROM profiles WHERE active = 1 AND deleting = 0")
+        if row is None:  # another process has deleted the last one and not yet made the next
+            self._ensure_one()
+            return self._active_row()
+        return row
+
+    def _named(self, name: str) -> Row:
+        row = self._database.row("SELECT * FROM profiles WHERE name = ? AND deleting = 0", (name,))
+        if row is None:
+            others = self._database.rows("SELECT name FROM profiles WHERE deleting = 0 ORDER BY name")
+            known = [str(other["name"]) for other in others]
+            raise NotFoundError(
+                f"There is no profile {name!r}.{did_you_mean(name, known)}",
+                next_step=f"There are: {', '.join(known)}.",
+            )
+        return row
+
+    def _refuse_taken(self, name: str) -> None:
+        row = self._database.row("SELECT deleting FROM profiles WHERE name = ?", (name,))
+        if row is not None and row["deleting"]:
+            raise ConflictError(f"The profile {name!r} is just being deleted.", next_step="Try again in a moment.")
+        if row is not None:
+            raise ConflictError(f"There is a profile {name!r} already.", next_step="Choose another name.")
+
+    def _ensure_one(self) -> None:
+        """Make sure that a profile exists and one is active: the first start, or a lost list."""
+        if self._database.row("SELECT 1 FROM profiles WHERE active = 1 AND deleting = 0") is not None:
+            return
+        with self._database.writing() as connection:
+            if self._database.row("SELECT 1 FROM profiles") is None:
+                self._adopt_folders(connection)
+            newest = "SELECT id FROM profiles WHERE deleting = 0 ORDER BY active DESC, last_used DESC LIMIT 1"
+            row = connection.execute(newest).fetchone()
+            _activate(connection, row["id"] if row is not None else _insert(connection, self._free(DEFAULT_PROFILE)))
+
+    def _adopt_folders(self, connection: sqlite3.Connection) -> None:
+        """Put folders of profiles that no list knows on the list, under the names that they keep themselves."""
+        for file in sorted(self._paths.profiles.glob(f"*/{DATABASE_NAME}")):
+            name = ""
+            with contextlib.suppress(TokmemError), ProfileStore(file.parent, lock_seconds=0.1) as store:
+                name = check_name(store.profile_name, "profile")
+            moment = now()
+            connection.execute(
+                "INSERT INTO profiles (id, name, created, last_used) VALUES (?, ?, ?, ?)",
+                (file.parent.name, self._free(name or "recovered"), moment, moment),
+            )
+
+    def _free(self, name: str) -> str:
+        """``name``, or with a number behind it when it is taken."""
+        taken = {str(row["name"]) for row in self._database.rows("SELECT name FROM profiles")}
+        free, number = name, 2
+        while free in taken:
+            free, number = f"{name[:36]}-{number}", number + 1
+        return free
+
+    def _finish_deletions(self) -> None:
+        for row in self._database.rows("SELECT id FROM profiles WHERE deleting = 1"):
+            # What cannot be erased now (a file still open on Windows) is tried again at the next start.
+            with contextlib.suppress(TokmemError):
+                self._erase(row["id"])
+
+    def _erase(self, profile_id: str) -> None:
+        folder = self._paths.profile_folder(profile_id)
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            pass
+        except OSError as caught:
+            raise storage_error(f"The profile's folder {folder} could not be erased", caught) from caught
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM profiles WHERE id = ?", (profile_id,))
+
+    def _info(self, row: Row) -> ProfileInfo:
+        folder = self._paths.profile_folder(row["id"])
+        return ProfileInfo(
+            id=row["id"],
+            name=row["name"],
+            created=row["created"],
+            last_used=row["last_used"],
+            procedure_count=_procedure_count(folder / DATABASE_NAME),
+            bytes=_bytes_below(folder),
+            active=bool(row["active"]),
+        )
+
+
+def _insert(connection: sqlite3.Connection, name: str) -> str:
+    profile_id, moment = uuid.uuid4().hex, now()
+    connection.execute(
+        "INSERT INTO profiles (id, name, created, last_used) VALUES (?, ?, ?, ?)", (profile_id, name, moment, moment)
+    )
+    return profile_id
+
+
+def _activate(connection: sqlite3.Connection, profile_id: str) -> None:
+    connection.execute("UPDATE profiles SET active = 0 WHERE active = 1")
+    connection.execute("UPDATE profiles SET active = 1 WHERE id = ?", (profile_id,))
+
+
+def _procedure_count(file: Path) -> int | None:
+    """None when the database cannot be read; 0 when the profile was never opened."""
+    if not file.exists():
+        return 0
+    try:
+        address = f"{file.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=0.5)) as connection:
+            return int(connection.execute("SELECT count(*) FROM procedures").fetchone()[0])
+    except sqlite3.Error:
+        return None
+
+
+def _bytes_below(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # a -wal file may go while we count
+                total += os.lstat(os.path.join(root, name)).st_size
+    return total

@@ -1,0 +1,87 @@
+"""The store of one profile: everything in it under one object, over one SQLite file.
+
+Safe across processes: each method is one short transaction, and ``revision`` tells others that something changed. Open
+one ``ProfileStore`` per thread and process.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from profiles.chats import ChatTable
+from profiles.corrections import CorrectionTable
+from profiles.database import LOCK_SECONDS, Database
+from profiles.jobs import JobTable
+from profiles.memories import MemoryTable
+from profiles.migrations import PROFILE_STEPS
+from profiles.pairs import PairTable
+from profiles.procedures import ProcedureTable
+from profiles.undo import UndoLog
+
+DATABASE_NAME = "profile.sqlite"
+MEMORY_FOLDER_NAME = "memories"
+BACKUP_FOLDER_NAME = "backups"
+
+
+class ProfileStore(ProcedureTable, PairTable, UndoLog, MemoryTable, ChatTable, CorrectionTable, JobTable):
+    """One profile, open. Use as a context manager, or call ``close``.
+
+    Args:
+        folder: the profile's folder; made, 0700, when it is not there.
+        lock_seconds: how long a call waits for another process before it raises BusyError.
+
+    Raises:
+        IncompatibleError: a newer tokmem-desk wrote the database.
+        StorageError: the database is damaged, or the disk refuses; the text names the file and its newest backup.
+        BusyError: another process holds the database.
+    """
+
+    def __init__(self, folder: Path, *, lock_seconds: float = LOCK_SECONDS) -> None:
+        self.folder = folder
+        self.file = folder / DATABASE_NAME
+        self.memory_folder = folder / MEMORY_FOLDER_NAME
+        self._database = Database(
+            self.file,
+            PROFILE_STEPS,
+            backups=folder / BACKUP_FOLDER_NAME,
+            # Memories without a database mean that the database was lost: never look like a new profile then.
+            expect_data=self.memory_folder.is_dir() and any(self.memory_folder.iterdir()),
+            lock_seconds=lock_seconds,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; the store cannot be used any more."""
+        self._database.close()
+
+    @property
+    def profile_name(self) -> str:
+        """The name under which the profile was opened last; the registry knows better if the two differ."""
+        row = self._database.row("SELECT value FROM meta WHERE key = 'name'")
+        return "" if row is None else str(row["value"])
+
+    def set_profile_name(self, name: str) -> None:
+        """Keep the profile's name with its data, so that a lost registry can be rebuilt."""
+        with self._database.writing() as connection:
+            connection.execute("UPDATE meta SET value = ? WHERE key = 'name'", (name,))
+
+    def backup(self) -> Path:
+        """Copy the database into the profile's ``backups`` folder and return the copy's path."""
+        return self._database.backup("profile-copy.sqlite")
+
+    def damage(self) -> list[str]:
+        """What a full check of the database finds wrong; an empty list is good."""
+        return self._database.damage()
+
+    def held_by_others(self) -> bool:
+        """True when another process or thread has this profile open."""
+        return self._database.held_by_others()

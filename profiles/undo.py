@@ -1,0 +1,134 @@
+"""Undo for procedures and pairs: every change leaves the rows it would take to go back.
+
+An entry holds *before-images*: rows to put back as they were and keys of rows to delete. Entries are undone last
+first, and every change of the logged columns leaves an entry, so an image always fits. There is no redo.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from profiles.base import Row, StoreBase, bump_revision, now
+from tokmem_desk.errors import NotFoundError, UsageError
+
+KEPT_ENTRIES = 50
+KEPT_CHARACTERS = 32_000_000
+"""Older entries go when the log grows beyond either limit; the newest always stays."""
+
+_KEYS = {
+    "procedures": ("id",),
+    "pairs": ("id",),
+    "memories": ("id",),
+    "memory_pairs": ("memory_id", "position"),
+    "corrections": ("id",),
+}
+"""Primary keys, in the order in which rows are put back: owners first."""
+
+
+class UndoEntry:
+    """Collects what one change would take to go back. Call ``before`` ahead of the change, ``save`` at its end."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._restore: dict[str, list[dict[str, object]]] = {}
+        self._remove: dict[str, list[int]] = {}
+
+    def before(self, table: str, where: str, parameters: Sequence[object]) -> None:
+        """Keep the rows of ``table`` that are about to change or go."""
+        rows = self._connection.execute(f"SELECT * FROM {table} WHERE {where}", parameters)
+        self._restore.setdefault(table, []).extend(dict(row) for row in rows)
+
+    def added(self, table: str, ids: Iterable[int]) -> None:
+        """Note rows that did not exist before."""
+        self._remove.setdefault(table, []).extend(ids)
+
+    def save(self, text: str) -> None:
+        """Write the entry; ``text`` says what was done, as in "added 3 pairs to ledger"."""
+        self._connection.execute(
+            "INSERT INTO undo_log (text, created, remove, restore) VALUES (?, ?, ?, ?)",
+            (text, now(), json.dumps(self._remove), json.dumps(self._restore)),
+        )
+        self._connection.execute(
+            """
+            DELETE FROM undo_log WHERE id < (SELECT max(id) FROM undo_log) AND id IN (
+                SELECT id FROM (
+                    SELECT id, row_number() OVER newest AS rank, sum(length(restore)) OVER newest AS size
+                    FROM undo_log WINDOW newest AS (ORDER BY id DESC)
+                ) WHERE rank > ? OR size > ?
+            )
+            """,
+            (KEPT_ENTRIES, KEPT_CHARACTERS),
+        )
+
+
+class UndoLog(StoreBase):
+    """The part of the store that takes changes back."""
+
+    def undo(self) -> str:
+        """Take back the last change to a procedure or its pairs and say what it was, as in "removed ledger".
+
+        Raises:
+            NotFoundError: there is nothing to undo.
+            UsageError: the change was adding a procedure that has memories by now.
+        """
+        with self._database.writing() as connection:
+            entry = connection.execute("SELECT * FROM undo_log ORDER BY id DESC LIMIT 1").fetchone()
+            if entry is None:
+                raise NotFoundError("There is nothing to undo.")
+            for table, ids in json.loads(entry["remove"]).items():
+                if table == "procedures":
+                    _refuse_trained(connection, ids)
+                connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(key,) for key in ids])
+            restore = json.loads(entry["restore"])
+            for table in _KEYS:
+                for image in restore.get(table, ()):
+                    _put_back(connection, table, image)
+            connection.execute("DELETE FROM undo_log WHERE id = ?", (entry["id"],))
+            bump_revision(connection)
+        return str(entry["text"])
+
+    def undo_text(self) -> str | None:
+        """What ``undo`` would take back now, or None."""
+        row = self._database.row("SELECT text FROM undo_log ORDER BY id DESC LIMIT 1")
+        return None if row is None else str(row["text"])
+
+    def forget_undo(self) -> None:
+        """Give up every undo, so that removed pairs and memories are gone for good."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM undo_log")
+
+
+def files_kept_for_undo(rows: Iterable[Row]) -> set[str]:
+    """The memory files that the given undo entries would bring back."""
+    return {str(image["file"]) for row in rows for image in json.loads(row["restore"]).get("memories", ())}
+
+
+def _refuse_trained(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
+    for key in ids:
+        trained = connection.execute(
+            "SELECT p.name FROM procedures p JOIN memories m ON m.procedure_id = p.id WHERE p.id = ?", (key,)
+        ).fetchone()
+        if trained is not None:
+            raise UsageError(
+                f"{trained['name']!r} was trained since it was added, so adding it cannot be undone.",
+                next_step="Remove it instead; that can be undone.",
+            )
+
+
+def _put_back(connection: sqlite3.Connection, table: str, image: dict[str, object]) -> None:
+    if table == "procedures":
+        # A version names one content only: going back is a change too.
+        found = connection.execute("SELECT version FROM procedures WHERE id = ?", (image["id"],)).fetchone()
+        if found is not None:
+            image["version"] = int(found["version"]) + 1
+    # An upsert, because replacing a row would delete what hangs on it.
+    columns = list(image)
+    keys = _KEYS[table]
+    updates = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in keys)
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
+        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {updates}",
+        list(image.values()),
+    )
