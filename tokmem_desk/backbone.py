@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,9 @@ from torch import Tensor
 from tokmem_desk.chat_format import ChatFormat
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
-from tokmem_desk.fingerprint import Fingerprint, take_fingerprint
-from tokmem_desk.kernel_forms import KernelForms
+from tokmem_desk.fingerprint import Fingerprint, WeightsIdentity, identify_weights, take_fingerprint
+from tokmem_desk.kernel_forms import KernelForms, compute_in
+from tokmem_desk.model_store import read_record
 from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QueryState
 
 _PREFILL_TOKENS = 4096
@@ -62,8 +64,19 @@ class Backbone:
             memories with per-layer keys and values need.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, device: DeviceChoice, model_id: str, licence: str = "") -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        device: DeviceChoice,
+        model_id: str,
+        licence: str = "",
+        weights: WeightsIdentity | None = None,
+    ) -> None:
         """Take over a loaded model; checks that the pieces it relies on do what they should.
+
+        Args:
+            weights: which weights these are; measured here when None.
 
         Raises:
             IncompatibleError: the model's cache, head or template is of a kind we cannot serve.
@@ -95,7 +108,7 @@ class Backbone:
             self.embedding_scale = float((self.embed_ids(sample).float() * row).sum() / (row * row).sum())
             self._verify_head()
             self.rotates_keys = self._verify_rotation()
-        self.fingerprint: Fingerprint = take_fingerprint(self)
+        self.fingerprint: Fingerprint = take_fingerprint(self, weights or identify_weights(model))
 
     # --- facts -------------------------------------------------------------------------------------
 
@@ -121,6 +134,14 @@ class Backbone:
     def input_rows(self) -> Tensor:
         """[v x d] input embedding matrix, compute dtype, before ``embedding_scale``."""
         return self._embedding.weight
+
+    @cached_property
+    def key_shapes(self) -> tuple[tuple[int, int, int, int], ...]:
+        """Layers, key-value heads, key size and value size of each layer group."""
+        state = self._prefix_state((self.format.end_id,))
+        return tuple(
+            (k.shape[0], k.shape[1], k.shape[3], v.shape[3]) for k, v in zip(state.keys, state.values, strict=True)
+        )
 
     def parameter_count(self) -> int:
         """Parameters of the model, 4-bit ones counted as what they stand for."""
@@ -179,6 +200,17 @@ class Backbone:
             past_key_values=batch.cache,
             use_cache=True,
         )
+        hidden: Tensor = output.last_hidden_state
+        return hidden
+
+    def run_embeddings(self, inputs: Tensor, present: Tensor) -> Tensor:
+        """[b x s x d] final hidden states of whole right-padded sequences, nothing cached.
+
+        Args:
+            inputs: [b x s x d] input embeddings, compute dtype.
+            present: [b x s] long, 0 for padding.
+        """
+        output = self._decoder(inputs_embeds=inputs, attention_mask=present, use_cache=False)
         hidden: Tensor = output.last_hidden_state
         return hidden
 
@@ -268,7 +300,9 @@ class Backbone:
         pooled: list[Tensor | None] = [None] * len(queries)
         for part in parts:
             try:
-                self._prefill_part([queries[i] for i in part], part, states, hidden, pooled, keep_states, feature_layers)
+                self._prefill_part(
+                    [queries[i] for i in part], part, states, hidden, pooled, keep_states, feature_layers
+                )
             except torch.OutOfMemoryError as error:
                 raise OutOfMemoryError(
                     "Reading the messages did not fit into the graphics memory.",
@@ -306,7 +340,9 @@ class Backbone:
         for row, query in enumerate(queries):
             ids[row, : lengths[row]] = torch.tensor(query[n:])
         ids = ids.to(self.torch_device)
-        present = torch.arange(ids.shape[1], device=ids.device)[None] < torch.tensor(lengths, device=ids.device)[:, None]
+        present = (
+            torch.arange(ids.shape[1], device=ids.device)[None] < torch.tensor(lengths, device=ids.device)[:, None]
+        )
         if state is not None:
             batch = self.layout.join([state] * len(queries), [None] * len(queries))
             cache = batch.cache
@@ -357,6 +393,7 @@ class Backbone:
             return ()
         return tuple(lowest[:n])
 
+    @torch.no_grad()
     def _prefix_state(self, prefix: tuple[int, ...]) -> QueryState:
         found = self._prefixes.get(prefix)
         if found is None:
@@ -378,7 +415,9 @@ class Backbone:
             Rows in float32, one per token of ``ids``; the start of a memory that imitates that text.
         """
         cache = self.layout.new_cache()
-        self._decoder(input_ids=torch.tensor([list(ids)], device=self.torch_device), past_key_values=cache, use_cache=True)
+        self._decoder(
+            input_ids=torch.tensor([list(ids)], device=self.torch_device), past_key_values=cache, use_cache=True
+        )
         state = self.layout.cut(cache, [len(ids)])[0]
         keys = []
         for g, k in enumerate(state.keys):
@@ -434,10 +473,13 @@ def load_backbone(folder: Path, device: DeviceChoice, model_id: str, licence: st
 
     transformers_logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=device.torch_dtype, device_map={"": device.device}, local_files_only=True
-        )
+        # Code that comes with a model is never run, and a question about it never asked.
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map={"": device.device}, **options)
+        record = read_record(folder)
+        weights = identify_weights(model, record.revision, record.weights_sha256) if record else identify_weights(model)
+        compute_in(model, device.torch_dtype)
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(
             f"{model_id} does not fit into the memory of {device.device}.",
@@ -448,4 +490,4 @@ def load_backbone(folder: Path, device: DeviceChoice, model_id: str, licence: st
             f"The files of {model_id} cannot be loaded ({error}).",
             next_step=f"Remove and fetch it again: tokmem-desk model remove {model_id}; model pull {model_id}.",
         ) from error
-    return Backbone(model, tokenizer, device, model_id, licence)
+    return Backbone(model, tokenizer, device, model_id, licence or (record.licence if record else ""), weights)

@@ -9,7 +9,8 @@ part of the layout and therefore of the fingerprint.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +72,19 @@ class ChatFormat:
         self.tail_ids = self._encode_layout(tail)
         self._between_ids = self._encode_layout(between)
         after_ids = self._encode_layout(after_answer)
-        special = set(getattr(tokenizer, "all_special_ids", ()))
-        self.end_id = next((i for i in after_ids[:1] if i in special), None) or tokenizer.eos_token_id
+        added = getattr(tokenizer, "added_tokens_decoder", {})
+        marks = {*tokenizer.all_special_ids, *(i for i, token in added.items() if not token.content.isspace())}
+        self.end_id = next((i for i in after_ids[:1] if i in marks), tokenizer.eos_token_id)
         if self.end_id is None:
             raise IncompatibleError(
                 "The model's tokenizer has no token that ends a turn.",
                 next_step="Choose an instruction-tuned model, or one with an end-of-sequence token.",
             )
         self.stop_ids = frozenset({self.end_id, *eos_ids, tokenizer.eos_token_id} - {None})
+        markers = [token.content for token in added.values() if not token.special]
+        self._breaks = _breaks_inside(text for text in markers if any(text in layout for layout in self._texts))
+
+    # --- reading the layout off a template ---------------------------------------------------------
 
     def _render(self, messages: list[dict[str, str]], *, generation: bool) -> str:
         text = self._tokenizer.apply_chat_template(
@@ -110,9 +116,15 @@ class ChatFormat:
     def _encode_layout(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False).input_ids) if text else []
 
+    # --- encoding ----------------------------------------------------------------------------------
+
     def encode_text(self, text: str) -> list[int]:
-        """Ids of a person's text: special tokens are split into ordinary ones."""
-        return list(self._tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids)
+        """Ids of a person's text: special tokens, and added ones that the layout uses, become ordinary text."""
+        pieces = self._breaks.split(text) if self._breaks else [text]
+        ids: list[int] = []
+        for piece in pieces:
+            ids += self._tokenizer(piece, add_special_tokens=False, split_special_tokens=True).input_ids
+        return ids
 
     def query(self, message: str) -> list[int]:
         """Ids of ``head + message + tail``: the query of a single message."""
@@ -128,11 +140,11 @@ class ChatFormat:
         if roles != ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))] or len(turns) % 2 == 0:
             raise ValueError(f"a conversation alternates and ends with the user, not {roles}")
         ids = list(self.head_ids)
-        for i, turn in enumerate(turns):
+        for turn in turns:
             if turn.role == "assistant":
                 ids += [*self.tail_ids, *self.encode_text(turn.content), *self._between_ids]
             else:
-                ids += self.encode_text(turn.content.strip() if i == len(turns) - 1 else turn.content)
+                ids += self.encode_text(turn.content.strip())
         return [*ids, *self.tail_ids]
 
     def response(self, text: str) -> list[int]:
@@ -146,3 +158,12 @@ class ChatFormat:
     def digest(self) -> str:
         """SHA-256 of the rendered layout; part of the backbone's fingerprint."""
         return hashlib.sha256("\x00".join((*self._texts, str(self.end_id))).encode()).hexdigest()
+
+
+def _breaks_inside(markers: Iterable[str]) -> re.Pattern[str] | None:
+    """A pattern that matches after the first character of each marker; whitespace is no marker.
+
+    A tokenizer splits only tokens that are flagged as special; a template may use others as well.
+    """
+    places = [f"(?<={re.escape(m[0])})(?={re.escape(m[1:])})" for m in markers if len(m) > 1 and not m.isspace()]
+    return re.compile("|".join(places)) if places else None

@@ -2,8 +2,9 @@
 
 A memory trained on one model is noise on another, so it carries the fingerprint of its backbone and is
 refused elsewhere. The *digest* covers everything that changes the numbers (configuration, tokenizer,
-layout of turns, embedding matrix, quantisation); ``revision`` and ``compute_dtype`` are recorded beside it,
-and a difference there is only worth a warning.
+layout of turns, weights, quantisation); ``revision`` and ``compute_dtype`` are recorded beside it, and a
+difference there is only worth a warning. Weights are told apart by the publisher's files, not by what a device
+made of them, so that a memory moves between a laptop and a graphics card.
 """
 
 from __future__ import annotations
@@ -14,10 +15,20 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import torch
+
     from tokmem_desk.backbone import Backbone
 
 _CONFIG_NOISE = frozenset(
-    {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "quantization_config", "architectures", "use_cache"}
+    {
+        "_name_or_path",
+        "transformers_version",
+        "dtype",
+        "torch_dtype",
+        "quantization_config",
+        "architectures",
+        "use_cache",
+    }
 )
 
 
@@ -35,6 +46,7 @@ class Fingerprint:
     tokenizer_sha256: str
     layout_sha256: str
     embedding_sha256: str
+    weights_sha256: str
     quantization: str
     compute_dtype: str
 
@@ -54,19 +66,46 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def take_fingerprint(backbone: Backbone, revision: str = "") -> Fingerprint:
-    """Measure a loaded backbone."""
+@dataclass(frozen=True, slots=True)
+class WeightsIdentity:
+    """Which weights a model has: ``embedding_sha256`` as saved, ``weights_sha256`` of the publisher's files."""
+
+    revision: str
+    embedding_sha256: str
+    weights_sha256: str
+
+
+def identify_weights(model: Any, revision: str = "", weights_sha256: str = "") -> WeightsIdentity:
+    """Measure a model's weights, before they are converted to another dtype.
+
+    Args:
+        model: a transformers model.
+        weights_sha256: of the publisher's files where known; else every parameter is hashed.
+    """
+    if not weights_sha256:
+        digest = hashlib.sha256()
+        for name, parameter in model.named_parameters():
+            digest.update(name.encode())
+            digest.update(_bytes_of(parameter))
+        weights_sha256 = digest.hexdigest()
+    return WeightsIdentity(revision, _sha256(_bytes_of(model.get_input_embeddings().weight)), weights_sha256)
+
+
+def _bytes_of(tensor: torch.Tensor) -> bytes:
     import torch
 
+    return bytes(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+
+
+def take_fingerprint(backbone: Backbone, weights: WeightsIdentity) -> Fingerprint:
+    """Measure a loaded backbone."""
     config = {k: v for k, v in backbone.config.to_dict().items() if k not in _CONFIG_NOISE}
-    rows = backbone.input_rows.detach().to("cpu").contiguous()
     tokenizer = backbone.tokenizer
     backend = getattr(tokenizer, "backend_tokenizer", None)
     tokens = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    quantised = bool(getattr(backbone.model, "is_loaded_in_4bit", False))
     return Fingerprint(
         model_id=backbone.model_id,
-        revision=revision,
+        revision=weights.revision,
         family=str(backbone.config.model_type),
         hidden_size=backbone.hidden_size,
         vocabulary_size=backbone.vocabulary_size,
@@ -74,7 +113,19 @@ def take_fingerprint(backbone: Backbone, revision: str = "") -> Fingerprint:
         config_sha256=_sha256(json.dumps(config, sort_keys=True, default=str).encode()),
         tokenizer_sha256=_sha256(tokens.encode()),
         layout_sha256=backbone.format.digest(),
-        embedding_sha256=_sha256(rows.view(torch.uint8).numpy().tobytes()),
-        quantization="nf4-double" if quantised else str(backbone.dtype).removeprefix("torch."),
+        embedding_sha256=weights.embedding_sha256,
+        weights_sha256=weights.weights_sha256,
+        quantization=_quantisation(backbone.model.config),
         compute_dtype=backbone.device.compute_dtype,
     )
+
+
+def _quantisation(config: Any) -> str:
+    """``nf4-double`` for our own conversions; ``none`` for a model that is not quantised."""
+    quantisation = getattr(config, "quantization_config", None)
+    if quantisation is None:
+        return "none"
+    fields = quantisation if isinstance(quantisation, dict) else quantisation.to_dict()
+    if not fields.get("load_in_4bit"):
+        return str(fields.get("quant_method", "unknown"))
+    return f"{fields['bnb_4bit_quant_type']}-{'double' if fields['bnb_4bit_use_double_quant'] else 'single'}"

@@ -11,10 +11,12 @@ form, so that statistics and chat see the same numbers.
 from __future__ import annotations
 
 import copy
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 _PACKED_COPY_LIMIT_BYTES = 2 * 2**30
@@ -24,13 +26,40 @@ _PACKING_BLOCK = 32
 """Rows of a packed block; bitsandbytes packs only weights whose row count it divides."""
 
 
+def compute_in(model: nn.Module, dtype: torch.dtype) -> None:
+    """Make a loaded 4-bit model compute in another dtype than the one it was saved with.
+
+    The loader keeps the saved dtype of a quantised model whatever it is asked for, and each 4-bit layer
+    converts to its own: a card without bfloat16 would emulate it, and float32 would be bfloat16.
+    """
+    for module in _four_bit_layers(model):
+        module.compute_dtype = dtype
+        module.weight.quant_state.dtype = dtype
+    for parameter in model.parameters():
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(dtype)
+
+
+def _cpu_packs() -> bool:
+    from bitsandbytes.functional import has_avx512bf16
+
+    return bool(has_avx512bf16())
+
+
+def _four_bit_layers(model: nn.Module) -> list[Any]:
+    """The model's ``Linear4bit`` modules; none on a platform without bitsandbytes."""
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return []
+    from bitsandbytes.nn.modules import Linear4bit
+
+    return [module for module in model.modules() if isinstance(module, Linear4bit)]
+
+
 class KernelForms:
     """Holds the stored form of each 4-bit weight and, where it exists, the packed one."""
 
     def __init__(self, model: nn.Module, device: str) -> None:
-        import bitsandbytes as bnb
-
-        self._modules: list[Any] = [m for m in model.modules() if isinstance(m, bnb.nn.Linear4bit)]
+        self._modules = _four_bit_layers(model)
         for module in self._modules:
             module.train()
         self._stored: list[tuple[Tensor, Any]] = [(m.weight.data, m.weight.quant_state) for m in self._modules]
@@ -40,8 +69,9 @@ class KernelForms:
             device == "cpu"
             and bool(self._modules)
             and size <= _PACKED_COPY_LIMIT_BYTES
-            and bnb.functional.has_avx512bf16()
-            and all(state.shape[0] % _PACKING_BLOCK == 0 for _, state in self._stored)
+            and _cpu_packs()
+            and all(m.compute_dtype == torch.bfloat16 for m in self._modules)
+            and all(s.shape[0] % _PACKING_BLOCK == 0 and s.shape[1] % s.blocksize == 0 for _, s in self._stored)
         )
 
     @contextmanager

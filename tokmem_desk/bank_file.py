@@ -1,0 +1,156 @@
+"""A memory as a safetensors file: write, read, check.
+
+One file holds one memory. Tensors: ``steering`` [r x d], ``address`` [d], ``keys.G`` and ``values.G``
+[l x k x m x e] for each layer group G, ``router.mean`` [f] and ``router.count`` [1]. The metadata names the
+format, the backbone's fingerprint and how the memory was trained. Nothing is trusted: version, names,
+shapes, dtypes, finiteness and fingerprint are checked before a memory is made. Where the file lies, and
+that it is replaced atomically, is the caller's business: reading and writing is from and to bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from tokmem_desk.errors import BadInputError, IncompatibleError
+from tokmem_desk.memory import Memory, RouterStatistics, Steering
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.fingerprint import Fingerprint
+
+FORMAT = "tokmem-memory"
+VERSION = 1
+_LARGEST_SPAN = 4096
+
+
+def memory_to_bytes(memory: Memory, fingerprint: Fingerprint) -> bytes:
+    """Serialise a memory trained on the backbone with that fingerprint."""
+    tensors = {"steering": memory.steering.rows, "address": memory.address}
+    for g, (keys, values) in enumerate(zip(memory.steering.keys, memory.steering.values, strict=True)):
+        tensors[f"keys.{g}"] = keys
+        tensors[f"values.{g}"] = values
+    metadata = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "name": memory.name,
+        "tied": "true" if memory.tied else "false",
+        "settings": json.dumps(memory.settings),
+        "fingerprint": json.dumps(fingerprint.as_dict()),
+    }
+    if memory.statistics is not None:
+        tensors["router.mean"] = memory.statistics.mean
+        tensors["router.count"] = torch.tensor([memory.statistics.count], dtype=torch.int32)
+        metadata["router.digest"] = memory.statistics.digest
+    return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
+
+
+def memory_from_bytes(data: bytes, backbone: Backbone, source: str) -> Memory:
+    """Check and rebuild a memory for ``backbone``; tensors arrive on its device.
+
+    Args:
+        source: what to call the file in an error.
+
+    Raises:
+        BadInputError: not such a file, or damaged.
+        IncompatibleError: trained for another backbone, or written by a newer version.
+    """
+    try:
+        metadata = read_metadata(data)
+        tensors = load(data)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise BadInputError(
+            f"{source} is not a memory file, or it is damaged ({error}).", next_step="Train the procedure again."
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise BadInputError(f"{source} is not a memory file.", next_step="Train the procedure again.")
+    if not metadata.get("version", "").isdigit() or int(metadata["version"]) > VERSION:
+        raise IncompatibleError(
+            f"{source} was written by a newer version (format {metadata.get('version')}).",
+            next_step="Update tokmem-desk.",
+        )
+    try:
+        fingerprint = json.loads(metadata["fingerprint"])
+        settings = json.loads(metadata["settings"])
+        name, tied = metadata["name"], metadata["tied"] == "true"
+        digest = str(fingerprint["digest"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInputError(f"The description inside {source} is damaged.", next_step="Train it again.") from error
+    if digest != backbone.fingerprint.digest:
+        raise IncompatibleError(
+            f"{source} was trained for {fingerprint.get('model_id')!r} "
+            f"(fingerprint {digest[:12]}), not for {backbone.model_id!r} ({backbone.fingerprint.digest[:12]}).",
+            next_step="Switch to that model, or train the procedure again on this one.",
+        )
+    steering = _checked_steering(tensors, backbone, source)
+    address = _checked(tensors, "address", (backbone.hidden_size,), source)
+    statistics = None
+    if "router.mean" in tensors:
+        mean = tensors["router.mean"]
+        count = tensors.get("router.count")
+        if mean.dim() != 1 or not bool(torch.isfinite(mean).all()) or count is None or count.numel() != 1:
+            raise BadInputError(f"The router statistics in {source} are damaged.", next_step="Train it again.")
+        statistics = RouterStatistics(mean.float(), int(count), metadata.get("router.digest", ""))
+    device = backbone.torch_device
+    return Memory(name, steering.to(device), address.to(device), tied, statistics, settings)
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """The strings in a safetensors header.
+
+    Raises:
+        ValueError: no such header.
+    """
+    if len(data) < 8:
+        raise ValueError("too short")
+    size = int.from_bytes(data[:8], "little")
+    if size > len(data) - 8 or size > 100 * 2**20:
+        raise ValueError("header length does not fit the file")
+    header = json.loads(data[8 : 8 + size])
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
+    if not isinstance(metadata, dict):
+        raise ValueError("no metadata")
+    return {str(k): str(v) for k, v in metadata.items()}
+
+
+def _checked_steering(tensors: dict[str, Tensor], backbone: Backbone, source: str) -> Steering:
+    rows = _checked(tensors, "steering", (None, backbone.hidden_size), source)
+    if not any(name.startswith("keys.") for name in tensors):
+        return Steering(rows)
+    keys, values = [], []
+    span: int | None = None
+    shapes = backbone.key_shapes
+    for g, (layers, heads, size, value_size) in enumerate(shapes):
+        k = _checked(tensors, f"keys.{g}", (layers, heads, span, size), source)
+        span = k.shape[2]
+        keys.append(k)
+        values.append(_checked(tensors, f"values.{g}", (layers, heads, span, value_size), source))
+    return Steering(rows, tuple(keys), tuple(values))
+
+
+def _checked(tensors: dict[str, Tensor], name: str, shape: tuple[int | None, ...], source: str) -> Tensor:
+    tensor = tensors.get(name)
+    wanted = " x ".join("any" if size is None else str(size) for size in shape)
+    if tensor is None:
+        raise BadInputError(f"{source} has no tensor {name!r}.", next_step="Train the procedure again.")
+    fits = tensor.dim() == len(shape) and all(w is None or w == have for w, have in zip(shape, tensor.shape, strict=True))
+    if not fits or max(tensor.shape, default=0) == 0 or (None in shape and max(tensor.shape) > _LARGEST_SPAN * 64):
+        raise BadInputError(
+            f"Tensor {name!r} in {source} has shape {list(tensor.shape)}, not [{wanted}].",
+            next_step="Train the procedure again.",
+        )
+    if tensor.dtype not in (torch.float32, torch.bfloat16):
+        raise BadInputError(
+            f"Tensor {name!r} in {source} has dtype {tensor.dtype}, not float32 or bfloat16.",
+            next_step="Train the procedure again.",
+        )
+    if not bool(torch.isfinite(tensor).all()):
+        raise BadInputError(
+            f"Tensor {name!r} in {source} holds values that are not finite.", next_step="Train the procedure again."
+        )
+    return tensor.float()

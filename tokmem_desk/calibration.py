@@ -1,0 +1,173 @@
+"""From similarities to probabilities one can trust, ``none`` included.
+
+A message's similarity to each procedure's mean is a cosine. Which known procedure it is, given that it is
+one, is a softmax over cosines; whether it is any at all is a logistic function of the best cosine, of how
+far it stands above the background and of how many procedures and examples there are. Both are fitted on
+simulated banks drawn from groups of shipped text: some groups play the procedures, the others and ordinary
+chat play ``none``.
+
+Letters: n texts, k dimensions, p procedures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_EPISODES = 240
+_SHOTS = (2, 3, 5, 8, 10)
+_BANK_SIZES = (1, 2, 3, 5, 8, 12, 20, 40)
+_CHAT_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Fitted numbers.
+
+    Attributes:
+        sharpness: factor on cosines in the softmax over known procedures.
+        weights: of the known-logit's terms, see ``known_terms``.
+    """
+
+    sharpness: float
+    weights: tuple[float, ...]
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, object]) -> Calibration:
+        """Rebuild from ``as_dict``; raises KeyError, TypeError or ValueError for anything else."""
+        weights = fields["weights"]
+        if not isinstance(weights, list) or len(weights) != _TERMS:
+            raise ValueError("calibration weights")
+        return cls(float(str(fields["sharpness"])), tuple(float(w) for w in weights))
+
+    def probabilities(self, cosines: Tensor, counts: Tensor, bias: Tensor | None = None) -> Tensor:
+        """[n x (p + 1)] float32; the last column is ``none``.
+
+        Args:
+            cosines: [n x p] similarity to each procedure's mean.
+            counts: [p] examples behind each mean.
+            bias: [n x p] added to each procedure's logit (corrections, thresholds), or None.
+        """
+        adjusted = cosines if bias is None else cosines + bias / self.sharpness
+        terms = known_terms(adjusted, counts)
+        known = torch.sigmoid(terms @ torch.tensor(self.weights, device=cosines.device))
+        share = torch.softmax(self.sharpness * adjusted, dim=1)
+        return torch.cat([known[:, None] * share, 1 - known[:, None]], dim=1)
+
+
+_TERMS = 5
+
+
+def known_terms(cosines: Tensor, counts: Tensor) -> Tensor:
+    """[n x 5] terms of the logit that a message belongs to any procedure at all.
+
+    A mean of few examples is noisy, and its cosine is lower by about ``1 / sqrt(count)``; among many
+    procedures the best cosine is higher by chance. The terms let the fit allow for both.
+    """
+    best, which = cosines.max(dim=1)
+    return torch.stack(
+        [
+            best,
+            counts.float().rsqrt()[which],
+            torch.full_like(best, float(torch.log(torch.tensor(float(cosines.shape[1]))))),
+            best * best,
+            torch.ones_like(best),
+        ],
+        dim=1,
+    )
+
+
+def fit_calibration(examples: Sequence[tuple[Tensor, Tensor, Tensor]], seed: int = 0) -> Calibration:
+    """Fit on simulated banks.
+
+    Args:
+        examples: per space, grouped unit vectors [n x k], their groups [n], chat's unit vectors [c x k].
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def pick(count: int, size: int) -> Tensor:
+        return torch.randperm(count, generator=generator)[:size]
+
+    terms, labels, weights = [], [], []
+    sharp_cosines: list[tuple[Tensor, Tensor]] = []
+    for episode in range(_EPISODES):
+        vectors, owner, chat = examples[episode % len(examples)]
+        ids = owner.unique()
+        size = min(_BANK_SIZES[episode % len(_BANK_SIZES)], len(ids) // 2)
+        shots = _SHOTS[(episode // len(_BANK_SIZES)) % len(_SHOTS)]
+        order = ids[pick(len(ids), len(ids))]
+        means, known, targets = [], [], []
+        for position, group in enumerate(order[:size]):
+            members = (owner == group).nonzero()[:, 0]
+            members = members[pick(len(members), len(members))]
+            means.append(vectors[members[:shots]].mean(dim=0))
+            rest = members[shots : shots + 4]
+            known.append(vectors[rest])
+            targets += [position] * len(rest)
+        stacked = torch.stack(means)
+        stacked = stacked / stacked.norm(dim=1, keepdim=True)
+        counts = torch.full((size,), float(shots))
+        inside = torch.cat(known) @ stacked.T
+        wanted = torch.tensor(targets)
+        others = vectors[torch.isin(owner, order[size:])]
+        count = max(24, inside.shape[0])
+        strangers = others[pick(len(others), round(count * (1 - _CHAT_SHARE)))]
+        talk = chat[pick(len(chat), round(count * _CHAT_SHARE))]
+        outside = torch.cat([strangers, talk]) @ stacked.T
+        right = inside.argmax(dim=1) == wanted
+        # A message sent to the wrong procedure counts as neither: it says nothing about none.
+        terms.append(torch.cat([known_terms(inside[right], counts), known_terms(outside, counts)]))
+        labels.append(torch.cat([torch.ones(int(right.sum())), torch.zeros(outside.shape[0])]))
+        # Every episode weighs the same, and so do known and none within it.
+        weights.append(
+            torch.cat(
+                [
+                    torch.full((int(right.sum()),), 0.5 / max(1, int(right.sum()))),
+                    torch.full((outside.shape[0],), 0.5 / outside.shape[0]),
+                ]
+            )
+        )
+        if size > 1:
+            sharp_cosines.append((inside, wanted))
+    return Calibration(_fit_sharpness(sharp_cosines), _fit_logistic(torch.cat(terms), torch.cat(labels), torch.cat(weights)))
+
+
+def _fit_sharpness(samples: Sequence[tuple[Tensor, Tensor]]) -> float:
+    log_sharpness = torch.tensor(2.5, requires_grad=True)
+
+    def loss() -> Tensor:
+        return torch.stack([F.cross_entropy(log_sharpness.exp() * c, t) for c, t in samples]).mean()
+
+    _minimise([log_sharpness], loss)
+    return float(log_sharpness.detach().exp())
+
+
+def _fit_logistic(terms: Tensor, labels: Tensor, weights: Tensor) -> tuple[float, ...]:
+    coefficients = torch.zeros(terms.shape[1], requires_grad=True)
+
+    def loss() -> Tensor:
+        fit = F.binary_cross_entropy_with_logits(terms @ coefficients, labels, weights, reduction="sum")
+        return fit / weights.sum() + 1e-4 * coefficients.pow(2).sum()
+
+    _minimise([coefficients], loss)
+    return tuple(float(c) for c in coefficients.detach())
+
+
+def _minimise(parameters: list[Tensor], loss: object) -> None:
+    assert callable(loss)
+    optimiser = torch.optim.LBFGS(parameters, max_iter=200, line_search_fn="strong_wolfe")
+
+    def closure() -> float:
+        optimiser.zero_grad()
+        value = loss()
+        value.backward()
+        return float(value.detach())
+
+    optimiser.step(closure)

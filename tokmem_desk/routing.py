@@ -1,0 +1,172 @@
+"""Choose a procedure, or none, for a message: two routers behind one interface.
+
+Both read the one forward pass that the answer needs anyway. The *token* router is the paper's: a softmax
+over the vocabulary and the memories' addresses at the end of the query (TokMem, arXiv 2510.00444, eq. 4);
+the mass left to the vocabulary is ``none``. The *discriminant* router compares the message's features with
+each procedure's mean (``features``, ``calibration``). Adding, removing or disabling a procedure changes one
+row; no old example is needed and no order matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+
+from tokmem_desk.procedures import NONE_ROUTE
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone, Prefilled
+    from tokmem_desk.features import RouterBasis
+    from tokmem_desk.memory import Memory, RouterStatistics
+
+ROUTERS = ("discriminant", "token")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One route with its probability; over all candidates they sum to 1."""
+
+    route: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class RouterTuning:
+    """A person's wishes about routing.
+
+    Attributes:
+        none_bias: added to the log-odds of ``none``; positive triggers procedures less often.
+        thresholds: least probability at which a procedure may answer, by name; below it, ``none`` does.
+    """
+
+    none_bias: float = 0.0
+    thresholds: dict[str, float] | None = None
+
+
+class Router(Protocol):
+    """Anything that ranks routes."""
+
+    @property
+    def feature_layers(self) -> tuple[int, ...]:
+        """Hidden states that prefill must pool for this router."""
+
+    def candidates(self, prefilled: Prefilled) -> list[list[Candidate]]:
+        """Per query, every route (``none`` included), the chosen one first, the others by probability."""
+
+
+class TokenRouter:
+    """The paper's router."""
+
+    feature_layers: tuple[int, ...] = ()
+
+    def __init__(self, backbone: Backbone, memories: Sequence[Memory], tuning: RouterTuning | None = None) -> None:
+        self._backbone = backbone
+        self._names = [memory.name for memory in memories]
+        self._tuning = tuning or RouterTuning()
+        empty = torch.empty(0, backbone.hidden_size, device=backbone.torch_device)
+        self._addresses = torch.stack([m.address for m in memories]).to(empty.device) if memories else empty
+
+    @torch.no_grad()
+    def candidates(self, prefilled: Prefilled) -> list[list[Candidate]]:
+        partition = torch.logsumexp(self._backbone.logits(prefilled.last_hidden), dim=-1)
+        scores = self._backbone.cap_logits(prefilled.last_hidden @ self._addresses.T)
+        probabilities = torch.softmax(torch.cat([scores, partition[:, None]], dim=1), dim=1)
+        return _ranked(probabilities, self._names, self._tuning)
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A person's verdict on one message: ``right`` (a procedure or ``none``) instead of ``wrong``.
+
+    ``vector`` is the [k] float32 unit vector of the message's features.
+    """
+
+    vector: Tensor
+    wrong: str
+    right: str
+
+
+class DiscriminantRouter:
+    """Nearest mean in a space where the covariance within procedures is one, with calibrated ``none``."""
+
+    def __init__(
+        self,
+        basis: RouterBasis,
+        hidden_size: int,
+        statistics: dict[str, RouterStatistics],
+        tuning: RouterTuning | None = None,
+        corrections: Sequence[Correction] = (),
+    ) -> None:
+        self._basis = basis
+        self._hidden_size = hidden_size
+        self._names = sorted(statistics)
+        self._tuning = tuning or RouterTuning()
+        device = basis.projection.device
+        k = basis.projection.shape[1]
+        means = [statistics[name].mean.to(device) for name in self._names]
+        self._means = torch.stack([m / m.norm().clamp_min(1e-12) for m in means]) if means else torch.empty(0, k)
+        self._counts = torch.tensor([statistics[name].count for name in self._names], device=device)
+        known = [c for c in corrections if c.right in statistics or c.right == NONE_ROUTE]
+        self._corrections = known
+        self._corrected = torch.stack([c.vector.to(device) for c in known]) if known else None
+
+    @property
+    def feature_layers(self) -> tuple[int, ...]:
+        return self._basis.layers.pooled
+
+    @torch.no_grad()
+    def candidates(self, prefilled: Prefilled) -> list[list[Candidate]]:
+        assert prefilled.pooled is not None, "prefill was not asked for this router's layers"
+        if not self._names:
+            return [[Candidate(NONE_ROUTE, 1.0)] for _ in range(prefilled.pooled.shape[0])]
+        vectors = self._basis.project(prefilled.pooled, self._hidden_size)
+        bias = self._correction_bias(vectors)
+        probabilities = self._basis.calibration.probabilities(vectors @ self._means.T, self._counts, bias)
+        return _ranked(probabilities, self._names, self._tuning)
+
+    def _correction_bias(self, vectors: Tensor) -> Tensor | None:
+        """[n x p] logits that corrections add: for messages much like a corrected one, full strength."""
+        if self._corrected is None:
+            return None
+        bias = torch.zeros(vectors.shape[0], len(self._names), device=vectors.device)
+        likeness = ((vectors @ self._corrected.T - _LIKE_FROM) / (1 - _LIKE_FROM)).clamp_min(0)
+        for column, correction in enumerate(self._corrections):
+            push = _CORRECTION_LOGITS * likeness[:, column]
+            for row, name in enumerate(self._names):
+                if name == correction.right:
+                    bias[:, row] += push
+                elif correction.right == NONE_ROUTE or name == correction.wrong:
+                    bias[:, row] -= push
+        return bias
+
+
+_LIKE_FROM = 0.35
+"""Cosine from which a message counts as like a corrected one."""
+_CORRECTION_LOGITS = 12.0
+"""Logits that a correction adds to a message identical to the corrected one."""
+
+
+def _ranked(probabilities: Tensor, names: Sequence[str], tuning: RouterTuning) -> list[list[Candidate]]:
+    """Rows of [n x (p + 1)] probabilities (``none`` last) as candidates, with a person's wishes applied."""
+    if tuning.none_bias:
+        odds = probabilities[:, -1:] / (1 - probabilities[:, -1:]).clamp_min(1e-12)
+        odds = odds * torch.exp(torch.tensor(tuning.none_bias))
+        none = odds / (1 + odds)
+        rest = probabilities[:, :-1] / probabilities[:, :-1].sum(dim=1, keepdim=True).clamp_min(1e-12)
+        probabilities = torch.cat([rest * (1 - none), none], dim=1)
+    routes = [*names, NONE_ROUTE]
+    thresholds = tuning.thresholds or {}
+    ranked = []
+    for row in probabilities.tolist():
+        candidates = [Candidate(route, p) for route, p in zip(routes, row, strict=True)]
+        candidates.sort(key=lambda c: (-c.probability, c.route))
+        best = candidates[0]
+        if best.probability < thresholds.get(best.route, 0.0):
+            none_first = [c for c in candidates if c.route == NONE_ROUTE]
+            candidates = none_first + [c for c in candidates if c.route != NONE_ROUTE]
+        ranked.append(candidates)
+    return ranked

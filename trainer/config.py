@@ -1,0 +1,101 @@
+"""How a memory is trained: every knob with its unit, the app's presets and the paper's setting."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tokmem_desk.errors import UsageError
+from tokmem_desk.memory import Form
+
+PRESETS = ("quick", "normal", "thorough")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """Settings of one training run. The defaults are the app's preset ``normal``."""
+
+    form: Form = "layers"
+    """``layers``: keys and values in every layer and one row; ``rows``: input embeddings alone (paper)."""
+    span: int = 16
+    """Positions the memory takes in the context."""
+    epochs: int = 30
+    """Passes over the example pairs."""
+    max_steps: int = 600
+    """Optimiser steps at most, whatever the epochs say."""
+    batch_size: int = 8
+    """Example pairs in one optimiser step."""
+    learning_rate: float = 0.01
+    """Adam's step. Relative to the initial values' root mean square, unless ``absolute_rate``."""
+    absolute_rate: bool = False
+    """Take ``learning_rate`` as it is (the paper's meaning)."""
+    warmup: float = 0.1
+    """Share of the steps over which the rate rises linearly; then it falls linearly."""
+    weight_decay: float = 0.0
+    """Decoupled decay toward the initial values, per step and unit of rate."""
+    clip_norm: float = 1.0
+    """Largest gradient norm of a procedure's parameters; 0 for no limit."""
+    router_weight: float = 0.0
+    """Weight of the routing term for the address (paper eq. 4); 0 trains no address."""
+    tied: bool = False
+    """The address is row 0 of the steering (the paper's default)."""
+    memory_columns: bool = False
+    """Memory columns stand in the softmax at response positions too (the paper's objective)."""
+    patience: int = 6
+    """Checks of the held-out pairs without a gain before training stops."""
+    checks_per_run: int = 20
+    """How often the held-out pairs are looked at during a whole run."""
+    floor_loss: float = 0.004
+    """Stop when the running loss, in nats per token, has fallen below: there is nothing left to learn."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.span < 1:
+            raise UsageError(f"A span of {self.span} is not possible.", next_step="Use 1 or more.")
+        if self.form == "layers" and self.span < 2:
+            raise UsageError(
+                "A memory with keys and values in every layer needs a span of 2 or more.",
+                next_step="Use --span 2 or more; a span of 1 needs the form 'rows'.",
+            )
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+PAPER = TrainConfig(
+    form="rows",
+    span=1,
+    epochs=1,
+    max_steps=10**6,
+    batch_size=4,
+    learning_rate=5e-3,
+    absolute_rate=True,
+    weight_decay=0.0,
+    clip_norm=1.0,
+    router_weight=1.0,
+    tied=True,
+    memory_columns=True,
+    patience=10**6,
+    checks_per_run=0,
+    floor_loss=0.0,
+)
+"""TokMem as published: one tied row, token router, AdamW 5e-3, batch 4, 10 % warm-up then linear, one epoch."""
+
+
+def preset(name: str, *, span: int | None = None, form: Form = "layers", seed: int = 0) -> TrainConfig:
+    """The settings of an app preset.
+
+    Args:
+        name: ``quick`` (a look at whether it can work), ``normal``, or ``thorough``.
+        span: positions of the memory; None takes the preset's. A span of 1 implies the form ``rows``.
+
+    Raises:
+        UsageError: no such preset, or a span that cannot be.
+    """
+    epochs = {"quick": 10, "normal": 30, "thorough": 60}
+    steps = {"quick": 200, "normal": 600, "thorough": 2000}
+    if name not in PRESETS:
+        raise UsageError(f"There is no preset {name!r}.", next_step=f"Use one of {', '.join(PRESETS)}.")
+    if span == 1:
+        form = "rows"
+    return TrainConfig(form=form, span=span or TrainConfig.span, epochs=epochs[name], max_steps=steps[name], seed=seed)

@@ -1,0 +1,118 @@
+"""Measure memories: answers beside the untrained backbone and beside a prompt that holds the pairs.
+
+Generators of progress, like training, so that chat gets its turn; the last thing they yield is the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tokmem_desk.chat_format import Turn
+from tokmem_desk.recall import answer_batch
+from trainer.metrics import AnswerScores, score_answers
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.memory import Memory
+    from tokmem_desk.procedures import ExamplePair, Procedure
+
+ROWS_AT_ONCE = 12
+_PROMPT_PAIRS = 12
+_LONGEST_FACTOR = 2
+"""An answer may be this many times as long as the longest right one, and a little; beyond it only costs time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Answers to pairs, in order, and their scores."""
+
+    answers: list[str]
+    scores: AnswerScores
+
+
+@dataclass(frozen=True, slots=True)
+class PromptAnswered:
+    """The same with demonstrations in the prompt; ``tokens`` is what they cost in each query."""
+
+    answers: list[str]
+    scores: AnswerScores
+    tokens: int
+    demonstrations: int
+
+
+def answer_tokens(backbone: Backbone, pairs: Sequence[ExamplePair]) -> int:
+    """Most tokens worth generating when measuring on these pairs."""
+    return 8 + _LONGEST_FACTOR * max(len(backbone.format.response(p.response)) for p in pairs)
+
+
+def answer_pairs(
+    backbone: Backbone, pairs: Sequence[ExamplePair], memory: Memory | None, pattern: str | None
+) -> Iterator[float | Answered]:
+    """Answer the inputs of pairs under a memory (None: the untrained backbone); yields shares, then the result."""
+    limit = answer_tokens(backbone, pairs)
+    answers: list[str] = []
+    for start in range(0, len(pairs), ROWS_AT_ONCE):
+        part = pairs[start : start + ROWS_AT_ONCE]
+        queries = [backbone.format.query(p.input) for p in part]
+        answers += answer_batch(backbone, queries, [memory] * len(part), max_tokens=limit)
+        yield len(answers) / len(pairs)
+    yield Answered(answers, score_answers(answers, pairs, pattern))
+
+
+def demonstration_query(backbone: Backbone, procedure: Procedure, message: str, limit: int = _PROMPT_PAIRS) -> tuple[list[int], int]:
+    """A query with example pairs as earlier turns of the conversation; as many as fit half the context.
+
+    Returns the token ids and the number of demonstrations.
+    """
+    count = min(limit, len(procedure.pairs))
+    while True:
+        turns: list[Turn] = []
+        for pair in procedure.pairs[:count]:
+            turns += [Turn("user", pair.input), Turn("assistant", pair.response)]
+        ids = backbone.format.conversation([*turns, Turn("user", message)])
+        if len(ids) <= backbone.context_length // 2 or count == 0:
+            return ids, count
+        count -= 1
+
+
+def answer_from_prompt(
+    backbone: Backbone, procedure: Procedure, pairs: Sequence[ExamplePair]
+) -> Iterator[float | PromptAnswered]:
+    """Answer with the procedure's pairs in the prompt: what a person would do without this program."""
+    limit = answer_tokens(backbone, pairs)
+    answers: list[str] = []
+    tokens, shown = 0, 0
+    for start in range(0, len(pairs), ROWS_AT_ONCE):
+        part = pairs[start : start + ROWS_AT_ONCE]
+        built = [demonstration_query(backbone, procedure, p.input) for p in part]
+        shown = built[0][1]
+        tokens = len(built[0][0]) - len(backbone.format.query(part[0].input))
+        answers += answer_batch(backbone, [ids for ids, _ in built], [None] * len(part), max_tokens=limit)
+        yield len(answers) / len(pairs)
+    yield PromptAnswered(answers, score_answers(answers, pairs, procedure.pattern), tokens, shown)
+
+
+def advice(procedure: Procedure, memory: AnswerScores, prompt: AnswerScores | None, routing_accuracy: float | None, span: int) -> list[str]:
+    """Plain sentences about what the figures mean and what would help."""
+    said: list[str] = []
+    if prompt is not None and prompt.rouge_l >= memory.rouge_l:
+        said.append(
+            "Pasting the pairs into the prompt answers at least as well as this memory "
+            f"(ROUGE-L {prompt.rouge_l:.2f} against {memory.rouge_l:.2f})."
+        )
+    if memory.rouge_l < 0.6 or (prompt is not None and prompt.rouge_l >= memory.rouge_l):
+        if len(procedure.pairs) < 24:
+            said.append(f"More pairs would help most: there are {len(procedure.pairs)}, try 24.")
+        else:
+            said.append(f"Try the preset 'thorough', a longer span (now {span}), or a bigger model.")
+    seen: dict[str, str] = {}
+    for pair in procedure.pairs:
+        known = seen.setdefault(pair.input.strip().lower(), pair.response.strip())
+        if known != pair.response.strip():
+            said.append(f"Two pairs answer the same input differently: {pair.input[:60]!r}. Keep one of them.")
+            break
+    if routing_accuracy is not None and routing_accuracy < 0.9:
+        said.append("Some of its messages go elsewhere: add pairs that look like what you really type.")
+    return said

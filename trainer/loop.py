@@ -1,0 +1,446 @@
+"""The training loop, as a generator of progress.
+
+Whoever drives the generator decides when the next step runs, and so gives chat its turn. Nothing is
+printed, no file is touched: checkpoints go to a callback as bytes. Closing the generator, or asking it to
+stop, leaves a usable best.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tokmem_desk.errors import BadInputError, IncompatibleError, OutOfMemoryError
+from tokmem_desk.memory import Memory, Steering, renormalise
+from tokmem_desk.procedures import ExamplePair, Procedure
+from trainer.checkpoint import Checkpoint
+from trainer.config import TrainConfig
+from trainer.objective import ResponseLoss, TrainableMemories, response_loss, routing_loss
+from trainer.query_cache import QueryCache
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+SPLIT_FROM = 48
+"""Pairs from which on some are held out to choose the best step; with fewer every pair teaches."""
+
+_LARGEST_VALIDATION = 32
+_RUNNING_MEAN = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One sign of life.
+
+    Attributes:
+        phase: ``cache`` while queries run once, then ``train``.
+        step, steps: optimiser steps done and planned (of the cache: per cent).
+        loss: running mean of the training loss, nats per labelled token; None before the first step.
+        held_out_loss, best_held_out_loss: the same on held-out pairs, None without such pairs.
+        seconds_left: estimate for this phase.
+        note: something a person should know (a halved batch), or an empty string.
+    """
+
+    phase: str
+    step: int
+    steps: int
+    loss: float | None = None
+    held_out_loss: float | None = None
+    best_held_out_loss: float | None = None
+    seconds_left: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a run leaves.
+
+    Attributes:
+        memories: one per procedure, in their order, without router statistics.
+        steps: optimiser steps taken.
+        loss: last running training loss, nats per token.
+        held_out_loss: the best on held-out pairs, or None.
+        seconds: wall time of this run (after a resume: of the last part).
+        stopped: ``end``, ``early`` (nothing more to gain) or ``cancelled``.
+        pooled: [n x f] raw routing features of all inputs, or None.
+        owners: the procedure of each row of ``pooled``.
+    """
+
+    memories: list[Memory]
+    steps: int
+    loss: float
+    held_out_loss: float | None
+    seconds: float
+    stopped: str
+    pooled: Tensor | None
+    owners: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    query: list[int]
+    response: list[int]
+    owner: int
+
+
+class Training:
+    """One run over one or several procedures; iterate it, then read ``result``.
+
+    Several procedures train in one batch stream. In the app each trains alone, because nothing couples
+    them; the paper's objective couples them through the softmax and needs them together.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        procedures: Sequence[Procedure],
+        config: TrainConfig,
+        *,
+        other_addresses: Tensor | None = None,
+        memory_budget_mb: float = 1024,
+        feature_layers: Sequence[int] = (),
+        resume: Checkpoint | None = None,
+        save: Callable[[bytes], None] | None = None,
+        save_every: int = 25,
+        query_of: Callable[[Procedure, ExamplePair], list[int]] | None = None,
+        start_from: Callable[[TrainableMemories], None] | None = None,
+    ) -> None:
+        """Prepare a run; nothing heavy happens before the first step.
+
+        Args:
+            other_addresses: [o x d] frozen addresses that stand in the routing softmax too.
+            memory_budget_mb: for cached keys and values.
+            feature_layers: hidden states whose pooled features the result should hold.
+            resume: state of a killed run with the same pairs and settings.
+            save: receives checkpoint bytes every ``save_every`` steps.
+            query_of: how a pair becomes a query; the input alone by default.
+            start_from: may set the trainable start (the next of several rounds).
+
+        Raises:
+            BadInputError: no pairs, or a pair longer than the context.
+            IncompatibleError: ``resume`` belongs to other pairs or settings.
+        """
+        self._backbone = backbone
+        self._procedures = list(procedures)
+        self._config = config
+        self._save, self._save_every = save, save_every
+        self._stop = False
+        self.result: TrainResult | None = None
+        as_query = query_of or (lambda _procedure, pair: backbone.format.query(pair.input))
+        self._train: list[_Sample] = []
+        self._held_out: list[_Sample] = []
+        for owner, procedure in enumerate(self._procedures):
+            if not procedure.pairs:
+                raise BadInputError(
+                    f"{procedure.name!r} has no example pairs to learn from.",
+                    next_step="Add pairs of what you type and what you want back.",
+                )
+            samples = []
+            for number, pair in enumerate(procedure.pairs, start=1):
+                sample = _Sample(as_query(procedure, pair), backbone.format.response(pair.response), owner)
+                try:
+                    backbone.check_length(len(sample.query) + len(sample.response), room=config.span)
+                except IncompatibleError as error:
+                    raise BadInputError(f"Pair {number} of {procedure.name!r}: {error}") from error
+                samples.append(sample)
+            count = min(_LARGEST_VALIDATION, len(samples) // 8) if len(samples) >= SPLIT_FROM else 0
+            if config.checks_per_run == 0:
+                count = 0
+            random.Random(f"{config.seed}/{procedure.name}").shuffle(samples)
+            self._held_out += samples[:count]
+            self._train += samples[count:]
+        everything = self._train + self._held_out
+        self._cache = QueryCache(
+            backbone, [s.query for s in everything], budget_mb=memory_budget_mb, feature_layers=feature_layers
+        )
+        self._memories = TrainableMemories(backbone, config, [self._demonstrations(p) for p in self._procedures])
+        if start_from is not None:
+            start_from(self._memories)
+        self._others = other_addresses
+        self._optimiser = torch.optim.AdamW(
+            self._memories.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self._batch_size = config.batch_size
+        per_epoch = math.ceil(len(self._train) / config.batch_size)
+        self._steps = min(config.max_steps, config.epochs * per_epoch)
+        self._step = 0
+        self._loss = math.nan
+        self._best_loss: float | None = None
+        self._best_accuracy = -1.0
+        self._best: list[Tensor] | None = None
+        self._checks_without_gain = 0
+        self._identity = Checkpoint.identify([p.name for p in self._procedures], [p.pairs for p in self._procedures], config)
+        if resume is not None:
+            self._restore(resume)
+
+    @property
+    def planned_steps(self) -> int:
+        """Optimiser steps of the whole run, unless it stops early."""
+        return self._steps
+
+    # --- driving -----------------------------------------------------------------------------------
+
+    def stop(self) -> None:
+        """End at the next step, keeping the best so far."""
+        self._stop = True
+
+    def __iter__(self) -> Iterator[Progress]:
+        began = time.monotonic()
+        outcome = "end"
+        try:
+            for share in self._cache.fill():
+                yield Progress("cache", round(100 * share), 100)
+                if self._stop:
+                    break
+            if not self._stop:
+                outcome = yield from self._run()
+            if self._stop:
+                outcome = "cancelled"
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(
+                "Training does not fit into the memory, even with one pair at a time.",
+                next_step="Close other programs, lower the span, or choose a smaller model.",
+            ) from error
+        finally:
+            self.result = self._result(time.monotonic() - began, outcome)
+
+    def _run(self) -> Generator[Progress, None, str]:
+        config = self._config
+        check_every = max(1, self._steps // config.checks_per_run) if config.checks_per_run else 0
+        first_step, began = self._step, time.monotonic()
+        note = ""
+        while self._step < self._steps and not self._stop:
+            try:
+                loss = self._optimise(self._batch(self._step))
+            except torch.OutOfMemoryError:
+                if self._batch_size == 1:
+                    raise
+                self._batch_size = max(1, self._batch_size // 2)
+                self._optimiser.zero_grad(set_to_none=True)
+                note = f"Memory ran short: going on with {self._batch_size} pairs at a time."
+                continue
+            self._step += 1
+            self._loss = loss if math.isnan(self._loss) else _RUNNING_MEAN * self._loss + (1 - _RUNNING_MEAN) * loss
+            held_out = None
+            if self._held_out and check_every and (self._step % check_every == 0 or self._step == self._steps):
+                held_out = self._check()
+            if self._save is not None and self._step % self._save_every == 0:
+                self._save(self.checkpoint().to_bytes())
+            pace = (time.monotonic() - began) / (self._step - first_step)
+            yield Progress(
+                "train",
+                self._step,
+                self._steps,
+                self._loss,
+                held_out,
+                self._best_loss,
+                pace * (self._steps - self._step),
+                note,
+            )
+            note = ""
+            if self._checks_without_gain >= config.patience or self._loss < config.floor_loss:
+                return "early"
+        return "end"
+
+    # --- one step ----------------------------------------------------------------------------------
+
+    def _batch(self, step: int) -> list[int]:
+        """Samples of a step; a function of seed and step alone, so that a resumed run sees the same."""
+        size = self._config.batch_size
+        per_epoch = math.ceil(len(self._train) / size)
+        epoch, place = divmod(step, per_epoch)
+        rng = random.Random(f"{self._config.seed}/{epoch}")
+        order = list(range(len(self._train)))
+        rng.shuffle(order)
+        # Within stretches of eight batches, samples of like length stand together: less padding, and
+        # the stretch keeps the mixture random.
+        stretch = size * 8
+        bucketed: list[int] = []
+        for start in range(0, len(order), stretch):
+            bucketed += sorted(order[start : start + stretch], key=lambda i: len(self._train[i].response))
+        batches = [bucketed[start : start + size] for start in range(0, len(bucketed), size)]
+        rng.shuffle(batches)
+        return batches[place]
+
+    def _optimise(self, rows: list[int]) -> float:
+        config = self._config
+        for group in self._optimiser.param_groups:
+            group["lr"] = config.learning_rate * self._rate(self._step)
+        self._optimiser.zero_grad(set_to_none=True)
+        labelled = sum(len(self._train[i].response) for i in rows) + (len(rows) if config.router_weight else 0)
+        total = 0.0
+        for start in range(0, len(rows), self._batch_size):
+            part = rows[start : start + self._batch_size]
+            with self._backbone.training():
+                loss = self._loss_of(part) / labelled
+                loss.backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        if config.clip_norm:
+            for deltas, grads in self._gradients():
+                norm = torch.sqrt(sum((g.pow(2).sum() for g in grads), start=torch.zeros((), device=deltas[0].device)))
+                factor = torch.clamp(config.clip_norm / (norm + 1e-6), max=1.0)
+                for grad in grads:
+                    grad.mul_(factor)
+        self._optimiser.step()
+        return total
+
+    def _gradients(self) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+        """Gradients per procedure: independent ones must not clip one another. The paper's rows are one."""
+        parameters = [p for p in self._memories.parameters() if p.grad is not None]
+        if self._config.memory_columns:
+            yield parameters, [p.grad for p in parameters if p.grad is not None]
+            return
+        for owner in range(len(self._procedures)):
+            yield parameters, [p.grad[owner] for p in parameters if p.grad is not None]
+
+    def _loss_of(self, rows: list[int]) -> Tensor:
+        config = self._config
+        samples = [self._train[i] for i in rows]
+        blocks = self._memories.steering()
+        addresses = self._memories.addresses()
+        everyone = addresses if self._others is None else torch.cat([addresses, self._others])
+        answer = self._responses(rows, samples, [blocks[s.owner] for s in samples], everyone)
+        loss = answer.total
+        if config.router_weight:
+            at = torch.tensor(rows, device=self._cache.last_hidden.device)
+            loss = loss + config.router_weight * routing_loss(
+                self._backbone,
+                self._cache.last_hidden[at],
+                self._cache.log_partition[at],
+                everyone,
+                torch.tensor([s.owner for s in samples], device=at.device),
+            )
+        return loss
+
+    def _responses(self, rows: list[int], samples: list[_Sample], blocks: list[Steering], columns: Tensor) -> ResponseLoss:
+        return response_loss(
+            self._backbone,
+            self._cache.states(rows),
+            blocks,
+            [s.response for s in samples],
+            columns if self._config.memory_columns else None,
+        )
+
+    def _rate(self, step: int) -> float:
+        """Linear warm-up, then linear decay to zero; a factor on the learning rate."""
+        rise = max(1, round(self._config.warmup * self._steps))
+        if step < rise:
+            return (step + 1) / rise
+        return max(0.02, (self._steps - step) / max(1, self._steps - rise))
+
+    # --- choosing the best -------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _check(self) -> float:
+        """Held-out loss now; keeps the parameters when more tokens are right than ever before.
+
+        Token accuracy comes first because it is what greedy decoding shows: a memory that is sure of a
+        wrong token loses little quality and much cross-entropy.
+        """
+        blocks = [block.detached() for block in self._memories.steering()]
+        total, tokens, correct = 0.0, 0, 0
+        for start in range(0, len(self._held_out), self._batch_size):
+            samples = self._held_out[start : start + self._batch_size]
+            rows = [len(self._train) + start + i for i in range(len(samples))]
+            part = self._responses(rows, samples, [blocks[s.owner] for s in samples], self._memories.addresses())
+            total, tokens, correct = total + float(part.total), tokens + part.tokens, correct + part.correct
+        loss, accuracy = total / tokens, correct / tokens
+        better_loss = self._best_loss is None or loss < self._best_loss
+        if accuracy > self._best_accuracy or (accuracy == self._best_accuracy and better_loss):
+            self._best_accuracy = accuracy
+            self._best_loss = loss
+            self._best = [p.detach().clone() for p in self._memories.parameters()]
+            self._checks_without_gain = 0
+        else:
+            self._checks_without_gain += 1
+        return loss
+
+    # --- keeping -----------------------------------------------------------------------------------
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything needed to go on as if nothing had happened."""
+        parameters = list(self._memories.parameters())
+        tensors = {f"now.{i}": p.detach() for i, p in enumerate(parameters)}
+        for i, tensor in enumerate(self._best or ()):
+            tensors[f"best.{i}"] = tensor
+        for i, parameter in enumerate(parameters):
+            for key, value in self._optimiser.state.get(parameter, {}).items():
+                tensors[f"adam.{i}.{key}"] = value
+        numbers = {
+            "step": self._step,
+            "batch_size": self._batch_size,
+            "loss": self._loss,
+            "best_loss": self._best_loss,
+            "best_accuracy": self._best_accuracy,
+            "checks_without_gain": self._checks_without_gain,
+        }
+        return Checkpoint(self._identity, {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, numbers)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.identity != self._identity:
+            raise IncompatibleError(
+                "The interrupted training was of other pairs or settings.", next_step="Start the training anew."
+            )
+        parameters = list(self._memories.parameters())
+        tensors = {k: v.to(self._backbone.torch_device) for k, v in checkpoint.tensors.items()}
+        with torch.no_grad():
+            for i, parameter in enumerate(parameters):
+                parameter.copy_(tensors[f"now.{i}"])
+        if "best.0" in tensors:
+            self._best = [tensors[f"best.{i}"] for i in range(len(parameters))]
+        for i, parameter in enumerate(parameters):
+            prefix = f"adam.{i}."
+            state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            if state:
+                state["step"] = state["step"].cpu()
+                self._optimiser.state[parameter] = state
+        numbers = checkpoint.numbers
+        self._step, self._batch_size = int(numbers["step"]), int(numbers["batch_size"])
+        self._loss = float(numbers["loss"])
+        self._best_loss = None if numbers["best_loss"] is None else float(numbers["best_loss"])
+        self._best_accuracy = float(numbers["best_accuracy"])
+        self._checks_without_gain = int(numbers["checks_without_gain"])
+
+    @torch.no_grad()
+    def snapshot(self) -> list[Memory]:
+        """The memories as they are now, one per procedure, without router statistics."""
+        addresses = self._memories.addresses().detach()
+        if self._others is not None and self._config.router_weight and not self._config.tied:
+            addresses = renormalise(addresses, self._others)
+        memories = []
+        for p, (procedure, block) in enumerate(zip(self._procedures, self._memories.steering(), strict=True)):
+            settings = {**self._config.as_dict(), "steps": self._step, "pairs": len(procedure.pairs)}
+            memories.append(Memory(procedure.name, block.detached(), addresses[p], self._config.tied, settings=settings))
+        return memories
+
+    @torch.no_grad()
+    def _result(self, seconds: float, stopped: str) -> TrainResult:
+        if self._best is not None:
+            for parameter, best in zip(self._memories.parameters(), self._best, strict=True):
+                parameter.copy_(best)
+        return TrainResult(
+            self.snapshot(),
+            self._step,
+            self._loss,
+            self._best_loss,
+            seconds,
+            stopped,
+            self._cache.pooled,
+            [s.owner for s in (*self._train, *self._held_out)],
+        )
+
+    def _demonstrations(self, procedure: Procedure) -> list[int]:
+        """Token ids of example pairs in a row, as a prompt would show them; enough for the span."""
+        ids: list[int] = []
+        for pair in procedure.pairs:
+            ids += [*self._backbone.format.query(pair.input), *self._backbone.format.response(pair.response)]
+            if len(ids) > 4 * self._config.span:
+                break
+        return ids

@@ -1,0 +1,159 @@
+"""How right an answer is, and how well routes are told apart. Pure functions, no model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokmem_desk.procedures import ExamplePair
+
+CALIBRATION_BINS = 15
+_WORDS = re.compile(r"[a-z0-9]", re.IGNORECASE)
+
+
+@lru_cache(maxsize=1)
+def _scorer() -> Any:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(["rougeL"], use_stemmer=True)
+
+
+def rouge_l(answer: str, accepted: Sequence[str]) -> float:
+    """ROUGE-L F-measure, stemmed, against the best of several right answers.
+
+    Texts in which the scorer finds no word at all (only signs, or another script) count as equal or not.
+    """
+    return max(
+        float(_scorer().score(right, answer)["rougeL"].fmeasure)
+        if _WORDS.search(right)
+        else float(right.strip() == answer.strip())
+        for right in accepted
+    )
+
+
+def exact_match(answer: str, accepted: Sequence[str]) -> float:
+    """1 when the answer is one of the right ones, blanks around it aside."""
+    return float(answer.strip() in {right.strip() for right in accepted})
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerScores:
+    """Means over answers, 0 to 1; ``form_valid`` is None without a pattern."""
+
+    exact_match: float
+    rouge_l: float
+    form_valid: float | None
+
+
+def score_answers(answers: Sequence[str], pairs: Sequence[ExamplePair], pattern: str | None = None) -> AnswerScores:
+    """Score answers against their pairs, in order; there is at least one."""
+    count = len(pairs)
+    form = re.compile(pattern) if pattern else None
+    return AnswerScores(
+        sum(exact_match(a, p.accepted) for a, p in zip(answers, pairs, strict=True)) / count,
+        sum(rouge_l(a, p.accepted) for a, p in zip(answers, pairs, strict=True)) / count,
+        sum(form.fullmatch(a.strip()) is not None for a in answers) / count if form else None,
+    )
+
+
+def auroc(positive: Sequence[float], negative: Sequence[float]) -> float | None:
+    """Chance that a positive scores above a negative, ties counting half; None when one side is empty."""
+    if not positive or not negative:
+        return None
+    ordered = sorted([(s, 1) for s in positive] + [(s, 0) for s in negative])
+    ranks = 0.0
+    i = 0
+    while i < len(ordered):
+        j = i
+        while j < len(ordered) and ordered[j][0] == ordered[i][0]:
+            j += 1
+        mean_rank = (i + 1 + j) / 2
+        ranks += mean_rank * sum(label for _, label in ordered[i:j])
+        i = j
+    n, m = len(positive), len(negative)
+    return (ranks - n * (n + 1) / 2) / (n * m)
+
+
+def calibration_error(confidence: Sequence[float], correct: Sequence[bool]) -> float | None:
+    """Expected calibration error over 15 bins of equal width; None without data."""
+    if not confidence:
+        return None
+    bins: list[list[tuple[float, bool]]] = [[] for _ in range(CALIBRATION_BINS)]
+    for value, right in zip(confidence, correct, strict=True):
+        bins[min(CALIBRATION_BINS - 1, int(value * CALIBRATION_BINS))].append((value, right))
+    total = len(confidence)
+    return sum(
+        abs(sum(v for v, _ in members) / len(members) - sum(r for _, r in members) / len(members)) * len(members) / total
+        for members in bins
+        if members
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingScores:
+    """How queries were routed; None where there is nothing to measure.
+
+    Attributes:
+        routing_accuracy: known queries whose best *known* route is right.
+        known_recall: known queries routed right with ``none`` competing.
+        none_auroc: ``P(known)`` of known queries against that of others.
+        false_trigger_rate: queries of no procedure that triggered one.
+        calibration_error: of the chosen route's probability.
+        labels, counts: confusion; ``counts[i][j]`` queries of ``labels[i]`` routed to ``labels[j]``.
+    """
+
+    routing_accuracy: float | None
+    known_recall: float | None
+    none_auroc: float | None
+    false_trigger_rate: float | None
+    calibration_error: float | None
+    labels: list[str]
+    counts: list[list[int]]
+
+
+def score_routes(
+    truth: Sequence[str], ranked: Sequence[Sequence[tuple[str, float]]], labels: Sequence[str], none: str
+) -> RoutingScores:
+    """Score ranked routes.
+
+    Args:
+        truth: the right route of each query, ``none`` for those of no procedure.
+        ranked: per query, (route, probability), the chosen one first.
+        labels: all routes, ``none`` last.
+    """
+    place = {label: i for i, label in enumerate(labels)}
+    counts = [[0] * len(labels) for _ in labels]
+    known_right, recalled, triggered = 0, 0, 0
+    known_scores: list[float] = []
+    none_scores: list[float] = []
+    confidence: list[float] = []
+    correct: list[bool] = []
+    for right, candidates in zip(truth, ranked, strict=True):
+        chosen, probability = candidates[0]
+        if right in place and chosen in place:
+            counts[place[right]][place[chosen]] += 1
+        belief = 1.0 - dict(candidates).get(none, 0.0)
+        confidence.append(probability)
+        correct.append(chosen == right)
+        if right == none:
+            none_scores.append(belief)
+            triggered += chosen != none
+        else:
+            known_scores.append(belief)
+            recalled += chosen == right
+            best_known = max((c for c in candidates if c[0] != none), key=lambda c: c[1], default=(none, 0.0))
+            known_right += best_known[0] == right
+    known, others = len(known_scores), len(none_scores)
+    return RoutingScores(
+        known_right / known if known else None,
+        recalled / known if known else None,
+        auroc(known_scores, none_scores),
+        triggered / others if others else None,
+        calibration_error(confidence, correct),
+        list(labels),
+        counts,
+    )

@@ -1,0 +1,240 @@
+"""The loss of a memory, on cached queries; and the same loss the plain way, as a yardstick.
+
+For a sample of procedure i with query state h (after the final norm, at the last query position), stored
+``Z = logsumexp(W h)`` over the frozen vocabulary and addresses a_j:
+
+    routing term    log(e^Z + sum_j e^(a_j . h)) - a_i . h          (TokMem, arXiv 2510.00444, eq. 4)
+    response term   cross-entropy of each response token and of the end of the turn (eq. 3)
+
+Both are exactly what training on whole sequences gives; the backbone sees memory and response only.
+
+Letters: b batch, p procedures in training, o other (frozen) procedures, d hidden size, v vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tokmem_desk.memory import Steering, initial_layer_rows, initial_rows
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.query_state import LayerRows, QueryState
+    from trainer.config import TrainConfig
+
+_IGNORED = -100
+
+
+class ScaledParameter(nn.Module):
+    """A tensor learned as ``start + scale * delta``.
+
+    With ``scale`` set to the root mean square of the start, one learning rate fits keys, values and
+    embeddings of any backbone; with 1 it is an ordinary parameter.
+    """
+
+    start: Tensor
+    scale: Tensor
+
+    def __init__(self, start: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("start", start)
+        self.register_buffer("scale", scale)
+        self.delta = nn.Parameter(torch.zeros_like(start))
+
+    def forward(self) -> Tensor:
+        return self.start + self.scale * self.delta
+
+
+def _rms(start: Tensor, keep: int) -> Tensor:
+    """Root mean square over all dimensions but the first ``keep``, broadcastable to ``start``."""
+    dims = tuple(range(keep, start.dim()))
+    return start.pow(2).mean(dim=dims, keepdim=True).sqrt().clamp_min(1e-6)
+
+
+class TrainableMemories(nn.Module):
+    """Parameters of one or several procedures that train together.
+
+    Each procedure's tensors are its own; what couples them is the batch and, in the paper's objective,
+    the softmax.
+    """
+
+    def __init__(self, backbone: Backbone, config: TrainConfig, texts: Sequence[Sequence[int]]) -> None:
+        """Start every procedure's memory.
+
+        Args:
+            texts: token ids per procedure of the demonstrations that keys and values start from; only
+                their count matters for the form ``rows``.
+        """
+        super().__init__()
+        self.tied = config.tied
+        row_count = config.span if config.form == "rows" else 1
+        rows = torch.stack([initial_rows(backbone, row_count, seed=config.seed + i) for i in range(len(texts))])
+        one = torch.ones((), device=rows.device)
+        self.rows = ScaledParameter(rows, one if config.absolute_rate else _rms(rows, 0))
+        self.keys = nn.ModuleList()
+        self.values = nn.ModuleList()
+        if config.form == "layers":
+            starts = [initial_layer_rows(backbone, config.span - 1, ids) for ids in texts]
+            for g in range(len(backbone.layout.groups)):
+                for target, parts in (
+                    (self.keys, [s.keys[g] for s in starts]),
+                    (self.values, [s.values[g] for s in starts]),
+                ):
+                    stacked = torch.stack(parts)
+                    target.append(ScaledParameter(stacked, one if config.absolute_rate else _rms(stacked, 2)))
+        self.address: ScaledParameter | None = None
+        if not config.tied:
+            address = initial_rows(backbone, len(texts), seed=config.seed)
+            self.address = ScaledParameter(address, one if config.absolute_rate else _rms(address, 0))
+
+    def addresses(self) -> Tensor:
+        """[p x d] float32."""
+        rows: Tensor = self.rows()
+        return rows[:, 0] if self.address is None else self.address()
+
+    def steering(self) -> list[Steering]:
+        """The steering of each procedure; carries gradient."""
+        rows = self.rows()
+        keys = [k() for k in self.keys]
+        values = [v() for v in self.values]
+        return [
+            Steering(rows[p], tuple(k[p] for k in keys), tuple(v[p] for v in values)) for p in range(rows.shape[0])
+        ]
+
+    def deltas_by_procedure(self) -> list[list[Tensor]]:
+        """Views on every delta, per procedure, for norms."""
+        parameters = list(self.parameters())
+        return [[parameter[p] for parameter in parameters] for p in range(self.rows.delta.shape[0])]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseLoss:
+    """Sums over a batch, so that averages over several batches are exact.
+
+    Attributes:
+        total: scalar, summed cross-entropy in nats.
+        tokens: labelled positions.
+        correct: positions where the right token is the most probable.
+    """
+
+    total: Tensor
+    tokens: int
+    correct: int
+
+
+def response_loss(
+    backbone: Backbone,
+    states: Sequence[QueryState],
+    steering: Sequence[Steering],
+    responses: Sequence[Sequence[int]],
+    columns: Tensor | None = None,
+) -> ResponseLoss:
+    """Cross-entropy of responses under their memories.
+
+    Args:
+        states: cached query of each sample.
+        steering: memory of each sample; all of one number of rows.
+        responses: label ids of each sample, the end of the turn included.
+        columns: [m x d] memory columns that stand in the softmax beside the vocabulary, or None.
+    """
+    device = backbone.torch_device
+    # Samples of one procedure share the object; rotating per length keeps distances as at recall.
+    layer_rows: list[LayerRows | None] = [
+        block.layer_rows(backbone, state.length) for block, state in zip(steering, states, strict=True)
+    ]
+    batch = backbone.layout.join(states, layer_rows)
+    rows = backbone.embed_rows(torch.stack([block.rows for block in steering]))
+    width = max(len(response) for response in responses)
+    labels = torch.full((len(responses), width), _IGNORED)
+    for i, response in enumerate(responses):
+        labels[i, : len(response)] = torch.tensor(response)
+    labels = labels.to(device)
+    present = labels != _IGNORED
+    shown = labels.masked_fill(~present, backbone.format.end_id)[:, :-1]
+    inputs = torch.cat([rows, backbone.embed_ids(shown)], dim=1)
+    there = torch.cat([torch.ones(rows.shape[:2], dtype=torch.long, device=device), present[:, 1:].long()], dim=1)
+    hidden = backbone.extend(batch, inputs, there)[:, rows.shape[1] - 1 :]
+    return _cross_entropy(backbone, hidden[present], labels[present], columns)
+
+
+def _cross_entropy(backbone: Backbone, hidden: Tensor, targets: Tensor, columns: Tensor | None) -> ResponseLoss:
+    logits = backbone.logits(hidden)
+    if columns is not None:
+        logits = torch.cat([logits, backbone.cap_logits(hidden.float() @ columns.T)], dim=-1)
+    total = F.cross_entropy(logits, targets, reduction="sum")
+    correct = int((logits.detach().argmax(dim=-1) == targets).sum())
+    return ResponseLoss(total, int(targets.numel()), correct)
+
+
+def routing_loss(backbone: Backbone, hidden: Tensor, log_partition: Tensor, addresses: Tensor, targets: Tensor) -> Tensor:
+    """Summed routing term of a batch, in nats.
+
+    Args:
+        hidden: [b x d] float32 state at the end of each query.
+        log_partition: [b] float32, Z.
+        addresses: [m x d] float32, those in training first or anywhere; targets index into it.
+        targets: [b] long.
+    """
+    scores = backbone.cap_logits(hidden @ addresses.T)
+    total = torch.logsumexp(torch.cat([log_partition[:, None], scores], dim=1), dim=1)
+    return (total - scores.gather(1, targets[:, None])[:, 0]).sum()
+
+
+def full_sequence_loss(
+    backbone: Backbone,
+    queries: Sequence[Sequence[int]],
+    targets: Sequence[int],
+    memories: TrainableMemories,
+    responses: Sequence[Sequence[int]],
+    *,
+    router_weight: float,
+    memory_columns: bool,
+    all_logits: bool = False,
+) -> tuple[Tensor, int]:
+    """The same objective on whole sequences, nothing cached: for tests and as the speed baseline.
+
+    Only for the form ``rows``; with ``all_logits`` the head runs over every position, as the paper's code
+    does. Returns the summed loss and the number of labelled positions.
+    """
+    device = backbone.torch_device
+    rows = memories.rows()
+    addresses = memories.addresses()
+    r = rows.shape[1]
+    lengths = [len(q) + r + len(a) - 1 for q, a in zip(queries, responses, strict=True)]
+    width = max(lengths)
+    inputs = torch.zeros(len(queries), width, backbone.hidden_size, device=device, dtype=backbone.dtype)
+    labels = torch.full((len(queries), width), _IGNORED, device=device)
+    for i, (query, target, response) in enumerate(zip(queries, targets, responses, strict=True)):
+        before = backbone.embed_ids(torch.tensor(list(query), device=device))
+        after = backbone.embed_ids(torch.tensor(list(response[:-1]), device=device, dtype=torch.long))
+        inputs[i, : lengths[i]] = torch.cat([before, backbone.embed_rows(rows[target]), after])
+        first = len(query) + r - 1
+        labels[i, first : first + len(response)] = torch.tensor(list(response), device=device)
+    present = (torch.arange(width, device=device)[None] < torch.tensor(lengths, device=device)[:, None]).long()
+    hidden = backbone.run_embeddings(inputs, present)
+    ends = torch.tensor([len(q) - 1 for q in queries], device=device)
+    chosen = torch.tensor(list(targets), device=device)
+    columns = addresses if memory_columns else None
+    at_end = hidden[torch.arange(len(queries), device=device), ends]
+    if all_logits:
+        logits = backbone.logits(hidden)
+        extra = backbone.cap_logits(hidden.float() @ addresses.T)
+        everything = torch.cat([logits, extra], dim=-1)
+        if router_weight:
+            labels[torch.arange(len(queries), device=device), ends] = backbone.vocabulary_size + chosen
+        loss = F.cross_entropy(everything.flatten(0, 1), labels.flatten(), ignore_index=_IGNORED, reduction="sum")
+        return loss, int((labels != _IGNORED).sum())
+    picked = labels != _IGNORED
+    answer = _cross_entropy(backbone, hidden[picked], labels[picked], columns)
+    loss, count = answer.total, answer.tokens
+    if router_weight:
+        partition = torch.logsumexp(backbone.logits(at_end), dim=-1)
+        loss = loss + router_weight * routing_loss(backbone, at_end.float(), partition, addresses, chosen)
+        count += len(queries)
+    return loss, count

@@ -1,0 +1,82 @@
+"""The frozen part of every training example, computed once.
+
+The query stands before the memory, so its keys, values and last hidden state never change while a memory
+trains. They are kept within a memory budget; what does not fit is recomputed when a batch needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tokmem_desk.query_state import QueryState
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+_CHUNK = 32
+
+
+class QueryCache:
+    """Cached states of a list of queries.
+
+    Attributes:
+        last_hidden: [n x d] float32, the state at the end of each query.
+        log_partition: [n] float32, logsumexp of the frozen vocabulary's logits there (``Z``).
+        pooled: [n x f] float32 raw routing features, or None when no layers were asked for.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        queries: Sequence[Sequence[int]],
+        *,
+        budget_mb: float = 1024,
+        feature_layers: Sequence[int] = (),
+    ) -> None:
+        self._backbone = backbone
+        self._queries = list(queries)
+        self._budget = budget_mb * 2**20
+        self._layers = tuple(feature_layers)
+        self._states: dict[int, QueryState] = {}
+        self.bytes = 0
+        self.last_hidden: Tensor = torch.empty(0)
+        self.log_partition: Tensor = torch.empty(0)
+        self.pooled: Tensor | None = None
+
+    def fill(self) -> Iterator[float]:
+        """Compute everything; yields the share done, so that others get a turn in between."""
+        hidden, partition, pooled = [], [], []
+        # Queries of like length run together, so that little is padding.
+        order = sorted(range(len(self._queries)), key=lambda i: len(self._queries[i]))
+        for start in range(0, len(order), _CHUNK):
+            rows = order[start : start + _CHUNK]
+            keep = self.bytes < self._budget
+            done = self._backbone.prefill(
+                [self._queries[i] for i in rows], keep_states=keep, feature_layers=self._layers
+            )
+            for i, state in zip(rows, done.states, strict=False):
+                if self.bytes + state.bytes <= self._budget:
+                    self._states[i] = state
+                    self.bytes += state.bytes
+            hidden.append(done.last_hidden)
+            with torch.no_grad():
+                partition.append(torch.logsumexp(self._backbone.logits(done.last_hidden), dim=-1))
+            if done.pooled is not None:
+                pooled.append(done.pooled)
+            yield min(1.0, (start + len(rows)) / len(order))
+        back = torch.empty(len(order), dtype=torch.long)
+        back[torch.tensor(order, dtype=torch.long)] = torch.arange(len(order))
+        back = back.to(self._backbone.torch_device)
+        self.last_hidden = torch.cat(hidden)[back]
+        self.log_partition = torch.cat(partition)[back]
+        self.pooled = torch.cat(pooled)[back] if pooled else None
+
+    def states(self, rows: Sequence[int]) -> list[QueryState]:
+        """States of some queries; those past the budget are recomputed, without gradient."""
+        missing = [i for i in rows if i not in self._states]
+        fresh = dict(zip(missing, self._backbone.prefill([self._queries[i] for i in missing]).states, strict=True)) if missing else {}
+        return [self._states.get(i) or fresh[i] for i in rows]

@@ -1,0 +1,35 @@
+"""The engine process: ``python -m tui.engine``. Talks JSON lines on stdin and stdout, see ``protocol``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    """Serve one client until it closes the pipe."""
+    parser = argparse.ArgumentParser(prog="tui.engine", description="The model's own process; started by the app.")
+    parser.add_argument("--home", type=Path, default=None)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--offline", action="store_true")
+    arguments = parser.parse_args()
+    # Libraries print to stdout at will; the pipe to the client must hold nothing but events.
+    pipe = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    if arguments.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    from profiles.paths import AppPaths
+    from tui.engine.models import LoadedModel
+    from tui.engine.server import Server
+
+    paths = AppPaths.resolve(arguments.home)
+    model = LoadedModel(paths, arguments.model, arguments.device, offline=arguments.offline)
+    return Server(sys.stdin.buffer, pipe, paths, model).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

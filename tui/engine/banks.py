@@ -1,0 +1,104 @@
+"""A profile's memories, read from disk and put together for recall; rebuilt only when the profile changed.
+
+One bank per profile and settings is kept. Nothing of one profile is reachable from another's bank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from profiles.store import ProfileStore
+from tokmem_desk.bank_file import memory_from_bytes
+from tokmem_desk.errors import StorageError, TokmemError
+from tokmem_desk.features import mean_and_count
+from tokmem_desk.memory import Memory, RouterStatistics
+from tokmem_desk.recall import Bank
+from tokmem_desk.routing import Correction, DiscriminantRouter, Router, RouterTuning, TokenRouter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tui.engine.models import LoadedModel
+
+
+class BankShelf:
+    """Banks of the profiles in use."""
+
+    def __init__(self, model: LoadedModel) -> None:
+        self._model = model
+        self._banks: dict[tuple[str, str], tuple[object, Bank]] = {}
+        self.problems: list[str] = []
+
+    def bank(self, store: ProfileStore, router: str, none_bias: float) -> Bank:
+        """The enabled, active memories of a profile.
+
+        A memory whose file is damaged is left out and named in ``problems``; the others go on.
+        """
+        key = (str(store.folder), router)
+        state = (store.revision, none_bias)
+        kept = self._banks.get(key)
+        if kept is not None and kept[0] == state:
+            return kept[1]
+        thresholds = {p.name: p.threshold for p in store.procedures() if p.threshold is not None}
+        memories = self.memories(store)
+        bank = self.assemble(store, memories, router, RouterTuning(none_bias, thresholds))
+        self._banks[key] = (state, bank)
+        return bank
+
+    def memories(self, store: ProfileStore) -> dict[str, Memory]:
+        """Active memories of enabled procedures on this backbone, by name, router statistics included."""
+        backbone, basis = self._model.backbone, self._model.basis
+        self.problems = []
+        found: dict[str, Memory] = {}
+        for record in store.active_memories(backbone.fingerprint.digest):
+            path = store.memory_folder / record.file
+            try:
+                data = path.read_bytes()
+                memory = memory_from_bytes(data, backbone, f"The memory of {record.procedure!r}")
+            except OSError as error:
+                problem: TokmemError = StorageError(
+                    f"The memory of {record.procedure!r} cannot be read ({error.strerror}).", next_step="Train it again."
+                )
+                self.problems.append(str(problem))
+                continue
+            except TokmemError as error:
+                self.problems.append(str(error))
+                continue
+            if memory.statistics is None or memory.statistics.digest != basis.digest:
+                inputs = [pair.input for pair in store.memory_pairs(record.id)]
+                memory = replace(memory, statistics=self.statistics(inputs))
+            found[record.procedure] = replace(memory, name=record.procedure)
+        return found
+
+    def assemble(
+        self, store: ProfileStore, memories: dict[str, Memory], router: str, tuning: RouterTuning | None = None
+    ) -> Bank:
+        """A bank over given memories, with the profile's corrections."""
+        backbone, basis = self._model.backbone, self._model.basis
+        chosen: Router
+        if router == "token":
+            chosen = TokenRouter(backbone, list(memories.values()), tuning)
+        else:
+            records = store.corrections()
+            vectors = self.features([c.text for c in records]) if records else []
+            corrections = [
+                Correction(v, c.wrong_route, c.right_route) for v, c in zip(vectors, records, strict=True)
+            ]
+            statistics = {name: m.statistics for name, m in memories.items() if m.statistics is not None}
+            chosen = DiscriminantRouter(basis, backbone.hidden_size, statistics, tuning, corrections)
+        return Bank(memories, chosen)
+
+    def features(self, messages: Sequence[str]) -> Tensor:
+        """[n x k] unit vectors of messages."""
+        backbone, basis = self._model.backbone, self._model.basis
+        queries = [backbone.format.query(message) for message in messages]
+        done = backbone.prefill(queries, keep_states=False, feature_layers=basis.layers.pooled)
+        assert done.pooled is not None
+        return basis.project(done.pooled, backbone.hidden_size)
+
+    def statistics(self, inputs: Sequence[str]) -> RouterStatistics:
+        """What the discriminant router keeps of a procedure with these inputs."""
+        mean, count = mean_and_count(self.features(inputs))
+        return RouterStatistics(mean, count, self._model.basis.digest)

@@ -1,0 +1,335 @@
+"""The near side of the engine: starts the process, sends requests, hands out their events.
+
+The process is started by the first request and, after a crash, by the next one. It gets a session of its own, so
+Ctrl-C in a terminal reaches the client alone, which then decides what to cancel. Whichever way the client ends, the
+engine ends too: it reads end-of-file on its stdin. Knows the protocol and no model.
+
+In a program with an event loop::
+
+    handle = client.submit("ask", profile="default", text="hello", route="auto")
+    async for event in handle:
+        ...
+
+In a program without one::
+
+    with client:
+        for event in run_blocking(client.submit("route", profile="default", texts=["hello"])):
+            ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, error_from_dict
+from tui.engine.protocol import LINE_LIMIT, Message, decode, encode
+
+CLOSE_SECONDS = 0.5
+"""How long the engine may take to end by itself before it is killed."""
+
+LOG_BYTES = 1_000_000
+"""The log is set aside (one old one is kept) when it is longer than this at a start."""
+
+TAIL_LINES = 12
+
+
+def engine_command(
+    *, home: Path | None, model: str, offline: bool = False, device: str = "auto", python: str = sys.executable
+) -> list[str]:
+    """The command line of the real engine."""
+    command = [python, "-m", "tui.engine", "--model", model, "--device", device]
+    if home is not None:
+        command += ["--home", str(home)]
+    if offline:
+        command.append("--offline")
+    return command
+
+
+class RequestHandle:
+    """One request: iterate over it for its events, ``done`` being the last.
+
+    The request is sent when the iteration starts. Iterating raises the engine's error, or EngineError when the
+    process dies.
+    """
+
+    def __init__(self, client: EngineClient, request: Message) -> None:
+        self.client = client
+        self.id: int = request["id"]
+        self._request = request
+        self._events: asyncio.Queue[Message | TokmemError] = asyncio.Queue()
+        self._sent = False
+        self._cancel_wanted = False
+        self._ended = False
+
+    def __aiter__(self) -> RequestHandle:
+        return self
+
+    async def __anext__(self) -> Message:
+        if self._ended:
+            raise StopAsyncIteration
+        if not self._sent:
+            await self.client._send(self._request, self)
+            self._sent = True
+            if self._cancel_wanted:
+                await self.client._cancel(self.id)
+        event = await self._events.get()
+        if isinstance(event, TokmemError):
+            self._ended = True
+            raise event
+        if event["event"] == "error":
+            self._ended = True
+            raise error_from_dict(event["error"])
+        self._ended = event["event"] == "done"
+        return event
+
+    async def result(self) -> dict[str, Any]:
+        """Pass over all events to the result of ``done``."""
+        async for event in self:
+            if event["event"] == "done":
+                return dict(event["result"])
+        raise EngineError("The request has ended already.")
+
+    async def cancel(self) -> None:
+        """Ask the engine to end this request; it then ends by itself, with what it has."""
+        self._cancel_wanted = True
+        if self._sent and not self._ended:
+            await self.client._cancel(self.id)
+
+    @property
+    def sent(self) -> bool:
+        """True once the engine has got the request."""
+        return self._sent
+
+    def _put(self, event: Message | TokmemError) -> None:
+        self._events.put_nowait(event)
+
+
+class EngineClient:
+    """The engine process of one app or one command.
+
+    Args:
+        command: how to start the engine, see ``engine_command``.
+        log_file: where its stderr goes; the folder is there.
+        environ: replaces the environment of this process.
+    """
+
+    def __init__(self, command: Sequence[str], log_file: Path, environ: Mapping[str, str] | None = None) -> None:
+        self.log_file = log_file
+        self._command = list(command)
+        self._environ = dict(os.environ if environ is None else environ)
+        self._ids = itertools.count(1)
+        self._open: dict[int, RequestHandle] = {}
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+        self._log_start = 0
+        self._runner: asyncio.Runner | None = None
+
+    @property
+    def running(self) -> bool:
+        """True while the process lives."""
+        return self._process is not None and self._process.returncode is None
+
+    @property
+    def pid(self) -> int | None:
+        """The engine's process id while it lives."""
+        return self._process.pid if self._process is not None and self.running else None
+
+    async def start(self) -> None:
+        """Start the process now instead of with the first request; a running one is left alone.
+
+        Raises:
+            EngineError: it could not be started.
+        """
+        async with self._starting:
+            if self.running:
+                return
+            if self._reader is not None:
+                await self._reader
+            log = self._open_log()
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=log,
+                    env=self._environ,
+                    limit=LINE_LIMIT,
+                    start_new_session=True,
+                )
+            except OSError as caught:
+                raise EngineError(f"The engine could not be started: {caught}.") from caught
+            finally:
+                log.close()
+            self._reader = asyncio.create_task(self._read(self._process), name="engine-reader")
+
+    def submit(self, op: str, **fields: Any) -> RequestHandle:
+        """Prepare a request; iterating over the handle sends it."""
+        return RequestHandle(self, {"id": next(self._ids), "op": op, **fields})
+
+    async def request(self, op: str, **fields: Any) -> AsyncIterator[Message]:
+        """The events of one request, for callers that never cancel it.
+
+        Raises:
+            TokmemError: what the engine reported, or EngineError when it died.
+        """
+        async for event in self.submit(op, **fields):
+            yield event
+
+    async def close(self) -> None:
+        """End the process: politely, then by force after ``CLOSE_SECONDS``."""
+        process = self._process
+        if process is None:
+            return
+        if process.returncode is None:
+            assert process.stdin is not None
+            process.stdin.close()
+            try:
+                await asyncio.wait_for(process.wait(), CLOSE_SECONDS)
+            except TimeoutError:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if self._reader is not None:
+            await self._reader
+        self._process = self._reader = None
+
+    def kill(self) -> None:
+        """End the process at once, without an event loop's help."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+
+    def log_tail(self, lines: int = TAIL_LINES) -> str:
+        """The end of what this start of the engine wrote to its log."""
+        try:
+            with open(self.log_file, "rb") as log:
+                log.seek(self._log_start)
+                text = log.read()[-16_384:].decode("utf-8", "replace")
+        except OSError:
+            return ""
+        return "\n".join(text.strip().splitlines()[-lines:])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._runner is not None:
+            self._runner.run(self.close())
+            self._runner.close()
+            self._runner = None
+
+    async def _send(self, request: Message, handle: RequestHandle) -> None:
+        await self.start()
+        self._open[handle.id] = handle
+        try:
+            await self._write(request)
+        except ConnectionError:
+            # The reader sees the same end of the pipe and fails every open handle.
+            return
+
+    async def _cancel(self, target: int) -> None:
+        if self.running and target in self._open:
+            with contextlib.suppress(ConnectionError):
+                await self._write({"id": next(self._ids), "op": "cancel", "target": target})
+
+    async def _write(self, message: Message) -> None:
+        assert self._process is not None and self._process.stdin is not None
+        self._process.stdin.write(encode(message))
+        await self._process.stdin.drain()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        """Hand events to their handles until the pipe ends, then fail the handles that are still open."""
+        assert process.stdout is not None
+        fault = ""
+        try:
+            while line := await process.stdout.readline():
+                event = decode(line)
+                self._deliver(event)
+        except (EngineError, ValueError) as caught:  # ValueError: a line beyond LINE_LIMIT
+            fault = str(caught)
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+        code = await process.wait()
+        if not self._open:
+            return
+        handles, self._open = list(self._open.values()), {}
+        tail = self.log_tail()
+        message = fault or f"The engine ended unexpectedly ({_end_of(code)})."
+        if tail:
+            message += f"\n\nIts last words:\n{tail}"
+        for handle in handles:
+            handle._put(EngineError(message, next_step="Ask again: the engine starts anew by itself."))
+
+    def _deliver(self, event: Message) -> None:
+        handle = self._open.get(event.get("id", 0))
+        if handle is None:  # the answer to a cancel, or to a request that failed meanwhile
+            return
+        if event["event"] in ("done", "error"):
+            del self._open[handle.id]
+        handle._put(event)
+
+    def _open_log(self) -> BinaryIO:
+        try:
+            if self.log_file.exists() and self.log_file.stat().st_size > LOG_BYTES:
+                os.replace(self.log_file, self.log_file.with_suffix(".old.log"))
+            # 0600: a traceback may quote private text.
+            log = os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+        except OSError as caught:
+            raise EngineError(f"The engine's log {self.log_file} could not be opened: {caught}.") from caught
+        self._log_start = self.log_file.stat().st_size
+        return log
+
+    def _own_runner(self) -> asyncio.Runner:
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        return self._runner
+
+
+def run_blocking(handle: RequestHandle) -> Iterator[Message]:
+    """The events of one request for a program without an event loop.
+
+    The first Ctrl-C (of a request that the engine has got) asks the engine to cancel and goes on to the request's own end, so that nothing is lost: the
+    caller sees ``stopped`` or ``cancelled`` in the result. The second one gives up.
+
+    Raises:
+        TokmemError: what the engine reported, or EngineError when it died.
+        InterruptedByUser: Ctrl-C was pressed twice, or before the engine was there; the engine has been killed.
+    """
+    runner = handle.client._own_runner()
+    interrupted = False
+    while True:
+        try:
+            event = runner.run(_next_event(handle))
+        except KeyboardInterrupt:
+            if interrupted or not handle.sent:
+                handle.client.kill()
+                raise InterruptedByUser("Stopped before the engine had finished.") from None
+            interrupted = True
+            runner.run(handle.cancel())
+            continue
+        if event is None:
+            return
+        yield event
+
+
+async def _next_event(handle: RequestHandle) -> Message | None:
+    try:
+        return await anext(handle)
+    except StopAsyncIteration:
+        return None
+
+
+def _end_of(code: int) -> str:
+    """A process's return code in words."""
+    if code == -9:
+        return "killed, often because memory ran out"
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,0 +1,223 @@
+"""Figures for people: the scorecard after a training, and the ``eval`` request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from profiles.settings import Settings
+from profiles.store import ProfileStore
+from tokmem_desk import background
+from tokmem_desk.errors import BadInputError, InterruptedByUser, UsageError
+from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
+from tokmem_desk.recall import Bank, Routed, answer_batch, route_messages
+from trainer.evaluate import Answered, PromptAnswered, advice, answer_from_prompt, answer_pairs, answer_tokens
+from trainer.metrics import RoutingScores, score_answers, score_routes
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.memory import Memory
+    from trainer.loop import TrainResult
+    from tui.engine.banks import BankShelf
+    from tui.engine.models import LoadedModel
+    from tui.engine.server import Request
+    from tui.engine.training import Split
+
+_SAMPLES = 5
+_ROUTE_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A finished scorecard, in the form of ``protocol.Scorecard``."""
+
+    card: dict[str, Any]
+
+
+def scorecard(
+    backbone: Backbone, ready: Split, memory: Memory, bank: Bank, result: TrainResult, *, with_prompt: bool
+) -> Iterator[float | Scored]:
+    """Measure one memory on pairs it did not learn; yields the share done, then the card."""
+    procedure, held_out = ready.procedure, ready.held_out
+    parts = 3 if with_prompt else 2
+    answered: Answered | None = None
+    base: Answered | None = None
+    prompt: PromptAnswered | None = None
+    for step in answer_pairs(backbone, held_out, memory, procedure.pattern):
+        if isinstance(step, Answered):
+            answered = step
+        else:
+            yield step / parts
+    for step in answer_pairs(backbone, held_out, None, procedure.pattern):
+        if isinstance(step, Answered):
+            base = step
+        else:
+            yield (1 + step) / parts
+    if with_prompt:
+        for shown in answer_from_prompt(backbone, procedure, held_out):
+            if isinstance(shown, PromptAnswered):
+                prompt = shown
+            else:
+                yield (2 + shown) / parts
+    assert answered is not None and base is not None
+    truth = [procedure.name] * len(held_out)
+    messages = [pair.input for pair in held_out]
+    chat = background.chat_for_measuring()
+    routing = _score_routing(backbone, bank, messages + chat, truth + [NONE_ROUTE] * len(chat))
+    yield Scored(
+        {
+            "pairs": len(procedure.pairs),
+            "held_out": len(held_out),
+            "held_out_source": ready.source,
+            "routing_accuracy": routing.known_recall,
+            "false_trigger_rate": routing.false_trigger_rate,
+            "exact_match": answered.scores.exact_match,
+            "rouge_l": answered.scores.rouge_l,
+            "form_valid": answered.scores.form_valid,
+            "base": _plain(base.scores),
+            "prompt": None if prompt is None else {**_plain(prompt.scores), "tokens": prompt.tokens},
+            "confusion": {"labels": routing.labels, "counts": routing.counts},
+            "samples": [
+                {"input": pair.input, "expected": pair.response, "got": got, "base": before}
+                for pair, got, before in zip(held_out, answered.answers, base.answers, strict=True)
+            ][:_SAMPLES],
+            "advice": advice(
+                procedure,
+                answered.scores,
+                prompt.scores if prompt is not None else None,
+                routing.known_recall,
+                memory.steering.span,
+            ),
+            "seconds": result.seconds,
+            "span": memory.steering.span,
+            "steps": result.steps,
+        }
+    )
+
+
+def evaluate(
+    request: Request,
+    store: ProfileStore,
+    settings: Settings,
+    model: LoadedModel,
+    shelf: BankShelf,
+    given: Sequence[ExamplePair] | None,
+) -> Iterator[None]:
+    """Measure the profile's active memories; sends ``done`` with the keys of ``eval --json``.
+
+    Raises:
+        UsageError: pairs were given for more or less than one procedure.
+        BadInputError: nothing to measure on.
+    """
+    backbone = model.backbone
+    bank = shelf.bank(store, settings.text("router"), settings.number("none_bias"))
+    names = request.fields.get("names") or sorted(bank.memories)
+    if given is not None and len(names) != 1:
+        raise UsageError("Pairs from a file measure one procedure.", next_step="Name it: eval NAME --pairs FILE.")
+    for name in names:
+        store.procedure(name)
+        if name not in bank.memories:
+            raise BadInputError(
+                f"{name!r} has no active memory on this model, or is disabled.",
+                next_step=f"Train it: tokmem-desk train {name}",
+            )
+    tests: dict[str, tuple[ExamplePair, ...]] = {
+        name: tuple(given) if given is not None else _held_out(store, name) for name in names
+    }
+    if not any(tests.values()):
+        raise BadInputError("There are no held-out pairs to measure on.", next_step="Use --pairs FILE.")
+    began = time.monotonic()
+    per_procedure: dict[str, dict[str, Any]] = {}
+    collected: list[tuple[str, ExamplePair, str]] = []
+    for place, name in enumerate(names):
+        if not tests[name]:
+            continue
+        pattern = store.procedure(name).pattern
+        for step in answer_pairs(backbone, tests[name], bank.memories[name], pattern):
+            if isinstance(step, Answered):
+                per_procedure[name] = {**asdict(step.scores), "tests": len(tests[name])}
+                collected += [(name, p, a) for p, a in zip(tests[name], step.answers, strict=True)]
+            else:
+                request.emit("progress", phase="evaluate", fraction=(place + step) / len(names), text=name)
+                yield
+                if request.cancelled.is_set():
+                    raise InterruptedByUser("The evaluation was stopped.")
+    messages = [pair.input for _, pair, _ in collected]
+    chat = background.chat_for_measuring()
+    routed = _route_all(backbone, bank, messages + chat)
+    routing = _routing_scores(bank, [n for n, _, _ in collected] + [NONE_ROUTE] * len(chat), routed)
+    yield
+    end_to_end = _end_to_end(backbone, bank, collected, routed)
+    yield
+    pairs = [pair for _, pair, _ in collected]
+    scores = score_answers([answer for _, _, answer in collected], pairs)
+    forms = [v["form_valid"] for v in per_procedure.values() if v["form_valid"] is not None]
+    routed_scores = score_answers(end_to_end, pairs)
+    for name, entry in per_procedure.items():
+        rows = [i for i, (n, _, _) in enumerate(collected) if n == name]
+        entry["known_recall"] = sum(routed[i].route == name for i in rows) / len(rows)
+        entry["e2e_rouge_l"] = score_answers([end_to_end[i] for i in rows], [pairs[i] for i in rows]).rouge_l
+    request.emit(
+        "done",
+        result={
+            "routing_accuracy": routing.routing_accuracy,
+            "known_recall": routing.known_recall,
+            "none_auroc": routing.none_auroc,
+            "false_trigger_rate": routing.false_trigger_rate,
+            "calibration_error": routing.calibration_error,
+            "exact_match": scores.exact_match,
+            "rouge_l": scores.rouge_l,
+            "form_valid": sum(forms) / len(forms) if forms else None,
+            "e2e_exact_match": routed_scores.exact_match,
+            "e2e_rouge_l": routed_scores.rouge_l,
+            "trained_parameters": sum(bank.memories[n].steering.parameter_count() for n in names),
+            "prompt_tokens": max(bank.memories[n].steering.span for n in names),
+            "query_seconds": (time.monotonic() - began) / len(collected),
+            "confusion": {"labels": routing.labels, "counts": routing.counts},
+            "per_procedure": per_procedure,
+        },
+    )
+
+
+def _held_out(store: ProfileStore, name: str) -> tuple[ExamplePair, ...]:
+    """What measures a stored procedure: as ``training.split`` chose it."""
+    from tui.engine.training import split
+
+    return split(store.to_procedure(name)).held_out
+
+
+def _plain(scores: Any) -> dict[str, float]:
+    return {"exact_match": scores.exact_match, "rouge_l": scores.rouge_l}
+
+
+def _route_all(backbone: Backbone, bank: Bank, messages: Sequence[str]) -> list[Routed]:
+    routed: list[Routed] = []
+    for start in range(0, len(messages), _ROUTE_BATCH):
+        routed += route_messages(backbone, bank, messages[start : start + _ROUTE_BATCH])
+    return routed
+
+
+def _routing_scores(bank: Bank, truth: Sequence[str], routed: Sequence[Routed]) -> RoutingScores:
+    ranked = [[(c.route, c.probability) for c in r.candidates] for r in routed]
+    return score_routes(truth, ranked, [*sorted(bank.memories), NONE_ROUTE], NONE_ROUTE)
+
+
+def _score_routing(backbone: Backbone, bank: Bank, messages: Sequence[str], truth: Sequence[str]) -> RoutingScores:
+    return _routing_scores(bank, truth, _route_all(backbone, bank, messages))
+
+
+def _end_to_end(
+    backbone: Backbone, bank: Bank, collected: Sequence[tuple[str, ExamplePair, str]], routed: Sequence[Routed]
+) -> list[str]:
+    """Answers under the router's choice; those routed right have been answered already."""
+    answers = [answer for _, _, answer in collected]
+    wrong = [i for i, (name, _, _) in enumerate(collected) if routed[i].route != name]
+    if wrong:
+        limit = answer_tokens(backbone, [collected[i][1] for i in wrong])
+        queries = [backbone.format.query(collected[i][1].input) for i in wrong]
+        fresh = answer_batch(backbone, queries, [bank.memories.get(routed[i].route) for i in wrong], max_tokens=limit)
+        for i, answer in zip(wrong, fresh, strict=True):
+            answers[i] = answer
+    return answers

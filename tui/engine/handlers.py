@@ -1,0 +1,197 @@
+"""What the engine does for each request, as generators that yield between steps.
+
+``training`` holds the longest of them. Handlers read and write profiles; they keep nothing but the loaded
+model and the banks built from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from profiles.settings import Settings
+from profiles.store import ProfileStore
+from tokmem_desk.chat_format import Turn
+from tokmem_desk.device import memory_in_use_mb
+from tokmem_desk.errors import UsageError
+from tokmem_desk.procedures import AUTO_ROUTE, ExamplePair
+from tokmem_desk.recall import Answer, Piece, Routed, Sampling, recall, route_messages
+from tui.engine.banks import BankShelf
+from tui.engine.evaluation import evaluate
+from tui.engine.models import LoadedModel
+from tui.engine.server import Handler, Request
+from tui.engine.training import train
+
+_ROUTE_BATCH = 32
+
+
+class Handlers:
+    """One handler per op."""
+
+    def __init__(self, paths: AppPaths, model: LoadedModel) -> None:
+        self.paths = paths
+        self.model = model
+        self.shelf = BankShelf(model)
+        self._jobs: dict[int, str] = {}
+
+    def by_op(self) -> dict[str, Handler]:
+        return {
+            "load": self.load,
+            "unload": self.unload,
+            "status": self.status,
+            "ask": self.ask,
+            "route": self.route,
+            "train": self.train,
+            "eval": self.eval,
+        }
+
+    # --- shared ------------------------------------------------------------------------------------
+
+    def ready(self, request: Request) -> Iterator[None]:
+        """Have the model loaded, with progress events."""
+
+        def report(phase: str, fraction: float | None, text: str) -> None:
+            request.emit("progress", phase=phase, fraction=fraction, text=text)
+
+        yield from self.model.load(report, request.cancelled.is_set)
+
+    @contextmanager
+    def profile(self, request: Request) -> Iterator[tuple[ProfileStore, Settings]]:
+        """The request's profile and the settings in force there."""
+        name = request.text("profile")
+        with ProfileRegistry(self.paths) as registry, registry.open(name) as store:
+            flags = request.fields.get("settings") or {}
+            yield store, Settings.load(self.paths, flags, profile_folder=store.folder)
+
+    # --- ops ---------------------------------------------------------------------------------------
+
+    def load(self, request: Request) -> Iterator[None]:
+        yield from self.ready(request)
+        request.emit("done", result=self.model.describe())
+
+    def unload(self, request: Request) -> Iterator[None]:
+        self.model.unload()
+        self.shelf = BankShelf(self.model)
+        request.emit("done", result={})
+        yield
+
+    def status(self, request: Request) -> Iterator[None]:
+        choice = self.model.choice
+        request.emit(
+            "done",
+            result={
+                "loaded": self.model.loaded,
+                "backbone": self.model.describe() if self.model.loaded else None,
+                "device": choice.device,
+                "dtype": choice.compute_dtype,
+                "reason": choice.reason,
+                "memory_mb": round(memory_in_use_mb(choice.device)),
+                "jobs": sorted(self._jobs.values()),
+            },
+        )
+        yield
+
+    def ask(self, request: Request) -> Iterator[None]:
+        text = request.text("text")
+        if not text.strip():
+            raise UsageError("There is nothing to answer: the message is empty.", next_step="Type a message.")
+        turns = [_turn(entry) for entry in request.fields.get("conversation") or []]
+        yield from self.ready(request)
+        with self.profile(request) as (store, settings):
+            bank = self.shelf.bank(store, settings.text("router"), settings.number("none_bias"))
+            sampling = None
+            if request.fields.get("sample"):
+                sampling = Sampling(settings.number("temperature"), settings.number("top_p"), request.fields.get("seed"))
+        for problem in self.shelf.problems:
+            request.emit("progress", phase="load", fraction=None, text=problem)
+        answer = recall(
+            self.model.backbone,
+            bank,
+            text,
+            route=request.text("route", AUTO_ROUTE),
+            conversation=turns,
+            sampling=sampling,
+            max_tokens=request.fields.get("max_tokens"),
+            cancelled=request.cancelled.is_set,
+        )
+        for part in answer:
+            if isinstance(part, Routed):
+                request.emit("route", **_routed(part), forced=part.forced)
+            elif isinstance(part, Piece):
+                request.emit("token", text=part.text)
+            else:
+                request.emit("done", result=_answer(part))
+            yield
+
+    def route(self, request: Request) -> Iterator[None]:
+        texts = request.fields.get("texts")
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise UsageError("Request 'route' needs a list of texts.")
+        yield from self.ready(request)
+        with self.profile(request) as (store, settings):
+            bank = self.shelf.bank(store, settings.text("router"), settings.number("none_bias"))
+        routes: list[dict[str, Any]] = []
+        for start in range(0, len(texts), _ROUTE_BATCH):
+            part = texts[start : start + _ROUTE_BATCH]
+            routes += [_routed(r) for r in route_messages(self.model.backbone, bank, part)]
+            request.emit("progress", phase="route", fraction=len(routes) / len(texts), text="Routing")
+            yield
+            if request.cancelled.is_set():
+                break
+        request.emit("done", result={"routes": routes})
+
+    def train(self, request: Request) -> Iterator[None]:
+        yield from self.ready(request)
+        self._jobs[request.id] = f"train in {request.text('profile')}"
+        try:
+            with self.profile(request) as (store, settings):
+                yield from train(request, store, settings, self.paths, self.model, self.shelf)
+        finally:
+            del self._jobs[request.id]
+
+    def eval(self, request: Request) -> Iterator[None]:
+        yield from self.ready(request)
+        pairs = request.fields.get("pairs")
+        given = None if pairs is None else [_pair(entry) for entry in pairs]
+        with self.profile(request) as (store, settings):
+            yield from evaluate(request, store, settings, self.model, self.shelf, given)
+
+
+def _turn(entry: Any) -> Turn:
+    if not isinstance(entry, dict) or entry.get("role") not in ("user", "assistant"):
+        raise UsageError("A conversation is a list of {role: user|assistant, content}.")
+    return Turn(str(entry["role"]), str(entry.get("content", "")))
+
+
+def _pair(entry: Any) -> ExamplePair:
+    if not isinstance(entry, dict) or not isinstance(entry.get("input"), str) or not isinstance(entry.get("response"), str):
+        raise UsageError("Pairs are a list of {input, response}.")
+    return ExamplePair(entry["input"], entry["response"], tuple(entry.get("references") or ()))
+
+
+def _routed(routed: Routed) -> dict[str, Any]:
+    return {
+        "route": routed.route,
+        "probability": routed.probability,
+        "candidates": [{"route": c.route, "probability": c.probability} for c in routed.candidates],
+    }
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    timing = answer.timing
+    return {
+        **_routed(answer.routed),
+        "response": answer.response,
+        "timing": {
+            "prefill": timing.prefill,
+            "route": timing.route,
+            "first_token": timing.first_token,
+            "total": timing.total,
+            "tokens": timing.tokens,
+        },
+        "stopped": answer.stopped,
+        "turns_cut": answer.turns_cut,
+    }

@@ -1,0 +1,127 @@
+"""The engine's one loaded backbone and its router basis; loads lazily, with progress.
+
+Knows where models lie (``AppPaths``) and asks ``tokmem_desk`` to fetch, convert and load them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from profiles.atomic import write_bytes
+from profiles.paths import AppPaths
+from tokmem_desk.device import DeviceChoice, choose_device, memory_in_use_mb
+from tokmem_desk.errors import BadInputError, TokmemError
+from tokmem_desk.model_store import ModelStore, read_record
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.features import RouterBasis
+
+Report = Callable[[str, float | None, str], None]
+"""Receives phase, share done (None when unknown) and a text for people."""
+
+ROUTER_FILE = "router.safetensors"
+
+
+class LoadedModel:
+    """What is loaded, or will be with the first request."""
+
+    def __init__(self, paths: AppPaths, model_id: str, device: str, *, offline: bool) -> None:
+        self.store = ModelStore(paths.models, offline=offline)
+        self._wanted = model_id
+        self._device = device
+        self._backbone: Backbone | None = None
+        self._basis: RouterBasis | None = None
+        self._choice: DeviceChoice | None = None
+
+    @property
+    def backbone(self) -> Backbone:
+        """The loaded backbone; only after ``load`` has run to its end."""
+        assert self._backbone is not None
+        return self._backbone
+
+    @property
+    def basis(self) -> RouterBasis:
+        """The router basis; only after ``load`` has run to its end."""
+        assert self._basis is not None
+        return self._basis
+
+    @property
+    def loaded(self) -> bool:
+        return self._backbone is not None and self._basis is not None
+
+    @property
+    def choice(self) -> DeviceChoice:
+        if self._choice is None:
+            self._choice = choose_device(self._device)
+        return self._choice
+
+    def load(self, report: Report, cancelled: Callable[[], bool]) -> Iterator[None]:
+        """Fetch, convert and load what is not there yet; yields so that others get a turn.
+
+        Raises:
+            TokmemError: of every kind that fetching, converting and loading know.
+        """
+        if self.loaded:
+            return
+        from tokmem_desk.backbone import load_backbone
+        from tokmem_desk.features import RouterBasis, fit_basis
+
+        if self._backbone is None:
+            folder = self.store.ensure(self._wanted, self.choice, progress=report, cancelled=cancelled)
+            report("load", None, "Loading the model")
+            record = read_record(folder)
+            licence = record.licence if record is not None else ""
+            model_id = record.id if record is not None else self._wanted
+            self._backbone = load_backbone(folder, self.choice, model_id, licence)
+            self._folder = folder
+            yield
+        stored = self._folder / ROUTER_FILE
+        try:
+            self._basis = RouterBasis.from_bytes(stored.read_bytes(), self._backbone)
+        except FileNotFoundError:
+            pass
+        except (BadInputError, OSError) as error:
+            report("calibrate", None, f"The stored router cannot be used: {error}")
+        if self._basis is None:
+            for done in fit_basis(self._backbone):
+                if isinstance(done, float):
+                    report("calibrate", done, "Measuring how this model tells messages apart (once per model)")
+                    yield
+                else:
+                    self._basis = done
+            assert self._basis is not None
+            try:
+                write_bytes(stored, self._basis.to_bytes())
+            except TokmemError as error:
+                # Only costs time at the next start.
+                report("calibrate", 1.0, f"The router could not be kept: {error}")
+
+    def unload(self) -> None:
+        """Let go of the model. Ending the process is the surer way to free memory."""
+        self._backbone = None
+        self._basis = None
+
+    def describe(self) -> dict[str, Any]:
+        """The result of ``load``: what runs, where and why."""
+        from trainer.config import TrainConfig
+
+        backbone = self.backbone
+        return {
+            "id": backbone.model_id,
+            "fingerprint": backbone.fingerprint.digest,
+            "family": backbone.fingerprint.family,
+            "device": self.choice.device,
+            "dtype": self.choice.compute_dtype,
+            "reason": self.choice.reason,
+            "parameters": backbone.parameter_count(),
+            "licence": backbone.licence,
+            "span_default": TrainConfig().span,
+            "context": backbone.context_length,
+            "quantization": backbone.fingerprint.quantization,
+            "form": "layers" if backbone.rotates_keys else "rows",
+            "memory_mb": round(memory_in_use_mb(self.choice.device)),
+            "pid": os.getpid(),
+        }

@@ -1,0 +1,155 @@
+"""What goes over the pipe between a client and the engine: one JSON object a line.
+
+A request is ``{"id", "op", ...}``; every answer to it is ``{"id", "event", ...}``, and the last one is ``done`` or
+``error``. The classes below name the fields for readers and for the type checker; on the pipe they are plain
+objects. Knows no process, no model and no screen.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Literal, TypedDict
+
+from tokmem_desk.errors import EngineError
+
+Message = dict[str, Any]
+"""A request or an event as it stands on the pipe."""
+
+LINE_LIMIT = 64 * 1024 * 1024
+"""Longest line in bytes; a conversation or a confusion table is far below it."""
+
+
+class Candidate(TypedDict):
+    """One route and its probability."""
+
+    route: str
+    probability: float
+
+
+class Timing(TypedDict):
+    """Seconds since the request, and the number of tokens answered."""
+
+    prefill: float
+    route: float
+    first_token: float
+    total: float
+    tokens: int
+
+
+class AskResult(TypedDict):
+    """The result of ``ask``; ``candidates`` best first, ``none`` among them."""
+
+    route: str
+    probability: float
+    candidates: list[Candidate]
+    response: str
+    timing: Timing
+    stopped: Literal["end", "length", "cancelled"]
+
+
+class BackboneInfo(TypedDict):
+    """The result of ``load``."""
+
+    id: str
+    fingerprint: str
+    family: str
+    device: str
+    dtype: str
+    reason: str
+    parameters: int
+    licence: str
+    span_default: int
+
+
+class TrainSample(TypedDict):
+    """A held-out pair and what the memory makes of it so far."""
+
+    input: str
+    expected: str
+    got: str
+
+
+class Scores(TypedDict):
+    """How right the answers are, both 0 to 1."""
+
+    exact_match: float
+    rouge_l: float
+
+
+class PromptScores(Scores):
+    """The demonstrations in the prompt instead of a memory; ``tokens`` is what they cost in each query."""
+
+    tokens: int
+
+
+class Confusion(TypedDict):
+    """``counts[i][j]``: queries of ``labels[i]`` that were routed to ``labels[j]``."""
+
+    labels: list[str]
+    counts: list[list[int]]
+
+
+class ScoreSample(TypedDict):
+    """A held-out pair answered by the memory and by the untrained backbone."""
+
+    input: str
+    expected: str
+    got: str
+    base: str
+
+
+class Scorecard(TypedDict):
+    """What a training achieved, on pairs it did not train on."""
+
+    pairs: int
+    held_out: int
+    held_out_source: Literal["test", "split"]
+    routing_accuracy: float
+    false_trigger_rate: float
+    exact_match: float
+    rouge_l: float
+    form_valid: float | None
+    base: Scores
+    prompt: PromptScores | None
+    confusion: Confusion
+    samples: list[ScoreSample]
+    advice: list[str]
+    seconds: float
+    span: int
+    steps: int
+
+
+class Trained(TypedDict):
+    """One procedure of a finished training; the memory is a candidate in the store."""
+
+    name: str
+    memory_id: str
+    scorecard: Scorecard
+
+
+class TrainResult(TypedDict):
+    """The result of ``train``."""
+
+    cancelled: bool
+    trained: list[Trained]
+
+
+def encode(message: Message) -> bytes:
+    """One line, newline included. Text may hold anything but halves of surrogate pairs, which become ``?``."""
+    text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """Read one line.
+
+    Raises:
+        EngineError: it is no JSON object.
+    """
+    try:
+        message = json.loads(line)
+    except ValueError as caught:
+        raise EngineError(f"The engine sent a line that is not JSON: {line[:80]!r}") from caught
+    if not isinstance(message, dict):
+        raise EngineError(f"The engine sent a line that is not an object: {line[:80]!r}")
+    return message

@@ -1,0 +1,163 @@
+"""The far side of the engine: one thread, one model, many requests that take turns.
+
+Requests are generators. A reader thread only receives lines and notes cancellations; everything else
+happens here, one turn at a time: an answer's next token goes before a training's next step, so chat stays
+alive while a memory trains. End-of-file on stdin ends the process, and with it all its memory.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from profiles.paths import AppPaths
+from tokmem_desk.errors import EngineError, InterruptedByUser, OutOfMemoryError, TokmemError, UsageError
+from tui.engine.models import LoadedModel
+from tui.engine.protocol import Message, decode, encode
+
+log = logging.getLogger("tui.engine")
+
+PATIENT_OPS = frozenset({"train", "eval"})
+"""Requests that wait while an impatient one has something to do."""
+
+
+@dataclass(slots=True)
+class Request:
+    """One request as its handler sees it."""
+
+    id: int
+    op: str
+    fields: Message
+    send: Callable[[Message], None]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    busy: bool = False
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Send one event of this request."""
+        self.send({"id": self.id, "event": event, **fields})
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A text field.
+
+        Raises:
+            UsageError: missing, or not a text.
+        """
+        value = self.fields.get(name, default)
+        if not isinstance(value, str):
+            raise UsageError(f"Request {self.op!r} needs the text field {name!r}.")
+        return value
+
+
+Handler = Callable[[Request], Iterator[None]]
+"""Runs a request; yields wherever another may have its turn; sends ``done`` itself."""
+
+
+class Server:
+    """Serves one client over a pair of pipes."""
+
+    def __init__(self, source: BinaryIO, sink: BinaryIO, paths: AppPaths, model: LoadedModel) -> None:
+        from tui.engine.handlers import Handlers
+
+        self._source = source
+        self._sink = sink
+        self._write_lock = threading.Lock()
+        self._inbox: queue.Queue[Request | None] = queue.Queue()
+        self._known: dict[int, Request] = {}
+        self._quick: collections.deque[tuple[Request, Iterator[None]]] = collections.deque()
+        self._patient: collections.deque[tuple[Request, Iterator[None]]] = collections.deque()
+        self._handlers = Handlers(paths, model).by_op()
+        self._ended = False
+
+    def run(self) -> int:
+        """Serve until the client closes the pipe or asks for the end; returns the exit code."""
+        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        threading.Thread(target=self._read, name="reader", daemon=True).start()
+        while not self._ended:
+            idle = not self._quick and not self._patient
+            self._receive(block=idle)
+            line = self._quick or self._patient
+            if line:
+                self._turn(line)
+        return 0
+
+    def _read(self) -> None:
+        """Runs in the reader thread."""
+        for line in self._source:
+            if not line.strip():
+                continue
+            try:
+                fields = decode(line)
+                number, op = int(fields.get("id", 0)), str(fields.get("op", ""))
+            except (EngineError, ValueError) as error:
+                self._send({"id": 0, "event": "error", "error": UsageError(str(error)).as_dict()})
+                continue
+            if op == "cancel":
+                target = self._known.get(int(fields.get("target", 0)))
+                if target is not None:
+                    target.cancelled.set()
+                self._send({"id": number, "event": "done", "result": {"found": target is not None}})
+                continue
+            request = Request(number, op, fields, self._send)
+            self._known[number] = request
+            self._inbox.put(request)
+        for request in list(self._known.values()):
+            request.cancelled.set()
+        self._inbox.put(None)
+
+    def _receive(self, *, block: bool) -> None:
+        while True:
+            try:
+                request = self._inbox.get(block=block)
+            except queue.Empty:
+                return
+            if request is None or request.op == "shutdown":
+                self._ended = True
+                if request is not None:
+                    request.emit("done", result={})
+                return
+            handler = self._handlers.get(request.op)
+            if handler is None:
+                self._finish(request, UsageError(f"The engine knows no request {request.op!r}."))
+            else:
+                line = self._patient if request.op in PATIENT_OPS else self._quick
+                line.append((request, handler(request)))
+            block = False
+
+    def _turn(self, line: collections.deque[tuple[Request, Iterator[None]]]) -> None:
+        """Run the first request of a line to its next yield. Within a line they finish one after another."""
+        request, steps = line[0]
+        try:
+            next(steps)
+            return
+        except StopIteration:
+            self._known.pop(request.id, None)
+        except TokmemError as error:
+            self._finish(request, error)
+        except BrokenPipeError:
+            self._ended = True
+        except MemoryError:
+            self._finish(request, OutOfMemoryError("The memory of this machine is used up.", next_step="Close other programs."))
+        except Exception as error:  # whatever else: the request fails, the engine lives, the log tells
+            log.exception("request %s failed", request.op)
+            fault = EngineError(
+                f"The engine met something unforeseen ({type(error).__name__}: {error}).",
+                next_step="Try again; the engine's log has the details.",
+            )
+            self._finish(request, fault)
+        line.popleft()
+
+    def _finish(self, request: Request, error: TokmemError) -> None:
+        self._known.pop(request.id, None)
+        if isinstance(error, InterruptedByUser):
+            log.info("request %s was stopped", request.op)
+        request.emit("error", error=error.as_dict())
+
+    def _send(self, message: Message) -> None:
+        with self._write_lock:
+            self._sink.write(encode(message))

@@ -1,0 +1,268 @@
+"""The ``train`` request: one procedure after another, from pairs to a candidate memory with its scorecard."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from profiles.atomic import write_bytes
+from profiles.paths import AppPaths, private_folder
+from profiles.settings import Settings
+from profiles.store import ProfileStore
+from tokmem_desk.bank_file import memory_to_bytes
+from tokmem_desk.errors import BadInputError, NotFoundError, TokmemError
+from tokmem_desk.memory import Memory, RouterStatistics
+from tokmem_desk.procedures import ExamplePair, Procedure
+from tokmem_desk.recall import answer_batch
+from trainer.checkpoint import Checkpoint
+from trainer.config import TrainConfig, preset
+from trainer.evaluate import answer_tokens
+from trainer.loop import Progress, Training, TrainResult
+from tui.engine.banks import BankShelf
+from tui.engine.evaluation import Scored, scorecard
+from tui.engine.models import LoadedModel
+
+if TYPE_CHECKING:
+    from tui.engine.server import Request
+
+SPLIT_FROM = 8
+"""Pairs from which on a sixth is held out for the scorecard, when the procedure brings no test pairs."""
+
+_SAMPLES_PER_RUN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A procedure ready for training, and what measures it."""
+
+    procedure: Procedure
+    held_out: tuple[ExamplePair, ...]
+    source: str
+
+
+def split(procedure: Procedure) -> Split:
+    """Choose what to measure on: the procedure's own test pairs, else a sixth of its pairs.
+
+    The choice depends on the name and the pairs alone, so that a resumed run measures the same.
+    """
+    if procedure.held_out:
+        return Split(procedure, procedure.held_out, "test")
+    pairs = list(procedure.pairs)
+    if len(pairs) < SPLIT_FROM:
+        return Split(procedure, procedure.pairs, "split")
+    random.Random(procedure.name).shuffle(pairs)
+    count = min(32, max(2, len(pairs) // 6))
+    return Split(replace(procedure, pairs=tuple(pairs[count:])), tuple(pairs[:count]), "split")
+
+
+def train(
+    request: Request,
+    store: ProfileStore,
+    settings: Settings,
+    paths: AppPaths,
+    model: LoadedModel,
+    shelf: BankShelf,
+) -> Iterator[None]:
+    """Train the named procedures, or all that are new or changed; ends with ``done``."""
+    fingerprint = model.backbone.fingerprint.digest
+    names = request.fields.get("names")
+    if names is None:
+        names = store.needs_training(fingerprint)
+    for name in names:
+        store.procedure(name)
+    config = _config(request, settings, model)
+    router = str(request.fields.get("router") or settings.text("router"))
+    trained: list[dict[str, Any]] = []
+    for name in names:
+        if request.cancelled.is_set():
+            break
+        ready = split(store.to_procedure(name))
+        run = _OneTraining(request, store, settings, paths, model, shelf, ready, config, router)
+        yield from run.steps()
+        if run.trained is not None:
+            trained.append(run.trained)
+    request.emit("done", result={"cancelled": request.cancelled.is_set(), "trained": trained})
+
+
+def _config(request: Request, settings: Settings, model: LoadedModel) -> TrainConfig:
+    span = request.fields.get("span") or settings.whole("span") or None
+    config = preset(
+        str(request.fields.get("preset") or settings.text("preset")),
+        span=None if span is None else int(span),
+        form="layers" if model.backbone.rotates_keys else "rows",
+        seed=int(request.fields.get("seed") or 0),
+    )
+    if (request.fields.get("router") or settings.text("router")) == "token":
+        config = replace(config, router_weight=1.0)
+    return config
+
+
+class _OneTraining:
+    """Training, measuring and storing of one procedure."""
+
+    def __init__(
+        self,
+        request: Request,
+        store: ProfileStore,
+        settings: Settings,
+        paths: AppPaths,
+        model: LoadedModel,
+        shelf: BankShelf,
+        ready: Split,
+        config: TrainConfig,
+        router: str,
+    ) -> None:
+        self._request, self._store, self._model, self._shelf = request, store, model, shelf
+        self._ready, self._config, self._router = ready, config, router
+        self._record = store.procedure(ready.procedure.name)
+        self._budget = settings.whole("memory_budget_mb")
+        folder = paths.checkpoints / Path(store.folder).name
+        self._checkpoint = private_folder(folder) / f"{self._record.uuid}.safetensors"
+        self._others = {n: m for n, m in shelf.memories(store).items() if n != ready.procedure.name}
+        self.trained: dict[str, Any] | None = None
+
+    def steps(self) -> Iterator[None]:
+        """Yield between steps; leaves ``trained`` when a memory came out."""
+        training = self._start()
+        sample_at = self._sample_steps(training)
+        for progress in training:
+            sample = None
+            if progress.phase == "train" and progress.step in sample_at:
+                sample = self._sample(training)
+            self._tell(progress, sample)
+            yield
+            if self._request.cancelled.is_set():
+                training.stop()
+        result = training.result
+        assert result is not None
+        if result.steps == 0:
+            return
+        memory = replace(result.memories[0], statistics=self._statistics(result))
+        yield from self._keep(memory, result)
+        with suppress(OSError):
+            self._checkpoint.unlink(missing_ok=True)
+
+    def _start(self) -> Training:
+        resume = None
+        try:
+            resume = Checkpoint.from_bytes(self._checkpoint.read_bytes())
+        except FileNotFoundError:
+            pass
+        except (OSError, BadInputError) as error:
+            self._note(f"Starting anew: {error}")
+        try:
+            training = self._training(resume)
+        except TokmemError:
+            # Pairs or settings changed since: that state is of no use any more.
+            if resume is None:
+                raise
+            return self._training(None)
+        if resume is not None:
+            self._note(f"Going on where the interrupted training stopped, at step {int(resume.numbers['step'] or 0)}.")
+        return training
+
+    def _training(self, resume: Checkpoint | None) -> Training:
+        others = None
+        if self._config.router_weight and self._others:
+            others = torch.stack([m.address for m in self._others.values()])
+        return Training(
+            self._model.backbone,
+            [self._ready.procedure],
+            self._config,
+            other_addresses=others,
+            memory_budget_mb=self._budget,
+            feature_layers=self._model.basis.layers.pooled,
+            resume=resume,
+            save=lambda data: write_bytes(self._checkpoint, data),
+        )
+
+    def _statistics(self, result: TrainResult) -> RouterStatistics:
+        backbone, basis = self._model.backbone, self._model.basis
+        if result.pooled is None:
+            return self._shelf.statistics([pair.input for pair in self._ready.procedure.pairs])
+        vectors = basis.project(result.pooled, backbone.hidden_size)
+        return RouterStatistics(vectors.mean(dim=0), int(vectors.shape[0]), basis.digest)
+
+    def _keep(self, memory: Memory, result: TrainResult) -> Iterator[None]:
+        """Store the memory first, then measure it: a kill in between loses figures, not work."""
+        name = self._ready.procedure.name
+        scored: Scored | None = None
+        if not self._request.cancelled.is_set():
+            bank = self._shelf.assemble(self._store, {**self._others, name: memory}, self._router)
+            measuring = scorecard(self._model.backbone, self._ready, memory, bank, result, with_prompt=self._wants_prompt)
+            for step in measuring:
+                if isinstance(step, Scored):
+                    scored = step
+                else:
+                    self._tell_measuring(step)
+                    yield
+                if self._request.cancelled.is_set():
+                    break
+        card = scored.card if scored is not None else {"seconds": result.seconds, "steps": result.steps, "advice": []}
+        path = self._store.new_memory_file()
+        write_bytes(path, memory_to_bytes(memory, self._model.backbone.fingerprint))
+        try:
+            record = self._store.add_memory(
+                self._record.id,
+                self._model.backbone.fingerprint.digest,
+                path.name,
+                self._store.to_procedure(name).pairs if self._unchanged() else self._ready.procedure.pairs,
+                dict(memory.settings),
+                card,
+            )
+        except NotFoundError:
+            path.unlink(missing_ok=True)
+            raise
+        self.trained = {"name": name, "memory_id": record.id, "scorecard": card}
+        yield
+
+    def _unchanged(self) -> bool:
+        """Whether the pairs are still those that training began with."""
+        return self._store.procedure(self._ready.procedure.name).version == self._record.version
+
+    @property
+    def _wants_prompt(self) -> bool:
+        return str(self._request.fields.get("preset") or "normal") != "quick"
+
+    # --- talking -----------------------------------------------------------------------------------
+
+    def _sample_steps(self, training: Training) -> frozenset[int]:
+        if not self._wants_prompt:
+            return frozenset()
+        total = training.planned_steps
+        return frozenset(total * i // (_SAMPLES_PER_RUN + 1) for i in range(1, _SAMPLES_PER_RUN + 1))
+
+    def _sample(self, training: Training) -> dict[str, str]:
+        """What the memory makes of one held-out pair by now."""
+        pair = self._ready.held_out[0]
+        backbone = self._model.backbone
+        limit = answer_tokens(backbone, [pair])
+        got = answer_batch(backbone, [backbone.format.query(pair.input)], [training.snapshot()[0]], max_tokens=limit)
+        return {"input": pair.input, "expected": pair.response, "got": got[0]}
+
+    def _tell(self, progress: Progress, sample: dict[str, str] | None) -> None:
+        self._request.emit(
+            "progress",
+            procedure=self._ready.procedure.name,
+            phase=progress.phase,
+            step=progress.step,
+            steps=progress.steps,
+            loss=progress.loss,
+            held_out_loss=progress.held_out_loss,
+            best_held_out_loss=progress.best_held_out_loss,
+            eta_s=progress.seconds_left,
+            sample=sample,
+            note=progress.note or None,
+        )
+
+    def _tell_measuring(self, share: float) -> None:
+        self._tell(Progress("evaluate", round(100 * share), 100), None)
+
+    def _note(self, text: str) -> None:
+        self._tell(Progress("cache", 0, 100, note=text), None)
