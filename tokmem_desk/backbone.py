@@ -23,7 +23,7 @@ from torch import Tensor
 
 from tokmem_desk.chat_format import ChatFormat
 from tokmem_desk.device import DeviceChoice
-from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
+from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, first_line
 from tokmem_desk.fingerprint import Fingerprint, WeightsIdentity, identify_weights, take_fingerprint
 from tokmem_desk.kernel_forms import KernelForms, compute_in
 from tokmem_desk.model_store import read_record
@@ -451,8 +451,9 @@ class Backbone:
         if not self._has_rotary:
             return False
         for g in range(len(self.layout.groups)):
-            place = torch.tensor([7], device=self.torch_device)
-            ours = self.rotate(moved[0].keys[g].float(), place, g)
+            start, place = torch.tensor([[0], [7]], device=self.torch_device)
+            # Even position 0 is turned: YaRN scales what it rotates.
+            ours = self.rotate(self.rotate(moved[0].keys[g].float(), start, g, back=True), place, g)
             # A single token attends only to itself, so deeper layers see the same input at both places.
             theirs = moved[1].keys[g].float()
             if not torch.allclose(ours, theirs, atol=0.05 * float(theirs.abs().max())):
@@ -487,7 +488,7 @@ def load_backbone(folder: Path, device: DeviceChoice, model_id: str, licence: st
         ) from error
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise IncompatibleError(
-            f"The files of {model_id} cannot be loaded ({error}).",
+            f"The files of {model_id} cannot be loaded ({first_line(error)}).",
             next_step=f"Remove and fetch it again: tokmem-desk model remove {model_id}; model pull {model_id}.",
         ) from error
     return Backbone(model, tokenizer, device, model_id, licence or (record.licence if record else ""), weights)

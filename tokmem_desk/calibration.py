@@ -1,12 +1,12 @@
 """From similarities to probabilities one can trust, ``none`` included.
 
 A message's similarity to each procedure's mean is a cosine. Which known procedure it is, given that it is
-one, is a softmax over cosines; whether it is any at all is a logistic function of the best cosine, of how
-far it stands above the background and of how many procedures and examples there are. Both are fitted on
-simulated banks drawn from groups of shipped text: some groups play the procedures, the others and ordinary
-chat play ``none``.
+one, is a softmax over cosines; whether it is any at all is a logistic function of the best cosine, of the
+likeness to ordinary chat and of how many procedures and examples there are. Both are fitted on simulated
+banks drawn from groups of shipped text: some groups play the procedures, the others and ordinary chat play
+``none``.
 
-Letters: n texts, k dimensions, p procedures.
+Letters: n texts, k dimensions, p procedures, c chat messages.
 """
 
 from __future__ import annotations
@@ -47,37 +47,69 @@ class Calibration:
             raise ValueError("calibration weights")
         return cls(float(str(fields["sharpness"])), tuple(float(w) for w in weights))
 
-    def probabilities(self, cosines: Tensor, counts: Tensor, bias: Tensor | None = None) -> Tensor:
+    def probabilities(
+        self, cosines: Tensor, chattiness: Tensor, counts: Tensor, tightness: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
         """[n x (p + 1)] float32; the last column is ``none``.
 
         Args:
             cosines: [n x p] similarity to each procedure's mean.
+            chattiness: [n] likeness to ordinary chat, see ``chattiness``.
             counts: [p] examples behind each mean.
+            tightness: [p] see ``tightness``.
             bias: [n x p] added to each procedure's logit (corrections, thresholds), or None.
         """
         adjusted = cosines if bias is None else cosines + bias / self.sharpness
-        terms = known_terms(adjusted, counts)
+        terms = known_terms(adjusted, chattiness, counts, tightness)
         known = torch.sigmoid(terms @ torch.tensor(self.weights, device=cosines.device))
         share = torch.softmax(self.sharpness * adjusted, dim=1)
         return torch.cat([known[:, None] * share, 1 - known[:, None]], dim=1)
 
 
-_TERMS = 5
+_TERMS = 8
+_NEAREST = 3
 
 
-def known_terms(cosines: Tensor, counts: Tensor) -> Tensor:
-    """[n x 5] terms of the logit that a message belongs to any procedure at all.
+def chattiness(vectors: Tensor, chat: Tensor) -> Tensor:
+    """[n] mean cosine of [n x k] unit vectors to their three nearest of [c x k] chat messages."""
+    return (vectors @ chat.T).topk(min(_NEAREST, chat.shape[0]), dim=1).values.mean(dim=1)
 
-    A mean of few examples is noisy, and its cosine is lower by about ``1 / sqrt(count)``; among many
-    procedures the best cosine is higher by chance. The terms let the fit allow for both.
+
+def tightness(means: Tensor, counts: Tensor) -> Tensor:
+    """[p] how alike a procedure's inputs are: their mean cosine to one another, shrunk for few examples.
+
+    Args:
+        means: [p x k] means of unit vectors, not normalised: their length tells the likeness.
+        counts: [p].
+    """
+    pairs = (counts - 1).clamp_min(0)
+    likeness = (counts * means.pow(2).sum(dim=1) - 1) / pairs.clamp_min(1)
+    return (pairs * likeness + _PRIOR_WEIGHT * _PRIOR_LIKENESS) / (pairs + _PRIOR_WEIGHT)
+
+
+_PRIOR_LIKENESS = 0.15
+_PRIOR_WEIGHT = 3.0
+"""What ``tightness`` assumes before it has seen pairs of examples, and how firmly."""
+
+
+def known_terms(cosines: Tensor, chattiness: Tensor, counts: Tensor, tightness: Tensor) -> Tensor:
+    """[n x 8] terms of the logit that a message belongs to any procedure at all.
+
+    A mean of few examples is noisy, and its cosine is lower; inputs of a tight procedure lie closer to
+    their mean; among many procedures the best cosine is higher by chance. The terms let the fit allow for
+    all three.
     """
     best, which = cosines.max(dim=1)
+    tight = tightness[which]
     return torch.stack(
         [
             best,
+            best * best,
+            tight,
+            best * tight,
             counts.float().rsqrt()[which],
             torch.full_like(best, float(torch.log(torch.tensor(float(cosines.shape[1]))))),
-            best * best,
+            chattiness,
             torch.ones_like(best),
         ],
         dim=1,
@@ -97,33 +129,39 @@ def fit_calibration(examples: Sequence[tuple[Tensor, Tensor, Tensor]], seed: int
 
     terms, labels, weights = [], [], []
     sharp_cosines: list[tuple[Tensor, Tensor]] = []
+    likeness = [_likeness(vectors, chat) for vectors, _, chat in examples]
     for episode in range(_EPISODES):
         vectors, owner, chat = examples[episode % len(examples)]
+        group_chattiness, chat_chattiness = likeness[episode % len(examples)]
         ids = owner.unique()
         size = min(_BANK_SIZES[episode % len(_BANK_SIZES)], len(ids) // 2)
         shots = _SHOTS[(episode // len(_BANK_SIZES)) % len(_SHOTS)]
         order = ids[pick(len(ids), len(ids))]
-        means, known, targets = [], [], []
+        means, known, targets = [], [], []  # known: rows of vectors
         for position, group in enumerate(order[:size]):
             members = (owner == group).nonzero()[:, 0]
             members = members[pick(len(members), len(members))]
             means.append(vectors[members[:shots]].mean(dim=0))
             rest = members[shots : shots + 4]
-            known.append(vectors[rest])
+            known.append(rest)
             targets += [position] * len(rest)
         stacked = torch.stack(means)
-        stacked = stacked / stacked.norm(dim=1, keepdim=True)
         counts = torch.full((size,), float(shots))
-        inside = torch.cat(known) @ stacked.T
+        tight = tightness(stacked, counts)
+        stacked = stacked / stacked.norm(dim=1, keepdim=True)
+        rows = torch.cat(known)
+        inside = vectors[rows] @ stacked.T
         wanted = torch.tensor(targets)
-        others = vectors[torch.isin(owner, order[size:])]
+        others = torch.isin(owner, order[size:]).nonzero()[:, 0]
         count = max(24, inside.shape[0])
         strangers = others[pick(len(others), round(count * (1 - _CHAT_SHARE)))]
-        talk = chat[pick(len(chat), round(count * _CHAT_SHARE))]
-        outside = torch.cat([strangers, talk]) @ stacked.T
+        talk = pick(len(chat), round(count * _CHAT_SHARE))
+        outside = torch.cat([vectors[strangers], chat[talk]]) @ stacked.T
+        outside_chattiness = torch.cat([group_chattiness[strangers], chat_chattiness[talk]])
         right = inside.argmax(dim=1) == wanted
         # A message sent to the wrong procedure counts as neither: it says nothing about none.
-        terms.append(torch.cat([known_terms(inside[right], counts), known_terms(outside, counts)]))
+        inside_terms = known_terms(inside[right], group_chattiness[rows][right], counts, tight)
+        terms.append(torch.cat([inside_terms, known_terms(outside, outside_chattiness, counts, tight)]))
         labels.append(torch.cat([torch.ones(int(right.sum())), torch.zeros(outside.shape[0])]))
         # Every episode weighs the same, and so do known and none within it.
         weights.append(
@@ -137,6 +175,12 @@ def fit_calibration(examples: Sequence[tuple[Tensor, Tensor, Tensor]], seed: int
         if size > 1:
             sharp_cosines.append((inside, wanted))
     return Calibration(_fit_sharpness(sharp_cosines), _fit_logistic(torch.cat(terms), torch.cat(labels), torch.cat(weights)))
+
+
+def _likeness(vectors: Tensor, chat: Tensor) -> tuple[Tensor, Tensor]:
+    """Chattiness of grouped texts, and of each chat message among the others."""
+    others = (chat @ chat.T).fill_diagonal_(-1.0)
+    return chattiness(vectors, chat), others.topk(min(_NEAREST, chat.shape[0]), dim=1).values.mean(dim=1)
 
 
 def _fit_sharpness(samples: Sequence[tuple[Tensor, Tensor]]) -> float:

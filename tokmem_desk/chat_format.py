@@ -19,6 +19,9 @@ from tokmem_desk.errors import IncompatibleError
 _PINNED_DATE = "26 Jul 2024"
 """Templates such as Llama 3.2's print today's date; a memory must see the same text every day."""
 
+_PINNED_CLOCK = f"{{% macro strftime_now(format) %}}{_PINNED_DATE}{{% endmacro %}}\n"
+"""Stands in front of templates that read the clock. A macro, because functions cannot be passed to a template."""
+
 _MARK = "\u2402user\u2403"
 _ANSWER_MARK = "\u2402answer\u2403"
 _SECOND_MARK = "\u2402second\u2403"
@@ -59,6 +62,8 @@ class ChatFormat:
         self._tokenizer = tokenizer
         self.has_template = bool(getattr(tokenizer, "chat_template", None))
         if self.has_template:
+            template = tokenizer.get_chat_template()
+            self._template = _PINNED_CLOCK + template if "strftime_now" in template else template
             head, tail, after_answer, between = self._split_template()
             self.stop_text = None
         else:
@@ -93,7 +98,7 @@ class ChatFormat:
             add_generation_prompt=generation,
             enable_thinking=False,
             date_string=_PINNED_DATE,
-            strftime_now=lambda _format: _PINNED_DATE,
+            chat_template=self._template,
         )
         return str(text)
 

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokmem_desk.device import DeviceChoice
-from tokmem_desk.errors import BadInputError, IncompatibleError, InterruptedByUser, OutOfMemoryError, TokmemError
+from tokmem_desk.errors import (
+    BadInputError,
+    IncompatibleError,
+    InterruptedByUser,
+    OutOfMemoryError,
+    TokmemError,
+    first_line,
+)
 from tokmem_desk.fetch import Cancelled, Progress, disk_full
 
 if TYPE_CHECKING:
@@ -206,8 +213,7 @@ def _loading(name: str) -> Iterator[None]:
         if "No space left" in str(error) or "os error 28" in str(error):
             raise disk_full(f"Converting {name}") from error
         # transformers, safetensors and gguf raise anything from KeyError to AssertionError over a bad file.
-        text = str(error).strip().split("\n")[0][:300] or type(error).__name__
         raise IncompatibleError(
-            f"{name} cannot be loaded as a causal language model ({text}).",
+            f"{name} cannot be loaded as a causal language model ({first_line(error)}).",
             next_step="Check that the download is complete, or choose another model.",
         ) from error

@@ -128,6 +128,12 @@ def error_from_dict(fields: dict[str, str | int]) -> TokmemError:
     return kind(str(fields.get("message", "unknown error")), next_step=str(fields.get("next_step", "")))
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, short enough to stand inside a sentence of ours."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__
+
+
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:
     """``" Did you mean 'x'?"`` for the nearest known name, or an empty string."""
     nearest = difflib.get_close_matches(wanted, list(known), n=1, cutoff=0.5)

@@ -40,7 +40,8 @@ _SHRINKAGE = 0.3
 """Weight of a multiple of the identity in the within-group covariance."""
 _CLIP = 6.0
 _CHAT_FOR_COVARIANCE = 400
-_VERSION = 1
+_VERSION = 3
+_TENSORS = ("centre", "spread", "offset", "projection", "chat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class RouterBasis:
         centre, spread: [f] float32, standardisation of raw features.
         offset: [f] float32, mean of the standardised, unit-length blocks.
         projection: [f x k] float32.
+        chat: [c x k] float32 unit vectors of ordinary chat.
         calibration: turns similarities into probabilities.
         fingerprint: digest of the backbone it was fitted on.
     """
@@ -90,6 +92,7 @@ class RouterBasis:
     spread: Tensor
     offset: Tensor
     projection: Tensor
+    chat: Tensor
     calibration: Calibration
     fingerprint: str
 
@@ -104,7 +107,7 @@ class RouterBasis:
 
     def to(self, device: torch.device) -> RouterBasis:
         """The same basis on another device."""
-        moved = {name: getattr(self, name).to(device) for name in ("centre", "spread", "offset", "projection")}
+        moved = {name: getattr(self, name).to(device) for name in _TENSORS}
         return replace(self, **moved)
 
     @property
@@ -114,12 +117,7 @@ class RouterBasis:
         return hashlib.sha256(head.encode()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        tensors = {
-            "centre": self.centre,
-            "spread": self.spread,
-            "offset": self.offset,
-            "projection": self.projection,
-        }
+        tensors = {name: getattr(self, name) for name in _TENSORS}
         metadata = {
             "format": "tokmem-router",
             "version": str(_VERSION),
@@ -147,6 +145,7 @@ class RouterBasis:
                 tensors["spread"],
                 tensors["offset"],
                 tensors["projection"],
+                tensors["chat"],
                 Calibration.from_dict(json.loads(metadata["calibration"])),
                 metadata["fingerprint"],
             )
@@ -211,7 +210,8 @@ def basis_from_features(
         )
     projection = _whitening(centred[reference], centred[:grouped], owner)
     calibration = fit_calibration(examples)
-    return RouterBasis(layers, centre, spread, offset, projection, calibration, fingerprint)
+    chat = _unit(centred[grouped:] @ projection)
+    return RouterBasis(layers, centre, spread, offset, projection, chat, calibration, fingerprint)
 
 
 def _standardise(raw: Tensor, centre: Tensor, spread: Tensor, hidden_size: int) -> Tensor:

@@ -212,8 +212,8 @@ def _pip_error(what: str, errors: str) -> TokmemError:
         )
     if "No matching distribution" in errors:
         return FetchError(
-            f"The package index that pip uses has no {what}.",
-            next_step="Check which index pip is configured to use (pip config list).",
+            f"The package index that pip uses has no {what}, or gave no answer.",
+            next_step="Check the network, and which index pip is configured to use (pip config list).",
         )
     last = next((line for line in reversed(errors.splitlines()) if line.strip()), "no message")
     return FetchError(f"pip could not fetch {what}: {last.strip()}", next_step="Try again.")
@@ -296,7 +296,7 @@ def _run(
     environment: Mapping[str, str],
     watch: Callable[[], None],
     cancelled: Cancelled,
-    on_line: Callable[[str], None] = lambda line: None,
+    on_line: Callable[[str], None] | None = None,
 ) -> tuple[int, str]:
     """Run a child to its end, polling; returns exit code and stderr.
 
@@ -346,10 +346,12 @@ def _pump(source: Iterable[str], lines: queue.SimpleQueue[str]) -> None:
         lines.put(line)
 
 
-def _drain(lines: queue.SimpleQueue[str], on_line: Callable[[str], None]) -> None:
+def _drain(lines: queue.SimpleQueue[str], on_line: Callable[[str], None] | None) -> None:
     with contextlib.suppress(queue.Empty):
         while True:
-            on_line(lines.get_nowait())
+            line = lines.get_nowait()
+            if on_line is not None:
+                on_line(line)
 
 
 def _bytes_in(folder: Path) -> int:

@@ -84,9 +84,7 @@ def _download(hub_id: str) -> dict[str, str]:
         _tell(blobs=str(blobs), total=total)
         present = sum(file.stat().st_size for file in blobs.glob("*")) if blobs.exists() else 0
         _require_space(Path(HF_HUB_CACHE), total - present)
-        folder = snapshot_download(
-            hub_id, revision=info.sha, allow_patterns=[*WANTED], ignore_patterns=[*UNWANTED], max_workers=4
-        )
+        folder = snapshot_download(hub_id, allow_patterns=[*WANTED], ignore_patterns=[*UNWANTED], max_workers=4)
     except OfflineModeIsEnabled:
         return _find_local(hub_id)
     except GatedRepoError as error:
@@ -108,7 +106,7 @@ def _download(hub_id: str) -> dict[str, str]:
         raise
     card = getattr(info, "card_data", None)
     licence = str(getattr(card, "license_name", None) or getattr(card, "license", None) or "")
-    return {"folder": folder, "revision": info.sha or "", "licence": licence}
+    return {"folder": folder, "revision": Path(folder).name, "licence": licence}
 
 
 def _require_space(cache: Path, needed: int) -> None:

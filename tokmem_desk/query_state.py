@@ -132,18 +132,15 @@ class CacheLayout:
 
         Gradient flows into ``rows`` and nowhere else.
         """
-        totals = [state.length + (row.length if row else 0) for state, row in zip(states, rows, strict=True)]
+        pairs = list(zip(states, rows, strict=True))
+        totals = [state.length + (row.length if row else 0) for state, row in pairs]
         longest = max(totals)
         cache = self.new_cache()
         for g, group in enumerate(self.groups):
             width = group.kept(longest)
-            keys = torch.stack(
-                [_right_align(s.keys[g], r.keys[g] if r else None, width) for s, r in zip(states, rows, strict=True)],
-                dim=1,
-            )
+            keys = torch.stack([_right_align(s.keys[g], r.keys[g] if r else None, width) for s, r in pairs], dim=1)
             values = torch.stack(
-                [_right_align(s.values[g], r.values[g] if r else None, width) for s, r in zip(states, rows, strict=True)],
-                dim=1,
+                [_right_align(s.values[g], r.values[g] if r else None, width) for s, r in pairs], dim=1
             )
             for i, layer in enumerate(group.layers):
                 cache.update(keys[i], values[i], layer)

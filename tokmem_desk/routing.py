@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
+from tokmem_desk.calibration import chattiness, tightness
 from tokmem_desk.procedures import NONE_ROUTE
 
 if TYPE_CHECKING:
@@ -108,8 +109,10 @@ class DiscriminantRouter:
         device = basis.projection.device
         k = basis.projection.shape[1]
         means = [statistics[name].mean.to(device) for name in self._names]
-        self._means = torch.stack([m / m.norm().clamp_min(1e-12) for m in means]) if means else torch.empty(0, k)
-        self._counts = torch.tensor([statistics[name].count for name in self._names], device=device)
+        stacked = torch.stack(means) if means else torch.empty(0, k, device=device)
+        self._counts = torch.tensor([float(statistics[name].count) for name in self._names], device=device)
+        self._tightness = tightness(stacked, self._counts)
+        self._means = stacked / stacked.norm(dim=1, keepdim=True).clamp_min(1e-12)
         known = [c for c in corrections if c.right in statistics or c.right == NONE_ROUTE]
         self._corrections = known
         self._corrected = torch.stack([c.vector.to(device) for c in known]) if known else None
@@ -125,7 +128,10 @@ class DiscriminantRouter:
             return [[Candidate(NONE_ROUTE, 1.0)] for _ in range(prefilled.pooled.shape[0])]
         vectors = self._basis.project(prefilled.pooled, self._hidden_size)
         bias = self._correction_bias(vectors)
-        probabilities = self._basis.calibration.probabilities(vectors @ self._means.T, self._counts, bias)
+        talk = chattiness(vectors, self._basis.chat)
+        probabilities = self._basis.calibration.probabilities(
+            vectors @ self._means.T, talk, self._counts, self._tightness, bias
+        )
         return _ranked(probabilities, self._names, self._tuning)
 
     def _correction_bias(self, vectors: Tensor) -> Tensor | None:

@@ -10,6 +10,9 @@ from tokmem_desk.memory import Form
 
 PRESETS = ("quick", "normal", "thorough")
 
+DEFAULT_SPAN = 16
+"""Positions of a memory unless somebody asks for another number."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -17,7 +20,7 @@ class TrainConfig:
 
     form: Form = "layers"
     """``layers``: keys and values in every layer and one row; ``rows``: input embeddings alone (paper)."""
-    span: int = 16
+    span: int = DEFAULT_SPAN
     """Positions the memory takes in the context."""
     epochs: int = 30
     """Passes over the example pairs."""
@@ -25,7 +28,7 @@ class TrainConfig:
     """Optimiser steps at most, whatever the epochs say."""
     batch_size: int = 8
     """Example pairs in one optimiser step."""
-    learning_rate: float = 0.01
+    learning_rate: float = 0.02
     """Adam's step. Relative to the initial values' root mean square, unless ``absolute_rate``."""
     absolute_rate: bool = False
     """Take ``learning_rate`` as it is (the paper's meaning)."""
@@ -98,4 +101,4 @@ def preset(name: str, *, span: int | None = None, form: Form = "layers", seed: i
         raise UsageError(f"There is no preset {name!r}.", next_step=f"Use one of {', '.join(PRESETS)}.")
     if span == 1:
         form = "rows"
-    return TrainConfig(form=form, span=span or TrainConfig.span, epochs=epochs[name], max_steps=steps[name], seed=seed)
+    return TrainConfig(form=form, span=span or DEFAULT_SPAN, epochs=epochs[name], max_steps=steps[name], seed=seed)
