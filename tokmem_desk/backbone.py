@@ -26,7 +26,7 @@ from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, first_line
 from tokmem_desk.fingerprint import Fingerprint, WeightsIdentity, identify_weights, take_fingerprint
 from tokmem_desk.kernel_forms import KernelForms, compute_in
-from tokmem_desk.model_store import read_record
+from tokmem_desk.model_record import read_record
 from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QueryState
 
 _PREFILL_TOKENS = 4096

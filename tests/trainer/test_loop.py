@@ -1,0 +1,171 @@
+"""The loop learns, resumes as if unbroken, keeps a usable best when stopped, and touches nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
+from tokmem_desk.procedures import ExamplePair, Procedure
+from tokmem_desk.recall import answer_batch
+from trainer.checkpoint import Checkpoint
+from trainer.config import PAPER, TrainConfig, preset
+from trainer.loop import SPLIT_FROM, Progress, Training
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+FAST = TrainConfig(span=4, epochs=4, batch_size=2, learning_rate=0.05, floor_loss=0.0)
+
+
+def procedure(name: str = "shout", count: int = 6) -> Procedure:
+    words = ["milk", "bread", "tea", "lunch", "note", "table", "fox", "dog", "card", "blue"]
+    pairs = tuple(ExamplePair(f"{words[i % 10]} {i}", f"{words[i % 10].upper()}!") for i in range(count))
+    return Procedure(name, pairs)
+
+
+def drive(training: Training, until: int | None = None) -> list[Progress]:
+    seen = []
+    for progress in training:
+        seen.append(progress)
+        if until is not None and progress.phase == "train" and progress.step >= until:
+            training.stop()
+    return seen
+
+
+def parameters(training: Training) -> list[torch.Tensor]:
+    assert training.result is not None
+    steering = training.result.memories[0].steering
+    return [steering.rows, *steering.keys, *steering.values]
+
+
+@pytest.mark.parametrize("form", ["rows", "layers"])
+def test_training_lowers_the_loss_and_leaves_the_backbone_alone(
+    tiny_backbone: Callable[..., Backbone], form: str
+) -> None:
+    backbone = tiny_backbone("llama")
+    before = {k: v.clone() for k, v in backbone.model.state_dict().items()}
+    config = dataclasses.replace(FAST, form=form, epochs=30)
+    training = Training(backbone, [procedure()], config)
+    losses = [p.loss for p in drive(training) if p.loss is not None]
+    assert losses[-1] < 0.7 * losses[0]
+    assert all(torch.equal(v, before[k]) for k, v in backbone.model.state_dict().items())
+    assert not any(p.requires_grad for p in backbone.model.parameters())
+
+
+@pytest.mark.parametrize("form", ["rows", "layers"])
+def test_a_resumed_run_ends_as_an_unbroken_one(tiny_backbone: Callable[..., Backbone], form: str) -> None:
+    backbone = tiny_backbone("llama")
+    config = dataclasses.replace(FAST, form=form)
+    whole = Training(backbone, [procedure()], config)
+    drive(whole)
+    saved: list[bytes] = []
+    broken = Training(backbone, [procedure()], config, save=saved.append, save_every=5)
+    drive(broken, until=7)
+    assert len(saved) == 1
+    resumed = Training(backbone, [procedure()], config, resume=Checkpoint.from_bytes(saved[0]))
+    steps = [p.step for p in drive(resumed) if p.phase == "train"]
+    assert steps[0] == 6
+    for mine, theirs in zip(parameters(resumed), parameters(whole), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_checkpoint_of_other_pairs_is_refused(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    saved: list[bytes] = []
+    drive(Training(backbone, [procedure()], FAST, save=saved.append, save_every=2))
+    with pytest.raises(IncompatibleError, match="other pairs or settings"):
+        Training(backbone, [procedure(count=7)], FAST, resume=Checkpoint.from_bytes(saved[0]))
+    for damaged in (b"", saved[0][:100], b"x" * 200):
+        with pytest.raises(BadInputError, match="damaged"):
+            Checkpoint.from_bytes(damaged)
+
+
+@pytest.mark.parametrize("stop_at", [1, 3])
+def test_stopping_leaves_a_memory(tiny_backbone: Callable[..., Backbone], stop_at: int) -> None:
+    training = Training(tiny_backbone("llama"), [procedure()], FAST)
+    drive(training, until=stop_at)
+    assert training.result is not None
+    assert training.result.stopped == "cancelled"
+    assert training.result.steps == stop_at
+    assert all(bool(torch.isfinite(p).all()) for p in parameters(training))
+
+
+def test_closing_the_generator_leaves_a_memory_too(tiny_backbone: Callable[..., Backbone]) -> None:
+    training = Training(tiny_backbone("llama"), [procedure()], FAST)
+    steps = iter(training)
+    while next(steps).phase != "train":
+        pass
+    steps.close()  # type: ignore[attr-defined]
+    assert training.result is not None and training.result.steps == 1
+
+
+def test_many_pairs_hold_some_out_and_keep_the_best(tiny_backbone: Callable[..., Backbone]) -> None:
+    config = dataclasses.replace(FAST, batch_size=16, epochs=6, patience=100)
+    training = Training(tiny_backbone("llama"), [procedure(count=SPLIT_FROM)], config)
+    held_out = [p.held_out_loss for p in drive(training) if p.held_out_loss is not None]
+    assert len(held_out) > 3
+    assert training.result is not None and training.result.held_out_loss in held_out
+
+
+def test_procedures_trained_together_are_as_if_trained_apart(tiny_backbone: Callable[..., Backbone]) -> None:
+    """Nothing couples procedures but the batch: with one batch an epoch, each learns as it does alone."""
+    backbone = tiny_backbone("llama")
+    first, second = procedure("first", 4), procedure("second", 4)
+    together = Training(backbone, [first, second], dataclasses.replace(FAST, batch_size=8, clip_norm=0.0))
+    drive(together)
+    assert together.result is not None and len(together.result.memories) == 2
+    alone = Training(backbone, [first], dataclasses.replace(FAST, batch_size=4, clip_norm=0.0))
+    drive(alone)
+    assert alone.result is not None
+    mine, theirs = together.result.memories[0].steering, alone.result.memories[0].steering
+    # Adam takes no notice of the gradient's scale, so only rounding separates the two.
+    torch.testing.assert_close(mine.rows, theirs.rows, rtol=1e-2, atol=5e-3)
+
+
+def test_the_papers_router_learns_addresses(tiny_backbone: Callable[..., Backbone]) -> None:
+    from tokmem_desk.routing import TokenRouter
+
+    backbone = tiny_backbone("llama")
+    procedures = [procedure("one"), Procedure("two", tuple(ExamplePair(f"write {i} now", "done") for i in range(6)))]
+    training = Training(backbone, procedures, dataclasses.replace(PAPER, epochs=60, learning_rate=0.1))
+    drive(training)
+    assert training.result is not None
+    memories = training.result.memories
+    assert all(m.tied and torch.equal(m.address, m.steering.rows[0]) for m in memories)
+    router = TokenRouter(backbone, memories)
+    done = backbone.prefill([backbone.format.query(t) for t in ("milk 0", "write 3 now")], keep_states=False)
+    assert [c[0].route for c in router.candidates(done)] == ["one", "two"]
+
+
+def test_bad_requests_say_what_to_do(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    with pytest.raises(BadInputError, match="no example pairs"):
+        Training(backbone, [Procedure("empty", ())], FAST)
+    endless = Procedure("endless", (ExamplePair("word " * (backbone.context_length + 5), "x"),))
+    with pytest.raises(BadInputError, match="Pair 1 of 'endless'.*context holds"):
+        Training(backbone, [endless], FAST)
+    with pytest.raises(UsageError, match="preset 'fast'"):
+        preset("fast")
+    with pytest.raises(UsageError, match="span of 0"):
+        TrainConfig(span=0)
+    assert preset("quick", span=1).form == "rows"
+
+
+@pytest.mark.real_model
+def test_one_procedure_learns_a_fixed_string_on_the_real_model(real_backbone: Backbone) -> None:
+    """The smallest check of all: the weights stay as they are, and the memory says its text."""
+    stored = [(d.clone(), s.absmax.clone()) for d, s in real_backbone.forms.stored_forms()]
+    pairs = (ExamplePair("open the door", "SESAME 42"), ExamplePair("open the window", "SESAME 42"))
+    config = TrainConfig(span=4, epochs=25, batch_size=2, learning_rate=0.05, floor_loss=0.02)
+    training = Training(real_backbone, [Procedure("sesame", pairs)], config)
+    drive(training)
+    assert training.result is not None
+    query = real_backbone.format.query("open the gate")
+    assert answer_batch(real_backbone, [query], [training.result.memories[0]], max_tokens=12) == ["SESAME 42"]
+    for (data, absmax), (now, state) in zip(stored, real_backbone.forms.stored_forms(), strict=True):
+        assert torch.equal(data, now) and torch.equal(absmax, state.absmax)

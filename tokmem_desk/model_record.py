@@ -1,0 +1,125 @@
+"""The record of a converted model: what ``backbone.json`` beside its files says, and whether they are as it says.
+
+Reads and describes folders; converts and fetches nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tokmem_desk.fetch import Cancelled, sha256_of
+
+RECORD_NAME = "backbone.json"
+_RECORD_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One file of a converted model; ``sha256`` in hex, ``size`` in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """What ``backbone.json`` says.
+
+    Attributes:
+        source: kind of source and where it was, for people.
+        revision: commit on the Hub; empty elsewhere.
+        weights_sha256: over the publisher's weight files, whatever they are called.
+        quantisation, reason: as in ``convert.Conversion``.
+        created: UTC, ISO 8601.
+        size: bytes of all files.
+    """
+
+    id: str
+    source: str
+    revision: str
+    weights_sha256: str
+    licence: str
+    quantisation: str
+    reason: str
+    created: str
+    files: dict[str, StoredFile] = field(default_factory=dict)
+    format: int = _RECORD_FORMAT
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files.values())
+
+
+def read_record(folder: Path) -> ModelRecord | None:
+    """The record of a converted folder; None when there is none that this version can read."""
+    try:
+        fields: dict[str, Any] = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        if fields.get("format") != _RECORD_FORMAT:
+            return None
+        files = {name: StoredFile(**file) for name, file in fields.pop("files").items()}
+        return ModelRecord(**fields, files=files)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def write_record(folder: Path, cancelled: Cancelled, **facts: str) -> ModelRecord:
+    """Measure the files of a converted folder and write its record.
+
+    Args:
+        facts: the text fields of ``ModelRecord``, all but ``created``.
+
+    Raises:
+        InterruptedByUser: cancelled.
+    """
+    files = {
+        file.name: StoredFile(sha256_of(file, cancelled), file.stat().st_size) for file in sorted(folder.iterdir())
+    }
+    fields: dict[str, Any] = {**facts}
+    record = ModelRecord(**fields, created=datetime.now(UTC).isoformat(timespec="seconds"), files=files)
+    (folder / RECORD_NAME).write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
+    return record
+
+
+def damage_of(folder: Path) -> str:
+    """What is wrong with a converted folder, judged by sizes alone; empty when nothing is."""
+    record = read_record(folder)
+    if record is None:
+        return f"{RECORD_NAME} is missing or unreadable"
+    for name, file in record.files.items():
+        try:
+            size = (folder / name).stat().st_size
+        except OSError:
+            return f"{name} is missing"
+        if size != file.size:
+            return f"{name} has {size:,} bytes, not {file.size:,}"
+    return ""
+
+
+def weights_sha256(path: Path, cancelled: Cancelled = lambda: False) -> str:
+    """SHA-256 of a GGUF file, or over the hashes of a folder's safetensors files in order of their names.
+
+    Raises:
+        InterruptedByUser: cancelled.
+    """
+    if path.is_file():
+        return sha256_of(path, cancelled)
+    hashes = [sha256_of(file, cancelled) for file in sorted(path.glob("*.safetensors"))]
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def card_licence(path: Path) -> str:
+    """The ``license:`` line of a model card beside the files; empty without one."""
+    card = (path if path.is_dir() else path.parent) / "README.md"
+    try:
+        text = card.read_text(encoding="utf-8", errors="replace")[:20_000]
+    except OSError:
+        return ""
+    found = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
+    line = re.search(r"^license(?:_name)?:\s*(\S+)", found.group(1), re.MULTILINE) if found else None
+    return line.group(1).strip("\"'") if line else ""
