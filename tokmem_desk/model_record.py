@@ -123,3 +123,12 @@ def card_licence(path: Path) -> str:
     found = re.match(r"---\n(.*?)\n---", text, re.DOTALL)
     line = re.search(r"^license(?:_name)?:\s*(\S+)", found.group(1), re.MULTILINE) if found else None
     return line.group(1).strip("\"'") if line else ""
+
+
+def model_family(folder: Path) -> str:
+    """``model_type`` of a converted model's configuration; empty when it cannot be read."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(config.get("model_type", "")) if isinstance(config, dict) else ""

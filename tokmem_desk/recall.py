@@ -104,8 +104,13 @@ class _Stream:
     def add(self, token: int) -> str:
         self.ids.append(token)
         text = self.decode(self.ids)
-        if text.endswith("\ufffd"):
-            return ""
+        return "" if text.endswith("\ufffd") else self._show(text)
+
+    def finish(self) -> str:
+        """What was held back because it might have become a whole character."""
+        return self._show(self.decode(self.ids))
+
+    def _show(self, text: str) -> str:
         piece, self.shown = text[len(self.shown) :], text
         return piece
 
@@ -198,6 +203,8 @@ def recall(
         if piece:
             yield Piece(piece)
         logits = step(backbone, batch, token)
+    if rest := stream.finish():
+        yield Piece(rest)
     response = stream.shown
     if stop_text is not None:
         response = response.split(stop_text)[0].rstrip()

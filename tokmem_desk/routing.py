@@ -159,9 +159,7 @@ _CORRECTION_LOGITS = 12.0
 def _ranked(probabilities: Tensor, names: Sequence[str], tuning: RouterTuning) -> list[list[Candidate]]:
     """Rows of [n x (p + 1)] probabilities (``none`` last) as candidates, with a person's wishes applied."""
     if tuning.none_bias:
-        odds = probabilities[:, -1:] / (1 - probabilities[:, -1:]).clamp_min(1e-12)
-        odds = odds * torch.exp(torch.tensor(tuning.none_bias))
-        none = odds / (1 + odds)
+        none = torch.sigmoid(torch.logit(probabilities[:, -1:], eps=1e-9) + tuning.none_bias)
         rest = probabilities[:, :-1] / probabilities[:, :-1].sum(dim=1, keepdim=True).clamp_min(1e-12)
         probabilities = torch.cat([rest * (1 - none), none], dim=1)
     routes = [*names, NONE_ROUTE]

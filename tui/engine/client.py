@@ -242,7 +242,8 @@ class EngineClient:
                 await self._write({"id": next(self._ids), "op": "cancel", "target": target})
 
     async def _write(self, message: Message) -> None:
-        assert self._process is not None and self._process.stdin is not None
+        assert self._process is not None
+        assert self._process.stdin is not None
         self._process.stdin.write(encode(message))
         await self._process.stdin.drain()
 
@@ -297,8 +298,9 @@ class EngineClient:
 def run_blocking(handle: RequestHandle) -> Iterator[Message]:
     """The events of one request for a program without an event loop.
 
-    The first Ctrl-C (of a request that the engine has got) asks the engine to cancel and goes on to the request's own end, so that nothing is lost: the
-    caller sees ``stopped`` or ``cancelled`` in the result. The second one gives up.
+    The first Ctrl-C asks the engine to cancel and goes on to the request's own end, so that nothing is lost: the
+    caller sees ``stopped`` or ``cancelled`` in the result. The second one, or one before the engine has got the
+    request, gives up.
 
     Raises:
         TokmemError: what the engine reported, or EngineError when it died.

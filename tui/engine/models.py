@@ -13,7 +13,9 @@ from profiles.atomic import write_bytes
 from profiles.paths import AppPaths
 from tokmem_desk.device import DeviceChoice, choose_device, memory_in_use_mb
 from tokmem_desk.errors import BadInputError, TokmemError
-from tokmem_desk.model_store import ModelStore, read_record
+from tokmem_desk.model_record import model_family, read_record
+from tokmem_desk.model_store import ModelStore
+from trainer.config import DEFAULT_SPAN
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -73,9 +75,11 @@ class LoadedModel:
             folder = self.store.ensure(self._wanted, self.choice, progress=report, cancelled=cancelled)
             report("load", None, "Loading the model")
             record = read_record(folder)
+            # Only now is the family known, and some need another dtype on cards without bfloat16.
+            self._choice = choose_device(self._device, model_family(folder))
             licence = record.licence if record is not None else ""
             model_id = record.id if record is not None else self._wanted
-            self._backbone = load_backbone(folder, self.choice, model_id, licence)
+            self._backbone = load_backbone(folder, self._choice, model_id, licence)
             self._folder = folder
             yield
         stored = self._folder / ROUTER_FILE
@@ -106,8 +110,6 @@ class LoadedModel:
 
     def describe(self) -> dict[str, Any]:
         """The result of ``load``: what runs, where and why."""
-        from trainer.config import TrainConfig
-
         backbone = self.backbone
         return {
             "id": backbone.model_id,
@@ -118,7 +120,7 @@ class LoadedModel:
             "reason": self.choice.reason,
             "parameters": backbone.parameter_count(),
             "licence": backbone.licence,
-            "span_default": TrainConfig().span,
+            "span_default": DEFAULT_SPAN,
             "context": backbone.context_length,
             "quantization": backbone.fingerprint.quantization,
             "form": "layers" if backbone.rotates_keys else "rows",

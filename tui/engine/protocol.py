@@ -98,8 +98,11 @@ class ScoreSample(TypedDict):
     base: str
 
 
-class Scorecard(TypedDict):
-    """What a training achieved, on pairs it did not train on."""
+class Scorecard(TypedDict, total=False):
+    """What a training achieved, on pairs it did not train on.
+
+    A training that was stopped is not measured: then only ``seconds``, ``steps`` and ``advice`` are there.
+    """
 
     pairs: int
     held_out: int

@@ -1,0 +1,175 @@
+"""Routing and answering: one prefill, the right memory, none competing, nothing leaking between rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from tokmem_desk.calibration import Calibration, chattiness, fit_calibration, tightness
+from tokmem_desk.chat_format import Turn
+from tokmem_desk.errors import NotFoundError
+from tokmem_desk.memory import Memory, Steering, initial_layer_rows, initial_rows
+from tokmem_desk.procedures import NONE_ROUTE
+from tokmem_desk.recall import Answer, Bank, Piece, Routed, Sampling, answer_batch, recall, route_messages
+from tokmem_desk.routing import RouterTuning, TokenRouter
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+
+def memory(backbone: Backbone, name: str, span: int = 4, seed: int = 0) -> Memory:
+    text = backbone.format.encode_text("Write a commit message for this change. " * 3)
+    free = initial_layer_rows(backbone, span - 1, text[seed : seed + 20])
+    rows = initial_rows(backbone, 1, seed=seed) + 0.3 * seed
+    return Memory(name, Steering(rows, free.keys, free.values), torch.zeros(backbone.hidden_size), False)
+
+
+def token_bank(backbone: Backbone, names: list[str], favourite: str | None, message: str) -> Bank:
+    """A bank whose token router sends ``message`` to ``favourite`` (None: nowhere)."""
+    done = backbone.prefill([backbone.format.query(message)], keep_states=False)
+    h = done.last_hidden[0]
+    memories = []
+    for i, name in enumerate(names):
+        made = memory(backbone, name, seed=i + 1)
+        address = h / h.norm() * (40.0 if name == favourite else -40.0)
+        memories.append(Memory(made.name, made.steering, address, False))
+    return Bank({m.name: m for m in memories}, TokenRouter(backbone, memories))
+
+
+def collect(stream: object) -> tuple[Routed, str, Answer]:
+    parts = list(stream)  # type: ignore[call-overload]
+    assert isinstance(parts[0], Routed) and isinstance(parts[-1], Answer)
+    assert all(isinstance(p, Piece) for p in parts[1:-1])
+    return parts[0], "".join(p.text for p in parts[1:-1]), parts[-1]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_the_routed_memory_answers_and_streams(tiny_backbone: Callable[..., Backbone], family: str) -> None:
+    backbone = tiny_backbone(family)
+    message = "Paid 12.50 for lunch on 3 May with the blue card and then some more words"
+    bank = token_bank(backbone, ["one", "two"], "two", message)
+    routed, streamed, answer = collect(recall(backbone, bank, message, max_tokens=12))
+    assert routed.route == "two" and routed.probability > 0.99
+    assert {c.route for c in routed.candidates} == {"one", "two", NONE_ROUTE}
+    assert abs(sum(c.probability for c in routed.candidates) - 1) < 1e-4
+    assert streamed.rstrip() == answer.response.rstrip()
+    alone = answer_batch(backbone, [backbone.format.query(message)], [bank.memories["two"]], max_tokens=12)
+    assert answer.response == alone[0]
+    timing = answer.timing
+    assert 0 < timing.prefill <= timing.first_token <= timing.total and 1 <= timing.tokens <= 12
+
+
+def test_none_is_plain_chat_and_sees_the_conversation(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    bank = token_bank(backbone, ["one"], None, "thanks")
+    _, _, plain = collect(recall(backbone, bank, "thanks", max_tokens=8))
+    assert plain.routed.route == NONE_ROUTE
+    earlier = [Turn("user", "What is the weather today?"), Turn("assistant", "blue")]
+    _, _, told = collect(recall(backbone, bank, "thanks", conversation=earlier, max_tokens=8))
+    ids = backbone.format.conversation([*earlier, Turn("user", "thanks")])
+    assert told.response == answer_batch(backbone, [ids], [None], max_tokens=8)[0]
+    forced = token_bank(backbone, ["one"], "one", "thanks")
+    a = collect(recall(backbone, forced, "thanks", max_tokens=8))[2]
+    b = collect(recall(backbone, forced, "thanks", conversation=earlier, max_tokens=8))[2]
+    assert a.response == b.response, "a procedure sees the message alone"
+
+
+def test_forced_routes_never_fall_back(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    bank = token_bank(backbone, ["one", "two"], "two", "hello")
+    routed, _, _ = collect(recall(backbone, bank, "hello", route="one", max_tokens=3))
+    assert routed.route == "one" and routed.forced
+    routed, _, _ = collect(recall(backbone, bank, "hello", route="none", max_tokens=3))
+    assert routed.route == NONE_ROUTE and routed.forced
+    with pytest.raises(NotFoundError, match="called 'tow'. Did you mean 'two'"):
+        list(recall(backbone, bank, "hello", route="tow"))
+
+
+def test_stop_comes_within_one_token_and_keeps_the_partial(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    bank = token_bank(backbone, ["one"], "one", "hello")
+    asked = 0
+
+    def cancelled() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 3
+
+    _, streamed, answer = collect(recall(backbone, bank, "hello", cancelled=cancelled))
+    if answer.stopped != "end":
+        assert answer.stopped == "cancelled" and answer.timing.tokens == 3 and answer.response == streamed
+
+
+def test_sampling_is_repeatable_by_seed_and_never_applies_to_procedures(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    bank = token_bank(backbone, ["one"], None, "hello")
+
+    def say(seed: int, route: str = "none") -> str:
+        sampling = Sampling(temperature=1.5, top_p=0.95, seed=seed)
+        return collect(recall(backbone, bank, "hello", route=route, sampling=sampling, max_tokens=10))[2].response
+
+    assert say(1) == say(1)
+    assert len({say(seed) for seed in range(6)}) > 1
+    assert say(1, "one") == say(2, "one")
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_a_mixed_batch_answers_as_alone(tiny_backbone: Callable[..., Backbone], family: str) -> None:
+    """Memories of different spans and owners in one batch: each row is as if alone (float32)."""
+    backbone = tiny_backbone(family)
+    texts = ["tea", "Turn the note into a table row, please, with 3 columns and a blue card", "dog"]
+    memories = [memory(backbone, "a", 2, 1), memory(backbone, "b", 9, 2), memory(backbone, "c", 5, 3)]
+    queries = [backbone.format.query(t) for t in texts]
+    together = answer_batch(backbone, queries, memories, max_tokens=10)
+    alone = [answer_batch(backbone, [q], [m], max_tokens=10)[0] for q, m in zip(queries, memories, strict=True)]
+    assert together == alone
+
+
+def test_another_rows_content_never_shows(tiny_backbone: Callable[..., Backbone]) -> None:
+    """Replacing the neighbour's memory and text by others of the same shapes changes no bit of our answer."""
+    backbone = tiny_backbone("llama")
+    mine, theirs, other = (memory(backbone, n, 4, s) for n, s in (("m", 1), ("t", 2), ("o", 3)))
+    query = backbone.format.query("Paid 3 euro")
+    first, second = backbone.format.query("fox"), backbone.format.query("dog")
+    assert len(first) == len(second)
+    a = answer_batch(backbone, [query, first], [mine, theirs], max_tokens=8)[0]
+    b = answer_batch(backbone, [query, second], [mine, other], max_tokens=8)[0]
+    assert a == b
+
+
+def test_thresholds_and_none_bias_move_routes(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    bank = token_bank(backbone, ["one"], "one", "hello")
+    memories = list(bank.memories.values())
+    for tuning in (RouterTuning(none_bias=500.0), RouterTuning(thresholds={"one": 1.1})):
+        tuned = Bank(bank.memories, TokenRouter(backbone, memories, tuning))
+        assert route_messages(backbone, tuned, ["hello"])[0].route == NONE_ROUTE
+    assert route_messages(backbone, bank, []) == []
+
+
+def test_calibration_separates_groups_from_chat() -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def unit(x: torch.Tensor) -> torch.Tensor:
+        return x / x.norm(dim=-1, keepdim=True)
+
+    centres = unit(torch.randn(40, 64, generator=generator))
+    vectors = unit(centres.repeat_interleave(14, 0) + 0.12 * torch.randn(560, 64, generator=generator))
+    owner = torch.arange(40).repeat_interleave(14)
+    chat = unit(torch.randn(200, 64, generator=generator))
+    fitted = fit_calibration([(vectors, owner, chat)])
+    assert Calibration.from_dict(fitted.as_dict() | {"weights": list(fitted.weights)}) == fitted
+    means = torch.stack([vectors[owner == g][:8].mean(0) for g in range(10)])
+    counts = torch.full((10,), 8.0)
+    tight = tightness(means, counts)
+    directions = unit(means)
+    known = vectors[(owner < 10)]
+    strangers = torch.cat([vectors[owner >= 20], unit(torch.randn(100, 64, generator=generator))])
+    inside = fitted.probabilities(known @ directions.T, chattiness(known, chat), counts, tight)
+    outside = fitted.probabilities(strangers @ directions.T, chattiness(strangers, chat), counts, tight)
+    torch.testing.assert_close(inside.sum(1), torch.ones(len(known)))
+    assert (inside.argmax(1) == owner[owner < 10]).float().mean() > 0.95
+    assert (outside.argmax(1) == 10).float().mean() > 0.95

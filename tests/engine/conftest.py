@@ -1,0 +1,60 @@
+"""A real engine process on a tiny model, with a profile that has something to learn."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profiles.paths import AppPaths, private_folder
+from profiles.registry import ProfileRegistry
+from tokmem_desk.procedures import ExamplePair, Procedure
+from tui.engine.client import EngineClient, engine_command, run_blocking
+
+
+@pytest.fixture(scope="session")
+def prepared_models(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """A models folder with the tiny model converted and calibrated once, to be copied into homes."""
+    home = tmp_path_factory.mktemp("prepared")
+    run_engine(home, tiny_model_folder, lambda client: result_of(client, "load"))
+    return AppPaths.resolve(home).models
+
+
+def run_engine(home: Path, model: Path, use: Callable[[EngineClient], Any]) -> Any:
+    paths = AppPaths.resolve(home)
+    log = private_folder(paths.logs) / "engine.log"
+    with EngineClient(engine_command(home=home, model=str(model), device="cpu"), log) as client:
+        return use(client)
+
+
+def result_of(client: EngineClient, op: str, **fields: Any) -> dict[str, Any]:
+    *_, last = run_blocking(client.submit(op, **{"profile": "default", **fields}))
+    assert last["event"] == "done"
+    return dict(last["result"])
+
+
+@pytest.fixture
+def home(own_home: Path, prepared_models: Path) -> Path:
+    """A home with the model ready and two untrained procedures."""
+    paths = AppPaths.resolve(own_home)
+    shutil.copytree(prepared_models, paths.models)
+    words = ["milk", "bread", "tea", "lunch", "note", "table", "fox", "dog", "card", "blue"]
+    shout = Procedure("shout", tuple(ExamplePair(f"say {w} {i}", w.upper()) for i, w in enumerate(words)))
+    count = Procedure(
+        "count", tuple(ExamplePair(f"{i} of 12 euro", f"{i};euro") for i in range(10)), (ExamplePair("7 of 9 euro", "7;euro"),)
+    )
+    with ProfileRegistry(paths) as registry, registry.open() as store:
+        for procedure in (shout, count):
+            store.add_procedure(procedure)
+    return own_home
+
+
+@pytest.fixture
+def client(home: Path, tiny_model_folder: Path) -> Iterator[EngineClient]:
+    paths = AppPaths.resolve(home)
+    log = private_folder(paths.logs) / "engine.log"
+    with EngineClient(engine_command(home=home, model=str(tiny_model_folder), device="cpu"), log) as made:
+        yield made

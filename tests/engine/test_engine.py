@@ -1,0 +1,169 @@
+"""The engine as a process: trains, routes, answers, stops, resumes, survives bad requests."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from tests.engine.conftest import result_of
+from tokmem_desk.errors import EngineError, NotFoundError, UsageError
+from tui.engine.client import EngineClient, run_blocking
+
+SCORECARD_KEYS = {
+    "pairs", "held_out", "held_out_source", "routing_accuracy", "false_trigger_rate", "exact_match", "rouge_l",
+    "form_valid", "base", "prompt", "confusion", "samples", "advice", "seconds", "span", "steps",
+}  # fmt: skip
+
+
+def activate(home: Path, result: dict[str, Any]) -> None:
+    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
+        for trained in result["trained"]:
+            store.activate_memory(trained["memory_id"])
+
+
+def test_from_pairs_to_routed_answers(client: EngineClient, home: Path) -> None:
+    events = list(run_blocking(client.submit("train", profile="default", names=None, preset="quick", span=4)))
+    result = events[-1]["result"]
+    assert not result["cancelled"] and {t["name"] for t in result["trained"]} == {"shout", "count"}
+    cards = {t["name"]: t["scorecard"] for t in result["trained"]}
+    assert set(cards["shout"]) == SCORECARD_KEYS
+    assert (cards["shout"]["held_out_source"], cards["count"]["held_out_source"]) == ("split", "test")
+    assert cards["count"]["held_out"] == 1 and cards["shout"]["pairs"] + cards["shout"]["held_out"] == 10
+    phases = [e["phase"] for e in events if e["event"] == "progress" and e.get("procedure") == "shout"]
+    assert phases == sorted(phases, key=["cache", "train", "evaluate"].index)
+    plain = result_of(client, "ask", text="say tea 2", max_tokens=3)
+    assert plain["candidates"] == [{"route": "none", "probability": 1.0}], "a candidate does not answer yet"
+    activate(home, result)
+    routes = result_of(client, "route", texts=["say tea 2", "5 of 12 euro"])["routes"]
+    assert all({c["route"] for c in r["candidates"]} == {"shout", "count", "none"} for r in routes)
+    answer = result_of(client, "ask", text="say tea 2", route="shout", max_tokens=5)
+    assert answer["route"] == "shout" and answer["timing"]["tokens"] <= 5
+    assert set(answer["timing"]) == {"prefill", "route", "first_token", "total", "tokens"}
+    scores = result_of(client, "eval", names=["count"])
+    assert scores["per_procedure"]["count"]["tests"] == 1 and scores["confusion"]["labels"][-1] == "none"
+    other = result_of(client, "eval", names=["count"], pairs=[{"input": "3 of 4 euro", "response": "3;euro"}] * 2)
+    assert other["per_procedure"]["count"]["tests"] == 2
+    assert result_of(client, "train", names=None)["trained"] == [], "nothing is new or changed"
+
+
+def test_a_correction_takes_effect_at_once(client: EngineClient, home: Path) -> None:
+    activate(home, result_of(client, "train", preset="quick", span=4))
+    text = "blue table note"
+    before = result_of(client, "route", texts=[text])["routes"][0]["route"]
+    right = "count" if before != "count" else "shout"
+    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
+        number = store.add_correction(text, before, right)
+    assert result_of(client, "route", texts=[text])["routes"][0]["route"] == right
+    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
+        store.remove_correction(number)
+    assert result_of(client, "route", texts=[text])["routes"][0]["route"] == before
+
+
+def test_the_token_router_works_too(client: EngineClient, home: Path) -> None:
+    result = result_of(client, "train", preset="quick", span=1, router="token", settings={"router": "token"})
+    activate(home, result)
+    assert all(t["scorecard"]["span"] == 1 for t in result["trained"])
+    routed = result_of(client, "route", texts=["say tea 2"], settings={"router": "token"})["routes"][0]
+    assert {c["route"] for c in routed["candidates"]} == {"shout", "count", "none"}
+
+
+def test_cancelling_a_training_leaves_a_candidate(client: EngineClient, home: Path) -> None:
+    handle = client.submit("train", profile="default", names=["shout"], preset="thorough", span=4)
+    cancelled = False
+    for event in run_blocking(handle):
+        if event["event"] == "progress" and event.get("phase") == "train" and not cancelled:
+            client._own_runner().run(handle.cancel())
+            cancelled = True
+    assert event["result"]["cancelled"] is True
+    assert [t["name"] for t in event["result"]["trained"]] == ["shout"]
+    activate(home, event["result"])
+    assert result_of(client, "ask", text="say tea", route="shout", max_tokens=2)["route"] == "shout"
+
+
+def test_a_killed_training_goes_on_where_it_was(client: EngineClient, home: Path) -> None:
+    checkpoints = AppPaths.resolve(home).checkpoints
+    with pytest.raises(EngineError, match="ended unexpectedly"):
+        for event in run_blocking(client.submit("train", profile="default", names=["shout"], preset="thorough", span=4)):
+            if event["event"] == "progress" and event.get("phase") == "train" and event["step"] >= 30:
+                assert client.pid is not None
+                os.kill(client.pid, signal.SIGKILL)
+    assert len(list(checkpoints.rglob("*.safetensors"))) == 1
+    events = list(run_blocking(client.submit("train", profile="default", names=["shout"], preset="thorough", span=4)))
+    notes = [e["note"] for e in events if e["event"] == "progress" and e.get("note")]
+    assert notes and "at step 25" in notes[0]
+    first = next(e for e in events if e.get("phase") == "train")
+    assert first["step"] == 26
+    assert not list(checkpoints.rglob("*.safetensors"))
+
+
+def test_chat_goes_on_while_training(client: EngineClient, home: Path) -> None:
+    import asyncio
+
+    async def both() -> tuple[list[str], dict[str, Any]]:
+        order: list[str] = []
+        training = client.submit("train", profile="default", names=["shout"], preset="thorough", span=4)
+
+        async def train() -> None:
+            async for event in training:
+                if event["event"] == "done":
+                    order.append("trained")
+
+        task = asyncio.create_task(train())
+        while client.pid is None:
+            await asyncio.sleep(0.05)
+        asked = client.submit("ask", profile="default", text="hello", route="none", max_tokens=4)
+        answer = await asked.result()
+        order.append("answered")
+        await training.cancel()
+        await task
+        return order, answer
+
+    order, answer = client._own_runner().run(both())
+    assert order == ["answered", "trained"] and answer["route"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("op", "fields", "error", "said"),
+    [
+        ("dance", {}, UsageError, "knows no request 'dance'"),
+        ("ask", {"text": "   "}, UsageError, "message is empty"),
+        ("ask", {"text": "hi", "route": "shuot"}, NotFoundError, "shuot"),
+        ("ask", {"text": "hi", "conversation": ["x"]}, UsageError, "conversation is a list"),
+        ("ask", {"text": "hi", "profile": "nobody"}, NotFoundError, "nobody"),
+        ("train", {"names": ["shuot"]}, NotFoundError, "shuot"),
+        ("train", {"preset": "hasty"}, UsageError, "hasty"),
+        ("route", {"texts": "hi"}, UsageError, "list of texts"),
+    ],
+)
+def test_bad_requests_fail_alone(
+    client: EngineClient, op: str, fields: dict[str, Any], error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said):
+        result_of(client, op, **fields)
+    assert result_of(client, "status")["device"] == "cpu"
+
+
+def test_a_damaged_memory_is_left_out_and_named(client: EngineClient, home: Path) -> None:
+    activate(home, result_of(client, "train", preset="quick", span=4))
+    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
+        victim = next(r for r in store.memories("shout") if r.status == "active")
+        (store.memory_folder / victim.file).write_bytes(b"rubbish")
+        store.set_threshold("count", 0.5)  # any change: the bank is read anew
+    events = list(run_blocking(client.submit("ask", profile="default", text="say tea", max_tokens=2)))
+    assert any("'shout'" in e.get("text", "") for e in events if e["event"] == "progress")
+    assert {c["route"] for c in events[-1]["result"]["candidates"]} == {"count", "none"}
+
+
+def test_the_engine_ends_with_its_client(client: EngineClient) -> None:
+    result_of(client, "status")
+    pid = client.pid
+    assert pid is not None
+    client._own_runner().run(client.close())
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
