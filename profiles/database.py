@@ -66,7 +66,12 @@ class Database:
         private_folder(file.parent)
         try:
             # Made here rather than by SQLite, which would follow the umask; its -wal and -shm copy this mode.
-            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+            # Never on a file that is there: closing any descriptor of it drops this process's locks on it.
+            if not file.is_file():
+                os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            if file.is_dir():
+                raise storage_error(f"{file} could not be opened", IsADirectoryError(21, "it is a folder")) from None
         except OSError as caught:
             raise storage_error(f"{file} could not be opened", caught) from caught
         with self._errors():

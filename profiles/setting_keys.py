@@ -106,7 +106,7 @@ _KEYS = (
     SettingKey(
         "keep_alive_minutes", 30, "How long an unused model stays loaded; 0 is for ever.", unit="minutes", least=0
     ),
-    SettingKey("theme", "textual-dark", "Colours of the app."),
+    SettingKey("theme", "tokmem-dark", "Colours of the app."),
 )
 
 KEYS: dict[str, SettingKey] = {key.name: key for key in _KEYS}

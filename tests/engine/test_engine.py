@@ -167,3 +167,17 @@ def test_the_engine_ends_with_its_client(client: EngineClient) -> None:
     client._own_runner().run(client.close())
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_nothing_is_downloaded_without_consent(own_home: Path) -> None:
+    from profiles.paths import private_folder
+    from tokmem_desk.errors import OfflineError
+    from tui.engine.client import engine_command
+
+    log = private_folder(AppPaths.resolve(own_home).logs) / "engine.log"
+    with (
+        EngineClient(engine_command(home=own_home, model="default", device="cpu"), log) as client,
+        pytest.raises(OfflineError, match="not on this computer yet.*Apache-2.0"),
+    ):
+        result_of(client, "load", fetch=False)
+    assert not list((own_home / "cache").rglob("*.gguf"))

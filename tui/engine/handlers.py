@@ -51,7 +51,13 @@ class Handlers:
     # --- shared ------------------------------------------------------------------------------------
 
     def ready(self, request: Request) -> Iterator[None]:
-        """Have the model loaded, with progress events."""
+        """Have the model loaded, with progress events.
+
+        Raises:
+            OfflineError: it must be fetched and the client has no consent for that (``fetch`` is false).
+        """
+        if request.fields.get("fetch") is False:
+            self.model.refuse_download()
 
         def report(phase: str, fraction: float | None, text: str) -> None:
             request.emit("progress", phase=phase, fraction=fraction, text=text)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from profiles.atomic import write_bytes
 from profiles.paths import AppPaths
 from tokmem_desk.device import DeviceChoice, choose_device, memory_in_use_mb
-from tokmem_desk.errors import BadInputError, TokmemError
+from tokmem_desk.errors import BadInputError, OfflineError, TokmemError
 from tokmem_desk.model_record import model_family, read_record
 from tokmem_desk.model_store import ModelStore
 from trainer.config import DEFAULT_SPAN
@@ -59,6 +59,19 @@ class LoadedModel:
         if self._choice is None:
             self._choice = choose_device(self._device)
         return self._choice
+
+    def refuse_download(self) -> None:
+        """Raise OfflineError, with size and licence, when loading would have to download."""
+        source = self.store.resolve(self._wanted)
+        if self.loaded or source.kind not in ("wheel", "hub") or self.store.is_ready(self._wanted):
+            return
+        entry = source.entry
+        size = f", {entry.download_bytes / 2**20:,.0f} MiB" if entry is not None else ""
+        licence = f", {entry.licence}" if entry is not None else ""
+        raise OfflineError(
+            f"The model {source.id} is not on this computer yet{size}{licence}.",
+            next_step=f"Agree to the download, or run: tokmem-desk model pull {self._wanted} --yes",
+        )
 
     def load(self, report: Report, cancelled: Callable[[], bool]) -> Iterator[None]:
         """Fetch, convert and load what is not there yet; yields so that others get a turn.

@@ -1,0 +1,56 @@
+"""Load what is measured: backbone and router basis, from the app's cache; fetched there unasked when missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.options import Options, say
+from profiles.paths import AppPaths
+from tui.engine.models import LoadedModel
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.features import RouterBasis
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A backbone ready to be measured.
+
+    Attributes:
+        facts: what the result says about it.
+        cache: where the benchmarks keep what they fetch.
+    """
+
+    backbone: Backbone
+    basis: RouterBasis
+    facts: dict[str, Any]
+    cache: Path
+
+
+def load(options: Options) -> Loaded:
+    """Fetch, convert and load the asked model, and fit its router basis, as the app would.
+
+    Raises:
+        TokmemError: no such model, no network, no memory.
+    """
+    import torch
+
+    paths = AppPaths.resolve(options.home)
+    model = LoadedModel(paths, options.model, options.device, offline=False)
+    said = ""
+
+    def report(phase: str, share: float | None, text: str) -> None:
+        nonlocal said
+        if text != said:
+            say(text)
+        said = text
+
+    for _ in model.load(report, lambda: False):
+        pass
+    facts = model.describe()
+    del facts["pid"], facts["memory_mb"]
+    facts["threads"] = torch.get_num_threads()
+    return Loaded(model.backbone, model.basis, facts, paths.cache / "benchmarks")

@@ -1,0 +1,129 @@
+"""The command line as a process, with the real engine or the scripted one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCHEMAS = ROOT / "docs" / "schemas"
+SECONDS = 180
+"""Longest time for one command: these machines are slow and busy."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    def json(self, schema: str) -> Any:
+        """The one object on stdout, checked against a schema of ``docs/schemas``."""
+        assert self.code == 0, self.err
+        return checked(self.out, schema)
+
+
+def checked(line: str, schema: str) -> Any:
+    value = json.loads(line)
+    jsonschema.validate(value, json.loads((SCHEMAS / f"{schema}.schema.json").read_text("utf-8")))
+    return value
+
+
+class CommandLine:
+    """Runs ``tokmem-desk``.
+
+    Args:
+        home: where everything is kept.
+        program: how to start it.
+        options: put before every command.
+    """
+
+    def __init__(self, home: Path, program: Sequence[str] = ("-m", "tui"), options: Sequence[str] = ()) -> None:
+        self.home = home
+        self._start = [sys.executable, *program, *options]
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("TOKMEM_")},
+            "TOKMEM_HOME": str(home),
+            "PYTHONPATH": str(ROOT),
+            "PYTHONWARNINGS": "ignore",
+        }
+
+    def __call__(self, *arguments: str, stdin: str | bytes = b"", **environment: str) -> Ended:
+        """Run a command to its end; whatever it does, it must not show a traceback."""
+        done = subprocess.run(
+            [*self._start, *arguments],
+            input=stdin.encode() if isinstance(stdin, str) else stdin,
+            capture_output=True,
+            env={**self.environment, **environment},
+            timeout=SECONDS,
+            check=False,
+        )
+        ended = Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+        assert "Traceback" not in ended.err, ended.err
+        return ended
+
+    def start(self, *arguments: str, stdin: Any = subprocess.DEVNULL, **environment: str) -> subprocess.Popen[bytes]:
+        """Start a command that will be interrupted."""
+        return subprocess.Popen(
+            [*self._start, *arguments],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**self.environment, **environment},
+            bufsize=0,
+        )
+
+
+def interrupt_when(process: subprocess.Popen[bytes], seen: Callable[[], bool]) -> Ended:
+    """Press Ctrl-C once something is seen, and wait for the end."""
+    deadline = time.monotonic() + SECONDS
+    while not seen():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=SECONDS)
+    ended = Ended(process.returncode, out.decode(), err.decode())
+    assert "Traceback" not in ended.err, ended.err
+    return ended
+
+
+@pytest.fixture
+def tokmem(own_home: Path) -> CommandLine:
+    """The command line; its engine would be the real one."""
+    return CommandLine(own_home)
+
+
+@pytest.fixture
+def scripted(own_home: Path) -> CommandLine:
+    """The command line with the scripted engine; downloads are agreed to."""
+    return CommandLine(own_home, ("-m", "tests.cli.scripted_cli"), ("--yes",))
+
+
+@pytest.fixture
+def pairs_file(tmp_path: Path) -> Path:
+    """Eight pairs and two held out, as a procedure's JSON."""
+    days = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
+    pairs = [
+        {"input": f"I need to {what} on {day}", "response": f"( ) {what} due:{day[:3].lower()}"}
+        for what in ("call mum", "buy milk")
+        for day in days
+    ]
+    file = tmp_path / "todo.json"
+    file.write_text(
+        json.dumps({"name": "todo", "description": "One to-do line", "train": pairs[:8], "test": pairs[8:]})
+    )
+    return file

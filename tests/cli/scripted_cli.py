@@ -1,0 +1,22 @@
+"""``tokmem-desk`` with the scripted engine instead of the real one; ``SCRIPTED`` holds options of that engine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tui.cli import engine_session
+from tui.cli.main import main
+
+
+def scripted_command(*, home: Path | None, **_: Any) -> list[str]:
+    place = str(home or os.environ["TOKMEM_HOME"])
+    more = os.environ.get("SCRIPTED", "").split()
+    return [sys.executable, "-m", "tests.tui.scripted_engine", "--home", place, *more]
+
+
+if __name__ == "__main__":
+    engine_session.engine_command = scripted_command
+    sys.exit(main())

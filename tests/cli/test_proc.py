@@ -1,0 +1,264 @@
+"""``proc``, ``profile``, ``config`` and ``model``: everything that needs no engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.conftest import SECONDS, CommandLine
+
+
+def test_the_life_of_a_procedure(tokmem, pairs_file):
+    added = tokmem("proc", "add", "todo", "--pairs", str(pairs_file), "--json")
+    made = added.json("proc-add")
+    assert (made["pairs"], made["held_out"], made["description"]) == (8, 2, "One to-do line")
+    assert "tokmem-desk train todo" in added.err
+    [listed] = tokmem("proc", "list", "--json").json("proc-list")["procedures"]
+    assert listed["state"] == "not trained" and listed["enabled"]
+    assert tokmem("proc", "disable", "todo", "--json").json("change")["names"] == ["todo"]
+    assert "off" in tokmem("proc", "list").out
+    tokmem("proc", "enable", "todo")
+    tokmem("proc", "rename", "todo", "todo-2")
+    shown = tokmem("proc", "show", "todo-2", "--json").json("proc-show")
+    assert [len(shown["train"]), len(shown["test"])] == [8, 2]
+    assert tokmem("proc", "remove", "todo-2").code == 0
+    assert tokmem("proc", "list").out == ""
+    assert tokmem("proc", "undo", "--json").json("change")["undone"] == "removed todo-2"
+    assert "todo-2" in tokmem("proc", "list").out
+
+
+def test_the_given_description_wins_over_the_file(tokmem, pairs_file):
+    made = tokmem("proc", "add", "todo", "--pairs", str(pairs_file), "--description", "Mine", "--json")
+    assert made.json("proc-add")["description"] == "Mine"
+
+
+def test_import_adds_or_replaces(tokmem, pairs_file, tmp_path):
+    tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
+    more = tmp_path / "more.csv"
+    more.write_text("input,response\nring Bo today,( ) ring Bo due:today\n")
+    added = tokmem("proc", "import", "todo", "--pairs", str(more), "--json").json("proc-add")
+    assert (added["pairs"], added["held_out"]) == (9, 2)
+    replaced = tokmem("proc", "import", "todo", "--pairs", str(more), "--replace", "--json").json("proc-add")
+    assert (replaced["pairs"], replaced["held_out"]) == (1, 2)
+
+
+def test_one_row_is_taken_with_advice(tokmem, tmp_path):
+    file = tmp_path / "one.csv"
+    file.write_text("input,response\na,b\n")
+    ended = tokmem("proc", "add", "one", "--pairs", str(file))
+    assert ended.code == 0 and "Only 1 pair" in ended.err
+
+
+BAD_FILES = {
+    "empty": (b"", "empty"),
+    "header_only": (b"input,response\n", "pair"),
+    "utf16": ("input,response\na,b\n".encode("utf-16"), "UTF-8"),
+    "latin1": ("input,response\nMünchen,schön\n".encode("latin-1"), "UTF-8"),
+    "other_columns": (b"prompt,answer\na,b\n", "prompt"),
+    "empty_response": (b"input,response\na,b\nc,\n", "line 3"),
+    "nul": (b"input,response\na,b\nc\0,d\n", "line 3"),
+    "broken_json": (b'{"input": "a", "response": "b"}\n{"input": \n', "line 2"),
+    "binary": (bytes(range(256)) * 20, "NUL byte"),
+    "long_pair": (b"input,response\n" + b"x" * 200_000 + b",y\n", "long"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_bad_files_are_refused_in_one_sentence_and_whole(tokmem, tmp_path, kind):
+    content, says = BAD_FILES[kind]
+    file = tmp_path / "bad.csv"
+    file.write_bytes(content)
+    ended = tokmem("proc", "add", "bad", "--pairs", str(file))
+    assert ended.code == 1 and ended.out == ""
+    assert says in ended.err and str(file) in ended.err
+    assert tokmem("proc", "list", "--json").json("proc-list")["procedures"] == []
+
+
+def test_a_huge_file_is_refused_quickly(tokmem, tmp_path):
+    file = tmp_path / "huge.csv"
+    with file.open("w") as out:
+        out.write("input,response\n")
+        out.writelines(f"message number {number} of many,answer {number}\n" for number in range(1_200_000))
+    assert file.stat().st_size > 45_000_000
+    ended = tokmem("proc", "add", "huge", "--pairs", str(file))
+    assert ended.code == 1 and "20,000 pairs" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("proc", "add", "todo", "--pairs", "/nowhere/x.csv"), 1, "x.csv"),
+        (("proc", "add", "todo", "--pairs", "/"), 1, "/"),
+        (("proc", "show", "nothing"), 1, "nothing"),
+        (("proc", "remove", "nothing"), 1, "nothing"),
+        (("proc", "undo"), 1, ""),
+        (("--profile", "nobody", "proc", "list"), 1, "nobody"),
+        (("train", "nothing"), 1, "nothing"),
+        (("train",), 1, "proc add"),
+        (("ask", "hi", "--route", "nothing"), 1, "nothing"),
+        (("ask", "hi"), 1, "model pull default --yes"),
+        (("model", "pull", "default"), 1, "model pull default --yes"),
+        (("--offline", "ask", "hi", "--json", "--quiet", "--model", "no-such-model"), 1, "no-such-model"),
+        (("model", "info", "no-such-model"), 1, "no-such-model"),
+        (("model", "remove", "default"), 1, "cache"),
+        (("model", "use", "/nowhere/model.gguf"), 1, "/nowhere/model.gguf"),
+        (("config", "set", "temperature", "hot"), 1, "number"),
+        (("config", "set", "temperature", "9"), 1, "from 0 to 2"),
+        (("route", "--batch", "/nowhere/q.jsonl"), 1, "q.jsonl"),
+        (("profile", "delete", "default"), 1, "--yes"),
+        (("profile", "switch", "nobody"), 1, "nobody"),
+    ],
+)
+def test_what_cannot_be_done_is_said(tokmem, arguments, code, says):
+    ended = tokmem(*arguments)
+    assert (ended.code, ended.out) == (code, "")
+    assert says in ended.err and len(ended.err.strip().splitlines()) == 1
+
+
+def test_two_procedures_of_one_name(tokmem, pairs_file):
+    tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
+    ended = tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
+    assert ended.code == 1 and "already" in ended.err and "proc import todo" in ended.err
+
+
+BAD_BATCHES = {
+    "empty": (b"\n\n", "no message"),
+    "no_json": (b'{"query": "a"}\nhello\n', "line 2"),
+    "other_key": (b'{"text": "a"}\n', "query"),
+    "latin1": ('{"query": "schön"}'.encode("latin-1"), "UTF-8"),
+    "list": (b'["a"]\n', "line 1"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_BATCHES)
+def test_bad_batches_are_refused_before_the_model_is_loaded(tokmem, tmp_path, kind):
+    content, says = BAD_BATCHES[kind]
+    file = tmp_path / "batch.jsonl"
+    file.write_bytes(content)
+    ended = tokmem("route", "--batch", str(file))
+    assert ended.code == 1 and says in ended.err and ended.out == ""
+    assert tokmem("route", "--batch", "-", stdin=content).code == 1
+
+
+def test_stdin_that_is_no_text(tokmem):
+    ended = tokmem("ask", "-", stdin=b"\xff\xfe\x00")
+    assert ended.code == 1 and "UTF-8" in ended.err
+
+
+def test_a_home_that_cannot_be_written(tokmem, tmp_path):
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("x")
+    ended = tokmem("--home", str(in_the_way), "proc", "list")
+    assert ended.code == 1 and "file is" in ended.err
+
+
+def test_a_damaged_database_is_named(tokmem, pairs_file):
+    tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
+    [file] = tokmem.home.glob("data/profiles/*/profile.sqlite")
+    for beside in file.parent.glob("profile.sqlite-*"):
+        beside.unlink()
+    file.write_bytes(b"this is no database" * 1000)
+    ended = tokmem("proc", "list")
+    assert ended.code == 1 and str(file) in ended.err
+
+
+def test_a_broken_settings_file_is_named(tokmem):
+    tokmem("config", "set", "temperature", "0.5")
+    config = tokmem.home / "config.toml"
+    config.write_text("temperature = = 3\n")
+    ended = tokmem("config", "show")
+    assert ended.code == 1 and str(config) in ended.err
+    assert tokmem("config", "path").code == 0
+
+
+def test_settings(tokmem):
+    assert tokmem("config", "set", "temperature", "0.5", "--json").json("config-set")["value"] == 0.5
+    [row] = [r for r in tokmem("config", "show", "--json").json("config-show")["settings"] if r["key"] == "temperature"]
+    assert row["value"] == 0.5 and row["source"].endswith("config.toml")
+    tokmem("config", "set", "temperature", "0.9", "--only-profile")
+    shown = tokmem("config", "show", TOKMEM_TOP_P="0.5").out
+    assert "temperature         0.9" in shown and "TOKMEM_TOP_P" in shown
+    tokmem("config", "reset", "temperature", "--only-profile")
+    assert tokmem("config", "reset", "temperature", "--json").json("config-set")["source"] == "default"
+
+
+def test_profiles(tokmem):
+    assert tokmem("profile", "create", "anna", "--json").json("change")["action"] == "profile create"
+    assert tokmem("profile", "create", "anna").code == 1
+    tokmem("profile", "switch", "anna")
+    tokmem("profile", "rename", "anna", "ann")
+    found = tokmem("profile", "list", "--json").json("profile-list")["profiles"]
+    assert [(one["name"], one["active"]) for one in found] == [("ann", True), ("default", False)]
+    assert tokmem("profile", "delete", "ann", "--yes").code == 0
+    assert "ann" not in tokmem("profile", "list").out
+
+
+def test_models(tokmem, tiny_model_folder):
+    models = tokmem("model", "list", "--json").json("model-list")["models"]
+    assert [one["id"] for one in models if one["in_use"]] == ["smollm2-135m-instruct"]
+    assert tokmem("model", "info", "default", "--json").json("model-info")["ready"] is False
+    relative = os.path.relpath(tiny_model_folder)
+    assert tokmem("model", "use", relative, "--json").json("change")["action"] == "model use"
+    [row] = [r for r in tokmem("config", "show", "--json").json("config-show")["settings"] if r["key"] == "model"]
+    assert row["value"] == str(tiny_model_folder.resolve())
+
+
+def test_quiet_leaves_only_data_and_errors(tokmem, pairs_file):
+    ended = tokmem("--quiet", "proc", "add", "todo", "--pairs", str(pairs_file))
+    assert (ended.out, ended.err) == ("", "")
+    assert tokmem("--quiet", "proc", "show", "nothing").err != ""
+
+
+def test_no_colour_without_a_terminal(tokmem, pairs_file):
+    tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
+    assert "\x1b" not in tokmem("proc", "show", "todo").out + tokmem("proc", "show", "x").err
+
+
+def on_a_terminal(tokmem: CommandLine, answer: bytes, *arguments: str, **environment: str) -> tuple[int, str]:
+    """Run a command whose stdin and stderr are a terminal; returns the exit code and what was shown there."""
+    mine, theirs = os.openpty()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tui", *arguments],
+            stdin=theirs,
+            stdout=subprocess.DEVNULL,
+            stderr=theirs,
+            env={**tokmem.environment, "TERM": "xterm", **environment},
+        )
+        os.write(mine, answer)
+        code = process.wait(timeout=SECONDS)
+        return code, os.read(mine, 65536).decode()
+    finally:
+        os.close(mine)
+        os.close(theirs)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="this system has no pseudo-terminals")
+class TestTerminal:
+    def test_a_question_is_asked_and_no_means_no(self, tokmem):
+        tokmem("profile", "create", "anna")
+        code, shown = on_a_terminal(tokmem, b"n\n", "profile", "delete", "anna")
+        assert code == 1 and "for good" in shown and "Nothing was erased" in shown
+        code, shown = on_a_terminal(tokmem, b"y\n", "profile", "delete", "anna")
+        assert code == 0 and "erased" in shown
+
+    def test_a_download_is_asked_for_with_size_and_licence(self, tokmem):
+        code, shown = on_a_terminal(tokmem, b"\n", "ask", "hi")
+        assert code == 1 and "88.6 MiB" in shown and "Apache-2.0" in shown and "Nothing was downloaded" in shown
+
+    def test_colours_are_off_on_request(self, tokmem):
+        assert "\x1b[31m" in on_a_terminal(tokmem, b"", "proc", "show", "x")[1]
+        assert "\x1b[31m" not in on_a_terminal(tokmem, b"", "proc", "show", "x", NO_COLOR="1")[1]
+
+
+def test_what_show_prints_can_be_imported_again(tokmem, pairs_file, tmp_path):
+    tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
+    copy = tmp_path / "copy.json"
+    shown = json.loads(tokmem("proc", "show", "todo", "--json").out)
+    copy.write_text(json.dumps(shown))
+    made = tokmem("proc", "add", "again", "--pairs", str(copy), "--json").json("proc-add")
+    assert (made["pairs"], made["held_out"], made["description"]) == (8, 2, "One to-do line")

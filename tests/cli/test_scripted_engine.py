@@ -1,0 +1,214 @@
+"""Commands that ask the engine, with the scripted one: streaming, Ctrl-C, crashes, and what is kept."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+
+import pytest
+
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from tests.cli.conftest import CommandLine, checked, interrupt_when
+from tests.tui.scripted_engine import FINGERPRINT
+
+KNOWN = "I need to call mum on Monday"
+
+
+@pytest.fixture
+def trained(scripted, pairs_file) -> CommandLine:
+    """A home with one trained procedure."""
+    scripted("proc", "add", "todo", "--pairs", str(pairs_file))
+    assert scripted("train").code == 0
+    return scripted
+
+
+def stored(command_line: CommandLine):
+    with ProfileRegistry(AppPaths.resolve(command_line.home)) as registry:
+        return registry.open()
+
+
+class TestTrain:
+    def test_all_new_ones_are_trained_and_activated(self, scripted, pairs_file):
+        scripted("proc", "add", "todo", "--pairs", str(pairs_file))
+        result = scripted("train", "--json").json("train")
+        assert [one["name"] for one in result["trained"]] == ["todo"]
+        with stored(scripted) as store:
+            memory = store.active_memory("todo", FINGERPRINT)
+            assert memory is not None and memory.id == result["trained"][0]["memory_id"]
+            assert [job.state for job in store.jobs()] == ["done"]
+
+    def test_nothing_is_trained_twice(self, trained):
+        ended = trained("train", "--json")
+        assert ended.json("train")["trained"] == [] and "Nothing to train" in ended.err
+
+    def test_the_scorecard_stands_beside_the_untrained_model(self, scripted, pairs_file):
+        scripted("proc", "add", "todo", "--pairs", str(pairs_file))
+        ended = scripted("train", "todo")
+        assert "75 % / 0 %" in ended.out and "0.88 / 0.21" in ended.out and "note: todo:" in ended.err
+
+    def test_interrupt_keeps_and_activates_the_best(self, scripted, pairs_file):
+        scripted("proc", "add", "todo", "--pairs", str(pairs_file))
+        process = scripted.start("train", "--json", SCRIPTED="--steps 1000 --step-delay 0.02")
+        ended = interrupt_when(process, lambda: bool(running_jobs(scripted)))
+        assert ended.code == 130 and "kept the best so far of todo" in ended.err
+        assert checked(ended.out, "train")["cancelled"] is True
+        with stored(scripted) as store:
+            assert store.active_memory("todo", FINGERPRINT) is not None
+            assert [job.state for job in store.jobs()] == ["cancelled"]
+
+    def test_a_crash_is_told_with_the_end_of_the_log(self, scripted, pairs_file):
+        scripted("proc", "add", "todo", "--pairs", str(pairs_file))
+        ended = scripted("train", SCRIPTED="--crash-at-step 3")
+        assert ended.code == 1 and "ended unexpectedly (exit code 3)" in ended.err and "engine.log" in ended.err
+        with stored(scripted) as store:
+            assert [job.state for job in store.jobs()] == ["failed"]
+
+    def test_a_killed_command_leaves_a_job_that_is_taken_up(self, scripted, pairs_file):
+        scripted("proc", "add", "todo", "--pairs", str(pairs_file))
+        process = scripted.start("train", SCRIPTED="--steps 1000 --step-delay 0.02")
+        while not running_jobs(scripted):
+            time.sleep(0.05)
+        process.kill()
+        process.communicate()
+        assert scripted("train").code == 0
+        with stored(scripted) as store:
+            assert [job.state for job in store.jobs()] == ["done"]
+
+
+def running_jobs(command_line: CommandLine) -> list[int]:
+    with stored(command_line) as store:
+        return [job.id for job in store.jobs("running")]
+
+
+class TestAsk:
+    def test_the_answer_is_data_and_the_route_is_talk(self, trained):
+        ended = trained("ask", KNOWN)
+        assert (ended.code, ended.out) == (0, "( ) call mum due:mon\n")
+        assert "[todo 96 %]" in ended.err and "none 2 %" in ended.err
+
+    def test_words_without_quotes_and_stdin_are_the_same(self, trained):
+        assert trained("ask", *KNOWN.split()).out == trained("ask", "-", stdin=f"{KNOWN}\n").out
+
+    def test_json(self, trained):
+        answer = trained("ask", "--json", "--quiet", KNOWN).json("ask")
+        assert (answer["route"], answer["response"]) == ("todo", "( ) call mum due:mon")
+
+    def test_the_route_can_be_forced(self, trained):
+        assert trained("ask", KNOWN, "--route", "none").out.startswith("You said:")
+
+    def test_tokens_come_one_by_one_and_interrupt_keeps_the_partial(self, trained):
+        process = trained.start("ask", "!slow")
+        assert process.stdout is not None
+        first = process.stdout.read(5)
+        ended = interrupt_when(process, lambda: True)
+        assert first == b"word0" and ended.code == 130
+        assert len(ended.out.split()) < 500 and ended.out.endswith("\n")
+
+    def test_interrupt_while_loading(self, trained):
+        began = time.monotonic()
+        process = trained.start("ask", "hi", SCRIPTED="--load-delay 60")
+        ended = interrupt_when(process, lambda: time.monotonic() - began > 2)
+        assert ended.code == 130 and "Stopp" in ended.err
+        assert time.monotonic() - began < 40
+
+    def test_a_second_interrupt_does_not_wait(self, trained):
+        process = trained.start("ask", "hi", SCRIPTED="--load-delay 60")
+        time.sleep(2)
+        process.send_signal(subprocess.signal.SIGINT)
+        time.sleep(0.5)
+        began = time.monotonic()
+        ended = interrupt_when(process, lambda: True)
+        assert ended.code == 130 and time.monotonic() - began < 5
+
+    def test_a_crash(self, trained):
+        ended = trained("ask", f"{KNOWN} !crash")
+        assert ended.code == 1 and "Its last words: RuntimeError: scripted crash" in ended.err
+
+    def test_out_of_memory_may_be_tried_again(self, trained):
+        ended = trained("ask", f"{KNOWN} !oom")
+        assert ended.code == 3 and "Close other programs" in ended.err
+
+    def test_a_model_that_does_not_fit(self, trained):
+        assert trained("ask", "hi", SCRIPTED="--refuse").code == 4
+
+
+class TestChat:
+    def test_conversation_prefixes_and_commands(self, trained):
+        lines = ["hello", "", KNOWN, "@none I need", "@nobody hi", "@todo", "/help", "/new", "again", "/quit", "never"]
+        ended = trained("chat", "--plain", stdin="\n".join(lines))
+        said = ended.out.splitlines()
+        assert said == [
+            "You said: hello (0 messages before)",
+            "( ) call mum due:mon",
+            "You said: I need (4 messages before)",
+            "You said: again (0 messages before)",
+        ]
+        assert "no procedure 'nobody'" in ended.err and "no message behind @todo" in ended.err
+        assert ended.code == 1, "two lines could not be answered"
+
+    def test_it_is_kept_unless_temporary(self, trained):
+        trained("chat", "--plain", "--temporary", stdin="secret\n")
+        trained("chat", "--plain", stdin="hello\n")
+        with stored(trained) as store:
+            assert [one.title for one in store.conversations(10)] == ["hello"]
+
+    def test_json_is_an_answer_a_line(self, trained):
+        ended = trained("chat", "--plain", "--json", stdin=f"hello\n{KNOWN}\n")
+        assert [checked(line, "ask")["route"] for line in ended.out.splitlines()] == ["none", "todo"]
+
+    def test_a_crash_ends_an_answer_not_the_conversation(self, trained):
+        ended = trained("chat", "--plain", stdin=f"hello !crash there\n{KNOWN}\n")
+        assert ended.out.splitlines()[-1] == "( ) call mum due:mon" and "scripted crash" in ended.err
+
+    def test_interrupt_while_waiting_for_a_line(self, trained):
+        process = trained.start("chat", "--plain", stdin=subprocess.PIPE)
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"hello\n")
+        process.stdin.flush()
+        assert process.stdout.readline()
+        assert interrupt_when(process, lambda: True).code == 130
+
+
+class TestDemo:
+    def test_it_leaves_nothing_but_the_models(self, scripted):
+        ended = scripted("demo")
+        assert ended.code == 0, ended.err
+        last = ended.out.splitlines()[-1]
+        assert last.startswith("demo: routed ") and "/6, none " in last and last.endswith("/3")
+        assert "exact / untrained" in ended.out and ended.out.count("\n> ") == 9
+        with stored(scripted) as store:
+            assert store.procedures() == []
+
+    def test_json(self, scripted):
+        demo = scripted("demo", "--json", "--quiet").json("demo")
+        assert len(demo["answers"]) == 9 and len(demo["trained"]) == 3
+
+    def test_it_can_be_kept(self, scripted):
+        scripted("demo", "--keep")
+        ended = scripted("demo", "--keep")
+        assert "--profile demo-2" in ended.err
+        kept = scripted("--profile", "demo", "proc", "list", "--json").json("proc-list")
+        assert len(kept["procedures"]) == 3 and all(one["trained"] for one in kept["procedures"])
+
+    def test_a_failure_is_an_exit_code(self, scripted):
+        ended = scripted("demo", SCRIPTED="--crash-at-step 2")
+        assert ended.code == 1 and "ended unexpectedly" in ended.err
+
+    def test_interrupt(self, scripted):
+        process = scripted.start("demo", SCRIPTED="--steps 1000 --step-delay 0.02")
+        time.sleep(4)
+        ended = interrupt_when(process, lambda: True)
+        assert ended.code == 130
+
+
+def test_every_schema_is_a_schema():
+    import jsonschema
+
+    from tests.cli.conftest import SCHEMAS
+
+    files = sorted(SCHEMAS.glob("*.schema.json"))
+    assert files
+    for file in files:
+        jsonschema.Draft202012Validator.check_schema(json.loads(file.read_text("utf-8")))

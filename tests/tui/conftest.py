@@ -1,0 +1,134 @@
+"""The app with the scripted engine in a process of its own, and a home that holds nothing of the user."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input, TextArea
+
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from profiles.settings import Settings
+from profiles.store import ProfileStore
+from tests.tui.scripted_engine import FINGERPRINT, scorecard
+from tokmem_desk.procedures import ExamplePair, Procedure
+from tui.app import TokmemApp
+from tui.engine.client import EngineClient
+
+ROOT = Path(__file__).parents[2]
+
+TODO = Procedure(
+    "todo_line",
+    tuple(
+        ExamplePair(f"I need to {what} on {day}", f"( ) {what} due:{day[:3].lower()}")
+        for what, day in (
+            ("call the dentist", "Friday"),
+            ("buy milk", "Monday"),
+            ("water the plants", "Tuesday"),
+            ("pay the rent", "Sunday"),
+            ("feed the cat", "Thursday"),
+            ("fix the bike", "Saturday"),
+            ("write to Ann", "Wednesday"),
+            ("return the books", "Friday"),
+        )
+    ),
+    (ExamplePair("I need to wash the car on Monday", "( ) wash the car due:mon"),),
+    "Turn a thing to do into one line",
+)
+MOOD = Procedure(
+    "mood_log",
+    (
+        ExamplePair("Lovely day because my sister came", "mood: good; because: my sister came"),
+        ExamplePair("Bad day because of the rain", "mood: bad; because: the rain"),
+    ),
+    (),
+    "Log my mood",
+)
+
+
+@pytest.fixture(autouse=True)
+def still_cursors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No blinking: screenshots must not depend on the moment."""
+    monkeypatch.setattr(TextArea.cursor_blink, "_default", False)
+    monkeypatch.setattr(Input.cursor_blink, "_default", False)
+
+
+@pytest.fixture(autouse=True)
+def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of the machine reaches a test."""
+    for name in [name for name in os.environ if name.startswith("TOKMEM_") or name in ("NO_COLOR", "TEXTUAL_THEME")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """A home for ``--home``."""
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def paths(home: Path) -> AppPaths:
+    """The app's paths below it."""
+    return AppPaths.resolve(home)
+
+
+@pytest.fixture
+def seed(paths: AppPaths) -> Callable[[Callable[[ProfileStore], None]], None]:
+    """Do something with the default profile before the app opens it."""
+
+    def seeded(change: Callable[[ProfileStore], None]) -> None:
+        with ProfileRegistry(paths) as registry:
+            opened = registry.open()
+        with opened:
+            change(opened)
+
+    return seeded
+
+
+@pytest.fixture
+def make_client(home: Path, tmp_path: Path) -> Callable[..., EngineClient]:
+    """A client of the scripted engine; the arguments are the engine's options."""
+
+    def make(*options: str, log: Path | None = None) -> EngineClient:
+        command = [sys.executable, "-m", "tests.tui.scripted_engine", "--home", str(home), *options]
+        return EngineClient(command, log or tmp_path / "engine.log", {**os.environ, "PYTHONPATH": str(ROOT)})
+
+    return make
+
+
+@pytest.fixture
+def make_app(paths: AppPaths, make_client: Callable[..., EngineClient]) -> Callable[..., TokmemApp]:
+    """The app with a scripted engine; the arguments are the engine's options."""
+
+    def make(*options: str, **flags: object) -> TokmemApp:
+        return TokmemApp(paths, Settings.load(paths, flags), lambda log: make_client(*options, log=log))
+
+    return make
+
+
+@pytest.fixture
+def taught(seed: Callable[[Callable[[ProfileStore], None]], None]) -> None:
+    """A profile with two trained procedures."""
+
+    def teach(store: ProfileStore) -> None:
+        for procedure in (TODO, MOOD):
+            store.add_procedure(procedure, source="test")
+        for procedure in (TODO, MOOD):
+            remember(store, procedure.name)
+
+    seed(teach)
+
+
+def remember(store: ProfileStore, name: str) -> None:
+    """Give a procedure an active memory, as if it had been trained."""
+    file = store.new_memory_file()
+    file.write_bytes(b"scripted")
+    pairs = store.to_procedure(name).pairs
+    record = store.add_memory(
+        store.procedure(name).id, FINGERPRINT, file.name, pairs, {}, scorecard(store, name, steps=8)
+    )
+    store.activate_memory(record.id)

@@ -1,0 +1,245 @@
+"""An engine for tests: a real process that speaks the real protocol and answers by simple rules, without a model.
+
+Words in a message make it do something: ``!crash`` ends the process after two words, ``!slow`` answers word after
+word until it is cancelled, ``!oom`` fails, ``!markdown`` answers with a list and code. A procedure answers with the
+response of its pair that shares most words with the message; a message that shares fewer than two is ``none``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from profiles.store import ProfileStore
+from tokmem_desk.errors import IncompatibleError, NotFoundError, OfflineError, OutOfMemoryError, TokmemError
+from tokmem_desk.procedures import NONE_ROUTE
+from tui.engine.protocol import encode
+
+FINGERPRINT = "scripted-0001"
+TIMING = {"prefill": 0.1, "route": 0.1, "first_token": 0.2, "total": 0.4, "tokens": 7}
+MARKDOWN = "A list:\n\n- one\n- **two**\n\n```python\nprint('[/INST]')\n```\n"
+BACKBONE = {
+    "id": "scripted/Tiny-Instruct",
+    "fingerprint": FINGERPRINT,
+    "family": "llama",
+    "device": "cpu",
+    "dtype": "bf16",
+    "reason": "no CUDA device was found",
+    "parameters": 1_000_000,
+    "licence": "Apache-2.0",
+    "span_default": 8,
+}
+
+
+class ScriptedEngine:
+    """One process's worth of engine."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.cancelled: set[int] = set()
+        self.loaded = False
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def emit(self, request: dict[str, Any], event: str, **fields: Any) -> None:
+        """Send one event."""
+        sys.stdout.buffer.write(encode({"id": request["id"], "event": event, **fields}))
+        sys.stdout.buffer.flush()
+
+    async def serve(self) -> None:
+        """Read requests until stdin ends."""
+        reader = asyncio.StreamReader(limit=2**26)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := await reader.readline():
+            request = json.loads(line)
+            if request["op"] == "cancel":
+                self.cancelled.add(request["target"])
+                self.emit(request, "done", result={})
+                continue
+            task = asyncio.create_task(self.answer(request))
+            self.tasks.add(task)
+            task.add_done_callback(self.tasks.discard)
+
+    async def answer(self, request: dict[str, Any]) -> None:
+        """Do one request."""
+        try:
+            await self.load(request)
+            result = await getattr(self, f"do_{request['op']}")(request)
+            self.emit(request, "done", result=result)
+        except TokmemError as caught:
+            self.emit(request, "error", error=caught.as_dict())
+
+    async def load(self, request: dict[str, Any]) -> None:
+        """Pretend to load."""
+        if self.loaded:
+            return
+        if self.options.needs_download and not request.get("fetch"):
+            raise OfflineError("The model is not on this machine yet; it is 92 MB.", next_step="Allow the download.")
+        if self.options.refuse:
+            raise IncompatibleError("The folder holds no causal language model.", next_step="Choose another model.")
+        for percent in (0, 50, 100):
+            self.emit(request, "progress", phase="load", fraction=percent / 100, text="weights")
+            await asyncio.sleep(self.options.load_delay / 3)
+        self.loaded = True
+
+    async def do_load(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The backbone."""
+        return dict(BACKBONE)
+
+    async def do_status(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What is loaded."""
+        return {"loaded": self.loaded, "backbone": BACKBONE, "memory_mb": 100, "jobs": []}
+
+    async def do_ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Route and answer."""
+        text, wanted = request["text"], request["route"]
+        with self.store(request) as store:
+            scores = scored(store, text)
+            names = [record.name for record in store.procedures()]
+        if wanted not in (*names, "auto", NONE_ROUTE):
+            raise NotFoundError(f"There is no procedure {wanted!r}.")
+        best, shared, response = scores[0] if scores else (NONE_ROUTE, 0, "")
+        route = wanted if wanted != "auto" else best if shared >= 2 else NONE_ROUTE
+        if route not in (best, NONE_ROUTE):
+            response = next((answer for name, _, answer in scores if name == route), "")
+        if route == NONE_ROUTE:
+            response = f"You said: {text} ({len(request['conversation'])} messages before)"
+        if "!markdown" in text:
+            response = MARKDOWN
+        if request["sample"]:
+            response = f"Once more. {response}"
+        rest = [{"route": name, "probability": 0.02} for name in [*names, NONE_ROUTE] if name != route]
+        candidates = [{"route": route, "probability": 0.96}, *rest][:4]
+        route_fields = {"route": route, "probability": 0.96, "candidates": candidates}
+        self.emit(request, "route", **route_fields, forced=wanted != "auto")
+        said, stopped = "", "end"
+        words = response.split(" ") if "!slow" not in text else [f"word{place}" for place in range(500)]
+        for place, word in enumerate(words):
+            if request["id"] in self.cancelled:
+                stopped = "cancelled"
+                break
+            if place == 2 and "!crash" in text:
+                print("RuntimeError: scripted crash", file=sys.stderr, flush=True)
+                os._exit(3)
+            if place == 2 and "!oom" in text:
+                raise OutOfMemoryError("The answer does not fit into memory.", next_step="Close other programs.")
+            token = word if not place else f" {word}"
+            said += token
+            self.emit(request, "token", text=token)
+            await asyncio.sleep(0.02 if "!slow" in text else self.options.token_delay)
+        return {**route_fields, "response": said, "timing": TIMING, "stopped": stopped}
+
+    async def do_train(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Pretend to learn; the memories are real rows with files."""
+        trained = []
+        steps = self.options.steps
+        with self.store(request) as store:
+            names = request["names"] or store.needs_training(FINGERPRINT)
+            for name in names:
+                procedure = store.to_procedure(name)
+                probe = (procedure.held_out or procedure.pairs)[0]
+                last = 0
+                for step in range(1, steps + 1):
+                    if request["id"] in self.cancelled:
+                        break
+                    if self.options.crash_at_step == step:
+                        os._exit(3)
+                    last = step
+                    loss = 3.0 * 0.9**step
+                    got = probe.response if step * 2 > steps else probe.response[: len(probe.response) // 2]
+                    self.emit(
+                        request, "progress", procedure=name, phase="train", step=step, steps=steps, loss=loss,
+                        held_out_loss=loss + 0.2, best_held_out_loss=loss + 0.2, eta_s=float(steps - step),
+                        sample={"input": probe.input, "expected": probe.response, "got": got}, note=None,
+                    )  # fmt: skip
+                    await asyncio.sleep(self.options.step_delay)
+                    while self.options.wait_at_step == step and request["id"] not in self.cancelled:
+                        await asyncio.sleep(0.02)
+                if last:
+                    cancelled = request["id"] in self.cancelled
+                    if not cancelled:
+                        self.emit(request, "progress", procedure=name, phase="evaluate", step=50, steps=100)
+                        await asyncio.sleep(self.options.step_delay)
+                    trained.append(self.remember(store, name, last, measured=not cancelled))
+        return {"cancelled": request["id"] in self.cancelled, "trained": trained}
+
+    def remember(self, store: ProfileStore, name: str, steps: int, *, measured: bool) -> dict[str, Any]:
+        """Write a candidate memory."""
+        procedure = store.to_procedure(name)
+        card = scorecard(store, name, steps) if measured else {"seconds": 1.0, "steps": steps, "advice": []}
+        file = store.new_memory_file()
+        file.write_bytes(b"scripted")
+        record = store.add_memory(store.procedure(name).id, FINGERPRINT, file.name, procedure.pairs, {}, card)
+        return {"name": name, "memory_id": record.id, "scorecard": card}
+
+    def store(self, request: dict[str, Any]) -> ProfileStore:
+        """The profile of a request."""
+        with ProfileRegistry(AppPaths.resolve(self.options.home)) as registry:
+            return registry.open(request["profile"])
+
+
+def scored(store: ProfileStore, text: str) -> list[tuple[str, int, str]]:
+    """Name, shared words and best response of every procedure that can answer, best first."""
+    words = set(text.lower().split())
+    found = []
+    for memory in store.active_memories(FINGERPRINT):
+        pairs = [record.pair for record in store.pairs(memory.procedure)]
+        best = max(pairs, key=lambda pair: len(words & set(pair.input.lower().split())))
+        found.append((memory.procedure, len(words & set(best.input.lower().split())), best.response))
+    return sorted(found, key=lambda one: -one[1])
+
+
+def scorecard(store: ProfileStore, name: str, steps: int) -> dict[str, Any]:
+    """A plausible scorecard, the same every time."""
+    procedure = store.to_procedure(name)
+    probe = procedure.held_out or procedure.pairs
+    labels = [*sorted({name, *(record.name for record in store.procedures())}), NONE_ROUTE]
+    counts = [[0] * len(labels) for _ in labels]
+    own = labels.index(name)
+    counts[own][own], counts[own][-1], counts[-1][-1] = 11, 1, 20
+    return {
+        "pairs": len(procedure.pairs),
+        "held_out": len(probe),
+        "held_out_source": "test" if procedure.held_out else "split",
+        "routing_accuracy": 11 / 12,
+        "false_trigger_rate": 0.05,
+        "exact_match": 0.75,
+        "rouge_l": 0.88,
+        "form_valid": 1.0 if procedure.pattern else None,
+        "base": {"exact_match": 0.0, "rouge_l": 0.21},
+        "prompt": {"exact_match": 0.5, "rouge_l": 0.7, "tokens": 640},
+        "confusion": {"labels": labels, "counts": counts},
+        "samples": [
+            {"input": pair.input, "expected": pair.response, "got": got, "base": "Sure! Here is what I can do."}
+            for pair, got in zip(probe[:2], (probe[0].response, "something else"), strict=False)
+        ],
+        "advice": ["One message went to plain chat: two or three more pairs like it would help."],
+        "seconds": 42.0,
+        "span": 8,
+        "steps": steps,
+    }
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--load-delay", type=float, default=0.0)
+    parser.add_argument("--token-delay", type=float, default=0.0)
+    parser.add_argument("--step-delay", type=float, default=0.0)
+    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--crash-at-step", type=int, default=0)
+    parser.add_argument("--wait-at-step", type=int, default=0)
+    parser.add_argument("--needs-download", action="store_true")
+    parser.add_argument("--refuse", action="store_true")
+    asyncio.run(ScriptedEngine(parser.parse_args()).serve())
+
+
+if __name__ == "__main__":
+    main()

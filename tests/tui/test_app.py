@@ -1,0 +1,192 @@
+"""What all screens share: starting, loading, help, palette, report, errors, quitting."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.command import CommandPalette
+from textual.pilot import Pilot
+
+from profiles.paths import AppPaths
+from tests.tui.driving import SIZES, ask, chat, ready, texts, until
+from tui.app import TokmemApp
+from tui.screens.chat import ChatScreen
+from tui.screens.confirm import ConfirmDialog
+from tui.screens.failure import FailureDialog
+from tui.screens.help import HelpDialog
+from tui.screens.procedures import ProceduresScreen
+from tui.screens.report import ReportDialog
+from tui.screens.train import TrainScreen
+
+pytestmark = pytest.mark.asyncio
+MakeApp = Callable[..., TokmemApp]
+
+
+def app_of(pilot: Pilot[None]) -> TokmemApp:
+    """The app, typed."""
+    assert isinstance(pilot.app, TokmemApp)
+    return pilot.app
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_screens_and_header(make_app: MakeApp, size: tuple[int, int]) -> None:
+    async with make_app().run_test(size=size) as pilot:
+        app = await ready(pilot)
+        for key, screen in (("f3", ProceduresScreen), ("f4", TrainScreen), ("f2", ChatScreen)):
+            await pilot.press(key)
+            await until(pilot, lambda screen=screen: isinstance(app.screen, screen))  # type: ignore[misc]
+            for word in ("default", "Tiny-Instruct", "cpu bf16"):
+                assert word in texts(app, "#status")
+        await pilot.click("#tab-train")
+        await until(pilot, lambda: isinstance(app.screen, TrainScreen))
+
+
+async def test_first_frame_does_not_wait_for_the_engine(make_app: MakeApp) -> None:
+    async with make_app("--load-delay", "30").run_test() as pilot:
+        app = app_of(pilot)
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen))
+        assert app.link.state.phase in ("off", "loading")
+        await until(pilot, lambda: "loading" in texts(app, "#status"))
+        await pilot.press("h", "i")
+        assert chat(app).query_one("#prompt").has_focus
+
+
+async def test_app_imports_no_torch() -> None:
+    probe = "import sys; import tui.app; print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    root = Path(__file__).parents[2]
+    found = subprocess.run([sys.executable, "-c", probe], cwd=root, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("key", ["f2", "f3", "f4"])
+async def test_help_names_the_keys_of_the_focus(make_app: MakeApp, taught: None, key: str) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await pilot.press(key)
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, HelpDialog))
+        words = {"f2": "New line", "f3": "Import", "f4": "Train"}
+        assert words[key] in texts(app, "#keys")
+        await pilot.press("f1")
+        await until(pilot, lambda: not isinstance(app.screen, HelpDialog))
+
+
+async def test_palette_holds_the_actions(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        commands = {command.title for command in app.get_system_commands(app.screen)}
+        assert {"Chat", "Procedures", "Train", "Temporary chat", "New", "Debug report", "Quit", "Help"} <= commands
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        await pilot.press(*"Procedures")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
+
+
+async def test_report_holds_no_text_of_chats(make_app: MakeApp, taught: None, home: Path) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "a private word")
+        await pilot.press("f12")
+        await until(pilot, lambda: isinstance(app.screen, ReportDialog))
+        report = texts(app, "#report")
+        assert "textual 8" in report
+        assert str(home) in report
+        assert "scripted-0001" in report
+        assert "private" not in report
+        await pilot.press("c")
+        assert app.clipboard == report
+        await pilot.press("escape")
+
+
+async def test_download_is_asked_for(make_app: MakeApp) -> None:
+    async with make_app("--needs-download").run_test() as pilot:
+        app = app_of(pilot)
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        assert "92 MB" in texts(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.link.state.phase == "ready")
+
+
+async def test_download_can_be_declined(make_app: MakeApp) -> None:
+    async with make_app("--needs-download").run_test() as pilot:
+        app = app_of(pilot)
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen))
+        assert app.link.state.phase == "failed"
+
+
+async def test_offline_says_what_is_missing(make_app: MakeApp) -> None:
+    async with make_app("--needs-download", offline=True).run_test() as pilot:
+        app = app_of(pilot)
+        await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+        assert "not on this machine" in texts(app)
+
+
+async def test_model_that_does_not_load(make_app: MakeApp) -> None:
+    async with make_app("--refuse").run_test() as pilot:
+        app = app_of(pilot)
+        await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+        assert "no causal language model" in texts(app)
+        await pilot.press("enter", "f3")
+        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
+
+
+async def test_damaged_profile_is_a_sentence(make_app: MakeApp, taught: None, paths: AppPaths) -> None:
+    database = next(paths.profiles.glob("*/profile.sqlite"))
+    database.write_bytes(b"not a database at all, but long enough to be one" * 100)
+    app = make_app()
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+        assert "profile.sqlite" in texts(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: app.return_code is not None)
+    assert app.return_code == 1
+
+
+async def test_unexpected_errors_surface(make_app: MakeApp) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+
+        async def broken() -> None:
+            raise ZeroDivisionError("a fault")
+
+        app.run_worker(broken(), exit_on_error=False)
+        await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+        assert "ZeroDivisionError: a fault" in texts(app)
+        await pilot.press("c")
+        assert "a fault" in app.clipboard
+        await pilot.press("enter", "f12")
+        await until(pilot, lambda: isinstance(app.screen, ReportDialog))
+        assert "Traceback" in texts(app, "#report")
+
+
+async def test_quit_ends_the_engine(make_app: MakeApp) -> None:
+    app = make_app()
+    async with app.run_test() as pilot:
+        await ready(pilot)
+        assert app.link.client.running
+        await pilot.press("ctrl+q")
+    assert not app.link.client.running
+
+
+async def test_theme_of_the_settings(make_app: MakeApp) -> None:
+    async with make_app(theme="nord").run_test() as pilot:
+        app = await ready(pilot)
+        assert app.theme == "nord"
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        assert app.theme == "tokmem-dark"
+
+
+async def test_no_color(make_app: MakeApp, taught: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "I need to buy milk")
+        assert "◆ todo_line" in texts(app, "RouteChip")

@@ -1,0 +1,336 @@
+"""Chat: asking, routes, stopping, queueing, correcting, history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from textual.widgets import Input, Static, TextArea
+
+from tests.tui.driving import SIZES, ask, chat, last_view, line, ready, texts, until
+from tui.app import TokmemApp
+from tui.screens.choose_route import RouteDialog
+from tui.screens.confirm import ConfirmDialog
+from tui.screens.edit_pair import PairDialog
+from tui.screens.failure import FailureDialog
+from tui.screens.procedures import ProceduresScreen
+from tui.widgets.history import ConversationList, HistoryPanel
+from tui.widgets.prompt import Prompt
+from tui.widgets.route_chip import RouteChip
+from tui.widgets.transcript import EmptyChat, Transcript
+from tui.widgets.turn_view import TurnView
+
+pytestmark = pytest.mark.asyncio
+MakeApp = Callable[..., TokmemApp]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_message_goes_to_its_procedure(make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    async with make_app().run_test(size=size) as pilot:
+        app = await ready(pilot)
+        await pilot.press(*"I", "space", *"need", "space", *"to", "space", *"buy", "space", *"milk", "enter")
+        await until(pilot, lambda: not chat(app).busy)
+        turn = chat(app).session.turns[-1]
+        assert (turn.answer.route, turn.answer.text) == ("todo_line", "( ) buy milk due:mon")
+        assert "◆ todo_line 96%" in str(last_view(app).query_one(RouteChip).render())
+        assert "( ) buy milk due:mon" in texts(app, ".plain")
+
+
+async def test_plain_chat_gets_the_conversation(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        await ready(pilot)
+        await ask(pilot, "hello there")
+        turn = await ask(pilot, "and again")
+        assert turn.answer.route == "none"
+        assert turn.answer.text == "You said: and again (2 messages before)"
+
+
+async def test_markdown_and_markup_survive(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        turn = await ask(pilot, "!markdown [/INST] [bold]x")
+        assert "print('[/INST]')" in turn.answer.text
+        assert "[/INST] [bold]x" in texts(app, ".question")
+
+
+async def test_newline_keys(make_app: MakeApp) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        await pilot.press("a", "ctrl+j", "b", "shift+enter", "c")
+        assert chat(app).query_one(Prompt).text == "a\nb\nc"
+        assert chat(app).query_one(Prompt).size.height == 3
+
+
+async def test_forced_route(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        turn = await ask(pilot, "@mood_log I need to buy milk")
+        assert (turn.answer.route, turn.answer.forced) == ("mood_log", True)
+        assert "your choice" in str(last_view(app).query_one(RouteChip).render())
+        turn = await ask(pilot, "@none I need to buy milk")
+        assert turn.answer.route == "none"
+
+
+async def test_unknown_route_keeps_the_input(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        chat(app).query_one(Prompt).take("@tudo_line milk")
+        await pilot.press("enter")
+        await until(pilot, lambda: "Did you mean 'todo_line'" in line(app))
+        assert chat(app).query_one(Prompt).text == "@tudo_line milk"
+        assert not chat(app).session.turns
+        await pilot.press("x")
+        await until(pilot, lambda: "Did you mean" not in line(app))
+
+
+async def test_completion_of_names(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        await pilot.press("at", "t")
+        await until(pilot, lambda: "@todo_line" in line(app))
+        await pilot.press("tab")
+        assert chat(app).query_one(Prompt).text == "@todo_line "
+
+
+async def test_escape_stops_and_keeps_the_partial(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        chat(app).query_one(Prompt).take("!slow please")
+        await pilot.press("enter")
+        await until(pilot, lambda: "word5" in chat(app).session.turns[-1].answer.text)
+        # Not press(): the pilot waits for a quiet screen first, and a stream is never quiet.
+        app.simulate_key("escape")
+        await until(pilot, lambda: not chat(app).busy)
+        answer = chat(app).session.turns[-1].answer
+        assert answer.status == "stopped"
+        assert answer.text.startswith("word0 word1")
+        assert "word499" not in answer.text
+        assert "stopped" in str(last_view(app).query_one(RouteChip).render())
+        conversation = app.store.conversations()[0]
+        assert app.store.messages(conversation.id)[-1].status == "stopped"
+
+
+async def test_messages_queue_while_busy(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        prompt = chat(app).query_one(Prompt)
+        prompt.take("!slow one")
+        await pilot.press("enter")
+        await until(pilot, lambda: "word1" in chat(app).session.turns[-1].answer.text)
+        prompt.take("I need to buy milk")
+        await pilot.press("enter")
+        await until(pilot, lambda: "1 waiting" in line(app))
+        await pilot.press("escape")
+        await until(pilot, lambda: not chat(app).busy)
+        assert [turn.answer.status for turn in chat(app).session.turns] == ["stopped", "complete"]
+        assert chat(app).session.turns[-1].answer.text == "( ) buy milk due:mon"
+
+
+async def test_keys_on_a_message(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "I need to buy milk")
+        await pilot.press("up")
+        assert isinstance(app.focused, TurnView)
+        await pilot.press("c")
+        assert app.clipboard == "( ) buy milk due:mon"
+        await pilot.press("enter")
+        assert "mood_log" in str(last_view(app).query_one(RouteChip).render())
+        await pilot.press("r")
+        await until(pilot, lambda: chat(app).session.turns[-1].answer.text.startswith("Once more."))
+        await until(pilot, lambda: not chat(app).busy)
+        assert len(app.store.messages(app.store.conversations()[0].id)) == 2
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
+        await until(pilot, lambda: "todo_line" in texts(app, "#about"))
+
+
+async def test_edit_and_continue(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "first")
+        await ask(pilot, "second")
+        await pilot.press("up", "up", "e")
+        prompt = chat(app).query_one(Prompt)
+        assert prompt.text == "first"
+        assert "Editing" in line(app)
+        await pilot.press("!", "enter")
+        await until(pilot, lambda: len(chat(app).session.turns) == 1 and not chat(app).busy)
+        assert next(message.content for message in app.store.messages(app.store.conversations()[0].id)) == "first!"
+        assert len(chat(app).query(TurnView)) == 1
+
+
+async def test_escape_leaves_editing(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "first")
+        await pilot.press("up", "e", "escape")
+        assert chat(app).query_one(Prompt).text == ""
+        assert len(chat(app).session.turns) == 1
+
+
+async def test_wrong_route_is_kept_and_rerun(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "I need to buy milk")
+        await pilot.press("up", "w")
+        await until(pilot, lambda: isinstance(app.screen, RouteDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, type(chat(app))) and not chat(app).busy)
+        correction = app.store.corrections()[0]
+        assert (correction.text, correction.wrong_route, correction.right_route) == (
+            "I need to buy milk",
+            "todo_line",
+            "mood_log",
+        )
+        await until(pilot, lambda: chat(app).session.turns[-1].answer.route == "mood_log")
+        assert "corrected from todo_line" in str(last_view(app).query_one(RouteChip).render())
+        await pilot.press("u")
+        await until(pilot, lambda: not app.store.corrections())
+        await until(pilot, lambda: chat(app).session.turns[-1].answer.route == "todo_line")
+
+
+async def test_answer_becomes_a_pair(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "I need to buy milk")
+        await pilot.press("up", "s")
+        await until(pilot, lambda: isinstance(app.screen, PairDialog))
+        app.screen.query_one("#response", TextArea).load_text("( ) buy oat milk due:mon")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: len(app.store.pairs("todo_line")) == 9)
+        assert app.store.pairs("todo_line")[-1].response == "( ) buy oat milk due:mon"
+
+
+async def test_crash_is_shown_and_survived(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        chat(app).query_one(Prompt).take("!crash now please")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+        shown = texts(app)
+        assert "ended unexpectedly (exit code 3)" in shown
+        assert "scripted crash" in shown
+        assert "on disk" in shown
+        assert "starts anew" in shown
+        await pilot.press("enter")
+        assert app.store.messages(app.store.conversations()[0].id)[-1].status == "failed"
+        turn = await ask(pilot, "I need to buy milk")
+        assert turn.answer.status == "complete"
+
+
+async def test_engine_error_is_shown_in_place(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "this is !oom indeed")
+        assert "Not enough memory" in texts(app, ".problem")
+        assert not isinstance(app.screen, FailureDialog)
+
+
+async def test_conversations(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "about apples")
+        await pilot.press("ctrl+n")
+        assert chat(app).query_one(EmptyChat).display
+        await ask(pilot, "about pears")
+        assert [record.title for record in app.store.conversations()] == ["about pears", "about apples"]
+        await pilot.press("ctrl+r")
+        assert isinstance(app.focused, Input)
+        await pilot.press(*"apples", "enter")
+        await until(pilot, lambda: chat(app).query_one(ConversationList).option_count == 1)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: chat(app).session.turns[0].question == "about apples")
+        await pilot.press("ctrl+r")
+        await pilot.press("ctrl+r")
+        assert not chat(app).query_one(HistoryPanel).display
+
+
+async def test_deleting_a_conversation_asks(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "about apples")
+        chat(app).query_one(ConversationList).focus()
+        await pilot.press("home", "d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: not app.store.conversations())
+        assert chat(app).query_one(EmptyChat).display
+
+
+async def test_last_conversation_is_resumed(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        await ready(pilot)
+        await ask(pilot, "I need to buy milk")
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        assert chat(app).session.turns[0].answer.text == "( ) buy milk due:mon"
+        assert "( ) buy milk" in texts(app, ".plain")
+
+
+async def test_temporary_chat_is_kept_nowhere(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        await chat(app).action_new(temporary=True)
+        assert "Temporary" in line(app)
+        await ask(pilot, "a secret")
+        assert not app.store.conversations()
+
+
+async def test_empty_chat_offers_examples(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        chat(app).query_one("#examples").focus()
+        await pilot.press("end", "enter")
+        assert chat(app).query_one(Prompt).text == "I need to call the dentist on Friday"
+
+
+async def test_route_dialog_puts_the_prefix(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        chat(app).query_one(Prompt).take("milk")
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: isinstance(app.screen, RouteDialog))
+        await pilot.press("j", "enter")
+        await until(pilot, lambda: not isinstance(app.screen, RouteDialog))
+        assert chat(app).query_one(Prompt).text == "@todo_line milk"
+
+
+async def test_stream_is_followed_only_at_the_end(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        for _ in range(5):
+            await ask(pilot, "!markdown again")
+        transcript = chat(app).query_one(Transcript)
+        assert transcript.at_end
+        chat(app).query_one(Prompt).take("!slow story")
+        await pilot.press("enter")
+        await until(pilot, lambda: "word3" in chat(app).session.turns[-1].answer.text)
+        assert transcript.at_end
+        await pilot.press("pageup", "pageup")
+        await until(pilot, lambda: not transcript.at_end)
+        await until(pilot, lambda: chat(app).query_one("#below", Static).display)
+        await pilot.press("ctrl+end")
+        await until(pilot, lambda: transcript.at_end)
+        await until(pilot, lambda: not chat(app).query_one("#below", Static).display)
+        await pilot.press("escape")
+        await until(pilot, lambda: not chat(app).busy)
+
+
+async def test_loading_is_shown_and_messages_wait(make_app: MakeApp, taught: None) -> None:
+    app = make_app("--load-delay", "1.5")
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: hasattr(app, "link") and "Loading the model" in line(app))
+        turn = await ask(pilot, "I need to buy milk")
+        assert turn.answer.text == "( ) buy milk due:mon"
+
+
+async def test_fast_typing_keeps_its_order(make_app: MakeApp, taught: None) -> None:
+    """Keys that arrive in one piece, as from a paste or a script, make one message after the other."""
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        for key in [*"first", "enter", *"second", "ctrl+j", *"line", "enter", *"rest"]:
+            app.simulate_key(key)
+        await until(pilot, lambda: len(chat(app).session.turns) == 2 and not chat(app).busy)
+        assert [turn.question for turn in chat(app).session.turns] == ["first", "second\nline"]
+        assert chat(app).query_one(Prompt).text == "rest"

@@ -1,0 +1,65 @@
+"""Small parts that need no app."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokmem_desk.errors import BadInputError
+from tui.chat_session import split_route
+from tui.themes import muted_of
+from tui.training import duration
+from tui.widgets.loss_plot import columns
+from tui.widgets.route_chip import percent
+from tui.widgets.status_header import short_model
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("hello", ("auto", "hello")),
+        ("@todo buy milk", ("todo", "buy milk")),
+        ("@none @todo is a name", ("none", "@todo is a name")),
+        ("@todo\nbuy\nmilk", ("todo", "buy\nmilk")),
+        ("mail a@b.c", ("auto", "mail a@b.c")),
+        (" @ann said hello", ("auto", " @ann said hello")),
+    ],
+)
+def test_route_prefix(text: str, expected: tuple[str, str]) -> None:
+    assert split_route(text, ["todo"]) == expected
+
+
+@pytest.mark.parametrize(("text", "words"), [("@tood milk", "Did you mean 'todo'"), ("@todo ", "no message behind")])
+def test_bad_route_prefix(text: str, words: str) -> None:
+    with pytest.raises(BadInputError, match=words):
+        split_route(text, ["todo"])
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(1.0, "100%"), (0.999, ">99%"), (0.994, "99%"), (0.004, "<1%"), (0.0, "0%"), (0.5, "50%")]
+)
+def test_percent(value: float, words: str) -> None:
+    assert percent(value) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (200, "3 min 20 s"), (3900, "1 h 05 min")]
+)
+def test_duration(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+def test_loss_columns() -> None:
+    assert columns([(1, 4.0), (2, 2.0)], width=4, steps=4) == [4.0, 2.0, None, None]
+    assert columns([(1, 4.0), (2, 2.0)], width=4, steps=2) == [4.0, 4.0, 2.0, 2.0]
+    assert columns([(1, 4.0), (2, 2.0), (3, 1.0), (4, 1.0)], width=2, steps=4) == [3.0, 1.0]
+    assert columns([(3, 1.0)], width=4, steps=4) == [None, None, 1.0, None]
+    assert columns([], width=2, steps=4) == [None, None]
+
+
+def test_short_model() -> None:
+    assert [short_model(name) for name in ("a/b", "/x/y/", "C:\\m\\n", "default")] == ["b", "y", "n", "default"]
+
+
+def test_muted_of_a_terminal_theme() -> None:
+    assert muted_of({"foreground": "ansi_default", "background": "ansi_default"}) == "ansi_bright_black"
+    assert muted_of({"foreground": "#ffffff", "background": "#000000"}) == "#9E9E9E"

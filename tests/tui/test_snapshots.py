@@ -1,0 +1,221 @@
+"""One picture per screen and size. After a wanted change: ``pytest tests/tui/test_snapshots.py --snapshot-update``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from profiles.store import ProfileStore
+from tests.tui.conftest import MOOD, TODO
+from tests.tui.driving import SIZES, ask, chat, ready, texts, train, until
+from tui.app import TokmemApp
+from tui.screens.choose_route import RouteDialog
+from tui.screens.edit_pair import PairDialog
+from tui.screens.failure import FailureDialog
+from tui.screens.help import HelpDialog
+from tui.screens.import_pairs import ImportDialog
+from tui.screens.procedures import ProceduresScreen
+from tui.screens.train import TrainScreen
+from tui.widgets.prompt import Prompt
+
+MakeApp = Callable[..., TokmemApp]
+Compare = Callable[..., bool]
+Steps = Callable[[Pilot[None]], Awaitable[None]]
+
+pytestmark = pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
+
+
+@pytest.fixture
+def untaught(seed: Callable[[Callable[[ProfileStore], None]], None]) -> None:
+    """Two procedures without memories."""
+
+    def add(store: ProfileStore) -> None:
+        store.add_procedure(TODO)
+        store.add_procedure(MOOD)
+
+    seed(add)
+
+
+async def say_three_things(pilot: Pilot[None]) -> None:
+    """A procedure, plain chat with Markdown, a forced route."""
+    await ready(pilot)
+    await ask(pilot, "I need to buy milk")
+    await ask(pilot, "!markdown please")
+    await ask(pilot, "@mood_log it was a lovely day")
+
+
+async def go_to_procedures(pilot: Pilot[None]) -> TokmemApp:
+    """F3, drawn."""
+    app = await ready(pilot)
+    await pilot.press("f3")
+    await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
+    return app
+
+
+async def go_to_train(pilot: Pilot[None]) -> TokmemApp:
+    """F4, drawn."""
+    app = await ready(pilot)
+    await pilot.press("f4")
+    await until(pilot, lambda: isinstance(app.screen, TrainScreen))
+    return app
+
+
+def compare(snap_compare: Compare, app: TokmemApp, size: tuple[int, int], steps: Steps) -> None:
+    """Drive the app, then compare its picture."""
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+def test_first_start(snap_compare: Compare, make_app: MakeApp, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await ready(pilot)
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_chat_examples(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await ready(pilot)
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_chat(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    compare(snap_compare, make_app(), size, say_three_things)
+
+
+def test_runners_up(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await say_three_things(pilot)
+        await pilot.press("up", "enter")
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_wrong_route(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await say_three_things(pilot)
+        await pilot.press("up", "w")
+        await until(pilot, lambda: isinstance(pilot.app.screen, RouteDialog))
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_unknown_name(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        app = await ready(pilot)
+        chat(app).query_one(Prompt).take("@todo buy milk")
+        await pilot.press("enter")
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_history(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        app = await ready(pilot)
+        await ask(pilot, "I need to buy milk")
+        await pilot.press("ctrl+n")
+        await ask(pilot, "a much longer question about nothing in particular")
+        app.screen.set_focus(None)
+        await pilot.press("ctrl+r")
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_help(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await ready(pilot)
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(pilot.app.screen, HelpDialog))
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_crash(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        app = await ready(pilot)
+        chat(app).query_one(Prompt).take("!crash now please")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_no_procedures(snap_compare: Compare, make_app: MakeApp, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await go_to_procedures(pilot)
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_procedures(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await go_to_procedures(pilot)
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_pair(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        app = await go_to_procedures(pilot)
+        await pilot.press("right", "e")
+        await until(pilot, lambda: isinstance(app.screen, PairDialog))
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_import(
+    snap_compare: Compare, make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    rows = "input,response\n" + "".join(f"coffee {n},Coffee | {n}.00\n" for n in range(1, 7)) + ",nothing typed\n"
+    (tmp_path / "ledger.csv").write_text(rows, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        app = await go_to_procedures(pilot)
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
+        app.screen.query_one("#path", Input).value = "ledger.csv"
+        await pilot.press("enter")
+        await until(pilot, lambda: "pairs to learn" in texts(app, "#found"))
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_train_setup(snap_compare: Compare, make_app: MakeApp, untaught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await go_to_train(pilot)
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_train_progress(snap_compare: Compare, make_app: MakeApp, untaught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        app = await go_to_train(pilot)
+        await pilot.press("t")
+        await until(pilot, lambda: app.runner.job is not None and "step 26 of 40" in texts(app, "#now"))
+
+    compare(snap_compare, make_app("--steps", "40", "--wait-at-step", "26"), size, steps)
+
+
+def test_train_result(snap_compare: Compare, make_app: MakeApp, untaught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        app = await go_to_train(pilot)
+        await pilot.press("t")
+        await until(pilot, lambda: train(app).pane == "result")
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+@pytest.fixture(autouse=True)
+def no_toasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A toast that is about to go must not decide a picture."""
+
+    def silent(*args: Any, **kwargs: Any) -> None:
+        return None
+
+    monkeypatch.setattr(TokmemApp, "notify", silent)

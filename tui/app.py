@@ -1,0 +1,351 @@
+"""The Textual app: owns the open profile, the engine link and the training job; the screens draw them.
+
+Built from explicit arguments. Loads no torch: the model lives in the engine's process, which is started after the
+first frame.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+from textual.signal import Signal
+from textual.worker import Worker, WorkerState
+
+from profiles.paths import AppPaths, private_folder
+from profiles.records import JobRecord
+from profiles.registry import ProfileRegistry
+from profiles.settings import Settings
+from profiles.store import ProfileStore
+from tokmem_desk.errors import OfflineError, TokmemError
+from tui import debug_report
+from tui.engine.client import EngineClient
+from tui.engine_link import EngineLink, EngineState
+from tui.guard import shows_errors
+from tui.overview import changed_words, last_fingerprint, procedure_lines
+from tui.screens.base import AppScreen
+from tui.screens.chat import ChatScreen
+from tui.screens.confirm import ConfirmDialog
+from tui.screens.failure import FailureDialog
+from tui.screens.help import HelpDialog, keys_in_force
+from tui.screens.procedures import ProceduresScreen
+from tui.screens.report import ReportDialog
+from tui.screens.train import TrainScreen
+from tui.themes import DARK, LIGHT, muted_of
+from tui.training import TrainJob, TrainRunner
+from tui.widgets.train_setup import TrainSetup
+
+EngineFactory = Callable[[Path], EngineClient]
+"""Makes the client of an engine that is not started yet; the argument is the file for its log."""
+
+OUTSIDE_SECONDS = 2.0
+"""How often to look whether another program changed the profile."""
+
+KEPT_ERRORS = 10
+
+
+class TokmemApp(App[None]):
+    """See the module.
+
+    Args:
+        paths: where everything is.
+        settings: what is in force.
+        engine: makes the engine's client.
+        profile: the profile to open; the active one unless named.
+    """
+
+    TITLE = "tokmem-desk"
+    CSS_PATH = "app.tcss"
+    MODES: ClassVar[dict[str, Any]] = {"chat": ChatScreen, "procedures": ProceduresScreen, "train": TrainScreen}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f2", "switch_mode('chat')", "Chat", show=False, priority=True, id="chat"),
+        Binding("f3", "switch_mode('procedures')", "Procedures", show=False, priority=True, id="procedures"),
+        Binding("f4", "switch_mode('train')", "Train", show=False, priority=True, id="train"),
+        Binding("f1", "help", "Help", key_display="F1", priority=True, id="help"),
+        Binding("f12", "report", "Debug report", show=False, priority=True, id="report"),
+        Binding("ctrl+p", "command_palette", "Menu", priority=True, system=True),
+        Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
+    ]
+    COMMAND_PALETTE_DISPLAY = "^p"
+
+    def __init__(self, paths: AppPaths, settings: Settings, engine: EngineFactory, profile: str | None = None) -> None:
+        super().__init__()
+        self.paths = paths
+        self.settings = settings
+        self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
+        """The last unexpected errors, with tracebacks."""
+        self._engine_factory = engine
+        self._profile_wanted = profile
+        self._revision = 0
+        self._fingerprint: str | None = None
+        self.engine_changed: Signal[EngineState] = Signal(self, "engine")
+        self.job_changed: Signal[TrainJob] = Signal(self, "job")
+        self.store_changed: Signal[int] = Signal(self, "store")
+        self.register_theme(DARK)
+        self.register_theme(LIGHT)
+
+    def on_mount(self) -> None:
+        """Open the profile, show the chat, and only then start the engine."""
+        self.theme = self._theme_wanted()
+        self.set_keymap(self.settings.key_bindings)
+        try:
+            self._open_profile()
+        except TokmemError as caught:
+            self._refuse_to_start(caught)
+            return
+        self.switch_mode("chat")
+        self.set_interval(OUTSIDE_SECONDS, self._look_outside)
+        self.call_after_refresh(self.load_engine)
+
+    def _theme_wanted(self) -> str:
+        """The theme of the settings; the app's own one where nobody has chosen, or an unknown one was."""
+        row = next(row for row in self.settings.show() if row.key == "theme")
+        chosen = str(row.value)
+        return chosen if row.source != "default" and chosen in self.available_themes else DARK.name
+
+    def get_css_variables(self) -> dict[str, str]:
+        """The theme's colours and one of ours, ``$muted``: Textual's ``$text-muted`` cannot colour a part of a text."""
+        variables = super().get_css_variables()
+        return {**variables, "muted": muted_of(variables)}
+
+    def _open_profile(self) -> None:
+        with ProfileRegistry(self.paths) as registry:
+            self.profile: str = self._profile_wanted or registry.active().name
+            self.store: ProfileStore = registry.open(self.profile)
+        self._revision = self.store.revision
+        self._fingerprint = last_fingerprint(self.store)
+        client = self._engine_factory(private_folder(self.paths.logs) / "engine.log")
+        self.link = EngineLink(client, self._engine_news)
+        self.link.may_fetch = False  # not before the person has agreed
+        self.runner = TrainRunner(self.store, self.link, self.profile, self._job_news)
+
+    @work(exit_on_error=False)
+    async def _refuse_to_start(self, error: TokmemError) -> None:
+        await self.push_screen_wait(FailureDialog(error, "Nothing was changed."))
+        self.exit(return_code=error.exit_code, message=str(error))
+
+    # The engine
+
+    @work(group="engine", exit_on_error=False)
+    async def load_engine(self) -> None:
+        """Start the engine and load the backbone, asking before any download."""
+        try:
+            await self.link.load(self.profile)
+        except OfflineError as caught:
+            if self.settings.flag("offline") or self.link.may_fetch:
+                self.show_error(caught)
+                return
+            question = ConfirmDialog("Download the model?", caught.message, "Download", "Not now")
+            if await self.push_screen_wait(question):
+                self.link.may_fetch = True
+                await self.link.load(self.profile)
+
+    @property
+    def model(self) -> str:
+        """The backbone as the settings name it."""
+        return self.settings.text("model")
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the loaded backbone; before that, of the one that was used last."""
+        backbone = self.link.state.backbone
+        return backbone["fingerprint"] if backbone else self._fingerprint
+
+    def _engine_news(self, state: EngineState) -> None:
+        self.engine_changed.publish(state)
+
+    # The profile
+
+    def announce_store(self) -> None:
+        """Tell every screen that procedures, pairs or memories may differ."""
+        self._revision = self.store.revision
+        self.store_changed.publish(self._revision)
+
+    @shows_errors
+    def _look_outside(self) -> None:
+        if self.store.revision != self._revision:
+            self.announce_store()
+
+    def examples(self) -> list[tuple[str, str, bool]]:
+        """Of each enabled procedure: name, the input of its first pair, whether it has a memory."""
+        lines = [line for line in procedure_lines(self.store, self.fingerprint) if line.record.enabled]
+        found: list[tuple[str, str, bool]] = []
+        for line in lines:
+            pairs = self.store.pairs(line.record.name) if len(found) < len(lines[:8]) else []
+            found.append((line.record.name, pairs[0].input if pairs else "", line.memory is not None))
+        return found
+
+    def recallable(self) -> list[str]:
+        """The procedures that can answer now."""
+        return [name for name, _, trained in self.examples() if trained]
+
+    def changed_words(self, name: str) -> str:
+        """``3 pairs changed since training``, or nothing."""
+        fingerprint = self.fingerprint
+        changed = self.store.pairs_changed(name, fingerprint) if fingerprint else None
+        return f"{changed_words(changed)} changed since training" if changed else ""
+
+    def open_procedure(self, name: str) -> None:
+        """Show one procedure."""
+        self.switch_mode("procedures")
+        screen = self.screen
+        if isinstance(screen, ProceduresScreen):
+            self.call_after_refresh(screen.show_procedure, name)
+
+    # Training
+
+    @property
+    def preset(self) -> str:
+        """How long training takes its time unless chosen otherwise."""
+        return self.settings.text("preset")
+
+    @shows_errors
+    def train(self, names: Sequence[str], preset: str | None = None) -> None:
+        """Train procedures and show that; an undecided earlier result is asked about first."""
+        job = self.runner.job
+        if job is not None and not job.running and job.trained and not job.decided:
+            self._ask_then_train(names, preset)
+        else:
+            self._train(names, preset)
+
+    @work(exit_on_error=False)
+    async def _ask_then_train(self, names: Sequence[str], preset: str | None) -> None:
+        question = ConfirmDialog(
+            "Drop the last training?",
+            "Its memories were neither activated nor dropped. Training again drops them.",
+            "Drop and train",
+            "Back",
+            danger=True,
+        )
+        if await self.push_screen_wait(question):
+            self._train(names, preset)
+
+    def _train(self, names: Sequence[str], preset: str | None) -> None:
+        self.runner.begin(
+            names,
+            preset or self.preset,
+            span=self.settings.whole("span") or None,
+            router=self.settings.text("router"),
+        )
+        self._run_training()
+        self.switch_mode("train")
+
+    @shows_errors
+    def resume(self, record: JobRecord) -> None:
+        """Go on with a broken-off training and show that."""
+        self.runner.resume(record)
+        self._run_training()
+        self.switch_mode("train")
+
+    @work(group="train", exit_on_error=False)
+    async def _run_training(self) -> None:
+        await self.runner.run()
+        job = self.runner.job
+        self.announce_store()
+        if job is not None and self.screen.query(TrainSetup):
+            return
+        if job is not None and job.error is not None:
+            self.show_error(job.error)
+        elif job is not None and job.trained:
+            self.notify("Training is done. F4 shows how well it went.")
+
+    def _job_news(self, job: TrainJob) -> None:
+        self.job_changed.publish(job)
+
+    # Errors
+
+    def show_error(self, error: TokmemError) -> None:
+        """Say what happened, what is safe and what to do; the app lives on."""
+        self.errors.append(f"{time.strftime('%H:%M:%S')} {type(error).__name__}: {error}")
+        self.push_screen(FailureDialog(error))
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """No error of a worker is dropped: ours are shown as they are, others as what they are, a fault of the app."""
+        error = event.worker.error
+        if event.state is not WorkerState.ERROR or error is None:
+            return
+        if isinstance(error, TokmemError):
+            self.show_error(error)
+            return
+        self.errors.append("".join(traceback.format_exception(error)))
+        fault = TokmemError(
+            f"The app made a mistake: {type(error).__name__}: {error}",
+            next_step="F12 shows a report that you can copy.",
+        )
+        self.push_screen(FailureDialog(fault))
+
+    # Keys
+
+    def action_help(self) -> None:
+        """The keys for where the focus is."""
+        if isinstance(self.screen, HelpDialog):
+            self.screen.dismiss(None)
+            return
+        screen = self.screen
+        title = screen.HELP_TITLE if isinstance(screen, AppScreen) else "Keys"
+        text = screen.HELP_TEXT if isinstance(screen, AppScreen) else "These keys work here."
+        self.push_screen(HelpDialog(title, text, keys_in_force(screen)))
+
+    def action_report(self) -> None:
+        """The debug report."""
+        if not isinstance(self.screen, ReportDialog):
+            self.push_screen(ReportDialog(debug_report.report(self)))
+
+    async def action_quit(self) -> None:
+        """Quit; a running training is asked about once, a second Ctrl+Q quits at once."""
+        job = self.runner.job if hasattr(self, "runner") else None
+        if job is not None and job.running and not isinstance(self.screen, ConfirmDialog):
+            self._ask_then_quit()
+        else:
+            await self._quit()
+
+    @work(exit_on_error=False)
+    async def _ask_then_quit(self) -> None:
+        question = ConfirmDialog(
+            "A training is running", "It is kept as far as it has come, and can be resumed next time.", "Quit", "Stay"
+        )
+        if await self.push_screen_wait(question):
+            await self._quit()
+
+    async def _quit(self) -> None:
+        self.exit()
+
+    async def on_unmount(self) -> None:
+        """End the engine and close the profile, however the app came to its end."""
+        if hasattr(self, "link"):
+            await self.link.client.close()
+            self.store.close()
+
+    def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
+        """Everything the keys do, for the palette."""
+        yield SystemCommand("Chat", "Talk (F2)", lambda: self.switch_mode("chat"))
+        yield SystemCommand("Procedures", "Teach by example pairs (F3)", lambda: self.switch_mode("procedures"))
+        yield SystemCommand("Train", "Train what is new or changed (F4)", lambda: self.switch_mode("train"))
+        yield SystemCommand("Load the model", "Start the engine now", self.load_engine)
+        if isinstance(screen, ChatScreen):
+            yield SystemCommand(
+                "Temporary chat", "Begin a chat that is kept nowhere", lambda: self.run_worker(screen.action_new(True))
+            )
+        for active in screen.active_bindings.values():
+            binding = active.binding
+            if active.enabled and binding.description and not binding.system and active.node is not self:
+                yield SystemCommand(
+                    binding.description,
+                    f"Key {self.get_key_display(binding)}",
+                    lambda node=active.node, action=binding.action: self.call_next(self._run_binding, action, node),
+                )
+        yield SystemCommand("Change the theme", "Colours", self.action_change_theme)
+        yield SystemCommand("Help", "Keys for where the focus is (F1)", self.action_help)
+        yield SystemCommand("Debug report", "Versions, paths, last errors (F12)", self.action_report)
+        yield SystemCommand("Quit", "Ctrl+Q", lambda: self.run_worker(self.action_quit()))
+
+    async def _run_binding(self, action: str, node: Any) -> None:
+        await self.run_action(action, node)

@@ -1,0 +1,286 @@
+"""What can be typed: all commands and their options. Imports nothing that takes time, and runs nothing.
+
+Each command names the module and the function that do it, which ``main`` imports only then. The global options may
+stand before or after the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tokmem_desk.errors import UsageError, did_you_mean
+
+PROGRAM = "tokmem-desk"
+GLOBAL_DEFAULTS: dict[str, Any] = {
+    "profile": None,
+    "home": None,
+    "model": None,
+    "device": None,
+    "offline": None,
+    "yes": False,
+    "quiet": False,
+    "json": False,
+}
+PRESETS = ("quick", "normal", "thorough")
+ROUTERS = ("token", "discriminant")
+_Subparsers = Any  # argparse has no public name for what add_subparsers returns
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that reports with our errors instead of printing and exiting."""
+
+    def __init__(self, **keywords: Any) -> None:
+        super().__init__(**keywords, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of exit.
+
+        Raises:
+            UsageError: always.
+        """
+        sentence = message[:1].upper() + message[1:]
+        raise UsageError(f"{sentence.rstrip('.')}.", next_step=f"See: {self.prog} --help")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        # The only seam argparse offers for a nearer hint than the list of all choices.
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices]
+            what = "command" if isinstance(action, argparse._SubParsersAction) else "value"
+            raise argparse.ArgumentError(
+                None if what == "command" else action,
+                f"there is no {what} {value!r}.{did_you_mean(str(value), known)} Known: {', '.join(known)}",
+            )
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; ``module`` and ``function`` in the result say what does it.
+
+    Raises:
+        UsageError: it makes no sense.
+        SystemExit: ``--help`` or ``--version`` was printed.
+    """
+    options = build_parser().parse_args(arguments)
+    for name, value in GLOBAL_DEFAULTS.items():
+        if not hasattr(options, name):
+            setattr(options, name, value)
+    return options
+
+
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    shared = _global_options()
+    parser = Parser(
+        prog=PROGRAM,
+        parents=[shared],
+        description="Teach a language model on your own computer from example pairs. Without a command: the app.",
+        epilog="Data goes to stdout, talk to stderr. Exit codes: 0 ok, 1 failed, 2 usage, 3 busy or out of memory, "
+        "4 incompatible, 130 interrupted.",
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
+    parser.set_defaults(module="app", function="run")
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    _demo(commands, shared)
+    _proc(commands, shared)
+    _train(commands, shared)
+    _ask(commands, shared)
+    _route(commands, shared)
+    _eval(commands, shared)
+    _chat(commands, shared)
+    _profile(commands, shared)
+    _model(commands, shared)
+    _config(commands, shared)
+    _command(commands, shared, "doctor", "doctor", "run", "check this installation and say what the model runs on")
+    return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
+        from importlib import metadata
+
+        try:
+            version = metadata.version(PROGRAM)
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        print(PROGRAM, version)
+        parser.exit()
+
+
+def _global_options() -> Parser:
+    # SUPPRESS, so that an option before the command is not overwritten by the command's default.
+    shared = Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = shared.add_argument_group("options of every command")
+    group.add_argument("--profile", metavar="NAME", help="use this profile instead of the active one")
+    group.add_argument("--home", metavar="DIR", type=Path, help="keep everything below DIR (also: TOKMEM_HOME)")
+    group.add_argument("--model", metavar="ID", help="'default', a Hub id, a folder or a GGUF file")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="where the model runs")
+    group.add_argument("--offline", action="store_true", help="never use the network")
+    group.add_argument("--yes", action="store_true", help="answer yes to questions, such as a download")
+    group.add_argument("--quiet", action="store_true", help="no talk on stderr but errors")
+    group.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+    return shared
+
+
+def _command(
+    commands: _Subparsers, shared: Parser, name: str, module: str, function: str, help_text: str, **more: Any
+) -> Parser:
+    made: Parser = commands.add_parser(name, parents=[shared], help=help_text, description=_sentence(help_text), **more)
+    made.set_defaults(module=module, function=function)
+    return made
+
+
+def _group(commands: _Subparsers, shared: Parser, name: str, help_text: str) -> _Subparsers:
+    made = commands.add_parser(name, parents=[shared], help=help_text, description=_sentence(help_text))
+    return made.add_subparsers(metavar="ACTION", title="actions", required=True)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def _demo(commands: _Subparsers, shared: Parser) -> None:
+    demo = _command(
+        commands,
+        shared,
+        "demo",
+        "demo",
+        "run",
+        "define, train, measure and ask sample procedures; fetches the model unasked",
+    )
+    demo.add_argument("--keep", action="store_true", help="keep the result as a new profile")
+    demo.add_argument("--preset", choices=PRESETS, default="normal", help="how long training takes its time")
+
+
+def _proc(commands: _Subparsers, shared: Parser) -> None:
+    actions = _group(commands, shared, "proc", "procedures: add, list, show, change, remove")
+    add = _command(actions, shared, "add", "proc", "add", "define a procedure from example pairs")
+    add.add_argument("name", metavar="NAME", help="1 to 40 characters of a-z, 0-9, '-' and '_'")
+    _pairs_option(add, required=True)
+    add.add_argument("--description", metavar="TEXT", help="what it does; otherwise that of the file")
+    more = _command(actions, shared, "import", "proc", "import_pairs", "add pairs to a procedure, or replace them")
+    more.add_argument("name", metavar="NAME")
+    _pairs_option(more, required=True)
+    more.add_argument("--replace", action="store_true", help="put them in the place of the present ones")
+    _command(actions, shared, "list", "proc", "list_all", "all procedures of the profile")
+    show = _command(actions, shared, "show", "proc", "show", "one procedure with its pairs and memories")
+    show.add_argument("name", metavar="NAME")
+    rename = _command(actions, shared, "rename", "proc", "rename", "give a procedure another name")
+    rename.add_argument("name", metavar="NAME")
+    rename.add_argument("new_name", metavar="NEW")
+    for name, function, help_text in (
+        ("remove", "remove", "remove procedures with their pairs and memories (see 'proc undo')"),
+        ("enable", "enable", "let procedures take part in recall"),
+        ("disable", "disable", "keep procedures but do not recall them"),
+    ):
+        made = _command(actions, shared, name, "proc", function, help_text)
+        made.add_argument("names", metavar="NAME", nargs="+")
+    _command(actions, shared, "undo", "proc", "undo", "take back the last change to procedures or pairs")
+
+
+def _pairs_option(parser: Parser, *, required: bool) -> None:
+    parser.add_argument(
+        "--pairs",
+        metavar="FILE",
+        type=Path,
+        required=required,
+        help='CSV with the columns input and response, JSONL {"input", "response"}, or a procedure\'s JSON',
+    )
+
+
+def _train(commands: _Subparsers, shared: Parser) -> None:
+    train = _command(
+        commands, shared, "train", "train", "run", "train the named procedures, or all new or changed ones"
+    )
+    train.add_argument("names", metavar="NAME", nargs="*")
+    train.add_argument("--preset", choices=PRESETS, help="how long it may take (default: normal)")
+    train.add_argument("--span", metavar="K", type=_whole_number, help="embeddings in a memory (default: the preset's)")
+    train.add_argument("--router", choices=ROUTERS, help="how a memory is chosen (default: discriminant)")
+
+
+def _ask(commands: _Subparsers, shared: Parser) -> None:
+    ask = _command(commands, shared, "ask", "ask", "run", "one message, one answer by the right procedure or by none")
+    ask.add_argument("text", metavar="TEXT", nargs="+", help="the message; '-' reads it from stdin")
+    ask.add_argument("--route", metavar="ROUTE", default="auto", help="auto, none, or a procedure's name")
+    ask.add_argument("--sample", action="store_true", help="draw the answer instead of taking the likeliest words")
+    ask.add_argument("--seed", metavar="N", type=_whole_number, help="makes --sample repeatable")
+    ask.add_argument("--max-tokens", metavar="N", type=_positive_number, help="longest answer, in tokens")
+
+
+def _route(commands: _Subparsers, shared: Parser) -> None:
+    route = _command(commands, shared, "route", "route", "run", "which procedure would answer, without answering")
+    route.add_argument("text", metavar="TEXT", nargs="*", help="the message; '-' reads it from stdin")
+    route.add_argument(
+        "--batch", metavar="FILE", help="many messages: JSONL {\"query\"}, '-' for stdin; prints one object a line"
+    )
+
+
+def _eval(commands: _Subparsers, shared: Parser) -> None:
+    evaluate = _command(commands, shared, "eval", "evaluate", "run", "measure trained procedures on held-out pairs")
+    evaluate.add_argument("names", metavar="NAME", nargs="*", help="default: all that are trained")
+    _pairs_option(evaluate, required=False)
+
+
+def _chat(commands: _Subparsers, shared: Parser) -> None:
+    chat = _command(commands, shared, "chat", "chat", "run", "talk; '@name' before a message chooses the procedure")
+    chat.add_argument("--plain", action="store_true", help="line by line instead of the app; works with pipes")
+    chat.add_argument("--temporary", action="store_true", help="with --plain: keep nothing of it")
+
+
+def _profile(commands: _Subparsers, shared: Parser) -> None:
+    actions = _group(commands, shared, "profile", "profiles: private procedures and chats of one person each")
+    _command(actions, shared, "list", "profile", "list_all", "all profiles of this computer")
+    for name, function, help_text in (
+        ("create", "create", "make an empty profile"),
+        ("switch", "switch", "make a profile the active one"),
+        ("delete", "delete", "erase a profile with everything in it, for good"),
+    ):
+        made = _command(actions, shared, name, "profile", function, help_text)
+        made.add_argument("name", metavar="NAME")
+    rename = _command(actions, shared, "rename", "profile", "rename", "give a profile another name")
+    rename.add_argument("name", metavar="NAME")
+    rename.add_argument("new_name", metavar="NEW")
+
+
+def _model(commands: _Subparsers, shared: Parser) -> None:
+    actions = _group(commands, shared, "model", "backbones: list, fetch, choose, remove")
+    _command(actions, shared, "list", "model", "list_all", "the models known by name, and those in the cache")
+    for name, function, help_text in (
+        ("pull", "pull", "fetch a model and prepare it"),
+        ("use", "use", "make it the model that is used when none is named"),
+        ("info", "info", "licence, size, need of memory, and where it is"),
+        ("remove", "remove", "delete a prepared model from the cache"),
+    ):
+        made = _command(actions, shared, name, "model", function, help_text)
+        made.add_argument("id", metavar="ID", help="'default', an id, a folder or a GGUF file")
+
+
+def _config(commands: _Subparsers, shared: Parser) -> None:
+    actions = _group(commands, shared, "config", "settings and where everything is")
+    _command(actions, shared, "path", "config", "path", "where everything is kept")
+    _command(actions, shared, "show", "config", "show", "all settings, their values and where those come from")
+    change = _command(actions, shared, "set", "config", "set_key", "change a setting")
+    change.add_argument("key", metavar="KEY")
+    change.add_argument("value", metavar="VALUE")
+    reset = _command(actions, shared, "reset", "config", "reset", "put a setting back to its default")
+    reset.add_argument("key", metavar="KEY")
+    for made in (change, reset):
+        made.add_argument("--only-profile", action="store_true", help="for the profile in use alone")
+
+
+def _whole_number(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 0 or more")
+    return number
+
+
+def _positive_number(text: str) -> int:
+    number = _whole_number(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError("0 is too small")
+    return number

@@ -1,0 +1,73 @@
+"""``chat --plain``: a conversation line by line, for pipes, screen readers and plain terminals."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+from profiles.pair_rules import text_fault
+from tokmem_desk.errors import BadInputError, TokmemError
+from tui.chat_session import ChatSession, split_route
+from tui.cli import app
+from tui.cli.ask import show_answer
+from tui.cli.context import Context
+from tui.cli.exit_codes import ExitCode
+
+HELP = "Type a message. '@name message' chooses the procedure, '@none message' none. /new begins anew, /quit ends."
+
+
+def run(context: Context, options: argparse.Namespace) -> int:
+    """Talk until the input ends; without ``--plain`` open the app."""
+    if not options.plain:
+        return app.run(context, options)
+    console = context.console
+    context.engine.load()
+    session = ChatSession(context.store, context.engine.link, context.profile.name)
+    session.begin(temporary=options.temporary)
+    if console.can_ask:
+        console.say(HELP, style="dim")
+    code: int = ExitCode.OK
+    for line in _lines(context):
+        if line == "/quit":
+            break
+        if line == "/new":
+            session.begin(temporary=options.temporary)
+            console.say("A new conversation.", style="dim")
+        elif line == "/help":
+            console.say(HELP, style="dim")
+        else:
+            ended = _answer(context, session, line)
+            if console.can_ask:
+                continue  # a person has seen what went wrong, and Ctrl-C ends an answer, not the conversation
+            if ended == ExitCode.INTERRUPTED:
+                return ended
+            code = max(code, ended)
+    return code
+
+
+def _answer(context: Context, session: ChatSession, line: str) -> int:
+    """Answer one line. Errors are told and the conversation goes on; the engine starts again by itself."""
+    try:
+        if fault := text_fault(line):
+            raise BadInputError(f"The message {fault}.")
+        names = [record.name for record in context.store.procedures()]
+        route, question = split_route(line, names)
+        turn = session.ask(question, route)
+        return show_answer(context.console, context.engine.drive(session.answer(turn), session.stop))
+    except TokmemError as caught:
+        context.console.end_progress()
+        context.console.error(str(caught))
+        return caught.exit_code
+
+
+def _lines(context: Context) -> Iterator[str]:
+    """The messages; empty lines are passed over."""
+    while True:
+        context.console.prompt("> ")
+        data = sys.stdin.buffer.readline()
+        if not data:
+            return
+        line = data.decode("utf-8", "replace").strip()
+        if line:
+            yield line

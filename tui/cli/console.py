@@ -1,0 +1,221 @@
+"""Where text goes: data to stdout, talk to stderr; plain when nobody looks.
+
+Knows terminals, colours and tables; knows no command.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+PLAIN_PROGRESS_SECONDS = 5.0
+"""Without a terminal a progress line is printed at most this often."""
+
+TERMINAL_PROGRESS_SECONDS = 0.1
+
+_STYLES = {"bold": "1", "dim": "2", "error": "31", "good": "32"}
+# Control characters could move the cursor or change the terminal: only line ends and tabs pass.
+_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+class Console:
+    """One command's output.
+
+    Args:
+        quiet: no talk but errors.
+        json_output: ``result`` prints JSON.
+        out, err: replace stdout and stderr.
+        environ: replaces ``os.environ``.
+    """
+
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        json_output: bool = False,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.quiet = quiet
+        self.json_output = json_output
+        self._out = sys.stdout if out is None else out
+        self._err = sys.stderr if err is None else err
+        environ = os.environ if environ is None else environ
+        self._out_is_terminal = self._out.isatty()
+        self._err_is_terminal = self._err.isatty()
+        self._coloured = (
+            self._err_is_terminal and not environ.get("NO_COLOR") and environ.get("TERM", "") not in ("", "dumb")
+        )
+        self._rewrites = self._err_is_terminal and environ.get("TERM", "") != "dumb"
+        self._progress_shown = ""
+        self._progress_time = 0.0
+
+    @property
+    def can_ask(self) -> bool:
+        """True when somebody can read a question and type an answer."""
+        return self._err_is_terminal and sys.stdin is not None and sys.stdin.isatty()
+
+    @property
+    def talk_is_seen(self) -> bool:
+        """True when stderr is a terminal."""
+        return self._err_is_terminal
+
+    # Data
+
+    def data(self, text: str, end: str = "\n") -> None:
+        """Print to stdout, at once."""
+        print(visible(text) if self._out_is_terminal else text, end=end, file=self._out, flush=True)
+
+    def json(self, value: object) -> None:
+        """Print one JSON object on one line of stdout."""
+        self.data(json.dumps(value, ensure_ascii=False))
+
+    def result(self, value: object, text: str) -> None:
+        """The outcome of a command: JSON where that was asked for, else text (nothing when it is empty)."""
+        if self.json_output:
+            self.json(value)
+        elif text:
+            self.data(text)
+
+    # Talk
+
+    def say(self, text: str = "", *, style: str = "") -> None:
+        """Print a line to stderr unless the command is quiet."""
+        if not self.quiet:
+            self._write(self._styled(text, style) + "\n")
+
+    def error(self, text: str) -> None:
+        """Print a line to stderr, always."""
+        self._write(self._styled(text, "error") + "\n")
+
+    def progress(self, text: str, *, done: bool = False) -> None:
+        """Show what is going on: one line that is rewritten, or now and then a line where that is impossible.
+
+        Args:
+            text: the whole line.
+            done: the last one of its kind, which stays.
+        """
+        if self.quiet or (text == self._progress_shown and not done):
+            return
+        now = time.monotonic()
+        pause = TERMINAL_PROGRESS_SECONDS if self._rewrites else PLAIN_PROGRESS_SECONDS
+        if not self._rewrites and not done and not self._progress_time:
+            # What is over within the pause is not worth a line that stays.
+            self._progress_time = now
+            return
+        if not done and now - self._progress_time < pause:
+            return
+        self._progress_time = 0.0 if done else now
+        if not self._rewrites:
+            self._write(text + "\n")
+            return
+        width = _terminal_width(self._err)
+        line = text if len(text) < width else text[: max(1, width - 2)] + "…"
+        self._write(line + ("\n" if done else ""))
+        self._progress_shown = "" if done else text
+
+    def end_progress(self) -> None:
+        """Remove the line that is being rewritten."""
+        self._progress_time = 0.0
+        self._clear()
+
+    def ask(self, question: str) -> bool:
+        """Ask for yes or no on the terminal; end of input is a no."""
+        self._write(f"{question} [y/N] ")
+        try:
+            answer = input()
+        except EOFError:
+            self._write("\n")
+            return False
+        return answer.strip().lower() in ("y", "yes")
+
+    def prompt(self, text: str) -> None:
+        """Show where to type, when somebody is there to type."""
+        if self.can_ask and not self.quiet:
+            self._write(text)
+
+    def _styled(self, text: str, style: str) -> str:
+        text = visible(text)
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style and self._coloured else text
+
+    def _clear(self) -> None:
+        if self._progress_shown:
+            self._progress_shown = ""
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        # Whoever closed stderr does not want to hear; the work goes on.
+        with contextlib.suppress(OSError, ValueError):
+            if self._progress_shown:
+                self._progress_shown = ""
+                self._err.write("\r\x1b[K")
+            self._err.write(text)
+            self._err.flush()
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[int] = ()) -> str:
+    """Columns of text; no trailing spaces.
+
+    Args:
+        headings: of the columns.
+        rows: one cell for each heading; None is shown as ``-``.
+        right: places of the columns that are aligned to the right.
+    """
+    cells = [list(headings), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(headings))]
+    lines = []
+    for row in cells:
+        parts = [
+            text.rjust(width) if column in right else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines)
+
+
+def percent(value: float | None) -> str:
+    """``92 %``, or ``-`` where there is no number."""
+    return "-" if value is None else f"{value * 100:.0f} %"
+
+
+def number(value: float | None) -> str:
+    """``0.92``, or ``-`` where there is none."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def size(value: int | None) -> str:
+    """Bytes as ``88.6 MiB``, or ``-`` where they are not known."""
+    if value is None:
+        return "-"
+    amount, units = float(value), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while amount >= 1024 and len(units) > 1:
+        amount, units = amount / 1024, units[1:]
+    return f"{amount:.0f} {units[0]}" if units[0] == "B" or amount >= 100 else f"{amount:.1f} {units[0]}"
+
+
+def visible(text: str) -> str:
+    """``text`` without characters that a terminal would obey."""
+    return text.translate(_CONTROLS)
+
+
+def shortened(text: str, length: int) -> str:
+    """One line of at most ``length`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else line[: length - 1] + "…"
+
+
+def _cell(value: Any) -> str:
+    return "-" if value is None else " ".join(visible(str(value)).split("\n"))
+
+
+def _terminal_width(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

@@ -1,0 +1,97 @@
+"""What every command works with: paths, settings, the profile, the engine; each made when first asked for."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from functools import cached_property
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from tui.cli.console import Console
+
+if TYPE_CHECKING:
+    from profiles.records import ProfileInfo
+    from profiles.settings import Settings
+    from profiles.store import ProfileStore
+    from tokmem_desk.model_store import ModelStore
+    from tui.cli.engine_session import EngineSession
+
+
+class Context:
+    """One run of the command line. Use as a context manager: it closes what was opened.
+
+    Args:
+        options: as parsed.
+        console: where text goes.
+        paths: replaces what ``--home`` and the environment say.
+    """
+
+    def __init__(self, options: argparse.Namespace, console: Console, paths: AppPaths | None = None) -> None:
+        self.options = options
+        self.console = console
+        self.paths = paths or AppPaths.resolve(options.home)
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.close()
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force; options of the command line win.
+
+        Raises:
+            BadInputError: a file of settings cannot be used.
+        """
+        from profiles.settings import Settings
+
+        given: dict[str, Any] = {
+            name: getattr(self.options, name, None)
+            for name in ("model", "device", "offline", "preset", "span", "router")
+        }
+        return Settings.load(self.paths, given, profile_folder=self.paths.profile_folder(self.profile.id))
+
+    @cached_property
+    def profile(self) -> ProfileInfo:
+        """The profile in use: the named one, or the active one.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        with ProfileRegistry(self.paths) as registry:
+            return registry.info(self.options.profile) if self.options.profile else registry.active()
+
+    @cached_property
+    def store(self) -> ProfileStore:
+        """The profile's store, open until the command ends."""
+        with ProfileRegistry(self.paths) as registry:
+            return self._stack.enter_context(registry.open(self.profile.name))
+
+    @cached_property
+    def models(self) -> ModelStore:
+        """The prepared models."""
+        from tokmem_desk.model_store import ModelStore
+
+        return ModelStore(self.paths.models, offline=self.settings.flag("offline"))
+
+    @property
+    def model(self) -> str:
+        """The backbone in use, as a person named it."""
+        return self.settings.text("model")
+
+    @cached_property
+    def engine(self) -> EngineSession:
+        """The engine, not started yet; ended with the command."""
+        from tui.cli.engine_session import EngineSession
+
+        return self._stack.enter_context(EngineSession(self))
+
+    def with_model(self, model: str) -> Context:
+        """The same context for another backbone; closed together with this one."""
+        options = argparse.Namespace(**{**vars(self.options), "model": model})
+        return self._stack.enter_context(Context(options, self.console, self.paths))

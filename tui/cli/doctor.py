@@ -1,0 +1,134 @@
+"""``doctor``: check the installation, the profile and the model, and say what the model runs on and why."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from tokmem_desk.catalogue import MIB
+from tokmem_desk.errors import TokmemError
+from tui.cli.console import size, table
+from tui.cli.context import Context
+from tui.cli.exit_codes import ExitCode
+
+PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "safetensors", "gguf", "textual", "pip")
+LOW_SPACE_BYTES = 1024 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    state: Literal["ok", "note", "bad"]
+    """``note``: nothing is broken, but worth knowing."""
+    text: str
+    next_step: str = ""
+
+
+def run(context: Context, options: argparse.Namespace) -> int:
+    """Look at everything; the exit code tells whether something is broken."""
+    findings: list[Finding] = []
+    for name, check in (
+        ("python", _python),
+        ("packages", _packages),
+        ("disk", _disk),
+        ("settings", _settings),
+        ("profile", _profile),
+        ("model", _model),
+        ("engine", _engine),
+    ):
+        context.console.progress(f"Looking at: {name}")
+        findings += _guarded(name, context, check)
+    context.console.end_progress()
+    good = all(one.state != "bad" for one in findings)
+    text = table(("", "what", "found"), [(one.state, one.name, one.text) for one in findings])
+    context.console.result({"ok": good, "findings": [asdict(one) for one in findings]}, text)
+    for one in findings:
+        if one.next_step:
+            context.console.say(f"{one.name}: {one.next_step}")
+    return ExitCode.OK if good else ExitCode.FAILED
+
+
+def _guarded(name: str, context: Context, check: Callable[[Context], Iterator[Finding]]) -> Iterator[Finding]:
+    try:
+        yield from check(context)
+    except TokmemError as caught:
+        yield Finding(name, "bad", caught.message.splitlines()[0], caught.next_step)
+
+
+def _python(context: Context) -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
+    yield Finding("system", "ok", f"{platform.system()} {platform.release()} {platform.machine()}")
+
+
+def _packages(context: Context) -> Iterator[Finding]:
+    found, missing = [], []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    yield Finding("packages", "ok", ", ".join(found))
+    if missing:
+        yield Finding("packages", "bad", f"not installed: {', '.join(missing)}", "Install tokmem-desk again.")
+
+
+def _disk(context: Context) -> Iterator[Finding]:
+    for name, folder in (("data", context.paths.data), ("models", context.paths.models)):
+        free = shutil.disk_usage(_existing(folder)).free
+        low = free < LOW_SPACE_BYTES
+        step = "Free some space, or choose another place with --home." if low else ""
+        yield Finding(name, "note" if low else "ok", f"{folder}, {size(free)} free", step)
+
+
+def _existing(folder: Path) -> Path:
+    return next(step for step in (folder, *folder.parents) if step.exists())
+
+
+def _settings(context: Context) -> Iterator[Finding]:
+    changed = [f"{row.key} = {row.value}" for row in context.settings.show() if row.source != "default"]
+    yield Finding("settings", "ok", ", ".join(changed) or "all at their defaults")
+
+
+def _profile(context: Context) -> Iterator[Finding]:
+    damage = context.store.damage()
+    if damage:
+        step = f"Copies from before an upgrade are in {context.store.folder / 'backups'}."
+        yield Finding("profile", "bad", f"{context.store.file}: {damage[0]}", step)
+        return
+    count = len(context.store.procedures())
+    yield Finding("profile", "ok", f"{context.profile.name}: {count} procedures, database in order")
+
+
+def _model(context: Context) -> Iterator[Finding]:
+    source = context.models.resolve(context.model)
+    if context.models.is_ready(context.model):
+        yield Finding("model", "ok", f"{source.id} is in the cache")
+    else:
+        step = f"Fetch it: tokmem-desk model pull {context.model} --yes"
+        yield Finding("model", "note", f"{source.id} is not in the cache yet", step)
+
+
+def _engine(context: Context) -> Iterator[Finding]:
+    """What the model runs on; loads it when that needs no download."""
+    status = context.engine.result("status")
+    device = f"{status['device']}, computes in {status['dtype']}: {status['reason']}"
+    yield Finding("device", "ok", device)
+    ready = False
+    with contextlib.suppress(TokmemError):  # a model that nobody knows has been told of already
+        ready = context.models.is_ready(context.model)
+    if not ready:
+        return
+    backbone = context.engine.load()
+    about = f"{backbone['family']}, {backbone['parameters'] / 1e6:.0f} M parameters"
+    memory = context.engine.result("status")["memory_mb"]
+    yield Finding("backbone", "ok", f"{backbone['id']} loads: {about}, {memory:.0f} MiB in use")

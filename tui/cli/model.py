@@ -1,0 +1,128 @@
+"""``model``: list, fetch, choose, describe and remove backbones."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from tokmem_desk.catalogue import CATALOGUE, CatalogueEntry
+from tokmem_desk.errors import TokmemError
+from tokmem_desk.model_store import ModelInfo
+from tui.cli.console import size, table
+from tui.cli.context import Context
+from tui.cli.exit_codes import ExitCode
+from tui.cli.proc import changed
+
+
+def list_all(context: Context, options: argparse.Namespace) -> int:
+    """List the models known by name, then the others in the cache."""
+    stored = {info.id: info for info in context.models.list()}
+    known = [_object(entry.id, entry, stored.pop(entry.id, None)) for entry in CATALOGUE]
+    found = known + [_object(info.id, None, info) for info in stored.values()]
+    in_use = _id_in_use(context)
+    for one in found:
+        one["in_use"] = one["id"] == in_use
+    rows = [
+        (
+            "*" if one["in_use"] else "",
+            one["id"],
+            _millions(one["parameters"]),
+            size(one["disk_bytes"]) if one["ready"] else "-",
+            size(one["download_bytes"]),
+            size(one["memory_bytes"]),
+            one["licence"] + (" (ask on the Hub)" if one["gated"] else ""),
+        )
+        for one in found
+    ]
+    headings = ("", "model", "parameters", "on disk", "download", "memory", "licence")
+    context.console.result({"models": found}, table(headings, rows, right=(2, 3, 4, 5)))
+    return ExitCode.OK
+
+
+def pull(context: Context, options: argparse.Namespace) -> int:
+    """Fetch a model and prepare it."""
+    wanted = context.with_model(options.id)
+    source = wanted.models.resolve(options.id)
+    if wanted.models.is_ready(options.id):
+        context.console.say(f"{source.id} is ready already.")
+    backbone = wanted.engine.load()
+    text = f"{backbone['id']} is ready. To use it by default: tokmem-desk model use {options.id}"
+    return changed(context, "model pull", [backbone["id"]], text, backbone=backbone)
+
+
+def use(context: Context, options: argparse.Namespace) -> int:
+    """Make a model the default of this person."""
+    source = context.models.resolve(options.id)
+    # A relative path means something else in another folder.
+    wanted = options.id if source.path is None else str(source.path)
+    row = context.settings.set("model", wanted)
+    text = f"{source.id} is used from now on."
+    if row.value != wanted:
+        text = f"Written to the settings, but {row.source} says {row.value}, which wins."
+    return changed(context, "model use", [source.id], text)
+
+
+def info(context: Context, options: argparse.Namespace) -> int:
+    """Describe one model."""
+    found = context.models.info(options.id)
+    one = _object(found.id, found.entry, found if found.record is not None else None)
+    one["in_use"] = found.id == _id_in_use(context)
+    facts = [
+        ("model", one["id"]),
+        ("title", one["title"]),
+        ("licence", f"{one['licence'] or 'not known'} {one['licence_url'] or ''}".strip()),
+        ("parameters", _millions(one["parameters"])),
+        ("download", size(one["download_bytes"])),
+        ("memory", size(one["memory_bytes"])),
+        ("ready", "yes" if one["ready"] else f"no; fetch it: tokmem-desk model pull {options.id}"),
+        ("on disk", size(one["disk_bytes"]) if one["ready"] else "-"),
+        ("folder", one["folder"]),
+        ("source", one["source"]),
+        ("revision", one["revision"]),
+        ("weights", one["quantisation"]),
+        ("note", one["note"]),
+    ]
+    context.console.result(one, table(("what", "value"), [fact for fact in facts if fact[1] not in (None, "")]))
+    return ExitCode.OK
+
+
+def remove(context: Context, options: argparse.Namespace) -> int:
+    """Delete a prepared model from the cache; it can be fetched again."""
+    found = context.models.resolve(options.id)
+    freed = context.models.remove(options.id)
+    return changed(context, "model remove", [found.id], f"Removed {found.id}: {size(freed)} freed.", freed_bytes=freed)
+
+
+def _object(model_id: str, entry: CatalogueEntry | None, stored: ModelInfo | None) -> dict[str, Any]:
+    record = None if stored is None else stored.record
+    return {
+        "id": model_id,
+        "title": entry.title if entry else model_id,
+        "licence": record.licence if record else entry.licence if entry else "",
+        "licence_url": entry.licence_url if entry else None,
+        "parameters": entry.parameters if entry else None,
+        "download_bytes": entry.download_bytes if entry else None,
+        "memory_bytes": entry.memory_bytes if entry else None,
+        "disk_bytes": record.size if record else entry.disk_bytes if entry else None,
+        "gated": bool(entry and entry.gated),
+        "ready": record is not None,
+        "folder": str(stored.folder) if stored and stored.folder else None,
+        "source": record.source if record else None,
+        "revision": record.revision if record else None,
+        "quantisation": record.quantisation if record else None,
+        "note": entry.note if entry else "",
+    }
+
+
+def _id_in_use(context: Context) -> str:
+    """The id of the model in the settings; what they say itself when that names none."""
+    try:
+        return context.models.resolve(context.model).id
+    except TokmemError:
+        return context.model
+
+
+def _millions(parameters: int | None) -> str | None:
+    if parameters is None:
+        return None
+    return f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.0f} M"

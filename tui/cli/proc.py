@@ -1,0 +1,248 @@
+"""``proc``: define, list, show, change and remove procedures. Needs no model."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from profiles.lint import Finding, lint_pairs
+from profiles.pair_rules import text_fault
+from profiles.pairs_file import load_pairs
+from profiles.records import MemoryRecord, PairRecord, ProcedureRecord
+from tokmem_desk.errors import BadInputError, ConflictError
+from tokmem_desk.procedures import Procedure, check_name
+from tui.cli.console import number, shortened, table
+from tui.cli.context import Context
+from tui.cli.exit_codes import ExitCode
+from tui.overview import ProcedureLine, last_fingerprint, procedure_lines
+
+SHOWN_PAIRS = 10
+"""How many pairs ``show`` prints as text; ``--json`` has them all."""
+
+
+def add(context: Context, options: argparse.Namespace) -> int:
+    """Define a procedure from a file of pairs; all of it or nothing."""
+    name = check_name(options.name)
+    # Before a large file is read; add_procedure looks again, in its transaction.
+    if any(record.name == name for record in context.store.procedures()):
+        raise ConflictError(
+            f"There is a procedure {name!r} already.",
+            next_step=f"Add pairs to it: tokmem-desk proc import {name} --pairs FILE",
+        )
+    found = load_pairs(options.pairs)
+    description = options.description if options.description is not None else found.description or ""
+    if fault := text_fault(description):
+        raise BadInputError(f"The description {fault}.", next_step="Correct it and try again.")
+    record = context.store.add_procedure(
+        Procedure(name, found.pairs, found.held_out, description, found.pattern), source=Path(options.pairs).name
+    )
+    findings = lint_pairs(found.pairs)
+    context.console.say(f"Added {name}: {_counts(record)}.")
+    _say_findings(context, findings)
+    context.console.say(f"Next: tokmem-desk train {name}")
+    context.console.result({**procedure_object(record), "findings": _finding_objects(findings)}, "")
+    return ExitCode.OK
+
+
+def import_pairs(context: Context, options: argparse.Namespace) -> int:
+    """Add the pairs of a file to a procedure, or put them in the place of the present ones."""
+    name = context.store.procedure(options.name).name
+    found = load_pairs(options.pairs)
+    source = Path(options.pairs).name
+    for part, pairs in (("train", found.pairs), ("held_out", found.held_out)):
+        if not pairs:
+            continue
+        if options.replace:
+            context.store.replace_pairs(name, pairs, "train" if part == "train" else "held_out", source)
+        else:
+            context.store.add_pairs(name, pairs, "train" if part == "train" else "held_out", source)
+    record = context.store.procedure(name)
+    findings = lint_pairs([one.pair for one in context.store.pairs(name)])
+    context.console.say(f"{name} has {_counts(record)} now.")
+    _say_findings(context, findings)
+    context.console.say(f"Next: tokmem-desk train {name}")
+    context.console.result({**procedure_object(record), "findings": _finding_objects(findings)}, "")
+    return ExitCode.OK
+
+
+def list_all(context: Context, options: argparse.Namespace) -> int:
+    """List the procedures of the profile."""
+    lines = procedure_lines(context.store, last_fingerprint(context.store))
+    if not lines:
+        context.console.say(f"The profile {context.profile.name} has no procedures yet.")
+        context.console.say("Next: tokmem-desk proc add NAME --pairs FILE, or see tokmem-desk demo")
+    rows = [
+        (
+            line.record.name,
+            line.record.pair_count,
+            line.record.held_out_count,
+            line.words,
+            number(line.score),
+            "on" if line.record.enabled else "off",
+            shortened(line.record.description, 60),
+        )
+        for line in lines
+    ]
+    headings = ("name", "pairs", "held out", "state", "ROUGE-L", "recall", "description")
+    text = table(headings, rows, right=(1, 2, 4)) if rows else ""
+    value = {"profile": context.profile.name, "procedures": [_line_object(line) for line in lines]}
+    context.console.result(value, text)
+    return ExitCode.OK
+
+
+def show(context: Context, options: argparse.Namespace) -> int:
+    """Show one procedure with its pairs and memories."""
+    store = context.store
+    record = store.procedure(options.name)
+    pairs, held_out = store.pairs(record.name), store.pairs(record.name, "held_out")
+    memories = store.memories(record.name)
+    line = next(one for one in procedure_lines(store, last_fingerprint(store)) if one.record.name == record.name)
+    value = {
+        **_line_object(line),
+        "train": [_pair_object(one) for one in pairs],
+        "test": [_pair_object(one) for one in held_out],
+        "memories": [_memory_object(memory) for memory in memories],
+        "findings": _finding_objects(lint_pairs([one.pair for one in pairs])),
+    }
+    context.console.result(value, _shown(line, pairs, memories))
+    return ExitCode.OK
+
+
+def rename(context: Context, options: argparse.Namespace) -> int:
+    """Give a procedure another name."""
+    record = context.store.rename_procedure(options.name, options.new_name)
+    return changed(context, "proc rename", [record.name], f"{options.name} is called {record.name} now.")
+
+
+def remove(context: Context, options: argparse.Namespace) -> int:
+    """Remove procedures; all names are checked before the first goes."""
+    names = _known(context, options.names)
+    for name in names:
+        context.store.remove_procedure(name)
+    text = f"Removed {', '.join(names)}. To take back the last removal: tokmem-desk proc undo"
+    return changed(context, "proc remove", names, text)
+
+
+def enable(context: Context, options: argparse.Namespace) -> int:
+    """Let procedures take part in recall."""
+    return _set_enabled(context, options.names, enabled=True)
+
+
+def disable(context: Context, options: argparse.Namespace) -> int:
+    """Keep procedures but do not recall them."""
+    return _set_enabled(context, options.names, enabled=False)
+
+
+def undo(context: Context, options: argparse.Namespace) -> int:
+    """Take back the last change to procedures or pairs."""
+    text = context.store.undo()
+    return changed(context, "proc undo", [], f"Taken back: {text}.", undone=text)
+
+
+def changed(context: Context, action: str, names: list[str], text: str, **more: Any) -> int:
+    """Report a change that has no data of its own: a sentence, or a small object with ``--json``."""
+    context.console.say(text)
+    context.console.result({"action": action, "names": names, **more}, "")
+    return ExitCode.OK
+
+
+def procedure_object(record: ProcedureRecord) -> dict[str, Any]:
+    """A procedure as ``--json`` shows it everywhere."""
+    return {
+        "name": record.name,
+        "description": record.description,
+        "pattern": record.pattern,
+        "pairs": record.pair_count,
+        "held_out": record.held_out_count,
+        "enabled": record.enabled,
+        "version": record.version,
+        "source": record.source,
+        "created": record.created,
+        "updated": record.updated,
+    }
+
+
+def _set_enabled(context: Context, wanted: list[str], *, enabled: bool) -> int:
+    names = _known(context, wanted)
+    for name in names:
+        context.store.set_enabled(name, enabled)
+    word = "takes part in recall" if enabled else "is not recalled any more"
+    text = f"{', '.join(names)} {word}." if len(names) == 1 else f"{', '.join(names)}: each {word}."
+    return changed(context, f"proc {'enable' if enabled else 'disable'}", names, text)
+
+
+def _known(context: Context, names: list[str]) -> list[str]:
+    """The names without repetition, all of procedures.
+
+    Raises:
+        NotFoundError: one is of no procedure.
+    """
+    return [context.store.procedure(name).name for name in dict.fromkeys(names)]
+
+
+def _counts(record: ProcedureRecord) -> str:
+    pairs = "1 pair" if record.pair_count == 1 else f"{record.pair_count} pairs"
+    return f"{pairs}, {record.held_out_count} held out" if record.held_out_count else pairs
+
+
+def _say_findings(context: Context, findings: list[Finding]) -> None:
+    for finding in findings:
+        context.console.say(f"  note: {finding.text}")
+
+
+def _finding_objects(findings: list[Finding]) -> list[dict[str, Any]]:
+    return [{"kind": one.kind, "pairs": list(one.pairs), "text": one.text} for one in findings]
+
+
+def _line_object(line: ProcedureLine) -> dict[str, Any]:
+    """A procedure with its state on the backbone that was used last."""
+    return {
+        **procedure_object(line.record),
+        "state": line.words,
+        "trained": line.memory is not None,
+        "changed": None if line.changed is None else asdict(line.changed),
+        "rouge_l": line.score,
+    }
+
+
+def _pair_object(record: PairRecord) -> dict[str, Any]:
+    more = {"references": list(record.references)} if record.references else {}
+    return {"input": record.input, "response": record.response, **more}
+
+
+def _memory_object(memory: MemoryRecord) -> dict[str, Any]:
+    return {
+        "memory_id": memory.id,
+        "status": memory.status,
+        "version": memory.version,
+        "backbone_fingerprint": memory.backbone_fingerprint,
+        "pairs": memory.pair_count,
+        "created": memory.created,
+        "settings": memory.settings,
+        "scorecard": memory.scorecard,
+    }
+
+
+def _shown(line: ProcedureLine, pairs: list[PairRecord], memories: list[MemoryRecord]) -> str:
+    record = line.record
+    facts = [
+        f"name         {record.name}",
+        f"description  {record.description or '-'}",
+        f"pattern      {record.pattern or '-'}",
+        f"pairs        {_counts(record)}, from {record.source or '-'}",
+        f"state        {line.words}, recall {'on' if record.enabled else 'off'}",
+    ]
+    if memories:
+        rows = [
+            (f"v{one.version}", one.status, one.pair_count, number(one.scorecard.get("rouge_l")), one.created[:16])
+            for one in memories
+        ]
+        facts += ["", table(("memory", "status", "pairs", "ROUGE-L", "made"), rows, right=(2, 3))]
+    if pairs:
+        shown = [(shortened(one.input, 70), shortened(one.response, 70)) for one in pairs[:SHOWN_PAIRS]]
+        facts += ["", table(("input", "response"), shown)]
+    if len(pairs) > SHOWN_PAIRS:
+        facts.append(f"and {len(pairs) - SHOWN_PAIRS} more; --json shows all")
+    return "\n".join(facts)

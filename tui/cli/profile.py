@@ -1,0 +1,79 @@
+"""``profile``: list, create, switch, rename and delete profiles."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from profiles.records import ProfileInfo
+from profiles.registry import ProfileRegistry
+from tokmem_desk.errors import TokmemError
+from tui.cli.console import size, table
+from tui.cli.context import Context
+from tui.cli.exit_codes import ExitCode
+from tui.cli.proc import changed
+
+
+def list_all(context: Context, options: argparse.Namespace) -> int:
+    """List the profiles of this computer."""
+    with ProfileRegistry(context.paths) as registry:
+        found = registry.list()
+    rows = [
+        ("*" if one.active else "", one.name, one.procedure_count, size(one.bytes), _minute(one.last_used))
+        for one in found
+    ]
+    text = table(("", "name", "procedures", "size", "last used (UTC)"), rows, right=(2, 3))
+    context.console.result({"profiles": [asdict(one) for one in found]}, text)
+    return ExitCode.OK
+
+
+def create(context: Context, options: argparse.Namespace) -> int:
+    """Make an empty profile."""
+    with ProfileRegistry(context.paths) as registry:
+        made = registry.create(options.name)
+    text = f"Made the profile {made.name}. To use it: tokmem-desk profile switch {made.name}"
+    return changed(context, "profile create", [made.name], text)
+
+
+def switch(context: Context, options: argparse.Namespace) -> int:
+    """Make a profile the active one."""
+    with ProfileRegistry(context.paths) as registry:
+        made = registry.switch(options.name)
+    return changed(context, "profile switch", [made.name], f"{made.name} is the active profile now.")
+
+
+def rename(context: Context, options: argparse.Namespace) -> int:
+    """Give a profile another name."""
+    with ProfileRegistry(context.paths) as registry:
+        made = registry.rename(options.name, options.new_name)
+    text = f"The profile {options.name} is called {made.name} now."
+    return changed(context, "profile rename", [made.name], text)
+
+
+def delete(context: Context, options: argparse.Namespace) -> int:
+    """Erase a profile, after asking."""
+    with ProfileRegistry(context.paths) as registry:
+        info = registry.info(options.name)
+        _agree(context, info)
+        registry.delete(info.name)
+        now_active = registry.active().name
+    text = f"The profile {info.name} is erased. {now_active} is the active one."
+    return changed(context, "profile delete", [info.name], text)
+
+
+def _minute(moment: str) -> str:
+    """A stored time without seconds."""
+    return moment[:16].replace("T", " ")
+
+
+def _agree(context: Context, info: ProfileInfo) -> None:
+    if context.options.yes:
+        return
+    count = "an unknown number of" if info.procedure_count is None else info.procedure_count
+    what = f"{count} procedures, all memories and chats, {size(info.bytes)} in {context.paths.profile_folder(info.id)}"
+    if not context.console.can_ask:
+        raise TokmemError(
+            f"Erasing the profile {info.name!r} cannot be undone ({what}).", next_step="Add --yes to do it."
+        )
+    if not context.console.ask(f"Erase the profile {info.name!r} for good: {what}?"):
+        raise TokmemError("Nothing was erased.")

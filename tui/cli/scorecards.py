@@ -1,0 +1,84 @@
+"""Scorecards and measurements as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tui.cli.console import number, percent, shortened, table
+from tui.engine.protocol import Confusion, Trained
+from tui.training import duration
+
+_METRICS = {
+    "routing_accuracy": "the best procedure is the right one (none left aside)",
+    "known_recall": "a procedure's messages routed to it, with none in the contest",
+    "none_auroc": "how well known and other messages are told apart (0.5 is chance)",
+    "false_trigger_rate": "ordinary messages that got a procedure",
+    "calibration_error": "how far probabilities are from the truth",
+    "exact_match": "answers exactly right, with the right route given",
+    "rouge_l": "likeness to the right answer, with the right route given",
+    "form_valid": "answers of the right form",
+    "e2e_exact_match": "answers exactly right, routed by itself",
+    "e2e_rouge_l": "likeness to the right answer, routed by itself",
+}
+"""The measurements in the order in which they are shown."""
+
+
+def scorecard_table(trained: Sequence[Trained]) -> str:
+    """One line for each procedure, each measurement beside the untrained backbone's."""
+    rows = []
+    for one in trained:
+        # A training that was stopped early keeps its memory unmeasured.
+        card: Mapping[str, Any] = one["scorecard"]
+        base: Mapping[str, Any] = card.get("base") or {}
+        rows.append(
+            (
+                one["name"],
+                card.get("pairs"),
+                _held_out(card),
+                percent(card.get("routing_accuracy")),
+                percent(card.get("false_trigger_rate")),
+                f"{percent(card.get('exact_match'))} / {percent(base.get('exact_match'))}",
+                f"{number(card.get('rouge_l'))} / {number(base.get('rouge_l'))}",
+                duration(card["seconds"]),
+            )
+        )
+    headings = ("procedure", "pairs", "held out", "routed", "false", "exact / untrained", "ROUGE-L / untrained", "time")
+    lines = [table(headings, rows, right=(1, 2, 3, 4, 5, 6, 7))]
+    if any(one["scorecard"].get("held_out_source") == "split" for one in trained):
+        lines.append("* set aside from the pairs themselves, since there were none held out")
+    lines.append("routed: its held-out messages that found it; false: ordinary messages that got some procedure")
+    return "\n".join(lines)
+
+
+def _held_out(card: Mapping[str, Any]) -> str | None:
+    """How many pairs measured it; a star marks those taken from its own."""
+    return f"{card['held_out']}{'*' if card['held_out_source'] == 'split' else ''}" if "held_out" in card else None
+
+
+def advice_lines(trained: Sequence[Trained]) -> list[str]:
+    """What the scorecards advise."""
+    return [f"{one['name']}: {text}" for one in trained for text in one["scorecard"].get("advice", ())]
+
+
+def evaluation_text(result: Mapping[str, Any]) -> str:
+    """The result of ``eval``: measurements, one line for each procedure, and who was taken for whom."""
+    rows = [(key, number(result[key]), meaning) for key, meaning in _METRICS.items() if result.get(key) is not None]
+    parts = [table(("measure", "value", "meaning"), rows, right=(1,))]
+    per_procedure: Mapping[str, Mapping[str, Any]] = result.get("per_procedure") or {}
+    keys = [key for key in _METRICS if any(one.get(key) is not None for one in per_procedure.values())]
+    if per_procedure and keys:
+        lines = [(name, *(number(one.get(key)) for key in keys)) for name, one in per_procedure.items()]
+        parts.append(table(("procedure", *keys), lines, right=range(1, len(keys) + 1)))
+    if result.get("confusion"):
+        parts.append(confusion_text(result["confusion"]))
+    return "\n\n".join(parts)
+
+
+def confusion_text(confusion: Confusion) -> str:
+    """Which messages went where: a row for each true route; empty columns and rows are left out."""
+    labels, counts = confusion["labels"], confusion["counts"]
+    places = [at for at in range(len(labels)) if sum(counts[at]) or any(row[at] for row in counts)]
+    rows = [(labels[at], *(counts[at][to] or "." for to in places)) for at in places]
+    headings = ("messages of", *(shortened(labels[to], 16) for to in places))
+    return table(headings, rows, right=range(1, len(places) + 1))

@@ -1,0 +1,120 @@
+"""The app's view of the engine: one client, and a state that the header and the screens can show.
+
+Every request of the app goes through here, so that loading progress and crashes are noticed wherever they happen.
+Knows no widget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+
+from tokmem_desk.errors import EngineError, TokmemError
+from tui.engine.client import EngineClient, RequestHandle
+from tui.engine.protocol import BackboneInfo, Message
+
+LOAD_PHASES = {
+    "fetch": "downloading the model",
+    "convert": "preparing the model, once",
+    "load": "loading the model",
+    "calibrate": "learning what ordinary chat looks like, once",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """What the engine is doing, as far as its answers tell."""
+
+    phase: Literal["off", "loading", "ready", "failed"] = "off"
+    step: str = ""
+    """Of loading: a key of ``LOAD_PHASES``."""
+    fraction: float | None = None
+    """Of that step, 0 to 1; None when it cannot be told."""
+    detail: str = ""
+    backbone: BackboneInfo | None = None
+    error: TokmemError | None = None
+
+    @property
+    def text(self) -> str:
+        """The state in a few words."""
+        if self.phase == "loading":
+            words = LOAD_PHASES.get(self.step, "starting the engine")
+            return words if self.fraction is None else f"{words} {self.fraction:.0%}"
+        return {"off": "not loaded", "ready": "ready", "failed": "stopped"}[self.phase]
+
+
+class EngineLink:
+    """Requests to the engine, with the state kept up to date on the way.
+
+    Args:
+        client: the engine's client; this object closes it.
+        changed: called after each change of ``state``.
+    """
+
+    def __init__(self, client: EngineClient, changed: Callable[[EngineState], None]) -> None:
+        self.client = client
+        self.may_fetch = True
+        """Whether requests may download a model; an app that asks first sets it to False."""
+        self.state = EngineState()
+        self._changed = changed
+
+    def submit(self, op: str, **fields: Any) -> RequestHandle:
+        """Prepare a request, see ``EngineClient.submit``; pass the handle to ``events``."""
+        return self.client.submit(op, **{"fetch": self.may_fetch, **fields})
+
+    async def events(self, handle: RequestHandle) -> AsyncIterator[Message]:
+        """The events of a request without those that only tell of loading.
+
+        Raises:
+            TokmemError: what the engine reported, or EngineError when it died.
+        """
+        if not self.client.running:
+            self._set(EngineState("loading", backbone=self.state.backbone))
+        try:
+            async for event in handle:
+                if event["event"] == "progress" and event.get("phase") in LOAD_PHASES:
+                    self._note_loading(event)
+                    continue
+                if self.state.phase == "loading":
+                    self._set(EngineState("ready", backbone=self.state.backbone))
+                yield event
+        except EngineError as caught:
+            self._set(replace(self.state, phase="failed", error=caught))
+            raise
+        except TokmemError as caught:
+            if self.state.phase == "loading":
+                self._set(replace(self.state, phase="failed", error=caught))
+            raise
+
+    async def load(self, profile: str) -> None:
+        """Load the backbone.
+
+        Args:
+            profile: whose bank to prepare.
+
+        Raises:
+            OfflineError: a download is needed and ``may_fetch`` is False, or there is no network.
+            TokmemError: anything else that went wrong.
+        """
+        self._set(EngineState("loading", backbone=self.state.backbone))
+        async for event in self.events(self.submit("load", profile=profile)):
+            if event["event"] == "done":
+                self._set(EngineState("ready", backbone=cast(BackboneInfo, event["result"])))
+
+    def _note_loading(self, event: Message) -> None:
+        fraction = event.get("fraction")
+        self._set(
+            EngineState(
+                "loading",
+                step=str(event["phase"]),
+                fraction=None if fraction is None else float(fraction),
+                detail=str(event.get("text") or ""),
+                backbone=self.state.backbone,
+            )
+        )
+
+    def _set(self, state: EngineState) -> None:
+        if state != self.state:
+            self.state = state
+            self._changed(state)

@@ -1,0 +1,59 @@
+"""Messages that widgets send to their screen: requests of the person, and facts about what they did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from textual.message import Message
+
+if TYPE_CHECKING:
+    from tui.widgets.turn_view import TurnView
+
+TurnAction = Literal["copy", "again", "edit", "wrong", "procedure", "undo", "pair"]
+
+
+@dataclass
+class PromptSubmitted(Message):
+    """The person pressed Enter in the prompt."""
+
+    text: str
+    """As typed, route prefix included."""
+
+
+@dataclass
+class TurnActionWanted(Message):
+    """A key was pressed on a message of the transcript."""
+
+    turn: TurnView
+    """The view that had the focus."""
+    action: TurnAction
+
+
+@dataclass
+class ConversationChosen(Message):
+    """A line of the history was chosen."""
+
+    conversation_id: int
+
+
+@dataclass
+class ExampleChosen(Message):
+    """An example of the empty chat was chosen."""
+
+    text: str
+    """The example's input."""
+
+
+@dataclass
+class PairEditWanted(Message):
+    """A pair should be edited; ``pair_id`` None means a new one."""
+
+    pair_id: int | None
+
+
+@dataclass
+class PairDeleteWanted(Message):
+    """A pair should be deleted."""
+
+    pair_id: int

@@ -1,0 +1,75 @@
+"""What the main screens share: header, footer, and news from the app."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from tui.engine_link import EngineState
+from tui.training import TrainJob
+from tui.widgets.status_header import StatusHeader
+
+if TYPE_CHECKING:
+    from tui.app import TokmemApp
+
+
+class AppScreen(Screen[None]):
+    """A screen of the header's list. Subclasses compose ``body`` and may answer the news below."""
+
+    MODE: ClassVar[str]
+    HELP_TITLE: ClassVar[str]
+    HELP_TEXT: ClassVar[str]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # declared without ClassVar in Textual
+
+    def compose(self) -> ComposeResult:
+        yield StatusHeader(self.MODE)
+        yield from self.body()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def body(self) -> ComposeResult:
+        """What stands between header and footer."""
+        raise NotImplementedError
+
+    @property
+    def tokmem(self) -> TokmemApp:
+        """The app, typed."""
+        return cast("TokmemApp", self.app)
+
+    async def on_mount(self) -> None:
+        """Listen to the app."""
+        self.tokmem.engine_changed.subscribe(self, self._engine_news)
+        self.tokmem.job_changed.subscribe(self, self._job_news)
+        self.tokmem.store_changed.subscribe(self, self._store_news)
+        self.show_header()
+        await self.begin()
+
+    async def begin(self) -> None:
+        """Draw for the first time."""
+
+    def show_header(self) -> None:
+        """Draw the header anew."""
+        app = self.tokmem
+        self.query_one(StatusHeader).show(app.profile, app.link.state, app.runner.job, app.model)
+
+    def on_engine_changed(self, state: EngineState) -> None:
+        """The engine began, went on with, or ended loading, or it died."""
+
+    def on_job_changed(self, job: TrainJob) -> None:
+        """The training went a step, began or ended."""
+
+    def on_store_changed(self) -> None:
+        """Procedures, pairs or memories may differ, by whoever's hand."""
+
+    def _engine_news(self, state: EngineState) -> None:
+        self.show_header()
+        self.on_engine_changed(state)
+
+    def _job_news(self, job: TrainJob) -> None:
+        self.show_header()
+        self.on_job_changed(job)
+
+    def _store_news(self, revision: int) -> None:
+        self.on_store_changed()

@@ -1,0 +1,348 @@
+"""Chat: earlier conversations, the transcript, and the prompt.
+
+Draws and dispatches; what is said and kept is in ``tui.chat_session``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Input, TextArea
+
+from tokmem_desk.errors import EngineError, OfflineError, TokmemError
+from tokmem_desk.procedures import AUTO_ROUTE
+from tui.chat_session import ChatSession, Turn, error_text, split_route
+from tui.engine_link import EngineState
+from tui.guard import shows_errors
+from tui.messages import ConversationChosen, ExampleChosen, PromptSubmitted, TurnActionWanted
+from tui.screens.base import AppScreen
+from tui.screens.choose_route import RouteDialog
+from tui.screens.confirm import ConfirmDialog
+from tui.screens.turn_actions import TurnActions
+from tui.widgets.history import ConversationList, HistoryPanel
+from tui.widgets.prompt import Prompt
+from tui.widgets.prompt_line import PromptLine
+from tui.widgets.transcript import EmptyChat, TranscriptPane
+from tui.widgets.turn_view import TurnView
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A turn that waits for its answer."""
+
+    session: ChatSession
+    view: TurnView
+    route: str | None = None
+    again: bool = False
+
+
+class ChatScreen(TurnActions, AppScreen):
+    """See the module."""
+
+    MODE = "chat"
+    CSS_PATH = "chat.tcss"
+    AUTO_FOCUS = "#prompt"
+    HELP_TITLE = "Chat"
+    HELP_TEXT = (
+        "Type and press Enter. Each answer shows its route: a procedure of yours, or none, which is plain chat. "
+        "@name before a message picks the procedure, @none plain chat. Go to a message with the arrow up to copy it, "
+        "ask again, edit it, or tell that its route was wrong."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "Stop", show=False),
+        Binding("ctrl+n", "new", "New", show=False),
+        Binding("ctrl+r", "history", "History", show=False),
+        Binding("ctrl+t", "route", "Route", show=False),
+        Binding("ctrl+end", "to_end", "To the end", show=False, priority=True),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._queue: deque[Waiting] = deque()
+        self._active: Waiting | None = None
+        self._edited: Turn | None = None
+
+    def body(self) -> ComposeResult:
+        with Horizontal():
+            yield HistoryPanel(id="history")
+            with Vertical(id="talk"):
+                yield EmptyChat(id="empty")
+                yield TranscriptPane(id="transcript-pane")
+                yield Prompt(id="prompt")
+                yield PromptLine(id="chat-line")
+
+    async def begin(self) -> None:
+        """Take up the last conversation."""
+        self._session = self._new_session()
+        history = self.query_one(HistoryPanel)
+        history.display = self.app.size.width >= 100
+        recent = self.tokmem.store.conversations(limit=1)
+        if recent and recent[0].message_count:
+            self._session.open(recent[0].id)
+        await self._show_conversation()
+
+    @property
+    def session(self) -> ChatSession:
+        """The open conversation."""
+        return self._session
+
+    @property
+    def _pane(self) -> TranscriptPane:
+        return self.query_one(TranscriptPane)
+
+    @property
+    def busy(self) -> bool:
+        """True while an answer is on its way or waits for its turn."""
+        return self._active is not None or bool(self._queue)
+
+    # News from the app
+
+    def on_engine_changed(self, state: EngineState) -> None:
+        self._show_line()
+        if self._active is not None and state.phase == "loading" and self._active.view.is_attached:
+            self._active.view.show_waiting(state.text)
+
+    def on_store_changed(self) -> None:
+        self._show_procedures()
+
+    def on_screen_resume(self) -> None:
+        """Another screen may have changed the procedures."""
+        self._show_procedures()
+
+    # Asking
+
+    @shows_errors
+    async def on_prompt_submitted(self, event: PromptSubmitted) -> None:
+        """Queue what was typed; an unknown @name stays in the prompt with a word about it."""
+        prompt = self.query_one(Prompt)
+        try:
+            route, question = split_route(event.text.strip(), prompt.names)
+        except TokmemError as caught:
+            prompt.give_back(event.text)
+            self._show_problem(error_text(caught), prompt.text)
+            return
+        if self._edited is not None:
+            await self._forget_edited()
+        turn = self._session.ask(question, route)
+        self.query_one("#empty").display = False
+        self.enqueue(await self._pane.add(turn))
+        self._show_history()
+
+    def enqueue(self, view: TurnView, *, route: str | None = None, again: bool = False) -> None:
+        """Let a turn be answered when those before it are."""
+        self._queue.append(Waiting(self._session, view, route, again))
+        if self._active is None:
+            self._answer_all()
+        else:
+            view.show_waiting("waits for its turn")
+        self._show_line()
+
+    @work(group="chat", exit_on_error=False)
+    async def _answer_all(self) -> None:
+        try:
+            while self._queue:
+                self._active = self._queue.popleft()
+                self._show_line()
+                await self._answer(self._active)
+        finally:
+            self._active = None
+            self._show_line()
+
+    async def _answer(self, waiting: Waiting) -> None:
+        view, session = waiting.view, waiting.session
+        answering = session.answer(view.turn, route=waiting.route, again=waiting.again)
+        await view.begin()
+        try:
+            async with contextlib.aclosing(answering) as events:
+                async for event in events:
+                    if event["event"] == "token" and view.is_attached:
+                        await view.stream(event["text"])
+                        self._pane.note_new_text()
+        except TokmemError as caught:
+            if view.is_attached:
+                await view.show_error(caught)
+            if isinstance(caught, OfflineError):
+                self.tokmem.load_engine()  # asks about the download
+            elif isinstance(caught, EngineError) or not view.is_attached:
+                self.tokmem.show_error(caught)
+            return
+        if view.is_attached:
+            await view.show_end()
+            self._pane.note_new_text()
+
+    @shows_errors
+    async def action_stop(self) -> None:
+        """Stop the answer; with none on its way, leave editing, or go back to the prompt."""
+        if self._active is not None and await self._active.session.stop():
+            return
+        if self._edited is not None:
+            self._edited = None
+            self.query_one(Prompt).take("")
+        if self.app.size.width < 100:
+            self.query_one(HistoryPanel).display = False
+        self.query_one(PromptLine).problem = ""
+        self._show_line()
+        self.query_one(Prompt).focus()
+
+    # Conversations
+
+    @shows_errors
+    async def action_new(self, temporary: bool = False) -> None:
+        """Begin a conversation; a temporary one is kept nowhere."""
+        await self._leave_conversation()
+        self._session.begin(temporary=temporary)
+        await self._show_conversation()
+        self.query_one(Prompt).focus()
+
+    @shows_errors
+    async def on_conversation_chosen(self, event: ConversationChosen) -> None:
+        """Open a conversation of the history."""
+        await self._leave_conversation()
+        self._session.open(event.conversation_id)
+        await self._show_conversation()
+        if self.app.size.width < 100:
+            self.query_one(HistoryPanel).display = False
+        self.query_one(Prompt).focus()
+
+    @work(exit_on_error=False)
+    async def on_conversation_list_delete_wanted(self, event: ConversationList.DeleteWanted) -> None:
+        """Delete after asking."""
+        question = ConfirmDialog("Delete this chat?", "Its messages are deleted for good.", "Delete", danger=True)
+        if not await self.app.push_screen_wait(question):
+            return
+        self.tokmem.store.delete_conversation(event.conversation_id)
+        if event.conversation_id == self._session.conversation_id:
+            await self._leave_conversation()
+            await self._show_conversation()
+        self._show_history()
+
+    def on_history_panel_search_changed(self, event: HistoryPanel.SearchChanged) -> None:
+        """Search while typing."""
+        self._show_history()
+
+    def action_history(self) -> None:
+        """Show the history and go to its search, or hide it."""
+        panel = self.query_one(HistoryPanel)
+        if panel.display and panel.has_focus_within:
+            panel.display = False
+            self.query_one(Prompt).focus()
+        else:
+            panel.display = True
+            panel.query_one(Input).focus()
+
+    def _new_session(self) -> ChatSession:
+        return ChatSession(self.tokmem.store, self.tokmem.link, self.tokmem.profile)
+
+    async def _leave_conversation(self) -> None:
+        """Stop what goes on here; a partial answer is kept by the session that is left."""
+        self._queue.clear()
+        await self._session.stop()
+        self._edited = None
+        self.query_one(PromptLine).problem = ""
+        self._session = self._new_session()
+
+    async def _show_conversation(self) -> None:
+        turns = self._session.turns
+        await self._pane.show_all(turns)
+        self.query_one("#empty").display = not turns
+        self._show_procedures()
+        self._show_history()
+        self._show_line()
+
+    @shows_errors
+    def _show_history(self) -> None:
+        search = self.query_one("#history-search", Input).value
+        found = self.tokmem.store.conversations(limit=200, search=search or None)
+        self.query_one(HistoryPanel).show(found, self._session.conversation_id)
+
+    @shows_errors
+    def _show_procedures(self) -> None:
+        """Names for the prompt, examples for the empty chat."""
+        offers = self.tokmem.examples()
+        self.query_one(Prompt).names = [*(name for name, _, trained in offers if trained), "none"]
+        self.query_one(EmptyChat).show([offer for offer in offers if offer[1]][:8])
+
+    # The prompt and the line below it
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        """A word about a wrong name goes as soon as the text is another one."""
+        line = self.query_one(PromptLine)
+        # Compared, because the events of giving the text back come late.
+        if event.text_area.text != line.problem_text:
+            line.problem = ""
+        self._show_line()
+
+    def on_example_chosen(self, event: ExampleChosen) -> None:
+        """Put an example into the prompt."""
+        prompt = self.query_one(Prompt)
+        prompt.take(event.text)
+        prompt.focus()
+
+    @work(exit_on_error=False)
+    async def action_route(self) -> None:
+        """Pick the route of the next message from a list."""
+        prompt = self.query_one(Prompt)
+        names = [name for name in prompt.names if name != "none"]
+        dialog = RouteDialog(
+            "", names, None, title="Where should the next message go?", note="Typing @name does the same."
+        )
+        chosen = await self.app.push_screen_wait(dialog)
+        if chosen is not None:
+            prompt.take(f"@{chosen} {prompt.text}")
+
+    def _show_problem(self, problem: str, text: str) -> None:
+        line = self.query_one(PromptLine)
+        line.problem, line.problem_text = problem, text
+        self._show_line()
+
+    def edit(self, turn: Turn) -> None:
+        """Let the person change a question; sending it replaces it and what follows."""
+        self._edited = turn
+        prompt = self.query_one(Prompt)
+        prompt.take(turn.question if turn.route == AUTO_ROUTE else f"@{turn.route} {turn.question}")
+        prompt.focus()
+        self._show_line()
+
+    async def _forget_edited(self) -> None:
+        turn, self._edited = self._edited, None
+        assert turn is not None
+        if turn not in self._session.turns:
+            return
+        place = self._session.turns.index(turn)
+        gone = self._session.turns[place:]
+        self._queue = deque(waiting for waiting in self._queue if waiting.view.turn not in gone)
+        if self._active is not None and self._active.view.turn in gone:
+            await self._session.stop()
+        self._session.forget_from(turn)
+        for view in self.query(TurnView):
+            if view.turn in gone:
+                await view.remove()
+
+    def _show_line(self) -> None:
+        self.query_one(PromptLine).show(
+            self.tokmem.link.state,
+            matches=self.query_one(Prompt).name_matches,
+            editing=self._edited is not None,
+            answering=self._active is not None,
+            waiting=len(self._queue),
+            temporary=self._session.temporary,
+        )
+
+    def action_to_end(self) -> None:
+        """Go to the newest text and follow it."""
+        self._pane.to_end()
+
+    def action_page(self, direction: int) -> None:
+        """Scroll the transcript by a page."""
+        self._pane.page(direction)
+
+    def on_turn_action_wanted(self, event: TurnActionWanted) -> None:
+        """A key on a message."""
+        self.act_on_turn(event.turn, event.action)

@@ -1,0 +1,59 @@
+"""What all modals share: a box in the middle, a title, Esc to leave."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen, ScreenResultType
+from textual.widgets import Button, Static
+
+
+class Dialog(ModalScreen[ScreenResultType]):
+    """A modal with a title; subclasses compose their ``body``."""
+
+    CSS_PATH = "dialog.tcss"
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # declared without ClassVar in Textual
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close")]
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self._title = title
+
+    def compose(self) -> ComposeResult:
+        box = Vertical(classes="dialog")
+        box.border_title = Content(self._title).markup
+        with box:
+            yield from self.body()
+
+    def body(self) -> ComposeResult:
+        """What stands in the box."""
+        raise NotImplementedError
+
+    def action_leave(self) -> None:
+        """Leave without an answer."""
+        self.dismiss(None)
+
+
+def buttons(*choices: tuple[str, str], primary: str = "", danger: str = "") -> Horizontal:
+    """A row of buttons.
+
+    Args:
+        choices: id and label of each.
+        primary: id of the one that Enter should mean.
+        danger: id of one that destroys something.
+    """
+    made = []
+    for key, label in choices:
+        button = Button(Content(label), id=key, compact=True)
+        button.variant = "primary" if key == primary else "error" if key == danger else "default"
+        made.append(button)
+    return Horizontal(*made, classes="buttons")
+
+
+def paragraph(text: str, *, id: str | None = None, classes: str = "") -> Static:
+    """A text of any origin, wrapped, without markup."""
+    return Static(Content(text), id=id, classes=f"paragraph {classes}".strip())

@@ -1,0 +1,69 @@
+"""The keys that work where the focus is, and what the screen is for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.widgets import Button, Static
+
+from tui.screens.dialog import Dialog, buttons, paragraph
+
+
+def keys_in_force(screen: Screen[Any]) -> list[tuple[str, str]]:
+    """The keys that the app itself defines for where the focus is; those of any text field go without saying.
+
+    Keys of one action stand together, as in ``up k``.
+    """
+    keys: dict[tuple[int, str], tuple[list[str], str]] = {}
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if active.enabled and binding.description and binding.action in _own_actions(type(active.node)):
+            names, _ = keys.setdefault((id(active.node), binding.action), ([], binding.description))
+            names.append(screen.app.get_key_display(binding))
+    return [(" ".join(dict.fromkeys(names)), what) for names, what in keys.values()]
+
+
+def _own_actions(node: type[DOMNode]) -> set[str]:
+    """The actions that our classes bind, without those that they inherit from Textual."""
+    own: set[str] = set()
+    for base in node.__mro__:
+        if base.__module__.startswith("tui."):
+            own |= {binding.action for binding in base.__dict__.get("BINDINGS", ()) if isinstance(binding, Binding)}
+    return own
+
+
+class HelpDialog(Dialog[None]):
+    """Args:
+    title: what the help is about.
+    text: a few sentences.
+    keys: key and what it does.
+    """
+
+    def __init__(self, title: str, text: str, keys: Sequence[tuple[str, str]]) -> None:
+        super().__init__(title)
+        self._text, self._keys = text, keys
+
+    def body(self) -> ComposeResult:
+        yield paragraph(self._text)
+        width = max((len(key) for key, _ in self._keys), default=0)
+        lines = [
+            Content.assemble(Content.styled(f"{key:>{width}}", "bold $accent"), f"  {what}") for key, what in self._keys
+        ]
+        with VerticalScroll():
+            yield Static(Content("\n").join(lines), id="keys")
+        yield buttons(("close", "Close"), primary="close")
+
+    def on_mount(self) -> None:
+        """Enter closes; arrows scroll."""
+        self.query_one(VerticalScroll).focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Close."""
+        self.dismiss(None)

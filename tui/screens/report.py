@@ -1,0 +1,43 @@
+"""The debug report: versions, paths and the last errors, to read and to copy. Holds no text of chats or pairs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Button
+
+from tui.screens.dialog import Dialog, buttons, paragraph
+
+
+class ReportDialog(Dialog[None]):
+    """Shows ``report`` as it is."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy", "Copy")]
+
+    def __init__(self, report: str) -> None:
+        super().__init__("Debug report")
+        self._report = report
+
+    def body(self) -> ComposeResult:
+        with VerticalScroll():
+            yield paragraph(self._report, id="report")
+        yield buttons(("copy", "c Copy"), ("close", "Close"), primary="close")
+
+    def on_mount(self) -> None:
+        """Arrows scroll."""
+        self.query_one(VerticalScroll).focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Copy or close."""
+        if event.button.id == "copy":
+            self.action_copy()
+        else:
+            self.dismiss(None)
+
+    def action_copy(self) -> None:
+        """Copy all of it."""
+        self.app.copy_to_clipboard(self._report)
+        self.app.notify("Copied.")

@@ -1,0 +1,113 @@
+"""The sidebar of the chat: earlier conversations, with a search over what was said in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from profiles.records import ConversationRecord
+from tui.messages import ConversationChosen
+
+TITLE_CELLS = 23
+
+
+class ConversationList(OptionList):
+    """The conversations, newest first."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select", "Open"),
+        Binding("d,delete", "delete", "Delete", key_display="d"),
+        Binding("k", "cursor_up", show=False),
+        Binding("j", "cursor_down", show=False),
+    ]
+
+    class DeleteWanted(Message):
+        """The conversation under the cursor should go."""
+
+        def __init__(self, conversation_id: int) -> None:
+            super().__init__()
+            self.conversation_id = conversation_id
+
+    def action_delete(self) -> None:
+        """Ask the screen to delete the highlighted conversation."""
+        if self.highlighted is not None:
+            option = self.get_option_at_index(self.highlighted)
+            if option.id is not None:
+                self.post_message(self.DeleteWanted(int(option.id)))
+
+
+class HistoryPanel(Vertical):
+    """Search and list."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "screen.stop", "Back to the prompt")]
+
+    DEFAULT_CSS = """
+    HistoryPanel {
+        width: 28; height: 1fr; background: $surface; border-right: vkey $panel;
+        Input { border: none; height: 1; padding: 0 1; margin: 1 0 0 0; background: $panel; }
+        Input:focus { border: none; background: $boost; }
+        ConversationList { height: 1fr; border: none; background: transparent; padding: 0; margin: 1 0 0 0;
+            scrollbar-size-vertical: 1; }
+        #no-history { height: auto; padding: 1; color: $muted; display: none; }
+    }
+    """
+
+    class SearchChanged(Message):
+        """The search text changed."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    def compose(self) -> ComposeResult:
+        yield Input(placeholder="Search chats", id="history-search", select_on_focus=True)
+        yield ConversationList(id="conversations", markup=False)
+        yield Static("Your chats will be listed here.", id="no-history", markup=False)
+
+    def show(self, conversations: Sequence[ConversationRecord], current: int | None) -> None:
+        """Draw the list; ``current`` is the open conversation."""
+        listing = self.query_one(ConversationList)
+        highlighted = listing.highlighted
+        listing.clear_options()
+        for record in conversations:
+            sign = "▸ " if record.id == current else "  "
+            title = Content.assemble(
+                sign, Content.styled(_cut(record.title or "untitled"), "bold" if sign == "▸ " else "")
+            )
+            if record.snippet:
+                title = Content.assemble(title, Content.styled(f"\n  {' '.join(record.snippet.split())}", "$muted"))
+            listing.add_option(Option(title, id=str(record.id)))
+        if highlighted is not None and conversations:
+            listing.highlighted = min(highlighted, len(conversations) - 1)
+        searching = bool(self.query_one(Input).value)
+        empty = self.query_one("#no-history", Static)
+        empty.update("Nothing found." if searching else "Your chats will be listed here.")
+        empty.display, listing.display = not conversations, bool(conversations)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Search as the person types."""
+        event.stop()
+        self.post_message(self.SearchChanged(event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Go to the results."""
+        event.stop()
+        self.query_one(ConversationList).focus()
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Open a conversation."""
+        event.stop()
+        if event.option_id is not None:
+            self.post_message(ConversationChosen(int(event.option_id)))
+
+
+def _cut(title: str) -> str:
+    return title if len(title) <= TITLE_CELLS else f"{title[: TITLE_CELLS - 1]}…"

@@ -1,0 +1,84 @@
+"""The list of procedures: one row each, with what matters before training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.coordinate import Coordinate
+from textual.widgets import DataTable
+
+from tui.overview import ProcedureLine
+
+
+class ProcedureTable(DataTable[Text]):
+    """A row per procedure, its name as the row's key."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "screen.add_procedure", "Add"),
+        Binding("e,enter", "screen.edit_procedure", "Edit", key_display="e"),
+        Binding("d,delete", "screen.delete_procedure", "Delete", key_display="d"),
+        Binding("space", "screen.toggle_procedure", "On", key_display="spc"),
+        Binding("k", "cursor_up", show=False),
+        Binding("j", "cursor_down", show=False),
+        Binding("right,l", "screen.to_pairs", "Pairs", show=False),
+    ]
+
+    DEFAULT_CSS = """
+    ProcedureTable { height: 1fr; background: transparent; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }
+    """
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id, cursor_type="row", cell_padding=1)
+        self._narrow: bool | None = None
+
+    def show(self, lines: Sequence[ProcedureLine], narrow: bool) -> None:
+        """Draw the rows; the cursor stays on its procedure where that is still there.
+
+        Args:
+            lines: what to show.
+            narrow: leave out the score.
+        """
+        selected = self.selected_name
+        row = self.cursor_row
+        self.clear(columns=True)
+        self.add_column(Text("Procedure"), key="name", width=16 if narrow else 20)
+        self.add_column(Text("Pairs", justify="right"), key="pairs", width=5)
+        if not narrow:
+            self.add_column(Text("Score", justify="right"), key="score", width=5)
+        self.add_column(Text("Memory"), key="memory", width=15)
+        if not narrow:
+            self.add_column(Text("On"), key="on", width=3)
+        for line in lines:
+            self.add_row(*_cells(line, narrow), key=line.record.name)
+        names = [line.record.name for line in lines]
+        target = names.index(selected) if selected in names else min(row, len(names) - 1)
+        if target >= 0:
+            self.move_cursor(row=target)
+
+    @property
+    def selected_name(self) -> str | None:
+        """The procedure under the cursor."""
+        if not self.row_count or not self.is_valid_row_index(self.cursor_row):
+            return None
+        return self.coordinate_to_cell_key(Coordinate(self.cursor_row, 0)).row_key.value
+
+    def select(self, name: str) -> None:
+        """Put the cursor on a procedure that is in the list."""
+        if name in self.rows:
+            self.move_cursor(row=self.get_row_index(name))
+
+
+def _cells(line: ProcedureLine, narrow: bool) -> list[Text]:
+    record = line.record
+    style = "" if record.enabled else "dim"
+    name = Text(record.name, style="bold" if record.enabled else "dim", no_wrap=True, overflow="ellipsis")
+    pairs = Text(str(record.pair_count), style=style, justify="right")
+    score = Text("-" if line.score is None else f"{line.score:.2f}".lstrip("0") or "0", style=style, justify="right")
+    sign = "●" if line.memory is not None and not line.changed else "◐" if line.memory is not None else "○"
+    words = line.words if record.enabled or not narrow else "off"
+    memory = Text(f"{sign} {words}", style=style, no_wrap=True, overflow="ellipsis")
+    on = Text("on" if record.enabled else "off", style=style)
+    return [name, pairs, memory] if narrow else [name, pairs, score, memory, on]

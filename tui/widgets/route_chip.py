@@ -1,0 +1,91 @@
+"""The route of an answer with its probability; opens to the runners-up. Draws only what it is given."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widgets import Static
+
+from tokmem_desk.procedures import NONE_ROUTE
+from tui.chat_session import Answer
+
+RUNNERS_UP = 3
+BAR_CELLS = 16
+
+
+class RouteChip(Static):
+    """One line, or one line and a bar for each of the best routes. A click opens or closes it."""
+
+    DEFAULT_CSS = """
+    RouteChip { width: 1fr; height: auto; color: $muted; pointer: pointer; }
+    """
+
+    opened = False
+
+    def show(self, answer: Answer, status: str) -> None:
+        """Draw.
+
+        Args:
+            answer: with its route, or without one as long as that is open.
+            status: a few words to put behind the route, as "stopped" or "0.8 s".
+        """
+        self._answer, self._status = answer, status
+        self.update(self._drawn())
+
+    def toggle(self) -> None:
+        """Open or close the runners-up."""
+        if self._answer.candidates:
+            self.opened = not self.opened
+            self.update(self._drawn())
+
+    def on_click(self) -> None:
+        """Open or close."""
+        self.toggle()
+
+    def _drawn(self) -> Content:
+        answer = self._answer
+        if answer.route is None:
+            return Content.styled(self._status or "…", "$muted")
+        line = Content.assemble(*_route_words(answer))
+        if self._status:
+            line = Content.assemble(line, Content.styled(f"  {self._status}", "$muted"))
+        if not self.opened:
+            return line
+        shown = list(answer.candidates[: RUNNERS_UP + 1])
+        width = max(len(one["route"]) for one in shown)
+        lines = [line]
+        for one in shown:
+            filled = round(one["probability"] * BAR_CELLS)
+            lines.append(
+                Content.assemble(
+                    f"  {one['route']:<{width}}  ",
+                    Content.styled("━" * filled, "$primary"),
+                    Content.styled("─" * (BAR_CELLS - filled), "$panel-lighten-2"),
+                    f" {percent(one['probability']):>5}",
+                )
+            )
+        return Content("\n").join(lines)
+
+
+def _route_words(answer: Answer) -> list[Content]:
+    """The route in words and a sign: never by colour alone."""
+    is_none = answer.route == NONE_ROUTE
+    words = [
+        Content.styled("○ " if is_none else "◆ ", "$muted" if is_none else "$primary"),
+        Content.styled(str(answer.route), "bold $text" if is_none else "bold $primary"),
+    ]
+    if answer.forced and answer.corrected_from is None:
+        words.append(Content(" your choice"))
+    elif answer.probability is not None and not answer.forced:
+        words.append(Content(f" {percent(answer.probability)}"))
+    if answer.corrected_from is not None:
+        words.append(Content.styled(f"  corrected from {answer.corrected_from}", "$text-warning"))
+    return words
+
+
+def percent(probability: float) -> str:
+    """A probability as a person reads it; 100% and 0% are kept for the exact values."""
+    if 0.995 <= probability < 1:
+        return ">99%"
+    if 0 < probability < 0.005:
+        return "<1%"
+    return f"{probability:.0%}"

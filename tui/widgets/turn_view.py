@@ -1,0 +1,200 @@
+"""One turn of the transcript: the question, the route chip and the answer as it streams.
+
+An answer of plain chat is Markdown. An answer of a procedure is shown letter by letter: its form is what the person
+trained, and Markdown would eat its stars and line breaks. Keys on a turn become messages to the screen.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from markdown_it import MarkdownIt
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Markdown, Static
+from textual.widgets.markdown import MarkdownStream
+
+from tokmem_desk.errors import TokmemError
+from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tui.chat_session import Turn
+from tui.messages import TurnAction, TurnActionWanted
+from tui.widgets.route_chip import RouteChip
+
+
+def _markdown_parser() -> MarkdownIt:
+    # Without HTML: tags that a model writes would vanish.
+    return MarkdownIt("gfm-like", {"html": False, "linkify": False})
+
+
+class TurnView(Vertical, can_focus=True):
+    """See the module."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("c", "wanted('copy')", "Copy"),
+        Binding("r", "wanted('again')", "Again"),
+        Binding("e", "wanted('edit')", "Edit"),
+        Binding("w", "wanted('wrong')", "Wrong route"),
+        Binding("p", "wanted('procedure')", "Procedure"),
+        Binding("s", "wanted('pair')", "Save"),
+        Binding("u", "wanted('undo')", "Undo verdict"),
+        Binding("enter,space", "details", "Top 3", key_display="⏎"),
+        Binding("up,k", "move(-1)", "Previous message", show=False),
+        Binding("down,j", "move(1)", "Next message", show=False),
+    ]
+
+    DEFAULT_CSS = """
+    TurnView {
+        height: auto; padding: 0 1; margin: 0 0 1 0; border-left: blank;
+        .question { width: 1fr; height: auto; padding: 0 1; margin: 0 0 0 0; background: $surface; color: $text; }
+        RouteChip { padding: 0 1; margin: 0; }
+        Markdown { margin: 0; padding: 0 1; height: auto; background: transparent; }
+        Markdown > * { margin: 0 0 1 0; }
+        Markdown > *:last-child { margin: 0; }
+        .plain { width: 1fr; height: auto; padding: 0 1; color: $text; }
+        .problem { width: 1fr; height: auto; padding: 0 1; color: $text-error; display: none; }
+        &:focus { border-left: outer $accent; background: $boost; }
+        &.-waiting .question { color: $muted; }
+    }
+    """
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__()
+        self.turn = turn
+        self._stream: MarkdownStream | None = None
+        self._writing = False
+
+    def compose(self) -> ComposeResult:
+        yield Static(self._question(), classes="question")
+        yield RouteChip()
+        yield Static("", classes="plain", markup=False)
+        yield Markdown(parser_factory=_markdown_parser, open_links=False)
+        yield Static("", classes="problem", markup=False)
+
+    async def on_mount(self) -> None:
+        """Draw a turn that was answered before."""
+        if self.turn.answer.text or self.turn.answer.route is not None:
+            await self.show_end()
+        else:
+            self.show_waiting("")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what makes sense for this turn."""
+        if action == "wanted":
+            answer = self.turn.answer
+            match parameters[0]:
+                case "undo":
+                    return answer.correction_id is not None
+                case "wrong":
+                    return answer.route is not None
+                case "pair":
+                    return bool(answer.text)
+                case "procedure":
+                    return answer.route not in (None, NONE_ROUTE)
+        return True
+
+    def action_wanted(self, action: TurnAction) -> None:
+        """Pass a key on to the screen."""
+        self.post_message(TurnActionWanted(self, action))
+
+    def action_details(self) -> None:
+        """Open or close the runners-up."""
+        self.query_one(RouteChip).toggle()
+
+    def action_move(self, step: int) -> None:
+        """Go to the turn above or below; below the last one is the prompt."""
+        if step < 0:
+            self.screen.focus_previous(TurnView)
+        elif self.is_last:
+            self.screen.focus_next("Prompt")
+        else:
+            self.screen.focus_next(TurnView)
+
+    @property
+    def is_last(self) -> bool:
+        """True for the newest turn."""
+        return self.parent is not None and self.parent.query(TurnView).last() is self
+
+    def show_waiting(self, words: str) -> None:
+        """Before the first event: ``words`` says what is waited for."""
+        self.set_class(True, "-waiting")
+        self.query_one(RouteChip).show(self.turn.answer, words)
+
+    async def begin(self) -> None:
+        """Clear the place of the answer."""
+        self._writing = False
+        self.set_class(False, "-waiting")
+        self.query_one(".problem").display = False
+        self.query_one(".plain", Static).update("")
+        await self.query_one(Markdown).update("")
+        self.query_one(RouteChip).show(self.turn.answer, "thinking")
+
+    async def stream(self, token: str) -> None:
+        """Add to the answer; the turn's route is known by now."""
+        if not self._writing:
+            # Once, not with every token: each update of a part lays out the whole transcript.
+            self._writing = True
+            self.query_one(RouteChip).show(self.turn.answer, "writing")
+        if self._is_markdown:
+            if self._stream is None:
+                self._stream = Markdown.get_stream(self.query_one(Markdown))
+            await self._stream.write(token)
+        else:
+            plain = self.query_one(".plain", Static)
+            plain.display = True
+            plain.update(Content(self.turn.answer.text))
+
+    async def show_end(self) -> None:
+        """The answer as it stays."""
+        self.set_class(False, "-waiting")
+        await self._end_stream()
+        answer = self.turn.answer
+        plain, markdown = self.query_one(".plain", Static), self.query_one(Markdown)
+        plain.display, markdown.display = not self._is_markdown and bool(answer.text), self._is_markdown
+        if self._is_markdown:
+            # What streamed in pieces may have been read differently than the whole.
+            await markdown.update(answer.text)
+        else:
+            plain.update(Content(answer.text))
+        self.query_one(RouteChip).show(answer, self._ending())
+        self.refresh_bindings()
+
+    async def show_error(self, error: TokmemError) -> None:
+        """The answer failed; what came of it stays."""
+        await self.show_end()
+        problem = self.query_one(".problem", Static)
+        first_line = error.message.splitlines()[0]
+        problem.update(Content(f"{error.title}: {first_line} {error.next_step}".rstrip()))
+        problem.display = True
+
+    async def _end_stream(self) -> None:
+        if self._stream is not None:
+            await self._stream.stop()
+            self._stream = None
+
+    @property
+    def _is_markdown(self) -> bool:
+        return self.turn.answer.route in (None, NONE_ROUTE)
+
+    def _question(self) -> Content:
+        if self.turn.route == AUTO_ROUTE:
+            return Content.assemble(Content.styled("› ", "$accent"), Content(self.turn.question))
+        return Content.assemble(
+            Content.styled("› ", "$accent"),
+            Content.styled(f"@{self.turn.route} ", "$primary"),
+            Content(self.turn.question),
+        )
+
+    def _ending(self) -> str:
+        answer = self.turn.answer
+        words = []
+        if answer.status == "stopped":
+            words.append("stopped")
+        elif answer.status == "failed":
+            words.append("no answer" if not answer.text else "broken off")
+        if answer.cut:
+            words.append("cut at its greatest length")
+        if answer.timing is not None and answer.timing.get("total"):
+            words.append(f"{answer.timing['total']:.1f} s")
+        return " · ".join(words)
