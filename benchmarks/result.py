@@ -104,9 +104,9 @@ class ResultFile:
             self._predictions.write(json.dumps(row, ensure_ascii=False) + "\n")
         self._predictions.flush()
 
-    def add(self, setting: dict[str, Any], runs: Mapping[str, Sequence[Run]], *, more: dict[str, Any] | None = None) -> None:
+    def add(self, setting: dict[str, Any], runs: Mapping[str, Sequence[Run]]) -> None:
         """Keep the figures of one setting; a later call with the same setting takes its place."""
-        entry = {"setting": setting, "methods": summarise(runs), **(more or {})}
+        entry = {"setting": setting, "methods": summarise(runs)}
         self._sweep = [e for e in self._sweep if e["setting"] != setting] + [entry]
         document = {**self._head, "methods": entry["methods"], "sweep": self._sweep}
         write_text(self._out, json.dumps(document, indent=1, ensure_ascii=False) + "\n")

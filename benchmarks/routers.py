@@ -34,6 +34,7 @@ Scorer = Callable[[Examples, Labels, int], Fitted]
 """Fits to [t] examples of p classes."""
 
 _FOLDS = 5
+_WORD = r"(?u)\b\w+\b"
 _SHARPNESSES = np.geomspace(0.05, 200, 60)
 
 
@@ -87,7 +88,7 @@ def tfidf(train: Examples, labels: Labels, classes: int) -> Fitted:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    vectoriser = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b")
+    vectoriser = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=_WORD)
     matrix = vectoriser.fit_transform(train)
     present = np.unique(labels)
     model = LogisticRegression(C=10.0, max_iter=500).fit(matrix, labels) if len(present) > 1 else None

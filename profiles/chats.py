@@ -44,7 +44,8 @@ class ChatTable(StoreBase):
             )
         else:
             snippet = """(
-                SELECT snippet(messages_fts, 0, '', '', '…', 12) FROM messages_fts JOIN messages m ON m.id = messages_fts.rowid
+                SELECT snippet(messages_fts, 0, '', '', '…', 12)
+                FROM messages_fts JOIN messages m ON m.id = messages_fts.rowid
                 WHERE messages_fts MATCH :words AND m.conversation_id = c.id ORDER BY rank LIMIT 1
             )"""
             rows = self._database.rows(

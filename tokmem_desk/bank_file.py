@@ -138,7 +138,9 @@ def _checked(tensors: dict[str, Tensor], name: str, shape: tuple[int | None, ...
     wanted = " x ".join("any" if size is None else str(size) for size in shape)
     if tensor is None:
         raise BadInputError(f"{source} has no tensor {name!r}.", next_step="Train the procedure again.")
-    fits = tensor.dim() == len(shape) and all(w is None or w == have for w, have in zip(shape, tensor.shape, strict=True))
+    fits = tensor.dim() == len(shape) and all(
+        w is None or w == have for w, have in zip(shape, tensor.shape, strict=True)
+    )
     if not fits or max(tensor.shape, default=0) == 0 or (None in shape and max(tensor.shape) > _LARGEST_SPAN * 64):
         raise BadInputError(
             f"Tensor {name!r} in {source} has shape {list(tensor.shape)}, not [{wanted}].",

@@ -174,7 +174,9 @@ def fit_calibration(examples: Sequence[tuple[Tensor, Tensor, Tensor]], seed: int
         )
         if size > 1:
             sharp_cosines.append((inside, wanted))
-    return Calibration(_fit_sharpness(sharp_cosines), _fit_logistic(torch.cat(terms), torch.cat(labels), torch.cat(weights)))
+    return Calibration(
+        _fit_sharpness(sharp_cosines), _fit_logistic(torch.cat(terms), torch.cat(labels), torch.cat(weights))
+    )
 
 
 def _likeness(vectors: Tensor, chat: Tensor) -> tuple[Tensor, Tensor]:

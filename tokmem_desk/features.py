@@ -55,7 +55,8 @@ class FeatureLayers:
     def of(cls, layer_count: int) -> FeatureLayers:
         """The layers used in a backbone of that depth."""
         means, lasts = (
-            tuple(sorted({max(1, round(depth * layer_count)) for depth in depths})) for depths in (_DEPTHS, _LAST_DEPTHS)
+            tuple(sorted({max(1, round(depth * layer_count)) for depth in depths}))
+            for depths in (_DEPTHS, _LAST_DEPTHS)
         )
         return cls(means, lasts)
 
@@ -205,9 +206,7 @@ def basis_from_features(
         inside = owner % 2 == half
         space = _whitening(centred[reference], centred[:grouped][inside], owner[inside])
         outside = ~inside
-        examples.append(
-            (_unit(centred[:grouped][outside] @ space), owner[outside], _unit(centred[grouped:] @ space))
-        )
+        examples.append((_unit(centred[:grouped][outside] @ space), owner[outside], _unit(centred[grouped:] @ space)))
     projection = _whitening(centred[reference], centred[:grouped], owner)
     calibration = fit_calibration(examples)
     chat = _unit(centred[grouped:] @ projection)
@@ -244,4 +243,3 @@ def _whitening(reference: Tensor, grouped: Tensor, owner: Tensor) -> Tensor:
 def mean_and_count(projected: Tensor) -> tuple[Tensor, int]:
     """What a procedure keeps of its inputs' [n x k] features."""
     return projected.mean(dim=0), int(projected.shape[0])
-

@@ -260,7 +260,9 @@ def answer_batch(
             memory = memories[i]
             by_rows.setdefault(0 if memory is None else memory.steering.rows.shape[0], []).append(i)
         for count, members in by_rows.items():
-            texts = _answer_part(backbone, [messages[i] for i in members], [memories[i] for i in members], count, max_tokens, between)
+            texts = _answer_part(
+                backbone, [messages[i] for i in members], [memories[i] for i in members], count, max_tokens, between
+            )
             for i, text in zip(members, texts, strict=True):
                 answers[i] = text
     return answers

@@ -64,7 +64,11 @@ class Checkpoint:
             if metadata.get("format") != _FORMAT:
                 raise ValueError("another format")
             numbers = json.loads(metadata["numbers"])
-            return cls(metadata["identity"], load(data), {k: math.nan if v is None and k == "loss" else v for k, v in numbers.items()})
+            return cls(
+                metadata["identity"],
+                load(data),
+                numbers,
+            )
         except (SafetensorError, ValueError, KeyError) as error:
             raise BadInputError(
                 f"The checkpoint of the interrupted training is damaged ({error}).",

@@ -61,7 +61,9 @@ def answer_pairs(
     yield Answered(answers, score_answers(answers, pairs, pattern))
 
 
-def demonstration_query(backbone: Backbone, procedure: Procedure, message: str, limit: int = _PROMPT_PAIRS) -> tuple[list[int], int]:
+def demonstration_query(
+    backbone: Backbone, procedure: Procedure, message: str, limit: int = _PROMPT_PAIRS
+) -> tuple[list[int], int]:
     """A query with example pairs as earlier turns of the conversation; as many as fit half the context.
 
     Returns the token ids and the number of demonstrations.
@@ -94,7 +96,9 @@ def answer_from_prompt(
     yield PromptAnswered(answers, score_answers(answers, pairs, procedure.pattern), tokens, shown)
 
 
-def advice(procedure: Procedure, memory: AnswerScores, prompt: AnswerScores | None, routing_accuracy: float | None, span: int) -> list[str]:
+def advice(
+    procedure: Procedure, memory: AnswerScores, prompt: AnswerScores | None, routing_accuracy: float | None, span: int
+) -> list[str]:
     """Plain sentences about what the figures mean and what would help."""
     said: list[str] = []
     if prompt is not None and prompt.rouge_l >= memory.rouge_l:

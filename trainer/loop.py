@@ -176,7 +176,9 @@ class Training:
         self._best_accuracy = -1.0
         self._best: list[Tensor] | None = None
         self._checks_without_gain = 0
-        self._identity = Checkpoint.identify([p.name for p in self._procedures], [p.pairs for p in self._procedures], config)
+        self._identity = Checkpoint.identify(
+            [p.name for p in self._procedures], [p.pairs for p in self._procedures], config
+        )
         if resume is not None:
             self._restore(resume)
 
@@ -280,7 +282,7 @@ class Training:
             part = rows[start : start + self._batch_size]
             with self._backbone.training():
                 loss = self._loss_of(part) / labelled
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
             total += float(loss.detach())
         if config.clip_norm:
             for deltas, grads in self._gradients():
@@ -293,7 +295,7 @@ class Training:
 
     def _gradients(self) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
         """Gradients per procedure: independent ones must not clip one another. The paper's rows are one."""
-        parameters = [p for p in self._memories.parameters() if p.grad is not None]
+        parameters: list[Tensor] = [p for p in self._memories.parameters() if p.grad is not None]
         if self._config.memory_columns:
             yield parameters, [p.grad for p in parameters if p.grad is not None]
             return
@@ -319,7 +321,9 @@ class Training:
             )
         return loss
 
-    def _responses(self, rows: list[int], samples: list[_Sample], blocks: list[Steering], columns: Tensor) -> ResponseLoss:
+    def _responses(
+        self, rows: list[int], samples: list[_Sample], blocks: list[Steering], columns: Tensor
+    ) -> ResponseLoss:
         return response_loss(
             self._backbone,
             self._cache.states(rows),
@@ -402,11 +406,11 @@ class Training:
                 state["step"] = state["step"].cpu()
                 self._optimiser.state[parameter] = state
         numbers = checkpoint.numbers
-        self._step, self._batch_size = int(numbers["step"]), int(numbers["batch_size"])
-        self._loss = float(numbers["loss"])
+        self._step, self._batch_size = int(numbers["step"] or 0), int(numbers["batch_size"] or 1)
+        self._loss = math.nan if numbers["loss"] is None else float(numbers["loss"])
         self._best_loss = None if numbers["best_loss"] is None else float(numbers["best_loss"])
-        self._best_accuracy = float(numbers["best_accuracy"])
-        self._checks_without_gain = int(numbers["checks_without_gain"])
+        self._best_accuracy = float(numbers["best_accuracy"] or 0.0)
+        self._checks_without_gain = int(numbers["checks_without_gain"] or 0)
 
     @torch.no_grad()
     def snapshot(self) -> list[Memory]:
@@ -417,7 +421,9 @@ class Training:
         memories = []
         for p, (procedure, block) in enumerate(zip(self._procedures, self._memories.steering(), strict=True)):
             settings = {**self._config.as_dict(), "steps": self._step, "pairs": len(procedure.pairs)}
-            memories.append(Memory(procedure.name, block.detached(), addresses[p], self._config.tied, settings=settings))
+            memories.append(
+                Memory(procedure.name, block.detached(), addresses[p], self._config.tied, settings=settings)
+            )
         return memories
 
     @torch.no_grad()

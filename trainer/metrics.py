@@ -87,7 +87,9 @@ def calibration_error(confidence: Sequence[float], correct: Sequence[bool]) -> f
         bins[min(CALIBRATION_BINS - 1, int(value * CALIBRATION_BINS))].append((value, right))
     total = len(confidence)
     return sum(
-        abs(sum(v for v, _ in members) / len(members) - sum(r for _, r in members) / len(members)) * len(members) / total
+        abs(sum(v for v, _ in members) / len(members) - sum(r for _, r in members) / len(members))
+        * len(members)
+        / total
         for members in bins
         if members
     )

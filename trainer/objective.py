@@ -103,9 +103,7 @@ class TrainableMemories(nn.Module):
         rows = self.rows()
         keys = [k() for k in self.keys]
         values = [v() for v in self.values]
-        return [
-            Steering(rows[p], tuple(k[p] for k in keys), tuple(v[p] for v in values)) for p in range(rows.shape[0])
-        ]
+        return [Steering(rows[p], tuple(k[p] for k in keys), tuple(v[p] for v in values)) for p in range(rows.shape[0])]
 
     def deltas_by_procedure(self) -> list[list[Tensor]]:
         """Views on every delta, per procedure, for norms."""
@@ -172,7 +170,9 @@ def _cross_entropy(backbone: Backbone, hidden: Tensor, targets: Tensor, columns:
     return ResponseLoss(total, int(targets.numel()), correct)
 
 
-def routing_loss(backbone: Backbone, hidden: Tensor, log_partition: Tensor, addresses: Tensor, targets: Tensor) -> Tensor:
+def routing_loss(
+    backbone: Backbone, hidden: Tensor, log_partition: Tensor, addresses: Tensor, targets: Tensor
+) -> Tensor:
     """Summed routing term of a batch, in nats.
 
     Args:

@@ -78,5 +78,9 @@ class QueryCache:
     def states(self, rows: Sequence[int]) -> list[QueryState]:
         """States of some queries; those past the budget are recomputed, without gradient."""
         missing = [i for i in rows if i not in self._states]
-        fresh = dict(zip(missing, self._backbone.prefill([self._queries[i] for i in missing]).states, strict=True)) if missing else {}
+        fresh = (
+            dict(zip(missing, self._backbone.prefill([self._queries[i] for i in missing]).states, strict=True))
+            if missing
+            else {}
+        )
         return [self._states.get(i) or fresh[i] for i in rows]

@@ -94,7 +94,7 @@ class Adapters:
             for batch in _batches(self._backbone, epoch, size, f"{seed}/{number}"):
                 optimiser.zero_grad(set_to_none=True)
                 with self._backbone.training():
-                    _loss(self._backbone, batch).backward()  # type: ignore[no-untyped-call]
+                    _loss(self._backbone, batch).backward()
                 torch.nn.utils.clip_grad_norm_(parameters, _CLIP_NORM)
                 optimiser.step()
                 schedule.step()
@@ -104,9 +104,8 @@ class Adapters:
         """The backbone as adapted by one adapter; valid until another is chosen."""
         self._peft.set_adapter(name)
         plain = self._backbone
-        return Backbone(
-            plain.model, plain.tokenizer, plain.device, f"{plain.model_id}+lora", plain.licence, WeightsIdentity("", "", "")
-        )
+        unnamed = WeightsIdentity("", "", "")
+        return Backbone(plain.model, plain.tokenizer, plain.device, f"{plain.model_id}+lora", plain.licence, unnamed)
 
     def remove(self) -> None:
         """Take the layers out.

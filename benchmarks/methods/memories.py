@@ -112,5 +112,3 @@ def _learn_jointly(context: Context, procedures: Sequence[Procedure], config: Tr
     bank = Bank({m.name: m for m in result.memories}, TokenRouter(context.backbone, result.memories))
     settings = {**config.as_dict(), "router": "token", "learned": "jointly", "steps": result.steps}
     return Recalled(context, bank, {p.name: share for p in procedures}, settings)
-
-

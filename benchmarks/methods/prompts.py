@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,11 +62,11 @@ def _that_fit(backbone: Backbone, pairs: Sequence[ExamplePair]) -> int:
     return len(pairs)
 
 
-def answer_prompts(backbone: Backbone, prompts: Sequence[list[int]], messages: Sequence[str], limit: int) -> list[Reply]:
+def answer_prompts(
+    backbone: Backbone, prompts: Sequence[list[int]], messages: Sequence[str], limit: int
+) -> list[Reply]:
     """Answers to prompts with demonstrations."""
-    texts = answer_batch(
-        backbone, prompts, [None] * len(prompts), max_tokens=limit, rows_at_once=_PROMPT_ROWS_AT_ONCE
-    )
+    texts = answer_batch(backbone, prompts, [None] * len(prompts), max_tokens=limit, rows_at_once=_PROMPT_ROWS_AT_ONCE)
     return [
         Reply(text, len(ids) - len(backbone.format.query(message)))
         for text, ids, message in zip(texts, prompts, messages, strict=True)
@@ -132,7 +131,9 @@ class Retrieval(Learned):
     def rank(self, messages: Sequence[str]) -> list[Ranking]:
         return self._router.rank(self._embedder.embed(messages))
 
-    def _answer(self, rows: np.ndarray[tuple[int], np.dtype[np.intp]], messages: Sequence[str], limit: int) -> list[Reply]:
+    def _answer(
+        self, rows: np.ndarray[tuple[int], np.dtype[np.intp]], messages: Sequence[str], limit: int
+    ) -> list[Reply]:
         vectors: Vectors = self._embedder.embed(messages)
         prompts = []
         for vector, message in zip(vectors, messages, strict=True):

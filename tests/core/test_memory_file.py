@@ -33,7 +33,9 @@ def test_round_trip_is_bit_identical(tiny_backbone: Callable[..., Backbone], fam
     again = memory_from_bytes(memory_to_bytes(memory, backbone.fingerprint), backbone, "x")
     assert (again.name, again.tied, again.settings) == ("note", False, {"seed": 1})
     assert torch.equal(again.steering.rows, memory.steering.rows) and torch.equal(again.address, memory.address)
-    for mine, theirs in zip((*again.steering.keys, *again.steering.values), (*memory.steering.keys, *memory.steering.values), strict=True):
+    for mine, theirs in zip(
+        (*again.steering.keys, *again.steering.values), (*memory.steering.keys, *memory.steering.values), strict=True
+    ):
         assert torch.equal(mine, theirs)
     assert again.statistics is not None and memory.statistics is not None
     assert torch.equal(again.statistics.mean, memory.statistics.mean) and again.statistics.count == 24

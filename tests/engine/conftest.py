@@ -44,7 +44,9 @@ def home(own_home: Path, prepared_models: Path) -> Path:
     words = ["milk", "bread", "tea", "lunch", "note", "table", "fox", "dog", "card", "blue"]
     shout = Procedure("shout", tuple(ExamplePair(f"say {w} {i}", w.upper()) for i, w in enumerate(words)))
     count = Procedure(
-        "count", tuple(ExamplePair(f"{i} of 12 euro", f"{i};euro") for i in range(10)), (ExamplePair("7 of 9 euro", "7;euro"),)
+        "count",
+        tuple(ExamplePair(f"{i} of 12 euro", f"{i};euro") for i in range(10)),
+        (ExamplePair("7 of 9 euro", "7;euro"),),
     )
     with ProfileRegistry(paths) as registry, registry.open() as store:
         for procedure in (shout, count):

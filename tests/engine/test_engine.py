@@ -89,7 +89,9 @@ def test_cancelling_a_training_leaves_a_candidate(client: EngineClient, home: Pa
 def test_a_killed_training_goes_on_where_it_was(client: EngineClient, home: Path) -> None:
     checkpoints = AppPaths.resolve(home).checkpoints
     with pytest.raises(EngineError, match="ended unexpectedly"):
-        for event in run_blocking(client.submit("train", profile="default", names=["shout"], preset="thorough", span=4)):
+        for event in run_blocking(
+            client.submit("train", profile="default", names=["shout"], preset="thorough", span=4)
+        ):
             if event["event"] == "progress" and event.get("phase") == "train" and event["step"] >= 30:
                 assert client.pid is not None
                 os.kill(client.pid, signal.SIGKILL)
@@ -110,9 +112,8 @@ def test_chat_goes_on_while_training(client: EngineClient, home: Path) -> None:
         training = client.submit("train", profile="default", names=["shout"], preset="thorough", span=4)
 
         async def train() -> None:
-            async for event in training:
-                if event["event"] == "done":
-                    order.append("trained")
+            await training.result()
+            order.append("trained")
 
         task = asyncio.create_task(train())
         while client.pid is None:

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -303,12 +303,11 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path, ledger: Procedure) -> 
 
 
 @pytest.fixture
-def full_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(profiles.database.os, "open", refuse)
-    yield
 
 
 @pytest.mark.usefixtures("full_disk")

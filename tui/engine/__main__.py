@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+from tokmem_desk.threads import wait_asleep
+
 
 def main() -> int:
     """Serve one client until it closes the pipe."""
@@ -22,6 +24,7 @@ def main() -> int:
     sys.stdout = sys.stderr
     if arguments.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
+    wait_asleep()
     from profiles.paths import AppPaths
     from tui.engine.models import LoadedModel
     from tui.engine.server import Server

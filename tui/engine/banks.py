@@ -59,7 +59,8 @@ class BankShelf:
                 memory = memory_from_bytes(data, backbone, f"The memory of {record.procedure!r}")
             except OSError as error:
                 problem: TokmemError = StorageError(
-                    f"The memory of {record.procedure!r} cannot be read ({error.strerror}).", next_step="Train it again."
+                    f"The memory of {record.procedure!r} cannot be read ({error.strerror}).",
+                    next_step="Train it again.",
                 )
                 self.problems.append(str(problem))
                 continue
@@ -82,10 +83,8 @@ class BankShelf:
             chosen = TokenRouter(backbone, list(memories.values()), tuning)
         else:
             records = store.corrections()
-            vectors = self.features([c.text for c in records]) if records else []
-            corrections = [
-                Correction(v, c.wrong_route, c.right_route) for v, c in zip(vectors, records, strict=True)
-            ]
+            vectors = list(self.features([c.text for c in records])) if records else []
+            corrections = [Correction(v, c.wrong_route, c.right_route) for v, c in zip(vectors, records, strict=True)]
             statistics = {name: m.statistics for name, m in memories.items() if m.statistics is not None}
             chosen = DiscriminantRouter(basis, backbone.hidden_size, statistics, tuning, corrections)
         return Bank(memories, chosen)

@@ -110,7 +110,9 @@ class Handlers:
             bank = self.shelf.bank(store, settings.text("router"), settings.number("none_bias"))
             sampling = None
             if request.fields.get("sample"):
-                sampling = Sampling(settings.number("temperature"), settings.number("top_p"), request.fields.get("seed"))
+                sampling = Sampling(
+                    settings.number("temperature"), settings.number("top_p"), request.fields.get("seed")
+                )
         for problem in self.shelf.problems:
             request.emit("progress", phase="load", fraction=None, text=problem)
         answer = recall(
@@ -173,7 +175,11 @@ def _turn(entry: Any) -> Turn:
 
 
 def _pair(entry: Any) -> ExamplePair:
-    if not isinstance(entry, dict) or not isinstance(entry.get("input"), str) or not isinstance(entry.get("response"), str):
+    if (
+        not isinstance(entry, dict)
+        or not isinstance(entry.get("input"), str)
+        or not isinstance(entry.get("response"), str)
+    ):
         raise UsageError("Pairs are a list of {input, response}.")
     return ExamplePair(entry["input"], entry["response"], tuple(entry.get("references") or ()))
 

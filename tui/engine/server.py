@@ -142,7 +142,9 @@ class Server:
         except BrokenPipeError:
             self._ended = True
         except MemoryError:
-            self._finish(request, OutOfMemoryError("The memory of this machine is used up.", next_step="Close other programs."))
+            self._finish(
+                request, OutOfMemoryError("The memory of this machine is used up.", next_step="Close other programs.")
+            )
         except Exception as error:  # whatever else: the request fails, the engine lives, the log tells
             log.exception("request %s failed", request.op)
             fault = EngineError(

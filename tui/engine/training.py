@@ -195,7 +195,9 @@ class _OneTraining:
         scored: Scored | None = None
         if not self._request.cancelled.is_set():
             bank = self._shelf.assemble(self._store, {**self._others, name: memory}, self._router)
-            measuring = scorecard(self._model.backbone, self._ready, memory, bank, result, with_prompt=self._wants_prompt)
+            measuring = scorecard(
+                self._model.backbone, self._ready, memory, bank, result, with_prompt=self._wants_prompt
+            )
             for step in measuring:
                 if isinstance(step, Scored):
                     scored = step
