@@ -184,12 +184,16 @@ class ChatSession:
             turn.answer.correction_id = turn.answer.corrected_from = None
 
     def _context(self, turn: Turn) -> list[dict[str, str]]:
-        """What was said before a turn. Failed answers are left out: nobody said them."""
+        """What was said before a turn. Failed answers are left out: nobody said them. The route
+        tells the engine which answers a procedure gave."""
         said: list[dict[str, str]] = []
         for earlier in self.turns[: self.turns.index(turn)]:
             if earlier.answer.text and earlier.answer.status != "failed":
                 said.append({"role": "user", "content": earlier.question})
-                said.append({"role": "assistant", "content": earlier.answer.text})
+                answer = {"role": "assistant", "content": earlier.answer.text}
+                if earlier.answer.route is not None:
+                    answer["route"] = earlier.answer.route
+                said.append(answer)
         return said
 
     def _keep(self, turn: Turn) -> None:

@@ -170,6 +170,19 @@ def test_the_engine_ends_with_its_client(client: EngineClient) -> None:
         os.kill(pid, 0)
 
 
+def test_small_models_do_not_see_what_procedures_answered(client: EngineClient) -> None:
+    """They would imitate its form."""
+    said = [{"role": "user", "content": "tea"}, {"role": "assistant", "content": "TEA", "route": "shout"}]
+    plain = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi", "route": "none"}]
+
+    def ask(conversation: list[dict[str, str]]) -> str:
+        result = result_of(client, "ask", text="blue", route="none", conversation=conversation, max_tokens=8)
+        return str(result["response"])
+
+    assert ask(said) == ask([])
+    assert ask([*plain, *said]) == ask(plain) != ask([])
+
+
 def test_nothing_is_downloaded_without_consent(own_home: Path) -> None:
     from profiles.paths import private_folder
     from tokmem_desk.errors import OfflineError

@@ -17,7 +17,7 @@ from profiles.store import ProfileStore
 from tokmem_desk.chat_format import Turn
 from tokmem_desk.device import memory_in_use_mb
 from tokmem_desk.errors import UsageError
-from tokmem_desk.procedures import AUTO_ROUTE, ExamplePair
+from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tokmem_desk.recall import Answer, Piece, Routed, Sampling, recall, route_messages
 from tui.engine.banks import BankShelf
 from tui.engine.evaluation import evaluate
@@ -26,6 +26,10 @@ from tui.engine.server import Handler, Request
 from tui.engine.training import train
 
 _ROUTE_BATCH = 32
+
+IMITATES_BELOW = 1_000_000_000
+"""Models with fewer parameters copy the form of whatever answer stands before: after a contact card, the
+capital of Norway became a contact card. They see plain chat alone."""
 
 
 class Handlers:
@@ -104,8 +108,11 @@ class Handlers:
         text = request.text("text")
         if not text.strip():
             raise UsageError("There is nothing to answer: the message is empty.", next_step="Type a message.")
-        turns = [_turn(entry) for entry in request.fields.get("conversation") or []]
+        entries = request.fields.get("conversation") or []
+        turns = [_turn(entry) for entry in entries]
         yield from self.ready(request)
+        if self.model.backbone.parameter_count() < IMITATES_BELOW:
+            turns = _plain_turns(entries)
         with self.profile(request) as (store, settings):
             bank = self.shelf.bank(store, settings.text("router"), settings.number("none_bias"))
             sampling = None
@@ -172,6 +179,15 @@ def _turn(entry: Any) -> Turn:
     if not isinstance(entry, dict) or entry.get("role") not in ("user", "assistant"):
         raise UsageError("A conversation is a list of {role: user|assistant, content}.")
     return Turn(str(entry["role"]), str(entry.get("content", "")))
+
+
+def _plain_turns(entries: list[dict[str, Any]]) -> list[Turn]:
+    """The turns that no procedure answered: each answer goes with the message before it."""
+    kept: list[Turn] = []
+    for question, answer in zip(entries[::2], entries[1::2], strict=False):
+        if answer.get("route", NONE_ROUTE) == NONE_ROUTE:
+            kept += [_turn(question), _turn(answer)]
+    return kept
 
 
 def _pair(entry: Any) -> ExamplePair:
