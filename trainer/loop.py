@@ -8,7 +8,6 @@ stop, leaves a usable best.
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,21 +16,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tokmem_desk.errors import BadInputError, IncompatibleError, OutOfMemoryError
+from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
 from tokmem_desk.memory import Memory, Steering, renormalise
-from tokmem_desk.procedures import ExamplePair, Procedure
+from tokmem_desk.procedures import Procedure
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.objective import ResponseLoss, TrainableMemories, response_loss, routing_loss
 from trainer.query_cache import QueryCache
+from trainer.samples import QueryOf, Sample, batch_at, batch_count, demonstrations, encode_procedures
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
 
-SPLIT_FROM = 48
-"""Pairs from which on some are held out to choose the best step; with fewer every pair teaches."""
-
-_LARGEST_VALIDATION = 32
 _RUNNING_MEAN = 0.8
 
 
@@ -83,13 +79,6 @@ class TrainResult:
     owners: list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    query: list[int]
-    response: list[int]
-    owner: int
-
-
 class Training:
     """One run over one or several procedures; iterate it, then read ``result``.
 
@@ -109,7 +98,7 @@ class Training:
         resume: Checkpoint | None = None,
         save: Callable[[bytes], None] | None = None,
         save_every: int = 25,
-        query_of: Callable[[Procedure, ExamplePair], list[int]] | None = None,
+        query_of: QueryOf | None = None,
         start_from: Callable[[TrainableMemories], None] | None = None,
     ) -> None:
         """Prepare a run; nothing heavy happens before the first step.
@@ -134,33 +123,13 @@ class Training:
         self._stop = False
         self.result: TrainResult | None = None
         as_query = query_of or (lambda _procedure, pair: backbone.format.query(pair.input))
-        self._train: list[_Sample] = []
-        self._held_out: list[_Sample] = []
-        for owner, procedure in enumerate(self._procedures):
-            if not procedure.pairs:
-                raise BadInputError(
-                    f"{procedure.name!r} has no example pairs to learn from.",
-                    next_step="Add pairs of what you type and what you want back.",
-                )
-            samples = []
-            for number, pair in enumerate(procedure.pairs, start=1):
-                sample = _Sample(as_query(procedure, pair), backbone.format.response(pair.response), owner)
-                try:
-                    backbone.check_length(len(sample.query) + len(sample.response), room=config.span)
-                except IncompatibleError as error:
-                    raise BadInputError(f"Pair {number} of {procedure.name!r}: {error}") from error
-                samples.append(sample)
-            count = min(_LARGEST_VALIDATION, len(samples) // 8) if len(samples) >= SPLIT_FROM else 0
-            if config.checks_per_run == 0:
-                count = 0
-            random.Random(f"{config.seed}/{procedure.name}").shuffle(samples)
-            self._held_out += samples[:count]
-            self._train += samples[count:]
+        self._train, self._held_out = encode_procedures(backbone, self._procedures, config, as_query)
         everything = self._train + self._held_out
         self._cache = QueryCache(
             backbone, [s.query for s in everything], budget_mb=memory_budget_mb, feature_layers=feature_layers
         )
-        self._memories = TrainableMemories(backbone, config, [self._demonstrations(p) for p in self._procedures])
+        texts = [demonstrations(backbone, p, at_least=4 * config.span) for p in self._procedures]
+        self._memories = TrainableMemories(backbone, config, texts)
         if start_from is not None:
             start_from(self._memories)
         self._others = other_addresses
@@ -168,8 +137,7 @@ class Training:
             self._memories.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self._batch_size = config.batch_size
-        per_epoch = math.ceil(len(self._train) / config.batch_size)
-        self._steps = min(config.max_steps, config.epochs * per_epoch)
+        self._steps = min(config.max_steps, config.epochs * batch_count(self._train, config.batch_size))
         self._step = 0
         self._loss = math.nan
         self._best_loss: float | None = None
@@ -220,7 +188,7 @@ class Training:
         note = ""
         while self._step < self._steps and not self._stop:
             try:
-                loss = self._optimise(self._batch(self._step))
+                loss = self._optimise(batch_at(self._train, config.batch_size, config.seed, self._step))
             except torch.OutOfMemoryError:
                 if self._batch_size == 1:
                     raise
@@ -252,24 +220,6 @@ class Training:
         return "end"
 
     # --- one step ----------------------------------------------------------------------------------
-
-    def _batch(self, step: int) -> list[int]:
-        """Samples of a step; a function of seed and step alone, so that a resumed run sees the same."""
-        size = self._config.batch_size
-        per_epoch = math.ceil(len(self._train) / size)
-        epoch, place = divmod(step, per_epoch)
-        rng = random.Random(f"{self._config.seed}/{epoch}")
-        order = list(range(len(self._train)))
-        rng.shuffle(order)
-        # Within stretches of eight batches, samples of like length stand together: less padding, and
-        # the stretch keeps the mixture random.
-        stretch = size * 8
-        bucketed: list[int] = []
-        for start in range(0, len(order), stretch):
-            bucketed += sorted(order[start : start + stretch], key=lambda i: len(self._train[i].response))
-        batches = [bucketed[start : start + size] for start in range(0, len(bucketed), size)]
-        rng.shuffle(batches)
-        return batches[place]
 
     def _optimise(self, rows: list[int]) -> float:
         config = self._config
@@ -322,7 +272,7 @@ class Training:
         return loss
 
     def _responses(
-        self, rows: list[int], samples: list[_Sample], blocks: list[Steering], columns: Tensor
+        self, rows: list[int], samples: list[Sample], blocks: list[Steering], columns: Tensor
     ) -> ResponseLoss:
         return response_loss(
             self._backbone,
@@ -441,12 +391,3 @@ class Training:
             self._cache.pooled,
             [s.owner for s in (*self._train, *self._held_out)],
         )
-
-    def _demonstrations(self, procedure: Procedure) -> list[int]:
-        """Token ids of example pairs in a row, as a prompt would show them; enough for the span."""
-        ids: list[int] = []
-        for pair in procedure.pairs:
-            ids += [*self._backbone.format.query(pair.input), *self._backbone.format.response(pair.response)]
-            if len(ids) > 4 * self._config.span:
-                break
-        return ids

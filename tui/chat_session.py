@@ -185,7 +185,8 @@ class ChatSession:
 
     def _context(self, turn: Turn) -> list[dict[str, str]]:
         """What was said before a turn. Failed answers are left out: nobody said them. The route
-        tells the engine which answers a procedure gave."""
+        tells the engine which answers a procedure gave.
+        """
         said: list[dict[str, str]] = []
         for earlier in self.turns[: self.turns.index(turn)]:
             if earlier.answer.text and earlier.answer.status != "failed":

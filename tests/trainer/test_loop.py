@@ -14,7 +14,8 @@ from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.recall import answer_batch
 from trainer.checkpoint import Checkpoint
 from trainer.config import PAPER, TrainConfig, preset
-from trainer.loop import SPLIT_FROM, Progress, Training
+from trainer.loop import Progress, Training
+from trainer.samples import SPLIT_FROM
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
