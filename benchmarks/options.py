@@ -49,9 +49,12 @@ class Options:
 
 
 def make_parser(benchmark: str, description: str | None) -> argparse.ArgumentParser:
-    """A parser with what every benchmark needs: data, model and result."""
-    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{benchmark}", description=description)
-    parser.add_argument("--data", type=Path, required=True, help="folder (or file) in the data format")
+    """A parser with what every benchmark needs: model and result."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{benchmark}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="where the result goes")
     parser.add_argument("--model", default="default", help="'default', an id, or a local folder (default: default)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda (default: auto)")
@@ -60,7 +63,8 @@ def make_parser(benchmark: str, description: str | None) -> argparse.ArgumentPar
 
 
 def add_method_options(parser: argparse.ArgumentParser, methods: Sequence[str]) -> None:
-    """Options of benchmarks that run several methods."""
+    """Options of benchmarks that run several methods over data."""
+    parser.add_argument("--data", type=Path, required=True, help="folder (or file) in the data format")
     names = _names_of(methods)
     parser.add_argument(
         "--methods", type=names, default=tuple(methods), metavar="A,B", help=f"of {', '.join(methods)} (default: all)"

@@ -120,3 +120,38 @@ def test_the_cache_recomputes_what_does_not_fit(tiny_backbone: Callable[..., Bac
 def test_the_papers_setting_is_the_papers() -> None:
     assert (PAPER.form, PAPER.span, PAPER.tied, PAPER.learning_rate, PAPER.batch_size) == ("rows", 1, True, 5e-3, 4)
     assert (PAPER.epochs, PAPER.warmup, PAPER.weight_decay, PAPER.memory_columns) == (1, 0.1, 0.0, True)
+
+
+@pytest.mark.real_model
+def test_cached_training_is_plain_training_in_four_bit_after_chat(real_backbone: Backbone) -> None:
+    """Chat packs weights for decoding; training afterwards must see the stored ones (see kernel_forms)."""
+    from tokmem_desk.recall import Bank, recall
+    from tokmem_desk.routing import TokenRouter
+
+    list(recall(real_backbone, Bank({}, TokenRouter(real_backbone, [])), "Hello there", max_tokens=4))
+    config = TrainConfig(form="rows", span=2, tied=True, memory_columns=True, router_weight=1.0, absolute_rate=True)
+    memories = TrainableMemories(real_backbone, config, [[], []])
+    answers = ["2025-05-03;food;milk;3.00", "ok then"]
+    ours, count = cached_loss(real_backbone, memories, SHORT, answers, config)
+    ours.backward()  # type: ignore[no-untyped-call]
+    mine = memories.rows.delta.grad
+    assert mine is not None
+    mine = mine.clone()
+    memories.zero_grad()
+    plain, plain_count = full_sequence_loss(
+        real_backbone,
+        [real_backbone.format.query(m) for m in SHORT],
+        [0, 1],
+        memories,
+        [real_backbone.format.response(a) for a in answers],
+        router_weight=1.0,
+        memory_columns=True,
+        all_logits=True,
+    )
+    plain.backward()  # type: ignore[no-untyped-call]
+    theirs = memories.rows.delta.grad
+    assert theirs is not None and plain_count == count
+    # bfloat16 rounds differently along the two ways; a wrong gradient is off by a factor, not by a per cent.
+    torch.testing.assert_close(ours.detach(), plain.detach(), rtol=0.02, atol=0.1)
+    assert float(torch.cosine_similarity(mine.flatten(), theirs.flatten(), dim=0)) > 0.995
+    assert 0.95 < float(mine.norm() / theirs.norm()) < 1.05

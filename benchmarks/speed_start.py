@@ -1,0 +1,122 @@
+"""How fast the program starts: ``--help``, and the first frame of the app in a terminal of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+REPEATS = 5
+_FRAME_TIMEOUT = 30.0
+_QUIT = b"\x11"
+_ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|P[^\x1b]*\x1b\\|[ -/]*[0-~])")
+_FRAME_CHARACTERS = 40
+"""Visible characters from which on a screen counts as drawn; before it come only control sequences."""
+
+
+def measure_start() -> dict[str, Any]:
+    """Seconds until ``--help`` ends and until the app has drawn; whether either had loaded torch by then."""
+    result: dict[str, Any] = {"repeats": REPEATS}
+    with tempfile.TemporaryDirectory() as home:
+        environment = {**os.environ, "TOKMEM_HOME": home, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        helps = [_help_seconds(environment) for _ in range(REPEATS)]
+        result["help_seconds"] = statistics.median(helps)
+        result["help_loads_torch"] = _help_loads_torch(environment)
+        if sys.platform == "linux":
+            frames = [_first_frame(environment) for _ in range(REPEATS)]
+            drawn = [seconds for seconds, _ in frames if seconds is not None]
+            result["first_frame_seconds"] = statistics.median(drawn) if drawn else None
+            result["first_frame_loads_torch"] = any(torch for _, torch in frames)
+    return result
+
+
+def _help_seconds(environment: dict[str, str]) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "tui", "--help"], env=environment, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def _help_loads_torch(environment: dict[str, str]) -> bool:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "tui", "--help"],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return any(line.rsplit("|", 1)[-1].strip() == "torch" for line in done.stderr.splitlines())
+
+
+def _first_frame(environment: dict[str, str]) -> tuple[float | None, bool]:
+    """Seconds to the first drawn screen (None: none came), and whether torch was loaded by then."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    began = time.perf_counter()
+    app = subprocess.Popen(
+        [sys.executable, "-m", "tui", "--offline"],
+        env=environment,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    try:
+        seconds = _wait_for_frame(ours, began)
+        return seconds, _has_torch(app.pid)
+    finally:
+        _end(app, ours)
+        os.close(ours)
+
+
+def _wait_for_frame(terminal: int, began: float) -> float | None:
+    seen = b""
+    while time.perf_counter() - began < _FRAME_TIMEOUT:
+        ready, _, _ = select.select([terminal], [], [], 0.05)
+        if not ready:
+            continue
+        try:
+            seen += os.read(terminal, 65536)
+        except OSError:
+            return None
+        visible = _ESCAPES.sub(b"", seen).split()
+        # The alternate screen is a program that draws; an error would be printed without it.
+        if b"\x1b[?1049h" in seen and sum(map(len, visible)) >= _FRAME_CHARACTERS:
+            return time.perf_counter() - began
+    return None
+
+
+def _has_torch(pid: int) -> bool:
+    try:
+        return "libtorch" in Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
+
+
+def _end(app: subprocess.Popen[bytes], terminal: int) -> None:
+    """Quit as a person would; end what is left of the process and its engine."""
+    with contextlib.suppress(OSError):
+        os.write(terminal, _QUIT)
+    deadline = time.monotonic() + 10
+    while app.poll() is None and time.monotonic() < deadline:
+        # Whoever fills a terminal that nobody reads waits for ever.
+        if select.select([terminal], [], [], 0.05)[0]:
+            with contextlib.suppress(OSError):
+                os.read(terminal, 65536)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(app.pid, signal.SIGKILL)
+    app.wait()
