@@ -115,7 +115,7 @@ def _measure_model(given: argparse.Namespace, document: dict[str, Any]) -> None:
 
 def _procedures(given: argparse.Namespace) -> list[Procedure]:
     if given.data is None:
-        return samples.procedures()[: given.procedures]
+        return samples.sample_procedures()[: given.procedures]
     known = load_tasks(given.data).procedures
     named = TRAINING_PROCEDURES[: given.procedures]
     if {p.name for p in known} >= set(named):

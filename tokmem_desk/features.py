@@ -40,7 +40,7 @@ _SHRINKAGE = 0.3
 """Weight of a multiple of the identity in the within-group covariance."""
 _CLIP = 6.0
 _CHAT_FOR_COVARIANCE = 400
-_VERSION = 3
+_VERSION = 4
 _TENSORS = ("centre", "spread", "offset", "projection", "chat")
 
 

@@ -1,0 +1,82 @@
+"""The programs from the command line to the result file, on a tiny backbone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import learning, personal, routing, speed
+from benchmarks.models import Loaded
+from benchmarks.routing_methods import ROUTERS
+from benchmarks.speed_training import measure_training
+from tests.benchmarks.conftest import WordRetriever
+from tokmem_desk.procedures import ExamplePair, Procedure
+
+
+@pytest.fixture
+def tiny_programs(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> None:
+    monkeypatch.setattr(learning, "load", lambda _options: loaded)
+    monkeypatch.setattr(routing, "load", lambda _options: loaded)
+    monkeypatch.setattr("benchmarks.methods.base.MiniLm", lambda *_: WordRetriever())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document
+
+
+@pytest.mark.usefixtures("tiny_programs")
+def test_personal_writes_a_sweep(data_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.json"
+    asked = ["--methods", "base,icl", "--shots", "2,4", "--seeds", "2", "--limit", "1", "--procedures", "2"]
+    assert personal.main(["--data", str(data_folder), "--out", str(out), *asked]) == 0
+    document = _read(out)
+    assert document["seeds"] == [0, 1] and list(document["methods"]) == ["base", "icl"]
+    assert [entry["setting"]["pairs"] for entry in document["sweep"]] == [2, 4]
+    rows = out.with_name("p.predictions.jsonl").read_text().splitlines()
+    assert len(rows) == 2 * 2 * 2 * 2
+
+
+@pytest.mark.usefixtures("tiny_programs")
+def test_routing_compares_all_methods(data_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    out = tmp_path / "r.json"
+    asked = ["--shots", "2,4", "--seeds", "1", "--chat", str(data_folder / "chat.json")]
+    assert routing.main(["--data", str(data_folder), "--out", str(out), *asked]) == 0
+    methods = _read(out)["methods"]
+    assert list(methods) == list(ROUTERS)
+    for method in methods.values():
+        for key in ("routing_accuracy", "none_auroc", "known_recall", "false_trigger_rate", "chat_false_trigger_rate"):
+            assert 0 <= method["metrics"][key] <= 1
+        assert method["metrics"]["add_seconds"] > 0
+
+
+def test_an_unknown_method_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        personal.main(["--data", "x", "--out", str(tmp_path / "x.json"), "--methods", "base,magic"])
+    assert "magic is none of base, icl" in capsys.readouterr().err
+
+
+def test_a_missing_folder_is_a_sentence(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert personal.main(["--data", str(tmp_path / "no"), "--out", str(tmp_path / "x.json")]) == 1
+    assert "is not a folder" in capsys.readouterr().err
+
+
+def test_both_trainings_take_the_same_steps_to_the_same_loss(tiny_backbone: Callable[..., Any]) -> None:
+    pairs = tuple(ExamplePair(f"say {i}", f"the number {i}") for i in range(8))
+    found = measure_training(tiny_backbone("llama"), [Procedure("a", pairs), Procedure("b", pairs)], None)
+    assert found["measured_steps"] == found["planned_steps_per_epoch"] == 4
+    assert found["loss_difference"] < 1e-3
+    assert found["cached"]["steps"]["forward"] < found["plain"]["steps"]["forward"] / 2
+    assert found["cached"]["fill"]["backward"] == 0
+    assert found["epochs"]["5"]["allowed_ratio"] > found["epochs"]["1"]["allowed_ratio"] > 1
+
+
+def test_speed_knows_its_sections(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        speed.main(["--out", str(tmp_path / "s.json"), "--sections", "start,lunch"])
+    assert "lunch is none of" in capsys.readouterr().err
