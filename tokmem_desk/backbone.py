@@ -32,6 +32,9 @@ from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QuerySt
 _PREFILL_TOKENS = 4096
 """Tokens of one prefill pass, padding included: bounds the memory of its activations."""
 
+_LIKE_LENGTH = 1.6
+"""Queries run together while the longest is at most this many times as long as the shortest: little padding."""
+
 _SHARED_PREFIX_AT_LEAST = 8
 """Shorter shared prefixes are not worth a pass of their own."""
 
@@ -247,14 +250,15 @@ class Backbone:
 
     @contextmanager
     def training(self) -> Iterator[None]:
-        """Attention kernel for training: on a CPU the plain one has the faster backward pass."""
+        """Kernels for training: on a CPU plain attention has the faster backward pass, and dense weights help."""
         if self.torch_device.type != "cpu":
             yield
             return
         before = self.model.config._attn_implementation
         self.model.set_attn_implementation("eager")
         try:
-            yield
+            with self.forms.training():
+                yield
         finally:
             self.model.set_attn_implementation(before)
 
@@ -291,7 +295,12 @@ class Backbone:
             equal_only = window is not None and length >= window
             part = parts[-1] if parts else None
             fits = part is not None and (len(part) + 1) * length <= _PREFILL_TOKENS
-            if part is not None and fits and (not equal_only or len(queries[part[0]]) == length):
+            if (
+                part is not None
+                and fits
+                and length <= _LIKE_LENGTH * len(queries[part[0]])
+                and (not equal_only or len(queries[part[0]]) == length)
+            ):
                 part.append(i)
             else:
                 parts.append([i])

@@ -50,10 +50,8 @@ class QueryCache:
     def fill(self) -> Iterator[float]:
         """Compute everything; yields the share done, so that others get a turn in between."""
         hidden, partition, pooled = [], [], []
-        # Queries of like length run together, so that little is padding.
-        order = sorted(range(len(self._queries)), key=lambda i: len(self._queries[i]))
-        for start in range(0, len(order), _CHUNK):
-            rows = order[start : start + _CHUNK]
+        order: list[int] = []
+        for rows in _chunks(self._queries):
             keep = self.bytes < self._budget
             done = self._backbone.prefill(
                 [self._queries[i] for i in rows], keep_states=keep, feature_layers=self._layers
@@ -67,7 +65,8 @@ class QueryCache:
                 partition.append(torch.logsumexp(self._backbone.logits(done.last_hidden), dim=-1))
             if done.pooled is not None:
                 pooled.append(done.pooled)
-            yield min(1.0, (start + len(rows)) / len(order))
+            order += rows
+            yield len(order) / len(self._queries)
         back = torch.empty(len(order), dtype=torch.long)
         back[torch.tensor(order, dtype=torch.long)] = torch.arange(len(order))
         back = back.to(self._backbone.torch_device)
@@ -84,3 +83,31 @@ class QueryCache:
             else {}
         )
         return [self._states.get(i) or fresh[i] for i in rows]
+
+
+def _chunks(queries: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Queries that run together: neighbours in lexical order, so that what they share in front runs once.
+
+    A chunk ends where the shared part would shrink to less than half, as between two instructions.
+    """
+    chunks: list[list[int]] = []
+    shared = 0
+    for i in sorted(range(len(queries)), key=lambda i: tuple(queries[i])):
+        if chunks and len(chunks[-1]) < _CHUNK:
+            common = _common(queries[chunks[-1][0]], queries[i])
+            if len(chunks[-1]) == 1 or 2 * common >= shared:
+                shared = common if len(chunks[-1]) == 1 else min(shared, common)
+                chunks[-1].append(i)
+                continue
+        chunks.append([i])
+    return chunks
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """Length of the part in front that two queries share."""
+    count = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count
