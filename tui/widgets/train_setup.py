@@ -12,6 +12,7 @@ from textual.widgets.selection_list import Selection
 
 from tui.overview import ProcedureLine
 from tui.training import PRESETS
+from tui.widgets.ticks import Choice, TickList
 
 PRESET_WORDS = {
     "quick": "a first impression",
@@ -26,8 +27,8 @@ class TrainSetup(Vertical):
     DEFAULT_CSS = """
     TrainSetup {
         height: 1fr; padding: 1 2;
-        SelectionList { height: auto; max-height: 1fr; border: none; padding: 0; background: transparent; margin: 1 0; }
-        SelectionList:focus { border: none; }
+        TickList { height: auto; max-height: 1fr; border: none; padding: 0; background: transparent; margin: 1 0; }
+        TickList:focus { border: none; }
         RadioSet:focus { border: none; }
         RadioSet { border: none; background: transparent; padding: 0; height: auto; width: auto; margin: 0 0 1 0; }
         .hint { color: $muted; height: auto; }
@@ -46,12 +47,12 @@ class TrainSetup(Vertical):
         yield Static(id="waiting-job", markup=False)
         yield Static("What to train", classes="heading")
         yield Static("New and changed procedures are ticked. Chat goes on while it trains.", classes="hint")
-        yield SelectionList[str](id="choice")
+        yield TickList(id="choice")
         yield Static(id="nothing")
         yield Static("How long", classes="heading")
         with RadioSet(id="preset"):
             for preset in PRESETS:
-                yield RadioButton(Content(f"{preset:<9} {PRESET_WORDS[preset]}"), id=f"preset-{preset}")
+                yield Choice(Content(f"{preset:<9} {PRESET_WORDS[preset]}"), id=f"preset-{preset}")
         yield Button("t Train", id="start", variant="primary", compact=True)
 
     def show(self, lines: Sequence[ProcedureLine], waiting_job: str) -> None:
