@@ -33,6 +33,8 @@ async def _draw(home: Path) -> None:
     command = engine_command(home=home, model="default")
     app = TokmemApp(paths, Settings.load(paths), lambda log: EngineClient(command, log), "default")
     async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause(1)
+        await pilot.press("ctrl+n")
         for message in MESSAGES:
             await pilot.pause(1)
             app.screen.query_one(Prompt).insert(message)
@@ -41,7 +43,7 @@ async def _draw(home: Path) -> None:
             while isinstance(app.screen, ChatScreen) and app.screen.busy:
                 await pilot.pause(0.5)
         (IMAGES / "chat.svg").write_text(app.export_screenshot(title="tokmem-desk"), encoding="utf-8")
-        for key, name in (("f3", "procedures"), ("f4", "train")):
+        for key, name in (("f3", "procedures"),):
             await pilot.press(key)
             await pilot.pause(1)
             (IMAGES / f"{name}.svg").write_text(app.export_screenshot(title="tokmem-desk"), encoding="utf-8")
