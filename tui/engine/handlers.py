@@ -115,6 +115,7 @@ class Handlers:
             turns = _plain_turns(entries)
         with self.profile(request) as (store, settings):
             bank = self.shelf.bank(store, settings.text("router"), settings.number("none_bias"))
+            max_tokens = request.fields.get("max_tokens") or settings.whole("max_answer_tokens")
             sampling = None
             if request.fields.get("sample"):
                 sampling = Sampling(
@@ -129,7 +130,7 @@ class Handlers:
             route=request.text("route", AUTO_ROUTE),
             conversation=turns,
             sampling=sampling,
-            max_tokens=request.fields.get("max_tokens"),
+            max_tokens=max_tokens,
             cancelled=request.cancelled.is_set,
         )
         for part in answer:
