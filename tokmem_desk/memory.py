@@ -120,11 +120,6 @@ class Memory:
     settings: dict[str, object] = field(default_factory=dict)
 
 
-def mean_output_norm(backbone: Backbone) -> float:
-    """Mean Euclidean norm of the frozen vocabulary's output rows."""
-    return float(backbone.output_rows.float().norm(dim=1).mean())
-
-
 def renormalise(new: Tensor, old: Tensor) -> Tensor:
     """Scale new rows to the mean norm of the old ones (TokMem eq. 5 and 6).
 

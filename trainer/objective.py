@@ -105,11 +105,6 @@ class TrainableMemories(nn.Module):
         values = [v() for v in self.values]
         return [Steering(rows[p], tuple(k[p] for k in keys), tuple(v[p] for v in values)) for p in range(rows.shape[0])]
 
-    def deltas_by_procedure(self) -> list[list[Tensor]]:
-        """Views on every delta, per procedure, for norms."""
-        parameters = list(self.parameters())
-        return [[parameter[p] for parameter in parameters] for p in range(self.rows.delta.shape[0])]
-
 
 @dataclass(frozen=True, slots=True)
 class ResponseLoss:
