@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from profiles.atomic import storage_error
+from profiles.atomic import storage_error, write_bytes
 from profiles.base import Row, StoreBase, as_json, bump_revision, from_json, now
 from profiles.paths import private_folder
 from profiles.records import JsonObject, MemoryRecord, PairsChanged
@@ -35,6 +35,28 @@ class MemoryTable(StoreBase):
     def new_memory_file(self) -> Path:
         """A path in ``memory_folder`` that nothing uses yet; write it whole, then call ``add_memory``."""
         return private_folder(self.memory_folder) / f"{uuid.uuid4().hex}{SUFFIX}"
+
+    def write_memory(self, data: bytes) -> str:
+        """Keep the bytes of a memory under a new name, whole or not at all; ``add_memory`` registers that name.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        path = self.new_memory_file()
+        write_bytes(path, data)
+        return path.name
+
+    def read_memory(self, file: str) -> bytes:
+        """The bytes that ``write_memory`` kept under that name.
+
+        Raises:
+            StorageError: the file is gone or cannot be read.
+        """
+        path = self.memory_folder / file
+        try:
+            return path.read_bytes()
+        except OSError as caught:
+            raise storage_error(f"The memory file {path} could not be read", caught) from caught
 
     def add_memory(
         self,

@@ -19,12 +19,11 @@ CPU, GPU = "fingerprint-a", "fingerprint-b"
 
 def train(store: ProfileStore, name: str, fingerprint: str = CPU, *, activate: bool = True) -> MemoryRecord:
     """Leave behind what a training would."""
-    file = store.new_memory_file()
-    file.write_bytes(b"tensors")
+    file = store.write_memory(b"tensors")
     record = store.add_memory(
         store.procedure(name).id,
         fingerprint,
-        file.name,
+        file,
         store.to_procedure(name).pairs,
         {"span": 16},
         {"rouge_l": 0.7, "confusion": {"labels": ["none"], "counts": [[3]]}},
@@ -42,6 +41,14 @@ def trained(store: ProfileStore, ledger: Procedure) -> ProfileStore:
 def age(file: Path) -> None:
     old = time.time() - 7200
     os.utime(file, (old, old))
+
+
+def test_the_bytes_of_a_memory_are_kept_and_read_back(store: ProfileStore) -> None:
+    file = store.write_memory(b"tensors")
+    assert store.read_memory(file) == b"tensors"
+    assert (store.memory_folder / file).stat().st_mode & 0o777 == 0o600
+    with pytest.raises(StorageError, match="could not be read"):
+        store.read_memory("gone.safetensors")
 
 
 def test_a_memory_begins_as_a_candidate_and_keeps_its_pairs(store: ProfileStore, ledger: Procedure) -> None:

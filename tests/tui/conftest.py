@@ -125,10 +125,7 @@ def taught(seed: Callable[[Callable[[ProfileStore], None]], None]) -> None:
 
 def remember(store: ProfileStore, name: str) -> None:
     """Give a procedure an active memory, as if it had been trained."""
-    file = store.new_memory_file()
-    file.write_bytes(b"scripted")
+    file = store.write_memory(b"scripted")
     pairs = store.to_procedure(name).pairs
-    record = store.add_memory(
-        store.procedure(name).id, FINGERPRINT, file.name, pairs, {}, scorecard(store, name, steps=8)
-    )
+    record = store.add_memory(store.procedure(name).id, FINGERPRINT, file, pairs, {}, scorecard(store, name, steps=8))
     store.activate_memory(record.id)

@@ -173,9 +173,8 @@ class ScriptedEngine:
         """Write a candidate memory."""
         procedure = store.to_procedure(name)
         card = scorecard(store, name, steps) if measured else {"seconds": 1.0, "steps": steps, "advice": []}
-        file = store.new_memory_file()
-        file.write_bytes(b"scripted")
-        record = store.add_memory(store.procedure(name).id, FINGERPRINT, file.name, procedure.pairs, {}, card)
+        file = store.write_memory(b"scripted")
+        record = store.add_memory(store.procedure(name).id, FINGERPRINT, file, procedure.pairs, {}, card)
         return {"name": name, "memory_id": record.id, "scorecard": card}
 
     def store(self, request: dict[str, Any]) -> ProfileStore:

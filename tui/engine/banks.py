@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from profiles.store import ProfileStore
 from tokmem_desk.bank_file import memory_from_bytes
-from tokmem_desk.errors import StorageError, TokmemError
+from tokmem_desk.errors import TokmemError
 from tokmem_desk.features import mean_and_count
 from tokmem_desk.memory import Memory, RouterStatistics
 from tokmem_desk.recall import Bank
@@ -53,17 +53,9 @@ class BankShelf:
         self.problems = []
         found: dict[str, Memory] = {}
         for record in store.active_memories(backbone.fingerprint.digest):
-            path = store.memory_folder / record.file
             try:
-                data = path.read_bytes()
+                data = store.read_memory(record.file)
                 memory = memory_from_bytes(data, backbone, f"The memory of {record.procedure!r}")
-            except OSError as error:
-                problem: TokmemError = StorageError(
-                    f"The memory of {record.procedure!r} cannot be read ({error.strerror}).",
-                    next_step="Train it again.",
-                )
-                self.problems.append(str(problem))
-                continue
             except TokmemError as error:
                 self.problems.append(str(error))
                 continue

@@ -207,19 +207,18 @@ class _OneTraining:
                 if self._request.cancelled.is_set():
                     break
         card = scored.card if scored is not None else {"seconds": result.seconds, "steps": result.steps, "advice": []}
-        path = self._store.new_memory_file()
-        write_bytes(path, memory_to_bytes(memory, self._model.backbone.fingerprint))
+        file = self._store.write_memory(memory_to_bytes(memory, self._model.backbone.fingerprint))
         try:
             record = self._store.add_memory(
                 self._record.id,
                 self._model.backbone.fingerprint.digest,
-                path.name,
+                file,
                 self._store.to_procedure(name).pairs if self._unchanged() else self._ready.procedure.pairs,
                 dict(memory.settings),
                 card,
             )
         except NotFoundError:
-            path.unlink(missing_ok=True)
+            (self._store.memory_folder / file).unlink(missing_ok=True)
             raise
         self.trained = {"name": name, "memory_id": record.id, "scorecard": card}
         yield
