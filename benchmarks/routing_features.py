@@ -14,8 +14,8 @@ from torch import Tensor
 from benchmarks.methods import Context
 from benchmarks.minilm import Vectors
 from benchmarks.options import say
-from tokmem_desk.backbone import Prefilled
 from tokmem_desk.features import RouterBasis
+from tokmem_desk.prefill import Prefilled
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone

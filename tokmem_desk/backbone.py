@@ -10,16 +10,15 @@ Letters: b batch, s tokens, v vocabulary, d hidden size; see ``query_state`` for
 from __future__ import annotations
 
 import inspect
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from tokmem_desk.chat_format import ChatFormat
 from tokmem_desk.device import DeviceChoice
@@ -27,33 +26,8 @@ from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, first_line
 from tokmem_desk.fingerprint import Fingerprint, WeightsIdentity, identify_weights, take_fingerprint
 from tokmem_desk.kernel_forms import KernelForms, compute_in
 from tokmem_desk.model_record import read_record
+from tokmem_desk.prefill import Prefilled, QueryRunner
 from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QueryState
-
-_PREFILL_TOKENS = 4096
-"""Tokens of one prefill pass, padding included: bounds the memory of its activations."""
-
-_LIKE_LENGTH = 1.6
-"""Queries run together while the longest is at most this many times as long as the shortest: little padding."""
-
-_SHARED_PREFIX_AT_LEAST = 8
-"""Shorter shared prefixes are not worth a pass of their own."""
-
-_PREFIXES_KEPT = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Prefilled:
-    """Result of running queries, in their order.
-
-    Attributes:
-        states: cached keys and values of each query (empty when not asked for).
-        last_hidden: [b x d] float32, final state (after the final norm) at the last query position.
-        pooled: [b x f] float32 raw routing features, or None when no layers were asked for.
-    """
-
-    states: list[QueryState]
-    last_hidden: Tensor
-    pooled: Tensor | None
 
 
 class Backbone:
@@ -104,7 +78,7 @@ class Backbone:
         self.context_length: int = int(getattr(self.config, "max_position_embeddings", 2048) or 2048)
         self.layer_count: int = self.config.num_hidden_layers
         self.layout = CacheLayout(model.config)
-        self._prefixes: OrderedDict[tuple[int, ...], QueryState] = OrderedDict()
+        self._queries = QueryRunner(self)
         with torch.no_grad():
             sample = torch.tensor([self.format.end_id], device=self.torch_device)
             row = self._embedding.weight[sample].float()
@@ -141,7 +115,7 @@ class Backbone:
     @cached_property
     def key_shapes(self) -> tuple[tuple[int, int, int, int], ...]:
         """Layers, key-value heads, key size and value size of each layer group."""
-        state = self._prefix_state((self.format.end_id,))
+        state = self._queries.prefix_state((self.format.end_id,))
         return tuple(
             (k.shape[0], k.shape[1], k.shape[3], v.shape[3]) for k, v in zip(state.keys, state.values, strict=True)
         )
@@ -205,6 +179,33 @@ class Backbone:
         )
         hidden: Tensor = output.last_hidden_state
         return hidden
+
+    def run_ids(
+        self,
+        ids: Tensor,
+        cache: DynamicCache,
+        *,
+        mask: Tensor | None = None,
+        positions: Tensor | None = None,
+        every_layer: bool = False,
+    ) -> Any:
+        """The decoder's output for token ids, their keys and values appended to ``cache``.
+
+        Args:
+            ids: [b x s] long.
+            cache: filled in place.
+            mask: [b x n + s] long, what of the cache and of ``ids`` is present; all when None.
+            positions: [b x s] long; counted from the cache's end when None.
+            every_layer: keep the hidden states of all layers (``hidden_states``).
+        """
+        return self._decoder(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            output_hidden_states=every_layer,
+        )
 
     def run_embeddings(self, inputs: Tensor, present: Tensor) -> Tensor:
         """[b x s x d] final hidden states of whole right-padded sequences, nothing cached.
@@ -286,42 +287,18 @@ class Backbone:
         """
         for query in queries:
             self.check_length(len(query))
-        order = sorted(range(len(queries)), key=lambda i: len(queries[i]))
-        window = self.layout.smallest_window
-        parts: list[list[int]] = []
-        for i in order:
-            length = len(queries[i])
-            # Right padding would push keys out of a sliding window: such queries run among equals.
-            equal_only = window is not None and length >= window
-            part = parts[-1] if parts else None
-            fits = part is not None and (len(part) + 1) * length <= _PREFILL_TOKENS
-            if (
-                part is not None
-                and fits
-                and length <= _LIKE_LENGTH * len(queries[part[0]])
-                and (not equal_only or len(queries[part[0]]) == length)
-            ):
-                part.append(i)
-            else:
-                parts.append([i])
-        states: list[QueryState | None] = [None] * len(queries)
-        hidden: list[Tensor | None] = [None] * len(queries)
-        pooled: list[Tensor | None] = [None] * len(queries)
-        for part in parts:
-            try:
-                self._prefill_part(
-                    [queries[i] for i in part], part, states, hidden, pooled, keep_states, feature_layers
-                )
-            except torch.OutOfMemoryError as error:
-                raise OutOfMemoryError(
-                    "Reading the messages did not fit into the graphics memory.",
-                    next_step="Close other programs that use the card, or choose a smaller model.",
-                ) from error
-        return Prefilled(
-            states=[s for s in states if s is not None],
-            last_hidden=torch.stack([h for h in hidden if h is not None]),
-            pooled=torch.stack([p for p in pooled if p is not None]) if feature_layers else None,
-        )
+        return self._queries.run(queries, keep_states=keep_states, feature_layers=feature_layers)
+
+    @torch.no_grad()
+    def go_on(self, state: QueryState, ids: Sequence[int]) -> Prefilled:
+        """Run more ids behind a query that has been run; ``state`` itself stays as it is.
+
+        Raises:
+            IncompatibleError: the two together are longer than the context.
+            OutOfMemoryError: the pass does not fit.
+        """
+        self.check_length(state.length + len(ids))
+        return self._queries.go_on(state, ids)
 
     def check_length(self, tokens: int, room: int = 0) -> None:
         """Raise IncompatibleError when ``tokens`` plus ``room`` do not fit the context."""
@@ -331,91 +308,6 @@ class Backbone:
                 next_step="Shorten the text, or choose a model with a longer context.",
             )
 
-    def _prefill_part(
-        self,
-        queries: Sequence[Sequence[int]],
-        rows: Sequence[int],
-        states: list[QueryState | None],
-        hidden: list[Tensor | None],
-        pooled: list[Tensor | None],
-        keep_states: bool,
-        feature_layers: Sequence[int],
-    ) -> None:
-        prefix = self._shared_prefix(queries)
-        state = self._prefix_state(prefix) if prefix else None
-        n = len(prefix)
-        lengths = [len(query) - n for query in queries]
-        ids = torch.full((len(queries), max(lengths)), self.format.end_id)
-        for row, query in enumerate(queries):
-            ids[row, : lengths[row]] = torch.tensor(query[n:])
-        ids = ids.to(self.torch_device)
-        present = (
-            torch.arange(ids.shape[1], device=ids.device)[None] < torch.tensor(lengths, device=ids.device)[:, None]
-        )
-        if state is not None:
-            batch = self.layout.join([state] * len(queries), [None] * len(queries))
-            cache = batch.cache
-            mask = torch.cat([batch.mask, present.long()], dim=1)
-        else:
-            cache = self.layout.new_cache()
-            mask = present.long()
-        positions = n + torch.arange(ids.shape[1], device=ids.device)[None].expand(len(queries), -1)
-        output = self._decoder(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            output_hidden_states=bool(feature_layers),
-        )
-        cut = self.layout.cut(cache, [n + length for length in lengths]) if keep_states else []
-        tail = len(self.format.tail_ids)
-        for row, target in enumerate(rows):
-            last = lengths[row] - 1
-            if keep_states:
-                states[target] = cut[row]
-            hidden[target] = output.last_hidden_state[row, last].float()
-            if feature_layers:
-                # The message alone: what stands before it and after it is the same in every query.
-                start = max(0, len(self.format.head_ids) - n)
-                end = max(start + 1, lengths[row] - tail)
-                vectors = []
-                for layer in feature_layers:
-                    stack = output.hidden_states[layer][row]
-                    vectors += [stack[start:end].float().mean(dim=0), stack[last].float()]
-                pooled[target] = torch.cat([hidden[target], *vectors])  # type: ignore[list-item]
-
-    def _shared_prefix(self, queries: Sequence[Sequence[int]]) -> tuple[int, ...]:
-        """Ids that all queries start with; at least the layout's head, and never a whole query."""
-        head = tuple(self.format.head_ids)
-        if len(queries) == 1:
-            starts = tuple(queries[0][: len(head)]) == head and len(queries[0]) > len(head)
-            return head if starts and len(head) >= _SHARED_PREFIX_AT_LEAST else ()
-        # In lexical order, what the first and the last share is shared by all between.
-        lowest, highest = min(queries, key=tuple), max(queries, key=tuple)
-        limit = min(len(query) for query in queries) - 1
-        n = 0
-        while n < limit and lowest[n] == highest[n]:
-            n += 1
-        window = self.layout.smallest_window
-        if n < _SHARED_PREFIX_AT_LEAST or (window is not None and n >= window):
-            return ()
-        return tuple(lowest[:n])
-
-    @torch.no_grad()
-    def _prefix_state(self, prefix: tuple[int, ...]) -> QueryState:
-        found = self._prefixes.get(prefix)
-        if found is None:
-            cache = self.layout.new_cache()
-            ids = torch.tensor([prefix], device=self.torch_device)
-            self._decoder(input_ids=ids, past_key_values=cache, use_cache=True)
-            found = self.layout.cut(cache, [len(prefix)])[0]
-            self._prefixes[prefix] = found
-            if len(self._prefixes) > _PREFIXES_KEPT:
-                self._prefixes.popitem(last=False)
-        self._prefixes.move_to_end(prefix)
-        return found
-
     @torch.no_grad()
     def free_keys_of(self, ids: Sequence[int]) -> LayerRows:
         """Keys, made position-free, and values of a text run from position 0.
@@ -424,9 +316,7 @@ class Backbone:
             Rows in float32, one per token of ``ids``; the start of a memory that imitates that text.
         """
         cache = self.layout.new_cache()
-        self._decoder(
-            input_ids=torch.tensor([list(ids)], device=self.torch_device), past_key_values=cache, use_cache=True
-        )
+        self.run_ids(torch.tensor([list(ids)], device=self.torch_device), cache)
         state = self.layout.cut(cache, [len(ids)])[0]
         keys = []
         for g, k in enumerate(state.keys):
@@ -455,7 +345,7 @@ class Backbone:
         for position in (0, 7):
             cache = self.layout.new_cache()
             places = torch.full((1, 1), position, device=self.torch_device)
-            self._decoder(input_ids=ids, position_ids=places, past_key_values=cache, use_cache=True)
+            self.run_ids(ids, cache, positions=places)
             moved.append(self.layout.cut(cache, [1])[0])
         if not self._has_rotary:
             return False

@@ -20,8 +20,9 @@ from tokmem_desk.errors import NotFoundError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone, Prefilled
+    from tokmem_desk.backbone import Backbone
     from tokmem_desk.memory import Memory
+    from tokmem_desk.prefill import Prefilled
     from tokmem_desk.query_state import JoinedBatch
     from tokmem_desk.routing import Candidate, Router
 

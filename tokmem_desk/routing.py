@@ -20,9 +20,10 @@ from tokmem_desk.calibration import chattiness, tightness
 from tokmem_desk.procedures import NONE_ROUTE
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone, Prefilled
+    from tokmem_desk.backbone import Backbone
     from tokmem_desk.features import RouterBasis
     from tokmem_desk.memory import Memory, RouterStatistics
+    from tokmem_desk.prefill import Prefilled
 
 ROUTERS = ("discriminant", "token")
 

@@ -11,7 +11,7 @@ import torch
 from tests.conftest import load_tiny
 from tests.core.reference import TOLERANCE, full_hidden, full_logits, random_ids
 from tests.tiny_models import FAMILIES, WINDOW
-from tokmem_desk import backbone as backbone_module
+from tokmem_desk import prefill as prefill_module
 from tokmem_desk.backbone import Backbone, load_backbone
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import IncompatibleError
@@ -85,7 +85,7 @@ def test_prefill_equals_plain_passes_in_the_order_asked(
     tiny_backbone: Load, family: str, template: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mixed lengths, below and above the window, with and without a shared prefix, split over several passes."""
-    monkeypatch.setattr(backbone_module, "_PREFILL_TOKENS", 150)
+    monkeypatch.setattr(prefill_module, "_PREFILL_TOKENS", 150)
     backbone = tiny_backbone(family, template)
     messages = ["word " * n for n in (9, 1, 4, 10, 2)] + ["x" * 40, "y" * 40, "short"]
     queries = [backbone.format.query(message) for message in messages] + [random_ids(backbone, 2, seed=1)]
@@ -165,3 +165,27 @@ def test_loading_a_damaged_folder_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
     with pytest.raises(IncompatibleError, match=r"files of broken cannot be loaded.*model remove broken"):
         load_backbone(tmp_path, DeviceChoice("cpu", "float32", "test"), "broken")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_going_on_from_a_state_equals_a_fresh_pass(
+    tiny_backbone: Load, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before, at and behind the window, in one part and in several; the state itself stays as it was."""
+    backbone = tiny_backbone(family)
+    for first, more in ((5, 4), (WINDOW - 1, 1), (WINDOW, 3), (3 * WINDOW, 2 * WINDOW), (4, 3 * WINDOW)):
+        ids = random_ids(backbone, first + more, seed=first)
+        fresh = backbone.prefill([ids])
+        state = backbone.prefill([ids[:first]]).states[0]
+        before = [keys.clone() for keys in state.keys]
+        for size in (4096, 7):
+            monkeypatch.setattr(prefill_module, "_PREFILL_TOKENS", size)
+            longer = backbone.go_on(state, ids[first:])
+            torch.testing.assert_close(longer.last_hidden, fresh.last_hidden, **TOLERANCE)
+            torch.testing.assert_close(
+                backbone.logits(longer.last_hidden), backbone.logits(fresh.last_hidden), **TOLERANCE
+            )
+            assert longer.states[0].length == len(ids)
+            for ours, theirs in zip(longer.states[0].keys, fresh.states[0].keys, strict=True):
+                torch.testing.assert_close(ours, theirs, **TOLERANCE)
+        assert all(torch.equal(a, b) for a, b in zip(before, state.keys, strict=True))
