@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tokmem_desk.disk import sync
 from tokmem_desk.errors import StorageError
 
 _REASONS = {
@@ -51,10 +52,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         # A writer may have replaced the file by one with the mode of the umask.
         os.chmod(temporary, 0o600)
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, path)
         temporary = None
-        sync_folder(path.parent)
+        sync(path.parent)
     except OSError as caught:
         raise storage_error(f"{path} could not be written", caught) from caught
     finally:
@@ -80,19 +81,3 @@ def write_text(path: Path, text: str) -> None:
         StorageError: the disk refused; ``path`` is unchanged.
     """
     write_bytes(path, text.encode("utf-8"))
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename or a removal in ``folder`` last through a power cut, where the system can do that."""
-    if os.name == "nt":  # a folder cannot be opened there
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync(path: Path) -> None:
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())

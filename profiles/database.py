@@ -11,6 +11,8 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from profiles.atomic import replacing, storage_error
 from profiles.migrations import Step
@@ -259,6 +261,24 @@ class Database:
 
     def _pragma(self, name: str) -> int:
         return int(self._connection.execute(f"PRAGMA {name}").fetchone()[0])
+
+
+class DatabaseOwner:
+    """Something that keeps one database open. Use as a context manager, or call ``close``."""
+
+    _database: Database
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database; only ``close`` may be called after that."""
+        self._database.close()
 
 
 def _code(caught: sqlite3.Error) -> int:

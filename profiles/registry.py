@@ -12,12 +12,10 @@ import shutil
 import sqlite3
 import uuid
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from profiles.atomic import storage_error
 from profiles.base import Row, now
-from profiles.database import LOCK_SECONDS, Database
+from profiles.database import LOCK_SECONDS, Database, DatabaseOwner
 from profiles.migrations import REGISTRY_STEPS
 from profiles.paths import AppPaths
 from profiles.records import ProfileInfo
@@ -28,8 +26,10 @@ from tokmem_desk.procedures import check_name
 DEFAULT_PROFILE = "default"
 
 
-class ProfileRegistry:
+class ProfileRegistry(DatabaseOwner):
     """The list of profiles. There is always at least one, and exactly one is active.
+
+    Profiles opened from it stay open when it is closed.
 
     Raises:
         StorageError: the list is damaged or the disk refuses.
@@ -49,18 +49,6 @@ class ProfileRegistry:
         except BaseException:
             self._database.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the list; profiles opened from it stay open."""
-        self._database.close()
 
     def list(self) -> list[ProfileInfo]:
         """All profiles by name."""

@@ -7,12 +7,10 @@ one ``ProfileStore`` per thread and process.
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from profiles.chats import ChatTable
 from profiles.corrections import CorrectionTable
-from profiles.database import LOCK_SECONDS, Database
+from profiles.database import LOCK_SECONDS, Database, DatabaseOwner
 from profiles.jobs import JobTable
 from profiles.memories import MemoryTable
 from profiles.migrations import PROFILE_STEPS
@@ -25,8 +23,10 @@ MEMORY_FOLDER_NAME = "memories"
 BACKUP_FOLDER_NAME = "backups"
 
 
-class ProfileStore(ProcedureTable, PairTable, UndoLog, MemoryTable, ChatTable, CorrectionTable, JobTable):
-    """One profile, open. Use as a context manager, or call ``close``.
+class ProfileStore(
+    ProcedureTable, PairTable, UndoLog, MemoryTable, ChatTable, CorrectionTable, JobTable, DatabaseOwner
+):
+    """One profile, open.
 
     Args:
         folder: the profile's folder; made, 0700, when it is not there.
@@ -50,18 +50,6 @@ class ProfileStore(ProcedureTable, PairTable, UndoLog, MemoryTable, ChatTable, C
             expect_data=self.memory_folder.is_dir() and any(self.memory_folder.iterdir()),
             lock_seconds=lock_seconds,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the database; the store cannot be used any more."""
-        self._database.close()
 
     @property
     def profile_name(self) -> str:

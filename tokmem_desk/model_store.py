@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from tokmem_desk.catalogue import CATALOGUE, CatalogueEntry, find_entry
 from tokmem_desk.device import DeviceChoice
+from tokmem_desk.disk import sync, sync_files
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,
@@ -220,12 +221,12 @@ class ModelStore:
                 quantisation=done.quantisation,
                 reason=done.reason,
             )
-            _sync_folder(fresh)
+            sync_files(fresh)
             if target.exists():
                 shutil.rmtree(work / "old", ignore_errors=True)
                 os.replace(target, work / "old")
             os.replace(fresh, target)
-            _sync(self.folder)
+            sync(self.folder)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
@@ -358,20 +359,3 @@ def _local_slug(path: Path) -> str:
 
 def _model_files(path: Path) -> list[Path]:
     return [path] if path.is_file() else sorted(file for file in path.iterdir() if file.is_file())
-
-
-def _sync(path: Path) -> None:
-    """Flush a file or folder to the disk; folders cannot be opened on Windows and need it less there."""
-    if os.name == "nt" and path.is_dir():
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    for file in folder.iterdir():
-        _sync(file)
-    _sync(folder)
