@@ -1,5 +1,8 @@
 """Recall: read the message once, choose a memory or none, answer under it.
 
+An answer is a list of segments, most often one: each has its route, its own part of the message and its
+explicit end, and memories are chosen between segments only.
+
 One prefill of the query serves the router and the answer. A procedure sees the current message alone;
 ``none`` is plain chat in the model's own template and sees the conversation. Memory tokens never stand in
 the softmax of an answer, so none can appear inside one. Banks come as arguments; nothing is kept.
@@ -28,7 +31,10 @@ if TYPE_CHECKING:
 
 PROCEDURE_TOKENS = 256
 CHAT_TOKENS = 512
-"""Longest answers, in tokens, unless a caller says otherwise."""
+"""Longest answers (of one segment), in tokens, unless a caller says otherwise."""
+
+SEGMENT_BREAK = "\n"
+"""Stands between the responses of two segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +60,19 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """The route of an answer; ``candidates`` best first, ``none`` among them."""
+    """The route of a segment; ``candidates`` best first, ``none`` among them.
+
+    Attributes:
+        segment: place in the answer, from 0.
+        part: what of the message the segment answers; all of it when the answer has one segment.
+    """
 
     route: str
     probability: float
     candidates: list[Candidate]
     forced: bool = False
+    segment: int = 0
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,22 @@ class Piece:
     """Text that has just been generated."""
 
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One procedure's share of an answer, or plain chat's.
+
+    Attributes:
+        part: what of the message it answers.
+        arguments: the response as a call's arguments, where the procedure has a schema; else None.
+    """
+
+    route: str
+    probability: float
+    part: str
+    response: str
+    arguments: dict[str, object] | None = None
 
 
 @dataclass(slots=True)
@@ -84,13 +113,18 @@ class Timing:
 class Answer:
     """The end of a recall. ``stopped`` is ``end``, ``length`` or ``cancelled``.
 
-    ``turns_cut`` counts the oldest messages that no longer fitted the context.
+    Attributes:
+        routed: the route of the first segment.
+        response: the responses of all segments, a line break between them.
+        segments: in the order in which they were answered, at least one.
+        turns_cut: how many of the oldest messages no longer fitted the context.
     """
 
     routed: Routed
     response: str
     timing: Timing
     stopped: str
+    segments: list[Segment]
     turns_cut: int = 0
 
 
@@ -137,7 +171,7 @@ def recall(
     max_tokens: int | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Routed | Piece | Answer]:
-    """Answer one message; yields the route, then pieces of text, then the whole.
+    """Answer one message; yields, for each segment, its route and pieces of text, and at last the whole.
 
     Args:
         route: ``auto``, ``none`` or the name of a memory in the bank; a forced route never falls back.
@@ -157,60 +191,117 @@ def recall(
         )
     began = time.perf_counter()
     timing = Timing()
-    query = backbone.format.query(message)
-    prefilled = backbone.prefill([query], feature_layers=bank.router.feature_layers)
+    parts = _parts(backbone, bank, message, route, timing, began)
+    segments: list[Segment] = []
+    stopped, cut = "end", 0
+    for part in parts:
+        if segments:
+            yield Piece(SEGMENT_BREAK)
+        yield part.routed
+        answering = _Answering(backbone, bank, part, conversation, sampling, max_tokens, cancelled, timing, began)
+        yield from answering.pieces()
+        routed = part.routed
+        segments.append(Segment(routed.route, routed.probability, routed.part, answering.response))
+        cut = max(cut, answering.turns_cut)
+        if answering.stopped != "end":
+            stopped = answering.stopped
+        if stopped == "cancelled":
+            break
+    timing.total = time.perf_counter() - began
+    response = SEGMENT_BREAK.join(segment.response for segment in segments)
+    yield Answer(parts[0].routed, response, timing, stopped, segments, cut)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one segment answers: its route, and its query, run."""
+
+    routed: Routed
+    prefilled: Prefilled
+
+
+def _parts(backbone: Backbone, bank: Bank, message: str, route: str, timing: Timing, began: float) -> list[_Part]:
+    """Run the message and choose its routes."""
+    prefilled = backbone.prefill([backbone.format.query(message)], feature_layers=bank.router.feature_layers)
     timing.prefill = time.perf_counter() - began
     candidates = bank.router.candidates(prefilled)[0]
     if route == AUTO_ROUTE:
-        routed = Routed(candidates[0].route, candidates[0].probability, candidates)
+        routed = Routed(candidates[0].route, candidates[0].probability, candidates, part=message)
     else:
         known = {c.route: c.probability for c in candidates}
-        routed = Routed(route, known.get(route, 0.0), candidates, forced=True)
+        routed = Routed(route, known.get(route, 0.0), candidates, forced=True, part=message)
     timing.route = time.perf_counter() - began - timing.prefill
-    yield routed
-    memory = bank.memories.get(routed.route)
-    cut = 0
-    if memory is not None:
-        limit = PROCEDURE_TOKENS if max_tokens is None else max_tokens
-        batch, logits = start_memory(backbone, memory, prefilled)
-        stop_text = None
-    else:
-        limit = CHAT_TOKENS if max_tokens is None else max_tokens
-        if conversation:
-            ids, cut = _fit_conversation(backbone, [*conversation, Turn("user", message)], room=limit)
+    return [_Part(routed, prefilled)]
+
+
+class _Answering:
+    """Generates one segment; afterwards ``response``, ``stopped`` and ``turns_cut`` tell what came of it."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        bank: Bank,
+        part: _Part,
+        conversation: Sequence[Turn],
+        sampling: Sampling | None,
+        max_tokens: int | None,
+        cancelled: Callable[[], bool],
+        timing: Timing,
+        began: float,
+    ) -> None:
+        self._backbone, self._part, self._cancelled = backbone, part, cancelled
+        self._memory = bank.memories.get(part.routed.route)
+        self._conversation = conversation
+        self._sampling, self._max_tokens = sampling, max_tokens
+        self._timing, self._began = timing, began
+        self.response = ""
+        self.stopped = "length"
+        self.turns_cut = 0
+
+    def _start(self, limit: int) -> tuple[JoinedBatch, Tensor]:
+        """The batch to extend, and the logits of the first token."""
+        backbone, prefilled = self._backbone, self._part.prefilled
+        if self._memory is not None:
+            return start_memory(backbone, self._memory, prefilled)
+        if self._conversation:
+            turns = [*self._conversation, Turn("user", self._part.routed.part)]
+            ids, self.turns_cut = _fit_conversation(backbone, turns, room=limit)
             prefilled = backbone.prefill([ids])
-        batch = backbone.layout.join(prefilled.states, [None])
-        logits = backbone.logits(prefilled.last_hidden)[0]
-        stop_text = backbone.format.stop_text
-    limit = min(limit, backbone.context_length - int(batch.lengths[0]))
-    stream = _Stream(backbone.format.decode)
-    stopped = "length"
-    chooser = _Chooser(sampling, greedy=memory is not None)
-    for _ in range(limit):
-        if cancelled():
-            stopped = "cancelled"
-            break
-        token = chooser.pick(logits)
-        if timing.tokens == 0:
-            timing.first_token = time.perf_counter() - began
-        timing.tokens += 1
-        if token in backbone.format.stop_ids:
-            stopped = "end"
-            break
-        piece = stream.add(token)
-        if stop_text is not None and stop_text in stream.shown:
-            stopped = "end"
-            break
-        if piece:
-            yield Piece(piece)
-        logits = step(backbone, batch, token)
-    if rest := stream.finish():
-        yield Piece(rest)
-    response = stream.shown
-    if stop_text is not None:
-        response = response.split(stop_text)[0].rstrip()
-    timing.total = time.perf_counter() - began
-    yield Answer(routed, response, timing, stopped, cut)
+        return backbone.layout.join(prefilled.states, [None]), backbone.logits(prefilled.last_hidden)[0]
+
+    def pieces(self) -> Iterator[Piece]:
+        """Generate until the end, the limit, or a stop."""
+        backbone, timing = self._backbone, self._timing
+        usual = CHAT_TOKENS if self._memory is None else PROCEDURE_TOKENS
+        limit = usual if self._max_tokens is None else self._max_tokens
+        stop_text = backbone.format.stop_text if self._memory is None else None
+        batch, logits = self._start(limit)
+        limit = min(limit, backbone.context_length - int(batch.lengths[0]))
+        stream = _Stream(backbone.format.decode)
+        chooser = _Chooser(self._sampling, greedy=self._memory is not None)
+        for _ in range(limit):
+            if self._cancelled():
+                self.stopped = "cancelled"
+                break
+            token = chooser.pick(logits)
+            if timing.tokens == 0:
+                timing.first_token = time.perf_counter() - self._began
+            timing.tokens += 1
+            if token in backbone.format.stop_ids:
+                self.stopped = "end"
+                break
+            piece = stream.add(token)
+            if stop_text is not None and stop_text in stream.shown:
+                self.stopped = "end"
+                break
+            if piece:
+                yield Piece(piece)
+            logits = step(backbone, batch, token)
+        if rest := stream.finish():
+            yield Piece(rest)
+        self.response = stream.shown
+        if stop_text is not None:
+            self.response = self.response.split(stop_text)[0].rstrip()
 
 
 @torch.no_grad()

@@ -58,6 +58,9 @@ def test_the_routed_memory_answers_and_streams(tiny_backbone: Callable[..., Back
     assert streamed.rstrip() == answer.response.rstrip()
     alone = answer_batch(backbone, [backbone.format.query(message)], [bank.memories["two"]], max_tokens=12)
     assert answer.response == alone[0]
+    assert [(s.route, s.part, s.response, s.arguments) for s in answer.segments] == [
+        ("two", message, answer.response, None)
+    ]
     timing = answer.timing
     assert 0 < timing.prefill <= timing.first_token <= timing.total and 1 <= timing.tokens <= 12
 

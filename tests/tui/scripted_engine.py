@@ -117,7 +117,7 @@ class ScriptedEngine:
         rest = [{"route": name, "probability": 0.02} for name in [*names, NONE_ROUTE] if name != route]
         candidates = [{"route": route, "probability": 0.96}, *rest][:4]
         route_fields = {"route": route, "probability": 0.96, "candidates": candidates}
-        self.emit(request, "route", **route_fields, forced=wanted != "auto")
+        self.emit(request, "route", **route_fields, forced=wanted != "auto", segment=0, part=text)
         said, stopped = "", "end"
         words = response.split(" ") if "!slow" not in text else [f"word{place}" for place in range(500)]
         for place, word in enumerate(words):
@@ -133,7 +133,8 @@ class ScriptedEngine:
             said += token
             self.emit(request, "token", text=token)
             await asyncio.sleep(0.02 if "!slow" in text else self.options.token_delay)
-        return {**route_fields, "response": said, "timing": TIMING, "stopped": stopped}
+        segment = {"route": route, "probability": 0.96, "part": text, "response": said, "arguments": None}
+        return {**route_fields, "response": said, "timing": TIMING, "segments": [segment], "stopped": stopped}
 
     async def do_train(self, request: dict[str, Any]) -> dict[str, Any]:
         """Pretend to learn; the memories are real rows with files."""

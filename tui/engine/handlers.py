@@ -135,7 +135,7 @@ class Handlers:
         )
         for part in answer:
             if isinstance(part, Routed):
-                request.emit("route", **_routed(part), forced=part.forced)
+                request.emit("route", **_routed(part), forced=part.forced, segment=part.segment, part=part.part)
             elif isinstance(part, Piece):
                 request.emit("token", text=part.text)
             else:
@@ -221,6 +221,16 @@ def _answer(answer: Answer) -> dict[str, Any]:
             "total": timing.total,
             "tokens": timing.tokens,
         },
+        "segments": [
+            {
+                "route": segment.route,
+                "probability": segment.probability,
+                "part": segment.part,
+                "response": segment.response,
+                "arguments": segment.arguments,
+            }
+            for segment in answer.segments
+        ],
         "stopped": answer.stopped,
         "turns_cut": answer.turns_cut,
     }

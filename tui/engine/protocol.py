@@ -36,14 +36,27 @@ class Timing(TypedDict):
     tokens: int
 
 
+class SegmentInfo(TypedDict):
+    """One procedure's share of an answer: ``part`` is what of the message it answers; ``arguments`` are those of a
+    call where the procedure has a schema.
+    """
+
+    route: str
+    probability: float
+    part: str
+    response: str
+    arguments: dict[str, Any] | None
+
+
 class AskResult(TypedDict):
-    """The result of ``ask``; ``candidates`` best first, ``none`` among them."""
+    """The result of ``ask``; ``candidates`` best first, ``none`` among them; ``route`` is that of the first segment."""
 
     route: str
     probability: float
     candidates: list[Candidate]
     response: str
     timing: Timing
+    segments: list[SegmentInfo]
     stopped: Literal["end", "length", "cancelled"]
 
 
