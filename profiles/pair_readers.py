@@ -7,32 +7,42 @@ is no list of pairs.
 from __future__ import annotations
 
 import csv
-import difflib
-import itertools
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from profiles.json_lines import row_lines
-from profiles.pair_rules import MAX_TEXT_CHARACTERS, pair_fault, text_fault
-from tokmem_desk.errors import BadInputError
+from profiles.pair_forms import (
+    COLUMNS,
+    ColumnMapping,
+    Form,
+    guess_mapping,
+    kind,
+    pairs_of_row,
+    quoted,
+    renames,
+    text_keys,
+)
+from profiles.pair_rules import MAX_TEXT_CHARACTERS, text_fault
+from tokmem_desk.errors import BadInputError, UsageError
 from tokmem_desk.procedures import ExamplePair
 
 MAX_PAIRS = 20_000
 MAX_PROBLEMS = 1_000
 """Reading stops after this many bad rows: the file is then something else."""
 
-_COLUMNS = ("input", "response")
-_ALIASES = {
-    "input": ("prompt", "question", "instruction", "query", "user", "source", "text", "message"),
-    "response": ("output", "answer", "completion", "assistant", "target", "reply", "label", "expected"),
-}
-"""What other programs call the two columns. Only ever suggested: guessing wrongly would train the wrong thing."""
-
 _DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 FORMS = 'Use CSV with the columns input and response, or one {"input": "…", "response": "…"} a line.'
+
+
+class OtherColumnsError(BadInputError):
+    """The columns of a table are not ours; ``columns`` are what it has, to be mapped."""
+
+    def __init__(self, message: str, columns: Sequence[str], *, next_step: str) -> None:
+        super().__init__(message, next_step=next_step)
+        self.columns = tuple(columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +59,22 @@ class Found:
     """Rows as they are read, by part: ``train`` and ``test``."""
 
     path: Path
+    mapping: ColumnMapping | None = None
     pairs: dict[str, list[ExamplePair]] = field(default_factory=lambda: {"train": [], "test": []})
     problems: list[RowProblem] = field(default_factory=list)
+    forms: dict[Form, None] = field(default_factory=dict)
+    """What was recognised, in the order of appearance."""
+    columns: tuple[str, ...] = ()
+    """Columns or keys that a mapping can name."""
 
     def take(self, row: object, part: str = "train") -> str | None:
         """Keep one row; or return the reason why it cannot be used."""
-        made = _pair(row)
+        made = pairs_of_row(row, self.mapping)
         if isinstance(made, str):
             return made
-        self.pairs[part].append(made)
+        form, pairs = made
+        self.forms[form] = None
+        self.pairs[part] += pairs
         if sum(map(len, self.pairs.values())) > MAX_PAIRS:
             raise BadInputError(
                 f"{self.path} holds more than {MAX_PAIRS:,} pairs.",
@@ -81,7 +98,9 @@ def read_jsonl(lines: Iterable[str], blank: int, found: Found) -> None:
         if not line.strip():
             continue
         try:
-            reason = found.take(json.loads(line))
+            row = json.loads(line)
+            found.columns = found.columns or text_keys([row])
+            reason = found.take(row)
         except json.JSONDecodeError as caught:
             reason = f"not valid JSON: {caught.msg} at column {caught.colno}"
         except (ValueError, RecursionError):
@@ -107,20 +126,24 @@ def read_json(text: str, found: Found) -> dict[str, str]:
         parts = {"train": document}
     elif "train" in document or "test" in document:
         parts = {part: document.get(part) or [] for part in ("train", "test")}
+    elif "messages" in document or "conversations" in document:
+        parts = {"train": [document]}
     else:
         raise BadInputError(
-            f"{path} is JSON with the keys {_quoted(document)}, but a procedure has 'train' or 'test'.",
+            f"{path} is JSON with the keys {quoted(document)}, but a procedure has 'train' or 'test'.",
             next_step=FORMS,
         )
     lines: dict[str, list[int]] | None = None
     for part, rows in parts.items():
         if not isinstance(rows, list):
-            raise BadInputError(f"{path}: {part!r} is {_kind(rows)}, not a list of pairs.", next_step=FORMS)
+            raise BadInputError(f"{path}: {part!r} is {kind(rows)}, not a list of pairs.", next_step=FORMS)
+        found.columns = found.columns or text_keys(rows)
         for index, row in enumerate(rows):
             reason = found.take(row, part)
             if reason is not None:
                 lines = row_lines(text) if lines is None else lines
-                found.reject(lines["" if isinstance(document, list) else part][index], reason)
+                starts = lines.get("" if isinstance(document, list) else part)
+                found.reject(starts[index] if starts else 1, reason)
                 if found.enough:
                     break
     return {} if isinstance(document, list) else _facts(path, document)
@@ -145,10 +168,19 @@ def _facts(path: Path, document: dict[str, object]) -> dict[str, str]:
 
 
 def read_csv(first: str, lines: Iterable[str], blank: int, found: Found) -> None:
-    """Read CSV with a header; ``first`` is its first line and stands in ``lines`` again."""
-    delimiter, columns = _header(first)
-    _refuse_other_columns(found.path, columns)
-    places = {column: columns.index(column) for column in _COLUMNS}
+    """Read CSV; ``first`` is its first line and stands in ``lines`` again.
+
+    The first line names the columns, unless the mapping counts them.
+    """
+    delimiter, columns = _header(first, found.mapping)
+    names = [column.strip().lower() for column in columns]
+    numbered = found.mapping is not None and found.mapping.numbered and not _names_in(names, found.mapping)
+    keys = table_keys(names, numbered=numbered)
+    found.columns = tuple(keys if numbered else columns)
+    if found.mapping is None:
+        _refuse_other_columns(found.path, names)
+    else:
+        check_mapping(found.path, found.mapping, keys)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     while not found.enough:
         line = blank + reader.line_num + 1
@@ -159,7 +191,8 @@ def read_csv(first: str, lines: Iterable[str], blank: int, found: Found) -> None
         except csv.Error as caught:
             found.reject(line, _csv_reason(str(caught)))
             continue
-        if line == blank + 1 or not any(text.strip() for text in fields):
+        header = line == blank + 1 and not numbered
+        if header or not any(text.strip() for text in fields):
             continue
         if any(text.strip() for text in fields[len(columns) :]):
             reason: str | None = (
@@ -167,17 +200,49 @@ def read_csv(first: str, lines: Iterable[str], blank: int, found: Found) -> None
                 f"put quotes around a text that holds {_DELIMITERS[delimiter]}"
             )
         else:
-            reason = found.take({column: fields[at] for column, at in places.items() if at < len(fields)})
+            reason = found.take(table_row(keys, fields, found.mapping))
         if reason is not None:
             found.reject(line, reason)
 
 
-def _header(first: str) -> tuple[str, list[str]]:
-    """The delimiter that makes most sense of the first line, and the columns it gives, in lower case."""
+def table_keys(names: Sequence[str], *, numbered: bool) -> list[str]:
+    """Keys for the rows of a table: its column names, or numbers from 1."""
+    return [str(place + 1) for place in range(len(names))] if numbered else list(names)
+
+
+def table_row(keys: Sequence[str], fields: Sequence[str], mapping: ColumnMapping | None) -> dict[str, str]:
+    """A line of a table as an object; a column that stands twice counts once, the first time."""
+    row: dict[str, str] = {}
+    for key, text in zip(keys, fields, strict=False):
+        # "references" is a list in our JSON form and means nothing in a table.
+        if mapping is not None or key != "references":
+            row.setdefault(key, text)
+    return row
+
+
+def check_mapping(path: Path, mapping: ColumnMapping, columns: Sequence[str]) -> None:
+    """Let a mapping pass whose columns are there.
+
+    Raises:
+        OtherColumnsError: one is not.
+    """
+    try:
+        mapping.places(columns)
+    except UsageError as caught:
+        raise OtherColumnsError(f"{path}: {caught.message}", columns, next_step="Name one of those.") from None
+
+
+def _names_in(columns: Sequence[str], mapping: ColumnMapping) -> bool:
+    return mapping.input in columns and mapping.response in columns
+
+
+def _header(first: str, mapping: ColumnMapping | None) -> tuple[str, list[str]]:
+    """The delimiter that makes most sense of the first line, and the columns it gives, as they are written."""
     best: tuple[str, list[str]] = (",", [])
     for delimiter in _DELIMITERS:
-        columns = [column.strip().lower() for column in next(csv.reader([first[:10_000]], delimiter=delimiter), [])]
-        if set(_COLUMNS) <= set(columns):
+        columns = [column.strip() for column in next(csv.reader([first[:10_000]], delimiter=delimiter), [])]
+        plain = [column.lower() for column in columns]
+        if mapping is None and set(COLUMNS) <= set(plain):
             return delimiter, columns
         if len(columns) > len(best[1]):
             best = (delimiter, columns)
@@ -185,14 +250,19 @@ def _header(first: str) -> tuple[str, list[str]]:
 
 
 def _refuse_other_columns(path: Path, columns: list[str]) -> None:
-    missing = [column for column in _COLUMNS if column not in columns]
+    if {"instruction", "output"} <= set(columns) and "response" not in columns:
+        return
+    missing = [column for column in COLUMNS if column not in columns]
     if missing:
-        raise BadInputError(
-            f"{path}: the first line must name the columns 'input' and 'response'; it has {_quoted(columns)}."
-            f"{_renames(missing, columns)}",
-            next_step=FORMS,
+        guess = guess_mapping(columns)
+        map_them = f" Or tell which they are: --map {guess}" if guess is not None else ""
+        raise OtherColumnsError(
+            f"{path}: the first line must name the columns 'input' and 'response'; it has {quoted(columns)}."
+            f"{renames(missing, columns)}",
+            columns,
+            next_step=f"{FORMS}{map_them}",
         )
-    twice = next((column for column in _COLUMNS if columns.count(column) > 1), None)
+    twice = next((column for column in COLUMNS if columns.count(column) > 1), None)
     if twice is not None:
         raise BadInputError(f"{path} has two columns {twice!r}.", next_step="Rename or delete one.")
 
@@ -203,46 +273,3 @@ def _csv_reason(caught: str) -> str:
     if "unexpected end" in caught:
         return "a quote is opened here and never closed"
     return f"quotes do not match ({caught})"
-
-
-def _pair(row: object) -> ExamplePair | str:
-    """The pair in a row, or why there is none."""
-    if not isinstance(row, dict):
-        return f"{_kind(row)}, not an object with 'input' and 'response'"
-    missing = [column for column in _COLUMNS if column not in row]
-    if missing:
-        lacks = " and ".join(repr(column) for column in missing)
-        return f"no {lacks} (found: {_quoted(row)}).{_renames(missing, list(row))}".rstrip(".")
-    for column in _COLUMNS:
-        if not isinstance(row[column], str):
-            return f"{column} is {_kind(row[column])}, not text in quotes"
-    references = row.get("references") or []
-    if not isinstance(references, list) or not all(isinstance(text, str) for text in references):
-        return "references is not a list of texts"
-    pair = ExamplePair(row["input"], row["response"], tuple(references))
-    return pair_fault(pair) or pair
-
-
-def _renames(missing: list[str], found: list[str]) -> str:
-    """A sentence for each missing column that has a likely stand-in."""
-    by_lower = {str(name).strip().lower(): str(name) for name in found if name not in _COLUMNS}
-    said = ""
-    for column in missing:
-        alias = next((name for name in _ALIASES[column] if name in by_lower), None)
-        if alias is None:
-            alias = next(iter(difflib.get_close_matches(column, list(by_lower), n=1, cutoff=0.5)), None)
-        if alias is not None:
-            said += f" Rename {by_lower[alias]!r} to {column!r}?"
-    return said
-
-
-def _quoted(names: Iterable[object]) -> str:
-    shown = [repr(str(name)[:40]) for name in itertools.islice(names, 8)]
-    return ", ".join(shown) or "none"
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "null"
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
-    return kinds.get(type(value), "something else")

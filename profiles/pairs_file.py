@@ -1,4 +1,4 @@
-"""Example pairs from a file: JSONL, CSV, a procedure's JSON, or a JSON list of pairs.
+"""Example pairs from a file: JSONL, CSV, a procedure's JSON, a JSON list of pairs, or the forms of other programs.
 
 The form is told from the content, not trusted to the file's name. Reading changes nothing anywhere: a caller gets
 either usable pairs with the rows that are bad, or an error that says why the whole file cannot be used.
@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profiles.atomic import storage_error
+from profiles.pair_forms import ColumnMapping, Form
 from profiles.pair_readers import (
     FORMS,
     MAX_PAIRS,
     MAX_PROBLEMS,
     Found,
+    OtherColumnsError,
     RowProblem,
     read_csv,
     read_json,
@@ -27,7 +29,17 @@ from profiles.pair_readers import (
 from tokmem_desk.errors import BadInputError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import ExamplePair
 
-__all__ = ["MAX_BYTES", "MAX_PAIRS", "MAX_PROBLEMS", "PairsFile", "RowProblem", "load_pairs", "read_pairs_file"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PAIRS",
+    "MAX_PROBLEMS",
+    "OtherColumnsError",
+    "PairsFile",
+    "RowProblem",
+    "load_pairs",
+    "read_pairs_file",
+    "read_pairs_lines",
+]
 
 MAX_BYTES = 64 * 1024 * 1024
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
@@ -44,17 +56,30 @@ class PairsFile:
     pairs: tuple[ExamplePair, ...] = ()
     held_out: tuple[ExamplePair, ...] = ()
     problems: tuple[RowProblem, ...] = ()
+    forms: tuple[Form, ...] = ()
+    """What was recognised in the rows."""
+    columns: tuple[str, ...] = ()
+    """Columns or keys that a mapping can name."""
+
+    @property
+    def count(self) -> int:
+        """Usable pairs, held-out ones included."""
+        return len(self.pairs) + len(self.held_out)
 
 
-def load_pairs(path: Path) -> PairsFile:
+def load_pairs(path: Path, mapping: ColumnMapping | None = None) -> PairsFile:
     """Read a file of which every row must be good.
+
+    Args:
+        path: the file.
+        mapping: which columns to take; without it they must be ``input`` and ``response``, or a form we know.
 
     Raises:
         BadInputError: names the file, the line and the reason; several bad rows are named at once.
         NotFoundError: there is no such file.
         StorageError: it cannot be read.
     """
-    found = read_pairs_file(path)
+    found = read_pairs_file(path, mapping)
     if found.problems:
         shown = "; ".join(f"line {problem.line}: {problem.reason}" for problem in found.problems[:3])
         more = len(found.problems) - 3
@@ -66,10 +91,15 @@ def load_pairs(path: Path) -> PairsFile:
     return found
 
 
-def read_pairs_file(path: Path) -> PairsFile:
+def read_pairs_file(path: Path, mapping: ColumnMapping | None = None) -> PairsFile:
     """Read a file and keep the bad rows beside the good ones.
 
+    Args:
+        path: the file.
+        mapping: see ``load_pairs``.
+
     Raises:
+        OtherColumnsError: a table whose columns must be mapped.
         BadInputError: the file as a whole cannot be used: empty, too big, not UTF-8, other columns, not one pair.
         NotFoundError: there is no such file.
         StorageError: it cannot be read.
@@ -81,7 +111,7 @@ def read_pairs_file(path: Path) -> PairsFile:
         # Bytes that are not UTF-8 become lone surrogates, so that the line at fault can be named; endings stay as
         # they are for the csv module, and each of the three kinds ends a line.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-            return _read(path, _checked(path, text))
+            return read_pairs_lines(path, _checked(path, text), mapping)
     except OSError as caught:
         raise storage_error(f"{path} could not be read", caught) from caught
 
@@ -102,7 +132,12 @@ def _refuse_other_than_file(path: Path) -> None:
         )
 
 
-def _read(path: Path, lines: Iterator[str]) -> PairsFile:
+def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | None = None) -> PairsFile:
+    """Read lines of text, with their endings, that came from ``path`` or from elsewhere under that name.
+
+    Raises:
+        BadInputError: see ``read_pairs_file``.
+    """
     blank = 0
     for first in lines:
         if first.strip():
@@ -110,7 +145,7 @@ def _read(path: Path, lines: Iterator[str]) -> PairsFile:
         blank += 1
     else:
         raise BadInputError(f"{path} is empty.", next_step=FORMS)
-    found = Found(path)
+    found = Found(path, mapping)
     rest = itertools.chain([first], lines)
     facts: dict[str, str] = {}
     if _begins_jsonl(first, path.suffix.lower()):
@@ -128,6 +163,8 @@ def _read(path: Path, lines: Iterator[str]) -> PairsFile:
         pairs=tuple(found.pairs["train"]),
         held_out=tuple(found.pairs["test"]),
         problems=tuple(found.problems),
+        forms=tuple(found.forms),
+        columns=found.columns,
     )
 
 

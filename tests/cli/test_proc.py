@@ -53,6 +53,34 @@ def test_one_row_is_taken_with_advice(tokmem, tmp_path):
     assert ended.code == 0 and "Only 1 pair" in ended.err
 
 
+def test_other_forms_and_mapped_columns(tokmem, tmp_path):
+    chat = tmp_path / "chat.jsonl"
+    chat.write_text('{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}\n')
+    made = tokmem("proc", "add", "chat", "--pairs", str(chat), "--json")
+    assert made.json("proc-add")["pairs"] == 1 and "chat messages" in made.err
+    table = tmp_path / "table.csv"
+    table.write_text("Question,Note,Answer\na,x,b\n,,\nc,y,\n")
+    refused = tokmem("proc", "add", "mapped", "--pairs", str(table))
+    assert refused.code == 1 and "--map input=question,response=answer" in refused.err
+    mapping = ("--map", "input=question+note,response=answer")
+    refused = tokmem("proc", "add", "mapped", "--pairs", str(table), *mapping)
+    assert refused.code == 1 and "line 4" in refused.err
+    made = tokmem("proc", "add", "mapped", "--pairs", str(table), *mapping, "--skip-bad", "--json")
+    assert made.json("proc-add")["pairs"] == 1 and "left out: line 4" in made.err
+    assert tokmem("proc", "show", "mapped", "--json").json("proc-show")["train"][0]["input"] == "a\n\nx"
+    assert tokmem("proc", "import", "mapped", "--pairs", str(table), "--map", "question").code == 2
+
+
+def test_templates(tokmem, tmp_path):
+    printed = tokmem("proc", "template").out
+    file = tmp_path / "mine.csv"
+    made = tokmem("proc", "template", str(file), "--json")
+    assert made.json("change")["file"] == str(file)
+    assert file.read_text() == printed
+    assert tokmem("proc", "template", str(file)).code == 1
+    assert tokmem("proc", "add", "mine", "--pairs", str(file)).code == 0
+
+
 BAD_FILES = {
     "empty": (b"", "empty"),
     "header_only": (b"input,response\n", "pair"),

@@ -158,11 +158,21 @@ def _proc(commands: _Subparsers, shared: Parser) -> None:
     add = _command(actions, shared, "add", "proc", "add", "define a procedure from example pairs")
     add.add_argument("name", metavar="NAME", help="1 to 40 characters of a-z, 0-9, '-' and '_'")
     _pairs_option(add, required=True)
+    _map_option(add)
     add.add_argument("--description", metavar="TEXT", help="what it does; otherwise that of the file")
     more = _command(actions, shared, "import", "proc", "import_pairs", "add pairs to a procedure, or replace them")
     more.add_argument("name", metavar="NAME")
     _pairs_option(more, required=True)
+    _map_option(more)
     more.add_argument("--replace", action="store_true", help="put them in the place of the present ones")
+    template = _command(actions, shared, "template", "proc", "template", "a file of pairs to begin with")
+    template.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        type=Path,
+        help="ends in .csv, .tsv, .jsonl or .json; without it CSV on stdout",
+    )
     _command(actions, shared, "list", "proc", "list_all", "all procedures of the profile")
     show = _command(actions, shared, "show", "proc", "show", "one procedure with its pairs and memories")
     show.add_argument("name", metavar="NAME")
@@ -185,8 +195,18 @@ def _pairs_option(parser: Parser, *, required: bool) -> None:
         metavar="FILE",
         type=Path,
         required=required,
-        help='CSV with the columns input and response, JSONL {"input", "response"}, or a procedure\'s JSON',
+        help='CSV with the columns input and response, JSONL {"input", "response"}, a procedure\'s JSON, Alpaca, '
+        "ShareGPT or chat messages",
     )
+
+
+def _map_option(parser: Parser) -> None:
+    parser.add_argument(
+        "--map",
+        metavar="input=COL,response=COL",
+        help="which columns or keys to take; A+B joins two, numbers count columns of a table without a header",
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="leave rows out that cannot be used, and name them")
 
 
 def _train(commands: _Subparsers, shared: Parser) -> None:

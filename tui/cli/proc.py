@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from profiles.lint import Finding, lint_pairs
+from profiles.pair_forms import FORM_WORDS, ColumnMapping
 from profiles.pair_rules import text_fault
-from profiles.pairs_file import load_pairs
+from profiles.pair_writers import TEMPLATE, pairs_text, write_template
+from profiles.pairs_file import PairsFile, load_pairs, read_pairs_file
 from profiles.records import MemoryRecord, PairRecord, ProcedureRecord
 from tokmem_desk.errors import BadInputError, ConflictError
 from tokmem_desk.procedures import Procedure, check_name
@@ -31,7 +33,7 @@ def add(context: Context, options: argparse.Namespace) -> int:
             f"There is a procedure {name!r} already.",
             next_step=f"Add pairs to it: tokmem-desk proc import {name} --pairs FILE",
         )
-    found = load_pairs(options.pairs)
+    found = _load(context, options)
     description = options.description if options.description is not None else found.description or ""
     if fault := text_fault(description):
         raise BadInputError(f"The description {fault}.", next_step="Correct it and try again.")
@@ -49,7 +51,7 @@ def add(context: Context, options: argparse.Namespace) -> int:
 def import_pairs(context: Context, options: argparse.Namespace) -> int:
     """Add the pairs of a file to a procedure, or put them in the place of the present ones."""
     name = context.store.procedure(options.name).name
-    found = load_pairs(options.pairs)
+    found = _load(context, options)
     source = Path(options.pairs).name
     for part, pairs in (("train", found.pairs), ("held_out", found.held_out)):
         if not pairs:
@@ -64,6 +66,35 @@ def import_pairs(context: Context, options: argparse.Namespace) -> int:
     _say_findings(context, findings)
     context.console.say(f"Next: tokmem-desk train {name}")
     context.console.result({**procedure_object(record), "findings": _finding_objects(findings)}, "")
+    return ExitCode.OK
+
+
+def _load(context: Context, options: argparse.Namespace) -> PairsFile:
+    """The pairs of ``--pairs``; says what was recognised where it is not our own form."""
+    mapping = ColumnMapping.parse(options.map) if options.map is not None else None
+    found = read_pairs_file(options.pairs, mapping) if options.skip_bad else load_pairs(options.pairs, mapping)
+    if not found.count:
+        raise BadInputError(
+            f"{options.pairs} holds no usable pair.",
+            next_step=f"Line {found.problems[0].line}: {found.problems[0].reason}.",
+        )
+    for problem in found.problems:
+        context.console.say(f"  left out: line {problem.line}: {problem.reason}")
+    for form in found.forms:
+        if form not in ("pairs", "mapped"):
+            context.console.say(f"Read as {FORM_WORDS[form]}.")
+    return found
+
+
+def template(context: Context, options: argparse.Namespace) -> int:
+    """Write a file of pairs to begin with, or print one."""
+    if options.file is None:
+        text = pairs_text(TEMPLATE, ".csv").replace("\r\n", "\n").rstrip("\n")
+        context.console.result({"action": "proc template", "names": [], "text": text}, text)
+        return ExitCode.OK
+    write_template(options.file)
+    context.console.say(f"Wrote {options.file}. Put your own pairs there, then: tokmem-desk proc add NAME --pairs FILE")
+    context.console.result({"action": "proc template", "names": [], "file": str(options.file)}, "")
     return ExitCode.OK
 
 
