@@ -93,7 +93,12 @@ class Correction:
 
 
 class DiscriminantRouter:
-    """Nearest mean in a space where the covariance within procedures is one, with calibrated ``none``."""
+    """Nearest mean in a space where the covariance within procedures is one, with calibrated ``none``.
+
+    A correction acts twice. Its message counts as one more input of the right procedure, which moves the mean
+    and so reaches messages that are only somewhat like it; and messages much like it are pushed toward the right
+    route and away from the wrong one, so that the same message is not sent wrong again.
+    """
 
     def __init__(
         self,
@@ -108,15 +113,22 @@ class DiscriminantRouter:
         self._names = sorted(statistics)
         self._tuning = tuning or RouterTuning()
         device = basis.projection.device
-        k = basis.projection.shape[1]
-        means = [statistics[name].mean.to(device) for name in self._names]
-        stacked = torch.stack(means) if means else torch.empty(0, k, device=device)
-        self._counts = torch.tensor([float(statistics[name].count) for name in self._names], device=device)
+        known = [c for c in corrections if c.right in statistics or c.right == NONE_ROUTE]
+        vectors = torch.stack([c.vector.to(device) for c in known]) if known else None
+        means, counts = [], []
+        for name in self._names:
+            mean, count = statistics[name].mean.to(device), statistics[name].count
+            mine = [place for place, c in enumerate(known) if c.right == name]
+            if mine and vectors is not None:
+                mean = (count * mean + vectors[mine].sum(dim=0)) / (count + len(mine))
+            means.append(mean)
+            counts.append(float(count + len(mine)))
+        stacked = torch.stack(means) if means else torch.empty(0, basis.projection.shape[1], device=device)
+        self._counts = torch.tensor(counts, device=device)
         self._tightness = tightness(stacked, self._counts)
         self._means = stacked / stacked.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        known = [c for c in corrections if c.right in statistics or c.right == NONE_ROUTE]
-        self._corrections = known
-        self._corrected = torch.stack([c.vector.to(device) for c in known]) if known else None
+        self._corrected = vectors
+        self._pushes = self._signs(known).to(device)
 
     @property
     def feature_layers(self) -> tuple[int, ...]:
@@ -135,26 +147,32 @@ class DiscriminantRouter:
         )
         return _ranked(probabilities, self._names, self._tuning)
 
+    def _signs(self, corrections: Sequence[Correction]) -> Tensor:
+        """[c x p]: +1 for the right procedure, -1 for the wrong one, or for all where ``none`` is right."""
+        place = {name: column for column, name in enumerate(self._names)}
+        signs = torch.zeros(len(corrections), len(self._names))
+        for row, correction in enumerate(corrections):
+            if correction.right == NONE_ROUTE:
+                signs[row] = -1.0
+                continue
+            signs[row, place[correction.right]] = 1.0
+            if correction.wrong in place:
+                signs[row, place[correction.wrong]] = -1.0
+        return signs
+
     def _correction_bias(self, vectors: Tensor) -> Tensor | None:
         """[n x p] logits that corrections add: for messages much like a corrected one, full strength."""
         if self._corrected is None:
             return None
-        bias = torch.zeros(vectors.shape[0], len(self._names), device=vectors.device)
         likeness = ((vectors @ self._corrected.T - _LIKE_FROM) / (1 - _LIKE_FROM)).clamp_min(0)
-        for column, correction in enumerate(self._corrections):
-            push = _CORRECTION_LOGITS * likeness[:, column]
-            for row, name in enumerate(self._names):
-                if name == correction.right:
-                    bias[:, row] += push
-                elif correction.right == NONE_ROUTE or name == correction.wrong:
-                    bias[:, row] -= push
-        return bias
+        return _CORRECTION_LOGITS * likeness @ self._pushes
 
 
-_LIKE_FROM = 0.35
+_LIKE_FROM = 0.5
 """Cosine from which a message counts as like a corrected one."""
-_CORRECTION_LOGITS = 12.0
-"""Logits that a correction adds to a message identical to the corrected one."""
+_CORRECTION_LOGITS = 8.0
+"""Logits that a correction adds to a message identical to the corrected one. Both numbers are measured: reaching
+further, or harder, takes messages along that were right; see docs/routing.md."""
 
 
 def _ranked(probabilities: Tensor, names: Sequence[str], tuning: RouterTuning) -> list[list[Candidate]]:

@@ -29,6 +29,7 @@ class BankShelf:
     def __init__(self, model: LoadedModel) -> None:
         self._model = model
         self._banks: dict[tuple[str, str], tuple[object, Bank]] = {}
+        self._corrected: dict[str, dict[str, Tensor]] = {}
         self.problems: list[str] = []
 
     def bank(self, store: ProfileStore, router: str, none_bias: float) -> Bank:
@@ -74,12 +75,20 @@ class BankShelf:
         if router == "token":
             chosen = TokenRouter(backbone, list(memories.values()), tuning)
         else:
-            records = store.corrections()
-            vectors = list(self.features([c.text for c in records])) if records else []
-            corrections = [Correction(v, c.wrong_route, c.right_route) for v, c in zip(vectors, records, strict=True)]
+            corrections = self.corrections(store)
             statistics = {name: m.statistics for name, m in memories.items() if m.statistics is not None}
             chosen = DiscriminantRouter(basis, backbone.hidden_size, statistics, tuning, corrections)
         return Bank(memories, chosen)
+
+    def corrections(self, store: ProfileStore) -> list[Correction]:
+        """The profile's verdicts with the features of their messages, each of which is read once."""
+        records = store.corrections()
+        known = self._corrected.get(str(store.folder), {})
+        fresh = list(dict.fromkeys(record.text for record in records if record.text not in known))
+        found = {**known, **dict(zip(fresh, self.features(fresh) if fresh else (), strict=True))}
+        # Verdicts that were taken back are forgotten here too.
+        self._corrected[str(store.folder)] = {record.text: found[record.text] for record in records}
+        return [Correction(found[record.text], record.wrong_route, record.right_route) for record in records]
 
     def features(self, messages: Sequence[str]) -> Tensor:
         """[n x k] unit vectors of messages."""

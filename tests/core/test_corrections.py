@@ -1,0 +1,82 @@
+"""What a person's verdicts do to routing: at once, near the message, and gone when they are taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tokmem_desk.backbone import Prefilled
+from tokmem_desk.calibration import Calibration
+from tokmem_desk.features import FeatureLayers, RouterBasis
+from tokmem_desk.memory import RouterStatistics
+from tokmem_desk.routing import Correction, DiscriminantRouter
+
+DIMENSIONS = 8
+
+
+class GivenFeatures(RouterBasis):
+    """Takes vectors as they are: these tests are about what happens to them afterwards."""
+
+    def project(self, pooled: Tensor, hidden_size: int) -> Tensor:
+        return pooled
+
+
+def axis(place: int, toward: int | None = None, share: float = 0.0) -> Tensor:
+    """A unit vector along one axis, leaning toward another one."""
+    vector = torch.zeros(DIMENSIONS)
+    vector[place] = 1.0
+    if toward is not None:
+        vector[toward] = share
+    return vector / vector.norm()
+
+
+def router(corrections: Sequence[Correction] = ()) -> DiscriminantRouter:
+    """``tea`` along axis 0, ``rent`` along axis 1, chat along axis 7."""
+    empty = torch.zeros(0)
+    known_from_cosine = (10.0, 0.0, 0.0, 0.0, 0.0, 0.0, -10.0, -2.0)
+    basis = GivenFeatures(
+        FeatureLayers((1,), (1,)), empty, empty, empty, torch.eye(DIMENSIONS), axis(7)[None].repeat(3, 1),
+        Calibration(10.0, known_from_cosine), "none",
+    )  # fmt: skip
+    statistics = {name: RouterStatistics(axis(place), 4, "") for place, name in enumerate(("tea", "rent"))}
+    return DiscriminantRouter(basis, DIMENSIONS, statistics, None, corrections)
+
+
+def route(chosen: DiscriminantRouter, vector: Tensor) -> str:
+    return chosen.candidates(Prefilled([], vector[None], vector[None]))[0][0].route
+
+
+def test_the_same_message_goes_where_it_should() -> None:
+    message = axis(0, toward=1, share=0.5)
+    assert route(router(), message) == "tea"
+    assert route(router([Correction(message, "tea", "rent")]), message) == "rent"
+    assert route(router([Correction(message, "tea", "none")]), message) == "none"
+
+
+def test_a_missed_message_becomes_known() -> None:
+    message = axis(3)
+    assert route(router(), message) == "none"
+    assert route(router([Correction(message, "none", "rent")]), message) == "rent"
+
+
+def test_messages_somewhat_like_it_follow() -> None:
+    """Below the likeness from which single messages count, the moved mean still brings them home."""
+    corrections = [Correction(axis(3, toward=place, share=2.0), "none", "rent") for place in (4, 5, 6)]
+    cousin = axis(3)
+    assert route(router(), cousin) == "none"
+    assert route(router(corrections), cousin) == "rent"
+
+
+def test_other_messages_stay() -> None:
+    corrected = router([Correction(axis(0, toward=3, share=1.0), "tea", "none")])
+    assert route(corrected, axis(0)) == "tea"
+    assert route(corrected, axis(1)) == "rent"
+    assert route(corrected, axis(7)) == "none"
+
+
+def test_a_verdict_for_a_procedure_that_is_not_there_does_nothing() -> None:
+    message = axis(0, toward=1, share=0.5)
+    assert route(router([Correction(message, "tea", "gone")]), message) == "tea"
+    assert route(router([Correction(message, "gone", "rent")]), message) == "rent"
