@@ -18,7 +18,8 @@ from profiles.atomic import storage_error, write_bytes
 from profiles.base import Row, StoreBase, as_json, bump_revision, from_json, now
 from profiles.paths import private_folder
 from profiles.records import JsonObject, MemoryRecord, PairsChanged
-from profiles.undo import files_kept_for_undo
+from profiles.undo import files_kept_for_undo, procedures_kept_for_undo
+from profiles.version_notes import forget_removed, note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 
@@ -137,6 +138,7 @@ class MemoryTable(StoreBase):
                 (row["procedure_id"], row["backbone_fingerprint"]),
             )
             connection.execute("UPDATE memories SET status = 'active' WHERE id = ?", (memory_id,))
+            note_version(connection, row["procedure_id"], "memory", f"memory v{row['version']} answers")
             bump_revision(connection)
             return _record(self._memory_row(memory_id))
 
@@ -244,12 +246,16 @@ class MemoryTable(StoreBase):
     def collect_garbage(self, age_seconds: float = GARBAGE_AGE_SECONDS) -> int:
         """Delete memory files that neither a memory nor an undo needs, and return how many.
 
+        Versions of procedures that no undo can bring back go too.
+
         Args:
             age_seconds: younger files stay, since their row may be about to be written.
 
         Raises:
             StorageError: a file could not be deleted.
         """
+        with self._database.writing() as connection:
+            forget_removed(connection, procedures_kept_for_undo(connection))
         if not self.memory_folder.is_dir():
             return 0
         # Listed before the rows are read: a file that gets its row in between is not in danger.

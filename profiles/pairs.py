@@ -10,6 +10,7 @@ from profiles.base import Row, StoreBase, bump_revision, now, storable
 from profiles.pair_rules import pair_fault
 from profiles.records import PairRecord, Part
 from profiles.undo import UndoEntry
+from profiles.version_notes import VersionKind, note_version
 from tokmem_desk.errors import BadInputError, NotFoundError
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 
@@ -46,8 +47,9 @@ class PairTable(StoreBase):
             entry.before("procedures", "id = ?", (key,))
             ids = insert_pairs(connection, key, pairs, part, source)
             entry.added("pairs", ids)
-            entry.save(f"added {_count(len(ids))} to {name}")
-            _touch(connection, key)
+            text = f"added {_count(len(ids))} to {name}"
+            entry.save(text)
+            _touch(connection, key, "edit" if len(ids) == 1 else "many", text)
             rows = connection.execute(
                 "SELECT * FROM pairs WHERE procedure_id = ? AND id BETWEEN ? AND ? ORDER BY id", (key, ids[0], ids[-1])
             ).fetchall()
@@ -86,8 +88,9 @@ class PairTable(StoreBase):
                 "UPDATE pairs SET input = ?, response = ?, other_answers = ?, part = ? WHERE id = ?",
                 (pair.input, pair.response, json.dumps(pair.references), new_part, pair_id),
             )
-            entry.save(f"changed a pair of {_name(connection, old.procedure_id)}")
-            _touch(connection, old.procedure_id)
+            text = f"changed a pair of {_name(connection, old.procedure_id)}"
+            entry.save(text)
+            _touch(connection, old.procedure_id, "edit", text)
             return _record(self._pair_row(pair_id))
 
     def delete_pair(self, pair_id: int) -> None:
@@ -102,8 +105,9 @@ class PairTable(StoreBase):
             entry.before("procedures", "id = ?", (key,))
             entry.before("pairs", "id = ?", (pair_id,))
             connection.execute("DELETE FROM pairs WHERE id = ?", (pair_id,))
-            entry.save(f"deleted a pair of {_name(connection, key)}")
-            _touch(connection, key)
+            text = f"deleted a pair of {_name(connection, key)}"
+            entry.save(text)
+            _touch(connection, key, "edit", text)
 
     def replace_pairs(
         self, name: str, pairs: Sequence[ExamplePair], part: Part = "train", source: str = ""
@@ -122,8 +126,9 @@ class PairTable(StoreBase):
             entry.before("pairs", "procedure_id = ? AND part = ?", (key, part))
             connection.execute("DELETE FROM pairs WHERE procedure_id = ? AND part = ?", (key, part))
             entry.added("pairs", insert_pairs(connection, key, pairs, part, source))
-            entry.save(f"replaced the {'held-out ' if part == 'held_out' else ''}pairs of {name}")
-            _touch(connection, key)
+            text = f"replaced the {'held-out ' if part == 'held_out' else ''}pairs of {name}"
+            entry.save(text)
+            _touch(connection, key, "many", text)
         return self.pairs(name, part)
 
     def _pair_row(self, pair_id: int) -> Row:
@@ -168,7 +173,7 @@ def pair_of(row: Row) -> ExamplePair:
     return ExamplePair(row["input"], row["response"], tuple(json.loads(row["other_answers"])))
 
 
-def _touch(connection: sqlite3.Connection, procedure_id: int) -> None:
+def _touch(connection: sqlite3.Connection, procedure_id: int, kind: VersionKind, text: str) -> None:
     rows = connection.execute(
         "SELECT input, response FROM pairs WHERE procedure_id = ? AND part = 'train'", (procedure_id,)
     )
@@ -177,6 +182,7 @@ def _touch(connection: sqlite3.Connection, procedure_id: int) -> None:
         "UPDATE procedures SET pairs_digest = ?, version = version + 1, updated = ? WHERE id = ?",
         (digest, now(), procedure_id),
     )
+    note_version(connection, procedure_id, kind, text)
     bump_revision(connection)
 
 

@@ -7,9 +7,11 @@ import uuid
 from typing import Any
 
 from profiles.base import Row, StoreBase, bump_revision, now, storable
+from profiles.pair_rules import text_fault
 from profiles.pairs import insert_pairs, pair_of, refuse_faults
 from profiles.records import ProcedureRecord
 from profiles.undo import UndoEntry
+from profiles.version_notes import note_version
 from tokmem_desk.errors import ConflictError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure, check_name, pairs_digest
 
@@ -19,6 +21,10 @@ _SELECT = """
         (SELECT count(*) FROM pairs WHERE procedure_id = p.id AND part = 'held_out') AS held_out_count
     FROM procedures p
 """
+
+
+MAX_GROUP_CHARACTERS = 40
+"""Longest name of a group; it stands in a column of the list."""
 
 
 class ProcedureTable(StoreBase):
@@ -63,7 +69,9 @@ class ProcedureTable(StoreBase):
             insert_pairs(connection, procedure_id, procedure.held_out, "held_out", source)
             entry = UndoEntry(connection)
             entry.added("procedures", [procedure_id])
-            entry.save(f"added {name}")
+            text = f"added {name}"
+            entry.save(text)
+            note_version(connection, procedure_id, "begin" if procedure.pairs else "by_hand", text)
             bump_revision(connection)
         return self.procedure(name)
 
@@ -144,6 +152,26 @@ class ProcedureTable(StoreBase):
         """
         return self._change(name, f"changed the description of {name}", description=storable(description))
 
+    def set_group(self, name: str, group: str) -> ProcedureRecord:
+        """Put a procedure into a group, or into none with an empty text.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            UsageError: the group's name is too long or unusable.
+        """
+        plain = " ".join(group.split())
+        if len(plain) > MAX_GROUP_CHARACTERS or text_fault(plain) is not None:
+            raise UsageError(
+                f"{plain[:60]!r} cannot name a group.", next_step=f"Use at most {MAX_GROUP_CHARACTERS} characters."
+            )
+        text = f"put {name} into the group {plain}" if plain else f"took {name} out of its group"
+        return self._change(name, text, group_name=plain)
+
+    def groups(self) -> list[str]:
+        """The groups in use, by name."""
+        rows = self._database.rows("SELECT DISTINCT group_name FROM procedures WHERE group_name <> '' ORDER BY 1")
+        return [str(row["group_name"]) for row in rows]
+
     def set_threshold(self, name: str, threshold: float | None) -> ProcedureRecord:
         """Set the least probability at which the procedure may answer; None leaves it to the router.
 
@@ -171,6 +199,8 @@ class ProcedureTable(StoreBase):
                 (*columns.values(), now(), row["id"]),
             )
             entry.save(text)
+            if "description" in columns:
+                note_version(connection, row["id"], "edit", text)
             bump_revision(connection)
         return self.procedure(columns.get("name", current_name))
 
@@ -203,4 +233,5 @@ def _record(row: Row) -> ProcedureRecord:
         held_out_count=row["held_out_count"],
         created=row["created"],
         updated=row["updated"],
+        group=row["group_name"],
     )

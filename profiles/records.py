@@ -56,6 +56,8 @@ class ProcedureRecord:
     held_out_count: int
     created: str
     updated: str
+    group: str = ""
+    """A name that procedures of one kind share; empty: none."""
 
 
 @dataclass(frozen=True, slots=True)

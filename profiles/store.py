@@ -17,6 +17,7 @@ from profiles.migrations import PROFILE_STEPS
 from profiles.pairs import PairTable
 from profiles.procedures import ProcedureTable
 from profiles.undo import UndoLog
+from profiles.versions import VersionTable
 
 DATABASE_NAME = "profile.sqlite"
 MEMORY_FOLDER_NAME = "memories"
@@ -24,7 +25,7 @@ BACKUP_FOLDER_NAME = "backups"
 
 
 class ProfileStore(
-    ProcedureTable, PairTable, UndoLog, MemoryTable, ChatTable, CorrectionTable, JobTable, DatabaseOwner
+    ProcedureTable, PairTable, VersionTable, UndoLog, MemoryTable, ChatTable, CorrectionTable, JobTable, DatabaseOwner
 ):
     """One profile, open.
 

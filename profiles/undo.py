@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from profiles.base import Row, StoreBase, bump_revision, now
+from profiles.version_notes import forget_past, forget_removed, note_version
 from tokmem_desk.errors import NotFoundError, UsageError
 
 KEPT_ENTRIES = 50
@@ -82,10 +83,13 @@ class UndoLog(StoreBase):
                     _refuse_trained(connection, ids)
                 connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(key,) for key in ids])
             restore = json.loads(entry["restore"])
+            _make_room(connection, restore.get("memories", ()))
             for table in _KEYS:
                 for image in restore.get(table, ()):
                     _put_back(connection, table, image)
             connection.execute("DELETE FROM undo_log WHERE id = ?", (entry["id"],))
+            for image in restore.get("procedures", ()):
+                note_version(connection, int(image["id"]), "edit", f"took back: {entry['text']}")
             bump_revision(connection)
         return str(entry["text"])
 
@@ -95,14 +99,36 @@ class UndoLog(StoreBase):
         return None if row is None else str(row["text"])
 
     def forget_undo(self) -> None:
-        """Give up every undo, so that removed pairs and memories are gone for good."""
+        """Give up every undo and all versions but the present, so that removed pairs and memories are gone for good."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM undo_log")
+            forget_removed(connection, ())
+            for row in connection.execute("SELECT id FROM procedures").fetchall():
+                forget_past(connection, int(row["id"]))
 
 
 def files_kept_for_undo(rows: Iterable[Row]) -> set[str]:
     """The memory files that the given undo entries would bring back."""
     return {str(image["file"]) for row in rows for image in json.loads(row["restore"]).get("memories", ())}
+
+
+def procedures_kept_for_undo(connection: sqlite3.Connection) -> set[int]:
+    """The ids of procedures that an undo could bring back."""
+    rows = connection.execute("SELECT restore FROM undo_log WHERE restore LIKE '%\"procedures\"%'")
+    return {int(image["id"]) for row in rows for image in json.loads(row["restore"]).get("procedures", ())}
+
+
+def _make_room(connection: sqlite3.Connection, memories: Sequence[dict[str, object]]) -> None:
+    """Let no memory answer where one comes back that did: only one may, at every moment."""
+    for image in memories:
+        if image["status"] == "active":
+            connection.execute(
+                """
+                UPDATE memories SET status = 'archived'
+                WHERE procedure_id = ? AND backbone_fingerprint = ? AND status = 'active'
+                """,
+                (image["procedure_id"], image["backbone_fingerprint"]),
+            )
 
 
 def _refuse_trained(connection: sqlite3.Connection, ids: Sequence[int]) -> None:

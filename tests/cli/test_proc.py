@@ -81,6 +81,46 @@ def test_templates(tokmem, tmp_path):
     assert tokmem("proc", "add", "mine", "--pairs", str(file)).code == 0
 
 
+def test_versions(tokmem, pairs_file, tmp_path):
+    tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
+    more = tmp_path / "more.csv"
+    more.write_text("input,response\nring Bo today,( ) ring Bo due:today\n")
+    tokmem("proc", "import", "todo", "--pairs", str(more), "--replace")
+    history = tokmem("proc", "history", "todo", "--json").json("proc-history")["versions"]
+    assert [(one["version"], one["pairs"]) for one in history] == [(2, 1), (1, 8)]
+    assert "replaced the pairs of todo" in tokmem("proc", "history", "todo").out
+    diff = tokmem("proc", "diff", "todo", "1", "--json").json("proc-diff")
+    assert [bool(one["after"]) for one in diff["changes"]] == [False] * 8 + [True]
+    assert "+ ring Bo today → ( ) ring Bo due:today" in tokmem("proc", "diff", "todo", "1", "2").out
+    assert tokmem("proc", "rollback", "todo", "1", "--json").json("change")["version"] == 1
+    assert tokmem("proc", "diff", "todo", "1", "3").out == ""
+    assert len(tokmem("proc", "show", "todo", "--json").json("proc-show")["train"]) == 8
+    assert "went back to version 1" in tokmem("proc", "undo").err
+    assert tokmem("proc", "rollback", "todo", "77").code == 1
+    assert tokmem("proc", "history", "todo", "--forget").code == 1, "asks, and there is nobody to answer"
+    assert tokmem("proc", "history", "todo", "--forget", "--yes").code == 0
+    assert len(tokmem("proc", "history", "todo", "--json").json("proc-history")["versions"]) == 1
+
+
+def test_groups(tokmem, pairs_file):
+    for name in ("one", "two", "three"):
+        tokmem("proc", "add", name, "--pairs", str(pairs_file))
+    assert tokmem("proc", "group", "one", "two", "--in", "home office", "--json").json("change")["names"] == [
+        "one",
+        "two",
+    ]
+    listed = tokmem("proc", "list", "--group", "home office", "--json").json("proc-list")["procedures"]
+    assert [(one["name"], one["group"]) for one in listed] == [("one", "home office"), ("two", "home office")]
+    assert tokmem("proc", "disable", "--group", "home office", "--json").json("change")["names"] == ["one", "two"]
+    tokmem("proc", "group", "one")
+    tokmem("proc", "enable", "three", "--group", "home office")
+    states = {one["name"]: one["enabled"] for one in tokmem("proc", "list", "--json").json("proc-list")["procedures"]}
+    assert states == {"one": False, "two": True, "three": True}
+    wrong = tokmem("proc", "enable", "--group", "home ofice")
+    assert wrong.code == 1 and "Did you mean 'home office'" in wrong.err
+    assert tokmem("proc", "enable").code == 2
+
+
 BAD_FILES = {
     "empty": (b"", "empty"),
     "header_only": (b"input,response\n", "pair"),

@@ -173,7 +173,8 @@ def _proc(commands: _Subparsers, shared: Parser) -> None:
         type=Path,
         help="ends in .csv, .tsv, .jsonl or .json; without it CSV on stdout",
     )
-    _command(actions, shared, "list", "proc", "list_all", "all procedures of the profile")
+    listed = _command(actions, shared, "list", "proc", "list_all", "all procedures of the profile")
+    listed.add_argument("--group", metavar="GROUP", help="only those of this group")
     show = _command(actions, shared, "show", "proc", "show", "one procedure with its pairs and memories")
     show.add_argument("name", metavar="NAME")
     rename = _command(actions, shared, "rename", "proc", "rename", "give a procedure another name")
@@ -185,8 +186,26 @@ def _proc(commands: _Subparsers, shared: Parser) -> None:
         ("disable", "disable", "keep procedures but do not recall them"),
     ):
         made = _command(actions, shared, name, "proc", function, help_text)
-        made.add_argument("names", metavar="NAME", nargs="+")
+        made.add_argument("names", metavar="NAME", nargs="*")
+        made.add_argument("--group", metavar="GROUP", help="all procedures of this group")
+    group = _command(actions, shared, "group", "proc", "group", "put procedures into a group, or take them out")
+    group.add_argument("names", metavar="NAME", nargs="+")
+    group.add_argument("--in", dest="group", metavar="GROUP", default="", help="the group; without it they are in none")
     _command(actions, shared, "undo", "proc", "undo", "take back the last change to procedures or pairs")
+    _versions(actions, shared)
+
+
+def _versions(actions: _Subparsers, shared: Parser) -> None:
+    history = _command(actions, shared, "history", "proc_versions", "history", "the versions of a procedure")
+    history.add_argument("name", metavar="NAME")
+    history.add_argument("--forget", action="store_true", help="delete all versions but the present one, for good")
+    diff = _command(actions, shared, "diff", "proc_versions", "diff", "what changed between two versions")
+    diff.add_argument("name", metavar="NAME")
+    diff.add_argument("before", metavar="VERSION", type=_whole_number)
+    diff.add_argument("after", metavar="OTHER", type=_whole_number, nargs="?", help="the present version unless given")
+    back = _command(actions, shared, "rollback", "proc_versions", "rollback", "go back to an earlier version")
+    back.add_argument("name", metavar="NAME")
+    back.add_argument("version", metavar="VERSION", type=_whole_number)
 
 
 def _pairs_option(parser: Parser, *, required: bool) -> None:

@@ -13,7 +13,7 @@ from profiles.pair_rules import text_fault
 from profiles.pair_writers import TEMPLATE, pairs_text, write_template
 from profiles.pairs_file import PairsFile, load_pairs, read_pairs_file
 from profiles.records import MemoryRecord, PairRecord, ProcedureRecord
-from tokmem_desk.errors import BadInputError, ConflictError
+from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError, did_you_mean
 from tokmem_desk.procedures import Procedure, check_name
 from tui.cli.console import number, shortened, table
 from tui.cli.context import Context
@@ -101,7 +101,10 @@ def template(context: Context, options: argparse.Namespace) -> int:
 def list_all(context: Context, options: argparse.Namespace) -> int:
     """List the procedures of the profile."""
     lines = procedure_lines(context.store, last_fingerprint(context.store))
-    if not lines:
+    if options.group is not None:
+        _refuse_no_group(context, options.group)
+        lines = [line for line in lines if line.record.group == options.group]
+    elif not lines:
         context.console.say(f"The profile {context.profile.name} has no procedures yet.")
         context.console.say("Next: tokmem-desk proc add NAME --pairs FILE, or see tokmem-desk demo")
     rows = [
@@ -112,11 +115,12 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
             line.words,
             number(line.score),
             "on" if line.record.enabled else "off",
+            line.record.group or "-",
             shortened(line.record.description, 60),
         )
         for line in lines
     ]
-    headings = ("name", "pairs", "held out", "state", "ROUGE-L", "recall", "description")
+    headings = ("name", "pairs", "held out", "state", "ROUGE-L", "recall", "group", "description")
     text = table(headings, rows, right=(1, 2, 4)) if rows else ""
     value = {"profile": context.profile.name, "procedures": [_line_object(line) for line in lines]}
     context.console.result(value, text)
@@ -149,7 +153,7 @@ def rename(context: Context, options: argparse.Namespace) -> int:
 
 def remove(context: Context, options: argparse.Namespace) -> int:
     """Remove procedures; all names are checked before the first goes."""
-    names = _known(context, options.names)
+    names = _wanted(context, options)
     for name in names:
         context.store.remove_procedure(name)
     text = f"Removed {', '.join(names)}. To take back the last removal: tokmem-desk proc undo"
@@ -158,12 +162,12 @@ def remove(context: Context, options: argparse.Namespace) -> int:
 
 def enable(context: Context, options: argparse.Namespace) -> int:
     """Let procedures take part in recall."""
-    return _set_enabled(context, options.names, enabled=True)
+    return _set_enabled(context, options, enabled=True)
 
 
 def disable(context: Context, options: argparse.Namespace) -> int:
     """Keep procedures but do not recall them."""
-    return _set_enabled(context, options.names, enabled=False)
+    return _set_enabled(context, options, enabled=False)
 
 
 def undo(context: Context, options: argparse.Namespace) -> int:
@@ -188,6 +192,8 @@ def procedure_object(record: ProcedureRecord) -> dict[str, Any]:
         "pairs": record.pair_count,
         "held_out": record.held_out_count,
         "enabled": record.enabled,
+        "group": record.group,
+        "threshold": record.threshold,
         "version": record.version,
         "source": record.source,
         "created": record.created,
@@ -195,13 +201,48 @@ def procedure_object(record: ProcedureRecord) -> dict[str, Any]:
     }
 
 
-def _set_enabled(context: Context, wanted: list[str], *, enabled: bool) -> int:
-    names = _known(context, wanted)
+def group(context: Context, options: argparse.Namespace) -> int:
+    """Put procedures into a group, or take them out of theirs."""
+    names = _known(context, options.names)
+    group = ""
+    for name in names:
+        group = context.store.set_group(name, options.group).group
+    where = f"in the group {group}" if group else "in no group"
+    return changed(context, "proc group", names, f"{', '.join(names)}: now {where}.")
+
+
+def _set_enabled(context: Context, options: argparse.Namespace, *, enabled: bool) -> int:
+    names = _wanted(context, options)
     for name in names:
         context.store.set_enabled(name, enabled)
     word = "takes part in recall" if enabled else "is not recalled any more"
     text = f"{', '.join(names)} {word}." if len(names) == 1 else f"{', '.join(names)}: each {word}."
     return changed(context, f"proc {'enable' if enabled else 'disable'}", names, text)
+
+
+def _wanted(context: Context, options: argparse.Namespace) -> list[str]:
+    """The named procedures and those of the named group.
+
+    Raises:
+        NotFoundError: no procedure or group of that name.
+        UsageError: nothing was named.
+    """
+    names = _known(context, options.names)
+    if options.group is not None:
+        _refuse_no_group(context, options.group)
+        names += [one.name for one in context.store.procedures() if one.group == options.group]
+    if not names:
+        raise UsageError("Which procedures?", next_step="Name them, or a group with --group.")
+    return list(dict.fromkeys(names))
+
+
+def _refuse_no_group(context: Context, group: str) -> None:
+    groups = context.store.groups()
+    if group not in groups:
+        raise NotFoundError(
+            f"There is no group {group!r}.{did_you_mean(group, groups)}",
+            next_step="" if groups else "Make one: tokmem-desk proc group NAME ... --in GROUP",
+        )
 
 
 def _known(context: Context, names: list[str]) -> list[str]:
@@ -263,7 +304,9 @@ def _shown(line: ProcedureLine, pairs: list[PairRecord], memories: list[MemoryRe
         f"description  {record.description or '-'}",
         f"pattern      {record.pattern or '-'}",
         f"pairs        {_counts(record)}, from {record.source or '-'}",
+        f"group        {record.group or '-'}",
         f"state        {line.words}, recall {'on' if record.enabled else 'off'}",
+        f"threshold    {'auto' if record.threshold is None else f'{record.threshold:.2f}'}",
     ]
     if memories:
         rows = [

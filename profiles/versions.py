@@ -1,0 +1,233 @@
+"""Versions of a procedure: what its pairs were, which memory answered, and the way back.
+
+They are noted by ``profiles.version_notes``.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from profiles.base import Row, StoreBase, bump_revision, now
+from profiles.records import Part
+from profiles.undo import UndoEntry
+from profiles.version_notes import VersionKind, forget_past, newest_version, note_version
+from tokmem_desk.errors import NotFoundError, UsageError
+from tokmem_desk.procedures import ExamplePair, pairs_digest
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """One line of a procedure's history."""
+
+    number: int
+    """1 for the first; belongs to this procedure and has nothing to do with the number of a memory."""
+    kind: VersionKind
+    text: str
+    """What was done, as in "added 3 pairs to ledger"."""
+    description: str
+    pair_count: int
+    held_out_count: int
+    memories: dict[str, str]
+    """The memory that answered, by the backbone's fingerprint."""
+    created: str
+    updated: str
+
+
+@dataclass(frozen=True, slots=True)
+class PairChange:
+    """A pair that differs between two versions; ``before`` None: it was added, ``after`` None: it went."""
+
+    part: Part
+    before: ExamplePair | None
+    after: ExamplePair | None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionDiff:
+    """What lies between two versions."""
+
+    changes: tuple[PairChange, ...]
+    """Changed and removed pairs in their old order, then added ones."""
+    description: tuple[str, str] | None
+    """Before and after, where they differ."""
+    memories: tuple[str | None, str | None] | None
+    """The ids of the memories that answered on one backbone, where they differ."""
+
+
+class VersionTable(StoreBase):
+    """The part of the store that keeps versions."""
+
+    def versions(self, name: str) -> list[VersionRecord]:
+        """The history of a procedure, newest first.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        rows = self._database.rows(
+            "SELECT * FROM versions WHERE procedure_id = ? ORDER BY number DESC", (self._procedure_id(name),)
+        )
+        return [_record(row) for row in rows]
+
+    def version_pairs(self, name: str, number: int, part: Part = "train") -> list[ExamplePair]:
+        """The pairs of one part as they were in a version.
+
+        Raises:
+            NotFoundError: no such procedure or version.
+        """
+        with self._database.reading():
+            key = self._procedure_id(name)
+            self._version_row(name, key, number)
+            return [_pair(row) for row in self._pairs_at(key, number) if row["part"] == part]
+
+    def version_diff(self, name: str, before: int, after: int, fingerprint: str | None = None) -> VersionDiff:
+        """What changed from version ``before`` to version ``after``.
+
+        Args:
+            name: the procedure.
+            before: a version.
+            after: another one, earlier or later.
+            fingerprint: the backbone whose memory is compared; without one memories are not.
+
+        Raises:
+            NotFoundError: no such procedure or version.
+        """
+        with self._database.reading():
+            key = self._procedure_id(name)
+            first = _record(self._version_row(name, key, before))
+            last = _record(self._version_row(name, key, after))
+            old = {int(row["pair_id"]): row for row in self._pairs_at(key, before)}
+            new = {int(row["pair_id"]): row for row in self._pairs_at(key, after)}
+        changes = []
+        for pair_id, row in old.items():
+            other = new.get(pair_id)
+            if other is None:
+                changes.append(PairChange(row["part"], _pair(row), None))
+            elif (_pair(row), row["part"]) != (_pair(other), other["part"]):
+                changes.append(PairChange(other["part"], _pair(row), _pair(other)))
+        changes += [PairChange(row["part"], None, _pair(row)) for pair_id, row in new.items() if pair_id not in old]
+        described = (first.description, last.description) if first.description != last.description else None
+        memories = (first.memories.get(fingerprint or ""), last.memories.get(fingerprint or ""))
+        return VersionDiff(tuple(changes), described, memories if memories[0] != memories[1] else None)
+
+    def roll_back(self, name: str, number: int) -> str:
+        """Put pairs, description and the memory that answers back to what they were in a version; can be undone.
+
+        Where no memory answered in that version, one that was made from just its pairs does now, if there is one.
+
+        Returns:
+            what was done, as undo will name it.
+
+        Raises:
+            NotFoundError: no such procedure or version.
+            UsageError: it is the present version.
+        """
+        with self._database.writing() as connection:
+            key = self._procedure_id(name)
+            version = self._version_row(name, key, number)
+            newest = newest_version(connection, key)
+            if newest is not None and number == newest["number"]:
+                raise UsageError(f"#{number} is the present version of {name!r}.", next_step="Choose an earlier one.")
+            entry = UndoEntry(connection)
+            for table, column in (("procedures", "id"), ("pairs", "procedure_id"), ("memories", "procedure_id")):
+                entry.before(table, f"{column} = ?", (key,))
+            wanted = self._pairs_at(key, number)
+            entry.added("pairs", _put_pairs(connection, key, wanted))
+            digest = pairs_digest([_pair(row) for row in wanted if row["part"] == "train"])
+            _answer_with(connection, key, json.loads(version["memories"]), digest)
+            connection.execute(
+                """
+                UPDATE procedures SET description = ?, pattern = ?, pairs_digest = ?, version = version + 1, updated = ?
+                WHERE id = ?
+                """,
+                (version["description"], version["pattern"], digest, now(), key),
+            )
+            text = f"went back to version {number} of {name}"
+            entry.save(text)
+            note_version(connection, key, "back", text)
+            bump_revision(connection)
+        return text
+
+    def forget_versions(self, name: str) -> int:
+        """Delete all versions but the present one, for good, and return how many went.
+
+        Pairs that were deleted or changed are then only where undo keeps them.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        with self._database.writing() as connection:
+            return forget_past(connection, self._procedure_id(name))
+
+    def _version_row(self, name: str, key: int, number: int) -> Row:
+        row = self._database.row("SELECT * FROM versions WHERE procedure_id = ? AND number = ?", (key, number))
+        if row is None:
+            raise NotFoundError(
+                f"{name!r} has no version {number}.", next_step=f"See the list: tokmem-desk proc history {name}"
+            )
+        return row
+
+    def _pairs_at(self, key: int, number: int) -> list[Row]:
+        return self._database.rows(
+            """
+            SELECT * FROM version_pairs WHERE procedure_id = ? AND since <= ? AND (until IS NULL OR until > ?)
+            ORDER BY pair_id
+            """,
+            (key, number, number),
+        )
+
+
+_KEPT_COLUMNS = ("part", "input", "response", "other_answers", "source", "created")
+
+
+def _put_pairs(connection: sqlite3.Connection, key: int, wanted: Sequence[Row]) -> list[int]:
+    """Make ``wanted`` the pairs of a procedure, under the ids they had; returns the ids that come back."""
+    present = {int(row["id"]) for row in connection.execute("SELECT id FROM pairs WHERE procedure_id = ?", (key,))}
+    ids = {int(row["pair_id"]) for row in wanted}
+    connection.executemany("DELETE FROM pairs WHERE id = ?", [(pair_id,) for pair_id in present - ids])
+    connection.executemany(
+        """
+        INSERT INTO pairs (id, procedure_id, part, input, response, other_answers, source, created)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET part = excluded.part, input = excluded.input, response = excluded.response,
+            other_answers = excluded.other_answers
+        """,
+        [
+            (
+                row["pair_id"],
+                key,
+                *(row[c] for c in ("part", "input", "response", "other_answers", "source", "created")),
+            )
+            for row in wanted
+        ],
+    )
+    return sorted(ids - present)
+
+
+def _answer_with(connection: sqlite3.Connection, key: int, memories: dict[str, str], digest: str) -> None:
+    """Let the given memories answer, by backbone; elsewhere one made from the pairs with that digest, if any."""
+    rows = connection.execute("SELECT * FROM memories WHERE procedure_id = ? ORDER BY version", (key,)).fetchall()
+    chosen = {row["backbone_fingerprint"]: row["id"] for row in rows if row["pairs_digest"] == digest}
+    chosen.update({row["backbone_fingerprint"]: row["id"] for row in rows if row["id"] in memories.values()})
+    connection.execute("UPDATE memories SET status = 'archived' WHERE procedure_id = ? AND status = 'active'", (key,))
+    connection.executemany("UPDATE memories SET status = 'active' WHERE id = ?", [(one,) for one in chosen.values()])
+
+
+def _pair(row: Row) -> ExamplePair:
+    return ExamplePair(row["input"], row["response"], tuple(json.loads(row["other_answers"])))
+
+
+def _record(row: Row) -> VersionRecord:
+    return VersionRecord(
+        number=row["number"],
+        kind=row["kind"],
+        text=row["text"],
+        description=row["description"],
+        pair_count=row["pair_count"],
+        held_out_count=row["held_out_count"],
+        memories=json.loads(row["memories"]),
+        created=row["created"],
+        updated=row["updated"],
+    )
