@@ -13,7 +13,6 @@ import torch
 from benchmarks.methods import Context
 from benchmarks.routers import Examples, Labels, Ranking, Scorer, calibrate, discriminant, nearest, tfidf
 from benchmarks.routing_features import Features, ProjectedBasis
-from tokmem_desk.features import mean_and_count
 from tokmem_desk.memory import Memory, RouterStatistics, Steering, initial_rows
 from tokmem_desk.routing import DiscriminantRouter, Router, TokenRouter
 from trainer.config import PAPER
@@ -66,8 +65,7 @@ def _learn_ours(context: Context, features: Features, material: Material) -> Lea
 
     def measured(place: int) -> RouterStatistics:
         mine = torch.tensor(rows[labels == place], device=features.projected.device)
-        mean, count = mean_and_count(features.projected[mine])
-        return RouterStatistics(mean, count, basis.digest)
+        return RouterStatistics.of(features.projected[mine], basis.digest)
 
     statistics = {name: measured(place) for place, name in enumerate(material.names)}
 

@@ -13,7 +13,6 @@ import torch
 from benchmarks.methods.memories import our_config
 from benchmarks.peaks import peak_memory
 from tokmem_desk.device import memory_in_use_mb
-from tokmem_desk.features import mean_and_count
 from tokmem_desk.memory import Memory, RouterStatistics
 from tokmem_desk.procedures import NONE_ROUTE, Procedure
 from tokmem_desk.recall import Answer, Bank, Timing, recall, step
@@ -76,8 +75,8 @@ def _bank(context: Context, procedures: Sequence[Procedure]) -> tuple[Bank, int]
         queries = [backbone.format.query(pair.input) for pair in small.pairs]
         pooled = backbone.prefill(queries, keep_states=False, feature_layers=basis.layers.pooled).pooled
         assert pooled is not None
-        mean, count = mean_and_count(basis.project(pooled, backbone.hidden_size))
-        statistics_of[procedure.name] = RouterStatistics(mean, count, basis.digest)
+        vectors = basis.project(pooled, backbone.hidden_size)
+        statistics_of[procedure.name] = RouterStatistics.of(vectors, basis.digest)
     router = DiscriminantRouter(basis, backbone.hidden_size, statistics_of)
     return Bank(memories, router), memories[procedures[0].name].steering.span
 

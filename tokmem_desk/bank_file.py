@@ -1,7 +1,8 @@
 """A memory as a safetensors file: write, read, check.
 
 One file holds one memory. Tensors: ``steering`` [r x d], ``address`` [d], ``keys.G`` and ``values.G``
-[l x k x m x e] for each layer group G, ``router.mean`` [f] and ``router.count`` [1]. The metadata names the
+[l x k x m x e] for each layer group G, ``router.mean`` [f], ``router.count`` [1], ``router.sketch`` [r x f]
+and ``router.scatter`` [1]. The metadata names the
 format, the backbone's fingerprint and how the memory was trained. Nothing is trusted: version, names,
 shapes, dtypes, finiteness and fingerprint are checked before a memory is made. Where the file lies, and
 that it is replaced atomically, is the caller's business: reading and writing is from and to bytes.
@@ -46,6 +47,8 @@ def memory_to_bytes(memory: Memory, fingerprint: Fingerprint) -> bytes:
     if memory.statistics is not None:
         tensors["router.mean"] = memory.statistics.mean
         tensors["router.count"] = torch.tensor([memory.statistics.count], dtype=torch.int32)
+        tensors["router.sketch"] = memory.statistics.sketch
+        tensors["router.scatter"] = torch.tensor([memory.statistics.scatter])
         metadata["router.digest"] = memory.statistics.digest
     return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
 
@@ -89,13 +92,7 @@ def memory_from_bytes(data: bytes, backbone: Backbone, source: str) -> Memory:
         )
     steering = _checked_steering(tensors, backbone, source)
     address = _checked(tensors, "address", (backbone.hidden_size,), source)
-    statistics = None
-    if "router.mean" in tensors:
-        mean = tensors["router.mean"]
-        count = tensors.get("router.count")
-        if mean.dim() != 1 or not bool(torch.isfinite(mean).all()) or count is None or count.numel() != 1:
-            raise BadInputError(f"The router statistics in {source} are damaged.", next_step="Train it again.")
-        statistics = RouterStatistics(mean.float(), int(count), metadata.get("router.digest", ""))
+    statistics = _checked_statistics(tensors, metadata.get("router.digest", ""), source)
     device = backbone.torch_device
     return Memory(name, steering.to(device), address.to(device), tied, statistics, settings)
 
@@ -116,6 +113,25 @@ def read_metadata(data: bytes) -> dict[str, str]:
     if not isinstance(metadata, dict):
         raise ValueError("no metadata")
     return {str(k): str(v) for k, v in metadata.items()}
+
+
+def _checked_statistics(tensors: dict[str, Tensor], digest: str, source: str) -> RouterStatistics | None:
+    if "router.mean" not in tensors:
+        return None
+    mean = tensors["router.mean"]
+    parts = {name: tensors.get(f"router.{name}") for name in ("count", "sketch", "scatter")}
+    count, sketch, scatter = parts.values()
+    if (
+        count is None
+        or sketch is None
+        or scatter is None
+        or (mean.dim(), count.numel(), scatter.numel(), sketch.dim()) != (1, 1, 1, 2)
+        or sketch.shape[1] != mean.shape[0]
+        or not all(bool(torch.isfinite(t).all()) for t in (mean, sketch, scatter))
+        or int(count) < 1
+    ):
+        raise BadInputError(f"The router statistics in {source} are damaged.", next_step="Train it again.")
+    return RouterStatistics(mean.float(), int(count), sketch.float(), float(scatter), digest)
 
 
 def _checked_steering(tensors: dict[str, Tensor], backbone: Backbone, source: str) -> Steering:

@@ -18,6 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tokmem_desk.memory import RouterStatistics
+from tokmem_desk.spread import own_space, shared_whitening
+
 _EPISODES = 240
 _SHOTS = (2, 3, 5, 8, 10)
 _BANK_SIZES = (1, 2, 3, 5, 8, 12, 20, 40)
@@ -130,38 +133,37 @@ def fit_calibration(examples: Sequence[tuple[Tensor, Tensor, Tensor]], seed: int
 
     terms, labels, weights = [], [], []
     sharp_cosines: list[tuple[Tensor, Tensor]] = []
-    likeness = [_likeness(vectors, chat) for vectors, _, chat in examples]
     for episode in range(_EPISODES):
         vectors, owner, chat = examples[episode % len(examples)]
-        group_chattiness, chat_chattiness = likeness[episode % len(examples)]
         ids = owner.unique()
         size = min(_BANK_SIZES[episode % len(_BANK_SIZES)], len(ids) // 2)
         shots = _SHOTS[(episode // len(_BANK_SIZES)) % len(_SHOTS)]
         order = ids[pick(len(ids), len(ids))]
-        means, known, targets = [], [], []  # known: rows of vectors
+        bank, known, targets = [], [], []  # known: rows of vectors
         for position, group in enumerate(order[:size]):
             members = (owner == group).nonzero()[:, 0]
             members = members[pick(len(members), len(members))]
-            means.append(vectors[members[:shots]].mean(dim=0))
+            bank.append(RouterStatistics.of(vectors[members[:shots]], ""))
             rest = members[shots : shots + 4]
             known.append(rest)
             targets += [position] * len(rest)
-        stacked = torch.stack(means)
+        means = torch.stack([one.mean for one in bank])
         counts = torch.full((size,), float(shots))
-        tight = tightness(stacked, counts)
-        stacked = stacked / stacked.norm(dim=1, keepdim=True)
-        rows = torch.cat(known)
-        inside = vectors[rows] @ stacked.T
+        tight = tightness(means, counts)
+        whitening = shared_whitening(bank, vectors.shape[1])
+        own_means, own_chat = own_space(means, whitening), own_space(chat, whitening)
+        own_known = own_space(vectors[torch.cat(known)], whitening)
+        inside = own_known @ own_means.T
         wanted = torch.tensor(targets)
         others = torch.isin(owner, order[size:]).nonzero()[:, 0]
         count = max(24, inside.shape[0])
-        strangers = others[pick(len(others), round(count * (1 - _CHAT_SHARE)))]
+        strangers = own_space(vectors[others[pick(len(others), round(count * (1 - _CHAT_SHARE)))]], whitening)
         talk = pick(len(chat), round(count * _CHAT_SHARE))
-        outside = torch.cat([vectors[strangers], chat[talk]]) @ stacked.T
-        outside_chattiness = torch.cat([group_chattiness[strangers], chat_chattiness[talk]])
+        outside = torch.cat([strangers, own_chat[talk]]) @ own_means.T
+        outside_chattiness = torch.cat([chattiness(strangers, own_chat), _chattiness_of_chat(own_chat, talk)])
         right = inside.argmax(dim=1) == wanted
         # A message sent to the wrong procedure counts as neither: it says nothing about none.
-        inside_terms = known_terms(inside[right], group_chattiness[rows][right], counts, tight)
+        inside_terms = known_terms(inside[right], chattiness(own_known[right], own_chat), counts, tight)
         terms.append(torch.cat([inside_terms, known_terms(outside, outside_chattiness, counts, tight)]))
         labels.append(torch.cat([torch.ones(int(right.sum())), torch.zeros(outside.shape[0])]))
         # Every episode weighs the same, and so do known and none within it.
@@ -180,10 +182,11 @@ def fit_calibration(examples: Sequence[tuple[Tensor, Tensor, Tensor]], seed: int
     )
 
 
-def _likeness(vectors: Tensor, chat: Tensor) -> tuple[Tensor, Tensor]:
-    """Chattiness of grouped texts, and of each chat message among the others."""
-    others = (chat @ chat.T).fill_diagonal_(-1.0)
-    return chattiness(vectors, chat), others.topk(min(_NEAREST, chat.shape[0]), dim=1).values.mean(dim=1)
+def _chattiness_of_chat(chat: Tensor, rows: Tensor) -> Tensor:
+    """Likeness of some chat messages to the others."""
+    cosines = chat[rows] @ chat.T
+    cosines[torch.arange(len(rows)), rows] = -1.0
+    return cosines.topk(min(_NEAREST, chat.shape[0]), dim=1).values.mean(dim=1)
 
 
 def _fit_sharpness(samples: Sequence[tuple[Tensor, Tensor]]) -> float:

@@ -40,7 +40,7 @@ _SHRINKAGE = 0.3
 """Weight of a multiple of the identity in the within-group covariance."""
 _CLIP = 6.0
 _CHAT_FOR_COVARIANCE = 400
-_VERSION = 4
+_VERSION = 5
 _TENSORS = ("centre", "spread", "offset", "projection", "chat")
 
 
@@ -238,8 +238,3 @@ def _whitening(reference: Tensor, grouped: Tensor, owner: Tensor) -> Tensor:
     ridge = torch.eye(k) * within.diagonal().mean()
     values, vectors = torch.linalg.eigh((1 - _SHRINKAGE) * within + _SHRINKAGE * ridge)
     return basis @ (vectors / values.clamp_min(1e-12).sqrt())
-
-
-def mean_and_count(projected: Tensor) -> tuple[Tensor, int]:
-    """What a procedure keeps of its inputs' [n x k] features."""
-    return projected.mean(dim=0), int(projected.shape[0])

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from tokmem_desk.errors import UsageError
 from tokmem_desk.query_state import LayerRows
+from tokmem_desk.spread import sketch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,12 +92,23 @@ class RouterStatistics:
     Attributes:
         mean: [f] float32 mean of the projected features of its inputs.
         count: how many inputs.
+        sketch: [r x f] float32, the largest directions in which its inputs differ, see ``spread``.
+        scatter: summed squared distance of its inputs from their mean.
         digest: hash of the router configuration that made the features.
     """
 
     mean: Tensor
     count: int
+    sketch: Tensor
+    scatter: float
     digest: str
+
+    @classmethod
+    def of(cls, vectors: Tensor, digest: str) -> RouterStatistics:
+        """Statistics of a procedure whose inputs have these [n x f] features."""
+        mean = vectors.mean(dim=0)
+        scatter = float((vectors - mean).pow(2).sum())
+        return cls(mean, int(vectors.shape[0]), sketch(vectors), scatter, digest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from tokmem_desk.calibration import chattiness, tightness
 from tokmem_desk.procedures import NONE_ROUTE
+from tokmem_desk.spread import own_space, shared_whitening
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -95,6 +96,8 @@ class Correction:
 class DiscriminantRouter:
     """Nearest mean in a space where the covariance within procedures is one, with calibrated ``none``.
 
+    That space is the shipped one, turned toward what this bank's procedures share (``spread``).
+
     A correction acts twice. Its message counts as one more input of the right procedure, which moves the mean
     and so reaches messages that are only somewhat like it; and messages much like it are pushed toward the right
     route and away from the wrong one, so that the same message is not sent wrong again.
@@ -115,6 +118,8 @@ class DiscriminantRouter:
         device = basis.projection.device
         known = [c for c in corrections if c.right in statistics or c.right == NONE_ROUTE]
         vectors = torch.stack([c.vector.to(device) for c in known]) if known else None
+        whitening = shared_whitening([statistics[name] for name in self._names], basis.projection.shape[1])
+        self._whitening = None if whitening is None else whitening.to(basis.projection.device)
         means, counts = [], []
         for name in self._names:
             mean, count = statistics[name].mean.to(device), statistics[name].count
@@ -126,7 +131,8 @@ class DiscriminantRouter:
         stacked = torch.stack(means) if means else torch.empty(0, basis.projection.shape[1], device=device)
         self._counts = torch.tensor(counts, device=device)
         self._tightness = tightness(stacked, self._counts)
-        self._means = stacked / stacked.norm(dim=1, keepdim=True).clamp_min(1e-12)
+        self._means = own_space(stacked, self._whitening)
+        self._chat = own_space(basis.chat, self._whitening)
         self._corrected = vectors
         self._pushes = self._signs(known).to(device)
 
@@ -141,9 +147,9 @@ class DiscriminantRouter:
             return [[Candidate(NONE_ROUTE, 1.0)] for _ in range(prefilled.pooled.shape[0])]
         vectors = self._basis.project(prefilled.pooled, self._hidden_size)
         bias = self._correction_bias(vectors)
-        talk = chattiness(vectors, self._basis.chat)
+        own = own_space(vectors, self._whitening)
         probabilities = self._basis.calibration.probabilities(
-            vectors @ self._means.T, talk, self._counts, self._tightness, bias
+            own @ self._means.T, chattiness(own, self._chat), self._counts, self._tightness, bias
         )
         return _ranked(probabilities, self._names, self._tuning)
 

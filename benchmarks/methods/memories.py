@@ -10,7 +10,6 @@ from typing import Any
 
 from benchmarks.methods.base import Context, Learned, Reply
 from benchmarks.routers import Ranking
-from tokmem_desk.features import mean_and_count
 from tokmem_desk.memory import Memory, RouterStatistics
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.recall import Bank, answer_batch, route_messages
@@ -74,8 +73,8 @@ def learn_ours(context: Context, procedures: Sequence[Procedure], seed: int) -> 
         began = time.perf_counter()
         result = _run(Training(backbone, [procedure], config, feature_layers=basis.layers.pooled))
         assert result.pooled is not None
-        mean, count = mean_and_count(basis.project(result.pooled, backbone.hidden_size))
-        statistics[procedure.name] = RouterStatistics(mean, count, basis.digest)
+        vectors = basis.project(result.pooled, backbone.hidden_size)
+        statistics[procedure.name] = RouterStatistics.of(vectors, basis.digest)
         memories[procedure.name] = replace(result.memories[0], statistics=statistics[procedure.name])
         seconds[procedure.name] = time.perf_counter() - began
         steps += result.steps

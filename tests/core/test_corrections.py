@@ -40,7 +40,10 @@ def router(corrections: Sequence[Correction] = ()) -> DiscriminantRouter:
         FeatureLayers((1,), (1,)), empty, empty, empty, torch.eye(DIMENSIONS), axis(7)[None].repeat(3, 1),
         Calibration(10.0, known_from_cosine), "none",
     )  # fmt: skip
-    statistics = {name: RouterStatistics(axis(place), 4, "") for place, name in enumerate(("tea", "rent"))}
+    statistics = {
+        name: RouterStatistics(axis(place), 4, torch.zeros(1, DIMENSIONS), 0.0, "")
+        for place, name in enumerate(("tea", "rent"))
+    }
     return DiscriminantRouter(basis, DIMENSIONS, statistics, None, corrections)
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def make(backbone: Backbone, span: int = 3) -> Memory:
     free = initial_layer_rows(backbone, span - 1, backbone.format.encode_text("the lazy dog jumps over the fox"))
     rows = initial_rows(backbone, 1)
-    statistics = RouterStatistics(torch.randn(7), 24, "digest")
+    statistics = RouterStatistics.of(torch.randn(24, 7), "digest")
     return Memory("note", Steering(rows, free.keys, free.values), rows[0].clone(), False, statistics, {"seed": 1})
 
 
@@ -39,6 +39,8 @@ def test_round_trip_is_bit_identical(tiny_backbone: Callable[..., Backbone], fam
         assert torch.equal(mine, theirs)
     assert again.statistics is not None and memory.statistics is not None
     assert torch.equal(again.statistics.mean, memory.statistics.mean) and again.statistics.count == 24
+    assert torch.equal(again.statistics.sketch, memory.statistics.sketch)
+    assert again.statistics.scatter == memory.statistics.scatter
 
 
 def rewrite(data: bytes, change: Callable[[dict[str, torch.Tensor], dict[str, str]], None]) -> bytes:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from profiles.store import ProfileStore
 from tokmem_desk.bank_file import memory_from_bytes
 from tokmem_desk.errors import TokmemError
-from tokmem_desk.features import mean_and_count
 from tokmem_desk.memory import Memory, RouterStatistics
 from tokmem_desk.recall import Bank
 from tokmem_desk.routing import Correction, DiscriminantRouter, Router, RouterTuning, TokenRouter
@@ -100,5 +99,4 @@ class BankShelf:
 
     def statistics(self, inputs: Sequence[str]) -> RouterStatistics:
         """What the discriminant router keeps of a procedure with these inputs."""
-        mean, count = mean_and_count(self.features(inputs))
-        return RouterStatistics(mean, count, self._model.basis.digest)
+        return RouterStatistics.of(self.features(inputs), self._model.basis.digest)

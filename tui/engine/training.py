@@ -187,7 +187,7 @@ class _OneTraining:
         if result.pooled is None:
             return self._shelf.statistics([pair.input for pair in self._ready.procedure.pairs])
         vectors = basis.project(result.pooled, backbone.hidden_size)
-        return RouterStatistics(vectors.mean(dim=0), int(vectors.shape[0]), basis.digest)
+        return RouterStatistics.of(vectors, basis.digest)
 
     def _keep(self, memory: Memory, result: TrainResult) -> Iterator[None]:
         """Store the memory first, then measure it: a kill in between loses figures, not work."""

@@ -1,0 +1,98 @@
+"""How the inputs of a procedure differ among themselves, and what all procedures of a bank share of that.
+
+The feature space (``features``) makes the covariance within groups of *shipped* text the identity. A bank's own
+procedures differ within themselves in other directions too: those in which all of them vary tell nothing about
+which of them a message belongs to. So every procedure keeps a sketch of its scatter, its few largest directions,
+and a bank adds the sketches up into one shared covariance: a linear discriminant whose covariance is shrunk
+toward the shipped one, as firmly as the bank is small.
+
+Sketches are rounded to a grid on which sums of products are exact in float64. So the sum does not depend on the
+order in which procedures came, and a procedure leaves as if it had never been there.
+
+Letters: n inputs, k dimensions, r directions of a sketch, p procedures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from tokmem_desk.memory import RouterStatistics
+
+SKETCH_ROWS = 4
+"""Directions of a sketch. Four serve as well as all of them, two lose a little; see docs/routing.md."""
+_GRID = 1024.0
+_SHIPPED_WEIGHT = 1000.0
+"""How many inputs the shipped covariance counts for; as many as the bank has, where that is more."""
+
+
+def sketch(vectors: Tensor) -> Tensor:
+    """[r x k] float32 rows whose products add up to about the scatter of [n x k] vectors around their mean.
+
+    What lies outside the largest directions is spread evenly over all of them, so that the trace is right.
+    """
+    residual = vectors.float() - vectors.float().mean(dim=0)
+    _, sizes, directions = torch.linalg.svd(residual, full_matrices=False)
+    rows = torch.zeros(SKETCH_ROWS, vectors.shape[1], device=vectors.device)
+    count = min(SKETCH_ROWS, sizes.shape[0])
+    rows[:count] = sizes[:count, None] * directions[:count]
+    return (rows * _GRID).round() / _GRID
+
+
+class SharedSpread:
+    """The scatter that a bank's procedures share, kept as a sum that procedures join and leave."""
+
+    def __init__(self, dimensions: int) -> None:
+        """Nothing yet; ``dimensions`` is k."""
+        self._scatter = torch.zeros(dimensions, dimensions, dtype=torch.float64)
+        self._rest = 0
+        self._inputs = 0
+
+    def add(self, statistics: RouterStatistics) -> None:
+        """A procedure joins."""
+        self._count(statistics, 1)
+
+    def remove(self, statistics: RouterStatistics) -> None:
+        """A procedure leaves: the sum is what it was before it came, bit by bit."""
+        self._count(statistics, -1)
+
+    def _count(self, statistics: RouterStatistics, sign: int) -> None:
+        rows = statistics.sketch.detach().cpu().double()
+        self._scatter.addmm_(rows.T, rows, alpha=sign)
+        # What the sketch leaves out, in whole steps of the grid, so that this sum is exact too.
+        self._rest += sign * round(max(0.0, statistics.scatter - float(rows.pow(2).sum())) * _GRID)
+        self._inputs += sign * max(0, statistics.count - 1)
+
+    def whitening(self) -> Tensor | None:
+        """[k x k] float32 that makes the shared covariance within procedures the identity.
+
+        None where nothing is known about how inputs differ: no procedure, or one input each.
+        """
+        k = self._scatter.shape[0]
+        identity = torch.eye(k, dtype=torch.float64)
+        scatter = self._scatter + identity * (self._rest / _GRID / k)
+        mean_variance = float(scatter.diagonal().mean()) / max(1, self._inputs)
+        if self._inputs == 0 or mean_variance <= 0.0:
+            return None
+        shipped = max(_SHIPPED_WEIGHT, self._inputs)
+        covariance = (scatter / mean_variance + shipped * identity) / (self._inputs + shipped)
+        factor = torch.linalg.cholesky(covariance)
+        return torch.linalg.solve_triangular(factor, identity, upper=False).T.float()
+
+
+def shared_whitening(statistics: Sequence[RouterStatistics], dimensions: int) -> Tensor | None:
+    """The same for a whole bank at once."""
+    shared = SharedSpread(dimensions)
+    for one in statistics:
+        shared.add(one)
+    return shared.whitening()
+
+
+def own_space(vectors: Tensor, whitening: Tensor | None) -> Tensor:
+    """[n x k] unit vectors in a bank's own space."""
+    own = vectors if whitening is None else vectors @ whitening
+    return own / own.norm(dim=1, keepdim=True).clamp_min(1e-12)
