@@ -28,11 +28,13 @@ class TaskData:
     Attributes:
         none_messages: test messages that no procedure should answer.
         skipped: names of files that cannot take part, with the reason.
+        none_train: messages of the same kind that are not for testing.
     """
 
     procedures: list[Procedure]
     none_messages: list[str]
     skipped: dict[str, str] = field(default_factory=dict)
+    none_train: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,13 @@ class RoutingData:
     Attributes:
         train, test: texts of each intent or procedure.
         none_messages: test texts out of scope.
+        none_train: texts out of scope that are not for testing.
     """
 
     train: dict[str, list[str]]
     test: dict[str, list[str]]
     none_messages: list[str]
+    none_train: list[str] = field(default_factory=list)
 
 
 def load_tasks(folder: Path) -> TaskData:
@@ -59,11 +63,12 @@ def load_tasks(folder: Path) -> TaskData:
         raise BadInputError(f"{folder} is not a folder.", next_step="Name a folder of procedure files.")
     procedures: list[Procedure] = []
     none_messages: list[str] = []
+    none_train: list[str] = []
     skipped: dict[str, str] = {}
     for path in sorted(folder.glob("*.json")):
         document = _read(path)
         if path.name == CHAT_FILE:
-            none_messages = _texts(path, document.get("test"))
+            none_messages, none_train = (_texts(path, document.get(part)) for part in ("test", "train"))
         elif "train" in document or "test" in document:
             procedure = _procedure(path, document)
             if procedure.pairs:
@@ -74,7 +79,7 @@ def load_tasks(folder: Path) -> TaskData:
             skipped[path.stem] = "not a procedure"
     if not procedures:
         raise BadInputError(f"{folder} holds no procedure with example pairs.", next_step="See docs/benchmarks.md.")
-    return TaskData(procedures, none_messages, skipped)
+    return TaskData(procedures, none_messages, skipped, none_train)
 
 
 def load_routing(path: Path) -> RoutingData:
@@ -87,6 +92,7 @@ def load_routing(path: Path) -> RoutingData:
     train: dict[str, list[str]] = {}
     test: dict[str, list[str]] = {}
     none_messages: list[str] = []
+    none_train: list[str] = []
     routing_files = [(file, document) for file in files if "intents" in (document := _read(file))]
     for file, document in routing_files:
         prefix = f"{file.stem}/" if len(routing_files) > 1 else ""
@@ -95,24 +101,27 @@ def load_routing(path: Path) -> RoutingData:
             if texts:
                 train[prefix + intent] = texts
                 test[prefix + intent] = _texts(file, parts.get("test"))
-        none_messages += _texts(file, (document.get("out_of_scope") or {}).get("test"))
+        outside = document.get("out_of_scope") or {}
+        none_messages += _texts(file, outside.get("test"))
+        none_train += _texts(file, outside.get("train"))
     if routing_files:
-        return RoutingData(train, test, none_messages)
+        return RoutingData(train, test, none_messages, none_train)
     tasks = load_tasks(path)
     return RoutingData(
         {p.name: [pair.input for pair in p.pairs] for p in tasks.procedures},
         {p.name: [pair.input for pair in p.held_out] for p in tasks.procedures},
         tasks.none_messages,
+        tasks.none_train,
     )
 
 
-def load_chat(path: Path) -> list[str]:
-    """Test messages of a none set.
+def load_chat(path: Path, part: str = "test") -> list[str]:
+    """Messages of a none set, those of one part.
 
     Raises:
         BadInputError: the file is damaged.
     """
-    return _texts(path, _read(path).get("test"))
+    return _texts(path, _read(path).get(part))
 
 
 def choose_procedures(procedures: Sequence[Procedure], options: Options, count: int | None) -> list[Procedure]:

@@ -23,6 +23,8 @@ def draw_plots(document: Mapping[str, Any], file: Path) -> list[Path]:
     mpl.use("agg")
     drawn: list[Path] = []
     benchmark = str(document["benchmark"])
+    if benchmark == "correction":
+        return _against_corrections(document.get("sweep") or [], file)
     if benchmark not in _QUALITY:
         return drawn
     if benchmark != "routing":
@@ -78,6 +80,29 @@ def _against_setting(points: list[dict[str, Any]], setting: str, key: str, file:
     axes.set(xlabel=setting if setting == "procedures" else f"{setting} per procedure", ylabel=_TITLES[key])
     axes.legend(fontsize="small")
     return _save(figure, file, f"{setting}-{key}")
+
+
+def _against_corrections(sweep: list[dict[str, Any]], file: Path) -> list[Path]:
+    """Error on held-out messages against the number of corrections, one picture per number of shots."""
+    from matplotlib import pyplot as plt
+
+    drawn = []
+    for shots in dict.fromkeys(entry["setting"]["shots"] for entry in sweep):
+        points = [entry for entry in sweep if entry["setting"]["shots"] == shots]
+        figure, axes = plt.subplots(figsize=(6, 4))
+        for name in points[-1]["methods"]:
+            metrics = [entry["methods"][name]["metrics"] for entry in points]
+            spread = [entry["methods"][name]["spread"]["error"] for entry in points]
+            x = [one["corrections"] for one in metrics]
+            axes.errorbar(x, [one["error"] for one in metrics], yerr=spread, marker="o", capsize=2, label=name)
+        axes.set(xlabel=f"corrections ({shots} pairs per procedure at first)", ylabel="error on held-out messages")
+        axes.set_xscale("symlog", linthresh=5, base=2)
+        ticks = sorted({entry["setting"]["corrections"] for entry in points})
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.set_ylim(bottom=0)
+        axes.legend(fontsize="small")
+        drawn.append(_save(figure, file, f"{shots}-shots"))
+    return drawn
 
 
 def _save(figure: Any, file: Path, what: str) -> Path:

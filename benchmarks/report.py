@@ -18,6 +18,12 @@ from profiles.atomic import write_text
 from tokmem_desk.errors import BadInputError
 
 COLUMNS = {
+    "error": "error",
+    "corrections": "corrections",
+    "messages": "messages",
+    "stream_error": "error while talking",
+    "late_stream_error": "in the last fifth",
+    "repeat_error": "corrected, still wrong",
     "rouge_l": "ROUGE-L",
     "exact_match": "exact",
     "form_valid": "form",
@@ -43,7 +49,7 @@ COLUMNS = {
 }
 """Keys of results in the order of the table's columns."""
 
-_WHOLE = ("trained_parameters", "prompt_tokens", "peak_memory_mb")
+_WHOLE = ("corrections", "messages", "trained_parameters", "prompt_tokens", "peak_memory_mb")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 
-from benchmarks import learning, personal, routing, speed
+from benchmarks import correction, learning, personal, routing, speed
+from benchmarks.correction_user import METHODS, Replay, Said
+from benchmarks.methods import Context
 from benchmarks.models import Loaded
+from benchmarks.routing_features import compute
 from benchmarks.routing_methods import ROUTERS
 from benchmarks.speed_training import measure_training
+from profiles.store import ProfileStore
 from tests.benchmarks.conftest import WordRetriever
 from tokmem_desk.procedures import ExamplePair, Procedure
 
@@ -21,6 +25,7 @@ from tokmem_desk.procedures import ExamplePair, Procedure
 def tiny_programs(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> None:
     monkeypatch.setattr(learning, "load", lambda _options: loaded)
     monkeypatch.setattr(routing, "load", lambda _options: loaded)
+    monkeypatch.setattr(correction, "load", lambda _options: loaded)
     monkeypatch.setattr("benchmarks.methods.base.MiniLm", lambda *_: WordRetriever())
 
 
@@ -53,6 +58,43 @@ def test_routing_compares_all_methods(data_folder: Path, tmp_path: Path) -> None
         for key in ("routing_accuracy", "none_auroc", "known_recall", "false_trigger_rate", "chat_false_trigger_rate"):
             assert 0 <= method["metrics"][key] <= 1
         assert method["metrics"]["add_seconds"] > 0
+
+
+@pytest.mark.usefixtures("tiny_programs")
+def test_corrections_are_replayed(data_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "c.json"
+    asked = ["--shots", "1", "--seeds", "2", "--corrections", "1,2,50"]
+    assert correction.main(["--data", str(data_folder), "--out", str(out), *asked]) == 0
+    document = _read(out)
+    assert list(document["methods"]) == list(METHODS)
+    assert document["sweep"][0]["setting"] == {"shots": 1, "corrections": 0}
+    first = [method["metrics"]["error"] for method in document["sweep"][0]["methods"].values()]
+    assert len(set(first)) == 1, "nobody has corrected anything yet"
+    uncorrected = [entry["methods"]["uncorrected"]["metrics"]["error"] for entry in document["sweep"]]
+    assert len(set(uncorrected)) == 1, "without corrections nothing changes"
+    for entry in document["sweep"]:
+        assert entry["methods"]["ours"]["metrics"]["corrections"] <= entry["setting"]["corrections"]
+    last = document["methods"]["ours"]["metrics"]
+    rows = [json.loads(line) for line in out.with_name("c.predictions.jsonl").read_text().splitlines()]
+    mine = [row for row in rows if row["method"] == "ours"]
+    assert len(mine) == 2 * (3 * 3 + 1), "each seed types three more texts a procedure and one of chat"
+    assert sum(row["route"] != row["procedure"] for row in mine) == pytest.approx(2 * last["corrections"])
+
+
+@pytest.mark.usefixtures("tiny_programs")
+def test_a_verdict_goes_through_the_profile(loaded: Loaded, tmp_path: Path) -> None:
+    texts = ["apple number 1", "pear number 1", "plum and all that", "hello"]
+    features = compute(Context(loaded, {}), texts, with_retriever=False)
+    known = {"apples": [texts[0]], "pears": [texts[1]]}
+    hidden = loaded.backbone.hidden_size
+    with Replay(METHODS["ours"], tmp_path, features, loaded.basis, hidden, known) as user:
+        before = user.rank([texts[2]])[0][0][0]
+        right = next(route for route in (*known, "none") if route != before)
+        assert user.say(Said(texts[2], right)) == before
+        assert user.rank([texts[2]])[0][0][0] == right
+        assert user.corrections == 1
+    with ProfileStore(tmp_path) as store:
+        assert [record.text for record in store.corrections()] == [texts[2]]
 
 
 def test_an_unknown_method_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
