@@ -143,7 +143,6 @@ class Replay:
         nothing = torch.zeros(1, 1)
         found = {}
         for name, texts in self._known.items():
-            vectors = self._shelf.features(texts)
-            statistics = RouterStatistics(vectors.mean(dim=0), len(texts), self._digest)
+            statistics = RouterStatistics.of(self._shelf.features(texts), self._digest)
             found[name] = Memory(name, Steering(nothing), nothing[0], tied=True, statistics=statistics)
         return found

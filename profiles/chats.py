@@ -84,6 +84,17 @@ class ChatTable(StoreBase):
             if connection.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,)).rowcount == 0:
                 raise _no_conversation(conversation_id)
 
+    def conversation(self, conversation_id: int) -> ConversationRecord:
+        """One conversation.
+
+        Raises:
+            NotFoundError: it was deleted.
+        """
+        row = self._database.row(_SELECT.format(snippet="''") + "WHERE c.id = ?", (conversation_id,))
+        if row is None:
+            raise _no_conversation(conversation_id)
+        return _conversation(row)
+
     def messages(self, conversation_id: int) -> list[MessageRecord]:
         """All messages of a conversation, first to last.
 
@@ -108,6 +119,7 @@ class ChatTable(StoreBase):
         probability: float | None = None,
         candidates: Sequence[Mapping[str, Any]] | None = None,
         timing: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
         status: MessageStatus = "complete",
     ) -> int:
         """Append a message and return its id.
@@ -123,7 +135,7 @@ class ChatTable(StoreBase):
             cursor = connection.execute(
                 """
                 INSERT INTO messages (conversation_id, role, content, status, created, route, probability,
-                    candidates, timing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+                    candidates, timing, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
                 """,
                 (
                     conversation_id,
@@ -135,6 +147,7 @@ class ChatTable(StoreBase):
                     probability,
                     as_json(candidates),
                     as_json(timing),
+                    as_json(details),
                 ),
             )
         return int(cursor.lastrowid or 0)
@@ -148,6 +161,7 @@ class ChatTable(StoreBase):
         probability: float | None = None,
         candidates: Sequence[Mapping[str, Any]] | None = None,
         timing: Mapping[str, Any] | None = None,
+        details: Mapping[str, Any] | None = None,
         status: MessageStatus | None = None,
     ) -> MessageRecord:
         """Change what is given and leave the rest.
@@ -161,6 +175,7 @@ class ChatTable(StoreBase):
             "probability": probability,
             "candidates": as_json(candidates),
             "timing": as_json(timing),
+            "details": as_json(details),
             "status": status,
         }
         given = {column: value for column, value in columns.items() if value is not None}
@@ -222,6 +237,8 @@ def _message(row: Row) -> MessageRecord:
         probability=row["probability"],
         candidates=_candidates(row["candidates"]),
         timing=from_json(row["timing"]),
+        details=from_json(row["details"]),
+        rating=row["rating"],
     )
 
 

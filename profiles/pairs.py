@@ -30,9 +30,21 @@ class PairTable(StoreBase):
         return [_record(row) for row in rows]
 
     def add_pairs(
-        self, name: str, pairs: Sequence[ExamplePair], part: Part = "train", source: str = ""
+        self,
+        name: str,
+        pairs: Sequence[ExamplePair],
+        part: Part = "train",
+        source: str = "",
+        message_id: int | None = None,
     ) -> list[PairRecord]:
         """Append pairs, all or none, and return their records.
+
+        Args:
+            name: of the procedure.
+            pairs: to append.
+            part: what they are for.
+            source: where they come from, for people.
+            message_id: the answer that they were made of.
 
         Raises:
             NotFoundError: no procedure of that name.
@@ -46,6 +58,8 @@ class PairTable(StoreBase):
             entry = UndoEntry(connection)
             entry.before("procedures", "id = ?", (key,))
             ids = insert_pairs(connection, key, pairs, part, source)
+            if message_id is not None:
+                connection.executemany("UPDATE pairs SET message_id = ? WHERE id = ?", [(message_id, i) for i in ids])
             entry.added("pairs", ids)
             text = f"added {_count(len(ids))} to {name}"
             entry.save(text)

@@ -18,6 +18,7 @@ Part = Literal["train", "held_out"]
 MemoryStatus = Literal["candidate", "active", "archived"]
 Role = Literal["user", "assistant"]
 MessageStatus = Literal["complete", "stopped", "failed"]
+Rating = Literal["good", "bad"]
 JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
 
 
@@ -146,6 +147,21 @@ class MessageRecord:
     """``{"route", "probability"}``, best first."""
     timing: JsonObject | None
     """Seconds ``prefill, route, first_token, total`` and ``tokens``."""
+    details: JsonObject | None = None
+    """How the answer was made, as whoever wrote it put it."""
+    rating: Rating | None = None
+
+
+@dataclass(slots=True)
+class Lesson:
+    """What a person taught by way of one answer."""
+
+    correction_id: int | None = None
+    """The verdict on its route that holds."""
+    wrong_route: str | None = None
+    pair_id: int | None = None
+    """The example pair that was made of it."""
+    pair_procedure: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from profiles.chats import ChatTable
 from profiles.corrections import CorrectionTable
 from profiles.database import LOCK_SECONDS, Database, DatabaseOwner
 from profiles.jobs import JobTable
+from profiles.lessons import LessonTable
 from profiles.memories import MemoryTable
 from profiles.migrations import PROFILE_STEPS
 from profiles.pairs import PairTable
@@ -25,7 +26,16 @@ BACKUP_FOLDER_NAME = "backups"
 
 
 class ProfileStore(
-    ProcedureTable, PairTable, VersionTable, UndoLog, MemoryTable, ChatTable, CorrectionTable, JobTable, DatabaseOwner
+    ProcedureTable,
+    PairTable,
+    VersionTable,
+    UndoLog,
+    MemoryTable,
+    ChatTable,
+    CorrectionTable,
+    LessonTable,
+    JobTable,
+    DatabaseOwner,
 ):
     """One profile, open.
 

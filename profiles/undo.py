@@ -149,6 +149,10 @@ def _put_back(connection: sqlite3.Connection, table: str, image: dict[str, objec
         found = connection.execute("SELECT version FROM procedures WHERE id = ?", (image["id"],)).fetchone()
         if found is not None:
             image["version"] = int(found["version"]) + 1
+    if image.get("message_id") is not None:
+        # The chat it came from may have been deleted since.
+        known = connection.execute("SELECT 1 FROM messages WHERE id = ?", (image["message_id"],)).fetchone()
+        image["message_id"] = image["message_id"] if known else None
     # An upsert, because replacing a row would delete what hangs on it.
     columns = list(image)
     keys = _KEYS[table]

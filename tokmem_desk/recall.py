@@ -118,6 +118,7 @@ class Answer:
         response: the responses of all segments, a line break between them.
         segments: in the order in which they were answered, at least one.
         turns_cut: how many of the oldest messages no longer fitted the context.
+        context_tokens: positions of the context that the largest segment took, answer included.
     """
 
     routed: Routed
@@ -126,6 +127,7 @@ class Answer:
     stopped: str
     segments: list[Segment]
     turns_cut: int = 0
+    context_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -193,7 +195,7 @@ def recall(
     timing = Timing()
     parts = _parts(backbone, bank, message, route, timing, began)
     segments: list[Segment] = []
-    stopped, cut = "end", 0
+    stopped, cut, context = "end", 0, 0
     for part in parts:
         if segments:
             yield Piece(SEGMENT_BREAK)
@@ -202,14 +204,14 @@ def recall(
         yield from answering.pieces()
         routed = part.routed
         segments.append(Segment(routed.route, routed.probability, routed.part, answering.response))
-        cut = max(cut, answering.turns_cut)
+        cut, context = max(cut, answering.turns_cut), max(context, answering.context_tokens)
         if answering.stopped != "end":
             stopped = answering.stopped
         if stopped == "cancelled":
             break
     timing.total = time.perf_counter() - began
     response = SEGMENT_BREAK.join(segment.response for segment in segments)
-    yield Answer(parts[0].routed, response, timing, stopped, segments, cut)
+    yield Answer(parts[0].routed, response, timing, stopped, segments, cut, context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +237,7 @@ def _parts(backbone: Backbone, bank: Bank, message: str, route: str, timing: Tim
 
 
 class _Answering:
-    """Generates one segment; afterwards ``response``, ``stopped`` and ``turns_cut`` tell what came of it."""
+    """Generates one segment; afterwards ``response``, ``stopped`` and the like tell what came of it."""
 
     def __init__(
         self,
@@ -257,6 +259,7 @@ class _Answering:
         self.response = ""
         self.stopped = "length"
         self.turns_cut = 0
+        self.context_tokens = 0
 
     def _start(self, limit: int) -> tuple[JoinedBatch, Tensor]:
         """The batch to extend, and the logits of the first token."""
@@ -276,6 +279,7 @@ class _Answering:
         limit = usual if self._max_tokens is None else self._max_tokens
         stop_text = backbone.format.stop_text if self._memory is None else None
         batch, logits = self._start(limit)
+        self.context_tokens = int(batch.lengths[0])
         limit = min(limit, backbone.context_length - int(batch.lengths[0]))
         stream = _Stream(backbone.format.decode)
         chooser = _Chooser(self._sampling, greedy=self._memory is not None)
@@ -287,6 +291,7 @@ class _Answering:
             if timing.tokens == 0:
                 timing.first_token = time.perf_counter() - self._began
             timing.tokens += 1
+            self.context_tokens += 1
             if token in backbone.format.stop_ids:
                 self.stopped = "end"
                 break
@@ -399,15 +404,27 @@ def _answer_part(
 
 
 def _fit_conversation(backbone: Backbone, turns: list[Turn], room: int) -> tuple[list[int], int]:
-    """Ids of the latest turns that fit the context with ``room`` to answer, and how many were cut."""
+    """Ids of the latest turns that fit the context with ``room`` to answer, and how many were cut; the last stays."""
     room = min(room, backbone.context_length // 4)
-    cut = 0
-    while True:
-        ids = backbone.format.conversation(turns)
-        if len(ids) + room <= backbone.context_length or len(turns) <= 1:
-            return ids, cut
-        turns = turns[2:]
-        cut += 2
+
+    def ids_without(rounds: int) -> list[int]:
+        return backbone.format.conversation(turns[2 * rounds :])
+
+    def fits(ids: list[int]) -> bool:
+        return len(ids) + room <= backbone.context_length
+
+    ids = ids_without(0)
+    # By halves: a conversation of thousands of messages is not read thousands of times.
+    too_few, enough = -1, (len(turns) - 1) // 2
+    if fits(ids):
+        return ids, 0
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if fits(ids_without(middle)):
+            enough = middle
+        else:
+            too_few = middle
+    return ids_without(enough), 2 * enough
 
 
 class _Chooser:

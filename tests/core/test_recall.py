@@ -106,6 +106,24 @@ def test_stop_comes_within_one_token_and_keeps_the_partial(tiny_backbone: Callab
         assert answer.stopped == "cancelled" and answer.timing.tokens == 3 and answer.response == streamed
 
 
+def test_a_long_conversation_loses_its_oldest_messages_and_says_so(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    bank = token_bank(backbone, ["one"], None, "hello")
+    said = [Turn(role, f"{role} says word {n}") for n in range(200) for role in ("user", "assistant")]
+
+    def answered(turns: list[Turn]) -> Answer:
+        return collect(recall(backbone, bank, "hello", route=NONE_ROUTE, conversation=turns, max_tokens=4))[2]
+
+    assert answered(said[:2]).turns_cut == 0
+    long = answered(said)
+    assert 0 < long.turns_cut < len(said) and long.turns_cut % 2 == 0
+    assert long.context_tokens <= backbone.context_length
+    kept = [*said[long.turns_cut :], Turn("user", "hello")]
+    assert len(backbone.format.conversation(kept)) + 4 <= backbone.context_length
+    more = [*said[long.turns_cut - 2 :], Turn("user", "hello")]
+    assert len(backbone.format.conversation(more)) + 4 > backbone.context_length, "no more was cut than had to be"
+
+
 def test_sampling_is_repeatable_by_seed_and_never_applies_to_procedures(tiny_backbone: Callable[..., Backbone]) -> None:
     backbone = tiny_backbone("llama")
     bank = token_bank(backbone, ["one"], None, "hello")

@@ -134,7 +134,16 @@ class ScriptedEngine:
             self.emit(request, "token", text=token)
             await asyncio.sleep(0.02 if "!slow" in text else self.options.token_delay)
         segment = {"route": route, "probability": 0.96, "part": text, "response": said, "arguments": None}
-        return {**route_fields, "response": said, "timing": TIMING, "segments": [segment], "stopped": stopped}
+        before = len(request["conversation"])
+        context = {
+            "tokens": 40 + 30 * before,
+            "length": 2048,
+            "messages_cut": max(0, before - self.options.context_messages),
+        }
+        return {
+            **route_fields, "response": said, "timing": TIMING, "segments": [segment], "stopped": stopped,
+            "span": 0 if route == NONE_ROUTE else BACKBONE["span_default"], "context": context,
+        }  # fmt: skip
 
     async def do_train(self, request: dict[str, Any]) -> dict[str, Any]:
         """Pretend to learn; the memories are real rows with files."""
@@ -233,6 +242,7 @@ def main() -> None:
     parser.add_argument("--load-delay", type=float, default=0.0)
     parser.add_argument("--token-delay", type=float, default=0.0)
     parser.add_argument("--step-delay", type=float, default=0.0)
+    parser.add_argument("--context-messages", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--crash-at-step", type=int, default=0)
     parser.add_argument("--wait-at-step", type=int, default=0)

@@ -111,8 +111,8 @@ class Handlers:
         entries = request.fields.get("conversation") or []
         turns = [_turn(entry) for entry in entries]
         yield from self.ready(request)
-        if self.model.backbone.parameter_count() < IMITATES_BELOW:
-            turns = _plain_turns(entries)
+        imitates = self.model.backbone.parameter_count() < IMITATES_BELOW
+        places = _plain_places(entries) if imitates else list(range(len(entries)))
         with self.profile(request) as (store, settings):
             bank = self.shelf.bank(store, settings.text("router"), settings.number("none_bias"))
             max_tokens = request.fields.get("max_tokens") or settings.whole("max_answer_tokens")
@@ -128,7 +128,7 @@ class Handlers:
             bank,
             text,
             route=request.text("route", AUTO_ROUTE),
-            conversation=turns,
+            conversation=[turns[place] for place in places],
             sampling=sampling,
             max_tokens=max_tokens,
             cancelled=request.cancelled.is_set,
@@ -139,7 +139,15 @@ class Handlers:
             elif isinstance(part, Piece):
                 request.emit("token", text=part.text)
             else:
-                request.emit("done", result=_answer(part))
+                memory = bank.memories.get(part.routed.route)
+                cut = part.turns_cut
+                context = {
+                    "tokens": part.context_tokens,
+                    "length": self.model.backbone.context_length,
+                    # Counted in the client's conversation, of which the model may not have been shown all.
+                    "messages_cut": 0 if not cut else places[cut] if cut < len(places) else len(entries),
+                }
+                request.emit("done", result=_answer(part, 0 if memory is None else memory.steering.span, context))
             yield
 
     def route(self, request: Request) -> Iterator[None]:
@@ -182,12 +190,12 @@ def _turn(entry: Any) -> Turn:
     return Turn(str(entry["role"]), str(entry.get("content", "")))
 
 
-def _plain_turns(entries: list[dict[str, Any]]) -> list[Turn]:
-    """The turns that no procedure answered: each answer goes with the message before it."""
-    kept: list[Turn] = []
-    for question, answer in zip(entries[::2], entries[1::2], strict=False):
-        if answer.get("route", NONE_ROUTE) == NONE_ROUTE:
-            kept += [_turn(question), _turn(answer)]
+def _plain_places(entries: list[dict[str, Any]]) -> list[int]:
+    """The places of messages that no procedure answered: each answer goes with the message before it."""
+    kept: list[int] = []
+    for place in range(0, len(entries) - 1, 2):
+        if entries[place + 1].get("route", NONE_ROUTE) == NONE_ROUTE:
+            kept += [place, place + 1]
     return kept
 
 
@@ -209,7 +217,7 @@ def _routed(routed: Routed) -> dict[str, Any]:
     }
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
+def _answer(answer: Answer, span: int, context: dict[str, int]) -> dict[str, Any]:
     timing = answer.timing
     return {
         **_routed(answer.routed),
@@ -232,5 +240,6 @@ def _answer(answer: Answer) -> dict[str, Any]:
             for segment in answer.segments
         ],
         "stopped": answer.stopped,
-        "turns_cut": answer.turns_cut,
+        "span": span,
+        "context": context,
     }

@@ -48,8 +48,19 @@ class SegmentInfo(TypedDict):
     arguments: dict[str, Any] | None
 
 
+class Context(TypedDict):
+    """How full the model's context was, in tokens, and how many of the conversation's oldest messages did not fit."""
+
+    tokens: int
+    length: int
+    messages_cut: int
+
+
 class AskResult(TypedDict):
-    """The result of ``ask``; ``candidates`` best first, ``none`` among them; ``route`` is that of the first segment."""
+    """The result of ``ask``; ``candidates`` best first, ``none`` among them; ``route`` is that of the first segment.
+
+    ``span`` is what the memory took of the context, in tokens; 0 in plain chat.
+    """
 
     route: str
     probability: float
@@ -58,6 +69,8 @@ class AskResult(TypedDict):
     timing: Timing
     segments: list[SegmentInfo]
     stopped: Literal["end", "length", "cancelled"]
+    span: int
+    context: Context
 
 
 class BackboneInfo(TypedDict):

@@ -1,0 +1,74 @@
+"""What was learned from answers: verdicts on routes, pairs, thumbs; and what of it waits for training.
+
+Nothing is learned unasked: every row here follows a key that the person pressed, and can be taken back.
+"""
+
+from __future__ import annotations
+
+from profiles.base import StoreBase
+from profiles.records import Lesson, Rating
+from tokmem_desk.procedures import NONE_ROUTE
+
+
+class LessonTable(StoreBase):
+    """The part of the store that knows what came from which answer."""
+
+    def rate_message(self, message_id: int, rating: Rating | None) -> None:
+        """Keep a thumb for an answer, or take it back.
+
+        Raises:
+            NotFoundError: the message was deleted.
+        """
+        with self._database.writing() as connection:
+            self._message_row(message_id)
+            connection.execute("UPDATE messages SET rating = ? WHERE id = ?", (rating, message_id))
+
+    def lessons(self, conversation_id: int) -> dict[int, Lesson]:
+        """What came from the answers of a conversation, by message id; only answers that anything came from."""
+        found: dict[int, Lesson] = {}
+        corrections = self._database.rows(
+            """
+            SELECT c.message_id, c.id, coalesce(p.name, c.wrong_route) AS wrong_now
+            FROM corrections c JOIN messages m ON m.id = c.message_id
+            LEFT JOIN procedures p ON p.id = c.wrong_procedure_id
+            WHERE m.conversation_id = ? AND c.active = 1 ORDER BY c.id
+            """,
+            (conversation_id,),
+        )
+        for row in corrections:
+            found[row["message_id"]] = Lesson(row["id"], row["wrong_now"] or NONE_ROUTE)
+        pairs = self._database.rows(
+            """
+            SELECT pairs.message_id, pairs.id, p.name FROM pairs
+            JOIN messages m ON m.id = pairs.message_id JOIN procedures p ON p.id = pairs.procedure_id
+            WHERE m.conversation_id = ? ORDER BY pairs.id
+            """,
+            (conversation_id,),
+        )
+        for row in pairs:
+            lesson = found.setdefault(row["message_id"], Lesson())
+            lesson.pair_id, lesson.pair_procedure = row["id"], row["name"]
+        return found
+
+    def waiting(self, backbone_fingerprint: str | None) -> dict[str, int]:
+        """How many pairs out of chats wait to be trained, by procedure; disabled procedures wait for nothing.
+
+        Args:
+            backbone_fingerprint: of the backbone whose memories count; without one every such pair waits.
+        """
+        rows = self._database.rows(
+            """
+            SELECT p.name, count(*) AS waiting FROM pairs JOIN procedures p ON p.id = pairs.procedure_id
+            WHERE pairs.source = :source AND pairs.part = 'train' AND p.enabled = 1 AND NOT EXISTS (
+                SELECT 1 FROM memories m JOIN memory_pairs learned ON learned.memory_id = m.id
+                WHERE m.procedure_id = p.id AND m.status = 'active' AND m.backbone_fingerprint = :fingerprint
+                    AND learned.input = pairs.input AND learned.response = pairs.response
+            ) GROUP BY p.name ORDER BY p.name
+            """,
+            {"source": CHAT_SOURCE, "fingerprint": backbone_fingerprint or ""},
+        )
+        return {str(row["name"]): int(row["waiting"]) for row in rows}
+
+
+CHAT_SOURCE = "chat"
+"""The source of pairs that came from an answer."""
