@@ -11,6 +11,7 @@ from typing import Any
 
 from profiles.database import Database
 from profiles.records import JsonObject
+from profiles.vault import Vault
 from tokmem_desk.errors import NotFoundError, did_you_mean
 
 Row = sqlite3.Row
@@ -21,6 +22,8 @@ class StoreBase:
 
     _database: Database
     memory_folder: Path
+    vault: Vault
+    """Reads and writes what of the profile lies outside its database."""
 
     @property
     def revision(self) -> int:

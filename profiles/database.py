@@ -1,6 +1,7 @@
 """One SQLite file shared by several processes: opening, migrating, short transactions, errors as sentences.
 
-Knows no table of ours. A ``Database`` belongs to the thread that opened it.
+Knows no table of ours. A ``Database`` belongs to the thread that opened it. With a key the file is encrypted page by
+page (SQLCipher; its WAL and backups too), and nothing of it is ever written in plain; without one it is plain SQLite.
 """
 
 from __future__ import annotations
@@ -8,16 +9,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from profiles.atomic import replacing, storage_error
 from profiles.migrations import Step
 from profiles.paths import private_folder
-from tokmem_desk.errors import BusyError, IncompatibleError, StorageError, TokmemError
+from profiles.sealing import ProfileKey
+from tokmem_desk.errors import BusyError, IncompatibleError, LockedError, StorageError, TokmemError
 
 LOCK_SECONDS = 5.0
 """How long a write waits for another process before it gives up with BusyError."""
@@ -45,8 +48,10 @@ class Database:
         backups: folder for the copy made before a migration.
         expect_data: the caller knows that this file has been in use, so an empty one is damage, not a beginning.
         lock_seconds: how long to wait for another process.
+        key: of an encrypted database; None for a plain one.
 
     Raises:
+        LockedError: ``key`` does not open the file.
         IncompatibleError: a newer program wrote the file.
         StorageError: the file is damaged, or the disk refuses.
         BusyError: another process holds it longer than ``lock_seconds``.
@@ -60,8 +65,10 @@ class Database:
         backups: Path,
         expect_data: bool = False,
         lock_seconds: float = LOCK_SECONDS,
+        key: ProfileKey | None = None,
     ) -> None:
         self.file = file
+        self._key = key
         self._backups = backups
         self._steps = steps
         self._lock_seconds = lock_seconds
@@ -77,7 +84,7 @@ class Database:
         except OSError as caught:
             raise storage_error(f"{file} could not be opened", caught) from caught
         with self._errors():
-            self._connection = sqlite3.connect(file, timeout=lock_seconds, isolation_level=None)
+            self._connection = connect(file, key, lock_seconds)
         try:
             self._prepare(expect_data)
         except BaseException:
@@ -121,8 +128,8 @@ class Database:
     def backup(self, name: str) -> Path:
         """Copy the committed state to ``backups/name``, whole or not at all, and return that path."""
         with replacing(private_folder(self._backups) / name) as temporary, self._errors():
-            source = sqlite3.connect(self.file, timeout=self._lock_seconds)
-            target = sqlite3.connect(temporary)
+            source = connect(self.file, self._key, self._lock_seconds)
+            target = connect(temporary, self._key, self._lock_seconds)
             try:
                 source.backup(target)
             finally:
@@ -145,7 +152,7 @@ class Database:
         self._connection.execute("PRAGMA busy_timeout = 0")
         try:
             self._connection.execute("PRAGMA journal_mode = DELETE")
-        except sqlite3.OperationalError:
+        except database_errors():
             return True
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {int(self._lock_seconds * 1000)}")
@@ -154,7 +161,6 @@ class Database:
 
     def _prepare(self, expect_data: bool) -> None:
         with self._errors():
-            self._connection.row_factory = sqlite3.Row
             self._connection.execute("PRAGMA foreign_keys = ON")
             # Deleted chats and pairs are private: overwrite them in the file.
             self._connection.execute("PRAGMA secure_delete = ON")
@@ -199,7 +205,7 @@ class Database:
             try:
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 return
-            except sqlite3.OperationalError as caught:
+            except database_errors() as caught:
                 if _code(caught) not in _BUSY or time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
@@ -220,13 +226,13 @@ class Database:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as caught:
+        except database_errors() as caught:
             error = self._as_ours(caught)
             if error is None:
                 raise
             raise error from caught
 
-    def _as_ours(self, caught: sqlite3.DatabaseError) -> TokmemError | None:
+    def _as_ours(self, caught: Exception) -> TokmemError | None:
         """None for a broken constraint or wrong SQL: those are bugs and keep their traceback."""
         code = _code(caught)
         if code in _BUSY:
@@ -234,6 +240,8 @@ class Database:
                 f"{self.file} is in use by another tokmem-desk for more than {self._lock_seconds:g} seconds.",
                 next_step="Try again in a moment.",
             )
+        if self._key is not None and code == sqlite3.SQLITE_NOTADB:
+            return LockedError(f"The key given does not open {self.file}.", next_step="Give the passphrase again.")
         if code in _DAMAGED:
             return StorageError(f"{self.file} is damaged ({caught}).", next_step=self._way_back())
         if code in _REFUSED:
@@ -281,7 +289,46 @@ class DatabaseOwner:
         self._database.close()
 
 
-def _code(caught: sqlite3.Error) -> int:
+def connect(file: Path, key: ProfileKey | None, timeout: float) -> sqlite3.Connection:
+    """A connection in autocommit mode that gives rows by name; SQLCipher's, which looks the same, where there is a key.
+
+    Raises:
+        StorageError: there is a key, and this computer has no SQLCipher.
+    """
+    if key is None:
+        plain = sqlite3.connect(file, timeout=timeout, isolation_level=None)
+        plain.row_factory = sqlite3.Row
+        return plain
+    cipher = sqlcipher()
+    connection: sqlite3.Connection = cipher.connect(file, timeout=timeout, isolation_level=None)
+    connection.row_factory = cipher.Row
+    connection.execute(f'PRAGMA key = "{key.database_key()}"')
+    return connection
+
+
+def sqlcipher() -> Any:
+    """The module that speaks SQLCipher; ``sqlite3`` in all but name.
+
+    Raises:
+        StorageError: it is not installed, or does not load here.
+    """
+    try:
+        from sqlcipher3 import dbapi2
+    except ImportError as caught:
+        raise StorageError(
+            f"Locked profiles need the package sqlcipher3, which cannot be loaded ({caught}).",
+            next_step="Install it: pip install sqlcipher3",
+        ) from caught
+    return dbapi2
+
+
+def database_errors() -> tuple[type[Exception], ...]:
+    """What either library raises; SQLCipher's class only once something has loaded it."""
+    cipher = sys.modules.get("sqlcipher3.dbapi2")
+    return (sqlite3.DatabaseError,) if cipher is None else (sqlite3.DatabaseError, cipher.DatabaseError)
+
+
+def _code(caught: Exception) -> int:
     """The primary result code; -1 when the error did not come from SQLite itself."""
     code = getattr(caught, "sqlite_errorcode", None)
     return -1 if code is None else code & 0xFF

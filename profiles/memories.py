@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from profiles.atomic import storage_error, write_bytes
+from profiles.atomic import storage_error
 from profiles.base import Row, StoreBase, as_json, bump_revision, from_json, now
 from profiles.paths import private_folder
 from profiles.records import JsonObject, MemoryRecord, PairsChanged
@@ -44,7 +44,7 @@ class MemoryTable(StoreBase):
             StorageError: the disk refused.
         """
         path = self.new_memory_file()
-        write_bytes(path, data)
+        self.vault.write(path, data)
         return path.name
 
     def read_memory(self, file: str) -> bytes:
@@ -55,7 +55,7 @@ class MemoryTable(StoreBase):
         """
         path = self.memory_folder / file
         try:
-            return path.read_bytes()
+            return self.vault.read(path)
         except OSError as caught:
             raise storage_error(f"The memory file {path} could not be read", caught) from caught
 

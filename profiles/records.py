@@ -31,10 +31,12 @@ class ProfileInfo:
     created: str
     last_used: str
     procedure_count: int | None
-    """None when the profile's database cannot be read."""
+    """None when the profile is locked, or its database cannot be read."""
     bytes: int
     """Everything in the profile's folder."""
     active: bool
+    locked: bool = False
+    """True when everything in it is encrypted, and a passphrase opens it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sqlite3
 import uuid
 from pathlib import Path
 
-from profiles.atomic import storage_error
 from profiles.base import Row, now
-from profiles.database import LOCK_SECONDS, Database, DatabaseOwner
+from profiles.database import LOCK_SECONDS, Database
 from profiles.migrations import REGISTRY_STEPS
 from profiles.paths import AppPaths
 from profiles.records import ProfileInfo
+from profiles.registry_locks import ProfileLocks
+from profiles.sealing import ProfileKey
 from profiles.store import DATABASE_NAME, ProfileStore
-from tokmem_desk.errors import BusyError, ConflictError, NotFoundError, TokmemError, did_you_mean
+from tokmem_desk.errors import BusyError, ConflictError, TokmemError
 from tokmem_desk.procedures import check_name
 
 DEFAULT_PROFILE = "default"
 
 
-class ProfileRegistry(DatabaseOwner):
+class ProfileRegistry(ProfileLocks):
     """The list of profiles. There is always at least one, and exactly one is active.
 
     Profiles opened from it stay open when it is closed.
@@ -105,8 +105,10 @@ class ProfileRegistry(DatabaseOwner):
             if new != old:
                 self._refuse_taken(new)
                 connection.execute("UPDATE profiles SET name = ? WHERE id = ?", (new, row["id"]))
-        with self._open(row["id"], new):
-            return self.info(new)
+        # A locked profile learns its new name when it is opened next.
+        if not self._keyring(row["id"]).exists:
+            self._open(row["id"], new).close()
+        return self.info(new)
 
     def delete(self, name: str, *, force: bool = False) -> None:
         """Erase a profile with everything in it, for good. Deleting the last one leaves a new, empty default.
@@ -123,13 +125,11 @@ class ProfileRegistry(DatabaseOwner):
             StorageError: the profile is damaged (use ``force``), or a file could not be deleted.
         """
         row = self._named(name)
-        if not force:
-            with self._open(row["id"], name) as store:
-                if store.held_by_others():
-                    raise BusyError(
-                        f"The profile {name!r} is open in another tokmem-desk.",
-                        next_step="Close it there, or wait until its job is done.",
-                    )
+        if not force and self._is_open(row):
+            raise BusyError(
+                f"The profile {name!r} is open in another tokmem-desk.",
+                next_step="Close it there, or wait until its job is done.",
+            )
         with self._database.writing() as connection:
             connection.execute("UPDATE profiles SET deleting = 1, active = 0 WHERE id = ?", (row["id"],))
         try:
@@ -137,49 +137,41 @@ class ProfileRegistry(DatabaseOwner):
         finally:
             self._ensure_one()
 
-    def open(self, name: str | None = None) -> ProfileStore:
+    def open(self, name: str | None = None, *, key: ProfileKey | None = None) -> ProfileStore:
         """Open a profile, the active one unless named, and note that it was used. The caller closes it.
+
+        Args:
+            name: the profile.
+            key: of a locked one, see ``key``; of no use to another.
 
         Raises:
             NotFoundError: there is none of that name.
+            LockedError: it is locked, and there is no key or a wrong one.
             StorageError, IncompatibleError, BusyError: as ``ProfileStore`` says.
         """
-        row = self._active_row() if name is None else self._named(name)
-        store = self._open(row["id"], row["name"])
-        try:
-            with self._database.writing() as connection:
-                connection.execute("UPDATE profiles SET last_used = ? WHERE id = ?", (now(), row["id"]))
-        except BaseException:
+        while True:
+            row = self._active_row() if name is None else self._named(name)
+            store = self._open(row["id"], row["name"], key)
+            try:
+                with self._database.writing() as connection:
+                    used = connection.execute(
+                        "UPDATE profiles SET last_used = ? WHERE id = ? AND deleting = 0", (now(), row["id"])
+                    )
+                if used.rowcount:
+                    return store
+            except BaseException:
+                store.close()
+                raise
+            # Between the two steps another process has locked or erased the profile: these files are the old ones.
             store.close()
-            raise
-        return store
-
-    def _open(self, profile_id: str, name: str) -> ProfileStore:
-        store = ProfileStore(self._paths.profile_folder(profile_id), lock_seconds=self._lock_seconds)
-        try:
-            if store.profile_name != name:
-                store.set_profile_name(name)
-        except BaseException:
-            store.close()
-            raise
-        return store
+            if self._database.row("SELECT 1 FROM profiles WHERE id = ?", (row["id"],)) is None:
+                self._erase(row["id"])
 
     def _active_row(self) -> Row:
         row = self._database.row("SELECT * FROM profiles WHERE active = 1 AND deleting = 0")
         if row is None:  # another process has deleted the last one and not yet made the next
             self._ensure_one()
             return self._active_row()
-        return row
-
-    def _named(self, name: str) -> Row:
-        row = self._database.row("SELECT * FROM profiles WHERE name = ? AND deleting = 0", (name,))
-        if row is None:
-            others = self._database.rows("SELECT name FROM profiles WHERE deleting = 0 ORDER BY name")
-            known = [str(other["name"]) for other in others]
-            raise NotFoundError(
-                f"There is no profile {name!r}.{did_you_mean(name, known)}",
-                next_step=f"There are: {', '.join(known)}.",
-            )
         return row
 
     def _refuse_taken(self, name: str) -> None:
@@ -204,6 +196,7 @@ class ProfileRegistry(DatabaseOwner):
         """Put folders of profiles that no list knows on the list, under the names that they keep themselves."""
         for file in sorted(self._paths.profiles.glob(f"*/{DATABASE_NAME}")):
             name = ""
+            # A locked one keeps its name inside, and gets it back with the next renaming.
             with contextlib.suppress(TokmemError), ProfileStore(file.parent, lock_seconds=0.1) as store:
                 name = check_name(store.profile_name, "profile")
             moment = now()
@@ -221,32 +214,28 @@ class ProfileRegistry(DatabaseOwner):
         return free
 
     def _finish_deletions(self) -> None:
-        for row in self._database.rows("SELECT id FROM profiles WHERE deleting = 1"):
-            # What cannot be erased now (a file still open on Windows) is tried again at the next start.
-            with contextlib.suppress(TokmemError):
-                self._erase(row["id"])
-
-    def _erase(self, profile_id: str) -> None:
-        folder = self._paths.profile_folder(profile_id)
-        try:
-            shutil.rmtree(folder)
-        except FileNotFoundError:
-            pass
-        except OSError as caught:
-            raise storage_error(f"The profile's folder {folder} could not be erased", caught) from caught
-        with self._database.writing() as connection:
-            connection.execute("DELETE FROM profiles WHERE id = ?", (profile_id,))
+        left = self._database.rows("SELECT id FROM profiles WHERE deleting = 1")
+        if not left:
+            return
+        with self._removals(wait=False) as free:
+            # A copy that is being made is on the list too, and belongs to whoever makes it.
+            for row in left if free else ():
+                # What cannot be erased now (a file still open on Windows) is tried again at the next start.
+                with contextlib.suppress(TokmemError):
+                    self._erase(row["id"])
 
     def _info(self, row: Row) -> ProfileInfo:
         folder = self._paths.profile_folder(row["id"])
+        locked = self._keyring(row["id"]).exists
         return ProfileInfo(
             id=row["id"],
             name=row["name"],
             created=row["created"],
             last_used=row["last_used"],
-            procedure_count=_procedure_count(folder / DATABASE_NAME),
+            procedure_count=None if locked else _procedure_count(folder / DATABASE_NAME),
             bytes=_bytes_below(folder),
             active=bool(row["active"]),
+            locked=locked,
         )
 
 

@@ -12,13 +12,17 @@ from profiles.chats import ChatTable
 from profiles.corrections import CorrectionTable
 from profiles.database import LOCK_SECONDS, Database, DatabaseOwner
 from profiles.jobs import JobTable
+from profiles.keyring import Keyring
 from profiles.lessons import LessonTable
 from profiles.memories import MemoryTable
 from profiles.migrations import PROFILE_STEPS
 from profiles.pairs import PairTable
 from profiles.procedures import ProcedureTable
+from profiles.sealing import ProfileKey
 from profiles.undo import UndoLog
+from profiles.vault import Vault
 from profiles.versions import VersionTable
+from tokmem_desk.errors import LockedError
 
 DATABASE_NAME = "profile.sqlite"
 MEMORY_FOLDER_NAME = "memories"
@@ -42,15 +46,21 @@ class ProfileStore(
     Args:
         folder: the profile's folder; made, 0700, when it is not there.
         lock_seconds: how long a call waits for another process before it raises BusyError.
+        key: of a locked profile, see ``Keyring``; of no use to another one.
 
     Raises:
+        LockedError: the profile is locked and there is no key, or a wrong one.
         IncompatibleError: a newer tokmem-desk wrote the database.
         StorageError: the database is damaged, or the disk refuses; the text names the file and its newest backup.
         BusyError: another process holds the database.
     """
 
-    def __init__(self, folder: Path, *, lock_seconds: float = LOCK_SECONDS) -> None:
+    def __init__(self, folder: Path, *, lock_seconds: float = LOCK_SECONDS, key: ProfileKey | None = None) -> None:
+        locked = Keyring(folder).exists
+        if locked and key is None:
+            raise LockedError("This profile is locked.", next_step="Give its passphrase.")
         self.folder = folder
+        self.vault = Vault(key if locked else None)
         self.file = folder / DATABASE_NAME
         self.memory_folder = folder / MEMORY_FOLDER_NAME
         self._database = Database(
@@ -60,7 +70,13 @@ class ProfileStore(
             # Memories without a database mean that the database was lost: never look like a new profile then.
             expect_data=self.memory_folder.is_dir() and any(self.memory_folder.iterdir()),
             lock_seconds=lock_seconds,
+            key=self.vault.key,
         )
+
+    @property
+    def locked(self) -> bool:
+        """True when everything in this profile is encrypted on the disk."""
+        return self.vault.key is not None
 
     @property
     def profile_name(self) -> str:

@@ -12,6 +12,7 @@ prints or logs.
     ├── FetchError              1   a download failed; what arrived is kept
     ├── OfflineError            1   a download is needed and not allowed
     ├── StorageError            1   disk full, no permission, a damaged database
+    ├── LockedError             1   the profile is locked, and no passphrase was given, or a wrong one
     ├── BusyError               3   somebody else holds the lock; try again
     ├── OutOfMemoryError        3   the model or the batch does not fit
     ├── EngineError             1   the engine process died
@@ -79,6 +80,10 @@ class StorageError(TokmemError):
     title = "The disk refused"
 
 
+class LockedError(TokmemError):
+    title = "The profile is locked"
+
+
 class BusyError(TokmemError):
     title = "Busy"
     exit_code = 3
@@ -113,6 +118,7 @@ _KINDS: dict[str, type[TokmemError]] = {
         FetchError,
         OfflineError,
         StorageError,
+        LockedError,
         BusyError,
         OutOfMemoryError,
         EngineError,

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import profiles.atomic
-import profiles.registry
+import profiles.erasing
 from profiles.atomic import replacing, write_bytes, write_text
 from profiles.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
@@ -129,7 +129,7 @@ def test_a_deletion_cut_short_is_finished_at_the_next_start(
         raise OSError(errno.EACCES, "Permission denied", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(profiles.registry.shutil, "rmtree", refuse)
+        patch.setattr(profiles.erasing.shutil, "rmtree", refuse)
         with pytest.raises(StorageError, match="could not be erased: there is no permission"):
             registry.delete("ann")
         assert names(registry) == ["default"] and folder.exists()

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from profiles.atomic import write_bytes
 from profiles.paths import AppPaths, private_folder
 from profiles.settings import Settings
 from profiles.store import ProfileStore
@@ -151,7 +150,7 @@ class _OneTraining:
     def _start(self) -> Training:
         resume = None
         try:
-            resume = Checkpoint.from_bytes(self._checkpoint.read_bytes())
+            resume = Checkpoint.from_bytes(self._store.vault.read(self._checkpoint))
         except FileNotFoundError:
             pass
         except (OSError, BadInputError) as error:
@@ -179,7 +178,7 @@ class _OneTraining:
             memory_budget_mb=self._budget,
             feature_layers=self._model.basis.layers.pooled,
             resume=resume,
-            save=lambda data: write_bytes(self._checkpoint, data),
+            save=lambda data: self._store.vault.write(self._checkpoint, data),
         )
 
     def _statistics(self, result: TrainResult) -> RouterStatistics:

@@ -1,0 +1,83 @@
+"""What the list of profiles and their locks share: rows of the list, folders, opening, erasing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from filelock import FileLock, Timeout
+
+from profiles.atomic import storage_error
+from profiles.base import Row
+from profiles.database import DatabaseOwner
+from profiles.erasing import erase_tree
+from profiles.keyring import Keyring
+from profiles.paths import AppPaths
+from profiles.sealing import ProfileKey
+from profiles.store import DATABASE_NAME, ProfileStore
+from tokmem_desk.errors import LockedError, NotFoundError, did_you_mean
+
+
+class ProfileFolders(DatabaseOwner):
+    """The base of ``profiles.registry.ProfileRegistry``."""
+
+    _paths: AppPaths
+    _lock_seconds: float
+
+    def _named(self, name: str) -> Row:
+        row = self._database.row("SELECT * FROM profiles WHERE name = ? AND deleting = 0", (name,))
+        if row is None:
+            others = self._database.rows("SELECT name FROM profiles WHERE deleting = 0 ORDER BY name")
+            known = [str(other["name"]) for other in others]
+            raise NotFoundError(
+                f"There is no profile {name!r}.{did_you_mean(name, known)}",
+                next_step=f"There are: {', '.join(known)}.",
+            )
+        return row
+
+    def _open(self, profile_id: str, name: str, key: ProfileKey | None = None) -> ProfileStore:
+        try:
+            store = ProfileStore(self._paths.profile_folder(profile_id), lock_seconds=self._lock_seconds, key=key)
+        except LockedError as caught:
+            raise LockedError(f"The profile {name!r} is locked.", next_step=caught.next_step) from caught
+        try:
+            if store.profile_name != name:
+                store.set_profile_name(name)
+        except BaseException:
+            store.close()
+            raise
+        return store
+
+    def _keyring(self, profile_id: str) -> Keyring:
+        return Keyring(self._paths.profile_folder(profile_id))
+
+    def _is_open(self, row: Row) -> bool:
+        """Whether a profile is in use. Without its key a locked one can only be looked at from outside."""
+        if self._keyring(row["id"]).exists:
+            # The file is there as long as a connection is; one that was killed leaves it until the next opening.
+            return (self._paths.profile_folder(row["id"]) / f"{DATABASE_NAME}-wal").exists()
+        with self._open(row["id"], row["name"]) as store:
+            return store.held_by_others()
+
+    @contextlib.contextmanager
+    def _removals(self, *, wait: bool) -> Iterator[bool]:
+        """Whether this process alone may remove profiles that are on the list for it."""
+        guard = FileLock(self._paths.data / "removals.guard", timeout=self._lock_seconds if wait else 0, mode=0o600)
+        try:
+            guard.acquire()
+        except (Timeout, OSError):
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            guard.release()
+
+    def _erase(self, profile_id: str) -> None:
+        for folder in (self._paths.profile_folder(profile_id), self._paths.checkpoints / profile_id):
+            try:
+                erase_tree(folder)
+            except OSError as caught:
+                raise storage_error(f"The profile's folder {folder} could not be erased", caught) from caught
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM profiles WHERE id = ?", (profile_id,))

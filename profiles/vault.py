@@ -1,0 +1,46 @@
+"""Files of a profile outside its database: as they are, or sealed where the profile is locked.
+
+Every file that holds something personal is written and read here, so that no place can forget the lock.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from profiles.atomic import write_bytes
+from profiles.sealing import ProfileKey, is_sealed
+from tokmem_desk.errors import LockedError
+
+
+class Vault:
+    """Writes and reads for one profile.
+
+    Args:
+        key: of a locked profile; None leaves files as they are.
+    """
+
+    def __init__(self, key: ProfileKey | None) -> None:
+        self.key = key
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Put ``data`` at ``path``, all of it or nothing; of a locked profile no plain byte reaches the disk.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        write_bytes(path, data if self.key is None else self.key.seal(path.name, data))
+
+    def read(self, path: Path) -> bytes:
+        """What ``write`` put there.
+
+        Raises:
+            OSError: the file cannot be read.
+            StorageError: it was changed since, or belongs under another name.
+            LockedError: it is sealed and there is no key.
+        """
+        data = path.read_bytes()
+        if self.key is not None:
+            return self.key.unseal(path.name, data)
+        if is_sealed(data):
+            raise LockedError(f"{path.name} is encrypted.", next_step="Give the profile's passphrase.")
+        return data
