@@ -37,23 +37,30 @@ class MemoryTable(StoreBase):
         """A path in ``memory_folder`` that nothing uses yet; write it whole, then call ``add_memory``."""
         return private_folder(self.memory_folder) / f"{uuid.uuid4().hex}{SUFFIX}"
 
-    def write_memory(self, data: bytes) -> str:
+    def write_memory(self, data: bytes, folder: Path | None = None) -> str:
         """Keep the bytes of a memory under a new name, whole or not at all; ``add_memory`` registers that name.
+
+        Args:
+            folder: a quarantine of this profile instead of its memories, see ``profiles.banks``.
 
         Raises:
             StorageError: the disk refused.
         """
-        path = self.new_memory_file()
-        self.vault.write(path, data)
+        if folder is None:
+            path = self.new_memory_file()
+            self.vault.write(path, data)
+            return path.name
+        path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
+        self.vault.write_loose(path, data)
         return path.name
 
-    def read_memory(self, file: str) -> bytes:
-        """The bytes that ``write_memory`` kept under that name.
+    def read_memory(self, file: str, folder: Path | None = None) -> bytes:
+        """The bytes that ``write_memory`` kept under that name, in that folder.
 
         Raises:
             StorageError: the file is gone or cannot be read.
         """
-        path = self.memory_folder / file
+        path = (folder or self.memory_folder) / file
         try:
             return self.vault.read(path)
         except OSError as caught:

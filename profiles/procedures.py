@@ -123,16 +123,8 @@ class ProcedureTable(StoreBase):
             NotFoundError: there is none of that name.
         """
         with self._database.writing() as connection:
-            key = self._procedure_id(name)
             entry = UndoEntry(connection)
-            entry.before("procedures", "id = ?", (key,))
-            entry.before("pairs", "procedure_id = ?", (key,))
-            entry.before("memories", "procedure_id = ?", (key,))
-            entry.before("memory_pairs", "memory_id IN (SELECT id FROM memories WHERE procedure_id = ?)", (key,))
-            entry.before("corrections", "right_procedure_id = ? OR wrong_procedure_id = ?", (key, key))
-            # The name at the end is what the correction will show from now on.
-            connection.execute("UPDATE corrections SET wrong_route = ? WHERE wrong_procedure_id = ?", (name, key))
-            connection.execute("DELETE FROM procedures WHERE id = ?", (key,))
+            remove_row(connection, entry, self._procedure_id(name), name)
             entry.save(f"removed {name}")
             bump_revision(connection)
 
@@ -209,6 +201,18 @@ class ProcedureTable(StoreBase):
         if row is None:
             raise self._no_procedure(name)
         return row
+
+
+def remove_row(connection: sqlite3.Connection, entry: UndoEntry, key: int, name: str) -> None:
+    """Delete a procedure with what hangs on it, inside the caller's transaction; ``entry`` can bring it back."""
+    entry.before("procedures", "id = ?", (key,))
+    entry.before("pairs", "procedure_id = ?", (key,))
+    entry.before("memories", "procedure_id = ?", (key,))
+    entry.before("memory_pairs", "memory_id IN (SELECT id FROM memories WHERE procedure_id = ?)", (key,))
+    entry.before("corrections", "right_procedure_id = ? OR wrong_procedure_id = ?", (key, key))
+    # The name at the end is what the correction will show from now on.
+    connection.execute("UPDATE corrections SET wrong_route = ? WHERE wrong_procedure_id = ?", (name, key))
+    connection.execute("DELETE FROM procedures WHERE id = ?", (key,))
 
 
 def _refuse_taken(connection: sqlite3.Connection, name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from profiles.banks import BankTable
 from profiles.chats import ChatTable
 from profiles.corrections import CorrectionTable
 from profiles.database import LOCK_SECONDS, Database, DatabaseOwner
@@ -35,6 +36,7 @@ class ProfileStore(
     VersionTable,
     UndoLog,
     MemoryTable,
+    BankTable,
     ChatTable,
     CorrectionTable,
     LessonTable,

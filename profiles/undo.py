@@ -34,15 +34,15 @@ class UndoEntry:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._restore: dict[str, list[dict[str, object]]] = {}
-        self._remove: dict[str, list[int]] = {}
+        self._remove: dict[str, list[int | str]] = {}
 
     def before(self, table: str, where: str, parameters: Sequence[object]) -> None:
         """Keep the rows of ``table`` that are about to change or go."""
         rows = self._connection.execute(f"SELECT * FROM {table} WHERE {where}", parameters)
         self._restore.setdefault(table, []).extend(dict(row) for row in rows)
 
-    def added(self, table: str, ids: Iterable[int]) -> None:
-        """Note rows that did not exist before."""
+    def added(self, table: str, ids: Iterable[int | str]) -> None:
+        """Note rows that did not exist before; tables are emptied of them in the order of these calls."""
         self._remove.setdefault(table, []).extend(ids)
 
     def save(self, text: str) -> None:

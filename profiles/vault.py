@@ -5,9 +5,10 @@ Every file that holds something personal is written and read here, so that no pl
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from profiles.atomic import write_bytes
+from profiles.atomic import storage_error, write_bytes
 from profiles.sealing import ProfileKey, is_sealed
 from tokmem_desk.errors import LockedError
 
@@ -29,6 +30,18 @@ class Vault:
             StorageError: the disk refused.
         """
         write_bytes(path, data if self.key is None else self.key.seal(path.name, data))
+
+    def write_loose(self, path: Path, data: bytes) -> None:
+        """As ``write``, into a new file that is not synced: for what is worth nothing until somebody syncs it.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+                file.write(data if self.key is None else self.key.seal(path.name, data))
+        except OSError as caught:
+            raise storage_error(f"{path} could not be written", caught) from caught
 
     def read(self, path: Path) -> bytes:
         """What ``write`` put there.

@@ -1,0 +1,213 @@
+"""Taking banks in: names that meet, all or nothing, undo, and a quarantine that leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from profiles.atomic import storage_error
+from profiles.banks import (
+    Incoming,
+    IncomingCorrection,
+    IncomingMemory,
+    IncomingProcedure,
+    Placement,
+    place_names,
+    quarantined,
+)
+from profiles.records import PairsChanged
+from profiles.store import ProfileStore
+from tokmem_desk.errors import BadInputError, ConflictError, StorageError, UsageError
+from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
+
+PAIRS = (ExamplePair("a", "b"), ExamplePair("c", "d", ("e",)))
+BACKBONE = "fingerprint-a"
+
+
+def incoming(store: ProfileStore, folder: Path, name: str = "todo", **changes: object) -> IncomingProcedure:
+    memory = IncomingMemory(
+        store.write_memory(f"tensors of {name}".encode(), folder), BACKBONE, 2, pairs_digest(PAIRS), {"span": 4},
+        {"rouge_l": 0.5},
+    )  # fmt: skip
+    fields: dict[str, object] = {
+        "uuid": f"{len(name):032x}",
+        "description": "Does it",
+        "pairs": PAIRS,
+        "memory": memory,
+    }
+    return IncomingProcedure(name=name, **{**fields, **changes})  # type: ignore[arg-type]
+
+
+def files(store: ProfileStore) -> set[str]:
+    return {str(path.relative_to(store.folder)) for path in store.folder.rglob("*") if path.suffix == ".safetensors"}
+
+
+def test_names_that_meet() -> None:
+    taken = {"todo", "todo-2", "x" * 40}
+    assert place_names(["todo", "mood"], taken, "skip") == [
+        Placement("todo", "", "skip"), Placement("mood", "mood", "add"),
+    ]  # fmt: skip
+    assert place_names(["todo"], taken, "replace") == [Placement("todo", "todo", "replace")]
+    assert [one.new_name for one in place_names(["todo", "todo-3", "x" * 40], taken, "rename")] == [
+        "todo-4", "todo-3", "x" * 38 + "-2",
+    ]  # fmt: skip
+
+
+def test_an_import_answers_at_once_and_can_be_taken_back(store: ProfileStore) -> None:
+    with store.quarantine() as folder:
+        first = incoming(store, folder, threshold=0.7, pattern="b.*", held_out=PAIRS[:1])
+        second = incoming(store, folder, "mood_log", pairs=())
+        corrections = [IncomingCorrection("please a", "mood_log", "todo"), IncomingCorrection("hi", "todo", "none")]
+        assert store.import_bank(Incoming("bank.tokmem", [first, second], corrections), folder) == ["todo", "mood_log"]
+    assert not store.quarantine_folder.exists()
+    record = store.procedure("todo")
+    assert (record.uuid, record.threshold, record.pattern, record.source) == (first.uuid, 0.7, "b.*", "bank.tokmem")
+    assert (record.pair_count, record.held_out_count, record.enabled) == (2, 1, True)
+    memories = {one.procedure: one for one in store.active_memories(BACKBONE)}
+    assert store.read_memory(memories["todo"].file) == b"tensors of todo"
+    assert memories["mood_log"].pair_count == 2 and memories["mood_log"].scorecard == {"rouge_l": 0.5}
+    assert store.needs_training(BACKBONE) == []
+    assert store.pairs_changed("mood_log", BACKBONE) == PairsChanged(0, 0)
+    assert [(one.wrong_route, one.right_route) for one in store.corrections()] == [
+        ("mood_log", "todo"),
+        ("todo", "none"),
+    ]
+    assert [one.text for one in store.versions("todo")] == ["imported 2 procedures from bank.tokmem"]
+    assert store.undo() == "imported 2 procedures from bank.tokmem"
+    assert store.procedures() == [] and store.corrections() == [] and store.active_memories(BACKBONE) == []
+    store.collect_garbage(age_seconds=-1)
+    assert files(store) == set()
+
+
+def test_what_is_trained_since_is_not_taken_back(store: ProfileStore) -> None:
+    with store.quarantine() as folder:
+        store.import_bank(Incoming("b", [incoming(store, folder)]), folder)
+    record = store.procedure("todo")
+    store.activate_memory(store.add_memory(record.id, BACKBONE, store.write_memory(b"new"), PAIRS, {}, {}).id)
+    with pytest.raises(UsageError, match="was trained since"):
+        store.undo()
+    assert len(store.memories("todo")) == 2
+
+
+def test_replacing_is_undone_too(store: ProfileStore) -> None:
+    store.add_procedure(Procedure("todo", (ExamplePair("mine", "own"),), description="my own"))
+    mine = store.procedure("todo")
+    memory = store.add_memory(mine.id, BACKBONE, store.write_memory(b"mine"), (ExamplePair("mine", "own"),), {}, {})
+    store.activate_memory(memory.id)
+    with store.quarantine() as folder:
+        store.import_bank(Incoming("b", [incoming(store, folder, replaces=True)]), folder)
+    assert store.procedure("todo").description == "Does it" and len(store.memories("todo")) == 1
+    store.undo()
+    assert store.procedure("todo").uuid == mine.uuid and store.to_procedure("todo").pairs[0].input == "mine"
+    active = store.active_memory("todo", BACKBONE)
+    assert active is not None and store.read_memory(active.file) == b"mine"
+
+
+def test_the_same_bank_twice_keeps_identities_apart(store: ProfileStore) -> None:
+    for name in ("todo", "todo-2"):
+        with store.quarantine() as folder:
+            store.import_bank(Incoming("b", [incoming(store, folder, name, uuid="7" * 32)]), folder)
+    uuids = {one.name: one.uuid for one in store.procedures()}
+    assert uuids["todo"] == "7" * 32 and uuids["todo-2"] != uuids["todo"]
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"name": "taken"}, ConflictError),
+        ({"name": "none"}, UsageError),
+        ({"pairs": (ExamplePair("", "x"),)}, BadInputError),
+        ({"memory": IncomingMemory("gone.safetensors", BACKBONE, 1, "0" * 64, {}, {})}, StorageError),
+    ],
+)  # fmt: skip
+def test_one_bad_procedure_keeps_all_out(
+    store: ProfileStore, change: dict[str, object], error: type[Exception]
+) -> None:
+    store.add_procedure(Procedure("taken", PAIRS))
+    before = store.revision, store.procedures()
+    with pytest.raises(error), store.quarantine() as folder:
+        good = incoming(store, folder, "good")
+        bad = incoming(store, folder, **{"name": "bad", **change})  # type: ignore[arg-type]
+        store.import_bank(Incoming("b", [good, bad]), folder)
+    assert (store.revision, store.procedures()) == before and files(store) == set()
+    assert not store.quarantine_folder.exists()
+
+
+def test_a_full_disk_at_the_last_moment(store: ProfileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(connection: sqlite3.Connection) -> None:
+        raise storage_error("x", OSError(28, "full"))
+
+    monkeypatch.setattr("profiles.banks.bump_revision", full)
+    with pytest.raises(StorageError, match="disk is full"), store.quarantine() as folder:
+        store.import_bank(Incoming("b", [incoming(store, folder)]), folder)
+    assert store.procedures() == [] and files(store) == set()
+
+
+def test_only_pairs(store: ProfileStore) -> None:
+    with store.quarantine() as folder:
+        store.import_bank(Incoming("b", [incoming(store, folder, memory=None)]), folder)
+    assert store.memories("todo") == [] and store.needs_training(BACKBONE) == ["todo"]
+
+
+def test_old_quarantines_go_and_young_ones_stay(store: ProfileStore) -> None:
+    for name, age in (("old", 7200), ("young", 60)):
+        folder = store.quarantine_folder / name
+        folder.mkdir(parents=True)
+        (folder / "x.safetensors").write_bytes(b"x")
+        os.utime(folder, (time.time() - age,) * 2)
+    with store.quarantine() as folder:
+        assert quarantined(store, folder.name) == folder
+        assert folder.stat().st_mode & 0o777 == 0o700
+        file = store.write_memory(b"x", folder)
+        assert (folder / file).stat().st_mode & 0o777 == 0o600 and store.read_memory(file, folder) == b"x"
+        assert {path.name for path in store.quarantine_folder.iterdir()} == {"young", folder.name}
+    assert {path.name for path in store.quarantine_folder.iterdir()} == {"young"}
+    for name in ("old", "..", "../memories"):
+        with pytest.raises(StorageError, match="folder is gone"):
+            quarantined(store, name)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import profiles.banks
+from profiles.banks import Incoming
+from profiles.store import ProfileStore
+from tests.profiles.test_profiles_banks import incoming
+place, where = sys.argv[1:]
+def die(*_): os.kill(os.getpid(), signal.SIGKILL)
+with ProfileStore(Path(place)) as store, store.quarantine() as folder:
+    many = [incoming(store, folder, f"p{i}", uuid=f"{i:032x}") for i in range(20)]
+    if where == "quarantine": die()
+    if where == "moved": profiles.banks.UndoEntry = die
+    if where == "written": profiles.banks.bump_revision = die
+    store.import_bank(Incoming("b", many), folder)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs SIGKILL")
+@pytest.mark.parametrize("where", ["quarantine", "moved", "written"])
+def test_a_kill_in_the_middle_takes_nothing_in(
+    tmp_path: Path, python: Callable[..., subprocess.Popen[str]], where: str
+) -> None:
+    with ProfileStore(tmp_path / "profile") as store:
+        store.add_procedure(Procedure("mine", PAIRS))
+        before = store.revision
+    process = python(KILLED, tmp_path / "profile", where)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == -9, said
+    with ProfileStore(tmp_path / "profile") as store:
+        assert [one.name for one in store.procedures()] == ["mine"] and store.revision == before
+        assert store.damage() == [] and store.active_memories(BACKBONE) == []
+        store.collect_garbage(age_seconds=-1)
+        for folder in store.quarantine_folder.iterdir():
+            os.utime(folder, (0, 0))
+        with store.quarantine() as folder:
+            store.import_bank(Incoming("b", [incoming(store, folder)]), folder)
+        assert len(files(store)) == 1

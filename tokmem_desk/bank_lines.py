@@ -1,0 +1,188 @@
+"""The line files of a bank: probes, and, where the person opted in, example pairs and corrections.
+
+One JSON object a line. Checked as strictly as the manifest; no files here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokmem_desk.bank_manifest import CORRECTION_FILE, PAIR_FILE, PROBE_FILE, damaged, strict_json
+from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
+
+MAX_PROBES = 50
+_MOST_LINES = 2_000_000
+_LONGEST_TEXT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One message, and what happened to it where the bank was made.
+
+    Attributes:
+        procedure: uuid of the procedure whose memory is probed.
+        prompt: the message.
+        route: name of the procedure that this bank alone chooses for it, or ``none``.
+        probability: of that route.
+        likeness: cosine of the message to the probed procedure's mean.
+        tokens: the likeliest first tokens of an answer under the probed memory, with their log-probabilities.
+    """
+
+    procedure: str
+    prompt: str
+    route: str
+    probability: float
+    likeness: float
+    tokens: tuple[tuple[int, float], ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it stands in the file and crosses the engine's pipe."""
+        return {
+            "procedure": self.procedure,
+            "prompt": self.prompt,
+            "route": self.route,
+            "probability": self.probability,
+            "likeness": self.likeness,
+            "tokens": [list(token) for token in self.tokens],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PairSet:
+    """The pairs of one procedure; ``held_out`` only measure."""
+
+    train: tuple[ExamplePair, ...]
+    held_out: tuple[ExamplePair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BankCorrection:
+    """A verdict on a message: ``right`` instead of ``wrong``, names of procedures of the bank, or ``none``."""
+
+    text: str
+    wrong: str
+    right: str
+
+
+def lines(objects: Sequence[Mapping[str, Any]]) -> bytes:
+    """The bytes of a line file."""
+    return b"".join(json.dumps(one, ensure_ascii=False, allow_nan=False).encode() + b"\n" for one in objects)
+
+
+def pair_lines(uuid: str, pairs: PairSet) -> list[dict[str, Any]]:
+    """The lines of one procedure."""
+    found = []
+    for part, some in (("train", pairs.train), ("test", pairs.held_out)):
+        for pair in some:
+            more = {"references": list(pair.references)} if pair.references else {}
+            found.append({"procedure": uuid, "part": part, "input": pair.input, "response": pair.response, **more})
+    return found
+
+
+def probe_of(fields: Mapping[str, Any]) -> Probe:
+    """Rebuild from ``as_dict``.
+
+    Raises:
+        ValueError: a field is missing or of another type.
+    """
+    procedure, prompt, route = (_text(fields, key) for key in ("procedure", "prompt", "route"))
+    tokens = fields.get("tokens")
+    if not isinstance(tokens, list) or not 1 <= len(tokens) <= 100:
+        raise ValueError("tokens")
+    pairs = []
+    for token in tokens:
+        if not isinstance(token, list) or len(token) != 2 or type(token[0]) is not int or not 0 <= token[0] < 2**31:
+            raise ValueError("tokens")
+        pairs.append((token[0], _number({"log-probability": token[1]}, "log-probability", 1e6)))
+    probability, likeness = _number(fields, "probability", 1.0), _number(fields, "likeness", 2.0)
+    return Probe(procedure, prompt, route, probability, likeness, tuple(pairs))
+
+
+def read_probes(data: bytes, names: Mapping[str, str], source: str) -> tuple[Probe, ...]:
+    """Read ``probes.jsonl``.
+
+    Args:
+        names: of the bank's procedures, by uuid.
+
+    Raises:
+        BadInputError: a line is not a probe of this bank; or there is none, or too many.
+    """
+    found = []
+    for number, fields in _rows(data, PROBE_FILE, source):
+        try:
+            probe = probe_of(fields)
+            if probe.procedure not in names or probe.route not in (*names.values(), NONE_ROUTE):
+                raise ValueError("procedure")
+        except ValueError as error:
+            raise damaged(source, f"{PROBE_FILE}, line {number}: {error} cannot be read") from None
+        found.append(probe)
+    if not 1 <= len(found) <= MAX_PROBES:
+        raise damaged(source, f"it holds {len(found)} probes, and 1 to {MAX_PROBES} are allowed")
+    return tuple(found)
+
+
+def read_pairs(data: bytes, uuids: Sequence[str], source: str) -> dict[str, PairSet]:
+    """Read ``pairs.jsonl``: pairs by uuid, an entry for each procedure of the bank.
+
+    Raises:
+        BadInputError: a line is not a pair of this bank.
+    """
+    found: dict[str, dict[str, list[ExamplePair]]] = {uuid: {"train": [], "test": []} for uuid in uuids}
+    for number, fields in _rows(data, PAIR_FILE, source):
+        try:
+            references = fields.get("references", [])
+            if not isinstance(references, list) or not all(isinstance(text, str) for text in references):
+                raise ValueError("references")
+            pair = ExamplePair(_text(fields, "input"), _text(fields, "response"), tuple(references))
+            found[_text(fields, "procedure")][_text(fields, "part")].append(pair)
+        except (ValueError, KeyError) as error:
+            raise damaged(source, f"{PAIR_FILE}, line {number}: {str(error)[:80]} cannot be read") from None
+    return {uuid: PairSet(tuple(parts["train"]), tuple(parts["test"])) for uuid, parts in found.items()}
+
+
+def read_corrections(data: bytes, names: Sequence[str], source: str) -> tuple[BankCorrection, ...]:
+    """Read ``corrections.jsonl``.
+
+    Raises:
+        BadInputError: a line is not a correction between routes of this bank.
+    """
+    routes, found = {*names, NONE_ROUTE}, []
+    for number, fields in _rows(data, CORRECTION_FILE, source):
+        try:
+            one = BankCorrection(_text(fields, "text"), _text(fields, "wrong"), _text(fields, "right"))
+            if one.right not in routes or one.wrong not in routes or one.right == one.wrong:
+                raise ValueError("route")
+        except ValueError as error:
+            raise damaged(source, f"{CORRECTION_FILE}, line {number}: {error} cannot be read") from None
+        found.append(one)
+    return tuple(found)
+
+
+def _rows(data: bytes, file: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    rows = data.split(b"\n")
+    if len(rows) > _MOST_LINES:
+        raise damaged(source, f"{file} has {len(rows):,} lines")
+    for number, row in enumerate(rows, start=1):
+        if not row.strip():
+            continue
+        fields = strict_json(row, f"{file} of {source}, line {number},")
+        if not isinstance(fields, dict):
+            raise damaged(source, f"{file}, line {number} is not an object")
+        yield number, fields
+
+
+def _text(fields: Mapping[str, Any], key: str) -> str:
+    value = fields.get(key)
+    if not isinstance(value, str) or not value or len(value) > _LONGEST_TEXT:
+        raise ValueError(key)
+    return value
+
+
+def _number(fields: Mapping[str, Any], key: str, largest: float) -> float:
+    value = fields.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= largest:
+        raise ValueError(key)
+    return float(value)

@@ -1,0 +1,251 @@
+"""Read a bank file: check all of it before anything is believed, then hand out memories as files of their own.
+
+Knows the format and no backbone: whether a bank fits the one in use is the caller's question. No
+torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tokmem_desk.bank_lines import (
+    BankCorrection,
+    PairSet,
+    Probe,
+    read_corrections,
+    read_pairs,
+    read_probes,
+)
+from tokmem_desk.bank_manifest import (
+    CORRECTION_FILE,
+    FORMAT,
+    MANIFEST_FILE,
+    PAIR_FILE,
+    PROBE_FILE,
+    TENSOR_FILE,
+    BankProcedure,
+    Manifest,
+    damaged,
+    read_manifest,
+)
+from tokmem_desk.bank_source import AskPassphrase, BankSource, open_source
+from tokmem_desk.memory_bytes import Block, MemoryParts, put_together
+from tokmem_desk.tensor_bytes import ITEM_BYTES, Header, Layout, header_bytes, read_header
+
+_BLOCK = 4 * 2**20
+MAX_SPAN = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBank:
+    """A bank that has passed every check that needs no model.
+
+    Attributes:
+        source: its files, open while the context that made this lasts.
+        manifest: what it says.
+        probes: to be run on the importing machine.
+        pairs: by uuid; None when its maker kept them.
+        corrections: verdicts on routes; empty when there are none or its maker kept them.
+        size: of all files together, in bytes.
+    """
+
+    source: BankSource
+    manifest: Manifest
+    probes: tuple[Probe, ...]
+    pairs: dict[str, PairSet] | None
+    corrections: tuple[BankCorrection, ...]
+    size: int
+    _header: Header
+
+    @property
+    def name(self) -> str:
+        """What to call the file."""
+        return self.source.name
+
+    def memory(self, procedure: BankProcedure, name: str | None = None) -> bytes:
+        """A procedure's memory as a file of its own, as ``bank_file`` reads it.
+
+        Args:
+            name: to give it instead of its own.
+
+        Raises:
+            BadInputError: the file changed since it was checked.
+        """
+        manifest = self.manifest
+        blocks: dict[str, Block] = {}
+        self._take(blocks, "steering", procedure.rows.offset, procedure.rows.count)
+        self._take(blocks, "address", procedure.row, 1, flat=True)
+        if procedure.positions.count:
+            for g, group in enumerate(manifest.groups):
+                rows = group.layers * group.heads
+                for what, size in (("keys", group.key_size), ("values", group.value_size)):
+                    shape = (group.layers, group.heads, procedure.positions.count, size)
+                    begin, count = procedure.positions.offset * rows, procedure.positions.count * rows
+                    self._take(blocks, f"{what}.{g}", begin, count, shape=shape)
+        self._take(blocks, "router.mean", procedure.row, 1, flat=True)
+        self._take(blocks, "router.count", procedure.row, 1)
+        fingerprint = manifest.backbone.as_dict()
+        return put_together(
+            MemoryParts(
+                name or procedure.name,
+                procedure.tied,
+                procedure.settings,
+                fingerprint,
+                manifest.router.digest,
+                blocks,
+            )
+        )
+
+    def anchors(self) -> bytes:
+        """[c x k] float32, the shipped chat messages as the maker's router saw them; empty when not inside."""
+        layout = self._header.tensors.get("router.anchors")
+        if layout is None:
+            return b""
+        return self.source.read_at(self._header.start + layout.begin, layout.end - layout.begin)
+
+    def _take(
+        self,
+        blocks: dict[str, Block],
+        name: str,
+        begin: int,
+        count: int,
+        *,
+        flat: bool = False,
+        shape: tuple[int, ...] | None = None,
+    ) -> None:
+        """Cut ``count`` rows out of a tensor."""
+        layout = self._header.tensors[name]
+        row = ITEM_BYTES[layout.dtype] * int(np.prod(layout.shape[1:], dtype=np.int64))
+        data = self.source.read_at(self._header.start + layout.begin + begin * row, count * row)
+        own_shape = layout.shape[1:] if flat else (count, *layout.shape[1:])
+        blocks[name] = Block(layout.dtype, shape or own_shape, data)
+
+
+@contextmanager
+def open_bank(path: Path, ask_passphrase: AskPassphrase | None = None) -> Iterator[OpenBank]:
+    """Open and check a bank file, or a folder with the files of one.
+
+    Sizes, checksums, shapes, types and every number are checked here; nothing is written.
+
+    Args:
+        ask_passphrase: see ``open_source``.
+
+    Raises:
+        NotFoundError: there is no such file.
+        BadInputError: it is no bank, it is damaged, or the passphrase is wrong.
+        IncompatibleError: it was written for a newer format.
+        StorageError: the disk refuses.
+    """
+    with open_source(path, ask_passphrase) as source:
+        manifest = read_manifest(source.read(MANIFEST_FILE), source.name)
+        _check_files(source, manifest)
+        header = _check_tensors(source, manifest)
+        names = {one.uuid: one.name for one in manifest.procedures}
+        probes = read_probes(_checked(source, manifest, PROBE_FILE), names, source.name)
+        pairs: dict[str, PairSet] | None = None
+        corrections: tuple[BankCorrection, ...] = ()
+        if PAIR_FILE in manifest.files:
+            pairs = read_pairs(_checked(source, manifest, PAIR_FILE), list(names), source.name)
+        if CORRECTION_FILE in manifest.files:
+            data = _checked(source, manifest, CORRECTION_FILE)
+            corrections = read_corrections(data, list(names.values()), source.name)
+        yield OpenBank(source, manifest, probes, pairs, corrections, sum(source.sizes.values()), header)
+
+
+def _check_files(source: BankSource, manifest: Manifest) -> None:
+    """Whether the files are those that the manifest lists, with the sizes it says."""
+    present = {name: size for name, size in source.sizes.items() if name != MANIFEST_FILE}
+    for name in present:
+        if name not in manifest.files:
+            raise damaged(source.name, f"it holds {name}, which its manifest does not list")
+    for name, record in manifest.files.items():
+        if name not in present:
+            raise damaged(source.name, f"{name} is missing")
+        if present[name] != record.bytes:
+            raise damaged(source.name, f"{name} has {present[name]:,} bytes, not {record.bytes:,}")
+
+
+def _checked(source: BankSource, manifest: Manifest, name: str) -> bytes:
+    data = source.read(name)
+    if hashlib.sha256(data).hexdigest() != manifest.files[name].sha256:
+        raise damaged(source.name, f"{name} does not have the checksum that its manifest gives")
+    return data
+
+
+def _check_tensors(source: BankSource, manifest: Manifest) -> Header:
+    """Header, shapes, types, every number and the checksum of the tensor file, in one pass over it."""
+    size = manifest.files[TENSOR_FILE].bytes
+    try:
+        start = header_bytes(source.read_at(0, min(8, size)))
+        head = source.read_at(0, min(start, size))
+        header = read_header(head, size)
+    except ValueError as error:
+        raise damaged(source.name, f"{TENSOR_FILE}: {error}") from error
+    if header.metadata.get("format") != FORMAT:
+        raise damaged(source.name, f"{TENSOR_FILE} is of another format")
+    _check_shapes(source.name, manifest, header)
+    digest = hashlib.sha256(head)
+    for name, layout in sorted(header.tensors.items(), key=lambda item: item[1].begin):
+        for place in range(layout.begin, layout.end, _BLOCK):
+            block = source.read_at(header.start + place, min(_BLOCK, layout.end - place))
+            digest.update(block)
+            if not _sane(block, layout, name):
+                raise damaged(source.name, f"tensor {name!r} holds values that are not finite or out of range")
+    if digest.hexdigest() != manifest.files[TENSOR_FILE].sha256:
+        raise damaged(source.name, f"{TENSOR_FILE} does not have the checksum that its manifest gives")
+    return header
+
+
+def _sane(block: bytes, layout: Layout, name: str) -> bool:
+    if layout.dtype == "F32":
+        return bool(np.isfinite(np.frombuffer(block, dtype="<f4")).all())
+    if layout.dtype == "BF16":
+        # An exponent of all ones is an infinity or no number.
+        return bool(((np.frombuffer(block, dtype="<u2") & 0x7F80) != 0x7F80).all())
+    counts = np.frombuffer(block, dtype="<i4")
+    return name == "router.count" and bool((counts >= 1).all())
+
+
+def _check_shapes(source: str, manifest: Manifest, header: Header) -> None:
+    """Whether every tensor has the shape that the manifest implies."""
+    n, hidden, k = len(manifest.procedures), manifest.backbone.hidden_size, manifest.router.dimensions
+    last = manifest.procedures[-1]
+    rows, positions = (span.offset + span.count for span in (last.rows, last.positions))
+    if max(max(one.rows.count, one.positions.count) for one in manifest.procedures) > MAX_SPAN:
+        raise damaged(source, f"a memory in it is longer than {MAX_SPAN} positions")
+    numbers = ("F32", "BF16")
+    wanted: dict[str, tuple[tuple[int | None, ...], tuple[str, ...]]] = {
+        "steering": ((rows, hidden), numbers),
+        "address": ((n, hidden), numbers),
+        "router.mean": ((n, k), numbers),
+        "router.count": ((n,), ("I32",)),
+    }
+    if positions:
+        for g, group in enumerate(manifest.groups):
+            count = positions * group.layers * group.heads
+            wanted[f"keys.{g}"] = ((count, group.key_size), numbers)
+            wanted[f"values.{g}"] = ((count, group.value_size), numbers)
+    if "router.anchors" in header.tensors:
+        wanted["router.anchors"] = ((None, k), ("F32",))
+    for name, (shape, types) in wanted.items():
+        layout = header.tensors.get(name)
+        if layout is None:
+            raise damaged(source, f"tensor {name!r} is missing")
+        fits = len(shape) == len(layout.shape) and all(
+            size is None or size == have for size, have in zip(shape, layout.shape, strict=True)
+        )
+        if not fits:
+            said = " x ".join("any" if size is None else str(size) for size in shape)
+            raise damaged(source, f"tensor {name!r} has shape {list(layout.shape)}, not [{said}]")
+        if layout.dtype not in types:
+            raise damaged(source, f"tensor {name!r} has type {layout.dtype}, not {' or '.join(types)}")
+    # A later minor version may add files and fields, but never tensors.
+    unknown = sorted(set(header.tensors) - set(wanted))
+    if unknown:
+        raise damaged(source, f"it holds a tensor {unknown[0]!r} that has no meaning")

@@ -1,0 +1,393 @@
+"""Write a bank file: memories of one backbone, what makes their routes the same elsewhere, and how to check that.
+
+The target is an open file; where it lies, and that it is replaced whole, is the caller's business. Numbers are copied
+as bytes, never computed with, so a round trip is bit for bit. Beside the numbers goes only what is named here: no chat,
+no held-out sample, no profile's name, and no pair unless the person opted in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import PurePath
+from typing import Any, BinaryIO
+
+from tokmem_desk.bank_crypt import ProtectedWriter
+from tokmem_desk.bank_lines import BankCorrection, PairSet, Probe, lines, pair_lines
+from tokmem_desk.bank_manifest import (
+    CARD_FILE,
+    CORRECTION_FILE,
+    FORMAT,
+    MANIFEST_FILE,
+    PAIR_FILE,
+    PROBE_FILE,
+    TENSOR_FILE,
+    VERSION,
+    BankProcedure,
+    FileRecord,
+    LayerGroup,
+    Manifest,
+    RouterRecord,
+    Span,
+)
+from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
+from tokmem_desk.fingerprint import Fingerprint
+from tokmem_desk.memory_bytes import NEXT_STEP, Block, MemoryParts, take_apart
+from tokmem_desk.tensor_bytes import lay_out
+
+_KEPT_BYTES = 2**30
+"""Memories read once are kept up to here; beyond, each is read again for every tensor."""
+
+UNKNOWN_LICENCE = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportProcedure:
+    """One procedure to export.
+
+    Attributes:
+        load: reads its memory file; may be called several times.
+        pairs: to go along, or None.
+        other fields: as in ``BankProcedure``.
+    """
+
+    uuid: str
+    name: str
+    load: Callable[[], bytes]
+    description: str = ""
+    pattern: str | None = None
+    threshold: float | None = None
+    version: int = 1
+    pair_count: int = 0
+    pairs_digest: str = "0" * 64
+    scorecard: Mapping[str, Any] = field(default_factory=dict)
+    trained: str = ""
+    pairs: PairSet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExportBank:
+    """Everything that goes into a bank file.
+
+    Attributes:
+        title: for people.
+        licence: of the bank, as its owner names it; empty when nobody said.
+        configuration, calibration: of the router, see ``RouterRecord``.
+        anchors: bytes of [c x k] float32, the shipped chat messages in the router's space; empty without.
+        generator: names and versions of the programs that made it.
+    """
+
+    title: str
+    procedures: Sequence[ExportProcedure]
+    probes: Sequence[Probe]
+    licence: str = ""
+    backbone_licence: str = ""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Mapping[str, Any] = field(default_factory=dict)
+    anchors: bytes = b""
+    corrections: Sequence[BankCorrection] = ()
+    generator: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_bank(target: BinaryIO, bank: ExportBank, passphrase: str | None = None) -> Manifest:
+    """Write ``bank`` to ``target`` and return its manifest.
+
+    Args:
+        passphrase: protects the file; None leaves it open.
+
+    Raises:
+        UsageError: there is nothing to export.
+        BadInputError: a memory is damaged.
+        IncompatibleError: the memories are of different backbones or routers.
+        OSError: the disk refuses.
+    """
+    if not bank.procedures:
+        raise UsageError("There is nothing to export.", next_step="Train a procedure first: tokmem-desk train")
+    content = _Content(bank.procedures)
+    moment = time.time()
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+    sink: BinaryIO = target if passphrase is None else ProtectedWriter(target, passphrase)  # type: ignore[assignment]
+    with contextlib.ExitStack() as stack:
+        if passphrase is not None:
+            stack.enter_context(sink)
+        archive = stack.enter_context(zipfile.ZipFile(sink, "w"))
+        return _write(archive, bank, content, created, time.gmtime(moment)[:6])
+
+
+def _write(
+    archive: zipfile.ZipFile,
+    bank: ExportBank,
+    content: _Content,
+    created: str,
+    date: tuple[int, ...],
+) -> Manifest:
+    files: dict[str, FileRecord] = {}
+
+    def entry(name: str, size: int, compression: int) -> zipfile.ZipInfo:
+        info = zipfile.ZipInfo(name, date)  # type: ignore[arg-type]
+        info.compress_type, info.file_size, info.external_attr = compression, size, 0o600 << 16
+        return info
+
+    def put(name: str, data: bytes) -> None:
+        archive.writestr(entry(name, len(data), zipfile.ZIP_DEFLATED), data)
+        files[name] = FileRecord(len(data), hashlib.sha256(data).hexdigest())
+
+    number = uuid.uuid4().hex
+    header, size = content.header(bank, number, created)
+    digest = hashlib.sha256(header)
+    with archive.open(entry(TENSOR_FILE, size, zipfile.ZIP_STORED), "w") as opened:
+        opened.write(header)
+        for piece in content.pieces(bank.anchors):
+            digest.update(piece)
+            opened.write(piece)
+    files[TENSOR_FILE] = FileRecord(size, digest.hexdigest())
+    put(PROBE_FILE, lines([probe.as_dict() for probe in bank.probes]))
+    with_pairs = [(one.uuid, one.pairs) for one in bank.procedures if one.pairs is not None]
+    if with_pairs:
+        put(PAIR_FILE, lines([line for uuid, pairs in with_pairs for line in pair_lines(uuid, pairs)]))
+    if bank.corrections:
+        rows = [{"text": one.text, "wrong": one.wrong, "right": one.right} for one in bank.corrections]
+        put(CORRECTION_FILE, lines(rows))
+    put(CARD_FILE, _card(bank, content).encode())
+    manifest = Manifest(
+        uuid=number,
+        title=bank.title,
+        created=created,
+        generator=dict(bank.generator),
+        licence=bank.licence,
+        backbone=content.fingerprint,
+        backbone_licence=bank.backbone_licence,
+        groups=content.groups,
+        router=RouterRecord(
+            content.router_digest, content.dimensions, dict(bank.configuration), dict(bank.calibration)
+        ),
+        procedures=content.procedures,
+        files=files,
+    )
+    data = manifest.to_json()
+    archive.writestr(entry(MANIFEST_FILE, len(data), zipfile.ZIP_DEFLATED), data)
+    return manifest
+
+
+class _Content:
+    """The tensors of a bank: where everything stands, and the bytes in that order."""
+
+    def __init__(self, procedures: Sequence[ExportProcedure]) -> None:
+        self._procedures = procedures
+        self._kept: dict[int, MemoryParts] = {}
+        room = _KEPT_BYTES
+        first = self._read(0)
+        self.fingerprint = _shareable(first)
+        self.router_digest = first.digest
+        self.dimensions = self._block(first, "router.mean").shape[0]
+        self.groups = _groups(first)
+        self._hidden = self.fingerprint.hidden_size
+        described: list[BankProcedure] = []
+        rows = positions = 0
+        for at, procedure in enumerate(procedures):
+            parts = first if at == 0 else self._read(at)
+            self._check(parts, procedure.name)
+            row_span = Span(rows, parts.blocks["steering"].shape[0])
+            keys = parts.blocks.get("keys.0")
+            position_span = Span(positions, 0 if keys is None else keys.shape[2])
+            described.append(_described(procedure, parts, at, row_span, position_span))
+            rows, positions = rows + row_span.count, positions + position_span.count
+            self.groups = self.groups or _groups(parts)
+            size = sum(len(block.data) for block in parts.blocks.values())
+            if size <= room:
+                self._kept[at], room = parts, room - size
+        self.procedures = tuple(described)
+        self._rows, self._positions = rows, positions
+
+    def header(self, bank: ExportBank, number: str, created: str) -> tuple[bytes, int]:
+        """The header of the tensor file, and how long the file will be."""
+        tensors = self._tensors(len(bank.anchors) // (4 * self.dimensions))
+        digest = hashlib.sha256()
+        for piece in self.pieces(bank.anchors):
+            digest.update(piece)
+        metadata = {
+            "format": FORMAT,
+            "version": VERSION,
+            "uuid": number,
+            "modelspec.sai_model_spec": "1.0.0",
+            "modelspec.architecture": f"{self.fingerprint.family}/tokmem",
+            "modelspec.implementation": "tokmem-desk",
+            "modelspec.title": bank.title,
+            "modelspec.license": bank.licence or UNKNOWN_LICENCE,
+            "modelspec.date": created,
+            "modelspec.hash_sha256": f"0x{digest.hexdigest()}",
+        }
+        layout = [(name, dtype, shape) for name, _, dtype, shape in tensors]
+        header = lay_out(layout, metadata)
+        return header, len(header) + sum(4 * _product(shape) for _, _, _, shape in tensors)
+
+    def pieces(self, anchors: bytes) -> Iterator[bytes | memoryview]:
+        """All numbers, in the header's order."""
+        for _, source, _, _ in self._tensors(len(anchors) // (4 * self.dimensions)):
+            if source is None:
+                yield anchors
+                continue
+            for at in range(len(self._procedures)):
+                block = self._read(at).blocks.get(source)
+                if block is not None:
+                    yield block.data
+
+    def _tensors(self, anchor_count: int) -> list[tuple[str, str | None, str, tuple[int, ...]]]:
+        """Name in the bank, name in a memory file (None: the anchors), dtype and shape."""
+        n = len(self._procedures)
+        found: list[tuple[str, str | None, str, tuple[int, ...]]] = [
+            ("steering", "steering", "F32", (self._rows, self._hidden)),
+            ("address", "address", "F32", (n, self._hidden)),
+        ]
+        for g, group in enumerate(self.groups if self._positions else ()):
+            count = self._positions * group.layers * group.heads
+            found.append((f"keys.{g}", f"keys.{g}", "F32", (count, group.key_size)))
+            found.append((f"values.{g}", f"values.{g}", "F32", (count, group.value_size)))
+        found.append(("router.mean", "router.mean", "F32", (n, self.dimensions)))
+        if anchor_count:
+            found.append(("router.anchors", None, "F32", (anchor_count, self.dimensions)))
+        found.append(("router.count", "router.count", "I32", (n,)))
+        return found
+
+    def _read(self, at: int) -> MemoryParts:
+        kept = self._kept.get(at)
+        if kept is not None:
+            return kept
+        procedure = self._procedures[at]
+        return take_apart(procedure.load(), f"The memory of {procedure.name!r}")
+
+    def _check(self, parts: MemoryParts, name: str) -> None:
+        """Whether a memory can stand beside the first one."""
+        if parts.fingerprint.get("digest") != self.fingerprint.digest:
+            raise IncompatibleError(
+                f"The memory of {name!r} is for another backbone than the first one.",
+                next_step="Export the procedures of each backbone apart.",
+            )
+        if parts.digest != self.router_digest:
+            raise IncompatibleError(
+                f"The router statistics of {name!r} are of another version than the first ones.", next_step=NEXT_STEP
+            )
+        shapes = {"steering": 2, "address": 1, "router.mean": 1, "router.count": 1}
+        for tensor, length in shapes.items():
+            block = self._block(parts, tensor)
+            if len(block.shape) != length or block.dtype != ("I32" if tensor == "router.count" else "F32"):
+                raise BadInputError(f"Tensor {tensor!r} of {name!r} has an unknown form.", next_step=NEXT_STEP)
+        fits = (
+            self._block(parts, "steering").shape[1] == self._hidden
+            and self._block(parts, "address").shape == (self._hidden,)
+            and self._block(parts, "router.mean").shape == (self.dimensions,)
+            and self._block(parts, "router.count").shape == (1,)
+            and _groups(parts) in ((), self.groups or _groups(parts))
+        )
+        if not fits:
+            raise BadInputError(f"The memory of {name!r} has other shapes than the first one.", next_step=NEXT_STEP)
+
+    def _block(self, parts: MemoryParts, tensor: str) -> Block:
+        block = parts.blocks.get(tensor)
+        if block is None:
+            raise BadInputError(f"The memory of {parts.name!r} has no tensor {tensor!r}.", next_step=NEXT_STEP)
+        return block
+
+
+def _groups(parts: MemoryParts) -> tuple[LayerGroup, ...]:
+    """The layer groups of a memory with keys and values; empty for one of rows alone."""
+    groups: list[LayerGroup] = []
+    while (keys := parts.blocks.get(f"keys.{len(groups)}")) is not None:
+        values = parts.blocks.get(f"values.{len(groups)}")
+        same = values is not None and (keys.dtype, values.dtype) == ("F32", "F32")
+        if values is None or not same or len(keys.shape) != 4 or keys.shape[:3] != values.shape[:3]:
+            raise BadInputError(f"Keys and values of {parts.name!r} do not fit together.", next_step=NEXT_STEP)
+        groups.append(LayerGroup(keys.shape[0], keys.shape[1], keys.shape[3], values.shape[3]))
+    return tuple(groups)
+
+
+def _described(procedure: ExportProcedure, parts: MemoryParts, row: int, rows: Span, positions: Span) -> BankProcedure:
+    return BankProcedure(
+        uuid=procedure.uuid,
+        name=procedure.name,
+        description=procedure.description,
+        pattern=procedure.pattern,
+        threshold=procedure.threshold,
+        version=procedure.version,
+        row=row,
+        rows=rows,
+        positions=positions,
+        tied=parts.tied,
+        pair_count=procedure.pair_count,
+        pairs_digest=procedure.pairs_digest,
+        settings=_plain(parts.settings),
+        scores=_figures(procedure.scorecard),
+        trained=procedure.trained,
+    )
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that are numbers, flags or short words: nothing that could name a place or a person's text."""
+    return {
+        key: value
+        for key, value in settings.items()
+        if value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and _WORD.fullmatch(value))
+    }
+
+
+_WORD = re.compile(r"[A-Za-z0-9_.+-]{0,40}")
+
+
+def _figures(scorecard: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of a scorecard; its samples and its confusion table hold texts and names of others."""
+    found: dict[str, Any] = {}
+    for key, value in scorecard.items():
+        if isinstance(value, (bool, int, float)):
+            found[key] = value
+        elif key in ("base", "prompt") and isinstance(value, Mapping):
+            found[key] = {k: v for k, v in value.items() if isinstance(v, (bool, int, float))}
+    return found
+
+
+def _shareable(parts: MemoryParts) -> Fingerprint:
+    """The fingerprint, without the folder in which the backbone may have lain."""
+    try:
+        found = Fingerprint(**{one.name: parts.fingerprint[one.name] for one in fields(Fingerprint)})
+    except KeyError as error:
+        raise BadInputError(f"The memory of {parts.name!r} names no backbone.", next_step=NEXT_STEP) from error
+    model = found.model_id
+    if PurePath(model).is_absolute() or model.startswith(("~", ".")) or "\\" in model:
+        model = model.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return Fingerprint(**{**{one.name: getattr(found, one.name) for one in fields(Fingerprint)}, "model_id": model})
+
+
+def _product(shape: Sequence[int]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total
+
+
+def _card(bank: ExportBank, content: _Content) -> str:
+    """A model card: who may use it, what it belongs to, what is inside."""
+    head = {
+        "license": bank.licence or UNKNOWN_LICENCE,
+        "base_model": content.fingerprint.model_id,
+        "base_model_relation": "adapter",
+        "tags": ["tokmem", "procedural-memory"],
+    }
+    front = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items())
+    with_pairs = any(one.pairs is not None for one in bank.procedures)
+    names = "\n".join(
+        f"- `{one.name}`: {' '.join(one.description.split()) or 'no description'}" for one in bank.procedures
+    )
+    pairs = "The example pairs are inside too." if with_pairs else "No example pairs are inside."
+    return (
+        f"---\n{front}\n---\n\n# {' '.join(bank.title.split())}\n\n"
+        f"A bank of {len(bank.procedures)} procedural memories for the language model "
+        f"{content.fingerprint.model_id}, for tokmem-desk (`tokmem-desk bank inspect FILE`).\n\n{names}\n\n"
+        f"{pairs} A memory was trained on texts and can reveal parts of them: whoever has this file and the model can "
+        "ask the memory. Pass it on only where those texts may go.\n"
+    )

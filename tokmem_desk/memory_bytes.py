@@ -1,0 +1,91 @@
+"""A memory file taken apart and put together as bytes, without torch: what banks are made from and turned into.
+
+``bank_file`` describes the format and reads it for use; here numbers only change their place.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from tokmem_desk.errors import BadInputError
+from tokmem_desk.tensor_bytes import lay_out, read_header
+
+FORMAT = "tokmem-memory"
+VERSION = 1
+NEXT_STEP = "Train the procedure again."
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One tensor: type, shape and its bytes in C order, little endian."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryParts:
+    """A memory file in parts; see ``bank_file`` for the tensors' names and shapes."""
+
+    name: str
+    tied: bool
+    settings: dict[str, Any]
+    fingerprint: dict[str, Any]
+    digest: str
+    blocks: dict[str, Block]
+
+
+def take_apart(data: bytes, source: str) -> MemoryParts:
+    """Split a memory file; its blocks are views of ``data``.
+
+    Args:
+        source: what to call the file in an error.
+
+    Raises:
+        BadInputError: not such a file, or damaged.
+    """
+    try:
+        header = read_header(data, len(data))
+        metadata = header.metadata
+        if metadata.get("format") != FORMAT or metadata["version"] != str(VERSION):
+            raise ValueError("another format")
+        settings, fingerprint = json.loads(metadata["settings"]), json.loads(metadata["fingerprint"])
+        if not isinstance(settings, dict) or not isinstance(fingerprint, dict):
+            raise ValueError("no description")
+    except (ValueError, KeyError, RecursionError) as error:
+        raise BadInputError(
+            f"{source} is not a memory file, or it is damaged ({error}).", next_step=NEXT_STEP
+        ) from error
+    view = memoryview(data)
+    blocks = {
+        name: Block(at.dtype, at.shape, view[header.start + at.begin : header.start + at.end])
+        for name, at in header.tensors.items()
+    }
+    return MemoryParts(
+        metadata.get("name", ""), metadata.get("tied") == "true", settings, fingerprint,
+        metadata.get("router.digest", ""), blocks,
+    )  # fmt: skip
+
+
+def put_together(parts: MemoryParts) -> bytes:
+    """The file whose parts these are."""
+    metadata: dict[str, str] = {
+        "format": FORMAT,
+        "version": str(VERSION),
+        "name": parts.name,
+        "tied": "true" if parts.tied else "false",
+        "settings": json.dumps(parts.settings),
+        "fingerprint": json.dumps(parts.fingerprint),
+    }
+    if parts.digest:
+        metadata["router.digest"] = parts.digest
+    # The library's own order: wide types first, then by name.
+    blocks = sorted(parts.blocks.items(), key=lambda item: (_ORDER.index(item[1].dtype), item[0]))
+    header = lay_out([(name, block.dtype, block.shape) for name, block in blocks], metadata)
+    return b"".join([header, *(block.data for _, block in blocks)])
+
+
+_ORDER = ("F32", "I32", "BF16")
