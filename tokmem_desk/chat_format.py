@@ -25,6 +25,7 @@ _PINNED_CLOCK = f"{{% macro strftime_now(format) %}}{_PINNED_DATE}{{% endmacro %
 _MARK = "\u2402user\u2403"
 _ANSWER_MARK = "\u2402answer\u2403"
 _SECOND_MARK = "\u2402second\u2403"
+_SYSTEM_MARK = "\u2402system\u2403"
 
 PLAIN_USER = "### Message\n"
 PLAIN_ASSISTANT = "\n### Answer\n"
@@ -34,7 +35,7 @@ PLAIN_END = "\n\n"
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of a conversation; ``role`` is ``user`` or ``assistant``."""
+    """One message of a conversation; ``role`` is ``user`` or ``assistant``, and the first may be ``system``."""
 
     role: str
     content: str
@@ -76,6 +77,7 @@ class ChatFormat:
         self.head_ids = self._encode_layout(head)
         self.tail_ids = self._encode_layout(tail)
         self._between_ids = self._encode_layout(between)
+        self._system_ids = self._split_system(tail)
         after_ids = self._encode_layout(after_answer)
         added = getattr(tokenizer, "added_tokens_decoder", {})
         marks = {*tokenizer.all_special_ids, *(i for i, token in added.items() if not token.content.isspace())}
@@ -118,6 +120,21 @@ class ChatFormat:
             ) from error
         return head, tail, after_answer, between
 
+    def _split_system(self, tail: str) -> tuple[list[int], list[int]] | None:
+        """What stands before a client's system text and between it and the first message; None: no place for it.
+
+        Not part of the digest: queries of procedures never hold a system text.
+        """
+        if not self.has_template:
+            return None
+        messages = [{"role": "system", "content": _SYSTEM_MARK}, {"role": "user", "content": _MARK}]
+        try:
+            before, rest = self._render(messages, generation=True).split(_SYSTEM_MARK)
+            between, end = rest.split(_MARK)
+        except Exception:  # the template refuses or drops the role, each in its own way
+            return None
+        return (self._encode_layout(before), self._encode_layout(between)) if end == tail else None
+
     def _encode_layout(self, text: str) -> list[int]:
         return list(self._tokenizer(text, add_special_tokens=False).input_ids) if text else []
 
@@ -138,13 +155,24 @@ class ChatFormat:
     def conversation(self, turns: Sequence[Turn]) -> list[int]:
         """Ids of a conversation that ends with a user's turn, up to the header of the answer.
 
+        A system text stands where the template has a place for it, else in front of the first message.
+
         Raises:
             ValueError: the turns do not alternate, or the last is not the user's.
         """
+        system = ""
+        if turns and turns[0].role == "system":
+            system, turns = turns[0].content.strip(), turns[1:]
         roles = [turn.role for turn in turns]
         if roles != ["user" if i % 2 == 0 else "assistant" for i in range(len(turns))] or len(turns) % 2 == 0:
             raise ValueError(f"a conversation alternates and ends with the user, not {roles}")
-        ids = list(self.head_ids)
+        if system and self._system_ids is not None:
+            before, behind = self._system_ids
+            ids = [*before, *self.encode_text(system), *behind]
+        else:
+            ids = list(self.head_ids)
+            if system:
+                turns = [Turn("user", f"{system}\n\n{turns[0].content.strip()}"), *turns[1:]]
         for turn in turns:
             if turn.role == "assistant":
                 ids += [*self.tail_ids, *self.encode_text(turn.content), *self._between_ids]

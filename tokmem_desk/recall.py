@@ -119,6 +119,7 @@ class Answer:
         segments: in the order in which they were answered, at least one.
         turns_cut: how many of the oldest messages no longer fitted the context.
         context_tokens: positions of the context that the largest segment took, answer included.
+        prompt_tokens: positions before the first token, of all segments together, those of memories included.
     """
 
     routed: Routed
@@ -128,6 +129,7 @@ class Answer:
     segments: list[Segment]
     turns_cut: int = 0
     context_tokens: int = 0
+    prompt_tokens: int = 0
 
 
 @dataclass(slots=True)
@@ -177,7 +179,7 @@ def recall(
 
     Args:
         route: ``auto``, ``none`` or the name of a memory in the bank; a forced route never falls back.
-        conversation: earlier turns, oldest first, for plain chat.
+        conversation: earlier turns, oldest first, for plain chat; the first may be a system text.
         sampling: None decodes greedily.
         max_tokens: longest answer; None takes the default of the route's kind.
         cancelled: asked between tokens.
@@ -195,7 +197,7 @@ def recall(
     timing = Timing()
     parts = _parts(backbone, bank, message, route, timing, began)
     segments: list[Segment] = []
-    stopped, cut, context = "end", 0, 0
+    stopped, cut, context, prompt_tokens = "end", 0, 0, 0
     for part in parts:
         if segments:
             yield Piece(SEGMENT_BREAK)
@@ -205,13 +207,14 @@ def recall(
         routed = part.routed
         segments.append(Segment(routed.route, routed.probability, routed.part, answering.response))
         cut, context = max(cut, answering.turns_cut), max(context, answering.context_tokens)
+        prompt_tokens += answering.prompt_tokens
         if answering.stopped != "end":
             stopped = answering.stopped
         if stopped == "cancelled":
             break
     timing.total = time.perf_counter() - began
     response = SEGMENT_BREAK.join(segment.response for segment in segments)
-    yield Answer(parts[0].routed, response, timing, stopped, segments, cut, context)
+    yield Answer(parts[0].routed, response, timing, stopped, segments, cut, context, prompt_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,7 +262,7 @@ class _Answering:
         self.response = ""
         self.stopped = "length"
         self.turns_cut = 0
-        self.context_tokens = 0
+        self.context_tokens = self.prompt_tokens = 0
 
     def _start(self, limit: int) -> tuple[JoinedBatch, Tensor]:
         """The batch to extend, and the logits of the first token."""
@@ -279,8 +282,8 @@ class _Answering:
         limit = usual if self._max_tokens is None else self._max_tokens
         stop_text = backbone.format.stop_text if self._memory is None else None
         batch, logits = self._start(limit)
-        self.context_tokens = int(batch.lengths[0])
-        limit = min(limit, backbone.context_length - int(batch.lengths[0]))
+        self.context_tokens = self.prompt_tokens = int(batch.lengths[0])
+        limit = min(limit, backbone.context_length - self.prompt_tokens)
         stream = _Stream(backbone.format.decode)
         chooser = _Chooser(self._sampling, greedy=self._memory is not None)
         for _ in range(limit):
@@ -406,9 +409,11 @@ def _answer_part(
 def _fit_conversation(backbone: Backbone, turns: list[Turn], room: int) -> tuple[list[int], int]:
     """Ids of the latest turns that fit the context with ``room`` to answer, and how many were cut; the last stays."""
     room = min(room, backbone.context_length // 4)
+    system = turns[:1] if turns[0].role == "system" else []
+    turns = turns[len(system) :]
 
     def ids_without(rounds: int) -> list[int]:
-        return backbone.format.conversation(turns[2 * rounds :])
+        return backbone.format.conversation([*system, *turns[2 * rounds :]])
 
     def fits(ids: list[int]) -> bool:
         return len(ids) + room <= backbone.context_length

@@ -137,6 +137,28 @@ def test_turns_must_alternate(roles: list[str]) -> None:
         layout.conversation([Turn(role, "x") for role in roles])
 
 
+def test_a_system_text_stands_where_the_template_puts_it() -> None:
+    tokenizer = tiny_tokenizer()
+    turns = [Turn("system", "Be brief."), *CONVERSATION]
+    assert tokenizer.decode(ChatFormat(tokenizer).conversation(turns)) == render(tokenizer, turns)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system here') }}{% endif %}" + CHAT_TEMPLATE,
+        CHAT_TEMPLATE.replace("messages %}", "messages if message['role'] != 'system' %}"),
+        None,
+    ],
+)
+def test_a_system_text_without_a_place_goes_before_the_first_message(template: str | None) -> None:
+    tokenizer = tiny_tokenizer(template=False) if template is None else with_template(template)
+    layout = ChatFormat(tokenizer)
+    told = layout.conversation([Turn("system", "Be brief."), Turn("user", "Hello")])
+    assert told == layout.conversation([Turn("user", "Be brief.\n\nHello")])
+    assert layout.query("Hello") == layout.conversation([Turn("user", "Hello")])
+
+
 def test_unusable_templates_and_tokenizers_are_refused() -> None:
     with pytest.raises(IncompatibleError, match="chat template cannot be used"):
         ChatFormat(with_template("{{ raise_exception('no users here') }}"))

@@ -194,3 +194,27 @@ def test_calibration_separates_groups_from_chat() -> None:
     torch.testing.assert_close(inside.sum(1), torch.ones(len(known)))
     assert (inside.argmax(1) == owner[owner < 10]).float().mean() > 0.95
     assert (outside.argmax(1) == 10).float().mean() > 0.95
+
+
+def test_plain_chat_sees_a_system_text_and_a_procedure_does_not(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone()
+    message = "Paid 12.50 for lunch on 3 May with the blue card"
+    bank = token_bank(backbone, ["one"], "one", message)
+    system = [Turn("system", "Answer in one word.")]
+    plain = collect(recall(backbone, bank, message, route=NONE_ROUTE, conversation=system, max_tokens=4))[2]
+    ids = backbone.format.conversation([*system, Turn("user", message)])
+    assert plain.prompt_tokens == len(ids) > len(backbone.format.query(message))
+    told = collect(recall(backbone, bank, message, conversation=system, max_tokens=4))[2]
+    alone = collect(recall(backbone, bank, message, max_tokens=4))[2]
+    assert told.routed.route == "one" and told.response == alone.response
+    assert told.prompt_tokens == len(backbone.format.query(message)) + 4, "and the span of the memory"
+
+
+def test_a_system_text_stays_when_old_messages_are_cut(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone()
+    bank = token_bank(backbone, ["one"], None, "x")
+    earlier = [Turn("system", "Be brief."), *[Turn("user", "word " * 60), Turn("assistant", "word " * 60)] * 5]
+    answer = collect(recall(backbone, bank, "Hello", route=NONE_ROUTE, conversation=earlier, max_tokens=4))[2]
+    kept = [*earlier[:1], *earlier[1 + answer.turns_cut :], Turn("user", "Hello")]
+    assert answer.turns_cut > 0
+    assert answer.prompt_tokens == len(backbone.format.conversation(kept))

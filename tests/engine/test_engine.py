@@ -13,7 +13,7 @@ from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
-from tui.engine.client import EngineClient, run_blocking
+from tui.engine.client import EngineClient, engine_command, run_blocking
 
 SCORECARD_KEYS = {
     "pairs", "held_out", "held_out_source", "routing_accuracy", "false_trigger_rate", "exact_match", "rouge_l",
@@ -195,3 +195,29 @@ def test_nothing_is_downloaded_without_consent(own_home: Path) -> None:
     ):
         result_of(client, "load", fetch=False)
     assert not list((own_home / "cache").rglob("*.gguf"))
+
+
+async def test_answers_take_turns(home: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
+    client = EngineClient(
+        engine_command(home=home, model=str(tiny_model_folder), device="cpu"), tmp_path / "engine.log"
+    )
+    fields = {"profile": "default", "route": "none"}
+    long = client.submit("ask", text="What is the weather?", max_tokens=150, **fields)
+    first = await anext(long)
+    while first["event"] != "token":
+        first = await anext(long)
+    short = await client.submit("ask", text="Say it", max_tokens=2, **fields).result()
+    await long.cancel()
+    result = await long.result()
+    await client.close()
+    assert short["timing"]["tokens"] == 2
+    assert result["stopped"] == "cancelled" and result["timing"]["tokens"] < 150
+
+
+def test_only_the_first_entry_of_a_conversation_may_be_a_system_text(client: EngineClient) -> None:
+    system = {"role": "system", "content": "Be brief."}
+    answer = result_of(client, "ask", text="say tea", route="none", conversation=[system], max_tokens=2)
+    bare = result_of(client, "ask", text="say tea", route="none", max_tokens=2)
+    assert answer["prompt_tokens"] > bare["prompt_tokens"]
+    with pytest.raises(UsageError, match="system may come first"):
+        result_of(client, "ask", text="say tea", conversation=[{"role": "user", "content": "a"}, system])

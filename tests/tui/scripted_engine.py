@@ -143,6 +143,7 @@ class ScriptedEngine:
         return {
             **route_fields, "response": said, "timing": TIMING, "segments": [segment], "stopped": stopped,
             "span": 0 if route == NONE_ROUTE else BACKBONE["span_default"], "context": context,
+            "prompt_tokens": 11,
         }  # fmt: skip
 
     async def do_train(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class Handlers:
         if not text.strip():
             raise UsageError("There is nothing to answer: the message is empty.", next_step="Type a message.")
         entries = request.fields.get("conversation") or []
-        turns = [_turn(entry) for entry in entries]
+        turns = _turns(entries)
         yield from self.ready(request)
         imitates = self.model.backbone.parameter_count() < IMITATES_BELOW
         places = _plain_places(entries) if imitates else list(range(len(entries)))
@@ -133,6 +133,7 @@ class Handlers:
             max_tokens=max_tokens,
             cancelled=request.cancelled.is_set,
         )
+        request.takes_turns = True
         for part in answer:
             if isinstance(part, Routed):
                 request.emit("route", **_routed(part), forced=part.forced, segment=part.segment, part=part.part)
@@ -140,12 +141,13 @@ class Handlers:
                 request.emit("token", text=part.text)
             else:
                 memory = bank.memories.get(part.routed.route)
-                cut = part.turns_cut
+                cut, first = part.turns_cut, _first_message(entries)
+                behind = [*places, len(entries)][first + cut]
                 context = {
                     "tokens": part.context_tokens,
                     "length": self.model.backbone.context_length,
                     # Counted in the client's conversation, of which the model may not have been shown all.
-                    "messages_cut": 0 if not cut else places[cut] if cut < len(places) else len(entries),
+                    "messages_cut": behind - first if cut else 0,
                 }
                 request.emit("done", result=_answer(part, 0 if memory is None else memory.steering.span, context))
             yield
@@ -184,16 +186,34 @@ class Handlers:
             yield from evaluate(request, store, settings, self.model, self.shelf, given)
 
 
-def _turn(entry: Any) -> Turn:
-    if not isinstance(entry, dict) or entry.get("role") not in ("user", "assistant"):
-        raise UsageError("A conversation is a list of {role: user|assistant, content}.")
+def _turns(entries: list[Any]) -> list[Turn]:
+    """A conversation; only its first entry may be a system text."""
+    roles = [("system", "user", "assistant"), *[("user", "assistant")] * len(entries)]
+    turns = []
+    for entry, known in zip(entries, roles, strict=False):
+        if not isinstance(entry, dict) or entry.get("role") not in known:
+            raise UsageError("A conversation is a list of {role: user|assistant, content}; system may come first.")
+        turns.append(_turn(entry))
+    return turns
+
+
+def _turn(entry: dict[str, Any]) -> Turn:
     return Turn(str(entry["role"]), str(entry.get("content", "")))
 
 
+def _first_message(entries: list[dict[str, Any]]) -> int:
+    """The place behind the system text, if there is one."""
+    return 1 if entries and entries[0]["role"] == "system" else 0
+
+
 def _plain_places(entries: list[dict[str, Any]]) -> list[int]:
-    """The places of messages that no procedure answered: each answer goes with the message before it."""
-    kept: list[int] = []
-    for place in range(0, len(entries) - 1, 2):
+    """The places of messages that no procedure answered: each answer goes with the message before it.
+
+    A system text stays.
+    """
+    first = _first_message(entries)
+    kept = list(range(first))
+    for place in range(first, len(entries) - 1, 2):
         if entries[place + 1].get("route", NONE_ROUTE) == NONE_ROUTE:
             kept += [place, place + 1]
     return kept
@@ -242,4 +262,5 @@ def _answer(answer: Answer, span: int, context: dict[str, int]) -> dict[str, Any
         "stopped": answer.stopped,
         "span": span,
         "context": context,
+        "prompt_tokens": answer.prompt_tokens,
     }

@@ -71,6 +71,8 @@ class AskResult(TypedDict):
     stopped: Literal["end", "length", "cancelled"]
     span: int
     context: Context
+    prompt_tokens: int
+    """Positions before the first token of the answer, those of a memory included."""
 
 
 class BackboneInfo(TypedDict):

@@ -36,7 +36,8 @@ class Request:
     fields: Message
     send: Callable[[Message], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
-    busy: bool = False
+    takes_turns: bool = False
+    """True once other requests may run between its steps: nothing but tokens is left to do."""
 
     def emit(self, event: str, **fields: Any) -> None:
         """Send one event of this request."""
@@ -130,10 +131,16 @@ class Server:
             block = False
 
     def _turn(self, line: collections.deque[tuple[Request, Iterator[None]]]) -> None:
-        """Run the first request of a line to its next yield. Within a line they finish one after another."""
+        """Run the first request of a line to its next yield.
+
+        Answers that are being written take turns, so that a short one need not wait for a long one; everything
+        else in a line finishes one after another.
+        """
         request, steps = line[0]
         try:
             next(steps)
+            if request.takes_turns:
+                line.rotate(-1)
             return
         except StopIteration:
             self._known.pop(request.id, None)
