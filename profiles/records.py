@@ -197,3 +197,14 @@ class JobRecord:
     def ended(self) -> bool:
         """True when the job will not go on by itself."""
         return self.state in ("done", "failed", "cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """A token of ``serve``, without the token."""
+
+    name: str
+    profile: str
+    created: str
+    last_used: str | None
+    """To the minute; None: never."""

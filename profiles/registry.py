@@ -20,6 +20,7 @@ from profiles.records import ProfileInfo
 from profiles.registry_locks import ProfileLocks
 from profiles.sealing import ProfileKey
 from profiles.store import DATABASE_NAME, ProfileStore
+from profiles.tokens import TokenTable
 from tokmem_desk.errors import BusyError, ConflictError, TokmemError
 from tokmem_desk.procedures import check_name
 
@@ -49,6 +50,11 @@ class ProfileRegistry(ProfileLocks):
         except BaseException:
             self._database.close()
             raise
+
+    @property
+    def tokens(self) -> TokenTable:
+        """The tokens of ``serve``; usable until the list is closed."""
+        return TokenTable(self._database)
 
     def list(self) -> list[ProfileInfo]:
         """All profiles by name."""

@@ -131,7 +131,7 @@ class ChatFormat:
         try:
             before, rest = self._render(messages, generation=True).split(_SYSTEM_MARK)
             between, end = rest.split(_MARK)
-        except Exception:  # the template refuses or drops the role, each in its own way
+        except Exception:  # noqa: BLE001 - templates refuse or drop the role, each in its own way
             return None
         return (self._encode_layout(before), self._encode_layout(between)) if end == tail else None
 

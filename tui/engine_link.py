@@ -6,7 +6,7 @@ Knows no widget.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
@@ -63,7 +63,7 @@ class EngineLink:
         """Prepare a request, see ``EngineClient.submit``; pass the handle to ``events``."""
         return self.client.submit(op, **{"fetch": self.may_fetch, **fields})
 
-    async def events(self, handle: RequestHandle) -> AsyncIterator[Message]:
+    async def events(self, handle: RequestHandle) -> AsyncGenerator[Message, None]:
         """The events of a request without those that only tell of loading.
 
         Raises:

@@ -26,12 +26,16 @@ def imported(tokmem: CommandLine, *arguments: str) -> set[str]:
     return {line.rsplit("|", 1)[1].strip().split(".")[0] for line in lines}
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("train", "--help"), ("proc", "add", "--help"), ("--version",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("train", "--help"), ("proc", "add", "--help"), ("serve", "--help"), ("--version",)]
+)
 def test_help_imports_nothing_heavy(tokmem, arguments):
     assert imported(tokmem, *arguments).isdisjoint(HEAVY)
 
 
-@pytest.mark.parametrize("arguments", [("proc", "list"), ("model", "list"), ("config", "show"), ("profile", "list")])
+@pytest.mark.parametrize(
+    "arguments", [("proc", "list"), ("model", "list"), ("config", "show"), ("profile", "list"), ("token", "list")]
+)
 def test_commands_without_a_model_import_neither_torch_nor_textual(tokmem, arguments):
     assert imported(tokmem, *arguments).isdisjoint({"torch", "transformers", "textual"})
 
@@ -70,6 +74,9 @@ def test_module_and_entry_point_are_the_same(tokmem):
         (("train", "--span", "-3"), "whole number"),
         (("train", "--span", "many"), "whole number"),
         (("ask", "hi", "--max-tokens", "0"), "too small"),
+        (("serve", "--port", "70000"), "no port"),
+        (("serve", "--host", "0.0.0.0"), "--host"),
+        (("token", "create", "My token"), "cannot name a token"),
         (("--device", "tpu", "doctor"), "cpu"),
         (("eval", "--pairs", "x.csv"), "--pairs needs the one procedure"),
         (("config", "set", "temprature", "1"), "Did you mean 'temperature'?"),

@@ -92,6 +92,8 @@ def build_parser() -> Parser:
     _profile(commands, shared)
     _model(commands, shared)
     _config(commands, shared)
+    _serve(commands, shared)
+    _token(commands, shared)
     _command(commands, shared, "doctor", "doctor", "run", "check this installation and say what the model runs on")
     return parser
 
@@ -306,6 +308,40 @@ def _config(commands: _Subparsers, shared: Parser) -> None:
     reset.add_argument("key", metavar="KEY")
     for made in (change, reset):
         made.add_argument("--only-profile", action="store_true", help="for the profile in use alone")
+
+
+def _serve(commands: _Subparsers, shared: Parser) -> None:
+    serve = _command(
+        commands,
+        shared,
+        "serve",
+        "serve",
+        "run",
+        "answer other programs of this computer: OpenAI's chat completions on 127.0.0.1, with a token",
+    )
+    _port_option(serve, 8642)
+
+
+def _port_option(parser: Parser, default: int) -> None:
+    parser.add_argument(
+        "--port", metavar="N", type=_port, default=default, help=f"default: {default}; 0 takes any that is free"
+    )
+
+
+def _token(commands: _Subparsers, shared: Parser) -> None:
+    actions = _group(commands, shared, "token", "tokens of 'serve': each opens one profile")
+    create = _command(actions, shared, "create", "token", "create", "make a token for a profile; it is shown once")
+    create.add_argument("name", metavar="NAME", help="what for, such as 'editor'")
+    _command(actions, shared, "list", "token", "list_all", "all tokens: name, profile, last use")
+    remove = _command(actions, shared, "remove", "token", "remove", "forget a token; who uses it is refused")
+    remove.add_argument("name", metavar="NAME")
+
+
+def _port(text: str) -> int:
+    number = _whole_number(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"{number} is no port; the highest is 65535")
+    return number
 
 
 def _whole_number(text: str) -> int:

@@ -10,9 +10,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from profiles.paths import private_folder
 from tokmem_desk.errors import EngineError, InterruptedByUser, OfflineError
@@ -23,6 +23,8 @@ from tui.engine_link import EngineLink, EngineState
 
 if TYPE_CHECKING:
     from tui.cli.context import Context
+
+_Result = TypeVar("_Result")
 
 STOP_SECONDS = 10.0
 """How long a cancelled request may take to end. Training, which has something to keep, may take longer."""
@@ -95,6 +97,10 @@ class EngineSession:
             if event["event"] == "done":
                 return dict(event["result"])
         raise InterruptedByUser("Stopped before the engine had finished.")
+
+    def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
+        """Run a coroutine where the engine's events arrive, for programs that ask by themselves (``link``)."""
+        return self._runner.run(work)
 
     def stream(self, op: str, *, patient: bool = False, **fields: Any) -> Iterator[Message]:
         """The events of one request of the profile in use. For Ctrl-C see ``drive``.

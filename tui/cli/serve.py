@@ -1,0 +1,126 @@
+"""``serve``: the memories for other programs of this computer, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import errno
+import logging
+import os
+import socket
+from pathlib import Path
+
+from profiles.atomic import storage_error
+from profiles.paths import private_folder
+from profiles.registry import ProfileRegistry
+from tokmem_desk.errors import BusyError, TokmemError
+from tui.cli.context import Context
+from tui.cli.exit_codes import ExitCode
+
+HOST = "127.0.0.1"
+"""No option changes this: whoever reaches the port may try tokens, so only this computer does."""
+
+FIRST_TOKEN = "first"  # noqa: S105 - its name
+STOP_SECONDS = 3
+"""How long answers that are being sent may take to end after Ctrl-C."""
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes of a request's head."""
+
+
+def run(context: Context, options: argparse.Namespace) -> int:
+    """Load the model and answer requests."""
+    console = context.console
+    with listen(options.port) as listener:
+        backbone = context.engine.load()
+        link = context.engine.link
+        link.may_fetch = False  # what was agreed to was fetched just now; a client cannot agree
+        token = _first_token(context)
+        address = f"http://{HOST}:{listener.getsockname()[1]}/v1"
+        console.say(f"{backbone['id']} answers at {address}  (Ctrl-C ends)")
+        if token is not None:
+            console.say(f"A token for the profile {context.profile.name}, shown this once:")
+        elif not console.json_output:
+            console.say("Tokens: tokmem-desk token list")
+        facts = {"url": address, "backbone": backbone["id"], "profile": context.profile.name, "token": token}
+        console.result(facts, token or "")
+
+        # Imported this late: a web server is of no use to the other commands.
+        import uvicorn
+
+        from tui.serve.app import Desk
+
+        _log_to(context.paths.logs)
+        config = uvicorn.Config(
+            Desk(context.paths, link, backbone).app(),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_SECONDS,
+            h11_max_incomplete_event_size=HEAD_LIMIT,
+        )
+        context.engine.run(_serve(uvicorn.Server(config), listener))
+    return ExitCode.OK
+
+
+async def _serve(server: object, listener: socket.socket) -> None:
+    import uvicorn
+
+    assert isinstance(server, uvicorn.Server)
+    try:
+        await server.serve(sockets=[listener])
+    except asyncio.CancelledError:
+        # Ctrl-C: the server has closed its connections, and raises the signal again for us.
+        raise KeyboardInterrupt from None
+
+
+def listen(port: int) -> socket.socket:
+    """A socket on this computer's own address.
+
+    Raises:
+        BusyError: another program has the port.
+        TokmemError: the system refuses it.
+    """
+    listener = socket.socket()
+    try:
+        if os.name != "nt":  # there it would let two programs share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen(128)
+    except OSError as caught:
+        listener.close()
+        if caught.errno == errno.EADDRINUSE:
+            raise BusyError(
+                f"Port {port} is in use by another program.", next_step="Choose another: --port N, or 0 for any."
+            ) from caught
+        raise TokmemError(
+            f"The port {port} cannot be used: {caught.strerror or caught}.", next_step="Choose another: --port N."
+        ) from caught
+    return listener
+
+
+def _first_token(context: Context) -> str | None:
+    """A token for the profile in use when there is none for anybody."""
+    with ProfileRegistry(context.paths) as registry:
+        if registry.tokens.list():
+            return None
+        return registry.tokens.create(FIRST_TOKEN, context.profile.name)
+
+
+def _log_to(folder: Path) -> None:
+    """Send what the server has to say to a private file instead of the terminal."""
+    file = private_folder(folder) / "serve.log"
+    try:
+        os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
+        handler = logging.FileHandler(file, encoding="utf-8")
+    except OSError as caught:
+        raise storage_error(f"The log {file} could not be opened", caught) from caught
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    for name in ("uvicorn", "tui.serve"):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.propagate = False
+        logger.setLevel(logging.WARNING)

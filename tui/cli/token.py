@@ -1,0 +1,46 @@
+"""``token``: make, list and forget the tokens of ``serve``."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from profiles.registry import ProfileRegistry
+from tui.cli.console import table
+from tui.cli.context import Context
+from tui.cli.exit_codes import ExitCode
+from tui.cli.proc import changed
+
+
+def create(context: Context, options: argparse.Namespace) -> int:
+    """Make a token for the profile in use and print it, this once."""
+    profile = context.profile.name
+    with ProfileRegistry(context.paths) as registry:
+        token = registry.tokens.create(options.name, profile)
+    context.console.say(f"A token for the profile {profile}, shown this once:")
+    context.console.result({"name": options.name, "profile": profile, "token": token}, token)
+    return ExitCode.OK
+
+
+def list_all(context: Context, options: argparse.Namespace) -> int:
+    """List the tokens of all profiles; the tokens themselves are kept nowhere."""
+    with ProfileRegistry(context.paths) as registry:
+        found = registry.tokens.list()
+    if not found and not context.console.json_output:
+        context.console.say("There are no tokens yet. Make one: tokmem-desk token create NAME")
+        return ExitCode.OK
+    rows = [(one.name, one.profile, _minute(one.created), _minute(one.last_used)) for one in found]
+    text = table(("name", "profile", "made (UTC)", "last used (UTC)"), rows)
+    context.console.result({"tokens": [asdict(one) for one in found]}, text)
+    return ExitCode.OK
+
+
+def remove(context: Context, options: argparse.Namespace) -> int:
+    """Forget a token."""
+    with ProfileRegistry(context.paths) as registry:
+        registry.tokens.remove(options.name)
+    return changed(context, "token remove", [options.name], f"The token {options.name} opens nothing any more.")
+
+
+def _minute(moment: str | None) -> str | None:
+    return None if moment is None else moment[:16].replace("T", " ")
