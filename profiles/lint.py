@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tokmem_desk.output_schema import read_schema
 from tokmem_desk.procedures import ExamplePair
 
-FindingKind = Literal["duplicate", "contradiction", "too_long", "empty", "whitespace", "few"]
+FindingKind = Literal["duplicate", "contradiction", "too_long", "empty", "whitespace", "few", "schema"]
 
 FEW_PAIRS = 8
 """Below this many different pairs a procedure seldom learns more than its examples."""
@@ -33,17 +34,26 @@ class Finding:
     text: str
 
 
-def lint_pairs(pairs: Sequence[ExamplePair], *, long_characters: int = LONG_CHARACTERS) -> list[Finding]:
+def lint_pairs(
+    pairs: Sequence[ExamplePair], *, long_characters: int = LONG_CHARACTERS, output_schema: str | None = None
+) -> list[Finding]:
     """Look for pairs that are empty, double, contradictory, too long or oddly spaced, and for too few of them.
 
     Args:
         pairs: the train pairs of one procedure.
         long_characters: input and response together longer than this are too long.
+        output_schema: what responses must fit, as it is stored.
 
     Returns:
         The gravest kind first; within a kind in the order of the pairs.
     """
-    findings = [*_empty(pairs), *_contradictions(pairs), *_duplicates(pairs), *_long(pairs, long_characters)]
+    findings = [
+        *_empty(pairs),
+        *_misfits(pairs, output_schema),
+        *_contradictions(pairs),
+        *_duplicates(pairs),
+        *_long(pairs, long_characters),
+    ]
     findings += _whitespace(pairs)
     different = len({(_plain(pair.input), _plain(pair.response)) for pair in pairs})
     if different < FEW_PAIRS:
@@ -57,6 +67,20 @@ def _empty(pairs: Sequence[ExamplePair]) -> Iterator[Finding]:
         missing = [what for what, text in (("input", pair.input), ("response", pair.response)) if not text.strip()]
         if missing:
             yield Finding("empty", (place,), f"Pair {place + 1} has no {' and no '.join(missing)}.")
+
+
+def _misfits(pairs: Sequence[ExamplePair], output_schema: str | None) -> Iterator[Finding]:
+    if output_schema is None:
+        return
+    schema = read_schema(output_schema)
+    for place, pair in enumerate(pairs):
+        if not pair.response.strip():
+            continue
+        reason = schema.fault(pair.response)
+        if reason is not None:
+            yield Finding("schema", (place,), f"The response of pair {place + 1} does not fit the schema: {reason}.")
+        elif (reason := schema.order_fault(pair.response)) is not None:
+            yield Finding("schema", (place,), f"The response of pair {place + 1} cannot be given like that: {reason}.")
 
 
 def _contradictions(pairs: Sequence[ExamplePair]) -> Iterator[Finding]:

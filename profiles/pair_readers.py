@@ -27,6 +27,7 @@ from profiles.pair_forms import (
 )
 from profiles.pair_rules import MAX_TEXT_CHARACTERS, text_fault
 from tokmem_desk.errors import BadInputError, UsageError
+from tokmem_desk.output_schema import read_schema
 from tokmem_desk.procedures import ExamplePair
 
 MAX_PAIRS = 20_000
@@ -112,7 +113,7 @@ def read_jsonl(lines: Iterable[str], blank: int, found: Found) -> None:
 
 
 def read_json(text: str, found: Found) -> dict[str, str]:
-    """Read a list of pairs, or a procedure; return the procedure's name, description and pattern."""
+    """Read a list of pairs, or a procedure; return what it says of a procedure besides its pairs."""
     path = found.path
     try:
         document = json.loads(text)
@@ -164,6 +165,16 @@ def _facts(path: Path, document: dict[str, object]) -> dict[str, str]:
         raise BadInputError(
             f"{path}: 'pattern' is not a regular expression: {caught}.", next_step="Correct it, or leave it out."
         ) from caught
+    if document.get("schema") is not None:
+        facts["schema"] = read_schema(json.dumps(document["schema"]), f"{path}, 'schema'").text
+    reads = document.get("reads_conversation")
+    if not isinstance(reads, bool | None):
+        raise BadInputError(
+            f"{path}: 'reads_conversation' is {kind(reads)}, not true or false.",
+            next_step="Correct it, or leave it out.",
+        )
+    if reads:
+        facts["reads_conversation"] = "true"
     return facts
 
 

@@ -60,6 +60,8 @@ class PairsFile:
     """What was recognised in the rows."""
     columns: tuple[str, ...] = ()
     """Columns or keys that a mapping can name."""
+    output_schema: str | None = None
+    reads_conversation: bool = False
 
     @property
     def count(self) -> int:
@@ -165,6 +167,8 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
         problems=tuple(found.problems),
         forms=tuple(found.forms),
         columns=found.columns,
+        output_schema=facts.get("schema"),
+        reads_conversation="reads_conversation" in facts,
     )
 
 

@@ -13,6 +13,7 @@ from profiles.records import ProcedureRecord
 from profiles.undo import UndoEntry
 from profiles.version_notes import note_version
 from tokmem_desk.errors import ConflictError, UsageError
+from tokmem_desk.output_schema import read_schema
 from tokmem_desk.procedures import ExamplePair, Procedure, check_name, pairs_digest
 
 _SELECT = """
@@ -40,7 +41,7 @@ class ProcedureTable(StoreBase):
         Raises:
             UsageError: the name is not allowed.
             ConflictError: the name is taken.
-            BadInputError: a pair has an empty or unusable text.
+            BadInputError: a pair has an empty or unusable text, or the schema cannot be used.
         """
         name = check_name(procedure.name)
         refuse_faults(procedure.pairs)
@@ -51,7 +52,8 @@ class ProcedureTable(StoreBase):
             cursor = connection.execute(
                 """
                 INSERT INTO procedures (uuid, name, description, pattern, source, enabled, threshold, version,
-                    pairs_digest, created, updated) VALUES (?, ?, ?, ?, ?, 1, NULL, 1, ?, ?, ?)
+                    pairs_digest, created, updated, output_schema, reads_conversation)
+                    VALUES (?, ?, ?, ?, ?, 1, NULL, 1, ?, ?, ?, ?, ?)
                 """,
                 (
                     uuid.uuid4().hex,
@@ -62,6 +64,8 @@ class ProcedureTable(StoreBase):
                     pairs_digest(procedure.pairs),
                     moment,
                     moment,
+                    _checked_schema(procedure.output_schema),
+                    int(procedure.reads_conversation),
                 ),
             )
             procedure_id = int(cursor.lastrowid or 0)
@@ -98,7 +102,15 @@ class ProcedureTable(StoreBase):
             parts: dict[str, list[ExamplePair]] = {"train": [], "held_out": []}
             for row in self._database.rows("SELECT * FROM pairs WHERE procedure_id = ? ORDER BY id", (record.id,)):
                 parts[row["part"]].append(pair_of(row))
-        return Procedure(name, tuple(parts["train"]), tuple(parts["held_out"]), record.description, record.pattern)
+        return Procedure(
+            name,
+            tuple(parts["train"]),
+            tuple(parts["held_out"]),
+            record.description,
+            record.pattern,
+            record.output_schema,
+            record.reads_conversation,
+        )
 
     def rename_procedure(self, old: str, new: str) -> ProcedureRecord:
         """Rename; memories and corrections stay with it.
@@ -175,6 +187,24 @@ class ProcedureTable(StoreBase):
             raise UsageError(f"{threshold} is not a probability.", next_step="Give a number from 0 to 1.")
         return self._change(name, f"changed the threshold of {name}", threshold=threshold)
 
+    def set_schema(self, name: str, schema: str | None) -> ProcedureRecord:
+        """Hold answers to a JSON schema, or to none.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            BadInputError: the schema cannot be used; the text says where.
+        """
+        return self._change(name, f"changed the schema of {name}", output_schema=_checked_schema(schema))
+
+    def set_reads_conversation(self, name: str, reads: bool) -> ProcedureRecord:
+        """Let a procedure see what was said before the message, or the message alone.
+
+        Raises:
+            NotFoundError: there is none of that name.
+        """
+        what = "the conversation" if reads else "the message alone"
+        return self._change(name, f"let {name} read {what}", reads_conversation=int(reads))
+
     def _change(self, current_name: str, text: str, **columns: Any) -> ProcedureRecord:
         """Set columns of one procedure; a call that changes nothing leaves no trace."""
         with self._database.writing() as connection:
@@ -238,4 +268,11 @@ def _record(row: Row) -> ProcedureRecord:
         created=row["created"],
         updated=row["updated"],
         group=row["group_name"],
+        output_schema=row["output_schema"],
+        reads_conversation=bool(row["reads_conversation"]),
     )
+
+
+def _checked_schema(text: str | None) -> str | None:
+    """A schema on one line, as it is stored."""
+    return None if text is None else read_schema(text).text

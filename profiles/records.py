@@ -61,6 +61,22 @@ class ProcedureRecord:
     updated: str
     group: str = ""
     """A name that procedures of one kind share; empty: none."""
+    output_schema: str | None = None
+    """The JSON schema that answers are held to."""
+    reads_conversation: bool = False
+    """Whether it sees what was said before the message."""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """The program that a procedure's answers may be handed to."""
+
+    procedure: str
+    template: tuple[str, ...]
+    """The program and its arguments, with slots (``tokmem_desk.command_template``)."""
+    allowed: str | None
+    """Digest of what may run unasked, or None: ask each time."""
+    created: str
 
 
 @dataclass(frozen=True, slots=True)

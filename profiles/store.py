@@ -10,6 +10,7 @@ from pathlib import Path
 
 from profiles.banks import BankTable
 from profiles.chats import ChatTable
+from profiles.commands import CommandTable
 from profiles.corrections import CorrectionTable
 from profiles.database import LOCK_SECONDS, Database, DatabaseOwner
 from profiles.jobs import JobTable
@@ -41,6 +42,7 @@ class ProfileStore(
     CorrectionTable,
     LessonTable,
     JobTable,
+    CommandTable,
     DatabaseOwner,
 ):
     """One profile, open.

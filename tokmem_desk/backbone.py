@@ -21,6 +21,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from tokmem_desk.chat_format import ChatFormat
+from tokmem_desk.constrained import Vocabulary
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, first_line
 from tokmem_desk.fingerprint import Fingerprint, WeightsIdentity, identify_weights, take_fingerprint
@@ -119,6 +120,11 @@ class Backbone:
         return tuple(
             (k.shape[0], k.shape[1], k.shape[3], v.shape[3]) for k, v in zip(state.keys, state.values, strict=True)
         )
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """The tokens as those see them who hold answers to a schema; made when first asked for."""
+        return Vocabulary(self)
 
     def parameter_count(self) -> int:
         """Parameters of the model, 4-bit ones counted as what they stand for."""

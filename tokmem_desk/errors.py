@@ -15,6 +15,7 @@ prints or logs.
     ├── LockedError             1   the profile is locked, and no passphrase was given, or a wrong one
     ├── BusyError               3   somebody else holds the lock; try again
     ├── OutOfMemoryError        3   the model or the batch does not fit
+    ├── GenerationError         1   no answer of the wanted form came out
     ├── EngineError             1   the engine process died
     ├── IncompatibleError       4   trained for another backbone, or a newer format
     └── InterruptedByUser     130   stopped on request
@@ -94,6 +95,10 @@ class OutOfMemoryError(TokmemError):
     exit_code = 3
 
 
+class GenerationError(TokmemError):
+    title = "The answer does not fit its schema"
+
+
 class EngineError(TokmemError):
     title = "The engine stopped"
 
@@ -121,6 +126,7 @@ _KINDS: dict[str, type[TokmemError]] = {
         LockedError,
         BusyError,
         OutOfMemoryError,
+        GenerationError,
         EngineError,
         IncompatibleError,
         InterruptedByUser,

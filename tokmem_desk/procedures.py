@@ -60,7 +60,9 @@ class ExamplePair:
 class Procedure:
     """A named skill: ``pairs`` are trained on, ``held_out`` only ever measure.
 
-    ``pattern`` is a regular expression that every right answer matches in full, or None.
+    ``pattern`` is a regular expression that every right answer matches in full, or None. ``output_schema`` is a
+    JSON schema (see ``output_schema.read_schema``) that answers are held to, or None. A procedure that
+    ``reads_conversation`` sees what was said before, others the message alone.
     """
 
     name: str
@@ -68,6 +70,8 @@ class Procedure:
     held_out: tuple[ExamplePair, ...] = ()
     description: str = ""
     pattern: str | None = None
+    output_schema: str | None = None
+    reads_conversation: bool = False
 
 
 def pairs_digest(pairs: Sequence[ExamplePair]) -> str:

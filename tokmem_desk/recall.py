@@ -11,7 +11,7 @@ the softmax of an answer, so none can appear inside one. Banks come as arguments
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,12 +19,14 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.chat_format import Turn
-from tokmem_desk.errors import NotFoundError, did_you_mean
+from tokmem_desk.constrained import CLOSING_TOKENS, Constraint
+from tokmem_desk.errors import GenerationError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.memory import Memory
+    from tokmem_desk.output_schema import OutputSchema
     from tokmem_desk.prefill import Prefilled
     from tokmem_desk.query_state import JoinedBatch
     from tokmem_desk.routing import Candidate, Router
@@ -41,11 +43,13 @@ SEGMENT_BREAK = "\n"
 class Bank:
     """A profile's memories that may answer now, with the router over them.
 
-    ``memories`` are the enabled ones; their names are the routes.
+    ``memories`` are the enabled ones; their names are the routes. ``schemas`` has those of procedures whose
+    answers must have a form.
     """
 
     memories: dict[str, Memory]
     router: Router
+    schemas: Mapping[str, OutputSchema] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class Segment:
     Attributes:
         part: what of the message it answers.
         arguments: the response as a call's arguments, where the procedure has a schema; else None.
+        problem: why there are no arguments although the procedure has a schema, or an empty string.
     """
 
     route: str
@@ -96,6 +101,7 @@ class Segment:
     part: str
     response: str
     arguments: dict[str, object] | None = None
+    problem: str = ""
 
 
 @dataclass(slots=True)
@@ -205,7 +211,16 @@ def recall(
         answering = _Answering(backbone, bank, part, conversation, sampling, max_tokens, cancelled, timing, began)
         yield from answering.pieces()
         routed = part.routed
-        segments.append(Segment(routed.route, routed.probability, routed.part, answering.response))
+        segments.append(
+            Segment(
+                routed.route,
+                routed.probability,
+                routed.part,
+                answering.response,
+                answering.arguments,
+                answering.problem,
+            )
+        )
         cut, context = max(cut, answering.turns_cut), max(context, answering.context_tokens)
         prompt_tokens += answering.prompt_tokens
         if answering.stopped != "end":
@@ -256,6 +271,7 @@ class _Answering:
     ) -> None:
         self._backbone, self._part, self._cancelled = backbone, part, cancelled
         self._memory = bank.memories.get(part.routed.route)
+        self._schema = None if self._memory is None else bank.schemas.get(part.routed.route)
         self._conversation = conversation
         self._sampling, self._max_tokens = sampling, max_tokens
         self._timing, self._began = timing, began
@@ -263,6 +279,8 @@ class _Answering:
         self.stopped = "length"
         self.turns_cut = 0
         self.context_tokens = self.prompt_tokens = 0
+        self.arguments: dict[str, object] | None = None
+        self.problem = ""
 
     def _start(self, limit: int) -> tuple[JoinedBatch, Tensor]:
         """The batch to extend, and the logits of the first token."""
@@ -284,32 +302,54 @@ class _Answering:
         batch, logits = self._start(limit)
         self.context_tokens = self.prompt_tokens = int(batch.lengths[0])
         limit = min(limit, backbone.context_length - self.prompt_tokens)
-        stream = _Stream(backbone.format.decode)
+        constraint = None if self._schema is None else Constraint(backbone.vocabulary, self._schema)
+        stream = _Stream(backbone.format.decode if constraint is None else constraint.decode)
         chooser = _Chooser(self._sampling, greedy=self._memory is not None)
-        for _ in range(limit):
-            if self._cancelled():
-                self.stopped = "cancelled"
-                break
-            token = chooser.pick(logits)
-            if timing.tokens == 0:
-                timing.first_token = time.perf_counter() - self._began
-            timing.tokens += 1
-            self.context_tokens += 1
-            if token in backbone.format.stop_ids:
-                self.stopped = "end"
-                break
-            piece = stream.add(token)
-            if stop_text is not None and stop_text in stream.shown:
-                self.stopped = "end"
-                break
-            if piece:
-                yield Piece(piece)
-            logits = step(backbone, batch, token)
+        try:
+            for place in range(limit if constraint is None else limit + CLOSING_TOKENS):
+                if self._cancelled():
+                    self.stopped = "cancelled"
+                    break
+                if constraint is not None:
+                    if place == limit:
+                        constraint.close()
+                    logits = constraint.mask(logits)
+                token = chooser.pick(logits)
+                if timing.tokens == 0:
+                    timing.first_token = time.perf_counter() - self._began
+                timing.tokens += 1
+                self.context_tokens += 1
+                if token in backbone.format.stop_ids:
+                    self.stopped = "end" if place < limit else "length"
+                    break
+                tokens = [token] if constraint is None else [token, *constraint.take(token)]
+                piece = "".join(stream.add(one) for one in tokens)
+                timing.tokens += len(tokens) - 1
+                self.context_tokens += len(tokens) - 1
+                if stop_text is not None and stop_text in stream.shown:
+                    self.stopped = "end"
+                    break
+                if piece:
+                    yield Piece(piece)
+                if constraint is not None and constraint.complete:
+                    self.stopped = "end" if place < limit else "length"
+                    break
+                logits = step(backbone, batch, *tokens)
+        except GenerationError as error:
+            self.problem = str(error)
         if rest := stream.finish():
             yield Piece(rest)
         self.response = stream.shown
         if stop_text is not None:
             self.response = self.response.split(stop_text)[0].rstrip()
+        if constraint is not None and not self.problem and self.stopped != "cancelled":
+            self._read_arguments(constraint)
+
+    def _read_arguments(self, constraint: Constraint) -> None:
+        try:
+            self.arguments = constraint.arguments(self.response)
+        except GenerationError as error:
+            self.problem = str(error)
 
 
 @torch.no_grad()
@@ -323,9 +363,9 @@ def start_memory(backbone: Backbone, memory: Memory, prefilled: Prefilled) -> tu
 
 
 @torch.no_grad()
-def step(backbone: Backbone, batch: JoinedBatch, token: int) -> Tensor:
-    """Append one token to a batch of one; returns the [v] logits of the next."""
-    ids = torch.tensor([[token]], device=backbone.torch_device)
+def step(backbone: Backbone, batch: JoinedBatch, *tokens: int) -> Tensor:
+    """Append tokens, most often one, to a batch of one; returns the [v] logits of the next."""
+    ids = torch.tensor([tokens], device=backbone.torch_device)
     with backbone.forms.decoding():
         hidden = backbone.extend(batch, backbone.embed_ids(ids))
     return backbone.logits(hidden[0, -1])
@@ -337,6 +377,7 @@ def answer_batch(
     messages: Sequence[Sequence[int]],
     memories: Sequence[Memory | None],
     *,
+    schemas: Sequence[OutputSchema | None] = (),
     max_tokens: int = PROCEDURE_TOKENS,
     rows_at_once: int = 16,
     between: Callable[[], None] = lambda: None,
@@ -348,10 +389,12 @@ def answer_batch(
     Args:
         messages: token ids of each query.
         memories: one per query; a batch may mix them.
+        schemas: one per query where answers must have a form; none of them when empty.
         between: called after every token, so that others get a turn.
     """
     order = sorted(range(len(messages)), key=lambda i: len(messages[i]))
     answers = [""] * len(messages)
+    forms = schemas or [None] * len(messages)
     for start in range(0, len(order), rows_at_once):
         rows = order[start : start + rows_at_once]
         # A batch has one number of input rows; plain queries and memories of other shapes go apart.
@@ -361,7 +404,13 @@ def answer_batch(
             by_rows.setdefault(0 if memory is None else memory.steering.rows.shape[0], []).append(i)
         for count, members in by_rows.items():
             texts = _answer_part(
-                backbone, [messages[i] for i in members], [memories[i] for i in members], count, max_tokens, between
+                backbone,
+                [messages[i] for i in members],
+                [memories[i] for i in members],
+                [forms[i] for i in members],
+                count,
+                max_tokens,
+                between,
             )
             for i, text in zip(members, texts, strict=True):
                 answers[i] = text
@@ -372,6 +421,7 @@ def _answer_part(
     backbone: Backbone,
     queries: Sequence[Sequence[int]],
     memories: Sequence[Memory | None],
+    schemas: Sequence[OutputSchema | None],
     row_count: int,
     max_tokens: int,
     between: Callable[[], None],
@@ -387,16 +437,28 @@ def _answer_part(
         last = backbone.extend(batch, inputs)[:, -1]
     else:
         last = done.last_hidden
+    constraints = [None if schema is None else Constraint(backbone.vocabulary, schema) for schema in schemas]
     ids: list[list[int]] = [[] for _ in queries]
     open_rows = set(range(len(queries)))
     for _ in range(max_tokens):
-        tokens = backbone.logits(last).argmax(dim=-1)
+        logits = backbone.logits(last)
+        for i, constraint in enumerate(constraints):
+            if constraint is not None and i in open_rows:
+                try:
+                    logits[i] = constraint.mask(logits[i])
+                except GenerationError:  # what came so far is what is measured
+                    open_rows.discard(i)
+        tokens = logits.argmax(dim=-1)
         for i, token in enumerate(tokens.tolist()):
             if i in open_rows:
                 if token in backbone.format.stop_ids:
                     open_rows.discard(i)
                 else:
                     ids[i].append(token)
+                    if (constraint := constraints[i]) is not None:
+                        constraint.take(token, ahead=False)
+                        if constraint.complete:
+                            open_rows.discard(i)
         between()
         if not open_rows:
             break

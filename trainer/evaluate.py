@@ -16,6 +16,7 @@ from trainer.metrics import AnswerScores, score_answers
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.memory import Memory
+    from tokmem_desk.output_schema import OutputSchema
     from tokmem_desk.procedures import ExamplePair, Procedure
 
 ROWS_AT_ONCE = 12
@@ -48,15 +49,23 @@ def answer_tokens(backbone: Backbone, pairs: Sequence[ExamplePair]) -> int:
 
 
 def answer_pairs(
-    backbone: Backbone, pairs: Sequence[ExamplePair], memory: Memory | None, pattern: str | None
+    backbone: Backbone,
+    pairs: Sequence[ExamplePair],
+    memory: Memory | None,
+    pattern: str | None,
+    schema: OutputSchema | None = None,
 ) -> Iterator[float | Answered]:
-    """Answer the inputs of pairs under a memory (None: the untrained backbone); yields shares, then the result."""
+    """Answer the inputs of pairs under a memory (None: the untrained backbone); yields shares, then the result.
+
+    With a schema answers are held to it, as they are at recall.
+    """
     limit = answer_tokens(backbone, pairs)
     answers: list[str] = []
     for start in range(0, len(pairs), ROWS_AT_ONCE):
         part = pairs[start : start + ROWS_AT_ONCE]
         queries = [backbone.format.query(p.input) for p in part]
-        answers += answer_batch(backbone, queries, [memory] * len(part), max_tokens=limit)
+        schemas = [schema] * len(part)
+        answers += answer_batch(backbone, queries, [memory] * len(part), schemas=schemas, max_tokens=limit)
         yield len(answers) / len(pairs)
     yield Answered(answers, score_answers(answers, pairs, pattern))
 

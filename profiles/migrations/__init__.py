@@ -6,9 +6,21 @@ Each is a tuple of single statements, because they all run inside one transactio
 
 from __future__ import annotations
 
-from profiles.migrations import profile_0001, profile_0002, profile_0003, registry_0001, registry_0002
+from profiles.migrations import (
+    profile_0001,
+    profile_0002,
+    profile_0003,
+    profile_0004,
+    registry_0001,
+    registry_0002,
+)
 
 Step = tuple[str, ...]
 
-PROFILE_STEPS: tuple[Step, ...] = (profile_0001.STATEMENTS, profile_0002.STATEMENTS, profile_0003.STATEMENTS)
+PROFILE_STEPS: tuple[Step, ...] = (
+    profile_0001.STATEMENTS,
+    profile_0002.STATEMENTS,
+    profile_0003.STATEMENTS,
+    profile_0004.STATEMENTS,
+)
 REGISTRY_STEPS: tuple[Step, ...] = (registry_0001.STATEMENTS, registry_0002.STATEMENTS)

@@ -133,7 +133,14 @@ class ScriptedEngine:
             said += token
             self.emit(request, "token", text=token)
             await asyncio.sleep(0.02 if "!slow" in text else self.options.token_delay)
-        segment = {"route": route, "probability": 0.96, "part": text, "response": said, "arguments": None}
+        segment = {
+            "route": route,
+            "probability": 0.96,
+            "part": text,
+            "response": said,
+            "arguments": None,
+            "problem": "",
+        }
         before = len(request["conversation"])
         context = {
             "tokens": 40 + 30 * before,

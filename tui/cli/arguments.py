@@ -7,6 +7,7 @@ stand before or after the command.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -62,7 +63,14 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         UsageError: it makes no sense.
         SystemExit: ``--help`` or ``--version`` was printed.
     """
-    options = build_parser().parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    template = None
+    if "--" in given and "command" in given[: given.index("--")] and "proc" in given:
+        # Before the parser sees it, which would take a second '--' for its own and options of the program for ours.
+        given, template = given[: given.index("--")], given[given.index("--") + 1 :]
+    options = build_parser().parse_args(given)
+    if template is not None:
+        options.template = template
     for name, value in GLOBAL_DEFAULTS.items():
         if not hasattr(options, name):
             setattr(options, name, value)
@@ -162,6 +170,10 @@ def _proc(commands: _Subparsers, shared: Parser) -> None:
     _pairs_option(add, required=True)
     _map_option(add)
     add.add_argument("--description", metavar="TEXT", help="what it does; otherwise that of the file")
+    add.add_argument("--schema", metavar="FILE", type=Path, help="JSON schema that its answers are held to")
+    add.add_argument(
+        "--reads-conversation", action="store_true", help="let it see what was said before, not the message alone"
+    )
     more = _command(actions, shared, "import", "proc", "import_pairs", "add pairs to a procedure, or replace them")
     more.add_argument("name", metavar="NAME")
     _pairs_option(more, required=True)
@@ -193,6 +205,7 @@ def _proc(commands: _Subparsers, shared: Parser) -> None:
     group = _command(actions, shared, "group", "proc", "group", "put procedures into a group, or take them out")
     group.add_argument("names", metavar="NAME", nargs="+")
     group.add_argument("--in", dest="group", metavar="GROUP", default="", help="the group; without it they are in none")
+    _tools(actions, shared)
     _command(actions, shared, "undo", "proc", "undo", "take back the last change to procedures or pairs")
     _versions(actions, shared)
 
@@ -208,6 +221,33 @@ def _versions(actions: _Subparsers, shared: Parser) -> None:
     back = _command(actions, shared, "rollback", "proc_versions", "rollback", "go back to an earlier version")
     back.add_argument("name", metavar="NAME")
     back.add_argument("version", metavar="VERSION", type=_whole_number)
+
+
+def _tools(actions: _Subparsers, shared: Parser) -> None:
+    schema = _command(actions, shared, "schema", "tools", "schema", "show or set the JSON schema of its answers")
+    schema.add_argument("name", metavar="NAME")
+    schema.add_argument("file", metavar="FILE", nargs="?", type=Path, help="the schema; without it the present one")
+    schema.add_argument("--none", action="store_true", help="answers are free text again")
+    reads = _command(actions, shared, "reads", "tools", "reads", "let it see the conversation, or the message alone")
+    reads.add_argument("name", metavar="NAME")
+    reads.add_argument("what", choices=("conversation", "message"))
+    command = _command(
+        actions,
+        shared,
+        "command",
+        "tools",
+        "command",
+        "show or set the local program that its answers may be handed to",
+        usage=f"{PROGRAM} proc command NAME [-- PROGRAM ARGUMENT ...]",
+        epilog="After '--' comes the command: a program and its arguments, each with slots like {text}. A slot stands "
+        "for the value of that property of the schema; {text?} leaves the argument out when there is none, {tags...} "
+        "alone becomes an argument for each item. No shell is involved. A value that begins with '-' is refused "
+        "unless '--' stands before its slot. You are asked before each run.",
+    )
+    command.add_argument("name", metavar="NAME")
+    command.add_argument("--none", action="store_true", help="take the command away")
+    command.add_argument("--ask", action="store_true", help="take back 'always allow': ask before each run again")
+    command.set_defaults(template=None)
 
 
 def _pairs_option(parser: Parser, *, required: bool) -> None:

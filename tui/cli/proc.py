@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from profiles.lint import Finding, lint_pairs
+from profiles.lint import lint_pairs
 from profiles.pair_forms import FORM_WORDS, ColumnMapping
 from profiles.pair_rules import text_fault
 from profiles.pair_writers import TEMPLATE, pairs_text, write_template
@@ -18,6 +19,7 @@ from tokmem_desk.procedures import Procedure, check_name
 from tui.cli.console import number, shortened, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.tools import finding_objects, load_schema, say_findings
 from tui.overview import ProcedureLine, last_fingerprint, procedure_lines
 
 SHOWN_PAIRS = 10
@@ -37,14 +39,17 @@ def add(context: Context, options: argparse.Namespace) -> int:
     description = options.description if options.description is not None else found.description or ""
     if fault := text_fault(description):
         raise BadInputError(f"The description {fault}.", next_step="Correct it and try again.")
+    schema = found.output_schema if options.schema is None else load_schema(options.schema).text
+    reads = found.reads_conversation or options.reads_conversation
     record = context.store.add_procedure(
-        Procedure(name, found.pairs, found.held_out, description, found.pattern), source=Path(options.pairs).name
+        Procedure(name, found.pairs, found.held_out, description, found.pattern, schema, reads),
+        source=Path(options.pairs).name,
     )
-    findings = lint_pairs(found.pairs)
+    findings = lint_pairs(found.pairs, output_schema=record.output_schema)
     context.console.say(f"Added {name}: {_counts(record)}.")
-    _say_findings(context, findings)
+    say_findings(context, findings)
     context.console.say(f"Next: tokmem-desk train {name}")
-    context.console.result({**procedure_object(record), "findings": _finding_objects(findings)}, "")
+    context.console.result({**procedure_object(record), "findings": finding_objects(findings)}, "")
     return ExitCode.OK
 
 
@@ -61,11 +66,11 @@ def import_pairs(context: Context, options: argparse.Namespace) -> int:
         else:
             context.store.add_pairs(name, pairs, "train" if part == "train" else "held_out", source)
     record = context.store.procedure(name)
-    findings = lint_pairs([one.pair for one in context.store.pairs(name)])
+    findings = lint_pairs([one.pair for one in context.store.pairs(name)], output_schema=record.output_schema)
     context.console.say(f"{name} has {_counts(record)} now.")
-    _say_findings(context, findings)
+    say_findings(context, findings)
     context.console.say(f"Next: tokmem-desk train {name}")
-    context.console.result({**procedure_object(record), "findings": _finding_objects(findings)}, "")
+    context.console.result({**procedure_object(record), "findings": finding_objects(findings)}, "")
     return ExitCode.OK
 
 
@@ -139,7 +144,7 @@ def show(context: Context, options: argparse.Namespace) -> int:
         "train": [_pair_object(one) for one in pairs],
         "test": [_pair_object(one) for one in held_out],
         "memories": [_memory_object(memory) for memory in memories],
-        "findings": _finding_objects(lint_pairs([one.pair for one in pairs])),
+        "findings": finding_objects(lint_pairs([one.pair for one in pairs], output_schema=record.output_schema)),
     }
     context.console.result(value, _shown(line, pairs, memories))
     return ExitCode.OK
@@ -189,6 +194,8 @@ def procedure_object(record: ProcedureRecord) -> dict[str, Any]:
         "name": record.name,
         "description": record.description,
         "pattern": record.pattern,
+        "schema": None if record.output_schema is None else json.loads(record.output_schema),
+        "reads_conversation": record.reads_conversation,
         "pairs": record.pair_count,
         "held_out": record.held_out_count,
         "enabled": record.enabled,
@@ -259,15 +266,6 @@ def _counts(record: ProcedureRecord) -> str:
     return f"{pairs}, {record.held_out_count} held out" if record.held_out_count else pairs
 
 
-def _say_findings(context: Context, findings: list[Finding]) -> None:
-    for finding in findings:
-        context.console.say(f"  note: {finding.text}")
-
-
-def _finding_objects(findings: list[Finding]) -> list[dict[str, Any]]:
-    return [{"kind": one.kind, "pairs": list(one.pairs), "text": one.text} for one in findings]
-
-
 def _line_object(line: ProcedureLine) -> dict[str, Any]:
     """A procedure with its state on the backbone that was used last."""
     return {
@@ -303,6 +301,8 @@ def _shown(line: ProcedureLine, pairs: list[PairRecord], memories: list[MemoryRe
         f"name         {record.name}",
         f"description  {record.description or '-'}",
         f"pattern      {record.pattern or '-'}",
+        f"schema       {shortened(record.output_schema or '-', 90)}",
+        f"reads        {'the conversation' if record.reads_conversation else 'the message alone'}",
         f"pairs        {_counts(record)}, from {record.source or '-'}",
         f"group        {record.group or '-'}",
         f"state        {line.words}, recall {'on' if record.enabled else 'off'}",

@@ -13,6 +13,7 @@ from profiles.store import ProfileStore
 from tokmem_desk.bank_file import memory_from_bytes
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.memory import Memory, RouterStatistics
+from tokmem_desk.output_schema import OutputSchema, read_schema
 from tokmem_desk.recall import Bank
 from tokmem_desk.routing import Correction, DiscriminantRouter, Router, RouterTuning, TokenRouter
 
@@ -43,7 +44,8 @@ class BankShelf:
             return kept[1]
         thresholds = {p.name: p.threshold for p in store.procedures() if p.threshold is not None}
         memories = self.memories(store)
-        bank = self.assemble(store, memories, router, RouterTuning(none_bias, thresholds))
+        tuning = RouterTuning(none_bias, thresholds)
+        bank = replace(self.assemble(store, memories, router, tuning), schemas=schemas_of(store))
         self._banks[key] = (state, bank)
         return bank
 
@@ -103,3 +105,8 @@ class BankShelf:
     def statistics(self, inputs: Sequence[str]) -> RouterStatistics:
         """What the discriminant router keeps of a procedure with these inputs."""
         return RouterStatistics.of(self.features(inputs), self._model.basis.digest)
+
+
+def schemas_of(store: ProfileStore) -> dict[str, OutputSchema]:
+    """What the answers of a profile's procedures are held to, by name."""
+    return {p.name: read_schema(p.output_schema) for p in store.procedures() if p.output_schema is not None}

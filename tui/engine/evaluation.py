@@ -11,6 +11,7 @@ from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.errors import BadInputError, InterruptedByUser, UsageError
+from tokmem_desk.output_schema import read_schema
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 from tokmem_desk.recall import Bank, Routed, answer_batch, route_messages
 from trainer.evaluate import Answered, PromptAnswered, advice, answer_from_prompt, answer_pairs, answer_tokens
@@ -45,7 +46,8 @@ def scorecard(
     answered: Answered | None = None
     base: Answered | None = None
     prompt: PromptAnswered | None = None
-    for step in answer_pairs(backbone, held_out, memory, procedure.pattern):
+    schema = None if procedure.output_schema is None else read_schema(procedure.output_schema)
+    for step in answer_pairs(backbone, held_out, memory, procedure.pattern, schema):
         if isinstance(step, Answered):
             answered = step
         else:
@@ -135,7 +137,7 @@ def evaluate(
         if not tests[name]:
             continue
         pattern = store.procedure(name).pattern
-        for step in answer_pairs(backbone, tests[name], bank.memories[name], pattern):
+        for step in answer_pairs(backbone, tests[name], bank.memories[name], pattern, bank.schemas.get(name)):
             if isinstance(step, Answered):
                 per_procedure[name] = {**asdict(step.scores), "tests": len(tests[name])}
                 collected += [(name, p, a) for p, a in zip(tests[name], step.answers, strict=True)]
@@ -217,7 +219,14 @@ def _end_to_end(
     if wrong:
         limit = answer_tokens(backbone, [collected[i][1] for i in wrong])
         queries = [backbone.format.query(collected[i][1].input) for i in wrong]
-        fresh = answer_batch(backbone, queries, [bank.memories.get(routed[i].route) for i in wrong], max_tokens=limit)
+        routes = [routed[i].route for i in wrong]
+        fresh = answer_batch(
+            backbone,
+            queries,
+            [bank.memories.get(route) for route in routes],
+            schemas=[bank.schemas.get(route) for route in routes],
+            max_tokens=limit,
+        )
         for i, answer in zip(wrong, fresh, strict=True):
             answers[i] = answer
     return answers

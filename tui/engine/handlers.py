@@ -256,6 +256,7 @@ def _answer(answer: Answer, span: int, context: dict[str, int]) -> dict[str, Any
                 "part": segment.part,
                 "response": segment.response,
                 "arguments": segment.arguments,
+                "problem": segment.problem,
             }
             for segment in answer.segments
         ],

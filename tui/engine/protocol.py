@@ -38,7 +38,7 @@ class Timing(TypedDict):
 
 class SegmentInfo(TypedDict):
     """One procedure's share of an answer: ``part`` is what of the message it answers; ``arguments`` are those of a
-    call where the procedure has a schema.
+    call where the procedure has a schema, ``problem`` says why there are none although it has one.
     """
 
     route: str

@@ -178,7 +178,7 @@ def preview(file: PairsFile) -> Content:
         lines += [Content(f"  line {problem.line}: {problem.reason}") for problem in file.problems[:SHOWN_PROBLEMS]]
         if len(file.problems) > SHOWN_PROBLEMS:
             lines.append(Content(f"  and {len(file.problems) - SHOWN_PROBLEMS} more"))
-    findings = lint_pairs(list(file.pairs))
+    findings = lint_pairs(list(file.pairs), output_schema=file.output_schema)
     lines += [Content.styled(f"! {finding.text}", "$text-warning") for finding in findings[:3]]
     return Content("\n").join(lines)
 

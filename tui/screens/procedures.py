@@ -107,7 +107,8 @@ class ProceduresScreen(AppScreen):
             return
         train = self.tokmem.store.pairs(line.record.name)
         held_out = self.tokmem.store.pairs(line.record.name, "held_out")
-        panel.show(line, [*train, *held_out], lint_pairs([record.pair for record in train]))
+        findings = lint_pairs([record.pair for record in train], output_schema=line.record.output_schema)
+        panel.show(line, [*train, *held_out], findings)
 
     @property
     def _selected(self) -> ProcedureLine | None:
@@ -310,7 +311,15 @@ class ProceduresScreen(AppScreen):
 
 
 def _procedure(file: PairsFile, name: str) -> Procedure:
-    return Procedure(name, tuple(file.pairs), tuple(file.held_out), file.description or "", file.pattern)
+    return Procedure(
+        name,
+        tuple(file.pairs),
+        tuple(file.held_out),
+        file.description or "",
+        file.pattern,
+        file.output_schema,
+        file.reads_conversation,
+    )
 
 
 def _empty_keys() -> Content:

@@ -1,0 +1,94 @@
+"""The programs that answers may be handed to, and what the person allowed to run unasked.
+
+Nothing here runs anything, and nothing here is undone: a command or a consent never comes back by itself. Neither is
+it ever exported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from profiles.base import Row, StoreBase, now
+from profiles.records import CommandRecord
+from tokmem_desk.command_template import check_template
+from tokmem_desk.errors import NotFoundError, UsageError
+
+_SELECT = "SELECT c.*, p.name FROM commands c JOIN procedures p ON p.id = c.procedure_id"
+
+
+class CommandTable(StoreBase):
+    """The part of the store that keeps commands."""
+
+    def commands(self) -> dict[str, CommandRecord]:
+        """The commands of all procedures that have one, by name."""
+        return {row["name"]: _record(row) for row in self._database.rows(_SELECT)}
+
+    def command(self, name: str) -> CommandRecord | None:
+        """A procedure's command, or None.
+
+        Raises:
+            NotFoundError: there is no procedure of that name.
+        """
+        row = self._database.row(f"{_SELECT} WHERE c.procedure_id = ?", (self._procedure_id(name),))
+        return None if row is None else _record(row)
+
+    def set_command(self, name: str, template: Sequence[str]) -> CommandRecord:
+        """Give a procedure a command; each run will be asked about.
+
+        Raises:
+            NotFoundError: there is no procedure of that name.
+            UsageError: the procedure has no schema, so its answers have no arguments.
+            BadInputError: the template cannot be used.
+        """
+        with self._database.writing() as connection:
+            key = self._procedure_id(name)
+            row = connection.execute("SELECT output_schema FROM procedures WHERE id = ?", (key,)).fetchone()
+            if row["output_schema"] is None:
+                raise UsageError(
+                    f"{name!r} has no schema, so its answers have no arguments to hand to a program.",
+                    next_step=f"Give it one: tokmem-desk proc schema {name} FILE",
+                )
+            check_template(template, json.loads(row["output_schema"]))
+            connection.execute(
+                """
+                INSERT INTO commands (procedure_id, template, allowed, created) VALUES (?, ?, NULL, ?)
+                ON CONFLICT (procedure_id) DO UPDATE SET template = excluded.template, allowed = NULL,
+                    created = excluded.created
+                """,
+                (key, json.dumps(list(template)), now()),
+            )
+        found = self.command(name)
+        assert found is not None
+        return found
+
+    def remove_command(self, name: str) -> bool:
+        """Take a procedure's command away; False when it had none.
+
+        Raises:
+            NotFoundError: there is no procedure of that name.
+        """
+        with self._database.writing() as connection:
+            done = connection.execute("DELETE FROM commands WHERE procedure_id = ?", (self._procedure_id(name),))
+        return done.rowcount > 0
+
+    def allow_command(self, name: str, digest: str | None) -> CommandRecord:
+        """Let a command run unasked as long as its digest stays the same; None asks each time again.
+
+        Raises:
+            NotFoundError: there is no procedure of that name, or it has no command.
+        """
+        with self._database.writing() as connection:
+            connection.execute(
+                "UPDATE commands SET allowed = ? WHERE procedure_id = ?", (digest, self._procedure_id(name))
+            )
+        found = self.command(name)
+        if found is None:
+            raise NotFoundError(
+                f"{name!r} has no command.", next_step=f"Give it one: tokmem-desk proc command {name} -- PROGRAM ..."
+            )
+        return found
+
+
+def _record(row: Row) -> CommandRecord:
+    return CommandRecord(row["name"], tuple(json.loads(row["template"])), row["allowed"], row["created"])

@@ -1,0 +1,160 @@
+"""Hold an answer to a schema while it is generated: which tokens may come next, and which must.
+
+Wraps llguidance, which computes the set of allowed tokens from the tokenizer's own bytes, so that it works for
+byte-level and SentencePiece vocabularies alike. Knows no memory and no route; ``recall`` asks it before each token.
+
+Letters: v vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from tokmem_desk.errors import GenerationError, IncompatibleError, TokmemError, first_line
+from tokmem_desk.output_schema import OutputSchema
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+CLOSING_TOKENS = 128
+"""An answer that has reached its greatest length gets at most this many tokens more to close what is open."""
+
+
+_CLOSERS = '}],:"0123456789-[{ntf'
+"""Outside a string, what ends soonest comes first."""
+
+
+class Vocabulary:
+    """A backbone's tokens as llguidance sees them: made once per backbone (a second, eight for 262,144 tokens)."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        from llguidance.hf import from_tokenizer
+
+        tokenizer = backbone.tokenizer
+        self._columns = backbone.vocabulary_size
+        try:
+            # The model's head may be padded beyond the tokenizer, or lack its last added tokens.
+            size = max(self._columns, len(tokenizer))
+            self.tokens: Any = from_tokenizer(tokenizer, n_vocab=size, eos_token=sorted(backbone.format.stop_ids))
+        except (ValueError, RuntimeError) as error:
+            raise IncompatibleError(
+                f"The tokenizer of {backbone.model_id} cannot be held to a schema ({error}).",
+                next_step="Choose another model, or take the schema away: tokmem-desk proc schema NAME --none",
+            ) from error
+
+        self._one_character: dict[str, int | None] = {}
+
+    def allowed(self, mask: bytes) -> Tensor:
+        """[v] bool from llguidance's one byte per token."""
+        return torch.frombuffer(bytearray(mask), dtype=torch.uint8)[: self._columns] > 0
+
+    def id_of(self, character: str) -> int | None:
+        """The token that is exactly this ASCII character, if there is one."""
+        if character not in self._one_character:
+            ids = self.tokens.greedy_tokenize(character)
+            self._one_character[character] = int(ids[0]) if len(ids) == 1 and ids[0] < self._columns else None
+        return self._one_character[character]
+
+
+class Constraint:
+    """One answer's way through a schema. Feed it every token of the answer, in order."""
+
+    def __init__(self, vocabulary: Vocabulary, schema: OutputSchema) -> None:
+        from llguidance import LLMatcher
+
+        self._vocabulary, self._schema = vocabulary, schema
+        self._matcher: Any = LLMatcher(vocabulary.tokens, schema.grammar, log_level=0)
+        self._taken: list[int] = []
+        self._closing = False
+        self._check()
+
+    def mask(self, logits: Tensor) -> Tensor:
+        """[v] logits in which every token that must not come next is minus infinity.
+
+        Raises:
+            GenerationError: nothing may come next.
+        """
+        allowed = self._vocabulary.allowed(self._matcher.compute_logit_bias())
+        self._check()
+        if not bool(allowed.any()):
+            raise GenerationError("No answer can fit the procedure's schema.", next_step="Look at the schema.")
+        masked = logits.masked_fill(~allowed.to(logits.device), float("-inf"))
+        return self._nearest_end(masked, allowed) if self._closing else masked
+
+    def take(self, token: int, *, ahead: bool = True) -> list[int]:
+        """Note a token; with ``ahead`` returns those that must follow it, which are noted too and need no logits."""
+        self._matcher.consume_token(token)
+        self._check()
+        self._taken.append(token)
+        if not ahead or self._matcher.is_stopped():
+            return []
+        forced: list[int] = [int(one) for one in self._matcher.compute_ff_tokens()]
+        if forced:
+            self._matcher.consume_tokens(forced)
+            self._check()
+            self._taken += forced
+        return forced
+
+    @property
+    def complete(self) -> bool:
+        """True when nothing may be added."""
+        return bool(self._matcher.is_stopped())
+
+    def close(self) -> None:
+        """From now on prefer what brings the answer to its end."""
+        self._closing = True
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of an answer's tokens, exactly: no cleaning up, no space taken from its beginning."""
+        stops = set(self._vocabulary.tokens.eos_tokens)
+        data: bytes = self._vocabulary.tokens.decode_bytes([one for one in ids if one not in stops])
+        return data.decode("utf-8", "replace")
+
+    def arguments(self, text: str) -> dict[str, Any]:
+        """The object that a finished answer is.
+
+        Raises:
+            GenerationError: it does not fit after all: it was cut short, or the schema asks what a grammar cannot.
+        """
+        try:
+            return self._schema.read(text)
+        except TokmemError as caught:
+            raise GenerationError(
+                f"The answer does not fit the procedure's schema: {caught.message}.",
+                next_step="Allow a longer answer, or look at the schema.",
+            ) from caught
+
+    def _nearest_end(self, masked: Tensor, allowed: Tensor) -> Tensor:
+        """Leave one token that closes something or completes a value; the model's choice where none does."""
+        stops = [one for one in self._vocabulary.tokens.eos_tokens if one < len(allowed) and allowed[one]]
+        inside = _inside_string(self.decode(self._taken))
+        ids = stops or [self._vocabulary.id_of(one) for one in ('"' if inside else _CLOSERS)]
+        for one in ids:
+            if one is not None and allowed[one]:
+                alone = torch.full_like(masked, float("-inf"))
+                alone[one] = 0.0
+                return alone
+        return masked
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise GenerationError(
+                f"The procedure's schema cannot be followed ({first_line(ValueError(self._matcher.get_error()))}).",
+                next_step="Make the schema simpler.",
+            )
+
+
+def _inside_string(text: str) -> bool:
+    """Whether JSON that is cut off here is cut inside a string."""
+    inside = escaped = False
+    for character in text:
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = inside
+        elif character == '"':
+            inside = not inside
+    return inside

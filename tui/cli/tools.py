@@ -1,0 +1,115 @@
+"""``proc schema``, ``proc reads``, ``proc command``: what a procedure's answers look like, see and may do."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from profiles.atomic import storage_error
+from profiles.lint import Finding, lint_pairs
+from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
+from tokmem_desk.output_schema import OutputSchema, read_schema
+from tui.cli.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from profiles.records import CommandRecord
+    from tui.cli.context import Context
+
+
+def schema(context: Context, options: argparse.Namespace) -> int:
+    """Show, set or remove the schema of a procedure's answers."""
+    store = context.store
+    record = store.procedure(options.name)
+    if options.file is not None and options.none:
+        raise UsageError("Give a file or --none, not both.")
+    if options.file is not None:
+        record = store.set_schema(record.name, load_schema(options.file).text)
+        context.console.say(f"Answers of {record.name} are held to the schema from now on.")
+    elif options.none:
+        record = store.set_schema(record.name, None)
+        context.console.say(f"Answers of {record.name} are free text from now on.")
+    pairs = [one.pair for one in store.pairs(record.name)]
+    findings = [one for one in lint_pairs(pairs, output_schema=record.output_schema) if one.kind == "schema"]
+    say_findings(context, findings)
+    document = None if record.output_schema is None else json.loads(record.output_schema)
+    text = "" if document is None or options.file is not None else json.dumps(document, indent=2, ensure_ascii=False)
+    if document is None and not options.none:
+        context.console.say(f"{record.name} has no schema. To set one: tokmem-desk proc schema {record.name} FILE")
+    context.console.result({"name": record.name, "schema": document, "findings": finding_objects(findings)}, text)
+    return ExitCode.OK
+
+
+def reads(context: Context, options: argparse.Namespace) -> int:
+    """Let a procedure see the conversation, or the message alone."""
+    record = context.store.set_reads_conversation(options.name, options.what == "conversation")
+    what = "what was said before, too" if record.reads_conversation else "the message alone"
+    context.console.say(f"{record.name} sees {what}.")
+    context.console.result({"name": record.name, "reads_conversation": record.reads_conversation}, "")
+    return ExitCode.OK
+
+
+def command(context: Context, options: argparse.Namespace) -> int:
+    """Show, set or remove a procedure's command, or take back a consent."""
+    store = context.store
+    name = store.procedure(options.name).name
+    if sum((options.template is not None, options.none, options.ask)) > 1:
+        raise UsageError("Give a command, --none or --ask, only one of them.")
+    if options.none:
+        gone = store.remove_command(name)
+        context.console.say(f"{name} has no command any more." if gone else f"{name} has no command.")
+    elif options.ask:
+        store.allow_command(name, None)
+        context.console.say(f"Each run of the command of {name} is asked about again.")
+    elif options.template is not None:
+        store.set_command(name, options.template)
+        context.console.say(f"Answers of {name} may be handed to this command; you are asked before each run.")
+    found = store.command(name)
+    if found is None and not options.none:
+        context.console.say(f"{name} has no command. To set one: tokmem-desk proc command {name} -- PROGRAM {{slot}} …")
+    context.console.result(_command_object(name, found), _command_text(found))
+    return ExitCode.OK
+
+
+def load_schema(path: Path) -> OutputSchema:
+    """The schema in a file.
+
+    Raises:
+        NotFoundError: there is no such file.
+        BadInputError: it cannot be used; the text says where.
+        StorageError: it cannot be read.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no file {path}.", next_step="Check the path.") from None
+    except UnicodeDecodeError:
+        raise BadInputError(f"{path} is not UTF-8 text.", next_step="Save it as UTF-8 and try again.") from None
+    except OSError as caught:
+        raise storage_error(f"{path} could not be read", caught) from caught
+    return read_schema(text, str(path))
+
+
+def say_findings(context: Context, findings: list[Finding]) -> None:
+    """Tell what lint found."""
+    for finding in findings:
+        context.console.say(f"  note: {finding.text}")
+
+
+def finding_objects(findings: list[Finding]) -> list[dict[str, Any]]:
+    """Findings as ``--json`` shows them."""
+    return [{"kind": one.kind, "pairs": list(one.pairs), "text": one.text} for one in findings]
+
+
+def _command_object(name: str, found: CommandRecord | None) -> dict[str, Any]:
+    if found is None:
+        return {"name": name, "command": None, "always_allowed": False}
+    return {"name": name, "command": list(found.template), "always_allowed": found.allowed is not None}
+
+
+def _command_text(found: CommandRecord | None) -> str:
+    if found is None:
+        return ""
+    lines = [f"{place:2}  {element}" for place, element in enumerate(found.template)]
+    return "\n".join([*lines, "runs unasked" if found.allowed is not None else "asks before each run"])
