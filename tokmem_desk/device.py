@@ -105,3 +105,14 @@ def memory_in_use_mb(device: str) -> float:
     except (OSError, IndexError, ValueError):
         return 0.0
     return pages * 4096 / 2**20
+
+
+def release_memory(device: str) -> None:
+    """Give back what nothing refers to any more: to the system, or for CUDA to the card."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()

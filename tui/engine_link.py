@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
+from profiles.sealing import ProfileKey
 from tokmem_desk.errors import EngineError, TokmemError
 from tui.engine.client import EngineClient, RequestHandle
 from tui.engine.protocol import BackboneInfo, Message
@@ -58,10 +59,32 @@ class EngineLink:
         """Whether requests may download a model; an app that asks first sets it to False."""
         self.state = EngineState()
         self._changed = changed
+        self._keys: dict[str, ProfileKey] = {}
 
     def submit(self, op: str, **fields: Any) -> RequestHandle:
-        """Prepare a request, see ``EngineClient.submit``; pass the handle to ``events``."""
-        return self.client.submit(op, **{"fetch": self.may_fetch, **fields})
+        """Prepare a request, see ``EngineClient.submit``; pass the handle to ``events``.
+
+        A request for an unlocked profile carries its key, so that an engine that was started anew needs no telling.
+        """
+        key = self._keys.get(str(fields.get("profile")))
+        opened = {} if key is None else {"key": key.text()}
+        return self.client.submit(op, **{"fetch": self.may_fetch, **opened, **fields})
+
+    def unlock(self, profile: str, key: ProfileKey) -> None:
+        """Let requests for a locked profile open it from now on."""
+        self._keys[profile] = key
+
+    async def lock(self, profile: str) -> None:
+        """Forget a profile's key, here and in the engine, and with it whatever the engine remembers of the profile.
+
+        Raises:
+            TokmemError: the engine could not be told; end its process then.
+        """
+        key = self._keys.pop(profile, None)
+        if key is not None:
+            key.forget()
+        if self.client.running:
+            await self.client.submit("forget", profile=profile).result()
 
     async def events(self, handle: RequestHandle) -> AsyncGenerator[Message, None]:
         """The events of a request without those that only tell of loading.

@@ -307,11 +307,12 @@ def on_a_terminal(tokmem: CommandLine, answer: bytes, *arguments: str, **environ
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="this system has no pseudo-terminals")
 class TestTerminal:
-    def test_a_question_is_asked_and_no_means_no(self, tokmem):
+    def test_erasing_asks_for_the_name(self, tokmem):
         tokmem("profile", "create", "anna")
-        code, shown = on_a_terminal(tokmem, b"n\n", "profile", "delete", "anna")
-        assert code == 1 and "for good" in shown and "Nothing was erased" in shown
         code, shown = on_a_terminal(tokmem, b"y\n", "profile", "delete", "anna")
+        assert code == 1 and "for good" in shown and "checkpoints, chats and backups" in shown
+        assert "type its name" in shown and "Nothing was erased" in shown
+        code, shown = on_a_terminal(tokmem, b"anna\n", "profile", "delete", "anna")
         assert code == 0 and "erased" in shown
 
     def test_a_download_is_asked_for_with_size_and_licence(self, tokmem):

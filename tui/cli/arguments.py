@@ -24,6 +24,7 @@ GLOBAL_DEFAULTS: dict[str, Any] = {
     "yes": False,
     "quiet": False,
     "json": False,
+    "passphrase_file": None,
 }
 PRESETS = ("quick", "normal", "thorough")
 ROUTERS = ("token", "discriminant")
@@ -129,6 +130,12 @@ def _global_options() -> Parser:
     group.add_argument("--offline", action="store_true", help="never use the network")
     group.add_argument("--yes", action="store_true", help="answer yes to questions, such as a download")
     group.add_argument("--quiet", action="store_true", help="no talk on stderr but errors")
+    group.add_argument(
+        "--passphrase-file",
+        metavar="FILE",
+        type=Path,
+        help="its first line opens a locked profile (or TOKMEM_PASSPHRASE)",
+    )
     group.add_argument("--json", action="store_true", help="print one JSON object on stdout")
     return shared
 
@@ -322,6 +329,26 @@ def _profile(commands: _Subparsers, shared: Parser) -> None:
     rename = _command(actions, shared, "rename", "profile", "rename", "give a profile another name")
     rename.add_argument("name", metavar="NAME")
     rename.add_argument("new_name", metavar="NEW")
+    for name, help_text in (
+        ("lock", "encrypt a profile with a passphrase; prints its recovery key, once"),
+        ("unlock", "decrypt a profile and take its passphrase away"),
+        ("passphrase", "change the passphrase of a locked profile, or its recovery key"),
+    ):
+        made = _command(actions, shared, name, "lock", name, help_text)
+        made.add_argument("name", metavar="NAME", nargs="?", help="default: the profile in use")
+        if name == "passphrase":
+            _passphrase_options(made)
+
+
+def _passphrase_options(parser: Parser) -> None:
+    parser.add_argument("--recovery", action="store_true", help="ask for the recovery key instead of the passphrase")
+    parser.add_argument("--recovery-file", metavar="FILE", type=Path, help="read the recovery key from its first line")
+    parser.add_argument(
+        "--new-passphrase-file", metavar="FILE", type=Path, help="read the new one there (or TOKMEM_NEW_PASSPHRASE)"
+    )
+    parser.add_argument(
+        "--new-recovery-key", action="store_true", help="replace the recovery key and keep the passphrase"
+    )
 
 
 def _model(commands: _Subparsers, shared: Parser) -> None:

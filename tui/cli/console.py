@@ -6,6 +6,7 @@ Knows terminals, colours and tables; knows no command.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import sys
@@ -127,13 +128,26 @@ class Console:
 
     def ask(self, question: str) -> bool:
         """Ask for yes or no on the terminal; end of input is a no."""
-        self._write(f"{question} [y/N] ")
+        return self.ask_text(f"{question} [y/N] ").lower() in ("y", "yes")
+
+    def ask_text(self, question: str) -> str:
+        """Ask for a line on the terminal; end of input is an empty one."""
+        self._write(question)
         try:
-            answer = input()
+            return input().strip()
         except EOFError:
             self._write("\n")
-            return False
-        return answer.strip().lower() in ("y", "yes")
+            return ""
+
+    def ask_secret(self, question: str) -> str:
+        """Ask for something that is not shown while it is typed; end of input is an empty answer."""
+        self.end_progress()
+        try:
+            # On the terminal itself, also when stderr goes elsewhere.
+            return getpass.getpass(question)
+        except EOFError:
+            self._write("\n")
+            return ""
 
     def prompt(self, text: str) -> None:
         """Show where to type, when somebody is there to type."""

@@ -14,6 +14,7 @@ from tui.cli.console import Console
 
 if TYPE_CHECKING:
     from profiles.records import ProfileInfo
+    from profiles.sealing import ProfileKey
     from profiles.settings import Settings
     from profiles.store import ProfileStore
     from tokmem_desk.model_store import ModelStore
@@ -67,10 +68,25 @@ class Context:
             return registry.info(self.options.profile) if self.options.profile else registry.active()
 
     @cached_property
+    def key(self) -> ProfileKey | None:
+        """What opens the profile in use; None where it has no lock.
+
+        Raises:
+            LockedError: the passphrase is wrong, or there is none and nobody to ask.
+            BusyError: too many wrong ones were given.
+        """
+        if not self.profile.locked:
+            return None
+        from tui.cli.passphrase import profile_key
+
+        return profile_key(self, self.profile.name)
+
+    @cached_property
     def store(self) -> ProfileStore:
         """The profile's store, open until the command ends."""
+        key = self.key
         with ProfileRegistry(self.paths) as registry:
-            return self._stack.enter_context(registry.open(self.profile.name))
+            return self._stack.enter_context(registry.open(self.profile.name, key=key))
 
     @cached_property
     def models(self) -> ModelStore:

@@ -18,6 +18,7 @@ from tokmem_desk.errors import TokmemError
 from tui.cli.console import size, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.passphrase import can_ask_or_read
 
 PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "safetensors", "gguf", "textual", "pip")
 LOW_SPACE_BYTES = 1024 * MIB
@@ -100,6 +101,10 @@ def _settings(context: Context) -> Iterator[Finding]:
 
 
 def _profile(context: Context) -> Iterator[Finding]:
+    if context.profile.locked and not can_ask_or_read(context):
+        step = "To look inside as well, give --passphrase-file FILE."
+        yield Finding("profile", "note", f"{context.profile.name} is locked; its database was not looked at", step)
+        return
     damage = context.store.damage()
     if damage:
         step = f"Copies from before an upgrade are in {context.store.folder / 'backups'}."
@@ -128,7 +133,7 @@ def _engine(context: Context) -> Iterator[Finding]:
         ready = context.models.is_ready(context.model)
     if not ready:
         return
-    backbone = context.engine.load()
+    backbone = context.engine.load(profile=False)
     about = f"{backbone['family']}, {backbone['parameters'] / 1e6:.0f} M parameters"
     memory = context.engine.result("status")["memory_mb"]
     yield Finding("backbone", "ok", f"{backbone['id']} loads: {about}, {memory:.0f} MiB in use")

@@ -70,14 +70,30 @@ class EngineSession:
             self._link = EngineLink(EngineClient(command, log_file, os.environ), self._show_loading)
         return self._link
 
-    def load(self) -> BackboneInfo:
-        """Load the backbone, once; asks before it is downloaded.
+    def unlock(self) -> None:
+        """Have requests open the profile in use, if it is locked; asks for the passphrase.
 
         Raises:
+            LockedError: it is wrong, or there is none and nobody to ask.
+        """
+        key = self._context.key
+        if key is not None:
+            self.link.unlock(self._context.profile.name, key)
+
+    def load(self, *, profile: bool = True) -> BackboneInfo:
+        """Load the backbone, once; asks before it is downloaded.
+
+        Args:
+            profile: whether a request for the profile will follow, so that its passphrase is asked for first.
+
+        Raises:
+            LockedError: the profile is locked, and the passphrase is wrong or missing.
             OfflineError: a download is needed and was not agreed to.
             InterruptedByUser: Ctrl-C was pressed meanwhile.
             TokmemError: anything else that went wrong.
         """
+        if profile:
+            self.unlock()
         if self._backbone is None:
             self._agree_to_fetch()
             backbone = cast(BackboneInfo, self.result("load", fetch=True))

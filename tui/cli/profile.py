@@ -19,7 +19,13 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
     with ProfileRegistry(context.paths) as registry:
         found = registry.list()
     rows = [
-        ("*" if one.active else "", one.name, one.procedure_count, size(one.bytes), _minute(one.last_used))
+        (
+            "*" if one.active else "",
+            one.name,
+            "locked" if one.locked else one.procedure_count,
+            size(one.bytes),
+            _minute(one.last_used),
+        )
         for one in found
     ]
     text = table(("", "name", "procedures", "size", "last used (UTC)"), rows, right=(2, 3))
@@ -70,10 +76,12 @@ def _agree(context: Context, info: ProfileInfo) -> None:
     if context.options.yes:
         return
     count = "an unknown number of" if info.procedure_count is None else info.procedure_count
-    what = f"{count} procedures, all memories and chats, {size(info.bytes)} in {context.paths.profile_folder(info.id)}"
+    size_and_place = f"{size(info.bytes)} in {context.paths.profile_folder(info.id)}"
+    what = f"{count} procedures with their pairs, all memories, checkpoints, chats and backups, {size_and_place}"
     if not context.console.can_ask:
         raise TokmemError(
             f"Erasing the profile {info.name!r} cannot be undone ({what}).", next_step="Add --yes to do it."
         )
-    if not context.console.ask(f"Erase the profile {info.name!r} for good: {what}?"):
+    context.console.say(f"This erases the profile {info.name!r} for good: {what}.")
+    if context.console.ask_text("To do that, type its name: ") != info.name:
         raise TokmemError("Nothing was erased.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from profiles.store import ProfileStore
@@ -30,12 +31,12 @@ class BankShelf:
         self._model = model
         self._banks: dict[tuple[str, str], tuple[object, Bank]] = {}
         self._corrected: dict[str, dict[str, Tensor]] = {}
-        self.problems: list[str] = []
+        self._problems: dict[str, list[str]] = {}
 
     def bank(self, store: ProfileStore, router: str, none_bias: float) -> Bank:
         """The enabled, active memories of a profile.
 
-        A memory whose file is damaged is left out and named in ``problems``; the others go on.
+        A memory whose file is damaged is left out and told by ``problems``; the others go on.
         """
         key = (str(store.folder), router)
         state = (store.revision, none_bias)
@@ -49,17 +50,28 @@ class BankShelf:
         self._banks[key] = (state, bank)
         return bank
 
+    def problems(self, store: ProfileStore) -> list[str]:
+        """Which memories of a profile were left out when its bank was last put together, and why."""
+        return list(self._problems.get(str(store.folder), ()))
+
+    def forget(self, folder: Path) -> None:
+        """Let go of everything of the profile in ``folder``."""
+        for key in [key for key in self._banks if key[0] == str(folder)]:
+            del self._banks[key]
+        self._corrected.pop(str(folder), None)
+        self._problems.pop(str(folder), None)
+
     def memories(self, store: ProfileStore) -> dict[str, Memory]:
         """Active memories of enabled procedures on this backbone, by name, router statistics included."""
         backbone, basis = self._model.backbone, self._model.basis
-        self.problems = []
+        problems = self._problems[str(store.folder)] = []
         found: dict[str, Memory] = {}
         for record in store.active_memories(backbone.fingerprint.digest):
             try:
                 data = store.read_memory(record.file)
                 memory = memory_from_bytes(data, backbone, f"The memory of {record.procedure!r}")
             except TokmemError as error:
-                self.problems.append(str(error))
+                problems.append(str(error))
                 continue
             if memory.statistics is None or memory.statistics.digest != basis.digest:
                 inputs = [pair.input for pair in store.memory_pairs(record.id)]

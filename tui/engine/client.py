@@ -40,6 +40,10 @@ LOG_BYTES = 1_000_000
 
 TAIL_LINES = 12
 
+PASSPHRASE_VARIABLE = "TOKMEM_PASSPHRASE"  # noqa: S105 - a name, not a value
+NEW_PASSPHRASE_VARIABLE = "TOKMEM_NEW_PASSPHRASE"  # noqa: S105 - a name, not a value
+"""Variables of the environment that scripts may give a passphrase by."""
+
 
 def engine_command(
     *, home: Path | None, model: str, offline: bool = False, device: str = "auto", python: str = sys.executable
@@ -125,6 +129,8 @@ class EngineClient:
         self.log_file = log_file
         self._command = list(command)
         self._environ = dict(os.environ if environ is None else environ)
+        for name in (PASSPHRASE_VARIABLE, NEW_PASSPHRASE_VARIABLE):  # the engine needs keys only, and gets them by pipe
+            self._environ.pop(name, None)
         self._ids = itertools.count(1)
         self._open: dict[int, RequestHandle] = {}
         self._process: asyncio.subprocess.Process | None = None

@@ -12,11 +12,12 @@ from typing import Any
 
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
+from profiles.sealing import ProfileKey
 from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.chat_format import Turn
-from tokmem_desk.device import memory_in_use_mb
-from tokmem_desk.errors import UsageError
+from tokmem_desk.device import memory_in_use_mb, release_memory
+from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tokmem_desk.recall import Answer, Piece, Routed, Sampling, recall, route_messages
 from tui.engine.banks import BankShelf
@@ -45,6 +46,7 @@ class Handlers:
         return {
             "load": self.load,
             "unload": self.unload,
+            "forget": self.forget,
             "status": self.status,
             "ask": self.ask,
             "route": self.route,
@@ -72,7 +74,9 @@ class Handlers:
     def profile(self, request: Request) -> Iterator[tuple[ProfileStore, Settings]]:
         """The request's profile and the settings in force there."""
         name = request.text("profile")
-        with ProfileRegistry(self.paths) as registry, registry.open(name) as store:
+        given = request.fields.get("key")
+        key = None if given is None else ProfileKey.from_text(str(given))
+        with ProfileRegistry(self.paths) as registry, registry.open(name, key=key) as store:
             flags = request.fields.get("settings") or {}
             yield store, Settings.load(self.paths, flags, profile_folder=store.folder)
 
@@ -85,6 +89,18 @@ class Handlers:
     def unload(self, request: Request) -> Iterator[None]:
         self.model.unload()
         self.shelf = BankShelf(self.model)
+        request.emit("done", result={})
+        yield
+
+    def forget(self, request: Request) -> Iterator[None]:
+        """Let go of everything that is remembered of a profile, as when it is locked."""
+        name = request.text("profile")
+        with ProfileRegistry(self.paths) as registry:
+            try:
+                self.shelf.forget(self.paths.profile_folder(registry.info(name).id))
+            except NotFoundError:  # erased or renamed: whose is whose cannot be told any more
+                self.shelf = BankShelf(self.model)
+        release_memory(self.model.choice.device)
         request.emit("done", result={})
         yield
 
@@ -121,8 +137,8 @@ class Handlers:
                 sampling = Sampling(
                     settings.number("temperature"), settings.number("top_p"), request.fields.get("seed")
                 )
-        for problem in self.shelf.problems:
-            request.emit("progress", phase="load", fraction=None, text=problem)
+            for problem in self.shelf.problems(store):
+                request.emit("progress", phase="load", fraction=None, text=problem)
         answer = recall(
             self.model.backbone,
             bank,

@@ -1,0 +1,92 @@
+"""``profile lock``, ``unlock`` and ``passphrase``: encrypt a profile, decrypt it, change what opens it."""
+
+from __future__ import annotations
+
+import argparse
+
+from profiles.registry import ProfileRegistry
+from tokmem_desk.errors import LockedError, TokmemError
+from tui.cli.context import Context
+from tui.cli.exit_codes import ExitCode
+from tui.cli.passphrase import new_passphrase, profile_key, recovered_key
+from tui.cli.proc import changed
+from tui.engine.client import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
+
+_KEEP = "Write the recovery key down and keep it where the passphrase is not. It is shown this once and kept nowhere."
+
+
+def lock(context: Context, options: argparse.Namespace) -> int:
+    """Encrypt a profile with a passphrase."""
+    name = _name(context, options)
+    if context.profile.locked:
+        raise TokmemError(
+            f"The profile {name!r} is locked already.",
+            next_step=f"To change its passphrase: tokmem-desk profile passphrase {name}",
+        )
+    passphrase = new_passphrase(context, name, options.passphrase_file, PASSPHRASE_VARIABLE)
+    with ProfileRegistry(context.paths) as registry:
+        recovery = registry.add_lock(name, passphrase, lambda done: _progress(context, "Encrypting", done))
+    context.console.end_progress()
+    return _show_recovery(context, "profile lock", name, recovery, f"The profile {name} is encrypted now.")
+
+
+def unlock(context: Context, options: argparse.Namespace) -> int:
+    """Decrypt a profile for good."""
+    name = _name(context, options)
+    _refuse_unlocked(context, name)
+    question = f"Take the lock off the profile {name!r}? Its data will lie readable on this disk."
+    if not options.yes:
+        if not context.console.can_ask:
+            raise TokmemError(
+                f"Decrypting {name!r} leaves its data readable on this disk.", next_step="Add --yes to do it."
+            )
+        if not context.console.ask(question):
+            raise TokmemError("Nothing was changed.")
+    key = profile_key(context, name)
+    with ProfileRegistry(context.paths) as registry:
+        registry.remove_lock(name, key, lambda done: _progress(context, "Decrypting", done))
+    context.console.end_progress()
+    return changed(context, "profile unlock", [name], f"The profile {name} has no lock any more.")
+
+
+def passphrase(context: Context, options: argparse.Namespace) -> int:
+    """Change the passphrase, or make a new recovery key."""
+    name = _name(context, options)
+    _refuse_unlocked(context, name)
+    by_recovery = options.recovery or options.recovery_file is not None
+    key = recovered_key(context, name) if by_recovery else profile_key(context, name)
+    if options.new_recovery_key:
+        with ProfileRegistry(context.paths) as registry:
+            recovery = registry.change_passphrase(name, key, new_recovery=True)
+        assert recovery is not None
+        return _show_recovery(context, "profile passphrase", name, recovery, "The old recovery key opens nothing now.")
+    chosen = new_passphrase(context, name, options.new_passphrase_file, NEW_PASSPHRASE_VARIABLE)
+    with ProfileRegistry(context.paths) as registry:
+        registry.change_passphrase(name, key, chosen)
+    text = f"The profile {name} has a new passphrase. Its recovery key is the same as before."
+    return changed(context, "profile passphrase", [name], text)
+
+
+def _name(context: Context, options: argparse.Namespace) -> str:
+    """The named profile, which is from now on the one in use; or the one in use."""
+    if options.name is not None:
+        options.profile = options.name
+    return context.profile.name
+
+
+def _refuse_unlocked(context: Context, name: str) -> None:
+    if not context.profile.locked:
+        raise LockedError(
+            f"The profile {name!r} is not locked.", next_step=f"To lock it: tokmem-desk profile lock {name}"
+        )
+
+
+def _progress(context: Context, what: str, done: float) -> None:
+    context.console.progress(f"{what}: {done:.0%}")
+
+
+def _show_recovery(context: Context, action: str, name: str, recovery: str, text: str) -> int:
+    context.console.say(text)
+    context.console.say(_KEEP)
+    context.console.result({"action": action, "names": [name], "recovery_key": recovery}, recovery)
+    return ExitCode.OK

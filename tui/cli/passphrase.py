@@ -1,0 +1,117 @@
+"""Where a passphrase comes from: a file, a variable of the environment, or a person at the terminal."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from profiles.atomic import storage_error
+from profiles.keyring import checked_passphrase
+from profiles.registry import ProfileRegistry
+from tokmem_desk.errors import BadInputError, LockedError, NotFoundError, UsageError
+from tui.engine.client import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
+
+if TYPE_CHECKING:
+    from profiles.sealing import ProfileKey
+    from tui.cli.context import Context
+
+TRIALS = 3
+"""How often a person is asked before the command gives up."""
+
+
+def profile_key(context: Context, name: str) -> ProfileKey:
+    """The key of a locked profile, by its passphrase.
+
+    Raises:
+        LockedError: the passphrase is wrong, or there is none and nobody to ask.
+        BusyError: too many wrong ones were given.
+    """
+    with ProfileRegistry(context.paths) as registry:
+        given = _given(context.options.passphrase_file, PASSPHRASE_VARIABLE)
+        if given is not None:
+            return registry.key(name, given)
+        if not context.console.can_ask:
+            raise LockedError(
+                f"The profile {name!r} is locked, and there is no terminal to ask for its passphrase.",
+                next_step=f"Give --passphrase-file FILE, or set {PASSPHRASE_VARIABLE}.",
+            )
+        for left in reversed(range(TRIALS)):
+            try:
+                return registry.key(name, context.console.ask_secret(f"Passphrase of the profile {name}: "))
+            except LockedError as caught:
+                if not left:
+                    raise
+                context.console.error(str(caught))
+    raise AssertionError("the last trial returns or raises")
+
+
+def can_ask_or_read(context: Context) -> bool:
+    """Whether ``profile_key`` has something to try."""
+    given = context.options.passphrase_file is not None or bool(os.environ.get(PASSPHRASE_VARIABLE))
+    return given or context.console.can_ask
+
+
+def recovered_key(context: Context, name: str) -> ProfileKey:
+    """The key of a locked profile, by its recovery key from ``--recovery-file`` or the terminal.
+
+    Raises:
+        LockedError: it is another profile's, or there is none and nobody to ask.
+        BadInputError: it is no recovery key.
+    """
+    file: Path | None = context.options.recovery_file
+    if file is not None:
+        given = _first_line(file)
+    elif context.console.can_ask:
+        given = context.console.ask_secret(f"Recovery key of the profile {name}: ")
+    else:
+        raise LockedError("There is no terminal to ask for the recovery key.", next_step="Give --recovery-file FILE.")
+    with ProfileRegistry(context.paths) as registry:
+        return registry.key_by_recovery(name, given)
+
+
+def new_passphrase(context: Context, name: str, file: Path | None, variable: str) -> str:
+    """A passphrase that somebody chose just now; a person types it twice.
+
+    Args:
+        context: whom to ask.
+        name: the profile.
+        file: holds it, where the command line named one.
+        variable: of the environment that may hold it.
+
+    Raises:
+        BadInputError: it is too short, or was not typed twice alike.
+        UsageError: there is none, and nobody to ask.
+    """
+    given = _given(file, variable)
+    if given is not None:
+        return checked_passphrase(given)
+    if not context.console.can_ask:
+        option = "--new-passphrase-file" if variable == NEW_PASSPHRASE_VARIABLE else "--passphrase-file"
+        raise UsageError("There is no terminal to ask for a passphrase.", next_step=f"Give {option} FILE.")
+    passphrase = checked_passphrase(context.console.ask_secret(f"New passphrase for the profile {name}: "))
+    if context.console.ask_secret("The same again: ") != passphrase:
+        raise BadInputError("These were two different passphrases.", next_step="Nothing was changed. Try again.")
+    return passphrase
+
+
+def _given(file: Path | None, variable: str) -> str | None:
+    if file is not None:
+        return _first_line(file)
+    return os.environ.get(variable) or None
+
+
+def _first_line(file: Path) -> str:
+    try:
+        lines = file.read_text("utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise NotFoundError(f"There is no file {file}.", next_step="Check the path.") from None
+    except UnicodeDecodeError:
+        raise BadInputError(
+            f"{file} is not UTF-8 text.", next_step="Write the passphrase into its first line."
+        ) from None
+    except OSError as caught:
+        raise storage_error(f"{file} could not be read", caught) from caught
+    if not lines or not lines[0]:
+        raise BadInputError(f"The first line of {file} is empty.", next_step="Write the passphrase there.")
+    return lines[0]
