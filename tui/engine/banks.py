@@ -76,7 +76,7 @@ class BankShelf:
             if memory.statistics is None or memory.statistics.digest != basis.digest:
                 inputs = [pair.input for pair in store.memory_pairs(record.id)]
                 if not inputs:  # imported without its pairs
-                    self.problems.append(f"{record.procedure!r} has to be trained again: the router has changed.")
+                    problems.append(f"{record.procedure!r} has to be trained again: the router has changed.")
                     continue
                 memory = replace(memory, statistics=self.statistics(inputs))
             found[record.procedure] = replace(memory, name=record.procedure)
