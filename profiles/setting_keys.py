@@ -106,6 +106,14 @@ _KEYS = (
     SettingKey(
         "keep_alive_minutes", 30, "How long an unused model stays loaded; 0 is for ever.", unit="minutes", least=0
     ),
+    SettingKey(
+        "command_seconds",
+        30,
+        "Longest time that a procedure's local command may run.",
+        unit="seconds",
+        least=1,
+        most=3600,
+    ),
     SettingKey("theme", "tokmem-dark", "Colours of the app."),
 )
 

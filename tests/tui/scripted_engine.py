@@ -102,6 +102,7 @@ class ScriptedEngine:
         with self.store(request) as store:
             scores = scored(store, text)
             names = [record.name for record in store.procedures()]
+            with_schema = {record.name for record in store.procedures() if record.output_schema is not None}
         if wanted not in (*names, "auto", NONE_ROUTE):
             raise NotFoundError(f"There is no procedure {wanted!r}.")
         best, shared, response = scores[0] if scores else (NONE_ROUTE, 0, "")
@@ -138,7 +139,7 @@ class ScriptedEngine:
             "probability": 0.96,
             "part": text,
             "response": said,
-            "arguments": None,
+            "arguments": json.loads(said) if route in with_schema and stopped == "end" else None,
             "problem": "",
         }
         before = len(request["conversation"])

@@ -293,6 +293,11 @@ def _ask(commands: _Subparsers, shared: Parser) -> None:
     ask.add_argument("--route", metavar="ROUTE", default="auto", help="auto, none, or a procedure's name")
     ask.add_argument("--sample", action="store_true", help="draw the answer instead of taking the likeliest words")
     ask.add_argument("--seed", metavar="N", type=_whole_number, help="makes --sample repeatable")
+    ask.add_argument(
+        "--run",
+        action="store_true",
+        help="hand the answer to its procedure's command, after asking (--yes: without; see 'proc command')",
+    )
     ask.add_argument("--max-tokens", metavar="N", type=_positive_number, help="longest answer, in tokens")
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from tokmem_desk.errors import EngineError, NotFoundError, did_you_mean
@@ -11,6 +12,7 @@ from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.cli.console import Console, percent
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.run_calls import run_calls
 from tui.cli.texts import message_of
 from tui.engine.protocol import Candidate, Message
 
@@ -31,11 +33,16 @@ def run(context: Context, options: argparse.Namespace) -> int:
         seed=options.seed,
         max_tokens=options.max_tokens,
     )
-    return show_answer(context.console, events)
+    return show_answer(context.console, events, partial(run_calls, context) if options.run else None)
 
 
-def show_answer(console: Console, events: Iterable[Message]) -> int:
+def show_answer(
+    console: Console, events: Iterable[Message], finish: Callable[[dict[str, Any]], int] | None = None
+) -> int:
     """Print an answer as it comes: the route to stderr, the text to stdout; with ``--json`` one object at the end.
+
+    Args:
+        finish: may add to the finished result before it is shown as JSON, and returns an exit code.
 
     Returns:
         The exit code: interrupted when the answer was cut short by Ctrl-C.
@@ -59,11 +66,17 @@ def show_answer(console: Console, events: Iterable[Message]) -> int:
             console.data("")
     if result is None:
         raise EngineError("The engine ended the request without an answer.", next_step="Try again.")
-    if console.json_output:
-        console.json(result)
+    for segment in result["segments"]:
+        if segment["problem"]:
+            console.say(segment["problem"], style="dim")
     if result["stopped"] == "length":
         console.say("(cut: this is the longest answer; --max-tokens allows a longer one)", style="dim")
-    return ExitCode.INTERRUPTED if result["stopped"] == "cancelled" else ExitCode.OK
+    code: int = ExitCode.INTERRUPTED if result["stopped"] == "cancelled" else ExitCode.OK
+    if finish is not None and code == ExitCode.OK:
+        code = finish(result)
+    if console.json_output:
+        console.json(result)
+    return code
 
 
 def route_chip(route: str, probability: float, candidates: Iterable[Candidate]) -> str:

@@ -149,6 +149,16 @@ class Console:
             self._write("\n")
             return ""
 
+    def choose(self, question: str, choices: str) -> str:
+        """Ask for one of some letters on the terminal; everything else, and the end of input, is an empty text."""
+        self._write(f"{question} ")
+        try:
+            answer = input().strip().lower()
+        except EOFError:
+            self._write("\n")
+            return ""
+        return answer[0] if answer and answer[0] in choices else ""
+
     def prompt(self, text: str) -> None:
         """Show where to type, when somebody is there to type."""
         if self.can_ask and not self.quiet:

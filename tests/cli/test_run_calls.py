@@ -1,0 +1,117 @@
+"""``ask --run``: consent, the vector as shown, output and status, with the scripted engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from tests.cli.conftest import SECONDS, CommandLine
+
+SHOW = (
+    "import json, sys; print(json.dumps(sys.argv[1:])); print('no' 'ise', file=sys.stderr); "
+    "sys.exit(int(len(sys.argv) > 5))"
+)
+SCHEMA = {
+    "type": "object",
+    "properties": {"text": {"type": "string"}, "due": {"type": "string"}},
+    "required": ["text"],
+}
+ASKED = "gotta ring the dentist on friday"
+
+
+@pytest.fixture
+def tool(scripted, tmp_path):
+    """A trained procedure whose answers are calls, and its command; nothing is agreed to beforehand."""
+    pairs, schema = tmp_path / "calls.jsonl", tmp_path / "schema.json"
+    answer = json.dumps({"text": "ring; rm -rf ~", "due": "-fri"})
+    rows = [
+        {"input": ASKED, "response": answer},
+        {"input": "gotta buy green apples today", "response": '{"text": "a"}'},
+    ]
+    pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    schema.write_text(json.dumps(SCHEMA))
+    assert scripted("proc", "add", "todo", "--pairs", str(pairs), "--schema", str(schema)).code == 0
+    assert scripted("train").code == 0
+    # Without the option that agrees to everything; offline, nobody asks about a download.
+    scripted = CommandLine(scripted.home, ("-m", "tests.cli.scripted_cli"), ("--offline",))
+    command = [sys.executable, "-c", SHOW, "--due={due?}", "--", "{text}"]
+    assert scripted("proc", "command", "todo", "--", *command).code == 0
+    return scripted
+
+
+def test_arguments_come_parsed_and_nothing_runs_unasked(tool):
+    answer = tool("ask", "--json", ASKED).json("ask")
+    [segment] = answer["segments"]
+    assert segment["arguments"] == {"text": "ring; rm -rf ~", "due": "-fri"} and "run" not in segment
+
+
+def test_without_a_terminal_consent_must_be_given(tool):
+    ended = tool("ask", ASKED, "--run")
+    assert ended.code == 2 and "needs your consent" in ended.err and "noise" not in ended.err
+
+
+def test_yes_runs_exactly_what_was_shown(tool):
+    ended = tool("ask", ASKED, "--run", "--yes")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out.splitlines()[-1]) == ["--due=-fri", "--", "ring; rm -rf ~"]
+    assert "'ring; rm -rf ~'" in ended.err and "noise" in ended.err and "exit status 0" in ended.err
+    answer = tool("ask", "--json", ASKED, "--run", "--yes").json("ask")
+    run = answer["segments"][0]["run"]
+    assert run["vector"][-2:] == ["--", "ring; rm -rf ~"] and run["exit_status"] == 0 and run["stderr"] == "noise\n"
+
+
+def test_a_program_that_fails_fails_the_command(tool):
+    command = [sys.executable, "-c", SHOW, "a", "b", "c", "d", "{text}"]
+    tool("proc", "command", "todo", "--", *command)
+    ended = tool("ask", ASKED, "--run", "--yes")
+    assert ended.code == 1 and "exit status 1" in ended.err
+
+
+def test_a_value_that_would_be_an_option_is_refused(tool):
+    tool("proc", "command", "todo", "--", sys.executable, "-c", SHOW, "{due}")
+    ended = tool("ask", ASKED, "--run", "--yes")
+    assert ended.code == 1 and "would be read as an option" in ended.err and "noise" not in ended.err
+
+
+def test_nothing_to_run_is_said(tool):
+    ended = tool("ask", "how are you?", "--route", "none", "--run", "--yes")
+    assert ended.code == 0 and "Nothing to run" in ended.err
+    tool("proc", "command", "todo", "--none")
+    assert "Nothing to run" in tool("ask", ASKED, "--run", "--yes").err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_a_person_is_asked_each_time_until_they_say_always(tool):
+    assert "noise" not in on_a_terminal(tool, "n")
+    assert tool("proc", "command", "todo", "--json").json("proc-command")["always_allowed"] is False
+    assert "noise" in on_a_terminal(tool, "y")
+    assert tool("ask", ASKED, "--run").code == 2
+    assert "noise" in on_a_terminal(tool, "a")
+    assert tool("ask", ASKED, "--run").code == 0
+    tool("proc", "command", "todo", "--ask")
+    assert tool("ask", ASKED, "--run").code == 2
+
+
+def on_a_terminal(tool, answer):
+    """What ``ask --run`` says to a person who types ``answer``."""
+    ours, theirs = pty.openpty()
+    start = [*tool._start, "ask", ASKED, "--run"]
+    process = subprocess.Popen(start, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env=tool.environment)
+    os.close(theirs)
+    os.write(ours, f"{answer}\n".encode())
+    shown = b""
+    while True:
+        try:
+            data = os.read(ours, 4096)
+        except OSError:  # the other side has closed
+            break
+        if not data:
+            break
+        shown += data
+    assert process.wait(SECONDS) == 0
+    return shown.decode()

@@ -1,0 +1,81 @@
+"""``ask --run``: hand the calls of an answer to their commands, each after a look at what exactly would run."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+from typing import Any
+
+from tokmem_desk.errors import TokmemError, UsageError
+from tui.cli.console import Console
+from tui.cli.context import Context
+from tui.cli.exit_codes import ExitCode
+from tui.command_run import PreparedCommand, prepare, run
+
+
+def run_calls(context: Context, result: dict[str, Any]) -> int:
+    """Run what a finished answer calls for, and put what came of it beside each segment.
+
+    Returns:
+        The exit code: failed when a call could not be run, or its program failed.
+
+    Raises:
+        UsageError: nobody can be asked, and neither ``--yes`` nor an earlier consent answers.
+    """
+    console, store = context.console, context.store
+    commands = store.commands()
+    code: int = ExitCode.OK
+    found = False
+    for segment in result["segments"]:
+        command = commands.get(segment["route"])
+        if command is None or segment["arguments"] is None:
+            continue
+        found = True
+        schema = store.procedure(command.procedure).output_schema
+        assert schema is not None or command is not None
+        try:
+            prepared = prepare(command, schema or "{}", segment["arguments"])
+        except TokmemError as caught:
+            console.error(str(caught))
+            code = ExitCode.FAILED
+            continue
+        # What was cut short still fits the schema, but says something else than was meant: never unasked.
+        allowed = prepared.allowed and result["stopped"] == "end"
+        if not _consent(context, prepared, allowed=allowed):
+            console.say("Nothing was run.")
+            continue
+        done = asyncio.run(run(prepared.vector, context.settings.number("command_seconds")))
+        segment["run"] = done.as_dict()
+        if not console.json_output:
+            console.data(done.stdout, end="" if done.stdout.endswith("\n") or not done.stdout else "\n")
+        if done.stderr:
+            console.say(done.stderr.rstrip("\n"))
+        console.say(f"({prepared.procedure}: {done.words()}{', output cut' if done.truncated else ''})", style="dim")
+        code = code if done.ok else ExitCode.FAILED
+    if not found:
+        console.say("Nothing to run: no part of the answer has both arguments and a command (see 'proc command').")
+    return code
+
+
+def shown_vector(vector: tuple[str, ...]) -> list[str]:
+    """One argument a line, quoted so that each is seen from end to end."""
+    return [f"  {place:2}  {shlex.quote(element)}" for place, element in enumerate(vector)]
+
+
+def _consent(context: Context, prepared: PreparedCommand, *, allowed: bool) -> bool:
+    console: Console = context.console
+    console.say(f"{prepared.procedure} would run:")
+    for line in shown_vector(prepared.vector):
+        console.say(line)
+    if allowed or context.options.yes:
+        return True
+    if not console.can_ask:
+        raise UsageError(
+            "Running a command needs your consent, and there is no terminal to ask on.",
+            next_step="Agree with --yes.",
+        )
+    answer = console.choose("Run it? [y]es, [a]lways for this procedure, [N]o:", "ya")
+    if answer == "a":
+        context.store.allow_command(prepared.procedure, prepared.digest)
+        console.say(f"To be asked again: tokmem-desk proc command {prepared.procedure} --ask")
+    return answer in ("y", "a")
