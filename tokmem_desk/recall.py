@@ -304,7 +304,7 @@ class _Answering:
         limit = min(limit, backbone.context_length - self.prompt_tokens)
         constraint = None if self._schema is None else Constraint(backbone.vocabulary, self._schema)
         stream = _Stream(backbone.format.decode if constraint is None else constraint.decode)
-        chooser = _Chooser(self._sampling, greedy=self._memory is not None)
+        chooser = Chooser(self._sampling, greedy=self._memory is not None)
         try:
             for place in range(limit if constraint is None else limit + CLOSING_TOKENS):
                 if self._cancelled():
@@ -494,7 +494,7 @@ def _fit_conversation(backbone: Backbone, turns: list[Turn], room: int) -> tuple
     return ids_without(enough), 2 * enough
 
 
-class _Chooser:
+class Chooser:
     """Picks the next token: greedy, or by temperature and nucleus."""
 
     def __init__(self, sampling: Sampling | None, *, greedy: bool) -> None:

@@ -143,9 +143,13 @@ class DiscriminantRouter:
     @torch.no_grad()
     def candidates(self, prefilled: Prefilled) -> list[list[Candidate]]:
         assert prefilled.pooled is not None, "prefill was not asked for this router's layers"
+        return self.rank(self._basis.project(prefilled.pooled, self._hidden_size))
+
+    @torch.no_grad()
+    def rank(self, vectors: Tensor) -> list[list[Candidate]]:
+        """The same for [n x k] unit vectors of features that were projected before."""
         if not self._names:
-            return [[Candidate(NONE_ROUTE, 1.0)] for _ in range(prefilled.pooled.shape[0])]
-        vectors = self._basis.project(prefilled.pooled, self._hidden_size)
+            return [[Candidate(NONE_ROUTE, 1.0)] for _ in range(vectors.shape[0])]
         bias = self._correction_bias(vectors)
         own = own_space(vectors, self._whitening)
         probabilities = self._basis.calibration.probabilities(

@@ -212,3 +212,40 @@ def test_every_schema_is_a_schema():
     assert files
     for file in files:
         jsonschema.Draft202012Validator.check_schema(json.loads(file.read_text("utf-8")))
+
+
+def test_overlap_is_told_on_demand(scripted, pairs_file, tmp_path):
+    scripted("proc", "add", "todo", "--pairs", str(pairs_file))
+    scripted("train", "todo")
+    twin = tmp_path / "twin.csv"
+    twin.write_text("input,response\nI need to sleep,zzz\nsomething else entirely,x\n")
+    made = scripted("proc", "add", "twin", "--pairs", str(twin), "--overlap", "--json")
+    assert made.json("proc-add")["overlap"]["to"] == [{"name": "todo", "count": 1, "pairs": [0]}]
+    assert "Overlaps todo: 1 of 2 pairs would go there, and 1 of 8 of its pairs would come here." in made.err
+    shown = scripted("proc", "show", "todo", "--overlap", "--json")
+    assert shown.json("proc-show")["overlap"]["own"] == 8 and "No pair of todo" in shown.err
+    assert "overlap" not in scripted("proc", "show", "todo", "--json").json("proc-show")
+
+
+def test_thresholds(scripted, pairs_file):
+    scripted("proc", "add", "todo", "--pairs", str(pairs_file))
+    set_one = scripted("proc", "threshold", "todo", "0.85", "--json").json("proc-threshold")
+    assert (set_one["threshold"], set_one["effect"]) == (0.85, None)
+    shown = scripted("proc", "threshold", "todo", "--json").json("proc-threshold")
+    assert [(one["threshold"], one["own"], one["others"], one["chat"]) for one in shown["effect"]] == [
+        (0.0, 5, 1, 2), (0.5, 5, 1, 2), (0.6, 5, 1, 1), (0.7, 4, 1, 1), (0.8, 4, 0, 1), (0.85, 3, 0, 0),
+        (0.9, 3, 0, 0), (0.95, 2, 0, 0), (0.99, 1, 0, 0),
+    ]  # fmt: skip
+    table = scripted("proc", "threshold", "todo", "auto", "--effect")
+    assert "is auto" in table.err and table.out.splitlines()[1].split()[:4] == ["auto", "5", "of", "6"]
+    assert scripted("proc", "threshold", "todo", "1.5").code == 2
+    assert scripted("proc", "threshold", "todo", "often").code == 2
+
+
+def test_drafts_are_printed_and_not_stored(scripted, pairs_file):
+    scripted("proc", "add", "todo", "--pairs", str(pairs_file))
+    made = scripted("proc", "draft", "todo", "--count", "3")
+    lines = [checked(line, "proc-draft") for line in made.out.splitlines()]
+    assert [line["input"] for line in lines] == ["drafted 1", "drafted 2", "drafted 3"]
+    assert "Nothing is stored" in made.err
+    assert scripted("proc", "show", "todo", "--json").json("proc-show")["pairs"] == 8

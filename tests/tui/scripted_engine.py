@@ -188,6 +188,50 @@ class ScriptedEngine:
                     trained.append(self.remember(store, name, last, measured=not cancelled))
         return {"cancelled": request["id"] in self.cancelled, "trained": trained}
 
+    async def do_overlap(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A pair goes where a pair with the same first two words is."""
+        name = request["name"]
+        with self.store(request) as store:
+            pairs = [record.pair for record in store.pairs(name)]
+            others = {
+                memory.procedure: [record.input for record in store.pairs(memory.procedure)]
+                for memory in store.active_memories(FINGERPRINT)
+                if memory.procedure != name
+            }
+        going = {
+            other: [place for place, pair in enumerate(pairs) if head(pair.input) in [head(text) for text in texts]]
+            for other, texts in others.items()
+        }
+        to = [{"name": other, "count": len(found), "pairs": found} for other, found in going.items() if found]
+        gone = sum(one["count"] for one in to)
+        coming = [{"name": one["name"], "count": 1, "of": len(others[one["name"]])} for one in to]
+        return {"name": name, "pairs": len(pairs), "own": len(pairs) - gone, "none": 0, "to": to, "from": coming}
+
+    async def do_effect(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Fixed probabilities."""
+        with self.store(request) as store:
+            threshold = store.procedure(request["name"]).threshold
+        return {
+            "name": request["name"],
+            "threshold": threshold,
+            "measured_on": "held_out",
+            "own": {"of": 6, "taken": [0.99, 0.97, 0.9, 0.8, 0.62]},
+            "others": [{"name": "neighbour", "of": 4, "taken": [0.7]}],
+            "chat": {"of": 100, "taken": [0.83, 0.55]},
+        }
+
+    async def do_draft(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Pairs with numbers, until it is stopped."""
+        made = 0
+        for number in range(1, request["count"] + 1):
+            await asyncio.sleep(self.options.token_delay)
+            if request["id"] in self.cancelled:
+                break
+            fits = None if number % 2 else False
+            self.emit(request, "draft", input=f"drafted {number}", response=f"answer {number}", fits=fits)
+            made = number
+        return {"drafted": made, "attempts": made, "cancelled": request["id"] in self.cancelled}
+
     def remember(self, store: ProfileStore, name: str, steps: int, *, measured: bool) -> dict[str, Any]:
         """Write a candidate memory."""
         procedure = store.to_procedure(name)
@@ -200,6 +244,11 @@ class ScriptedEngine:
         """The profile of a request."""
         with ProfileRegistry(AppPaths.resolve(self.options.home)) as registry:
             return registry.open(request["profile"])
+
+
+def head(text: str) -> tuple[str, ...]:
+    """What makes two messages alike here."""
+    return tuple(text.lower().split()[:2])
 
 
 def scored(store: ProfileStore, text: str) -> list[tuple[str, int, str]]:

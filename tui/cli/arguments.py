@@ -181,6 +181,7 @@ def _proc(commands: _Subparsers, shared: Parser) -> None:
     add.add_argument(
         "--reads-conversation", action="store_true", help="let it see what was said before, not the message alone"
     )
+    _overlap_option(add)
     more = _command(actions, shared, "import", "proc", "import_pairs", "add pairs to a procedure, or replace them")
     more.add_argument("name", metavar="NAME")
     _pairs_option(more, required=True)
@@ -198,6 +199,7 @@ def _proc(commands: _Subparsers, shared: Parser) -> None:
     listed.add_argument("--group", metavar="GROUP", help="only those of this group")
     show = _command(actions, shared, "show", "proc", "show", "one procedure with its pairs and memories")
     show.add_argument("name", metavar="NAME")
+    _overlap_option(show)
     rename = _command(actions, shared, "rename", "proc", "rename", "give a procedure another name")
     rename.add_argument("name", metavar="NAME")
     rename.add_argument("new_name", metavar="NEW")
@@ -215,6 +217,48 @@ def _proc(commands: _Subparsers, shared: Parser) -> None:
     _tools(actions, shared)
     _command(actions, shared, "undo", "proc", "undo", "take back the last change to procedures or pairs")
     _versions(actions, shared)
+    _with_the_model(actions, shared)
+
+
+def _overlap_option(parser: Parser) -> None:
+    parser.add_argument(
+        "--overlap", action="store_true", help="say which of its pairs would go to other procedures (loads the model)"
+    )
+
+
+def _with_the_model(actions: _Subparsers, shared: Parser) -> None:
+    threshold = _command(
+        actions, shared, "threshold", "proc_model", "threshold", "how sure the router must be for this procedure"
+    )
+    threshold.add_argument("name", metavar="NAME")
+    threshold.add_argument(
+        "value",
+        metavar="VALUE|auto",
+        nargs="?",
+        type=_threshold,
+        help="0 to 1, or auto: the most probable route answers; without it the effect of several is shown",
+    )
+    threshold.add_argument("--effect", action="store_true", help="show the effect after setting it (loads the model)")
+    draft = _command(
+        actions, shared, "draft", "proc_model", "draft", "let the model write pairs like those of a procedure (JSONL)"
+    )
+    draft.add_argument("name", metavar="NAME")
+    draft.add_argument(
+        "--count", metavar="N", type=_positive_number, default=5, help="how many (default: 5, at most 50)"
+    )
+    draft.add_argument("--seed", metavar="N", type=_whole_number, help="the same drafts every time")
+
+
+def _threshold(text: str) -> float | str:
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a probability from 0 to 1 nor 'auto'")
+    return value
 
 
 def _versions(actions: _Subparsers, shared: Parser) -> None:

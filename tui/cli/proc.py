@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from profiles.lint import lint_pairs
 from profiles.pair_forms import FORM_WORDS, ColumnMapping
@@ -20,6 +20,8 @@ from tui.cli.console import number, shortened, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.tools import finding_objects, load_schema, say_findings
+from tui.engine.protocol import Overlap
+from tui.overlap_words import overlap_sentences
 from tui.overview import ProcedureLine, last_fingerprint, procedure_lines
 
 SHOWN_PAIRS = 10
@@ -48,9 +50,19 @@ def add(context: Context, options: argparse.Namespace) -> int:
     findings = lint_pairs(found.pairs, output_schema=record.output_schema)
     context.console.say(f"Added {name}: {_counts(record)}.")
     say_findings(context, findings)
+    overlap = _overlap(context, name) if options.overlap else None
     context.console.say(f"Next: tokmem-desk train {name}")
-    context.console.result({**procedure_object(record), "findings": finding_objects(findings)}, "")
+    value = {**procedure_object(record), "findings": finding_objects(findings)}
+    context.console.result(value if overlap is None else {**value, "overlap": overlap}, "")
     return ExitCode.OK
+
+
+def _overlap(context: Context, name: str) -> Overlap:
+    """Ask the engine where the pairs of a procedure would go, and say it."""
+    found = cast(Overlap, context.engine.result("overlap", name=name))
+    for sentence in overlap_sentences(found) or [f"No pair of {name} would go to another procedure."]:
+        context.console.say(f"  note: {sentence}")
+    return found
 
 
 def import_pairs(context: Context, options: argparse.Namespace) -> int:
@@ -146,6 +158,8 @@ def show(context: Context, options: argparse.Namespace) -> int:
         "memories": [_memory_object(memory) for memory in memories],
         "findings": finding_objects(lint_pairs([one.pair for one in pairs], output_schema=record.output_schema)),
     }
+    if options.overlap:
+        value["overlap"] = _overlap(context, record.name)
     context.console.result(value, _shown(line, pairs, memories))
     return ExitCode.OK
 

@@ -21,9 +21,11 @@ from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tokmem_desk.recall import Answer, Piece, Routed, Sampling, recall, route_messages
 from tui.engine.banks import BankShelf
+from tui.engine.drafting import draft
 from tui.engine.evaluation import evaluate
 from tui.engine.models import LoadedModel
 from tui.engine.server import Handler, Request
+from tui.engine.standing import TextVectors, effect, overlap
 from tui.engine.training import train
 
 _ROUTE_BATCH = 32
@@ -40,6 +42,7 @@ class Handlers:
         self.paths = paths
         self.model = model
         self.shelf = BankShelf(model)
+        self.vectors = TextVectors(self.shelf)
         self._jobs: dict[int, str] = {}
 
     def by_op(self) -> dict[str, Handler]:
@@ -52,6 +55,9 @@ class Handlers:
             "route": self.route,
             "train": self.train,
             "eval": self.eval,
+            "overlap": self.overlap,
+            "effect": self.effect,
+            "draft": self.draft,
         }
 
     # --- shared ------------------------------------------------------------------------------------
@@ -89,6 +95,7 @@ class Handlers:
     def unload(self, request: Request) -> Iterator[None]:
         self.model.unload()
         self.shelf = BankShelf(self.model)
+        self.vectors = TextVectors(self.shelf)
         request.emit("done", result={})
         yield
 
@@ -200,6 +207,22 @@ class Handlers:
         given = None if pairs is None else [_pair(entry) for entry in pairs]
         with self.profile(request) as (store, settings):
             yield from evaluate(request, store, settings, self.model, self.shelf, given)
+
+    def overlap(self, request: Request) -> Iterator[None]:
+        yield from self.ready(request)
+        with self.profile(request) as (store, settings):
+            yield from overlap(request, store, settings, self.model, self.shelf, self.vectors)
+
+    def effect(self, request: Request) -> Iterator[None]:
+        yield from self.ready(request)
+        with self.profile(request) as (store, settings):
+            yield from effect(request, store, settings, self.model, self.shelf, self.vectors)
+
+    def draft(self, request: Request) -> Iterator[None]:
+        yield from self.ready(request)
+        with self.profile(request) as (store, settings):
+            bank = self.shelf.bank(store, settings.text("router"), settings.number("none_bias"))
+            yield from draft(request, store, self.model.backbone, bank)
 
 
 def _turns(entries: list[Any]) -> list[Turn]:

@@ -165,6 +165,54 @@ class TrainResult(TypedDict):
     trained: list[Trained]
 
 
+class Going(TypedDict):
+    """Pairs of a procedure that would go to another one; ``pairs`` are their places among its train pairs."""
+
+    name: str
+    count: int
+    pairs: list[int]
+
+
+class Coming(TypedDict):
+    """Pairs of another procedure, ``of`` that were looked at, that would come to this one."""
+
+    name: str
+    count: int
+    of: int
+
+
+# "from" is a word of the language, so this one is written as a call.
+Overlap = TypedDict(
+    "Overlap",
+    {"name": str, "pairs": int, "own": int, "none": int, "to": list[Going], "from": list[Coming]},
+)
+"""The result of ``overlap``: of ``pairs`` looked at, how many stay, how many are taken for chat, where others go."""
+
+
+class Taken(TypedDict):
+    """Of ``of`` messages those that go to a procedure without a threshold: their probabilities, highest first."""
+
+    of: int
+    taken: list[float]
+
+
+class TakenFrom(Taken):
+    """The same for the pairs of another procedure."""
+
+    name: str
+
+
+class Effect(TypedDict):
+    """The result of ``effect``, from which the effect of any threshold can be counted."""
+
+    name: str
+    threshold: float | None
+    measured_on: Literal["held_out", "left_out"]
+    own: Taken
+    others: list[TakenFrom]
+    chat: Taken
+
+
 def encode(message: Message) -> bytes:
     """One line, newline included. Text may hold anything but halves of surrogate pairs, which become ``?``."""
     text = json.dumps(message, ensure_ascii=False, separators=(",", ":"))

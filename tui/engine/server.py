@@ -26,6 +26,9 @@ log = logging.getLogger("tui.engine")
 PATIENT_OPS = frozenset({"train", "eval"})
 """Requests that wait while an impatient one has something to do."""
 
+ASIDE_OPS = frozenset({"overlap", "effect", "draft"})
+"""Requests that let answers go first, but do not wait for the end of a training."""
+
 
 @dataclass(slots=True)
 class Request:
@@ -71,6 +74,7 @@ class Server:
         self._inbox: queue.Queue[Request | None] = queue.Queue()
         self._known: dict[int, Request] = {}
         self._quick: collections.deque[tuple[Request, Iterator[None]]] = collections.deque()
+        self._aside: collections.deque[tuple[Request, Iterator[None]]] = collections.deque()
         self._patient: collections.deque[tuple[Request, Iterator[None]]] = collections.deque()
         self._handlers = Handlers(paths, model).by_op()
         self._ended = False
@@ -80,9 +84,9 @@ class Server:
         logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         while not self._ended:
-            idle = not self._quick and not self._patient
+            idle = not self._quick and not self._aside and not self._patient
             self._receive(block=idle)
-            line = self._quick or self._patient
+            line = self._quick or self._aside or self._patient
             if line:
                 self._turn(line)
         return 0
@@ -126,7 +130,11 @@ class Server:
             if handler is None:
                 self._finish(request, UsageError(f"The engine knows no request {request.op!r}."))
             else:
-                line = self._patient if request.op in PATIENT_OPS else self._quick
+                line = self._quick
+                if request.op in PATIENT_OPS:
+                    line = self._patient
+                elif request.op in ASIDE_OPS:
+                    line = self._aside
                 line.append((request, handler(request)))
             block = False
 

@@ -1,0 +1,61 @@
+"""Let the backbone go on with a list of texts: how it is asked for more of a kind.
+
+Small models do not do as told, but they continue. The answer is begun for them with the texts there are, one a line,
+and what they write up to the next line end is one more. Knows no procedure and no memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from tokmem_desk.recall import Chooser, Sampling, step
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+REQUEST = "Write more messages of this kind, one on each line."
+LINE_TOKENS = 96
+"""Longest line that is waited for."""
+
+
+def next_line(
+    backbone: Backbone,
+    lines: Sequence[str],
+    sampling: Sampling,
+    *,
+    max_tokens: int = LINE_TOKENS,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[str | None]:
+    """One more line like the given ones; yields None after each token, then the line.
+
+    The line is empty when the model ended its answer, did not come to an end, or was stopped.
+
+    Args:
+        lines: texts of one kind; line ends within them count as spaces.
+        sampling: how to draw; greedy would always write the same.
+        max_tokens: longest line.
+        cancelled: asked between tokens.
+
+    Raises:
+        IncompatibleError: the texts are longer than the context.
+    """
+    begun = "".join(" ".join(line.split()) + "\n" for line in lines)
+    ids = [*backbone.format.query(REQUEST), *backbone.format.encode_text(begun)]
+    backbone.check_length(len(ids), max_tokens)
+    prefilled = backbone.prefill([ids])
+    batch, logits = backbone.layout.join(prefilled.states, [None]), backbone.logits(prefilled.last_hidden)[0]
+    chooser = Chooser(sampling, greedy=False)
+    written: list[int] = []
+    for _ in range(max_tokens):
+        token = chooser.pick(logits)
+        if token in backbone.format.stop_ids or cancelled():
+            break
+        written.append(token)
+        text = backbone.format.decode(written)
+        if "\n" in text.lstrip():
+            yield text.strip().splitlines()[0].strip()
+            return
+        yield None
+        logits = step(backbone, batch, token)
+    yield ""

@@ -1,0 +1,86 @@
+"""``proc threshold`` and ``proc draft``: what about a procedure only the model can tell."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any, cast
+
+from tokmem_desk.errors import InterruptedByUser
+from tui.cli.console import table
+from tui.cli.context import Context
+from tui.cli.exit_codes import ExitCode
+from tui.engine.protocol import Effect
+from tui.overlap_words import LEVELS, counts_at
+
+
+def threshold(context: Context, options: argparse.Namespace) -> int:
+    """Set how probable a procedure must be to answer, show what that does, or both."""
+    record = context.store.procedure(options.name)
+    if options.value is not None:
+        value = None if options.value == "auto" else float(options.value)
+        record = context.store.set_threshold(record.name, value)
+        words = (
+            "auto: the most probable route answers" if value is None else f"{value:.2f}; below it plain chat answers"
+        )
+        context.console.say(f"The threshold of {record.name} is {words}.")
+    effect: Effect | None = None
+    if options.value is None or options.effect:
+        effect = cast(Effect, context.engine.result("effect", name=record.name))
+    context.console.result(_object(record.name, record.threshold, effect), "" if effect is None else _table(effect))
+    return ExitCode.OK
+
+
+def draft(context: Context, options: argparse.Namespace) -> int:
+    """Print drafted pairs, one JSON object a line; nothing is stored."""
+    name = context.store.procedure(options.name).name
+    context.engine.load()
+    done: dict[str, Any] = {}
+    for event in context.engine.stream("draft", name=name, count=options.count, seed=options.seed):
+        if event["event"] == "draft":
+            context.console.json({"input": event["input"], "response": event["response"]})
+        elif event["event"] == "done":
+            done = event["result"]
+    if done.get("cancelled"):
+        raise InterruptedByUser("Stopped; what was drafted so far is above.")
+    context.console.say(f"Drafted {done.get('drafted', 0)} pairs. Nothing is stored: read them, correct them, then")
+    context.console.say(f"tokmem-desk proc import {name} --pairs FILE")
+    return ExitCode.OK
+
+
+def _object(name: str, threshold: float | None, effect: Effect | None) -> dict[str, Any]:
+    return {
+        "name": name,
+        "threshold": threshold,
+        "effect": None if effect is None else [_level(effect, level) for level in _levels(effect)],
+        "measured_on": None if effect is None else effect["measured_on"],
+    }
+
+
+def _level(effect: Effect, level: float) -> dict[str, Any]:
+    found = counts_at(effect, level)
+    return {
+        "threshold": level,
+        "own": found.own,
+        "own_of": effect["own"]["of"],
+        "others": found.others,
+        "others_of": sum(other["of"] for other in effect["others"]),
+        "chat": found.chat,
+        "chat_of": effect["chat"]["of"],
+    }
+
+
+def _levels(effect: Effect) -> list[float]:
+    return sorted({*LEVELS, effect["threshold"] or 0.0})
+
+
+def _table(effect: Effect) -> str:
+    now = effect["threshold"] or 0.0
+    rows = []
+    for level in _levels(effect):
+        one = _level(effect, level)
+        counts = [f"{one[key]} of {one[f'{key}_of']}" for key in ("own", "others", "chat")]
+        rows.append(("auto" if not level else f"{level:.2f}", *counts, "now" if level == now else ""))
+    names = ", ".join(other["name"] for other in effect["others"])
+    own = f"own ({'held out' if effect['measured_on'] == 'held_out' else 'left out'})"
+    headings = ("threshold", own, f"of {names}" if names else "of others", "ordinary chat", "")
+    return table(headings, rows, right=(1, 2, 3))

@@ -1,0 +1,267 @@
+"""How a procedure stands among the others: whose messages would go where, at which threshold.
+
+The ``overlap`` and ``effect`` requests. Both read a procedure's present pairs, trained or not, as the router would see
+them after a training: its statistics are made of their inputs, and a pair that is judged is left out of them, or it
+would always seem to belong. Texts are read in batches between which chat has its turn, and each is read once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, OrderedDict
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from profiles.settings import Settings
+from profiles.store import ProfileStore
+from tokmem_desk import background
+from tokmem_desk.errors import BadInputError, InterruptedByUser
+from tokmem_desk.memory import RouterStatistics
+from tokmem_desk.procedures import NONE_ROUTE
+from tokmem_desk.routing import Candidate, DiscriminantRouter, RouterTuning
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tui.engine.banks import BankShelf
+    from tui.engine.models import LoadedModel
+    from tui.engine.server import Request
+
+MOST_PAIRS = 200
+"""Pairs of the procedure that are looked at; more tell little more and take seconds."""
+
+NEIGHBOURS = 3
+"""Other procedures, the nearest by their means, whose own pairs are looked at."""
+
+PAIRS_OF_A_NEIGHBOUR = 24
+_FOLDS = 8
+"""A pair is judged by what the other seven eighths of the pairs say."""
+
+_BATCH = 16
+_KEPT_VECTORS = 8192
+
+
+class TextVectors:
+    """Features of texts, kept: 2 KB each."""
+
+    def __init__(self, shelf: BankShelf) -> None:
+        self._shelf = shelf
+        self._kept: OrderedDict[str, Tensor] = OrderedDict()
+
+    def read(self, texts: Sequence[str]) -> Iterator[float]:
+        """Read those that are not known yet; yields the share done after each batch."""
+        fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
+        for start in range(0, len(fresh), _BATCH):
+            part = fresh[start : start + _BATCH]
+            self._kept.update(zip(part, self._shelf.features(part), strict=True))
+            yield (start + len(part)) / len(fresh)
+        for text in texts:
+            self._kept.move_to_end(text)
+        while len(self._kept) > max(_KEPT_VECTORS, len(set(texts))):
+            self._kept.popitem(last=False)
+
+    def of(self, texts: Sequence[str]) -> Tensor:
+        """[n x k] unit vectors of texts that were read just before."""
+        return torch.stack([self._kept[text] for text in texts])
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A procedure with the statistics its present pairs would give it, among the others of the bank."""
+
+    name: str
+    inputs: list[str]
+    """Of its pairs, as many as are looked at."""
+    places: list[int]
+    """Where these stand among all its train pairs."""
+    vectors: Tensor
+    others: dict[str, RouterStatistics]
+    model: LoadedModel
+    shelf: BankShelf
+    store: ProfileStore
+    tuning: RouterTuning
+
+    @property
+    def statistics(self) -> RouterStatistics:
+        """From all its vectors."""
+        return RouterStatistics.of(self.vectors, self.model.basis.digest)
+
+    def router(self, own: RouterStatistics) -> DiscriminantRouter:
+        """Over the others and the procedure with these statistics."""
+        return DiscriminantRouter(
+            self.model.basis,
+            self.model.backbone.hidden_size,
+            {**self.others, self.name: own},
+            self.tuning,
+            self.shelf.corrections(self.store),
+        )
+
+    def own_routes(self) -> list[Candidate]:
+        """The chosen route of each of its pairs, that pair (and those judged with it) left out of the statistics."""
+        count = int(self.vectors.shape[0])
+        if count < 2:
+            return [ranked[0] for ranked in self.router(self.statistics).rank(self.vectors)]
+        chosen: dict[int, Candidate] = {}
+        for fold in range(min(_FOLDS, count)):
+            judged = torch.arange(fold, count, _FOLDS)
+            rest = torch.ones(count, dtype=torch.bool).index_fill(0, judged, False)
+            left_out = RouterStatistics.of(self.vectors[rest], self.model.basis.digest)
+            ranked = self.router(left_out).rank(self.vectors[judged])
+            chosen.update({place: one[0] for place, one in zip(judged.tolist(), ranked, strict=True)})
+        return [chosen[place] for place in range(count)]
+
+    def nearest(self, count: int) -> list[str]:
+        """Names of the procedures whose means are most like its own."""
+        if not self.others:
+            return []
+        names = sorted(self.others)
+        means = torch.nn.functional.normalize(torch.stack([self.others[name].mean for name in names]), dim=1)
+        likeness = means @ torch.nn.functional.normalize(self.statistics.mean, dim=0).to(means.device)
+        return [names[place] for place in likeness.argsort(descending=True)[:count].tolist()]
+
+
+def overlap(
+    request: Request,
+    store: ProfileStore,
+    settings: Settings,
+    model: LoadedModel,
+    shelf: BankShelf,
+    vectors: TextVectors,
+) -> Iterator[None]:
+    """Tell where a procedure's pairs would go, and which of its neighbours' pairs would come to it.
+
+    Raises:
+        NotFoundError: no procedure of that name.
+        BadInputError: it has no pairs.
+    """
+    standing = yield from _standing(request, store, settings, model, shelf, vectors, RouterTuning())
+    chosen = standing.own_routes()
+    yield
+    places: dict[str, list[int]] = {}
+    for place, candidate in zip(standing.places, chosen, strict=True):
+        places.setdefault(candidate.route, []).append(place)
+    coming = []
+    router = standing.router(standing.statistics)
+    for name in standing.nearest(NEIGHBOURS):
+        texts = _sampled([pair.input for pair in store.pairs(name)], PAIRS_OF_A_NEIGHBOUR)[1]
+        yield from _read(request, vectors, texts)
+        routes = Counter(ranked[0].route for ranked in router.rank(vectors.of(texts))) if texts else Counter[str]()
+        if routes[standing.name]:
+            coming.append({"name": name, "count": routes[standing.name], "of": len(texts)})
+    going = [
+        {"name": route, "count": len(found), "pairs": found}
+        for route, found in sorted(places.items(), key=lambda item: (-len(item[1]), item[0]))
+        if route not in (standing.name, NONE_ROUTE)
+    ]
+    request.emit(
+        "done",
+        result={
+            "name": standing.name,
+            "pairs": len(chosen),
+            "own": len(places.get(standing.name, ())),
+            "none": len(places.get(NONE_ROUTE, ())),
+            "to": going,
+            "from": coming,
+        },
+    )
+
+
+def effect(
+    request: Request,
+    store: ProfileStore,
+    settings: Settings,
+    model: LoadedModel,
+    shelf: BankShelf,
+    vectors: TextVectors,
+) -> Iterator[None]:
+    """Tell with which probabilities messages go to a procedure, so that any threshold's effect can be counted.
+
+    ``own`` are its held-out pairs, or without any its pairs, each left out of the mean; ``others`` are pairs of the
+    nearest procedures, ``chat`` ordinary messages that the router was not fitted on. Each has ``of``, how many were
+    looked at, and ``taken``, the probabilities of those that would go there without a threshold, highest first.
+
+    Raises:
+        NotFoundError: no procedure of that name.
+        BadInputError: it has no pairs.
+    """
+    name = request.text("name")
+    record = store.procedure(name)
+    thresholds = {p.name: p.threshold for p in store.procedures() if p.threshold is not None and p.name != name}
+    tuning = RouterTuning(settings.number("none_bias"), thresholds)
+    standing = yield from _standing(request, store, settings, model, shelf, vectors, tuning)
+    router = standing.router(standing.statistics)
+
+    def taken(texts: Sequence[str]) -> list[float]:
+        ranked = router.rank(vectors.of(texts)) if texts else []
+        return _descending([one[0] for one in ranked], name)
+
+    held_out = [pair.input for pair in store.pairs(name, "held_out")][:MOST_PAIRS]
+    yield from _read(request, vectors, held_out)
+    own = taken(held_out) if held_out else _descending(standing.own_routes(), name)
+    others: list[dict[str, Any]] = []
+    for other in standing.nearest(NEIGHBOURS):
+        texts = _sampled([pair.input for pair in store.pairs(other)], PAIRS_OF_A_NEIGHBOUR)[1]
+        yield from _read(request, vectors, texts)
+        others.append({"name": other, "of": len(texts), "taken": taken(texts)})
+    chat = background.chat_for_measuring()
+    yield from _read(request, vectors, chat)
+    request.emit(
+        "done",
+        result={
+            "name": name,
+            "threshold": record.threshold,
+            "measured_on": "held_out" if held_out else "left_out",
+            "own": {"of": len(held_out) or len(standing.inputs), "taken": own},
+            "others": others,
+            "chat": {"of": len(chat), "taken": taken(chat)},
+        },
+    )
+
+
+def _standing(
+    request: Request,
+    store: ProfileStore,
+    settings: Settings,
+    model: LoadedModel,
+    shelf: BankShelf,
+    vectors: TextVectors,
+    tuning: RouterTuning,
+) -> Generator[None, None, _Standing]:
+    """Read the procedure's pairs; the bank's other procedures are as they answer now."""
+    name = request.text("name")
+    store.procedure(name)
+    places, inputs = _sampled([pair.input for pair in store.pairs(name)], MOST_PAIRS)
+    if not inputs:
+        raise BadInputError(f"{name!r} has no pairs yet.", next_step="Write some first.")
+    yield from _read(request, vectors, inputs)
+    memories = shelf.bank(store, "discriminant", settings.number("none_bias")).memories
+    others = {one: m.statistics for one, m in memories.items() if m.statistics is not None and one != name}
+    return _Standing(name, inputs, places, vectors.of(inputs), others, model, shelf, store, tuning)
+
+
+def _read(request: Request, vectors: TextVectors, texts: Sequence[str]) -> Iterator[None]:
+    """Read texts with progress events.
+
+    Raises:
+        InterruptedByUser: the request was cancelled.
+    """
+    for share in vectors.read(texts):
+        request.emit("progress", phase="route", fraction=share, text="Reading")
+        yield
+        if request.cancelled.is_set():
+            raise InterruptedByUser("Stopped.")
+
+
+def _sampled(texts: Sequence[str], count: int) -> tuple[list[int], list[str]]:
+    """Places and texts of at most ``count`` of them, the same ones every time, in their order."""
+    places = list(range(len(texts)))
+    if len(places) > count:
+        places = sorted(random.Random(0).sample(places, count))
+    return places, [texts[place] for place in places]
+
+
+def _descending(chosen: Sequence[Candidate], name: str) -> list[float]:
+    return sorted((one.probability for one in chosen if one.route == name), reverse=True)
