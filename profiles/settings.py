@@ -77,14 +77,27 @@ class Settings:
             UsageError: a flag or a variable names no setting.
             StorageError: a file cannot be read.
         """
-        files: dict[Scope, Path] = {"user": paths.config_file}
-        if profile_folder is not None:
-            files["profile"] = profile_folder / PROFILE_FILE_NAME
         given = {name: value for name, value in (flags or {}).items() if value is not None}
         layers = [
             ("flag", {name: setting_key(name).parse(value, "Flag") for name, value in given.items()}),
             *_from_environment(os.environ if environ is None else environ),
         ]
+        return cls._over_files(layers, paths, profile_folder)
+
+    def for_profile(self, paths: AppPaths, profile_folder: Path) -> Settings:
+        """The same flags and variables over another profile's file, both files read anew. Errors as for ``load``."""
+        own = {str(file) for file in self._files.values()}
+        return self._over_files([layer for layer in self._layers if layer[0] not in own], paths, profile_folder)
+
+    @classmethod
+    def _over_files(
+        cls, layers: list[tuple[str, dict[str, SettingValue]]], paths: AppPaths, profile_folder: Path | None
+    ) -> Settings:
+        """Settings whose ``layers`` win over both files."""
+        files: dict[Scope, Path] = {"user": paths.config_file}
+        if profile_folder is not None:
+            files["profile"] = profile_folder / PROFILE_FILE_NAME
+        layers = list(layers)
         bindings: dict[str, str] = {}
         for scope in ("profile", "user"):
             if scope in files:
@@ -92,6 +105,14 @@ class Settings:
                 layers.append((str(files[scope]), values))
                 bindings = own_bindings | bindings
         return cls(layers, files, bindings)
+
+    def with_value(self, name: str, value: SettingValue) -> Settings:
+        """The same settings with one value that wins over all sources; no file is written."""
+        return Settings([("flag", {name: value}), *self._layers], self._files, self.key_bindings)
+
+    def scope_of(self, source: str) -> Scope | None:
+        """Which of the two files a row's ``source`` is; None for flags, variables and defaults."""
+        return next((scope for scope, file in self._files.items() if str(file) == source), None)
 
     def get(self, name: str) -> SettingValue:
         """The value in force.
@@ -151,6 +172,12 @@ class Settings:
             StorageError: the disk refused; the file stays as it was.
         """
         return self._write(name, setting_key(name).parse(value, "Setting"), scope)
+
+    def set_where_it_counts(self, name: str, value: object) -> SettingRow:
+        """Like ``set``, in the profile's file where that has the setting already and would win, else in the user's."""
+        profile_file = self._files.get("profile")
+        in_profile = any(source == str(profile_file) and name in values for source, values in self._layers)
+        return self.set(name, value, "profile" if in_profile else "user")
 
     def reset(self, name: str, scope: Scope = "user") -> SettingRow:
         """Take a setting out of a file and return what is in force then. Errors as for ``set``."""

