@@ -31,7 +31,7 @@ SIZE = (110, 34)
 async def _draw(home: Path) -> None:
     paths = AppPaths.resolve(home)
     command = engine_command(home=home, model="default")
-    app = TokmemApp(paths, Settings.load(paths), lambda log: EngineClient(command, log), "default")
+    app = TokmemApp(paths, Settings.load(paths), lambda log, _: EngineClient(command, log), "default")
     async with app.run_test(size=SIZE) as pilot:
         await pilot.pause(1)
         await pilot.press("ctrl+n")

@@ -22,29 +22,36 @@ from textual.worker import Worker, WorkerState
 
 from profiles.paths import AppPaths, private_folder
 from profiles.records import JobRecord
-from profiles.registry import ProfileRegistry
+from profiles.registry import DEFAULT_PROFILE, ProfileRegistry
 from profiles.settings import Settings
 from profiles.store import ProfileStore
-from tokmem_desk.errors import OfflineError, TokmemError
+from tokmem_desk.errors import BusyError, OfflineError, TokmemError
 from tui import debug_report
 from tui.engine.client import EngineClient
 from tui.engine_link import EngineLink, EngineState
 from tui.guard import shows_errors
+from tui.model_pull import ModelPull
 from tui.overview import changed_words, last_fingerprint, procedure_lines
 from tui.screens.base import AppScreen
 from tui.screens.chat import ChatScreen
 from tui.screens.confirm import ConfirmDialog
 from tui.screens.failure import FailureDialog
 from tui.screens.help import HelpDialog, keys_in_force
+from tui.screens.models import ModelsScreen
 from tui.screens.procedures import ProceduresScreen
+from tui.screens.profiles import ProfilesScreen
 from tui.screens.report import ReportDialog
+from tui.screens.settings import SettingsScreen
 from tui.screens.train import TrainScreen
 from tui.themes import DARK, LIGHT, muted_of
 from tui.training import TrainJob, TrainRunner
 from tui.widgets.train_setup import TrainSetup
 
-EngineFactory = Callable[[Path], EngineClient]
-"""Makes the client of an engine that is not started yet; the argument is the file for its log."""
+EngineFactory = Callable[[Path, Settings], EngineClient]
+"""Makes the client of an engine that is not started yet; gets the file for its log, and the settings in force."""
+
+ENGINE_SETTINGS = ("model", "device", "offline")
+"""What an engine is started with: another value needs another engine."""
 
 OUTSIDE_SECONDS = 2.0
 """How often to look whether another program changed the profile."""
@@ -64,11 +71,21 @@ class TokmemApp(App[None]):
 
     TITLE = "tokmem-desk"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, Any]] = {"chat": ChatScreen, "procedures": ProceduresScreen, "train": TrainScreen}
+    MODES: ClassVar[dict[str, Any]] = {
+        "chat": ChatScreen,
+        "procedures": ProceduresScreen,
+        "train": TrainScreen,
+        "profiles": ProfilesScreen,
+        "models": ModelsScreen,
+        "settings": SettingsScreen,
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f2", "switch_mode('chat')", "Chat", show=False, priority=True, id="chat"),
         Binding("f3", "switch_mode('procedures')", "Procedures", show=False, priority=True, id="procedures"),
         Binding("f4", "switch_mode('train')", "Train", show=False, priority=True, id="train"),
+        Binding("f5", "switch_mode('profiles')", "Profiles", show=False, priority=True, id="profiles"),
+        Binding("f8", "switch_mode('models')", "Models", show=False, priority=True, id="models"),
+        Binding("f9", "switch_mode('settings')", "Settings", show=False, priority=True, id="settings"),
         Binding("f1", "help", "Help", key_display="F1", priority=True, id="help"),
         Binding("f12", "report", "Debug report", show=False, priority=True, id="report"),
         Binding("ctrl+p", "command_palette", "Menu", priority=True, system=True),
@@ -86,16 +103,20 @@ class TokmemApp(App[None]):
         self._profile_wanted = profile
         self._revision = 0
         self._fingerprint: str | None = None
+        self._left_open: dict[str, tuple[ProfileStore, TrainRunner]] = {}
+        """Profiles that were left while a training of theirs was not over, by name."""
+        self.pull: ModelPull | None = None
+        """The newest download of a model."""
         self.engine_changed: Signal[EngineState] = Signal(self, "engine")
         self.job_changed: Signal[TrainJob] = Signal(self, "job")
         self.store_changed: Signal[int] = Signal(self, "store")
+        self.pull_changed: Signal[ModelPull] = Signal(self, "pull")
         self.register_theme(DARK)
         self.register_theme(LIGHT)
 
     def on_mount(self) -> None:
         """Open the profile, show the chat, and only then start the engine."""
         self.theme = self._theme_wanted()
-        self.set_keymap(self.settings.key_bindings)
         try:
             self._open_profile()
         except TokmemError as caught:
@@ -120,12 +141,19 @@ class TokmemApp(App[None]):
         with ProfileRegistry(self.paths) as registry:
             self.profile: str = self._profile_wanted or registry.active().name
             self.store: ProfileStore = registry.open(self.profile)
+        self.settings = self.settings.for_profile(self.paths, self.store.folder)
+        self.theme = self._theme_wanted()
+        self.set_keymap(self.settings.key_bindings)
         self._revision = self.store.revision
         self._fingerprint = last_fingerprint(self.store)
-        client = self._engine_factory(private_folder(self.paths.logs) / "engine.log")
-        self.link = EngineLink(client, self._engine_news)
+        self._engine_has = self._engine_wants
+        self.link = EngineLink(self.make_client(self.settings), self._engine_news)
         self.link.may_fetch = False  # not before the person has agreed
         self.runner = TrainRunner(self.store, self.link, self.profile, self._job_news)
+
+    def make_client(self, settings: Settings, log_name: str = "engine.log") -> EngineClient:
+        """An engine that is not started yet."""
+        return self._engine_factory(private_folder(self.paths.logs) / log_name, settings)
 
     @work(exit_on_error=False)
     async def _refuse_to_start(self, error: TokmemError) -> None:
@@ -162,7 +190,145 @@ class TokmemApp(App[None]):
     def _engine_news(self, state: EngineState) -> None:
         self.engine_changed.publish(state)
 
+    async def restart_engine(self) -> None:
+        """Go on with an engine for the settings in force; it loads with the next request, or by ``load_engine``."""
+        self._engine_has = self._engine_wants
+        await self.link.replace_client(self.make_client(self.settings))
+
+    @property
+    def _engine_wants(self) -> tuple[object, ...]:
+        """What an engine would be started with now."""
+        return tuple(self.settings.get(name) for name in ENGINE_SETTINGS)
+
+    @work(group="engine-care", exclusive=True, exit_on_error=False)
+    async def _care_for_engine(self) -> None:
+        """Between two requests: another engine where the settings ask for one, none where it is not used."""
+        limit = 60 * self.settings.whole("keep_alive_minutes")
+        if self.link.busy:
+            return
+        if self._engine_has != self._engine_wants:
+            await self.restart_engine()
+        elif limit and self.link.state.phase == "ready" and self.link.idle_seconds > limit:
+            await self.link.unload()
+
+    @shows_errors
+    def pull_model(self, model: str, title: str, download_bytes: int | None) -> None:
+        """Fetch a model beside everything else, or go on with the one that was paused."""
+        if self.pull is None or self.pull.model != model or self.pull.state == "done":
+            settings = self.settings.with_value("model", model)
+            self.pull = ModelPull(
+                model, title, download_bytes, lambda: self.make_client(settings, "pull.log"), self.pull_changed.publish
+            )
+        self._run_pull(self.pull)
+
+    @work(group="pull", exit_on_error=False)
+    async def _run_pull(self, pull: ModelPull) -> None:
+        await pull.run()
+        if pull.state == "done":
+            self.notify(f"{pull.title} is ready. F8, then Enter uses it.", markup=False)
+        elif pull.error is not None and not isinstance(self.screen, ModelsScreen):
+            self.show_error(pull.error)
+
     # The profile
+
+    async def open_profile(self, name: str) -> None:
+        """Go on with another profile; the loaded model stays, and so does a training of the one that is left.
+
+        Raises:
+            TokmemError: it cannot be opened; the present one stays open then.
+        """
+        self.switch_mode("profiles")
+        with ProfileRegistry(self.paths) as registry:
+            kept = self._left_open.pop(name, None)
+            store = kept[0] if kept is not None else registry.open(name)
+            try:
+                settings = self.settings.for_profile(self.paths, store.folder)
+            except TokmemError:
+                store.close()
+                raise
+            registry.switch(name)
+        before = self.profile, self.store, self.runner
+        self.profile, self.store = name, store
+        self.runner = kept[1] if kept is not None else TrainRunner(store, self.link, name, self._job_news)
+        await self._drop_other_screens()
+        self._leave_profile(*before)
+        self._revision, self._fingerprint = store.revision, last_fingerprint(store)
+        self.settings = settings
+        self.apply_settings()
+        self.announce_store()
+
+    async def rename_profile(self, name: str, new: str) -> None:
+        """Give a profile another name; the open one is opened anew under it.
+
+        Raises:
+            BusyError: something of it is going on.
+            TokmemError: the new name cannot be had.
+        """
+        job = self.runner.job
+        undecided = job is not None and (job.running or (job.trained and not job.decided))
+        if (name == self.profile and (undecided or self.link.busy)) or name in self._left_open:
+            raise BusyError(
+                f"Something is going on in {name!r}.",
+                next_step="Wait for the answer, and decide about the training (F4), then rename it.",
+            )
+        with ProfileRegistry(self.paths) as registry:
+            registry.rename(name, new)
+        if name == self.profile:
+            await self.open_profile(new)
+
+    async def erase_profile(self, name: str) -> None:
+        """Erase a profile for good; erasing the open one goes on with another.
+
+        Raises:
+            BusyError: a training of it runs, or it is open in another program.
+            TokmemError: it could not be erased.
+        """
+        with ProfileRegistry(self.paths) as registry:
+            if name == self.profile:
+                others = [info.name for info in registry.list() if info.name != name]
+                if not others:
+                    others = [registry.create(DEFAULT_PROFILE if name != DEFAULT_PROFILE else "default-2").name]
+                await self.open_profile(others[0])
+            self.close_left_profile(name)
+            registry.delete(name)
+
+    def _leave_profile(self, name: str, store: ProfileStore, runner: TrainRunner) -> None:
+        """Close a profile, or keep it open where a training of its is not over."""
+        job = runner.job
+        if job is not None and (job.running or (job.trained and not job.decided)):
+            self._left_open[name] = store, runner
+        else:
+            store.close()
+
+    def training_elsewhere(self) -> str | None:
+        """The profile in which a training runs that is not the open one."""
+        return next((name for name, (_, one) in self._left_open.items() if one.job and one.job.running), None)
+
+    def close_left_profile(self, name: str) -> None:
+        """Close a profile that was left with a finished training.
+
+        Raises:
+            BusyError: its training still runs.
+        """
+        if self.training_elsewhere() == name:
+            raise BusyError(f"A training runs in {name!r}.", next_step="Stop it there, or wait for its end.")
+        if name in self._left_open:
+            self._left_open.pop(name)[0].close()
+
+    async def _drop_other_screens(self) -> None:
+        """Let every other screen be made anew, so that nothing of one profile is seen in another."""
+        for mode, screen in self.MODES.items():
+            if mode != self.current_mode:
+                await self.remove_mode(mode)
+                self.add_mode(mode, screen)
+
+    # Settings
+
+    def apply_settings(self) -> None:
+        """Put the settings in force: colours and keys at once, another engine as soon as this one is idle."""
+        self.theme = self._theme_wanted()
+        self.set_keymap(self.settings.key_bindings)
+        self._care_for_engine()
 
     def announce_store(self) -> None:
         """Tell every screen that procedures, pairs or memories may differ."""
@@ -171,6 +337,7 @@ class TokmemApp(App[None]):
 
     @shows_errors
     def _look_outside(self) -> None:
+        self._care_for_engine()
         if self.store.revision != self._revision:
             self.announce_store()
 
@@ -247,9 +414,13 @@ class TokmemApp(App[None]):
 
     @work(group="train", exit_on_error=False)
     async def _run_training(self) -> None:
-        await self.runner.run()
-        job = self.runner.job
+        runner, profile = self.runner, self.profile
+        await runner.run()
+        job = runner.job
         self.announce_store()
+        if runner is not self.runner:
+            self.notify(f"The training in {profile} has ended. F5 goes there.", markup=False)
+            return
         if job is not None and self.screen.query(TrainSetup):
             return
         if job is not None and job.error is not None:
@@ -322,7 +493,11 @@ class TokmemApp(App[None]):
         """End the engine and close the profile, however the app came to its end."""
         if hasattr(self, "link"):
             await self.link.client.close()
+            for store, _ in self._left_open.values():
+                store.close()
             self.store.close()
+            if self.pull is not None:
+                await self.pull.close()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything the keys do, for the palette."""

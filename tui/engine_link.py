@@ -6,6 +6,7 @@ Knows no widget.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
@@ -60,6 +61,18 @@ class EngineLink:
         self.state = EngineState()
         self._changed = changed
         self._keys: dict[str, ProfileKey] = {}
+        self._open_requests = 0
+        self._last_use = time.monotonic()
+
+    @property
+    def busy(self) -> bool:
+        """True while a request is on its way."""
+        return self._open_requests > 0
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long ago the last request ended; 0 while one is on its way."""
+        return 0.0 if self.busy else time.monotonic() - self._last_use
 
     def submit(self, op: str, **fields: Any) -> RequestHandle:
         """Prepare a request, see ``EngineClient.submit``; pass the handle to ``events``.
@@ -94,6 +107,7 @@ class EngineLink:
         """
         if not self.client.running:
             self._set(EngineState("loading", backbone=self.state.backbone))
+        self._open_requests += 1
         try:
             async for event in handle:
                 if event["event"] == "progress" and event.get("phase") in LOAD_PHASES:
@@ -109,6 +123,20 @@ class EngineLink:
             if self.state.phase == "loading":
                 self._set(replace(self.state, phase="failed", error=caught))
             raise
+        finally:
+            self._open_requests -= 1
+            self._last_use = time.monotonic()
+
+    async def unload(self) -> None:
+        """End the engine's process, which is the sure way to free its memory; the next request starts it again."""
+        await self.client.close()
+        self._set(EngineState())
+
+    async def replace_client(self, client: EngineClient) -> None:
+        """Go on with another engine: another model, device or network setting."""
+        await self.client.close()
+        self.client = client
+        self._set(EngineState())
 
     async def load(self, profile: str) -> None:
         """Load the backbone.

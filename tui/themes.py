@@ -67,3 +67,10 @@ def muted_of(variables: Mapping[str, str]) -> str:
     if foreground.ansi is not None or background.ansi is not None:  # the terminal's own colours cannot be mixed
         return "ansi_bright_black"
     return foreground.blend(background, 0.38).hex
+
+
+def theme_words(name: str) -> str:
+    """What is special about a theme, to stand behind its name; empty for most."""
+    if name in (DARK.name, LIGHT.name):
+        return "  · made for this app"
+    return "  · the terminal's own 16 colours" if name.startswith("ansi") else ""

@@ -105,7 +105,10 @@ def make_app(paths: AppPaths, make_client: Callable[..., EngineClient]) -> Calla
     """The app with a scripted engine; the arguments are the engine's options."""
 
     def make(*options: str, **flags: object) -> TokmemApp:
-        return TokmemApp(paths, Settings.load(paths, flags), lambda log: make_client(*options, log=log))
+        def engine(log: Path, settings: Settings) -> EngineClient:
+            return make_client("--model", settings.text("model"), *options, log=log)
+
+        return TokmemApp(paths, Settings.load(paths, flags), engine)
 
     return make
 

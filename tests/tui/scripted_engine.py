@@ -18,7 +18,17 @@ from typing import Any
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
-from tokmem_desk.errors import IncompatibleError, NotFoundError, OfflineError, OutOfMemoryError, TokmemError
+from tokmem_desk.errors import (
+    FetchError,
+    IncompatibleError,
+    InterruptedByUser,
+    NotFoundError,
+    OfflineError,
+    OutOfMemoryError,
+    TokmemError,
+)
+from tokmem_desk.model_record import write_record
+from tokmem_desk.model_store import ModelStore
 from tokmem_desk.procedures import NONE_ROUTE
 from tui.engine.protocol import encode
 
@@ -69,7 +79,8 @@ class ScriptedEngine:
     async def answer(self, request: dict[str, Any]) -> None:
         """Do one request."""
         try:
-            await self.load(request)
+            if request["op"] not in ("fetch", "status"):
+                await self.load(request)
             result = await getattr(self, f"do_{request['op']}")(request)
             self.emit(request, "done", result=result)
         except TokmemError as caught:
@@ -90,7 +101,29 @@ class ScriptedEngine:
 
     async def do_load(self, request: dict[str, Any]) -> dict[str, Any]:
         """The backbone."""
-        return dict(BACKBONE)
+        wanted = ModelStore(AppPaths.resolve(self.options.home).models).resolve(self.options.model)
+        return dict(BACKBONE) if self.options.model == "default" else {**BACKBONE, "id": wanted.id}
+
+    async def do_fetch(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Pretend to download; the model's folder and its record are real."""
+        store = ModelStore(AppPaths.resolve(self.options.home).models)
+        source = store.resolve(self.options.model)
+        for percent in range(0, 101, 10):
+            if request["id"] in self.cancelled:
+                raise InterruptedByUser("Stopped while fetching.")
+            if self.options.fetch_fails and percent == 50:
+                raise FetchError("The package index could not be reached.", next_step="Check the network.")
+            self.emit(request, "progress", phase="fetch", fraction=percent / 100, text=f"Fetching {source.id}")
+            await asyncio.sleep(self.options.fetch_delay)
+            waited = self.options.home / "fetch-has-waited"
+            while self.options.fetch_waits_at == percent and request["id"] not in self.cancelled:
+                if waited.exists():  # in an earlier run, which was paused
+                    break
+                await asyncio.sleep(0.02)
+            if self.options.fetch_waits_at == percent:
+                waited.touch()
+        make_model(store, source.id)
+        return {"id": source.id}
 
     async def do_status(self, request: dict[str, Any]) -> dict[str, Any]:
         """What is loaded."""
@@ -251,6 +284,17 @@ def head(text: str) -> tuple[str, ...]:
     return tuple(text.lower().split()[:2])
 
 
+def make_model(store: ModelStore, model_id: str) -> None:
+    """Put a converted model of that id into the store, as far as lists can tell."""
+    source = store.resolve(model_id)
+    folder = store.folder / source.slug
+    folder.mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(bytes(300_000))
+    facts = {"revision": "", "weights_sha256": "0" * 64, "quantisation": "4 bit (nf4)", "reason": "scripted"}
+    licence = source.entry.licence if source.entry else "unknown"
+    write_record(folder, lambda: False, id=source.id, source=f"{source.kind}: {source.id}", licence=licence, **facts)
+
+
 def scored(store: ProfileStore, text: str) -> list[tuple[str, int, str]]:
     """Name, shared words and best response of every procedure that can answer, best first."""
     words = set(text.lower().split())
@@ -304,6 +348,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--crash-at-step", type=int, default=0)
     parser.add_argument("--wait-at-step", type=int, default=0)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--fetch-delay", type=float, default=0.0)
+    parser.add_argument("--fetch-waits-at", type=int, default=-1)
+    parser.add_argument("--fetch-fails", action="store_true")
     parser.add_argument("--needs-download", action="store_true")
     parser.add_argument("--refuse", action="store_true")
     asyncio.run(ScriptedEngine(parser.parse_args()).serve())

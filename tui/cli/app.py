@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from profiles.settings import Settings
 from tokmem_desk.errors import UsageError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
@@ -21,14 +22,14 @@ def run(context: Context, options: argparse.Namespace) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("The app needs a terminal.", next_step="For commands see: tokmem-desk --help")
     settings, profile = context.settings, context.profile.name
-    command = engine_command(
-        home=options.home,
-        model=context.model,
-        offline=settings.flag("offline"),
-        device=settings.text("device"),
-    )
 
-    def engine(log_file: Path) -> EngineClient:
+    def engine(log_file: Path, settings: Settings) -> EngineClient:
+        command = engine_command(
+            home=options.home,
+            model=settings.text("model"),
+            offline=settings.flag("offline"),
+            device=settings.text("device"),
+        )
         return EngineClient(command, log_file)
 
     # Textual takes a quarter of a second to import: other commands do without.

@@ -213,16 +213,6 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def size(value: int | None) -> str:
-    """Bytes as ``88.6 MiB``, or ``-`` where they are not known."""
-    if value is None:
-        return "-"
-    amount, units = float(value), ["B", "KiB", "MiB", "GiB", "TiB"]
-    while amount >= 1024 and len(units) > 1:
-        amount, units = amount / 1024, units[1:]
-    return f"{amount:.0f} {units[0]}" if units[0] == "B" or amount >= 100 else f"{amount:.1f} {units[0]}"
-
-
 def visible(text: str) -> str:
     """``text`` without characters that a terminal would obey."""
     return text.translate(_CONTROLS)

@@ -15,10 +15,11 @@ from typing import Literal
 
 from tokmem_desk.catalogue import MIB
 from tokmem_desk.errors import TokmemError
-from tui.cli.console import size, table
+from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.passphrase import can_ask_or_read
+from tui.words import size
 
 PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "safetensors", "gguf", "textual", "pip")
 LOW_SPACE_BYTES = 1024 * MIB

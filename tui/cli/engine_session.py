@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from profiles.paths import private_folder
 from tokmem_desk.errors import EngineError, InterruptedByUser, OfflineError
-from tui.cli.console import size
 from tui.engine.client import EngineClient, engine_command
 from tui.engine.protocol import BackboneInfo, Message
 from tui.engine_link import EngineLink, EngineState
+from tui.words import size
 
 if TYPE_CHECKING:
     from tui.cli.context import Context

@@ -8,10 +8,11 @@ from typing import Any
 from tokmem_desk.catalogue import CATALOGUE, CatalogueEntry
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.model_store import ModelInfo
-from tui.cli.console import size, table
+from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.proc import changed
+from tui.words import parameters, size
 
 
 def list_all(context: Context, options: argparse.Namespace) -> int:
@@ -26,7 +27,7 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
         (
             "*" if one["in_use"] else "",
             one["id"],
-            _millions(one["parameters"]),
+            parameters(one["parameters"]),
             size(one["disk_bytes"]) if one["ready"] else "-",
             size(one["download_bytes"]),
             size(one["memory_bytes"]),
@@ -71,7 +72,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
         ("model", one["id"]),
         ("title", one["title"]),
         ("licence", f"{one['licence'] or 'not known'} {one['licence_url'] or ''}".strip()),
-        ("parameters", _millions(one["parameters"])),
+        ("parameters", parameters(one["parameters"])),
         ("download", size(one["download_bytes"])),
         ("memory", size(one["memory_bytes"])),
         ("ready", "yes" if one["ready"] else f"no; fetch it: tokmem-desk model pull {options.id}"),
@@ -120,9 +121,3 @@ def _id_in_use(context: Context) -> str:
         return context.models.resolve(context.model).id
     except TokmemError:
         return context.model
-
-
-def _millions(parameters: int | None) -> str | None:
-    if parameters is None:
-        return None
-    return f"{parameters / 1e9:.1f} B" if parameters >= 1e9 else f"{parameters / 1e6:.0f} M"

@@ -8,10 +8,11 @@ from dataclasses import asdict
 from profiles.records import ProfileInfo
 from profiles.registry import ProfileRegistry
 from tokmem_desk.errors import TokmemError
-from tui.cli.console import size, table
+from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.proc import changed
+from tui.words import size
 
 
 def list_all(context: Context, options: argparse.Namespace) -> int:

@@ -48,6 +48,7 @@ class Handlers:
     def by_op(self) -> dict[str, Handler]:
         return {
             "load": self.load,
+            "fetch": self.fetch,
             "unload": self.unload,
             "forget": self.forget,
             "status": self.status,
@@ -91,6 +92,13 @@ class Handlers:
     def load(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
         request.emit("done", result=self.model.describe())
+
+    def fetch(self, request: Request) -> Iterator[None]:
+        def report(phase: str, fraction: float | None, text: str) -> None:
+            request.emit("progress", phase=phase, fraction=fraction, text=text)
+
+        request.emit("done", result={"id": self.model.fetch(report, request.cancelled.is_set)})
+        yield
 
     def unload(self, request: Request) -> Iterator[None]:
         self.model.unload()

@@ -73,6 +73,15 @@ class LoadedModel:
             next_step=f"Agree to the download, or run: tokmem-desk model pull {self._wanted} --yes",
         )
 
+    def fetch(self, report: Report, cancelled: Callable[[], bool]) -> str:
+        """Fetch and convert the model without loading it; returns its id.
+
+        Raises:
+            TokmemError: of every kind that fetching and converting know.
+        """
+        self.store.ensure(self._wanted, self.choice, progress=report, cancelled=cancelled)
+        return self.store.resolve(self._wanted).id
+
     def load(self, report: Report, cancelled: Callable[[], bool]) -> Iterator[None]:
         """Fetch, convert and load what is not there yet; yields so that others get a turn.
 

@@ -213,7 +213,7 @@ class _OneTraining:
                 self._model.backbone.fingerprint.digest,
                 file,
                 self._store.to_procedure(name).pairs if self._unchanged() else self._ready.procedure.pairs,
-                dict(memory.settings),
+                {**memory.settings, "backbone": self._model.backbone.model_id},
                 card,
             )
         except NotFoundError:

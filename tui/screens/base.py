@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widgets import Footer
+from textual.worker import Worker
 
 from tui.engine_link import EngineState
 from tui.training import TrainJob
@@ -22,7 +23,7 @@ class AppScreen(Screen[None]):
     MODE: ClassVar[str]
     HELP_TITLE: ClassVar[str]
     HELP_TEXT: ClassVar[str]
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide")]  # declared without ClassVar in Textual
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (130, "-roomy")]  # declared without ClassVar in Textual
 
     def compose(self) -> ComposeResult:
         yield StatusHeader(self.MODE)
@@ -45,6 +46,10 @@ class AppScreen(Screen[None]):
         self.tokmem.store_changed.subscribe(self, self._store_news)
         self.show_header()
         await self.begin()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Errors of this screen's workers are shown like those of the app's; Textual does not pass them on."""
+        self.tokmem.on_worker_state_changed(event)
 
     async def begin(self) -> None:
         """Draw for the first time."""

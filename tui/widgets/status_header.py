@@ -5,12 +5,22 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.events import Resize
 from textual.widgets import Static
 
 from tui.engine_link import EngineState
 from tui.training import TrainJob
 
-SCREENS = (("chat", "F2", "Chat"), ("procedures", "F3", "Procedures"), ("train", "F4", "Train"))
+SCREENS = (
+    ("chat", "F2", "Chat"),
+    ("procedures", "F3", "Procedures"),
+    ("train", "F4", "Train"),
+    ("profiles", "F5", "Profiles"),
+    ("models", "F8", "Models"),
+    ("settings", "F9", "Settings"),
+)
+TITLES_FROM = 100
+"""Cells of width from which every screen's title stands in the header, and not its key alone."""
 
 
 class ScreenTab(Static):
@@ -25,10 +35,15 @@ class ScreenTab(Static):
     """
 
     def __init__(self, mode: str, key: str, title: str, current: bool) -> None:
-        super().__init__(
-            Content.assemble((key, "$accent"), f" {title}"), classes="-current" if current else "", id=f"tab-{mode}"
-        )
-        self._mode = mode
+        super().__init__(classes="-current" if current else "", id=f"tab-{mode}")
+        self._mode, self._key, self._title, self._current = mode, key, title, current
+
+    def show(self, with_title: bool) -> None:
+        """Draw the key, and the title where there is room or the screen is in sight."""
+        if with_title or self._current:
+            self.update(Content.assemble((self._key, "$accent"), f" {self._title}"))
+        else:
+            self.update(Content.styled(self._key, "$accent"))
 
     def on_click(self) -> None:
         """Go to the screen."""
@@ -55,6 +70,11 @@ class StatusHeader(Horizontal):
         for mode, key, title in SCREENS:
             yield ScreenTab(mode, key, title, mode == self._mode)
         yield Static(id="status")
+
+    def on_resize(self, event: Resize) -> None:
+        """Titles where there is room."""
+        for tab in self.query(ScreenTab):
+            tab.show(event.size.width >= TITLES_FROM)
 
     def show(self, profile: str, engine: EngineState, job: TrainJob | None, model: str) -> None:
         """Draw the state at the right; what matters most stands first, because the end is cut."""

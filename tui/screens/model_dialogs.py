@@ -1,0 +1,64 @@
+"""Name a model that no list knows."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Button, Input, Static
+
+from tokmem_desk.errors import TokmemError
+from tokmem_desk.model_store import ModelStore
+from tui.screens.dialog import Dialog, buttons, paragraph
+
+
+class ModelNameDialog(Dialog[str | None]):
+    """A Hub id, a folder or a GGUF file that is there, or None.
+
+    Args:
+        store: knows whether a text can be a model.
+    """
+
+    def __init__(self, store: ModelStore) -> None:
+        super().__init__("Another model")
+        self._store = store
+
+    def body(self) -> ComposeResult:
+        yield Static("A Hub id, a folder with config.json, or a .gguf file", classes="field-label")
+        yield Input(placeholder="Qwen/Qwen3-0.6B, or /models/mine.gguf", id="model")
+        yield Static("", id="fault", classes="inline-error", markup=False)
+        yield paragraph(
+            "A Hub model is fetched; a folder or a file is read where it lies. Either is converted to 4 bit once.",
+            classes="muted",
+        )
+        yield buttons(("cancel", "Esc Cancel"), ("ok", "Fetch or convert"), primary="ok")
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The fault is gone with the text it was about."""
+        self.query_one("#fault").remove_class("-shown")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter takes it."""
+        self._take()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Take it or leave."""
+        if event.button.id == "cancel":
+            self.dismiss(None)
+        else:
+            self._take()
+
+    def _take(self) -> None:
+        wanted = self.query_one(Input).value.strip()
+        try:
+            if not wanted:
+                fault = "Nothing is named."
+            else:
+                self._store.resolve(wanted)
+                self.dismiss(wanted)
+                return
+        except TokmemError as caught:
+            fault = f"{caught.message} {caught.next_step}".strip()
+        place = self.query_one("#fault", Static)
+        place.update(Content(fault))
+        place.add_class("-shown")
+        self.query_one(Input).focus()

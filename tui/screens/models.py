@@ -1,0 +1,348 @@
+"""Models: which there are, which fit this computer and why, fetching, choosing, unloading, removing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import DataTable, Static
+
+from tokmem_desk.errors import BusyError, OfflineError, TokmemError
+from tokmem_desk.machine import Machine, look_at_machine
+from tokmem_desk.model_store import ModelStore
+from tui.engine_link import EngineState
+from tui.guard import shows_errors
+from tui.model_pull import ModelPull
+from tui.model_rows import ModelRow, disk_words, find_row, model_rows
+from tui.screens.base import AppScreen
+from tui.screens.confirm import ConfirmDialog
+from tui.screens.model_dialogs import ModelNameDialog
+from tui.widgets.model_view import ModelDetails, ModelTable
+from tui.words import count, size
+
+MIB = 2**20
+
+
+class ModelsScreen(AppScreen):
+    """See the module."""
+
+    MODE = "models"
+    CSS_PATH = "models.tcss"
+    AUTO_FOCUS = "ModelTable"
+    HELP_TITLE = "Models"
+    HELP_TEXT = (
+        "The model that everything runs on: the backbone. ● is in use, ◉ is on this computer, ○ would be fetched "
+        "first. A memory works on the model that it was trained on; with another one, procedures are trained anew. "
+        "Fetching can be paused and goes on later, also after the app was closed."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "pull", "Pull"),
+        Binding("escape", "pause", "Pause"),
+        Binding("l", "load", "Load"),
+        Binding("o", "unload", "Unload"),
+        Binding("a", "other", "Another"),
+        Binding("d,delete", "remove", "Remove", key_display="d"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[ModelRow] = []
+        self._machine: Machine | None = None
+        self._loaded_mb = 0
+
+    def body(self) -> ComposeResult:
+        yield Static(id="machine")
+        with Horizontal(id="both"):
+            with Vertical(id="left"):
+                yield ModelTable(id="models")
+            with VerticalScroll(id="right", can_focus=False):
+                yield ModelDetails()
+
+    async def begin(self) -> None:
+        """Draw the machine as soon as it is known."""
+        self.query_one("#machine", Static).update(Content("Looking at this computer …"))
+        self.tokmem.pull_changed.subscribe(self, self._pull_news)
+
+    # News from the app
+
+    def on_screen_resume(self) -> None:
+        """Memory and disk may be different from last time."""
+        self._look()
+
+    def on_engine_changed(self, state: EngineState) -> None:
+        self._look()
+
+    @work(group="look", exclusive=True, exit_on_error=False)
+    async def _look(self) -> None:
+        self._machine = await asyncio.to_thread(look_at_machine)
+        await self._ask_engine()
+        self._draw()
+
+    def on_resize(self) -> None:
+        """More columns where there is more room."""
+        self.call_after_refresh(self._draw)
+
+    def _pull_news(self, pull: ModelPull) -> None:
+        if pull.running and self._rows:
+            self._draw_details()
+        else:
+            self._draw()
+
+    async def _ask_engine(self) -> None:
+        """How much memory the loaded model takes, measured."""
+        self._loaded_mb = 0
+        if self.tokmem.link.state.phase != "ready" or self.tokmem.link.busy:
+            return
+        try:
+            status: dict[str, Any] = await self.tokmem.link.client.submit("status").result()
+        except TokmemError:
+            return  # the engine has just ended; its state says so
+        self._loaded_mb = int(status["memory_mb"])
+
+    @property
+    def _store(self) -> ModelStore:
+        return ModelStore(self.tokmem.paths.models, offline=self.offline)
+
+    @property
+    def offline(self) -> bool:
+        """Whether downloads are off."""
+        return self.tokmem.settings.flag("offline")
+
+    @shows_errors
+    def _draw(self) -> None:
+        if not self.is_mounted or self._machine is None:
+            return
+        machine, backbone = self._machine, self.tokmem.link.state.backbone
+        on_cpu = self.tokmem.settings.text("device") == "cpu" or (backbone and backbone["device"] == "cpu")
+        used = machine.without_gpu() if on_cpu else machine
+        pull = self.tokmem.pull
+        pulled = None if pull is None or pull.state == "done" else pull.model
+        self._rows = model_rows(self._store, self.tokmem.model, used, self._loaded_mb * MIB, pulled)
+        self.query_one("#machine", Static).update(self._machine_words(machine))
+        table = self.query_one(ModelTable)
+        table.show(self._rows, pull, width=self.query_one("#left").size.width or self.app.size.width)
+        self._draw_details()
+
+    def _machine_words(self, machine: Machine) -> Content:
+        state, settings = self.tokmem.link.state, self.tokmem.settings
+        parts = [
+            count(machine.cores, "core"),
+            f"{size(machine.memory_bytes)} memory, {size(machine.free_bytes)} free",
+            f"{machine.gpu}, {size(machine.gpu_free_bytes)} free" if machine.gpu else "no graphics card",
+        ]
+        lines = [Content.assemble(Content.styled("This computer  ", "bold $primary"), " · ".join(parts))]
+        if state.phase == "ready" and state.backbone is not None:
+            minutes = settings.whole("keep_alive_minutes")
+            stays = f"stays {minutes} min after use" if minutes else "stays loaded"
+            measured = f", {self._loaded_mb:,} MiB measured" if self._loaded_mb else ""
+            words = f"on {state.backbone['device']} in {state.backbone['dtype']}{measured}; {stays}"
+            reason = f" ({state.backbone['reason']})" if self.app.size.width >= 130 else ""
+            lines.append(Content.assemble(Content.styled("Loaded         ", "bold $primary"), words + reason))
+        elif state.phase == "failed" and state.error is not None:
+            lines.append(Content.styled(f"! {state.error.message.splitlines()[0]}", "$text-error"))
+        else:
+            words = state.text if state.phase == "loading" else "nothing; the next message loads the model"
+            lines.append(Content.assemble(Content.styled("Loaded         ", "bold $primary"), words))
+        if self.offline:
+            lines.append(
+                Content.styled("Offline: nothing is fetched. What is on this computer stands first.", "$text-warning")
+            )
+        return Content("\n").join(lines)
+
+    @shows_errors
+    def _draw_details(self) -> None:
+        row = self.selected
+        details = self.query_one(ModelDetails)
+        details.visible = row is not None
+        if row is not None:
+            pull = self.tokmem.pull if self.tokmem.pull and self.tokmem.pull.model == row.id else None
+            compact = self.app.size.width < 100
+            details.show(row, pull, self.tokmem.link.state, offline=self.offline, compact=compact)
+        self.refresh_bindings()
+
+    @property
+    def selected(self) -> ModelRow | None:
+        """The model under the cursor."""
+        return find_row(self._rows, self.query_one(ModelTable).selected_id)
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        """Show the model under the cursor."""
+        self._draw_details()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what can be done with the model under the cursor."""
+        if not self.is_mounted:
+            return True
+        row, pull = self.selected, self.tokmem.pull
+        match action:
+            case "pull":
+                return row is not None and not row.ready
+            case "pause":
+                return pull is not None and pull.state == "running"
+            case "remove":
+                return row is not None and (row.ready or (pull is not None and pull.model == row.id))
+            case "load":
+                return self.tokmem.link.state.phase in ("off", "failed")
+            case "unload":
+                return self.tokmem.link.state.phase == "ready"
+        return True
+
+    # Doing
+
+    @work(group="use", exclusive=True, exit_on_error=False)
+    async def action_use(self) -> None:
+        """Work with the model under the cursor from now on."""
+        row = self.selected
+        if row is None:
+            return
+        if not row.ready:
+            await self._pull(row)
+            return
+        if self.tokmem.runner.job is not None and self.tokmem.runner.job.running:
+            raise BusyError("A training runs on the present model.", next_step="Stop it first, or wait for its end.")
+        if not row.in_use and not await self._agreed_to_size(row):
+            return
+        if not row.in_use:
+            found = self.tokmem.settings.set_where_it_counts("model", _settings_name(row))
+            if found.value != _settings_name(row):
+                self.notify(f"{found.source} says {found.value}, which wins.", severity="warning", markup=False)
+                return
+            await self.tokmem.restart_engine()
+        self.tokmem.load_engine()
+        self._draw()
+
+    async def _agreed_to_size(self, row: ModelRow) -> bool:
+        """Ask before a model that may not fit is loaded."""
+        if row.fit is None or row.fit.verdict == "fits":
+            return True
+        room = f"{size(row.fit.free + row.fit.freed)} of {row.fit.place} are or would be free"
+        question = ConfirmDialog(
+            f"{row.title} is {row.fit.verdict}",
+            f"It needs about {size(row.fit.need)}; {room}. {row.fit.words}",
+            "Load anyway",
+            "Back",
+            danger=True,
+        )
+        return await self.app.push_screen_wait(question)
+
+    @work(group="pull-question", exclusive=True, exit_on_error=False)
+    async def action_pull(self) -> None:
+        """Fetch the model under the cursor, or go on with it."""
+        row = self.selected
+        if row is not None and not row.ready:
+            await self._pull(row)
+
+    async def _pull(self, row: ModelRow) -> None:
+        if self.offline:
+            raise OfflineError(
+                f"{row.title} is not on this computer, and downloads are off.",
+                next_step="Turn 'offline' off in the settings (F9).",
+            )
+        pull = self.tokmem.pull
+        if pull is not None and pull.running:
+            raise BusyError(f"{pull.title} is being fetched.", next_step="Wait for its end, or pause it with Esc.")
+        if pull is None or pull.model != row.id or pull.state == "done":
+            needed, free = disk_words(self.tokmem.paths.models, row.entry)
+            question = ConfirmDialog(
+                f"Fetch {row.title}?",
+                _pull_question(row, needed, free),
+                "Fetch",
+                "Not now",
+                danger=needed is not None and needed > free,
+            )
+            if not await self.app.push_screen_wait(question):
+                return
+        self.tokmem.pull_model(row.id, row.title, row.download_bytes)
+
+    @shows_errors
+    async def action_pause(self) -> None:
+        """Pause the download; what has arrived is kept."""
+        if self.tokmem.pull is not None:
+            await self.tokmem.pull.pause()
+
+    def action_load(self) -> None:
+        """Load the model that is in use."""
+        self.tokmem.load_engine()
+
+    @shows_errors
+    async def action_unload(self) -> None:
+        """End the engine, which frees all its memory."""
+        if self.tokmem.link.busy:
+            raise BusyError("The model is at work.", next_step="Stop the answer or the training first.")
+        before = self._loaded_mb
+        await self.tokmem.link.unload()
+        self.notify(f"Unloaded{f': {before:,} MiB are free again' if before else ''}. The next message loads it.")
+
+    @work(exit_on_error=False)
+    async def action_other(self) -> None:
+        """Use a model that the list does not know: a Hub id, a folder, a GGUF file."""
+        wanted = await self.app.push_screen_wait(ModelNameDialog(self._store))
+        if wanted is None:
+            return
+        source = self._store.resolve(wanted)
+        row = find_row(self._rows, source.id)
+        if row is not None:
+            self.query_one(ModelTable).select(row.id)
+            return
+        named = str(source.path) if source.path is not None else source.id
+        self.tokmem.pull_model(named, source.id, None)
+        self._draw()
+
+    @work(exit_on_error=False)
+    async def action_remove(self) -> None:
+        """Delete the model's files after asking; it can be fetched again."""
+        row = self.selected
+        if row is None:
+            return
+        pull = self.tokmem.pull
+        if pull is not None and pull.model == row.id and pull.running:
+            raise BusyError(f"{row.title} is being fetched.", next_step="Pause it with Esc first.")
+        loaded = row.in_use and self.tokmem.link.state.phase in ("ready", "loading")
+        if loaded and self.tokmem.link.busy:
+            raise BusyError(f"{row.title} is at work.", next_step="Stop the answer or the training first.")
+        what = f"{size(row.disk_bytes)} are freed. " if row.disk_bytes else "What has arrived of it is deleted. "
+        keep = "Procedures, pairs and memories stay; memories need this model again to work."
+        question = ConfirmDialog(f"Remove {row.title}?", what + keep, "Remove", danger=True)
+        if not await self.app.push_screen_wait(question):
+            return
+        if loaded:
+            await self.tokmem.link.unload()
+        freed = await asyncio.to_thread(self._store.remove, row.id)
+        if pull is not None and pull.model == row.id:
+            self.tokmem.pull = None
+        self._draw()
+        self.notify(f"Removed {row.title}: {size(freed)} freed.", markup=False)
+
+
+def _settings_name(row: ModelRow) -> str:
+    """How the settings name a model: its id, or what a local one was made from."""
+    if row.entry is None and row.stored is not None and row.stored.record is not None:
+        kind, _, place = row.stored.record.source.partition(": ")
+        if kind in ("folder", "gguf"):
+            return place
+    return row.id
+
+
+def _pull_question(row: ModelRow, needed: int | None, free: int) -> str:
+    """Size, licence, disk and memory, before anything is fetched."""
+    parts = [
+        f"Download: {size(row.download_bytes)}." if row.download_bytes else "Its size is told by the Hub.",
+        f"Licence: {row.licence}"
+        + (f", {row.entry.licence_url}" if row.entry is not None and row.entry.licence_url else "")
+        + ".",
+        f"Disk: about {size(needed)} while it is prepared, {size(free)} are free."
+        if needed is not None
+        else f"Disk: {size(free)} are free.",
+    ]
+    if needed is not None and needed > free:
+        parts.append("That is not enough: free some space first.")
+    if row.fit is not None:
+        parts.append(f"Memory: {size(row.fit.need)} needed, {size(row.fit.free + row.fit.freed)} free. {row.fit.words}")
+    if row.entry is not None and row.entry.gated:
+        parts.append("Its publisher asks for an account that accepted the licence: run  hf auth login  first.")
+    return "\n".join(parts)

@@ -1,0 +1,119 @@
+"""Name a profile; erase one by typing its name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Button, Input, Static
+
+from tokmem_desk.errors import TokmemError
+from tokmem_desk.procedures import check_name
+from tui.screens.dialog import Dialog, buttons, paragraph
+
+
+class ProfileNameDialog(Dialog[str | None]):
+    """A name for a new or a renamed profile, or None.
+
+    Args:
+        title: what this is about.
+        taken: names that cannot be chosen.
+        name: what to begin with.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", "Save", priority=True)]
+
+    def __init__(self, title: str, taken: Collection[str], name: str = "") -> None:
+        super().__init__(title)
+        self._taken, self._name_before = taken, name
+
+    def body(self) -> ComposeResult:
+        yield Static("Name: a-z, 0-9, - and _", classes="field-label")
+        yield Input(self._name_before, placeholder="anna", id="name", max_length=40)
+        yield Static("", id="fault", classes="inline-error", markup=False)
+        yield paragraph(
+            "A profile keeps its procedures, memories, chats and corrections apart from all others. The model is "
+            "shared and stays loaded.",
+            classes="muted",
+        )
+        yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter saves."""
+        self.action_save()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The fault is gone with the text it was about."""
+        self.query_one("#fault").remove_class("-shown")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Save or leave."""
+        if event.button.id == "cancel":
+            self.dismiss(None)
+        else:
+            self.action_save()
+
+    def action_save(self) -> None:
+        """Hand the name over, or say what is wrong with it."""
+        name = self.query_one("#name", Input).value.strip()
+        fault = ""
+        try:
+            check_name(name, "profile")
+        except TokmemError as caught:
+            fault = f"{caught.message} {caught.next_step}".strip()
+        if name in self._taken:
+            fault = f"There is a profile {name!r} already."
+        if fault:
+            place = self.query_one("#fault", Static)
+            place.update(Content(fault))
+            place.add_class("-shown")
+            self.query_one("#name").focus()
+            return
+        self.dismiss(name)
+
+
+class EraseDialog(Dialog[bool]):
+    """True when the person typed the name of the profile.
+
+    Args:
+        name: of the profile.
+        going: what will be gone, a line each.
+        after: what happens next, in a sentence.
+    """
+
+    def __init__(self, name: str, going: Sequence[str], after: str) -> None:
+        super().__init__(f"Erase {name} for good?")
+        self._name_wanted, self._going, self._after = name, going, after
+
+    def body(self) -> ComposeResult:
+        yield paragraph("This goes, and nothing brings it back:")
+        yield Static(Content("\n").join(Content(f"  ✗ {line}") for line in self._going), classes="going")
+        yield paragraph(self._after, classes="muted")
+        yield Static(Content(f"Type {self._name_wanted} to erase it"), classes="field-label")
+        yield Input(id="name", placeholder=self._name_wanted)
+        yield buttons(("no", "Esc Keep it"), ("yes", "Erase"), danger="yes")
+
+    def on_mount(self) -> None:
+        """Nothing can be erased before the name stands there."""
+        self.query_one("#yes", Button).disabled = True
+        self.query_one(Input).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """The button works once the name is right."""
+        self.query_one("#yes", Button).disabled = event.value.strip() != self._name_wanted
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter erases when the name is right."""
+        if event.value.strip() == self._name_wanted:
+            self.dismiss(True)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Answer."""
+        self.dismiss(event.button.id == "yes")
+
+    def action_leave(self) -> None:
+        """Esc keeps it."""
+        self.dismiss(False)

@@ -1,0 +1,229 @@
+"""Profiles: who works here, what each one has, and going from one to another."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, ItemGrid, VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from profiles.contents import ProfileContents, contents
+from profiles.records import ProfileInfo
+from profiles.registry import ProfileRegistry
+from tokmem_desk.errors import BusyError
+from tui.screens.base import AppScreen
+from tui.screens.profile_dialogs import EraseDialog, ProfileNameDialog
+from tui.training import TrainJob
+from tui.widgets.profile_card import ProfileCard, ProfileDetails, holdings
+from tui.words import size
+
+LEAD = "Each profile has its own procedures, memories and chats. All share the one loaded model."
+ALONE = "One profile so far. a makes another, for somebody else or for another part of your life."
+
+
+class ProfilesScreen(AppScreen):
+    """See the module."""
+
+    MODE = "profiles"
+    CSS_PATH = "profiles.tcss"
+    AUTO_FOCUS = None
+    HELP_TITLE = "Profiles"
+    HELP_TEXT = (
+        "A card for each profile; Enter goes on with it at once, the model stays loaded. What one profile learns or "
+        "says is never seen in another. Erasing asks for the name, says what goes, and cannot be undone."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("a", "add", "Add"),
+        Binding("e", "rename", "Rename"),
+        Binding("d,delete", "erase", "Erase", key_display="d"),
+        Binding("right,l", "move(1, 0)", "Next", show=False),
+        Binding("left,h", "move(-1, 0)", "Previous", show=False),
+        Binding("down,j", "move(0, 1)", "Below", show=False),
+        Binding("up,k", "move(0, -1)", "Above", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._infos: list[ProfileInfo] = []
+        self._contents: dict[str, ProfileContents | None] = {}
+        self._selected = ""
+
+    def body(self) -> ComposeResult:
+        with Horizontal(id="both"):
+            with VerticalScroll(id="left", can_focus=False):
+                yield Static(Content(LEAD), classes="lead")
+                yield ItemGrid(id="cards", min_column_width=32)
+            with VerticalScroll(id="right", can_focus=False):
+                yield ProfileDetails()
+
+    async def begin(self) -> None:
+        """Draw what there is."""
+        self._selected = self.tokmem.profile
+        await self._load()
+
+    # News from the app
+
+    def on_screen_resume(self) -> None:
+        """Sizes and times are new."""
+        self._load_again()
+
+    def on_store_changed(self) -> None:
+        self._load_again()
+
+    @work(group="load", exclusive=True, exit_on_error=False)
+    async def _load_again(self) -> None:
+        await self._load()
+
+    def on_job_changed(self, job: TrainJob) -> None:
+        self._draw()
+
+    async def _load(self) -> None:
+        """Read the list and count what is in each."""
+        if not self.is_mounted or not self.is_current:
+            return
+        with ProfileRegistry(self.tokmem.paths) as registry:
+            self._infos = registry.list()
+        self._contents = {info.name: contents(self.tokmem.paths.profile_folder(info.id)) for info in self._infos}
+        grid = self.query_one("#cards", ItemGrid)
+        missing = len(self._infos) - len(self.query(ProfileCard))
+        if missing > 0:
+            await grid.mount_all([ProfileCard() for _ in range(missing)])
+        elif missing < 0:
+            for card in list(self.query(ProfileCard))[missing:]:
+                await card.remove()
+        self._draw()
+        self._focus_selected()
+
+    def _draw(self) -> None:
+        cards = list(self.query(ProfileCard))
+        if len(cards) != len(self._infos):
+            return  # the list is being read anew
+        own_job = self.tokmem.runner.job
+        training = self.tokmem.profile if own_job is not None and own_job.running else self.tokmem.training_elsewhere()
+        for card, info in zip(cards, self._infos, strict=True):
+            card.show(
+                info,
+                self._contents[info.name],
+                is_open=info.name == self.tokmem.profile,
+                training=info.name == training,
+            )
+        self.query_one(".lead", Static).update(Content(LEAD if len(self._infos) > 1 else ALONE))
+        self._draw_details()
+
+    def _draw_details(self) -> None:
+        info = self._info
+        if info is not None:
+            folder = self.tokmem.paths.profile_folder(info.id)
+            self.query_one(ProfileDetails).show(info, self._contents[info.name], folder)
+
+    @property
+    def _info(self) -> ProfileInfo | None:
+        return next((info for info in self._infos if info.name == self._selected), None)
+
+    # Moving
+
+    def _focus_selected(self) -> None:
+        if self._info is None:
+            self._selected = self.tokmem.profile
+        card = next((card for card in self.query(ProfileCard) if card.profile == self._selected), None)
+        if card is not None:
+            card.focus()
+
+    def on_profile_card_highlighted(self, event: ProfileCard.Highlighted) -> None:
+        """Show what is in it."""
+        self._selected = event.name
+        self._draw_details()
+
+    def action_move(self, across: int, down: int) -> None:
+        """Go to the card beside, above or below."""
+        cards = list(self.query(ProfileCard))
+        at = next((place for place, card in enumerate(cards) if card.has_focus), None)
+        if at is None:
+            self._focus_selected()
+            return
+        columns = sum(1 for card in cards if card.region.y == cards[0].region.y)
+        target = at + across + down * columns
+        if 0 <= target < len(cards):
+            cards[target].focus()
+
+    # Doing
+
+    @work(group="profile", exclusive=True, exit_on_error=False)
+    async def on_profile_card_chosen(self, event: ProfileCard.Chosen) -> None:
+        """Go on with that profile."""
+        if event.name == self.tokmem.profile:
+            self.app.switch_mode("chat")
+            return
+        await self.tokmem.open_profile(event.name)
+        self.show_header()
+        await self._load()
+        self.notify(f"This is {event.name} now. F2 to chat.", markup=False)
+
+    @work(exit_on_error=False)
+    async def action_add(self) -> None:
+        """Make an empty profile."""
+        name = await self.app.push_screen_wait(ProfileNameDialog("A new profile", self._names))
+        if name is None:
+            return
+        with ProfileRegistry(self.tokmem.paths) as registry:
+            registry.create(name)
+        self._selected = name
+        await self._load()
+        self.notify(f"Made {name}. Enter goes there.", markup=False)
+
+    @work(exit_on_error=False)
+    async def action_rename(self) -> None:
+        """Give the profile under the cursor another name; its data stay where they are."""
+        info = self._info
+        if info is None:
+            return
+        name = await self.app.push_screen_wait(
+            ProfileNameDialog(f"Another name for {info.name}", self._names - {info.name}, info.name)
+        )
+        if name is None or name == info.name:
+            return
+        await self.tokmem.rename_profile(info.name, name)
+        self._selected = name
+        self.show_header()
+        await self._load()
+
+    @work(exit_on_error=False)
+    async def action_erase(self) -> None:
+        """Erase the profile under the cursor after its name was typed."""
+        info = self._info
+        if info is None:
+            return
+        if self._is_training(info.name):
+            raise BusyError(f"A training runs in {info.name!r}.", next_step="Stop it first, or wait for its end.")
+        found = self._contents[info.name]
+        folder = self.tokmem.paths.profile_folder(info.id)
+        going = [*(holdings(found) if found else ["everything in it, which cannot be counted"])]
+        going.append(f"{size(info.bytes)} in {folder}")
+        others = sorted(self._names - {info.name})
+        if info.name != self.tokmem.profile:
+            after = "The other profiles stay as they are."
+        elif others:
+            after = f"{others[0]} is opened instead."
+        else:
+            after = "It is the only profile: an empty one is made instead."
+        if not await self.app.push_screen_wait(EraseDialog(info.name, going, after)):
+            return
+        await self.tokmem.erase_profile(info.name)
+        self._selected = self.tokmem.profile
+        self.show_header()
+        await self._load()
+        self.notify(f"{info.name} is erased.", markup=False)
+
+    @property
+    def _names(self) -> set[str]:
+        return {info.name for info in self._infos}
+
+    def _is_training(self, name: str) -> bool:
+        job = self.tokmem.runner.job
+        if name == self.tokmem.profile:
+            return job is not None and job.running
+        return self.tokmem.training_elsewhere() == name

@@ -1,0 +1,131 @@
+"""The table of settings and places. Draws only what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.coordinate import Coordinate
+from textual.widgets import DataTable
+
+from profiles.setting_keys import SettingKey, SettingValue
+from profiles.settings import SettingRow
+from tui.words import size
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A file or folder of the app; ``bytes`` None while it is being measured."""
+
+    name: str
+    path: str
+    bytes: int | None
+    what: str
+
+
+class SettingTable(DataTable[Text]):
+    """A row per setting, then a row per place; the row's key is the name."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,e", "screen.edit", "Change", key_display="⏎"),
+        Binding("space", "screen.next_value", "Next value", key_display="spc"),
+        Binding("k", "cursor_up", show=False),
+        Binding("j", "cursor_down", show=False),
+    ]
+
+    DEFAULT_CSS = """
+    SettingTable { height: 1fr; background: transparent; scrollbar-size-horizontal: 0; }
+    """
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id, cursor_type="row", cell_padding=1)
+
+    def show(self, rows: Sequence[tuple[SettingRow, str]], places: Sequence[Place], *, width: int) -> None:
+        """Draw; the cursor stays on its row.
+
+        Args:
+            rows: settings with the words for their source.
+            places: files and folders.
+            width: cells that the table has.
+        """
+        selected, at = self.selected_name, self.cursor_row
+        self.clear(columns=True)
+        source_width = 15
+        value_width = max(16, width - 22 - source_width - 8)
+        self.add_column(Text("Setting"), key="name", width=20)
+        self.add_column(Text("Value"), key="value", width=value_width)
+        self.add_column(Text("From"), key="source", width=source_width)
+        names: list[str] = []
+        for row, source in rows:
+            changed = row.source != "default"
+            # A sign and the source's words: never by weight or colour alone.
+            name = Text(f"{'●' if changed else ' '} {row.key}", style="bold" if changed else "", no_wrap=True)
+            value = Text(value_words(row.value, row.unit), no_wrap=True, overflow="ellipsis")
+            self.add_row(name, value, Text(source, no_wrap=True, overflow="ellipsis"), key=row.key)
+            names.append(row.key)
+        for place in places:
+            measured = "…" if place.bytes is None else size(place.bytes)
+            path = Text(_short_path(place.path, value_width), no_wrap=True)
+            self.add_row(Text(f"▪ {place.name}"), path, Text(measured), key=f"place {place.name}")
+            names.append(f"place {place.name}")
+        target = names.index(selected) if selected in names else min(at, len(names) - 1)
+        if target >= 0:
+            self.move_cursor(row=target)
+
+    @property
+    def selected_name(self) -> str | None:
+        """The setting, or ``place NAME``, under the cursor."""
+        if not self.row_count or not self.is_valid_row_index(self.cursor_row):
+            return None
+        return self.coordinate_to_cell_key(Coordinate(self.cursor_row, 0)).row_key.value
+
+    def select(self, name: str) -> None:
+        """Put the cursor on a row that is in the list."""
+        if name in self.rows:
+            self.move_cursor(row=self.get_row_index(name))
+
+
+def value_words(value: SettingValue, unit: str = "") -> str:
+    """A value as people read it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    words = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{words} {unit}" if unit and unit != "probability" else words
+
+
+def about(key: SettingKey, row: SettingRow, source: str, scope: str) -> Content:
+    """What a setting is for, its default, its limits and where its value comes from."""
+    limits = " or ".join(("on", "off") if isinstance(key.default, bool) else key.choices) or key.limits
+    facts = [
+        ("value", value_words(row.value, row.unit)),
+        ("default", value_words(row.default, row.unit)),
+        ("may be", limits),
+        ("from", source if row.source == "default" else f"{source}: {row.source}"),
+        ("written for", scope),
+    ]
+    lines = [Content.styled(key.name, "bold $primary"), Content(key.doc), Content("")]
+    lines += [Content.assemble(Content.styled(f"{name:<13}", "$muted"), value) for name, value in facts if value]
+    return Content("\n").join(lines)
+
+
+def about_place(place: Place) -> Content:
+    """Where something lies and how large it is."""
+    return Content("\n").join(
+        [
+            Content.styled(place.name, "bold $primary"),
+            Content(place.what),
+            Content(""),
+            Content(place.path),
+            Content("being measured …" if place.bytes is None else size(place.bytes)),
+            Content(""),
+            Content.styled("Enter copies the path. TOKMEM_HOME or --home moves everything.", "$muted"),
+        ]
+    )
+
+
+def _short_path(path: str, width: int) -> str:
+    return path if len(path) <= width else f"…{path[-(width - 1) :]}"

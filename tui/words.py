@@ -1,0 +1,57 @@
+"""Figures as people read them: sizes, times and moments. Knows no widget and no terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+
+def size(value: int | None) -> str:
+    """Bytes as ``88.6 MiB``, or ``-`` where they are not known."""
+    if value is None:
+        return "-"
+    amount, units = float(value), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while amount >= 1024 and len(units) > 1:
+        amount, units = amount / 1024, units[1:]
+    return f"{amount:.0f} {units[0]}" if units[0] == "B" or amount >= 100 else f"{amount:.1f} {units[0]}"
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    """``1 pair``, ``3 pairs``, ``2 memories``.
+
+    Args:
+        number: how many.
+        thing: one of them.
+        things: several of them, where an ``s`` is not enough.
+    """
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def parameters(number: int | None) -> str:
+    """``135 M``, ``1.5 B``, or ``-`` where that is not known."""
+    if number is None:
+        return "-"
+    return f"{number / 1e9:.1f} B" if number >= 1e9 else f"{number / 1e6:.0f} M"
+
+
+def ago(moment: str, now: datetime | None = None) -> str:
+    """A stored UTC time as ``just now``, ``5 minutes ago``, ``yesterday`` or a date.
+
+    Args:
+        moment: ISO 8601, as the store writes it.
+        now: replaces the clock.
+    """
+    try:
+        then = datetime.fromisoformat(moment)
+    except ValueError:
+        return moment
+    then = then if then.tzinfo is not None else then.replace(tzinfo=UTC)
+    seconds = ((now or datetime.now(UTC)) - then).total_seconds()
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{count(int(seconds // 60), 'minute')} ago"
+    if seconds < 86_400:
+        return f"{count(int(seconds // 3600), 'hour')} ago"
+    if seconds < 2 * 86_400:
+        return "yesterday"
+    return f"{then.day} {then:%B %Y}" if seconds > 30 * 86_400 else f"{int(seconds // 86_400)} days ago"
