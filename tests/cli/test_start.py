@@ -34,7 +34,15 @@ def test_help_imports_nothing_heavy(tokmem, arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [("proc", "list"), ("model", "list"), ("config", "show"), ("profile", "list"), ("token", "list")]
+    "arguments",
+    [
+        ("proc", "list"),
+        ("model", "list"),
+        ("config", "show"),
+        ("profile", "list"),
+        ("token", "list"),
+        ("completion", "bash"),
+    ],
 )
 def test_commands_without_a_model_import_neither_torch_nor_textual(tokmem, arguments):
     assert imported(tokmem, *arguments).isdisjoint({"torch", "transformers", "textual"})

@@ -103,6 +103,10 @@ def build_parser() -> Parser:
     _config(commands, shared)
     _serve(commands, shared)
     _token(commands, shared)
+    completion = _command(
+        commands, shared, "completion", "completion", "run", "print what makes a shell complete commands and names"
+    )
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="for which shell")
     _command(commands, shared, "doctor", "doctor", "run", "check this installation and say what the model runs on")
     return parser
 

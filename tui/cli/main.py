@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from tui.cli.console import Console
 
 DEBUG_VARIABLE = "TOKMEM_DEBUG"
+COMPLETION_VARIABLE = "_ARGCOMPLETE"
+"""Set by a shell that asks what may come next."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,6 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tui.cli.arguments import parse
     from tui.cli.console import Console
 
+    if COMPLETION_VARIABLE in os.environ and arguments is None:
+        from tui.cli.completion import answer_tab
+
+        answer_tab()  # does not return
     _use_utf8()
     console = Console()
     try:
