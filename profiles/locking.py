@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from profiles.atomic import storage_error
+from profiles.banks import QUARANTINE_FOLDER_NAME
 from profiles.database import connect, database_errors, sqlcipher
 from profiles.keyring import ATTEMPTS_NAME, GUARD_NAME, LOCK_NAME
 from profiles.paths import AppPaths, private_folder
@@ -31,10 +32,12 @@ _LEFT_BEHIND = frozenset(
         ATTEMPTS_NAME,
         GUARD_NAME,
         BACKUP_FOLDER_NAME,
+        QUARANTINE_FOLDER_NAME,
         *(f"{DATABASE_NAME}{ending}" for ending in ("-wal", "-shm", "-journal")),
     }
 )
-"""What has no place in the copy: backups are of the other kind, the lock is written anew, SQLite makes its own."""
+"""What has no place in the copy: backups are of the other kind, quarantines hold nothing of worth, the lock is written
+anew, SQLite makes its own."""
 
 
 @dataclass(frozen=True, slots=True)

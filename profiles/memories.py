@@ -19,6 +19,7 @@ from profiles.base import Row, StoreBase, as_json, bump_revision, from_json, now
 from profiles.paths import private_folder
 from profiles.records import JsonObject, MemoryRecord, PairsChanged
 from profiles.undo import files_kept_for_undo, procedures_kept_for_undo
+from profiles.vault import Vault
 from profiles.version_notes import forget_removed, note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, pairs_digest
@@ -60,11 +61,7 @@ class MemoryTable(StoreBase):
         Raises:
             StorageError: the file is gone or cannot be read.
         """
-        path = (folder or self.memory_folder) / file
-        try:
-            return self.vault.read(path)
-        except OSError as caught:
-            raise storage_error(f"The memory file {path} could not be read", caught) from caught
+        return read_memory_file(self.vault, (folder or self.memory_folder) / file)
 
     def add_memory(
         self,
@@ -292,6 +289,18 @@ class MemoryTable(StoreBase):
         if row is None:
             raise NotFoundError(f"There is no memory {memory_id!r} any more.", next_step="Look at the list again.")
         return row
+
+
+def read_memory_file(vault: Vault, path: Path) -> bytes:
+    """The bytes of a memory, by whoever has the profile's vault; the store need not be open any more.
+
+    Raises:
+        StorageError: the file is gone, cannot be read, or was changed in a locked profile.
+    """
+    try:
+        return vault.read(path)
+    except OSError as caught:
+        raise storage_error(f"The memory file {path} could not be read", caught) from caught
 
 
 def _record(row: Row) -> MemoryRecord:

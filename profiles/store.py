@@ -20,6 +20,7 @@ from profiles.memories import MemoryTable
 from profiles.migrations import PROFILE_STEPS
 from profiles.pairs import PairTable
 from profiles.procedures import ProcedureTable
+from profiles.router_rows import RouterRowTable
 from profiles.sealing import ProfileKey
 from profiles.undo import UndoLog
 from profiles.vault import Vault
@@ -37,6 +38,7 @@ class ProfileStore(
     VersionTable,
     UndoLog,
     MemoryTable,
+    RouterRowTable,
     BankTable,
     ChatTable,
     CorrectionTable,

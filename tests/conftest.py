@@ -25,6 +25,7 @@ import pytest
 from tests.tiny_models import save_tiny_model
 
 if TYPE_CHECKING:
+    from tests.tiny_loaded import TinyModel
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.model_store import ModelStore
 
@@ -86,6 +87,14 @@ def tiny_backbone(tiny_folder: Callable[..., Path]) -> Callable[..., Backbone]:
         return made[family, template]
 
     return load
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_backbone: Callable[..., Backbone]) -> TinyModel:
+    """The tiny Llama as the engine holds it, with a router space."""
+    from tests.tiny_loaded import load
+
+    return load(tiny_backbone("llama"))
 
 
 def load_tiny(folder: Path, model_id: str) -> Backbone:

@@ -11,6 +11,7 @@ from profiles.migrations import (
     profile_0002,
     profile_0003,
     profile_0004,
+    profile_0005,
     registry_0001,
     registry_0002,
 )
@@ -22,5 +23,6 @@ PROFILE_STEPS: tuple[Step, ...] = (
     profile_0002.STATEMENTS,
     profile_0003.STATEMENTS,
     profile_0004.STATEMENTS,
+    profile_0005.STATEMENTS,
 )
 REGISTRY_STEPS: tuple[Step, ...] = (registry_0001.STATEMENTS, registry_0002.STATEMENTS)

@@ -6,17 +6,22 @@ One bank per profile and settings is kept. Nothing of one profile is reachable f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from profiles.memories import read_memory_file
+from profiles.records import MemoryRecord
+from profiles.router_rows import RouterRow
 from profiles.store import ProfileStore
 from tokmem_desk.bank_file import memory_from_bytes
-from tokmem_desk.errors import TokmemError
+from tokmem_desk.errors import IncompatibleError, TokmemError
 from tokmem_desk.memory import Memory, RouterStatistics
 from tokmem_desk.output_schema import OutputSchema, read_schema
 from tokmem_desk.recall import Bank
 from tokmem_desk.routing import Correction, DiscriminantRouter, Router, RouterTuning, TokenRouter
+from tui.engine.shelved import FileState, SteeringReader, memory_of, row_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,6 +37,7 @@ class BankShelf:
         self._banks: dict[tuple[str, str], tuple[object, Bank]] = {}
         self._corrected: dict[str, dict[str, Tensor]] = {}
         self._problems: dict[str, list[str]] = {}
+        self._readers: dict[str, SteeringReader] = {}
 
     def bank(self, store: ProfileStore, router: str, none_bias: float) -> Bank:
         """The enabled, active memories of a profile.
@@ -59,28 +65,65 @@ class BankShelf:
         for key in [key for key in self._banks if key[0] == str(folder)]:
             del self._banks[key]
         self._corrected.pop(str(folder), None)
+        self._readers.pop(str(folder), None)
         self._problems.pop(str(folder), None)
 
     def memories(self, store: ProfileStore) -> dict[str, Memory]:
-        """Active memories of enabled procedures on this backbone, by name, router statistics included."""
+        """Active memories of enabled procedures on this backbone, by name, router statistics included.
+
+        Their steering is read from its file when it first acts.
+        """
         backbone, basis = self._model.backbone, self._model.basis
-        problems = self._problems[str(store.folder)] = []
+        problems: list[str] = []
+        self._problems[str(store.folder)] = problems
+        reader = self._reader(store)
+        known = store.router_rows(basis.digest)
+        fresh: list[RouterRow] = []
         found: dict[str, Memory] = {}
         for record in store.active_memories(backbone.fingerprint.digest):
+            row, state = known.get(record.id), FileState.of(store.memory_folder / record.file)
+            if row is not None and state == FileState(row.file_bytes, row.file_time):
+                steering = reader.shelved(record)
+                found[record.procedure] = memory_of(row, record, steering, backbone.torch_device)
+                continue
             try:
-                data = store.read_memory(record.file)
-                memory = memory_from_bytes(data, backbone, f"The memory of {record.procedure!r}")
+                memory = self._measured(store, record, reader.load(record.file, record.procedure))
             except TokmemError as error:
                 problems.append(str(error))
                 continue
-            if memory.statistics is None or memory.statistics.digest != basis.digest:
-                inputs = [pair.input for pair in store.memory_pairs(record.id)]
-                if not inputs:  # imported without its pairs
-                    problems.append(f"{record.procedure!r} has to be trained again: the router has changed.")
-                    continue
-                memory = replace(memory, statistics=self.statistics(inputs))
-            found[record.procedure] = replace(memory, name=record.procedure)
+            if state is not None:
+                fresh.append(row_of(record.id, memory, state))
+            reader.keep(record.file, memory.steering)
+            found[record.procedure] = replace(memory, name=record.procedure, steering=reader.shelved(record))
+        if fresh:
+            with suppress(TokmemError):  # it only costs time at the next start
+                store.keep_router_rows(fresh)
         return found
+
+    def _measured(self, store: ProfileStore, record: MemoryRecord, memory: Memory) -> Memory:
+        """The memory with statistics for this router.
+
+        Raises:
+            IncompatibleError: it has none, and came without the pairs to measure them.
+        """
+        if memory.statistics is not None and memory.statistics.digest == self._model.basis.digest:
+            return memory
+        inputs = [pair.input for pair in store.memory_pairs(record.id)]
+        if not inputs:  # imported without its pairs
+            raise IncompatibleError(f"{record.procedure!r} has to be trained again: the router has changed.")
+        return replace(memory, statistics=self.statistics(inputs))
+
+    def _reader(self, store: ProfileStore) -> SteeringReader:
+        """What reads a profile's steering; it outlives the store, and dies with the bank or ``forget``."""
+        folder, vault, backbone = store.memory_folder, store.vault, self._model.backbone
+
+        def load(file: str, name: str) -> Memory:
+            return memory_from_bytes(read_memory_file(vault, folder / file), backbone, f"The memory of {name!r}")
+
+        reader = self._readers.get(str(store.folder))
+        if reader is None:
+            reader = self._readers[str(store.folder)] = SteeringReader(load)
+        return reader
 
     def assemble(
         self, store: ProfileStore, memories: dict[str, Memory], router: str, tuning: RouterTuning | None = None

@@ -1,0 +1,63 @@
+"""What the router needs of each memory, kept in the database, so that a profile with many memories opens at once.
+
+A cache of what stands in the memories' files: it can be lost at any time, and a row counts only while its file is the
+one it was read from. Numbers are float32 as bytes; what they mean is the engine's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+
+from profiles.base import StoreBase
+
+
+@dataclass(frozen=True, slots=True)
+class RouterRow:
+    """The part of one memory that is needed to route to it."""
+
+    memory_id: str
+    digest: str
+    """Of the router's configuration."""
+    file_bytes: int
+    file_time: int
+    """When the file was written, in nanoseconds since 1970."""
+    tied: int
+    inputs: int
+    scatter: float
+    mean: bytes
+    sketch: bytes
+    address: bytes
+
+
+_COLUMNS = ", ".join(field.name for field in fields(RouterRow))
+
+
+class RouterRowTable(StoreBase):
+    """The part of the store that keeps these rows."""
+
+    def router_rows(self, digest: str) -> dict[str, RouterRow]:
+        """Rows of the memories that may answer, by memory, for one configuration of the router."""
+        rows = self._database.rows(
+            f"""
+            SELECT {_COLUMNS} FROM router_rows WHERE digest = ? AND memory_id IN
+                (SELECT m.id FROM memories m JOIN procedures p ON p.id = m.procedure_id
+                 WHERE m.status = 'active' AND p.enabled = 1)
+            """,
+            (digest,),
+        )
+        return {row["memory_id"]: RouterRow(*row) for row in rows}
+
+    def keep_router_rows(self, rows: Sequence[RouterRow]) -> None:
+        """Add rows, or put them in the place of older ones; of memories that are gone they are dropped."""
+        with self._database.writing() as connection:
+            known = _known(connection.execute("SELECT id FROM memories"))
+            marks = ", ".join("?" * len(fields(RouterRow)))
+            connection.executemany(
+                f"INSERT OR REPLACE INTO router_rows ({_COLUMNS}) VALUES ({marks})",
+                [astuple(row) for row in rows if row.memory_id in known],
+            )
+
+
+def _known(rows: Iterable[Sequence[str]]) -> set[str]:
+    return {row[0] for row in rows}

@@ -1,0 +1,120 @@
+"""The bank of a profile: its router from the database, its steering from files when it acts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import tui.engine.banks
+from profiles.store import ProfileStore
+from tests.tiny_loaded import TinyModel
+from tokmem_desk.errors import BadInputError
+from tokmem_desk.memory import Memory
+from tokmem_desk.procedures import ExamplePair, Procedure
+from tui.engine.banks import BankShelf
+from tui.engine.shelved import KEPT
+
+
+@pytest.fixture
+def store(tmp_path: Path, tiny: TinyModel) -> ProfileStore:
+    with ProfileStore(tmp_path / "profile") as opened:
+        for place in range(3):
+            name = f"p{place}"
+            opened.add_procedure(Procedure(name, (ExamplePair(f"in {place}", "out"),)))
+            tiny.add(opened, name, seed=place)
+        yield opened
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Which memories were read from their files."""
+    seen: list[str] = []
+    real = tui.engine.banks.memory_from_bytes
+
+    def spy(data: bytes, backbone: object, source: str) -> Memory:
+        seen.append(source)
+        return real(data, backbone, source)
+
+    monkeypatch.setattr(tui.engine.banks, "memory_from_bytes", spy)
+    return seen
+
+
+def same(one: Memory, other: Memory) -> bool:
+    assert one.statistics is not None and other.statistics is not None
+    pairs = [
+        (one.address, other.address),
+        (one.steering.rows, other.steering.rows),
+        *zip(one.steering.keys, other.steering.keys, strict=True),
+        *zip(one.steering.values, other.steering.values, strict=True),
+        (one.statistics.mean, other.statistics.mean),
+        (one.statistics.sketch, other.statistics.sketch),
+    ]
+    numbers = (one.tied, one.statistics.count, one.statistics.scatter, one.statistics.digest, one.steering.span)
+    others = (
+        other.tied,
+        other.statistics.count,
+        other.statistics.scatter,
+        other.statistics.digest,
+        other.steering.span,
+    )
+    return numbers == others and all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_after_the_first_time_only_what_acts_is_read(tiny: TinyModel, store: ProfileStore, reads: list[str]) -> None:
+    BankShelf(tiny.as_loaded()).bank(store, "discriminant", 0.0)
+    assert len(reads) == 3
+    reads.clear()
+    for router in ("discriminant", "token"):
+        bank = BankShelf(tiny.as_loaded()).bank(store, router, 0.0)
+        assert reads == [] and sorted(bank.memories) == ["p0", "p1", "p2"]
+    for place in range(3):
+        assert same(bank.memories[f"p{place}"], tiny.memory(f"p{place}", seed=place)), "not one bit differs"
+    assert len(reads) == 3
+    assert bank.memories["p1"].steering.span == 4 and len(reads) == 3, "kept once it was read"
+
+
+def test_only_the_latest_used_blocks_stay(tiny: TinyModel, store: ProfileStore, reads: list[str]) -> None:
+    shelf = BankShelf(tiny.as_loaded())
+    bank = shelf.bank(store, "discriminant", 0.0)
+    reader = shelf._reader(store)
+    for place in range(KEPT):
+        reader.keep(f"other {place}", bank.memories["p0"].steering)
+    reads.clear()
+    assert bank.memories["p0"].steering.span == 4 and reads == ["The memory of 'p0'"]
+
+
+def test_a_file_that_changed_is_read_again(tiny: TinyModel, store: ProfileStore, reads: list[str]) -> None:
+    BankShelf(tiny.as_loaded()).bank(store, "discriminant", 0.0)
+    record = store.memories("p1")[0]
+    (store.memory_folder / record.file).write_bytes(b"rubbish")
+    shelf = BankShelf(tiny.as_loaded())
+    assert sorted(shelf.bank(store, "discriminant", 0.0).memories) == ["p0", "p2"]
+    [problem] = shelf.problems(store)
+    assert "'p1'" in problem
+    (store.memory_folder / record.file).unlink()
+    assert sorted(BankShelf(tiny.as_loaded()).memories(store)) == ["p0", "p2"]
+
+
+def test_damage_that_nobody_saw_coming_is_told_when_it_acts(tiny: TinyModel, store: ProfileStore) -> None:
+    bank = BankShelf(tiny.as_loaded()).bank(store, "discriminant", 0.0)
+    bank = BankShelf(tiny.as_loaded()).bank(store, "discriminant", 0.0)
+    (store.memory_folder / store.memories("p1")[0].file).write_bytes(b"rubbish")
+    with pytest.raises(BadInputError, match="'p1'.*[Tt]rain"):
+        _ = bank.memories["p1"].steering.rows
+
+
+def test_a_new_memory_and_a_renamed_procedure_are_seen(tiny: TinyModel, store: ProfileStore, reads: list[str]) -> None:
+    shelf = BankShelf(tiny.as_loaded())
+    shelf.bank(store, "discriminant", 0.0)
+    reads.clear()
+    tiny.add(store, "p1", seed=9)
+    store.rename_procedure("p2", "renamed")
+    bank = shelf.bank(store, "discriminant", 0.0)
+    assert reads == ["The memory of 'p1'"] and sorted(bank.memories) == ["p0", "p1", "renamed"]
+    assert same(bank.memories["p1"], tiny.memory("p1", seed=9)) and bank.memories["renamed"].name == "renamed"
+    store.remove_procedure("p0")
+    assert store.router_rows(tiny.basis.digest).keys() <= {
+        m.id for m in store.active_memories(tiny.backbone.fingerprint.digest)
+    }

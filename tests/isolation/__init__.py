@@ -1,0 +1,1 @@
+"""Nothing of one profile shows in another's use: in rows, banks, routes, answers or files."""

@@ -1,0 +1,94 @@
+"""A tiny model as the engine holds it once loaded, in this process, and memories with random content for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from profiles.store import ProfileStore
+from tokmem_desk.bank_file import memory_to_bytes
+from tokmem_desk.calibration import Calibration
+from tokmem_desk.device import DeviceChoice
+from tokmem_desk.features import FeatureLayers, RouterBasis
+from tokmem_desk.memory import Memory, RouterStatistics, Steering, initial_layer_rows
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tui.engine.models import LoadedModel
+
+K = 24
+"""Dimensions of the router's space."""
+
+
+@dataclass
+class TinyModel:
+    """Stands in for ``LoadedModel`` once everything is loaded."""
+
+    backbone: Backbone
+    basis: RouterBasis
+    choice: DeviceChoice = field(default_factory=lambda: DeviceChoice("cpu", "float32", "test"))
+    loaded: bool = True
+
+    def load(self, *_: Any) -> Any:
+        return iter(())
+
+    def as_loaded(self) -> LoadedModel:
+        return cast("LoadedModel", self)
+
+    def statistics(self, seed: int, count: int = 6) -> RouterStatistics:
+        vectors = torch.randn(count, K, generator=torch.Generator().manual_seed(seed))
+        return RouterStatistics.of(unit(vectors), self.basis.digest)
+
+    def memory(self, name: str, seed: int, span: int = 4) -> Memory:
+        """Random, but of the size of real ones; the same seed gives the same memory."""
+        drawn = torch.Generator().manual_seed(seed)
+        text = self.backbone.format.encode_text("Write a commit message for this change. " * 3)
+        free = initial_layer_rows(self.backbone, span - 1, text)
+        keys = tuple(k + torch.randn(k.shape, generator=drawn) for k in free.keys)
+        values = tuple(v + torch.randn(v.shape, generator=drawn) for v in free.values)
+        rows = 0.5 * torch.randn(1, self.backbone.hidden_size, generator=drawn)
+        address = torch.randn(self.backbone.hidden_size, generator=drawn)
+        return Memory(name, Steering(rows, keys, values), address, False, self.statistics(seed))
+
+    def add(self, store: ProfileStore, name: str, seed: int) -> str:
+        """Give a procedure an active memory; returns the memory's id."""
+        memory = self.memory(name, seed)
+        file = store.write_memory(memory_to_bytes(memory, self.backbone.fingerprint))
+        record = store.add_memory(
+            store.procedure(name).id,
+            self.backbone.fingerprint.digest,
+            file,
+            store.to_procedure(name).pairs,
+            {},
+            {},
+        )
+        store.activate_memory(record.id)
+        return record.id
+
+
+def unit(vectors: Tensor) -> Tensor:
+    return vectors / vectors.norm(dim=1, keepdim=True)
+
+
+def load(backbone: Backbone) -> TinyModel:
+    """The model with a router space drawn at random: fitting one takes half a minute."""
+    layers = FeatureLayers.of(backbone.layer_count)
+    texts = [backbone.format.query(text) for text in ("hello", "how are you")]
+    pooled = backbone.prefill(texts, keep_states=False, feature_layers=layers.pooled).pooled
+    assert pooled is not None
+    size = layers.select(pooled, backbone.hidden_size).shape[1]
+    drawn = torch.Generator().manual_seed(3)
+    basis = RouterBasis(
+        layers,
+        torch.zeros(size),
+        torch.ones(size),
+        torch.zeros(size),
+        torch.randn(size, K, generator=drawn) / size**0.5,
+        unit(torch.randn(9, K, generator=drawn)),
+        Calibration(10.0, (6.0, 0.0, 0.0, 0.0, 0.0, 0.0, -2.0, -1.0)),
+        backbone.fingerprint.digest,
+    )
+    return TinyModel(backbone, basis)

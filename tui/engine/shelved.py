@@ -1,0 +1,134 @@
+"""Memories of which only the router's part is in this process; the steering is read when it first acts.
+
+So a profile's memory in this process, and the time to switch to it, do not grow with what its memories weigh.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from profiles.router_rows import RouterRow
+from tokmem_desk.memory import Memory, RouterStatistics, Steering
+
+if TYPE_CHECKING:
+    from profiles.records import MemoryRecord
+
+KEPT = 64
+"""Steering blocks of one profile that stay in memory, the latest used."""
+
+
+class ShelvedSteering(Steering):
+    """A steering block that comes from its file when it is asked for.
+
+    Args:
+        read: gives the block; may raise TokmemError where the file is damaged.
+    """
+
+    __slots__ = ("_read",)
+
+    def __init__(self, read: Callable[[], Steering]) -> None:
+        object.__setattr__(self, "_read", read)
+
+    @property
+    def rows(self) -> Tensor:
+        return self._block().rows
+
+    @property
+    def keys(self) -> tuple[Tensor, ...]:
+        return self._block().keys
+
+    @property
+    def values(self) -> tuple[Tensor, ...]:
+        return self._block().values
+
+    def _block(self) -> Steering:
+        read: Callable[[], Steering] = object.__getattribute__(self, "_read")
+        return read()
+
+
+class SteeringReader:
+    """Reads the steering of one profile's memories and keeps the latest used.
+
+    Args:
+        load: reads and checks one memory; the first argument is its file's name, the second what to call it.
+    """
+
+    def __init__(self, load: Callable[[str, str], Memory]) -> None:
+        self.load = load
+        self._kept: OrderedDict[str, Steering] = OrderedDict()
+
+    def shelved(self, record: MemoryRecord) -> ShelvedSteering:
+        """The steering of a memory, not read yet."""
+        return ShelvedSteering(lambda: self._read(record.file, record.procedure))
+
+    def keep(self, file: str, steering: Steering) -> None:
+        """Take in a block that has been read anyway."""
+        self._kept[file] = steering
+        self._kept.move_to_end(file)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+
+    def _read(self, file: str, name: str) -> Steering:
+        if file not in self._kept:
+            self.keep(file, self.load(file, name).steering)
+        self._kept.move_to_end(file)
+        return self._kept[file]
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells that a file is still the one that was read."""
+
+    size: int
+    written: int
+
+    @classmethod
+    def of(cls, file: Path) -> FileState | None:
+        """None for a file that is not there."""
+        try:
+            state = file.stat()
+        except OSError:
+            return None
+        return cls(state.st_size, state.st_mtime_ns)
+
+
+def row_of(memory_id: str, memory: Memory, state: FileState) -> RouterRow:
+    """The router's part of a memory, to be kept; the memory has statistics."""
+    statistics = memory.statistics
+    assert statistics is not None
+    return RouterRow(
+        memory_id,
+        statistics.digest,
+        state.size,
+        state.written,
+        int(memory.tied),
+        statistics.count,
+        statistics.scatter,
+        _bytes(statistics.mean),
+        _bytes(statistics.sketch),
+        _bytes(memory.address),
+    )
+
+
+def memory_of(row: RouterRow, record: MemoryRecord, steering: Steering, device: torch.device) -> Memory:
+    """The memory that ``row_of`` was made from, with its steering to come."""
+    mean = _numbers(row.mean)
+    statistics = RouterStatistics(mean, row.inputs, _numbers(row.sketch).view(-1, len(mean)), row.scatter, row.digest)
+    return Memory(
+        record.procedure, steering, _numbers(row.address).to(device), bool(row.tied), statistics, record.settings
+    )
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.detach().cpu().float().contiguous().numpy().tobytes()
+
+
+def _numbers(data: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(data), dtype=torch.float32)
