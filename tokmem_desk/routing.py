@@ -133,7 +133,7 @@ class DiscriminantRouter:
         self._tightness = tightness(stacked, self._counts)
         self._means = own_space(stacked, self._whitening)
         self._chat = own_space(basis.chat, self._whitening)
-        self._corrected = vectors
+        self._corrected = None if vectors is None else own_space(vectors, self._whitening)
         self._pushes = self._signs(known).to(device)
 
     @property
@@ -150,8 +150,8 @@ class DiscriminantRouter:
         """The same for [n x k] unit vectors of features that were projected before."""
         if not self._names:
             return [[Candidate(NONE_ROUTE, 1.0)] for _ in range(vectors.shape[0])]
-        bias = self._correction_bias(vectors)
         own = own_space(vectors, self._whitening)
+        bias = self._correction_bias(own)
         probabilities = self._basis.calibration.probabilities(
             own @ self._means.T, chattiness(own, self._chat), self._counts, self._tightness, bias
         )
@@ -171,14 +171,14 @@ class DiscriminantRouter:
         return signs
 
     def _correction_bias(self, vectors: Tensor) -> Tensor | None:
-        """[n x p] logits that corrections add: for messages much like a corrected one, full strength."""
+        """[n x p] logits that corrections add to [n x k] messages in this bank's space; most for the same message."""
         if self._corrected is None:
             return None
         likeness = ((vectors @ self._corrected.T - _LIKE_FROM) / (1 - _LIKE_FROM)).clamp_min(0)
         return _CORRECTION_LOGITS * likeness @ self._pushes
 
 
-_LIKE_FROM = 0.5
+_LIKE_FROM = 0.7
 """Cosine from which a message counts as like a corrected one."""
 _CORRECTION_LOGITS = 8.0
 """Logits that a correction adds to a message identical to the corrected one. Both numbers are measured: reaching

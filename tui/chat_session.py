@@ -5,74 +5,20 @@ Turns live here and in the store, in step; a temporary conversation lives here o
 
 from __future__ import annotations
 
+import contextlib
 import random
-import re
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, cast
+from collections.abc import AsyncGenerator
+from typing import Any
 
-from profiles.records import MessageRecord, MessageStatus
+from profiles.lessons import CHAT_SOURCE
+from profiles.records import ConversationRecord, MessageRecord, Rating
 from profiles.store import ProfileStore
-from tokmem_desk.errors import BadInputError, TokmemError, did_you_mean
-from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tokmem_desk.errors import NotFoundError
+from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tui.engine.client import RequestHandle
-from tui.engine.protocol import AskResult, Candidate, Message, Timing
+from tui.engine.protocol import Context, Message
 from tui.engine_link import EngineLink
-
-TITLE_CHARACTERS = 60
-
-_PREFIX = re.compile(r"@(\S*)(?:\s+|$)")
-
-
-@dataclass(slots=True)
-class Answer:
-    """What came back; grows while it streams."""
-
-    text: str = ""
-    route: str | None = None
-    probability: float | None = None
-    candidates: Sequence[Candidate] = ()
-    forced: bool = False
-    timing: Timing | None = None
-    status: MessageStatus = "complete"
-    cut: bool = False
-    """True when the answer reached its greatest length."""
-    message_id: int | None = None
-    correction_id: int | None = None
-    corrected_from: str | None = None
-    """The route that the person called wrong."""
-
-
-@dataclass(slots=True)
-class Turn:
-    """A question and its answer."""
-
-    question: str
-    route: str = AUTO_ROUTE
-    """``auto``, or the route that the person asked for."""
-    question_id: int | None = None
-    answer: Answer = field(default_factory=Answer)
-
-
-def split_route(text: str, names: Iterable[str]) -> tuple[str, str]:
-    """Split ``@name message`` into route and message; without a prefix the route is ``auto``.
-
-    Raises:
-        BadInputError: there is no procedure of that name, or no message behind it.
-    """
-    found = _PREFIX.match(text)
-    if found is None:
-        return AUTO_ROUTE, text
-    name, message = found.group(1), text[found.end() :].strip()
-    known = [*names, NONE_ROUTE]
-    if name not in known:
-        raise BadInputError(
-            f"There is no procedure {name!r}.{did_you_mean(name, known)}",
-            next_step="Put a space before the @ to send it as it is.",
-        )
-    if not message:
-        raise BadInputError(f"There is no message behind @{name}.")
-    return name, message
+from tui.turns import Answer, Turn, is_shown, records_of, take_event, title_of, turns_of
 
 
 class ChatSession:
@@ -98,16 +44,18 @@ class ChatSession:
             NotFoundError: it was deleted.
         """
         records = self._store.messages(conversation_id)
+        lessons = self._store.lessons(conversation_id)
         self.conversation_id, self.temporary = conversation_id, False
-        self.turns = _turns(records)
+        self.turns = turns_of(records, lessons)
 
     def ask(self, question: str, route: str) -> Turn:
         """Add a question to the conversation and return its turn, not answered yet."""
         turn = Turn(question, route)
         if not self.temporary:
             if self.conversation_id is None:
-                self.conversation_id = self._store.create_conversation(_title(question))
-            turn.question_id = self._store.add_message(self.conversation_id, "user", question)
+                self.conversation_id = self._store.create_conversation(title_of(question))
+            details = None if route == AUTO_ROUTE else {"route": route}
+            turn.question_id = self._store.add_message(self.conversation_id, "user", question, details=details)
         self.turns.append(turn)
         return turn
 
@@ -118,14 +66,22 @@ class ChatSession:
             self._store.delete_messages_from(turn.question_id)
 
     async def answer(
-        self, turn: Turn, *, route: str | None = None, again: bool = False
+        self,
+        turn: Turn,
+        *,
+        route: str | None = None,
+        again: bool = False,
+        seed: int | None = None,
+        max_tokens: int | None = None,
     ) -> AsyncGenerator[Message, None]:
         """Have a turn answered and keep the answer, also a partial or a failed one.
 
         Args:
             turn: part of this conversation; an earlier answer is replaced.
             route: the route to take instead of the turn's own.
-            again: draw another answer instead of the same one.
+            again: draw an answer instead of taking the likeliest words.
+            seed: makes a drawn answer repeatable.
+            max_tokens: longest answer; None leaves it to the settings.
 
         Yields:
             ``route``, ``token`` and ``done`` events; ``turn.answer`` is up to date at each.
@@ -137,8 +93,12 @@ class ChatSession:
             message_id=turn.answer.message_id,
             correction_id=turn.answer.correction_id,
             corrected_from=turn.answer.corrected_from,
+            pair_id=turn.answer.pair_id,
+            pair_procedure=turn.answer.pair_procedure,
             status="failed",
         )
+        if answer.message_id is not None:
+            self._store.rate_message(answer.message_id, None)  # the thumb was for what is replaced now
         handle = self._handle = self._link.submit(
             "ask",
             profile=self._profile,
@@ -146,12 +106,12 @@ class ChatSession:
             route=route or turn.route,
             conversation=self._context(turn),
             sample=again,
-            seed=random.randrange(2**31) if again else None,
-            max_tokens=None,
+            seed=seed if seed is not None else random.randrange(2**31) if again else None,
+            max_tokens=max_tokens,
         )
         try:
             async for event in self._link.events(handle):
-                _take(answer, event)
+                take_event(answer, event)
                 yield event
         finally:
             self._handle = None
@@ -164,32 +124,110 @@ class ChatSession:
         await self._handle.cancel()
         return True
 
+    # What the person teaches
+
     def correct(self, turn: Turn, right_route: str) -> None:
-        """Keep the verdict that this turn's route was wrong.
+        """Keep the verdict that this turn's route was wrong. Of a temporary conversation nothing is kept.
 
         Raises:
             UsageError: ``right_route`` is the route it got.
             NotFoundError: a procedure was removed meanwhile.
         """
         wrong = turn.answer.route or NONE_ROUTE
-        turn.answer.correction_id = self._store.add_correction(
-            turn.question, wrong, right_route, turn.answer.message_id
-        )
+        if not self.temporary:
+            turn.answer.correction_id = self._store.add_correction(
+                turn.question, wrong, right_route, turn.answer.message_id
+            )
         turn.answer.corrected_from = wrong
 
-    def take_back_correction(self, turn: Turn) -> None:
-        """Undo ``correct``; the answer stays."""
-        if turn.answer.correction_id is not None:
-            self._store.remove_correction(turn.answer.correction_id)
-            turn.answer.correction_id = turn.answer.corrected_from = None
+    def keep_pair(self, turn: Turn, procedure: str, pair: ExamplePair) -> bool:
+        """Make an example pair of a turn; what the person changed in the answer stands in the conversation too.
+
+        Returns:
+            False when the procedure has this very pair already; nothing was added then.
+
+        Raises:
+            NotFoundError: the procedure was removed meanwhile.
+            BadInputError: a text is empty or unusable.
+        """
+        known = any((one.input, one.response) == (pair.input, pair.response) for one in self._store.pairs(procedure))
+        answer = turn.answer
+        if not known:
+            record = self._store.add_pairs(procedure, [pair], source=CHAT_SOURCE, message_id=answer.message_id)[0]
+            answer.pair_id, answer.pair_procedure = record.id, procedure
+        if pair.response != answer.text:
+            answer.original = answer.text if answer.original is None else answer.original
+            answer.text = pair.response
+            self._keep(turn)
+        return not known
+
+    def rate(self, turn: Turn, rating: Rating | None) -> None:
+        """Keep a thumb. An answer called bad is not shown to the model any more."""
+        turn.answer.rating = rating
+        if turn.answer.message_id is not None:
+            self._store.rate_message(turn.answer.message_id, rating)
+
+    def take_back(self, turn: Turn) -> str | None:
+        """Undo what was taught by way of a turn, a pair before a thumb before a verdict; say what it was.
+
+        Returns:
+            None when there is nothing; ``"verdict"`` means that the route is open again.
+        """
+        answer = turn.answer
+        if answer.pair_id is not None:
+            with contextlib.suppress(NotFoundError):  # deleted on the procedure's own screen
+                self._store.delete_pair(answer.pair_id)
+            name, answer.pair_id, answer.pair_procedure = answer.pair_procedure, None, None
+            if answer.original is not None:
+                answer.text, answer.original = answer.original, None
+                self._keep(turn)
+            self.rate(turn, None)
+            return f"pair of {name}"
+        if answer.rating is not None:
+            self.rate(turn, None)
+            return "thumb"
+        if answer.corrected_from is not None:
+            if answer.correction_id is not None:
+                self._store.remove_correction(answer.correction_id)
+            answer.correction_id = answer.corrected_from = None
+            return "verdict"
+        return None
+
+    def records(self) -> tuple[ConversationRecord, list[MessageRecord]]:
+        """The conversation as the store has it, or would have it if it were kept."""
+        if self.conversation_id is not None:
+            return self._store.conversation(self.conversation_id), self._store.messages(self.conversation_id)
+        title = title_of(self.turns[0].question) if self.turns else ""
+        messages = [record for turn in self.turns for record in records_of(turn)]
+        return ConversationRecord(0, title, "", "", len(messages), ""), messages
+
+    # What the model sees
+
+    @property
+    def context(self) -> Context | None:
+        """How full the context was with the newest answer of plain chat; None before there is one."""
+        for turn in reversed(self.turns):
+            if turn.answer.context is not None and turn.answer.route == NONE_ROUTE:
+                return turn.answer.context
+        return None
+
+    @property
+    def first_seen(self) -> Turn | None:
+        """The oldest turn that still fits the context; None while all do."""
+        newest = next((t for t in reversed(self.turns) if t.answer.context and t.answer.route == NONE_ROUTE), None)
+        if newest is None or newest.answer.context is None or not newest.answer.context["messages_cut"]:
+            return None
+        shown = [turn for turn in self.turns[: self.turns.index(newest)] if is_shown(turn)]
+        gone = newest.answer.context["messages_cut"] // 2
+        return shown[gone] if gone < len(shown) else newest
 
     def _context(self, turn: Turn) -> list[dict[str, str]]:
-        """What was said before a turn. Failed answers are left out: nobody said them. The route
-        tells the engine which answers a procedure gave.
+        """What was said before a turn, as far as the model may see it. The route tells the engine which answers a
+        procedure gave.
         """
         said: list[dict[str, str]] = []
         for earlier in self.turns[: self.turns.index(turn)]:
-            if earlier.answer.text and earlier.answer.status != "failed":
+            if is_shown(earlier):
                 said.append({"role": "user", "content": earlier.question})
                 answer = {"role": "assistant", "content": earlier.answer.text}
                 if earlier.answer.route is not None:
@@ -207,56 +245,16 @@ class ChatSession:
             "probability": answer.probability,
             "candidates": list(answer.candidates),
             "timing": answer.timing,
+            "details": {
+                "span": answer.span,
+                "context": answer.context,
+                "forced": answer.forced,
+                "cut": answer.cut,
+                "original": answer.original,
+            },
             "status": answer.status,
         }
         if answer.message_id is None:
             answer.message_id = self._store.add_message(self.conversation_id, "assistant", answer.text, **kept)
         else:
             self._store.update_message(answer.message_id, content=answer.text, **kept)
-
-
-def _take(answer: Answer, event: Message) -> None:
-    """Bring an answer up to date with one event."""
-    match event["event"]:
-        case "route":
-            answer.route, answer.probability = event["route"], event["probability"]
-            answer.candidates, answer.forced = event["candidates"], bool(event.get("forced"))
-        case "token":
-            answer.text += event["text"]
-        case "done":
-            result = cast(AskResult, event["result"])
-            answer.text, answer.timing = result["response"], result["timing"]
-            answer.route, answer.probability = result["route"], result["probability"]
-            answer.candidates = result["candidates"]
-            answer.status = "stopped" if result["stopped"] == "cancelled" else "complete"
-            answer.cut = result["stopped"] == "length"
-
-
-def _turns(records: Sequence[MessageRecord]) -> list[Turn]:
-    """Stored messages as turns. A question without an answer keeps an empty, failed one."""
-    turns: list[Turn] = []
-    for record in records:
-        if record.role == "user":
-            turns.append(Turn(record.content, question_id=record.id, answer=Answer(status="failed")))
-        elif turns:
-            turns[-1].answer = Answer(
-                text=record.content,
-                route=record.route,
-                probability=record.probability,
-                candidates=cast(Sequence[Candidate], record.candidates or ()),
-                timing=cast(Timing | None, record.timing),
-                status=record.status,
-                message_id=record.id,
-            )
-    return turns
-
-
-def _title(question: str) -> str:
-    """The first line of a question, short enough for the history."""
-    line = question.strip().splitlines()[0]
-    return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"
-
-
-def error_text(error: TokmemError) -> str:
-    """An error as one line for a place beside the input."""
-    return f"{error.message.splitlines()[0]} {error.next_step}".strip()

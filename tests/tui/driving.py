@@ -8,10 +8,10 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tui.app import TokmemApp
-from tui.chat_session import Turn
 from tui.screens.chat import ChatScreen
 from tui.screens.procedures import ProceduresScreen
 from tui.screens.train import TrainScreen
+from tui.turns import Turn
 from tui.widgets.prompt import Prompt
 from tui.widgets.turn_view import TurnView
 

@@ -140,7 +140,7 @@ async def test_keys_on_a_message(make_app: MakeApp, taught: None) -> None:
         await until(pilot, lambda: chat(app).session.turns[-1].answer.text.startswith("Once more."))
         await until(pilot, lambda: not chat(app).busy)
         assert len(app.store.messages(app.store.conversations()[0].id)) == 2
-        await pilot.press("p")
+        await pilot.press("g")
         await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
         await until(pilot, lambda: "todo_line" in texts(app, "#about"))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tokmem_desk.errors import BadInputError
-from tui.chat_session import split_route
 from tui.themes import muted_of
 from tui.training import duration
+from tui.turns import split_route
 from tui.widgets.loss_plot import columns
 from tui.widgets.route_chip import percent
 from tui.widgets.status_header import short_model

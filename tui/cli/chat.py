@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 from profiles.pair_rules import text_fault
 from tokmem_desk.errors import BadInputError, TokmemError
-from tui.chat_session import ChatSession, split_route
+from tui.chat_session import ChatSession
 from tui.cli import app
 from tui.cli.ask import show_answer
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.turns import split_route
 
 HELP = "Type a message. '@name message' chooses the procedure, '@none message' none. /new begins anew, /quit ends."
 

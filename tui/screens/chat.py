@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import work
-from textual.app import ComposeResult
+from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
-from textual.widgets import Input, TextArea
+from textual.widgets import TextArea
 
+from profiles.paths import private_folder
 from tokmem_desk.errors import EngineError, OfflineError, TokmemError
-from tokmem_desk.procedures import AUTO_ROUTE
-from tui.chat_session import ChatSession, Turn, error_text, split_route
+from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tui.chat_session import ChatSession
+from tui.editor import edited_text
 from tui.engine_link import EngineState
 from tui.guard import shows_errors
-from tui.messages import ConversationChosen, ExampleChosen, PromptSubmitted, TurnActionWanted
+from tui.messages import ExampleChosen, PromptSubmitted, TurnActionWanted
 from tui.screens.base import AppScreen
 from tui.screens.choose_route import RouteDialog
-from tui.screens.confirm import ConfirmDialog
+from tui.screens.conversations import Conversations
 from tui.screens.turn_actions import TurnActions
-from tui.widgets.history import ConversationList, HistoryPanel
+from tui.training import TrainJob
+from tui.turns import Turn, error_text, split_route
+from tui.widgets.history import HistoryPanel
+from tui.widgets.learn_bar import LearnBar
 from tui.widgets.prompt import Prompt
 from tui.widgets.prompt_line import PromptLine
 from tui.widgets.transcript import EmptyChat, TranscriptPane
@@ -38,12 +44,12 @@ class Waiting:
     """A turn that waits for its answer."""
 
     session: ChatSession
-    view: TurnView
+    turn: Turn
     route: str | None = None
     again: bool = False
 
 
-class ChatScreen(TurnActions, AppScreen):
+class ChatScreen(Conversations, TurnActions, AppScreen):
     """See the module."""
 
     MODE = "chat"
@@ -51,15 +57,20 @@ class ChatScreen(TurnActions, AppScreen):
     AUTO_FOCUS = "#prompt"
     HELP_TITLE = "Chat"
     HELP_TEXT = (
-        "Type and press Enter. Each answer shows its route: a procedure of yours, or none, which is plain chat. "
-        "@name before a message picks the procedure, @none plain chat. Go to a message with the arrow up to copy it, "
-        "ask again, edit it, or tell that its route was wrong."
+        "Type and press Enter; messages typed while an answer comes wait for their turn. Each answer shows its route: "
+        "a procedure of yours, or none, which is plain chat. @name before a message picks the procedure, @none plain "
+        "chat. Arrow up goes to the messages: w corrects a wrong route, p makes an example pair of an answer that you "
+        "may edit, + and - tell how it was, u takes any of this back. Nothing is learned unasked."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", show=False),
         Binding("ctrl+n", "new", "New", show=False),
         Binding("ctrl+r", "history", "History", show=False),
         Binding("ctrl+t", "route", "Route", show=False),
+        Binding("ctrl+o", "temporary", "Temporary chat", show=False),
+        Binding("ctrl+s", "save", "Save the chat to a file", show=False),
+        Binding("ctrl+g", "editor", "Write in your editor", show=False),
+        Binding("ctrl+l", "learn", "Retrain what was corrected", show=False),
         Binding("ctrl+end", "to_end", "To the end", show=False, priority=True),
     ]
 
@@ -75,6 +86,7 @@ class ChatScreen(TurnActions, AppScreen):
             with Vertical(id="talk"):
                 yield EmptyChat(id="empty")
                 yield TranscriptPane(id="transcript-pane")
+                yield LearnBar(id="learn")
                 yield Prompt(id="prompt")
                 yield PromptLine(id="chat-line")
 
@@ -106,11 +118,14 @@ class ChatScreen(TurnActions, AppScreen):
 
     def on_engine_changed(self, state: EngineState) -> None:
         self._show_line()
-        if self._active is not None and state.phase == "loading" and self._active.view.is_attached:
-            self._active.view.show_waiting(state.text)
+        if self._active is not None and state.phase == "loading" and (view := self._view(self._active.turn)):
+            view.show_waiting(state.text)
 
     def on_store_changed(self) -> None:
         self._show_procedures()
+
+    def on_job_changed(self, job: TrainJob) -> None:
+        self._show_waiting()
 
     def on_screen_resume(self) -> None:
         """Another screen may have changed the procedures."""
@@ -132,17 +147,22 @@ class ChatScreen(TurnActions, AppScreen):
             await self._forget_edited()
         turn = self._session.ask(question, route)
         self.query_one("#empty").display = False
-        self.enqueue(await self._pane.add(turn))
-        self._show_history()
+        await self._pane.add(turn)
+        self.enqueue(turn)
+        self.show_history()
 
-    def enqueue(self, view: TurnView, *, route: str | None = None, again: bool = False) -> None:
+    def enqueue(self, turn: Turn, *, route: str | None = None, again: bool = False) -> None:
         """Let a turn be answered when those before it are."""
-        self._queue.append(Waiting(self._session, view, route, again))
+        self._queue.append(Waiting(self._session, turn, route, again))
         if self._active is None:
             self._answer_all()
-        else:
+        elif view := self._view(turn):
             view.show_waiting("waits for its turn")
         self._show_line()
+
+    def _view(self, turn: Turn) -> TurnView | None:
+        """The view of a turn; None when it is scrolled far away, or its conversation is not the open one."""
+        return self._pane.transcript.view_of(turn)
 
     @work(group="chat", exit_on_error=False)
     async def _answer_all(self) -> None:
@@ -156,26 +176,28 @@ class ChatScreen(TurnActions, AppScreen):
             self._show_line()
 
     async def _answer(self, waiting: Waiting) -> None:
-        view, session = waiting.view, waiting.session
-        answering = session.answer(view.turn, route=waiting.route, again=waiting.again)
-        await view.begin()
+        turn, session = waiting.turn, waiting.session
+        answering = session.answer(turn, route=waiting.route, again=waiting.again)
+        if view := self._view(turn):
+            await view.begin()
         try:
             async with contextlib.aclosing(answering) as events:
                 async for event in events:
-                    if event["event"] == "token" and view.is_attached:
+                    if event["event"] == "token" and (view := self._view(turn)):
                         await view.stream(event["text"])
                         self._pane.note_new_text()
         except TokmemError as caught:
-            if view.is_attached:
+            if view := self._view(turn):
                 await view.show_error(caught)
             if isinstance(caught, OfflineError):
                 self.tokmem.load_engine()  # asks about the download
-            elif isinstance(caught, EngineError) or not view.is_attached:
+            elif isinstance(caught, EngineError) or view is None:
                 self.tokmem.show_error(caught)
             return
-        if view.is_attached:
+        if view := self._view(turn):
             await view.show_end()
             self._pane.note_new_text()
+            self._pane.transcript.mark_cut(self._session.first_seen)
 
     @shows_errors
     async def action_stop(self) -> None:
@@ -193,81 +215,52 @@ class ChatScreen(TurnActions, AppScreen):
 
     # Conversations
 
-    @shows_errors
-    async def action_new(self, temporary: bool = False) -> None:
-        """Begin a conversation; a temporary one is kept nowhere."""
-        await self._leave_conversation()
-        self._session.begin(temporary=temporary)
-        await self._show_conversation()
-        self.query_one(Prompt).focus()
-
-    @shows_errors
-    async def on_conversation_chosen(self, event: ConversationChosen) -> None:
-        """Open a conversation of the history."""
-        await self._leave_conversation()
-        self._session.open(event.conversation_id)
-        await self._show_conversation()
-        if self.app.size.width < 100:
-            self.query_one(HistoryPanel).display = False
-        self.query_one(Prompt).focus()
-
-    @work(exit_on_error=False)
-    async def on_conversation_list_delete_wanted(self, event: ConversationList.DeleteWanted) -> None:
-        """Delete after asking."""
-        question = ConfirmDialog("Delete this chat?", "Its messages are deleted for good.", "Delete", danger=True)
-        if not await self.app.push_screen_wait(question):
-            return
-        self.tokmem.store.delete_conversation(event.conversation_id)
-        if event.conversation_id == self._session.conversation_id:
-            await self._leave_conversation()
-            await self._show_conversation()
-        self._show_history()
-
-    def on_history_panel_search_changed(self, event: HistoryPanel.SearchChanged) -> None:
-        """Search while typing."""
-        self._show_history()
-
-    def action_history(self) -> None:
-        """Show the history and go to its search, or hide it."""
-        panel = self.query_one(HistoryPanel)
-        if panel.display and panel.has_focus_within:
-            panel.display = False
-            self.query_one(Prompt).focus()
-        else:
-            panel.display = True
-            panel.query_one(Input).focus()
-
     def _new_session(self) -> ChatSession:
         return ChatSession(self.tokmem.store, self.tokmem.link, self.tokmem.profile)
 
-    async def _leave_conversation(self) -> None:
-        """Stop what goes on here; a partial answer is kept by the session that is left."""
+    async def change_conversation(self, change: Callable[[ChatSession], None]) -> None:
+        """Stop what goes on here and show another conversation, or an empty one.
+
+        Args:
+            change: opens or begins it in a fresh session; when it raises, everything stays as it is.
+        """
+        session = self._new_session()
+        change(session)
+        # A partial answer is kept by the session that is left.
         self._queue.clear()
         await self._session.stop()
         self._edited = None
         self.query_one(PromptLine).problem = ""
-        self._session = self._new_session()
+        self._session = session
+        await self._show_conversation()
+        self.query_one(Prompt).focus()
 
     async def _show_conversation(self) -> None:
         turns = self._session.turns
         await self._pane.show_all(turns)
+        self._pane.transcript.mark_cut(self._session.first_seen)
         self.query_one("#empty").display = not turns
         self._show_procedures()
-        self._show_history()
+        self.show_history()
         self._show_line()
 
     @shows_errors
-    def _show_history(self) -> None:
-        search = self.query_one("#history-search", Input).value
-        found = self.tokmem.store.conversations(limit=200, search=search or None)
-        self.query_one(HistoryPanel).show(found, self._session.conversation_id)
+    def _show_procedures(self) -> None:
+        if not self.is_mounted:
+            return
+        examples = self.tokmem.examples()
+        self.query_one(Prompt).names = [*(name for name, _, trained in examples if trained), NONE_ROUTE]
+        self.query_one(EmptyChat).show([one for one in examples if one[1]][:8])
+        self._show_waiting()
 
     @shows_errors
-    def _show_procedures(self) -> None:
-        """Names for the prompt, examples for the empty chat."""
-        offers = self.tokmem.examples()
-        self.query_one(Prompt).names = [*(name for name, _, trained in offers if trained), "none"]
-        self.query_one(EmptyChat).show([offer for offer in offers if offer[1]][:8])
+    def _show_waiting(self) -> None:
+        if not self.is_mounted:
+            return
+        job = self.tokmem.runner.job
+        waiting = self.tokmem.store.waiting(self.tokmem.fingerprint)
+        busy = job is not None and (job.running or (bool(job.trained) and not job.decided))
+        self.query_one(LearnBar).show(waiting, training=busy)
 
     # The prompt and the line below it
 
@@ -289,13 +282,29 @@ class ChatScreen(TurnActions, AppScreen):
     async def action_route(self) -> None:
         """Pick the route of the next message from a list."""
         prompt = self.query_one(Prompt)
-        names = [name for name in prompt.names if name != "none"]
+        names = [name for name in prompt.names if name != NONE_ROUTE]
         dialog = RouteDialog(
             "", names, None, title="Where should the next message go?", note="Typing @name does the same."
         )
         chosen = await self.app.push_screen_wait(dialog)
         if chosen is not None:
             prompt.take(f"@{chosen} {prompt.text}")
+
+    @shows_errors
+    def action_editor(self) -> None:
+        """Write the prompt in the person's own editor."""
+        prompt = self.query_one(Prompt)
+        if self._session.temporary:
+            self.notify("A temporary chat is not written to disk, and an editor needs a file.")
+            return
+        try:
+            with self.app.suspend():
+                text = edited_text(prompt.text, private_folder(self.tokmem.paths.state))
+        except SuspendNotSupported:
+            self.notify("This terminal cannot hand over to an editor.")
+            return
+        prompt.take(text)
+        self.refresh()
 
     def _show_problem(self, problem: str, text: str) -> None:
         line = self.query_one(PromptLine)
@@ -317,13 +326,11 @@ class ChatScreen(TurnActions, AppScreen):
             return
         place = self._session.turns.index(turn)
         gone = self._session.turns[place:]
-        self._queue = deque(waiting for waiting in self._queue if waiting.view.turn not in gone)
-        if self._active is not None and self._active.view.turn in gone:
+        self._queue = deque(waiting for waiting in self._queue if waiting.turn not in gone)
+        if self._active is not None and self._active.turn in gone:
             await self._session.stop()
         self._session.forget_from(turn)
-        for view in self.query(TurnView):
-            if view.turn in gone:
-                await view.remove()
+        await self._pane.transcript.forget(gone)
 
     def _show_line(self) -> None:
         self.query_one(PromptLine).show(
@@ -333,6 +340,7 @@ class ChatScreen(TurnActions, AppScreen):
             answering=self._active is not None,
             waiting=len(self._queue),
             temporary=self._session.temporary,
+            context=self._session.context,
         )
 
     def action_to_end(self) -> None:
@@ -343,6 +351,16 @@ class ChatScreen(TurnActions, AppScreen):
         """Scroll the transcript by a page."""
         self._pane.page(direction)
 
-    def on_turn_action_wanted(self, event: TurnActionWanted) -> None:
+    def on_resize(self) -> None:
+        """The meter stands at the right edge."""
+        if self.is_mounted:
+            self.call_after_refresh(self._show_line)
+
+    async def on_turn_action_wanted(self, event: TurnActionWanted) -> None:
         """A key on a message."""
-        self.act_on_turn(event.turn, event.action)
+        await self.act_on_turn(event.turn, event.action)
+
+    async def redraw(self, turn: Turn) -> None:
+        """Draw a turn that was changed."""
+        if view := self._view(turn):
+            await view.show_end()

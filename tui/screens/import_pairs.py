@@ -19,8 +19,8 @@ from profiles.lint import lint_pairs
 from profiles.pairs_file import PairsFile, read_pairs_file
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
-from tui.chat_session import error_text
 from tui.screens.dialog import Dialog, buttons
+from tui.turns import error_text
 
 SHOWN_PAIRS = 4
 SHOWN_PROBLEMS = 8

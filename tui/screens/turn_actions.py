@@ -1,4 +1,7 @@
-"""What the keys on a message do: copy, again, edit, wrong route, save as pair, go to the procedure."""
+"""What the keys on a message do: copy, again, edit, wrong route, make a pair, thumbs, take back, retrain.
+
+Everything that teaches is told in a toast, and ``u`` on the message takes it back.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,28 @@ from typing import TYPE_CHECKING
 from textual import work
 
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
-from tui.chat_session import ChatSession, Turn
+from tui.chat_session import ChatSession
 from tui.guard import shows_errors
 from tui.messages import TurnAction
 from tui.screens.base import AppScreen
+from tui.screens.choose_fault import FaultDialog
 from tui.screens.choose_route import RouteDialog
 from tui.screens.edit_pair import PairDialog
+from tui.turns import Turn
 
 if TYPE_CHECKING:
     from tui.widgets.turn_view import TurnView
 
 
 class TurnActions(AppScreen):
-    """The part of the chat that works on one turn. The chat itself gives ``session``, ``enqueue`` and ``edit``."""
+    """The part of the chat that works on one turn. The chat itself gives what raises NotImplementedError here."""
 
     @property
     def session(self) -> ChatSession:
         """The open conversation."""
         raise NotImplementedError
 
-    def enqueue(self, view: TurnView, *, route: str | None = None, again: bool = False) -> None:
+    def enqueue(self, turn: Turn, *, route: str | None = None, again: bool = False) -> None:
         """Let a turn be answered."""
         raise NotImplementedError
 
@@ -34,34 +39,45 @@ class TurnActions(AppScreen):
         """Let the person change a question."""
         raise NotImplementedError
 
+    def copy_all(self) -> None:
+        """Copy the conversation."""
+        raise NotImplementedError
+
+    async def redraw(self, turn: Turn) -> None:
+        """Draw a turn anew."""
+        raise NotImplementedError
+
     @shows_errors
-    def act_on_turn(self, view: TurnView, action: TurnAction) -> None:
+    async def act_on_turn(self, view: TurnView, action: TurnAction) -> None:
         """Do what a key on a message asks for."""
         turn = view.turn
         match action:
             case "copy":
                 self.app.copy_to_clipboard(turn.answer.text or turn.question)
                 self.notify("Copied the answer." if turn.answer.text else "Copied the message.")
+            case "copy_all":
+                self.copy_all()
             case "again":
-                self.enqueue(view, route=turn.answer.route if turn.answer.corrected_from else None, again=True)
+                self.enqueue(turn, route=turn.answer.route if turn.answer.corrected_from else None, again=True)
             case "edit":
                 self.edit(turn)
             case "wrong":
-                self._correct(view)
+                self._correct(turn)
             case "procedure":
                 if turn.answer.route is not None:
                     self.tokmem.open_procedure(turn.answer.route)
             case "pair":
-                self._save_as_pair(turn)
+                self._make_pair(turn)
+            case "good":
+                await self._good(turn)
+            case "bad":
+                self._bad(turn)
             case "undo":
-                self.session.take_back_correction(turn)
-                self.notify("The verdict is taken back.")
-                self.enqueue(view)
+                await self._take_back(turn)
 
     @work(exit_on_error=False)
-    async def _correct(self, view: TurnView) -> None:
+    async def _correct(self, turn: Turn) -> None:
         """Ask for the right route, keep the verdict, answer again by that route."""
-        turn = view.turn
         names = self.tokmem.recallable()
         dialog = RouteDialog(turn.question, names, turn.answer.route, turn.answer.candidates)
         right = await self.app.push_screen_wait(dialog)
@@ -70,11 +86,14 @@ class TurnActions(AppScreen):
         self.session.correct(turn, right)
         self.tokmem.announce_store()
         where = "plain chat" if right == NONE_ROUTE else right
-        self.notify(f"Saved: messages like this go to {where}. u takes it back.", markup=False)
-        self.enqueue(view, route=right)
+        if self.session.temporary:
+            self.notify("A temporary chat teaches nothing: only this answer goes its right way.")
+        else:
+            self.notify(f"Saved: messages like this go to {where} from now on. u takes it back.", markup=False)
+        self.enqueue(turn, route=right)
 
     @work(exit_on_error=False)
-    async def _save_as_pair(self, turn: Turn) -> None:
+    async def _make_pair(self, turn: Turn) -> None:
         """Let the person correct the answer and keep it as an example pair."""
         names = [record.name for record in self.tokmem.store.procedures()]
         if not names:
@@ -83,9 +102,64 @@ class TurnActions(AppScreen):
         names.sort(key=lambda name: name != turn.answer.route)
         dialog = PairDialog("Save as an example pair", names, input=turn.question, response=turn.answer.text)
         draft = await self.app.push_screen_wait(dialog)
-        if draft is None:
-            return
-        self.tokmem.store.add_pairs(draft.procedure, [ExamplePair(draft.input, draft.response)], source="chat")
+        if draft is not None:
+            await self._keep_pair(turn, draft.procedure, ExamplePair(draft.input, draft.response))
+
+    async def _keep_pair(self, turn: Turn, procedure: str, pair: ExamplePair) -> None:
+        if self.session.keep_pair(turn, procedure, pair):
+            waiting = self.tokmem.store.waiting(self.tokmem.fingerprint).get(procedure, 0)
+            self.notify(f"Saved to {procedure}; {waiting} there to learn. u takes it back.", markup=False)
+        else:
+            self.notify(f"{procedure} has this pair already.", markup=False)
         self.tokmem.announce_store()
-        changed = self.tokmem.changed_words(draft.procedure)
-        self.notify(f"Saved to {draft.procedure}{f': {changed}' if changed else ''}. F4 trains it.", markup=False)
+        await self.redraw(turn)
+
+    async def _good(self, turn: Turn) -> None:
+        """A good answer of a procedure is one more example of it."""
+        self.session.rate(turn, "good")
+        route = turn.answer.route
+        if route in (None, NONE_ROUTE):
+            self.notify("Marked good. p makes it an example pair of a procedure.")
+            await self.redraw(turn)
+        elif self.session.temporary:
+            self.notify("Marked good. A temporary chat teaches nothing by itself; p makes it a pair.")
+            await self.redraw(turn)
+        else:
+            await self._keep_pair(turn, str(route), ExamplePair(turn.question, turn.answer.text))
+
+    @work(exit_on_error=False)
+    async def _bad(self, turn: Turn) -> None:
+        """Ask what is wrong, and lead on to what helps."""
+        fault = await self.app.push_screen_wait(FaultDialog())
+        if fault is None:
+            return
+        self.session.rate(turn, "bad")
+        await self.redraw(turn)
+        match fault:
+            case "route":
+                self._correct(turn)
+            case "answer":
+                self._make_pair(turn)
+            case "again":
+                self.enqueue(turn, route=turn.answer.route if turn.answer.corrected_from else None, again=True)
+            case "only":
+                self.notify("Marked bad: the model does not see this answer when it goes on. u takes it back.")
+
+    async def _take_back(self, turn: Turn) -> None:
+        what = self.session.take_back(turn)
+        self.tokmem.announce_store()
+        if what is None:
+            return
+        self.notify(f"Taken back: the {what}.", markup=False)
+        if what == "verdict":
+            self.enqueue(turn)
+        else:
+            await self.redraw(turn)
+
+    def action_learn(self) -> None:
+        """Train the procedures that have corrections waiting; the end shows before and after."""
+        waiting = self.tokmem.store.waiting(self.tokmem.fingerprint)
+        if waiting:
+            self.tokmem.train(list(waiting))
+        else:
+            self.notify("No corrections wait. w and p on a message make some.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -24,24 +25,52 @@ class ConversationList(OptionList):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "select", "Open"),
+        Binding("e", "rename", "Rename"),
+        Binding("x", "export", "Save to a file"),
         Binding("d,delete", "delete", "Delete", key_display="d"),
         Binding("k", "cursor_up", show=False),
         Binding("j", "cursor_down", show=False),
     ]
 
+    @dataclass
     class DeleteWanted(Message):
         """The conversation under the cursor should go."""
 
-        def __init__(self, conversation_id: int) -> None:
-            super().__init__()
-            self.conversation_id = conversation_id
+        conversation_id: int
+
+    @dataclass
+    class RenameWanted(Message):
+        """The conversation under the cursor should be called something else."""
+
+        conversation_id: int
+
+    @dataclass
+    class ExportWanted(Message):
+        """The conversation under the cursor should be saved to a file."""
+
+        conversation_id: int
 
     def action_delete(self) -> None:
         """Ask the screen to delete the highlighted conversation."""
-        if self.highlighted is not None:
-            option = self.get_option_at_index(self.highlighted)
-            if option.id is not None:
-                self.post_message(self.DeleteWanted(int(option.id)))
+        if self._chosen is not None:
+            self.post_message(self.DeleteWanted(self._chosen))
+
+    def action_rename(self) -> None:
+        """Ask the screen to rename the highlighted conversation."""
+        if self._chosen is not None:
+            self.post_message(self.RenameWanted(self._chosen))
+
+    def action_export(self) -> None:
+        """Ask the screen to save the highlighted conversation."""
+        if self._chosen is not None:
+            self.post_message(self.ExportWanted(self._chosen))
+
+    @property
+    def _chosen(self) -> int | None:
+        if self.highlighted is None:
+            return None
+        key = self.get_option_at_index(self.highlighted).id
+        return None if key is None else int(key)
 
 
 class HistoryPanel(Vertical):

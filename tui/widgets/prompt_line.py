@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widgets import Static
 
+from tui.engine.protocol import Context
 from tui.engine_link import EngineState
 
 IDLE_HINT = "Enter sends · ^j new line · @ picks a procedure"
@@ -37,6 +38,7 @@ class PromptLine(Static):
         answering: bool,
         waiting: int,
         temporary: bool,
+        context: Context | None = None,
     ) -> None:
         """Draw.
 
@@ -47,6 +49,7 @@ class PromptLine(Static):
             answering: whether an answer is on its way.
             waiting: messages behind that one.
             temporary: whether nothing of the chat is kept.
+            context: how full the model's context is; None before anything is known.
         """
         self.set_class(bool(self.problem), "-problem")
         if self.problem:
@@ -63,4 +66,26 @@ class PromptLine(Static):
             words = "The engine stopped; it starts again with the next message"
         else:
             words = ("Temporary: nothing of this chat is kept · " if temporary else "") + IDLE_HINT
-        self.update(Content(words))
+        meter = "" if self.problem or matches or context is None else context_meter(context)
+        # The meter keeps its place at the right; words give way to it.
+        room = self.size.width - len(meter) - 2
+        if meter and room > 10:
+            cut = words if len(words) <= room else f"{words[: room - 1]}…"
+            self.update(Content.assemble(f"{cut:<{room}}  ", Content.styled(meter, _meter_style(context))))
+        else:
+            self.update(Content(words))
+
+
+METER_CELLS = 8
+
+
+def context_meter(context: Context) -> str:
+    """``context ▰▰▱▱▱▱▱▱ 27%``, with a word when the oldest messages no longer fit."""
+    share = min(1.0, context["tokens"] / max(1, context["length"]))
+    filled = min(METER_CELLS, max(1, round(share * METER_CELLS)))
+    words = f"context {'▰' * filled}{'▱' * (METER_CELLS - filled)} {share:.0%}"
+    return f"{words}, oldest cut" if context["messages_cut"] else words
+
+
+def _meter_style(context: Context | None) -> str:
+    return "$text-warning" if context is not None and context["messages_cut"] else "$muted"

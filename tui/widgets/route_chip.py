@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tokmem_desk.procedures import NONE_ROUTE
-from tui.chat_session import Answer
+from tui.turns import Answer
 
 RUNNERS_UP = 3
 BAR_CELLS = 16
@@ -32,7 +32,7 @@ class RouteChip(Static):
         self.update(self._drawn())
 
     def toggle(self) -> None:
-        """Open or close the runners-up."""
+        """Open or close the runners-up and the timing."""
         if self._answer.candidates:
             self.opened = not self.opened
             self.update(self._drawn())
@@ -63,6 +63,8 @@ class RouteChip(Static):
                     f" {percent(one['probability']):>5}",
                 )
             )
+        if made := how_made(answer):
+            lines.append(Content.styled(f"  {made}", "$muted"))
         return Content("\n").join(lines)
 
 
@@ -79,7 +81,41 @@ def _route_words(answer: Answer) -> list[Content]:
         words.append(Content(f" {percent(answer.probability)}"))
     if answer.corrected_from is not None:
         words.append(Content.styled(f"  corrected from {answer.corrected_from}", "$text-warning"))
+    if answer.rating is not None:
+        thumb = "  + good" if answer.rating == "good" else "  - bad, left out from here on"
+        words.append(Content.styled(thumb, "$text-warning"))
+    if answer.original is not None:
+        words.append(Content.styled("  edited", "$text-warning"))
+    if answer.pair_procedure is not None:
+        words.append(Content.styled(f"  a pair of {answer.pair_procedure}", "$text-success"))
     return words
+
+
+def speed(answer: Answer) -> str:
+    """``0.8 s · 35 tok/s``, as far as it is known."""
+    if answer.timing is None or not answer.timing.get("total"):
+        return ""
+    rate = answer.tokens_per_second
+    seconds = f"{answer.timing['total']:.1f} s"
+    return seconds if rate is None else f"{seconds} · {rate:.0f} tok/s"
+
+
+def how_made(answer: Answer) -> str:
+    """Where the time of an answer went, and what its memory took of the context."""
+    timing = answer.timing
+    if timing is None or not timing.get("total"):
+        return ""
+    words = [
+        f"read {timing['prefill']:.2f} s",
+        f"route {timing['route']:.2f} s",
+        f"first word after {timing['first_token']:.2f} s",
+        f"{timing['tokens']} tokens",
+    ]
+    if answer.span:
+        words.append(f"span {answer.span}")
+    elif answer.context is not None:
+        words.append(f"context {answer.context['tokens']} of {answer.context['length']}")
+    return " · ".join(words)
 
 
 def percent(probability: float) -> str:

@@ -5,6 +5,7 @@ Follows the newest text only while it is scrolled to the end.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from textual import events
@@ -14,39 +15,146 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from tui.chat_session import Turn
 from tui.messages import ExampleChosen
+from tui.turns import Turn
 from tui.widgets.turn_view import TurnView
+
+PAGE_TURNS = 40
+"""How many turns are drawn at first, and at a time when the person scrolls to either end of them."""
+DRAWN_TURNS = 120
+"""At most this many: a chat of thousands of messages must scroll like a short one."""
 
 
 class Transcript(VerticalScroll, can_focus=False):
-    """The turns, oldest first."""
+    """The turns, oldest first; a stretch of them is drawn, which moves along when its end is reached."""
 
     DEFAULT_CSS = """
     Transcript { height: 1fr; padding: 1 1 0 1; align-vertical: bottom; }
     """
 
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._turns: list[Turn] = []
+        self._start = self._stop = 0
+        """The stretch of turns that is drawn."""
+        self._cut: Turn | None = None
+        self._moving = False
+
     def on_mount(self) -> None:
         """Stay at the end until the person scrolls away."""
         self.anchor()
+        self.watch(self, "scroll_y", self._scrolled, init=False)
 
     async def show_all(self, turns: Sequence[Turn]) -> None:
-        """Replace everything."""
+        """Replace everything, and go to the end."""
+        self._turns = list(turns)
+        await self._draw_end()
+
+    async def _draw_end(self) -> None:
         await self.remove_children()
-        await self.mount_all([TurnView(turn) for turn in turns])
+        self._start, self._stop = max(0, len(self._turns) - PAGE_TURNS), len(self._turns)
+        await self.mount_all([self._view(turn) for turn in self._turns[self._start :]])
         self.anchor()
 
     async def add(self, turn: Turn) -> TurnView:
         """Append a turn and go to the end: the person has just asked."""
-        view = TurnView(turn)
+        if self._stop < len(self._turns):
+            await self._draw_end()
+        self._turns.append(turn)
+        self._stop += 1
+        view = self._view(turn)
         await self.mount(view)
         self.anchor()
         return view
 
+    async def forget(self, turns: Sequence[Turn]) -> None:
+        """Take turns out that are the last ones of the conversation."""
+        self._turns = [turn for turn in self._turns if turn not in turns]
+        self._stop = min(self._stop, len(self._turns))
+        self._start = min(self._start, self._stop)
+        for view in self.query(TurnView):
+            if view.turn in turns:
+                await view.remove()
+        if not self.query(TurnView):
+            await self._draw_end()
+
+    def view_of(self, turn: Turn) -> TurnView | None:
+        """The view of a turn, if it is drawn."""
+        return next((view for view in self.query(TurnView) if view.turn is turn), None)
+
+    def mark_cut(self, first_seen: Turn | None) -> None:
+        """Mark the oldest turn that the model still sees; None while it sees all."""
+        self._cut = first_seen
+        for view in self.query(TurnView):
+            view.show_cut(view.turn is first_seen)
+
+    def to_end(self) -> None:
+        """Go to the newest text and follow it."""
+        if self._stop < len(self._turns):
+            self.run_worker(self._draw_end(), exclusive=True)
+        else:
+            self.anchor()
+
     @property
     def at_end(self) -> bool:
         """True when the newest line is in sight."""
-        return self.scroll_offset.y >= self.max_scroll_y - 1
+        return self._stop == len(self._turns) and self.scroll_offset.y >= self.max_scroll_y - 1
+
+    async def show_earlier(self) -> bool:
+        """Draw the turns before the drawn ones; False when there are none."""
+        return await self._move(-1)
+
+    async def show_later(self) -> bool:
+        """Draw the turns behind the drawn ones; False when there are none."""
+        return await self._move(1)
+
+    def _view(self, turn: Turn) -> TurnView:
+        return TurnView(turn, first_seen=turn is self._cut)
+
+    def _scrolled(self) -> None:
+        if self._moving or not self.max_scroll_y:
+            return
+        if self.scroll_offset.y <= 0 and self._start > 0:
+            self.run_worker(self._move(-1))
+        elif self.scroll_offset.y >= self.max_scroll_y and self._stop < len(self._turns):
+            self.run_worker(self._move(1))
+
+    async def _move(self, direction: int) -> bool:
+        earlier = direction < 0
+        while self._moving:  # a scroll to the edge may have begun this already
+            await asyncio.sleep(0)
+        if self._start <= 0 if earlier else self._stop >= len(self._turns):
+            return False
+        self._moving = True
+        try:
+            views = list(self.query(TurnView))
+            # What stands at the edge stays where it is on the screen, whatever comes and goes around it.
+            pinned = views[0] if earlier else views[-1]
+            place = pinned.virtual_region.y - self.scroll_offset.y
+            if earlier:
+                begin, end = max(0, self._start - PAGE_TURNS), self._start
+                await self.mount_all([self._view(turn) for turn in self._turns[begin:end]], before=0)
+                self._start = begin
+                surplus = views[DRAWN_TURNS - (end - begin) :]
+                self._stop -= len(surplus)
+            else:
+                begin, end = self._stop, min(len(self._turns), self._stop + PAGE_TURNS)
+                await self.mount_all([self._view(turn) for turn in self._turns[begin:end]])
+                self._stop = end
+                surplus = views[: max(0, len(views) + end - begin - DRAWN_TURNS)]
+                self._start += len(surplus)
+            for view in surplus:
+                await view.remove()
+            self.call_after_refresh(self._keep_place, pinned, place)
+        except BaseException:
+            self._moving = False
+            raise
+        return True
+
+    def _keep_place(self, pinned: TurnView, place: int) -> None:
+        if pinned.is_attached:
+            self.scroll_to(y=pinned.virtual_region.y - place, animate=False, force=True)
+        self._moving = False
 
 
 class TranscriptPane(Vertical):
@@ -69,35 +177,35 @@ class TranscriptPane(Vertical):
 
     def on_mount(self) -> None:
         """The word goes when the person scrolls to the end."""
-        self.watch(self._transcript, "scroll_y", self._check, init=False)
+        self.watch(self.transcript, "scroll_y", self._check, init=False)
 
     async def show_all(self, turns: Sequence[Turn]) -> None:
         """Replace everything."""
         self.display = bool(turns)
-        await self._transcript.show_all(turns)
+        await self.transcript.show_all(turns)
         self._unseen = False
         self._check()
 
     async def add(self, turn: Turn) -> TurnView:
         """Append a turn and go to it."""
         self.display = True
-        return await self._transcript.add(turn)
+        return await self.transcript.add(turn)
 
     def note_new_text(self) -> None:
         """Text was added to some turn."""
-        self._unseen = not self._transcript.at_end
+        self._unseen = not self.transcript.at_end
         self._check()
 
     def to_end(self) -> None:
         """Go to the newest text and follow it."""
-        self._transcript.anchor()
+        self.transcript.to_end()
 
     def page(self, direction: int) -> None:
         """Scroll by a page, up below zero."""
         if direction < 0:
-            self._transcript.scroll_page_up()
+            self.transcript.scroll_page_up()
         else:
-            self._transcript.scroll_page_down()
+            self.transcript.scroll_page_down()
 
     def on_click(self, event: events.Click) -> None:
         """A click on the word goes to the end."""
@@ -105,11 +213,12 @@ class TranscriptPane(Vertical):
             self.to_end()
 
     @property
-    def _transcript(self) -> Transcript:
+    def transcript(self) -> Transcript:
+        """The scrolling part."""
         return self.query_one(Transcript)
 
     def _check(self) -> None:
-        if self._transcript.at_end:
+        if self.transcript.at_end:
             self._unseen = False
         self.query_one("#below").display = self._unseen
 

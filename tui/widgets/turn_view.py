@@ -6,7 +6,7 @@ trained, and Markdown would eat its stars and line breaks. Keys on a turn become
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Protocol, cast
 
 from markdown_it import MarkdownIt
 from textual.app import ComposeResult
@@ -18,9 +18,9 @@ from textual.widgets.markdown import MarkdownStream
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
-from tui.chat_session import Turn
 from tui.messages import TurnAction, TurnActionWanted
-from tui.widgets.route_chip import RouteChip
+from tui.turns import Turn
+from tui.widgets.route_chip import RouteChip, speed
 
 
 def _markdown_parser() -> MarkdownIt:
@@ -28,18 +28,31 @@ def _markdown_parser() -> MarkdownIt:
     return MarkdownIt("gfm-like", {"html": False, "linkify": False})
 
 
+class TurnList(Protocol):
+    """What holds turns, and may have more of them than are drawn."""
+
+    async def show_earlier(self) -> bool:
+        """Draw the turns before the drawn ones; False when there are none."""
+
+    async def show_later(self) -> bool:
+        """Draw the turns behind the drawn ones; False when there are none."""
+
+
 class TurnView(Vertical, can_focus=True):
     """See the module."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("c", "wanted('copy')", "Copy"),
-        Binding("r", "wanted('again')", "Again"),
-        Binding("e", "wanted('edit')", "Edit"),
         Binding("w", "wanted('wrong')", "Wrong route"),
-        Binding("p", "wanted('procedure')", "Procedure"),
-        Binding("s", "wanted('pair')", "Save"),
-        Binding("u", "wanted('undo')", "Undo verdict"),
-        Binding("enter,space", "details", "Top 3", key_display="⏎"),
+        Binding("p,s", "wanted('pair')", "Make a pair", key_display="p"),
+        Binding("plus", "wanted('good')", "Good", key_display="+"),
+        Binding("minus", "wanted('bad')", "Bad", key_display="-"),
+        Binding("u", "wanted('undo')", "Undo"),
+        Binding("e", "wanted('edit')", "Edit"),
+        Binding("r", "wanted('again')", "Again"),
+        Binding("c", "wanted('copy')", "Copy"),
+        Binding("C", "wanted('copy_all')", "Copy the chat", show=False),
+        Binding("g", "wanted('procedure')", "Go to procedure", show=False),
+        Binding("enter,space", "details", "Details", key_display="⏎"),
         Binding("up,k", "move(-1)", "Previous message", show=False),
         Binding("down,j", "move(1)", "Next message", show=False),
     ]
@@ -53,19 +66,22 @@ class TurnView(Vertical, can_focus=True):
         Markdown > * { margin: 0 0 1 0; }
         Markdown > *:last-child { margin: 0; }
         .plain { width: 1fr; height: auto; padding: 0 1; color: $text; }
+        .cut { width: 1fr; height: 1; text-align: center; color: $text-warning; display: none; }
         .problem { width: 1fr; height: auto; padding: 0 1; color: $text-error; display: none; }
         &:focus { border-left: outer $accent; background: $boost; }
         &.-waiting .question { color: $muted; }
     }
     """
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, *, first_seen: bool = False) -> None:
         super().__init__()
         self.turn = turn
+        self._first_seen = first_seen
         self._stream: MarkdownStream | None = None
         self._writing = False
 
     def compose(self) -> ComposeResult:
+        yield Static("╌╌ the model no longer sees what is above: the context is full ╌╌", classes="cut", markup=False)
         yield Static(self._question(), classes="question")
         yield RouteChip()
         yield Static("", classes="plain", markup=False)
@@ -74,6 +90,7 @@ class TurnView(Vertical, can_focus=True):
 
     async def on_mount(self) -> None:
         """Draw a turn that was answered before."""
+        self.show_cut(self._first_seen)
         if self.turn.answer.text or self.turn.answer.route is not None:
             await self.show_end()
         else:
@@ -85,11 +102,11 @@ class TurnView(Vertical, can_focus=True):
             answer = self.turn.answer
             match parameters[0]:
                 case "undo":
-                    return answer.correction_id is not None
+                    return answer.taught
                 case "wrong":
                     return answer.route is not None
-                case "pair":
-                    return bool(answer.text)
+                case "pair" | "good" | "bad":
+                    return bool(answer.text) and answer.status != "failed"
                 case "procedure":
                     return answer.route not in (None, NONE_ROUTE)
         return True
@@ -102,19 +119,26 @@ class TurnView(Vertical, can_focus=True):
         """Open or close the runners-up."""
         self.query_one(RouteChip).toggle()
 
-    def action_move(self, step: int) -> None:
-        """Go to the turn above or below; below the last one is the prompt."""
-        if step < 0:
-            self.screen.focus_previous(TurnView)
-        elif self.is_last:
-            self.screen.focus_next("Prompt")
-        else:
-            self.screen.focus_next(TurnView)
+    def show_cut(self, is_first_seen: bool) -> None:
+        """Draw or take away the mark above: what is older no longer fits the context."""
+        self.query_one(".cut").display = is_first_seen
 
-    @property
-    def is_last(self) -> bool:
-        """True for the newest turn."""
-        return self.parent is not None and self.parent.query(TurnView).last() is self
+    async def action_move(self, step: int) -> None:
+        """Go to the turn above or below; below the last one is the prompt."""
+        views = self._neighbours()
+        place = views.index(self) + step
+        if not 0 <= place < len(views):
+            holder = cast(TurnList, self.parent)
+            if not await (holder.show_earlier() if step < 0 else holder.show_later()):
+                if step > 0:
+                    self.screen.focus_next("Prompt")
+                return
+            views = self._neighbours()
+            place = views.index(self) + step
+        views[place].focus()
+
+    def _neighbours(self) -> list[TurnView]:
+        return [] if self.parent is None else list(self.parent.query(TurnView))
 
     def show_waiting(self, words: str) -> None:
         """Before the first event: ``words`` says what is waited for."""
@@ -195,6 +219,6 @@ class TurnView(Vertical, can_focus=True):
             words.append("no answer" if not answer.text else "broken off")
         if answer.cut:
             words.append("cut at its greatest length")
-        if answer.timing is not None and answer.timing.get("total"):
-            words.append(f"{answer.timing['total']:.1f} s")
+        if told := speed(answer):
+            words.append(told)
         return " · ".join(words)

@@ -1,0 +1,58 @@
+"""One line of text: a title, a file name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Button, Input, Static
+
+from tui.screens.dialog import Dialog, buttons, paragraph
+
+
+class LineDialog(Dialog[str | None]):
+    """What was typed, or None.
+
+    Args:
+        title: what this is about.
+        note: what will be done with it.
+        value: what to begin with.
+        label: of the agreeing button.
+        fault: says what is wrong with a text, None when it is fine.
+    """
+
+    def __init__(
+        self, title: str, note: str, value: str, label: str, fault: Callable[[str], str | None] | None = None
+    ) -> None:
+        super().__init__(title)
+        self._note, self._value, self._label, self._fault = note, value, label, fault
+
+    def body(self) -> ComposeResult:
+        yield paragraph(self._note, classes="muted")
+        yield Input(self._value, id="line")
+        yield Static("", id="fault", classes="inline-error", markup=False)
+        yield buttons(("cancel", "Esc Cancel"), ("yes", self._label), primary="yes")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter agrees."""
+        self._agree()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Agree or leave."""
+        if event.button.id == "yes":
+            self._agree()
+        else:
+            self.dismiss(None)
+
+    def _agree(self) -> None:
+        text = self.query_one(Input).value.strip()
+        fault = None if self._fault is None else self._fault(text)
+        if not text:
+            fault = "Nothing is typed."
+        if fault is None:
+            self.dismiss(text)
+            return
+        place = self.query_one("#fault", Static)
+        place.update(Content(fault))
+        place.add_class("-shown")

@@ -1,0 +1,174 @@
+"""What stands in a conversation: a question, its answer with everything known about it, and how both are read and kept.
+
+Reads what the store and the engine give; writes nothing, asks nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from profiles.records import Lesson, MessageRecord, MessageStatus, Rating
+from tokmem_desk.errors import BadInputError, TokmemError, did_you_mean
+from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tui.engine.protocol import AskResult, Candidate, Context, Message, Timing
+
+TITLE_CHARACTERS = 60
+
+_PREFIX = re.compile(r"@(\S*)(?:\s+|$)")
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came back; grows while it streams."""
+
+    text: str = ""
+    route: str | None = None
+    probability: float | None = None
+    candidates: Sequence[Candidate] = ()
+    forced: bool = False
+    timing: Timing | None = None
+    status: MessageStatus = "complete"
+    cut: bool = False
+    """True when the answer reached its greatest length."""
+    message_id: int | None = None
+    correction_id: int | None = None
+    corrected_from: str | None = None
+    """The route that the person called wrong."""
+    span: int = 0
+    """What the memory took of the context, in tokens."""
+    context: Context | None = None
+    rating: Rating | None = None
+    pair_id: int | None = None
+    pair_procedure: str | None = None
+    """Of the example pair that was made of it."""
+    original: str | None = None
+    """What the model said, where the person has written something else."""
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Speed after the first token; None where it cannot be told."""
+        if self.timing is None or self.timing["tokens"] < 2:
+            return None
+        seconds = self.timing["total"] - self.timing["first_token"]
+        return (self.timing["tokens"] - 1) / seconds if seconds > 0 else None
+
+    @property
+    def taught(self) -> bool:
+        """True when something came of it that can be taken back."""
+        return self.corrected_from is not None or self.pair_id is not None or self.rating is not None
+
+
+@dataclass(slots=True)
+class Turn:
+    """A question and its answer."""
+
+    question: str
+    route: str = AUTO_ROUTE
+    """``auto``, or the route that the person asked for."""
+    question_id: int | None = None
+    answer: Answer = field(default_factory=Answer)
+
+
+def split_route(text: str, names: Iterable[str]) -> tuple[str, str]:
+    """Split ``@name message`` into route and message; without a prefix the route is ``auto``.
+
+    Raises:
+        BadInputError: there is no procedure of that name, or no message behind it.
+    """
+    found = _PREFIX.match(text)
+    if found is None:
+        return AUTO_ROUTE, text
+    name, message = found.group(1), text[found.end() :].strip()
+    known = [*names, NONE_ROUTE]
+    if name not in known:
+        raise BadInputError(
+            f"There is no procedure {name!r}.{did_you_mean(name, known)}",
+            next_step="Put a space before the @ to send it as it is.",
+        )
+    if not message:
+        raise BadInputError(f"There is no message behind @{name}.")
+    return name, message
+
+
+def is_shown(turn: Turn) -> bool:
+    """Whether the model sees a turn later on. Nobody said a failed answer, and a bad one is not to be gone on with."""
+    return bool(turn.answer.text) and turn.answer.status != "failed" and turn.answer.rating != "bad"
+
+
+def take_event(answer: Answer, event: Message) -> None:
+    """Bring an answer up to date with one event."""
+    match event["event"]:
+        case "route":
+            answer.route, answer.probability = event["route"], event["probability"]
+            answer.candidates, answer.forced = event["candidates"], bool(event.get("forced"))
+        case "token":
+            answer.text += event["text"]
+        case "done":
+            result = cast(AskResult, event["result"])
+            answer.text, answer.timing = result["response"], result["timing"]
+            answer.route, answer.probability = result["route"], result["probability"]
+            answer.candidates = result["candidates"]
+            answer.status = "stopped" if result["stopped"] == "cancelled" else "complete"
+            answer.cut = result["stopped"] == "length"
+            answer.span, answer.context = result["span"], result["context"]
+
+
+def turns_of(records: Sequence[MessageRecord], lessons: Mapping[int, Lesson]) -> list[Turn]:
+    """Stored messages as turns. A question without an answer keeps an empty, failed one."""
+    turns: list[Turn] = []
+    for record in records:
+        details = record.details or {}
+        if record.role == "user":
+            route = str(details.get("route") or AUTO_ROUTE)
+            turns.append(Turn(record.content, route, record.id, Answer(status="failed")))
+        elif turns:
+            lesson = lessons.get(record.id, Lesson())
+            turns[-1].answer = Answer(
+                text=record.content,
+                route=record.route,
+                probability=record.probability,
+                candidates=cast(Sequence[Candidate], record.candidates or ()),
+                forced=bool(details.get("forced")),
+                timing=cast(Timing | None, record.timing),
+                status=record.status,
+                cut=bool(details.get("cut")),
+                message_id=record.id,
+                correction_id=lesson.correction_id,
+                corrected_from=lesson.wrong_route,
+                span=int(details.get("span") or 0),
+                context=cast(Context | None, details.get("context")),
+                rating=record.rating,
+                pair_id=lesson.pair_id,
+                pair_procedure=lesson.pair_procedure,
+                original=details.get("original"),
+            )
+    return turns
+
+
+def records_of(turn: Turn) -> list[MessageRecord]:
+    """A turn of a conversation that is kept nowhere, as messages."""
+    answer = turn.answer
+    asked = {} if turn.route == AUTO_ROUTE else {"route": turn.route}
+    details = {"span": answer.span, "original": answer.original}
+    candidates = tuple(dict(one) for one in answer.candidates)
+    return [
+        MessageRecord(0, 0, "user", turn.question, "complete", "", None, None, None, None, asked),
+        MessageRecord(
+            0, 0, "assistant", answer.text, answer.status, "", answer.route, answer.probability, candidates,
+            cast(dict[str, Any] | None, answer.timing), details, answer.rating,
+        ),
+    ]  # fmt: skip
+
+
+def title_of(question: str) -> str:
+    """The first line of a question, short enough for the history."""
+    line = question.strip().splitlines()[0]
+    return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"
+
+
+def error_text(error: TokmemError) -> str:
+    """An error as one line for a place beside the input."""
+    return f"{error.message.splitlines()[0]} {error.next_step}".strip()

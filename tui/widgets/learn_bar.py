@@ -1,0 +1,44 @@
+"""One line that says what waits to be trained, and the key that trains it. Hidden while nothing waits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from textual.content import Content
+from textual.widgets import Static
+
+
+class LearnBar(Static):
+    """See the module. A click does the same as the key."""
+
+    DEFAULT_CSS = """
+    LearnBar {
+        height: 1; padding: 0 3; color: $text-warning; display: none; pointer: pointer;
+        text-overflow: ellipsis; text-wrap: nowrap;
+    }
+    """
+
+    def show(self, waiting: Mapping[str, int], *, training: bool) -> None:
+        """Draw.
+
+        Args:
+            waiting: corrections by procedure.
+            training: whether a training is on its way, which may learn them.
+        """
+        self.display = bool(waiting) and not training
+        if not self.display:
+            return
+        count = sum(waiting.values())
+        what = "1 correction waits" if count == 1 else f"{count} corrections wait"
+        names = ", ".join(waiting)
+        self.update(
+            Content.assemble(
+                f"◇ {what}: retrain {names}?  ",
+                Content.styled("^l", "bold $accent"),
+                " trains and shows before and after",
+            )
+        )
+
+    async def on_click(self) -> None:
+        """Train."""
+        await self.run_action("screen.learn")
