@@ -38,7 +38,7 @@ def export_text(
 
 
 def as_document(conversation: ConversationRecord, messages: Sequence[MessageRecord]) -> dict[str, Any]:
-    """What the JSON form holds; docs/schemas/history-export.schema.json describes it."""
+    """What the JSON form holds; docs/schemas/chats-export.schema.json describes it."""
     return {
         "format": FORMAT_NAME,
         "version": FORMAT_VERSION,

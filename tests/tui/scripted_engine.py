@@ -138,6 +138,8 @@ class ScriptedEngine:
             with_schema = {record.name for record in store.procedures() if record.output_schema is not None}
         if wanted not in (*names, "auto", NONE_ROUTE):
             raise NotFoundError(f"There is no procedure {wanted!r}.")
+        if self.options.problem:
+            self.emit(request, "progress", phase="problem", fraction=None, text=self.options.problem)
         best, shared, response = scores[0] if scores else (NONE_ROUTE, 0, "")
         route = wanted if wanted != "auto" else best if shared >= 2 else NONE_ROUTE
         if route not in (best, NONE_ROUTE):
@@ -344,6 +346,7 @@ def main() -> None:
     parser.add_argument("--load-delay", type=float, default=0.0)
     parser.add_argument("--token-delay", type=float, default=0.0)
     parser.add_argument("--step-delay", type=float, default=0.0)
+    parser.add_argument("--problem", default="")
     parser.add_argument("--context-messages", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--crash-at-step", type=int, default=0)

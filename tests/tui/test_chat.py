@@ -227,6 +227,19 @@ async def test_engine_error_is_shown_in_place(make_app: MakeApp, taught: None) -
         assert not isinstance(app.screen, FailureDialog)
 
 
+async def test_a_memory_that_cannot_be_used_is_told_once(
+    make_app: MakeApp, taught: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(TokmemApp, "notify", lambda self, message, **_: told.append(message))
+    async with make_app("--problem", "The memory of 'mood_log' is damaged.").run_test() as pilot:
+        await ready(pilot)
+        await ask(pilot, "hello there")
+        turn = await ask(pilot, "and again")
+        assert turn.answer.status == "complete"
+    assert told == ["The memory of 'mood_log' is damaged."]
+
+
 async def test_conversations(make_app: MakeApp, taught: None) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)

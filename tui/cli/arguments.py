@@ -98,6 +98,7 @@ def build_parser() -> Parser:
     _route(commands, shared)
     _eval(commands, shared)
     _chat(commands, shared)
+    _chats(commands, shared)
     _profile(commands, shared)
     _model(commands, shared)
     _config(commands, shared)
@@ -347,6 +348,7 @@ def _ask(commands: _Subparsers, shared: Parser) -> None:
         help="hand the answer to its procedure's command, after asking (--yes: without; see 'proc command')",
     )
     ask.add_argument("--max-tokens", metavar="N", type=_positive_number, help="longest answer, in tokens")
+    _continue_option(ask, "go on with the conversation used last, and keep message and answer in it")
 
 
 def _route(commands: _Subparsers, shared: Parser) -> None:
@@ -367,6 +369,26 @@ def _chat(commands: _Subparsers, shared: Parser) -> None:
     chat = _command(commands, shared, "chat", "chat", "run", "talk; '@name' before a message chooses the procedure")
     chat.add_argument("--plain", action="store_true", help="line by line instead of the app; works with pipes")
     chat.add_argument("--temporary", action="store_true", help="with --plain: keep nothing of it")
+    _continue_option(chat, "with --plain: go on with the conversation used last, as the app does by itself")
+
+
+def _continue_option(parser: Parser, help_text: str) -> None:
+    parser.add_argument("-c", "--continue", action="store_true", dest="go_on", help=help_text)
+
+
+def _chats(commands: _Subparsers, shared: Parser) -> None:
+    actions = _group(commands, shared, "chats", "conversations: list, search, export, delete")
+    listing = _command(actions, shared, "list", "chats", "list_all", "the conversations used last, newest first")
+    listing.add_argument("--search", metavar="WORDS", help="only those where a message holds all words")
+    listing.add_argument(
+        "--limit", metavar="N", type=_positive_number, default=50, help="at most so many (default: 50)"
+    )
+    export = _command(actions, shared, "export", "chats", "export", "write a conversation as Markdown or JSON")
+    export.add_argument("id", metavar="ID", help="its number, or 'last'")
+    export.add_argument("file", metavar="FILE", nargs="?", help="ends in .md or .json; without it: stdout")
+    export.add_argument("--format", choices=("md", "json"), help="whatever the file is called")
+    gone = _command(actions, shared, "delete", "chats", "delete", "delete a conversation for good")
+    gone.add_argument("id", metavar="ID", help="its number, or 'last'")
 
 
 def _profile(commands: _Subparsers, shared: Parser) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from tokmem_desk.errors import EngineError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tui.chat_session import ChatSession
+from tui.cli.chats import LAST, conversation_id
 from tui.cli.console import Console, percent
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
@@ -23,16 +25,25 @@ def run(context: Context, options: argparse.Namespace) -> int:
     """Answer one message."""
     text = message_of(options.text)
     check_route(context, options.route)
+    going_on = conversation_id(context.store, LAST) if options.go_on else None
     context.engine.load()
-    events = context.engine.stream(
-        "ask",
-        text=text,
-        route=options.route,
-        conversation=[],
-        sample=options.sample,
-        seed=options.seed,
-        max_tokens=options.max_tokens,
-    )
+    if going_on is not None:
+        session = ChatSession(context.store, context.engine.link, context.profile.name)
+        session.open(going_on)
+        answering = session.answer(
+            session.ask(text, options.route), again=options.sample, seed=options.seed, max_tokens=options.max_tokens
+        )
+        events = context.engine.drive(answering, session.stop)
+    else:
+        events = context.engine.stream(
+            "ask",
+            text=text,
+            route=options.route,
+            conversation=[],
+            sample=options.sample,
+            seed=options.seed,
+            max_tokens=options.max_tokens,
+        )
     return show_answer(context.console, events, partial(run_calls, context) if options.run else None)
 
 
@@ -55,6 +66,9 @@ def show_answer(
                 case "route":
                     console.end_progress()
                     console.say(route_chip(event["route"], event["probability"], event["candidates"]), style="bold")
+                case "progress" if event.get("phase") == "problem":
+                    console.end_progress()
+                    console.say(event["text"])
                 case "token" if not console.json_output:
                     console.data(event["text"], end="")
                     at_line_start = event["text"].endswith("\n")

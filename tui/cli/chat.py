@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterator
 
 from profiles.pair_rules import text_fault
-from tokmem_desk.errors import BadInputError, TokmemError
+from tokmem_desk.errors import BadInputError, TokmemError, UsageError
 from tui.chat_session import ChatSession
 from tui.cli import app
 from tui.cli.ask import show_answer
+from tui.cli.chats import LAST, conversation_id
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.turns import split_route
@@ -19,13 +20,22 @@ HELP = "Type a message. '@name message' chooses the procedure, '@none message' n
 
 
 def run(context: Context, options: argparse.Namespace) -> int:
-    """Talk until the input ends; without ``--plain`` open the app."""
+    """Talk until the input ends; without ``--plain`` open the app, which goes on with the last conversation.
+
+    Raises:
+        UsageError: the options contradict each other.
+        NotFoundError: there is no conversation to go on with.
+    """
     if not options.plain:
         return app.run(context, options)
+    if options.go_on and options.temporary:
+        raise UsageError("A temporary chat has nothing to go on with.", next_step="Leave out -c or --temporary.")
     console = context.console
     context.engine.load()
     session = ChatSession(context.store, context.engine.link, context.profile.name)
     session.begin(temporary=options.temporary)
+    if options.go_on:
+        session.open(conversation_id(context.store, LAST))
     if console.can_ask:
         console.say(HELP, style="dim")
     code: int = ExitCode.OK

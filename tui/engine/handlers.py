@@ -153,7 +153,7 @@ class Handlers:
                     settings.number("temperature"), settings.number("top_p"), request.fields.get("seed")
                 )
             for problem in self.shelf.problems(store):
-                request.emit("progress", phase="load", fraction=None, text=problem)
+                request.emit("progress", phase="problem", fraction=None, text=problem)
         answer = recall(
             self.model.backbone,
             bank,

@@ -79,6 +79,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         self._queue: deque[Waiting] = deque()
         self._active: Waiting | None = None
         self._edited: Turn | None = None
+        self._told: set[str] = set()
 
     def body(self) -> ComposeResult:
         with Horizontal():
@@ -186,6 +187,8 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
                     if event["event"] == "token" and (view := self._view(turn)):
                         await view.stream(event["text"])
                         self._pane.note_new_text()
+                    elif event["event"] == "progress" and event.get("phase") == "problem":
+                        self._tell_problem(str(event["text"]))
         except TokmemError as caught:
             if view := self._view(turn):
                 await view.show_error(caught)
@@ -198,6 +201,12 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
             await view.show_end()
             self._pane.note_new_text()
             self._pane.transcript.mark_cut(self._session.first_seen)
+
+    def _tell_problem(self, problem: str) -> None:
+        """A memory that cannot be used: said once, not with every answer."""
+        if problem not in self._told:
+            self._told.add(problem)
+            self.notify(problem, severity="warning", timeout=12, markup=False)
 
     @shows_errors
     async def action_stop(self) -> None:

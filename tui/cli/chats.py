@@ -1,0 +1,88 @@
+"""``chats``: the conversations of a profile, outside the app."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from profiles.atomic import write_text
+from profiles.chat_export import as_document, export_text, format_of
+from profiles.store import ProfileStore
+from tokmem_desk.errors import ConflictError, NotFoundError, TokmemError, UsageError
+from tui.cli.console import table
+from tui.cli.context import Context
+from tui.cli.exit_codes import ExitCode
+from tui.cli.proc import changed
+
+LAST = "last"
+
+
+def list_all(context: Context, options: argparse.Namespace) -> int:
+    """The conversations used last, or those that a search finds."""
+    found = context.store.conversations(limit=options.limit, search=options.search)
+    rows = [(one.id, one.updated[:16].replace("T", " "), one.message_count, one.title) for one in found]
+    if not found:
+        context.console.say("Nothing found." if options.search else "There is no conversation yet.")
+    text = table(("id", "used", "messages", "title"), rows, right=(0, 2)) if found else ""
+    context.console.result({"conversations": [asdict(one) for one in found]}, text)
+    return ExitCode.OK
+
+
+def export(context: Context, options: argparse.Namespace) -> int:
+    """Write one conversation to a file or to stdout.
+
+    Raises:
+        ConflictError: the file is there already.
+        NotFoundError: there is no such conversation.
+    """
+    key = conversation_id(context.store, options.id)
+    conversation, messages = context.store.conversation(key), context.store.messages(key)
+    if options.file in (None, "-"):
+        if context.console.json_output:
+            context.console.json(as_document(conversation, messages))
+        else:
+            context.console.data(export_text(conversation, messages, options.format or "md"), end="")
+        return ExitCode.OK
+    path = Path(options.file)
+    text = export_text(conversation, messages, options.format or format_of(path.name))
+    if path.exists() and not options.yes:
+        question = f"{path} is there already. Replace it?"
+        if not (context.console.can_ask and context.console.ask(question)):
+            raise ConflictError(f"{path} is there already.", next_step="Choose another name, or add --yes.")
+    write_text(path, text)
+    return changed(context, "chats export", [conversation.title], f"Wrote {path}.", file=str(path))
+
+
+def delete(context: Context, options: argparse.Namespace) -> int:
+    """Delete one conversation for good, after asking.
+
+    Raises:
+        TokmemError: nobody agreed.
+        NotFoundError: there is no such conversation.
+    """
+    key = conversation_id(context.store, options.id)
+    title = context.store.conversation(key).title
+    if not options.yes:
+        question = f"Delete {title!r} with all its messages, for good?"
+        if not (context.console.can_ask and context.console.ask(question)):
+            raise TokmemError("Nothing was deleted.", next_step="Add --yes to delete without a question.")
+    context.store.delete_conversation(key)
+    return changed(context, "chats delete", [title], f"Deleted {title!r}.")
+
+
+def conversation_id(store: ProfileStore, wanted: str) -> int:
+    """The id that was typed, or that of the conversation used last.
+
+    Raises:
+        NotFoundError: there is none.
+        UsageError: it is no number.
+    """
+    if wanted == LAST:
+        newest = store.conversations(limit=1)
+        if not newest:
+            raise NotFoundError("There is no conversation yet.", next_step="Begin one: tokmem-desk chat")
+        return newest[0].id
+    if not wanted.isdecimal():
+        raise UsageError(f"{wanted!r} is not the number of a conversation.", next_step="See: tokmem-desk chats list")
+    return int(wanted)
