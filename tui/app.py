@@ -20,6 +20,7 @@ from textual.screen import Screen
 from textual.signal import Signal
 from textual.worker import Worker, WorkerState
 
+from profiles.atomic import write_text
 from profiles.paths import AppPaths, private_folder
 from profiles.records import JobRecord
 from profiles.registry import DEFAULT_PROFILE, ProfileRegistry
@@ -43,6 +44,7 @@ from tui.screens.profiles import ProfilesScreen
 from tui.screens.report import ReportDialog
 from tui.screens.settings import SettingsScreen
 from tui.screens.train import TrainScreen
+from tui.screens.welcome import WelcomeScreen
 from tui.themes import DARK, LIGHT, muted_of
 from tui.training import TrainJob, TrainRunner
 from tui.widgets.train_setup import TrainSetup
@@ -78,6 +80,7 @@ class TokmemApp(App[None]):
         "profiles": ProfilesScreen,
         "models": ModelsScreen,
         "settings": SettingsScreen,
+        "welcome": WelcomeScreen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f2", "switch_mode('chat')", "Chat", show=False, priority=True, id="chat"),
@@ -122,9 +125,40 @@ class TokmemApp(App[None]):
         except TokmemError as caught:
             self._refuse_to_start(caught)
             return
-        self.switch_mode("chat")
         self.set_interval(OUTSIDE_SECONDS, self._look_outside)
+        if self._is_first_start:
+            self.switch_mode("welcome")
+            return
+        self.switch_mode("chat")
         self.call_after_refresh(self.load_engine)
+
+    @property
+    def _welcomed_file(self) -> Path:
+        """Is there once the first steps were taken or left."""
+        return self.paths.state / "welcomed"
+
+    @property
+    def _is_first_start(self) -> bool:
+        """Nobody has been here, and nothing was taught or said."""
+        if self._welcomed_file.exists():
+            return False
+        return not self.store.procedures() and not self.store.conversations(limit=1)
+
+    @shows_errors
+    def end_welcome(self, example: str = "") -> None:
+        """Go to the chat, and not through the first steps again.
+
+        Args:
+            example: what to put into the prompt.
+        """
+        write_text(private_folder(self.paths.state) / self._welcomed_file.name, "")
+        self.switch_mode("chat")
+        if example:
+            self.call_after_refresh(self._offer, example)
+
+    def _offer(self, text: str) -> None:
+        if isinstance(self.screen, ChatScreen):
+            self.screen.offer(text)
 
     def _theme_wanted(self) -> str:
         """The theme of the settings; the app's own one where nobody has chosen, or an unknown one was."""
@@ -226,7 +260,7 @@ class TokmemApp(App[None]):
         await pull.run()
         if pull.state == "done":
             self.notify(f"{pull.title} is ready. F8, then Enter uses it.", markup=False)
-        elif pull.error is not None and not isinstance(self.screen, ModelsScreen):
+        elif pull.error is not None and not isinstance(self.screen, (ModelsScreen, WelcomeScreen)):
             self.show_error(pull.error)
 
     # The profile
@@ -375,10 +409,18 @@ class TokmemApp(App[None]):
         return self.settings.text("preset")
 
     @shows_errors
-    def train(self, names: Sequence[str], preset: str | None = None) -> None:
-        """Train procedures and show that; an undecided earlier result is asked about first."""
+    def train(self, names: Sequence[str], preset: str | None = None, *, show: bool = True) -> None:
+        """Train procedures and show that; an undecided earlier result is asked about first.
+
+        Args:
+            names: of the procedures.
+            preset: how long to take; the settings' one without it.
+            show: go to the Train screen.
+        """
         job = self.runner.job
-        if job is not None and not job.running and job.trained and not job.decided:
+        if not show:
+            self._train(names, preset, show=False)
+        elif job is not None and not job.running and job.trained and not job.decided:
             self._ask_then_train(names, preset)
         else:
             self._train(names, preset)
@@ -395,7 +437,7 @@ class TokmemApp(App[None]):
         if await self.push_screen_wait(question):
             self._train(names, preset)
 
-    def _train(self, names: Sequence[str], preset: str | None) -> None:
+    def _train(self, names: Sequence[str], preset: str | None, *, show: bool = True) -> None:
         self.runner.begin(
             names,
             preset or self.preset,
@@ -403,7 +445,8 @@ class TokmemApp(App[None]):
             router=self.settings.text("router"),
         )
         self._run_training()
-        self.switch_mode("train")
+        if show:
+            self.switch_mode("train")
 
     @shows_errors
     def resume(self, record: JobRecord) -> None:
@@ -421,7 +464,7 @@ class TokmemApp(App[None]):
         if runner is not self.runner:
             self.notify(f"The training in {profile} has ended. F5 goes there.", markup=False)
             return
-        if job is not None and self.screen.query(TrainSetup):
+        if job is not None and (self.screen.query(TrainSetup) or isinstance(self.screen, WelcomeScreen)):
             return
         if job is not None and job.error is not None:
             self.show_error(job.error)
@@ -504,6 +547,7 @@ class TokmemApp(App[None]):
         yield SystemCommand("Chat", "Talk (F2)", lambda: self.switch_mode("chat"))
         yield SystemCommand("Procedures", "Teach by example pairs (F3)", lambda: self.switch_mode("procedures"))
         yield SystemCommand("Train", "Train what is new or changed (F4)", lambda: self.switch_mode("train"))
+        yield SystemCommand("First steps", "A model, a first procedure", lambda: self.switch_mode("welcome"))
         yield SystemCommand("Load the model", "Start the engine now", self.load_engine)
         if isinstance(screen, ChatScreen):
             yield SystemCommand(

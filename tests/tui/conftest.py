@@ -104,7 +104,11 @@ def make_client(home: Path, tmp_path: Path) -> Callable[..., EngineClient]:
 def make_app(paths: AppPaths, make_client: Callable[..., EngineClient]) -> Callable[..., TokmemApp]:
     """The app with a scripted engine; the arguments are the engine's options."""
 
-    def make(*options: str, **flags: object) -> TokmemApp:
+    def make(*options: str, first_start: bool = False, **flags: object) -> TokmemApp:
+        if not first_start:
+            paths.state.mkdir(parents=True, exist_ok=True)
+            (paths.state / "welcomed").touch()
+
         def engine(log: Path, settings: Settings) -> EngineClient:
             return make_client("--model", settings.text("model"), *options, log=log)
 

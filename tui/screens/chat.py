@@ -283,8 +283,12 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
 
     def on_example_chosen(self, event: ExampleChosen) -> None:
         """Put an example into the prompt."""
+        self.offer(event.text)
+
+    def offer(self, text: str) -> None:
+        """Put a text into the prompt, to be sent or changed."""
         prompt = self.query_one(Prompt)
-        prompt.take(event.text)
+        prompt.take(text)
         prompt.focus()
 
     @work(exit_on_error=False)

@@ -1,0 +1,368 @@
+"""First steps: what this computer can run, one recommended model, a first procedure learned and tried.
+
+Shown by itself once, to somebody who has taught and said nothing yet; the palette brings it back. Nothing is fetched
+before the person agrees. What happens is done by the app; this screen asks and draws.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import ClassVar, Literal
+
+from textual import work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.widgets import Button, OptionList, Static
+from textual.widgets.option_list import Option
+
+from profiles.pairs_file import PairsFile
+from tokmem_desk.catalogue import CatalogueEntry, find_entry
+from tokmem_desk.errors import TokmemError
+from tokmem_desk.machine import Machine, look_at_machine, recommended
+from tokmem_desk.model_store import ModelStore
+from tokmem_desk.procedures import Procedure
+from tui.engine_link import EngineState
+from tui.guard import shows_errors
+from tui.model_pull import ModelPull
+from tui.samples import sample_files
+from tui.screens.base import AppScreen
+from tui.training import TrainJob
+from tui.widgets.welcome_view import (
+    about_learning,
+    about_machine,
+    about_model,
+    about_result,
+    about_sample,
+    rail,
+)
+
+Step = Literal["model", "getting", "sample", "learning", "result"]
+
+FIRST_PRESET = "quick"
+"""The first training shall be over soon."""
+
+
+class WelcomeScreen(AppScreen):
+    """See the module."""
+
+    MODE = "welcome"
+    CSS_PATH = "welcome.tcss"
+    AUTO_FOCUS = None
+    HELP_TITLE = "First steps"
+    HELP_TEXT = (
+        "Four steps: this computer, a model for it, a first procedure, trying it. Enter goes on, Esc leaves and "
+        "lets you look around; 'First steps' in the menu (Ctrl+P) comes back to where you were."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Look around"),
+        Binding("p", "pause", "Pause"),
+        Binding("o", "others", "Other models"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._machine: Machine | None = None
+        self._samples: list[PairsFile] = []
+        self._sample: PairsFile | None = None
+        self._step: Step | None = None
+
+    def body(self) -> ComposeResult:
+        with Horizontal(id="both"):
+            yield Static(id="rail")
+            with VerticalScroll(id="page", can_focus=False), Vertical(id="column"):
+                yield Static(id="about")
+                yield OptionList(id="samples", markup=False)
+                yield Static(id="example")
+                yield Static(id="fault", markup=False)
+                with Horizontal(id="buttons"):
+                    yield Button("", id="go", variant="primary", compact=True)
+                    yield Button("", id="other", compact=True)
+
+    async def begin(self) -> None:
+        """Listen to downloads, and look at the computer."""
+        self.tokmem.pull_changed.subscribe(self, self._pull_news)
+        self._samples = sample_files()
+        samples = self.query_one("#samples", OptionList)
+        samples.add_options([Option(_option(one), id=one.procedure_name) for one in self._samples])
+        samples.highlighted = len(self._samples) - 1
+        self._draw()
+        self._look()
+
+    @work(group="look", exit_on_error=False)
+    async def _look(self) -> None:
+        self._machine = await asyncio.to_thread(look_at_machine)
+        self._draw()
+        if self._ready and self.tokmem.link.state.phase == "off":
+            self.tokmem.load_engine()
+
+    # News from the app
+
+    def on_engine_changed(self, state: EngineState) -> None:
+        self._draw()
+
+    def on_job_changed(self, job: TrainJob) -> None:
+        self._draw()
+
+    def on_screen_resume(self) -> None:
+        """Another model may have been chosen meanwhile."""
+        self._draw()
+
+    def on_resize(self) -> None:
+        """The steps stand at the left, or above where it is narrow."""
+        self.call_after_refresh(self._draw)
+
+    def _pull_news(self, pull: ModelPull) -> None:
+        if pull.state == "done" and pull.model in (self._entry.id if self._entry else None, self.tokmem.model):
+            self.tokmem.load_engine()
+        self._draw()
+
+    # Where we are
+
+    @property
+    def _entry(self) -> CatalogueEntry | None:
+        """The model that was chosen before, else the one that fits this computer."""
+        if self.tokmem.model != "default":
+            return find_entry(self.tokmem.model)
+        return recommended(self._machine)[0] if self._machine is not None else find_entry("default")
+
+    @property
+    def _wanted(self) -> str:
+        """The model as the settings name it."""
+        entry = self._entry
+        return self.tokmem.model if entry is None else entry.id
+
+    @property
+    def _ready(self) -> bool:
+        """Whether the model is on this computer."""
+        try:
+            return ModelStore(self.tokmem.paths.models).is_ready(self._wanted)
+        except TokmemError:
+            return False
+
+    @property
+    def _pull(self) -> ModelPull | None:
+        pull = self.tokmem.pull
+        return pull if pull is not None and pull.model == self._wanted and pull.state != "done" else None
+
+    @property
+    def step(self) -> Step:
+        """What the person is about to do, or waits for."""
+        job = self.tokmem.runner.job
+        state = self.tokmem.link.state
+        if self._sample is not None and job is not None and job.names == [self._sample.procedure_name]:
+            if job.running:
+                return "learning"
+            if job.trained and not job.decided:
+                return "result"
+        if self._pull is not None or state.phase == "loading":
+            return "getting"
+        return "sample" if state.phase == "ready" else "model"
+
+    # Drawing
+
+    @shows_errors
+    def _draw(self) -> None:
+        if not self.is_mounted:
+            return
+        step = self.step
+        narrow = self.app.size.width < 100
+        self.query_one("#rail", Static).update(rail(step, in_a_line=narrow))
+        about = self.query_one("#about", Static)
+        go, other = self.query_one("#go", Button), self.query_one("#other", Button)
+        self.query_one("#samples").display = step == "sample"
+        example = self.query_one("#example", Static)
+        example.display = step == "sample"
+        self._say_fault()
+        match step:
+            case "model":
+                about.update(self._about_model(short=self.app.size.height < 30))
+                go.label, other.label = self._model_label, "o Other models"
+            case "getting":
+                about.update(about_model(self._pull, self.tokmem.link.state))
+                pull = self._pull
+                words = {"paused": "Go on", "failed": "Try again"}
+                go.label = words.get(pull.state, "p Pause") if pull is not None else "Please wait"
+                other.label = "Esc Look around meanwhile"
+            case "sample":
+                about.update(about_sample())
+                self._draw_example()
+                go.label, other.label = "Teach it this", "Esc Look around"
+            case "learning":
+                job = self.tokmem.runner.job
+                assert job is not None
+                about.update(about_learning(job))
+                go.label, other.label = "Please wait", "Esc Look around meanwhile"
+            case "result":
+                job = self.tokmem.runner.job
+                assert job is not None
+                about.update(about_result(job.trained[0]))
+                go.label, other.label = "Use it and try it", "Drop it"
+        go.disabled = str(go.label) == "Please wait"
+        if step != self._step or self.focused is None:
+            self._step = step
+            (self.query_one("#samples") if step == "sample" else other if go.disabled else go).focus()
+        self.refresh_bindings()
+
+    def _about_model(self, *, short: bool) -> Content:
+        if self._machine is None:
+            return Content("Looking at this computer …")
+        ready = self._ready
+        offline = self.tokmem.settings.flag("offline") and not ready
+        reason = "chosen in the settings" if self.tokmem.model != "default" else recommended(self._machine)[1]
+        return about_machine(
+            self._machine, self._entry, self._wanted, reason, ready=ready, offline=offline, short=short
+        )
+
+    @property
+    def _model_label(self) -> str:
+        entry = self._entry
+        if self._ready:
+            return "Load it"
+        return f"Download {entry.download_bytes / 2**20:,.0f} MiB and begin" if entry is not None else "Get it"
+
+    def _draw_example(self) -> None:
+        sample = self._highlighted
+        if sample is None:
+            return
+        pairs = [Content.styled(str(sample.description), "$muted"), Content("")]
+        for pair in sample.pairs[: 3 if self.app.size.height >= 30 else 1]:
+            pairs += [
+                Content.assemble(Content.styled("you type  ", "$muted"), pair.input),
+                Content.assemble(Content.styled("you get   ", "$muted"), Content.styled(pair.response, "bold")),
+            ]
+        pairs.append(Content.styled(f"… and {len(sample.pairs)} pairs in all", "$muted"))
+        self.query_one("#example", Static).update(Content("\n").join(pairs))
+
+    def _say_fault(self) -> None:
+        place = self.query_one("#fault", Static)
+        pull, state, job = self._pull, self.tokmem.link.state, self.tokmem.runner.job
+        error = pull.error if pull is not None else state.error if state.phase == "failed" else None
+        if error is None and self.step == "sample" and job is not None and job.state == "failed":
+            error = job.error
+        place.update(Content(f"! {error.message.splitlines()[0]} {error.next_step}".strip() if error else ""))
+        place.display = error is not None
+
+    @property
+    def _highlighted(self) -> PairsFile | None:
+        at = self.query_one("#samples", OptionList).highlighted
+        return None if at is None else self._samples[at]
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        """Show what the sample does."""
+        if self.step == "sample":
+            self._draw_example()
+
+    # Doing
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter on a sample teaches it."""
+        self._go_on()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Go on, or the other thing."""
+        if event.button.id == "go":
+            self._go_on()
+        elif self.step == "model":
+            self.action_others()
+        elif self.step == "result":
+            self._drop()
+        else:
+            self.action_leave()
+
+    @shows_errors
+    def _go_on(self) -> None:
+        match self.step:
+            case "model":
+                self._get_model()
+            case "getting":
+                self._pause_or_go_on()
+            case "sample":
+                self._teach()
+            case "result":
+                self._try()
+            case "learning":
+                pass
+
+    def _get_model(self) -> None:
+        entry = self._entry
+        if entry is not None and self.tokmem.model == "default" and entry.id != self._default_id:
+            self.tokmem.settings.set_where_it_counts("model", entry.id)
+            self.tokmem.apply_settings()
+        if self._ready:
+            self.tokmem.load_engine()
+        else:
+            self.tokmem.pull_model(
+                self._wanted, entry.title if entry else self._wanted, entry.download_bytes if entry else None
+            )
+        self._draw()
+
+    @property
+    def _default_id(self) -> str:
+        entry = find_entry("default")
+        assert entry is not None
+        return entry.id
+
+    @work(group="pause", exit_on_error=False)
+    async def _pause_or_go_on(self) -> None:
+        pull = self._pull
+        if pull is None:
+            return
+        if pull.running:
+            await pull.pause()
+        else:
+            self.tokmem.pull_model(pull.model, pull.title, pull.download_bytes)
+
+    def action_pause(self) -> None:
+        """Pause the download, or go on with it."""
+        self._pause_or_go_on()
+
+    def _teach(self) -> None:
+        """Take the sample under the cursor as a procedure and train it."""
+        sample = self._highlighted
+        if sample is None:
+            return
+        name = str(sample.procedure_name)
+        if name not in {record.name for record in self.tokmem.store.procedures()}:
+            procedure = Procedure(name, sample.pairs, sample.held_out, sample.description or "", sample.pattern)
+            self.tokmem.store.add_procedure(procedure, source="sample")
+            self.tokmem.announce_store()
+        self._sample = sample
+        self.tokmem.train([name], FIRST_PRESET, show=False)
+        self._draw()
+
+    def _try(self) -> None:
+        """Activate what was learned and put a message that it never saw into the prompt."""
+        sample = self._sample
+        assert sample is not None
+        self.tokmem.runner.activate([str(sample.procedure_name)])
+        self.tokmem.announce_store()
+        self.tokmem.end_welcome(sample.held_out[0].input if sample.held_out else sample.pairs[0].input)
+
+    @shows_errors
+    def _drop(self) -> None:
+        self.tokmem.runner.keep_old()
+        self._sample = None
+        self._draw()
+
+    def action_others(self) -> None:
+        """Look at all models."""
+        self.app.switch_mode("models")
+
+    def action_leave(self) -> None:
+        """Go to the chat; whatever runs goes on."""
+        self.tokmem.end_welcome()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Pausing is for downloads."""
+        if action == "pause" and self.is_mounted:
+            return self._pull is not None
+        return True
+
+
+def _option(sample: PairsFile) -> Content:
+    """The name, and what comes out."""
+    return Content.assemble(
+        Content.styled(f" {sample.procedure_name:<16}", "bold"), Content.styled(sample.pairs[0].response, "$muted")
+    )
