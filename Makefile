@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format bench clean
+.PHONY: help demo run test lint format docs bench clean
 
 help:
 	@echo "make demo    install, fetch the default model, train and ask three sample procedures"
@@ -14,6 +14,7 @@ help:
 	@echo "make test    run the tests (ARGS='-k name' to choose)"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make format  let ruff rewrite the code"
+	@echo "make docs    write docs/reference.md and the manual page from the program"
 	@echo "make bench   install what benchmarks need and run benchmarks/speed"
 	@echo "make clean   remove .venv and caches (not your profiles)"
 
@@ -35,6 +36,9 @@ lint: $(VENV)/.installed-test
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m docs.generate
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.speed --out benchmarks/results/speed.json $(ARGS)
