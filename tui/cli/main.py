@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from tui.cli.completion import answer_tab
 
         answer_tab()  # does not return
+    _replace_closed_streams()
     _use_utf8()
     console = Console()
     try:
@@ -98,6 +99,16 @@ def _closed_output() -> int:
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     return ExitCode.OK
+
+
+def _replace_closed_streams() -> None:
+    """Give a stream that was closed by the caller (``<&-``) an empty one.
+
+    Otherwise the next file that is opened would take its number, and be read or written in its place.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - open until the end
 
 
 def _use_utf8() -> None:
