@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tokmem_desk.chat_format import Turn
 from tokmem_desk.constrained import CLOSING_TOKENS, Constraint
+from tokmem_desk.conversation import OwnedCache, fit_conversation
 from tokmem_desk.errors import GenerationError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 
@@ -44,12 +45,13 @@ class Bank:
     """A profile's memories that may answer now, with the router over them.
 
     ``memories`` are the enabled ones; their names are the routes. ``schemas`` has those of procedures whose
-    answers must have a form.
+    answers must have a form, ``readers`` the names of those that read the conversation.
     """
 
     memories: dict[str, Memory]
     router: Router
     schemas: Mapping[str, OutputSchema] = field(default_factory=dict)
+    readers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +179,8 @@ def recall(
     *,
     route: str = AUTO_ROUTE,
     conversation: Sequence[Turn] = (),
+    whole: Sequence[Turn] | None = None,
+    cache: OwnedCache | None = None,
     sampling: Sampling | None = None,
     max_tokens: int | None = None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -186,6 +190,8 @@ def recall(
     Args:
         route: ``auto``, ``none`` or the name of a memory in the bank; a forced route never falls back.
         conversation: earlier turns, oldest first, for plain chat; the first may be a system text.
+        whole: the conversation as procedures see it that read it; the same one when None.
+        cache: keeps what of the conversation has been run for its next turn.
         sampling: None decodes greedily.
         max_tokens: longest answer; None takes the default of the route's kind.
         cancelled: asked between tokens.
@@ -208,7 +214,9 @@ def recall(
         if segments:
             yield Piece(SEGMENT_BREAK)
         yield part.routed
-        answering = _Answering(backbone, bank, part, conversation, sampling, max_tokens, cancelled, timing, began)
+        reads = part.routed.route in bank.readers
+        seen = conversation if not reads or whole is None else whole
+        answering = _Answering(backbone, bank, part, seen, cache, sampling, max_tokens, cancelled, timing, began)
         yield from answering.pieces()
         routed = part.routed
         segments.append(
@@ -263,6 +271,7 @@ class _Answering:
         bank: Bank,
         part: _Part,
         conversation: Sequence[Turn],
+        cache: OwnedCache | None,
         sampling: Sampling | None,
         max_tokens: int | None,
         cancelled: Callable[[], bool],
@@ -272,7 +281,10 @@ class _Answering:
         self._backbone, self._part, self._cancelled = backbone, part, cancelled
         self._memory = bank.memories.get(part.routed.route)
         self._schema = None if self._memory is None else bank.schemas.get(part.routed.route)
-        self._conversation = conversation
+        reads = self._memory is None or part.routed.route in bank.readers
+        self._conversation = conversation if reads else ()
+        self._cache = cache
+        self._ids: list[int] = []
         self._sampling, self._max_tokens = sampling, max_tokens
         self._timing, self._began = timing, began
         self.response = ""
@@ -285,12 +297,17 @@ class _Answering:
     def _start(self, limit: int) -> tuple[JoinedBatch, Tensor]:
         """The batch to extend, and the logits of the first token."""
         backbone, prefilled = self._backbone, self._part.prefilled
-        if self._memory is not None:
-            return start_memory(backbone, self._memory, prefilled)
         if self._conversation:
             turns = [*self._conversation, Turn("user", self._part.routed.part)]
-            ids, self.turns_cut = _fit_conversation(backbone, turns, room=limit)
-            prefilled = backbone.prefill([ids])
+            room = limit + (0 if self._memory is None else self._memory.steering.span)
+            self._ids, self.turns_cut = fit_conversation(backbone, turns, room=room)
+            kept = None if self._cache is None else self._cache.run(self._ids)
+            prefilled = backbone.prefill([self._ids]) if kept is None else kept
+        elif self._memory is None and self._cache is not None:
+            # The first turn of a conversation has been run to find its route.
+            self._ids = backbone.format.query(self._part.routed.part)
+        if self._memory is not None:
+            return start_memory(backbone, self._memory, prefilled)
         return backbone.layout.join(prefilled.states, [None]), backbone.logits(prefilled.last_hidden)[0]
 
     def pieces(self) -> Iterator[Piece]:
@@ -301,7 +318,8 @@ class _Answering:
         stop_text = backbone.format.stop_text if self._memory is None else None
         batch, logits = self._start(limit)
         self.context_tokens = self.prompt_tokens = int(batch.lengths[0])
-        limit = min(limit, backbone.context_length - self.prompt_tokens)
+        room = backbone.context_length - self.prompt_tokens
+        limit = min(limit, room if self._schema is None else max(1, room - CLOSING_TOKENS))
         constraint = None if self._schema is None else Constraint(backbone.vocabulary, self._schema)
         stream = _Stream(backbone.format.decode if constraint is None else constraint.decode)
         chooser = Chooser(self._sampling, greedy=self._memory is not None)
@@ -335,8 +353,11 @@ class _Answering:
                     self.stopped = "end" if place < limit else "length"
                     break
                 logits = step(backbone, batch, *tokens)
+                self._ids += tokens
         except GenerationError as error:
             self.problem = str(error)
+        if self._cache is not None and self._memory is None:
+            self._cache.keep_answer(self._ids, batch)
         if rest := stream.finish():
             yield Piece(rest)
         self.response = stream.shown
@@ -466,32 +487,6 @@ def _answer_part(
     texts = [backbone.format.decode(answer) for answer in ids]
     stop_text = backbone.format.stop_text
     return [text.split(stop_text)[0].rstrip() if stop_text and not row_count else text for text in texts]
-
-
-def _fit_conversation(backbone: Backbone, turns: list[Turn], room: int) -> tuple[list[int], int]:
-    """Ids of the latest turns that fit the context with ``room`` to answer, and how many were cut; the last stays."""
-    room = min(room, backbone.context_length // 4)
-    system = turns[:1] if turns[0].role == "system" else []
-    turns = turns[len(system) :]
-
-    def ids_without(rounds: int) -> list[int]:
-        return backbone.format.conversation([*system, *turns[2 * rounds :]])
-
-    def fits(ids: list[int]) -> bool:
-        return len(ids) + room <= backbone.context_length
-
-    ids = ids_without(0)
-    # By halves: a conversation of thousands of messages is not read thousands of times.
-    too_few, enough = -1, (len(turns) - 1) // 2
-    if fits(ids):
-        return ids, 0
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        if fits(ids_without(middle)):
-            enough = middle
-        else:
-            too_few = middle
-    return ids_without(enough), 2 * enough
 
 
 class Chooser:

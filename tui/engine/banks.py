@@ -52,7 +52,8 @@ class BankShelf:
         thresholds = {p.name: p.threshold for p in store.procedures() if p.threshold is not None}
         memories = self.memories(store)
         tuning = RouterTuning(none_bias, thresholds)
-        bank = replace(self.assemble(store, memories, router, tuning), schemas=schemas_of(store))
+        bank = self.assemble(store, memories, router, tuning)
+        bank = replace(bank, schemas=schemas_of(store), readers=readers_of(store))
         self._banks[key] = (state, bank)
         return bank
 
@@ -165,3 +166,8 @@ class BankShelf:
 def schemas_of(store: ProfileStore) -> dict[str, OutputSchema]:
     """What the answers of a profile's procedures are held to, by name."""
     return {p.name: read_schema(p.output_schema) for p in store.procedures() if p.output_schema is not None}
+
+
+def readers_of(store: ProfileStore) -> frozenset[str]:
+    """The procedures of a profile that read the conversation."""
+    return frozenset(p.name for p in store.procedures() if p.reads_conversation)
