@@ -23,6 +23,7 @@ from tokmem_desk.constrained import CLOSING_TOKENS, Constraint
 from tokmem_desk.conversation import OwnedCache, fit_conversation
 from tokmem_desk.errors import GenerationError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tokmem_desk.requests import find_requests
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tokmem_desk.prefill import Prefilled
     from tokmem_desk.query_state import JoinedBatch
     from tokmem_desk.routing import Candidate, Router
+    from tokmem_desk.splitting import Splitter
 
 PROCEDURE_TOKENS = 256
 CHAT_TOKENS = 512
@@ -45,13 +47,15 @@ class Bank:
     """A profile's memories that may answer now, with the router over them.
 
     ``memories`` are the enabled ones; their names are the routes. ``schemas`` has those of procedures whose
-    answers must have a form, ``readers`` the names of those that read the conversation.
+    answers must have a form, ``readers`` the names of those that read the conversation. Without a ``splitter`` every
+    message is one request.
     """
 
     memories: dict[str, Memory]
     router: Router
     schemas: Mapping[str, OutputSchema] = field(default_factory=dict)
     readers: frozenset[str] = frozenset()
+    splitter: Splitter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,16 +253,31 @@ class _Part:
 
 
 def _parts(backbone: Backbone, bank: Bank, message: str, route: str, timing: Timing, began: float) -> list[_Part]:
-    """Run the message and choose its routes."""
-    prefilled = backbone.prefill([backbone.format.query(message)], feature_layers=bank.router.feature_layers)
+    """Run the message, find its requests and choose their routes."""
+    splitter = bank.splitter if route == AUTO_ROUTE and bank.memories else None
+    prefilled = backbone.prefill(
+        [backbone.format.query(message)],
+        feature_layers=bank.router.feature_layers,
+        token_layers=backbone.token_space.layers if backbone.token_space and bank.memories else (),
+    )
     timing.prefill = time.perf_counter() - began
     candidates = bank.router.candidates(prefilled)[0]
+    requests = []
+    if splitter is not None:
+        requests = find_requests(backbone, bank.router, splitter, message, prefilled.tokens[0], candidates)
+    timing.route = time.perf_counter() - began - timing.prefill
+    if requests:
+        return [
+            _Part(
+                Routed(r.candidates[0].route, r.candidates[0].probability, r.candidates, False, i, r.text), r.prefilled
+            )
+            for i, r in enumerate(requests)
+        ]
     if route == AUTO_ROUTE:
         routed = Routed(candidates[0].route, candidates[0].probability, candidates, part=message)
     else:
         known = {c.route: c.probability for c in candidates}
         routed = Routed(route, known.get(route, 0.0), candidates, forced=True, part=message)
-    timing.route = time.perf_counter() - began - timing.prefill
     return [_Part(routed, prefilled)]
 
 
@@ -316,6 +335,9 @@ class _Answering:
         usual = CHAT_TOKENS if self._memory is None else PROCEDURE_TOKENS
         limit = usual if self._max_tokens is None else self._max_tokens
         stop_text = backbone.format.stop_text if self._memory is None else None
+        if self._memory is not None and not self._conversation and can_read(backbone, self._memory):
+            yield self._read(self._memory)
+            return
         batch, logits = self._start(limit)
         self.context_tokens = self.prompt_tokens = int(batch.lengths[0])
         room = backbone.context_length - self.prompt_tokens
@@ -366,11 +388,43 @@ class _Answering:
         if constraint is not None and not self.problem and self.stopped != "cancelled":
             self._read_arguments(constraint)
 
+    def _read(self, memory: Memory) -> Piece:
+        """The answer of a memory with a reader: all of it at once."""
+        backbone, timing = self._backbone, self._timing
+        self.response = read(backbone, memory, self._part.routed.part, self._part.prefilled)
+        self.stopped = "end"
+        tokens = len(backbone.format.encode_text(self.response))
+        self.prompt_tokens = len(backbone.format.query(self._part.routed.part))
+        self.context_tokens = self.prompt_tokens + tokens
+        if timing.tokens == 0:
+            timing.first_token = time.perf_counter() - self._began
+        timing.tokens += tokens
+        if self._schema is not None:
+            self._read_arguments(Constraint(backbone.vocabulary, self._schema))
+        return Piece(self.response)
+
     def _read_arguments(self, constraint: Constraint) -> None:
         try:
             self.arguments = constraint.arguments(self.response)
         except GenerationError as error:
             self.problem = str(error)
+
+
+def can_read(backbone: Backbone, memory: Memory) -> bool:
+    """Whether a memory's reader answers here."""
+    reader, space = memory.steering.reader, backbone.token_space
+    return reader is not None and space is not None and reader.space == space.digest
+
+
+def read(backbone: Backbone, memory: Memory, message: str, prefilled: Prefilled) -> str:
+    """The response that a memory reads off a message; only where ``can_read``.
+
+    Args:
+        prefilled: the message run alone, with the token space's layers.
+    """
+    reader, space = memory.steering.reader, backbone.token_space
+    assert reader is not None and space is not None
+    return reader.response(reader.read(message, backbone.format.places(message), prefilled.tokens[0], space))
 
 
 @torch.no_grad()
@@ -390,6 +444,44 @@ def step(backbone: Backbone, batch: JoinedBatch, *tokens: int) -> Tensor:
     with backbone.forms.decoding():
         hidden = backbone.extend(batch, backbone.embed_ids(ids))
     return backbone.logits(hidden[0, -1])
+
+
+def answer_messages(
+    backbone: Backbone,
+    messages: Sequence[str],
+    memories: Sequence[Memory | None],
+    *,
+    max_tokens: int,
+    rows_at_once: int,
+    schemas: Sequence[OutputSchema | None] = (),
+) -> list[str]:
+    """Answers to messages, each under its own memory: read where it has a reader, else greedy, see ``answer_batch``."""
+    answers = [""] * len(messages)
+    reading = [i for i, memory in enumerate(memories) if memory is not None and can_read(backbone, memory)]
+    for start in range(0, len(reading), rows_at_once):
+        rows = reading[start : start + rows_at_once]
+        space = backbone.token_space
+        assert space is not None
+        done = backbone.prefill(
+            [backbone.format.query(messages[i]) for i in rows], keep_states=False, token_layers=space.layers
+        )
+        for place, i in enumerate(rows):
+            memory = memories[i]
+            assert memory is not None
+            answers[i] = read(backbone, memory, messages[i], done.row(place))
+    others = [i for i in range(len(messages)) if i not in set(reading)]
+    queries = [backbone.format.query(messages[i]) for i in others]
+    texts = answer_batch(
+        backbone,
+        queries,
+        [memories[i] for i in others],
+        schemas=[schemas[i] for i in others] if schemas else (),
+        max_tokens=max_tokens,
+        rows_at_once=rows_at_once,
+    )
+    for i, text in zip(others, texts, strict=True):
+        answers[i] = text
+    return answers
 
 
 @torch.no_grad()

@@ -138,7 +138,7 @@ class BankShelf:
             corrections = self.corrections(store)
             statistics = {name: m.statistics for name, m in memories.items() if m.statistics is not None}
             chosen = DiscriminantRouter(basis, backbone.hidden_size, statistics, tuning, corrections)
-        return Bank(memories, chosen)
+        return Bank(memories, chosen, splitter=self._model.splitter)
 
     def corrections(self, store: ProfileStore) -> list[Correction]:
         """The profile's verdicts with the features of their messages, each of which is read once."""
