@@ -80,6 +80,8 @@ class IncomingProcedure:
     held_out: tuple[ExamplePair, ...] = ()
     memory: IncomingMemory | None = None
     """None: only its pairs come, to be trained here."""
+    output_schema: str | None = None
+    reads_conversation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +215,8 @@ class BankTable(StoreBase):
         cursor = connection.execute(
             """
             INSERT INTO procedures (uuid, name, description, pattern, source, enabled, threshold, version,
-                pairs_digest, created, updated) VALUES (?, ?, ?, ?, ?, 1, ?, 1, ?, ?, ?)
+                pairs_digest, created, updated, output_schema, reads_conversation)
+            VALUES (?, ?, ?, ?, ?, 1, ?, 1, ?, ?, ?, ?, ?)
             """,
             (
                 uuid.uuid4().hex if fresh_uuid else one.uuid,
@@ -225,6 +228,8 @@ class BankTable(StoreBase):
                 digest,
                 moment,
                 moment,
+                one.output_schema,
+                int(one.reads_conversation),
             ),
         )
         key = int(cursor.lastrowid or 0)

@@ -36,7 +36,9 @@ FINGERPRINT = Fingerprint(
 CARD = {
     "rouge_l": 0.75,
     "exact_match": 0.5,
-    "base": {"rouge_l": 0.1},
+    "base": {"rouge_l": 0.1, "exact_match": 0.0, "text": "a private base"},
+    "advice": ["a private advice"],
+    "seconds": 42.0,
     "samples": [{"input": "a private sample", "got": "x"}],
     "confusion": {"labels": ["another_name"]},
 }
@@ -56,6 +58,8 @@ def memory_file(seed: int = 0, *, rows: int = 1, positions: int = 3, **changes: 
         "steering": numbers(generator, rows, HIDDEN),
         "address": numbers(generator, HIDDEN),
         "router.mean": numbers(generator, DIMENSIONS),
+        "router.sketch": numbers(generator, 1 + seed % 2, DIMENSIONS),
+        "router.scatter": Block("F32", (1,), struct.pack("<f", 0.5 + seed)),
         "router.count": Block("I32", (1,), struct.pack("<i", 5 + seed)),
     }
     if positions:
@@ -93,6 +97,8 @@ def procedures(count: int = 3, *, with_pairs: bool = False) -> list[ExportProced
                 scorecard=CARD,
                 trained="2026-01-02T03:04:05Z",
                 pairs=PairSet(pairs, pairs[:1]) if with_pairs else None,
+                output_schema='{"type": "object", "properties": {"a": {"type": "string"}}}' if place == 2 else None,
+                reads_conversation=place == 1,
             )
         )
     return made

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from tokmem_desk.errors import BadInputError, IncompatibleError, TokmemError, UsageError
 from tokmem_desk.fingerprint import Fingerprint
+from tokmem_desk.output_schema import MAX_SCHEMA_CHARACTERS, read_schema
 from tokmem_desk.procedures import check_name
 
 FORMAT = "tokmem-bank"
@@ -62,10 +63,13 @@ class BankProcedure:
 
     Attributes:
         uuid: 32 hexadecimal digits, stays the same through renaming.
-        row: its row in ``address``, ``router.mean`` and ``router.count``.
+        row: its row in ``address``, ``router.mean``, ``router.count`` and ``router.scatter``.
         rows: its rows in ``steering``.
         positions: its places with keys and values; count 0 for a memory of rows alone.
+        sketch: its rows in ``router.sketch``.
         tied: the address is the first row of the steering.
+        output_schema: JSON schema that answers are held to, as text.
+        reads_conversation: the procedure sees earlier turns too.
         pair_count, pairs_digest: the pairs it was made from.
         settings: how it was trained.
         scores: figures of its scorecard, no text.
@@ -81,12 +85,15 @@ class BankProcedure:
     row: int
     rows: Span
     positions: Span
+    sketch: Span
     tied: bool
     pair_count: int
     pairs_digest: str
     settings: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     trained: str = ""
+    output_schema: str | None = None
+    reads_conversation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +198,41 @@ def strict_json(data: bytes, what: str) -> Any:
     return value
 
 
+def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that are numbers, flags or short words: nothing that could name a place or hold a person's text."""
+    return {
+        key: value
+        for key, value in settings.items()
+        if _WORD.fullmatch(key)
+        and (
+            value is None
+            or isinstance(value, (bool, int, float))
+            or (isinstance(value, str) and _WORD.fullmatch(value) is not None)
+        )
+    }
+
+
+def figures(scorecard: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of a scorecard; its samples and its confusion table hold texts and the names of others."""
+    found: dict[str, Any] = {key: scorecard[key] for key in _COUNTS if _is_number(scorecard.get(key), int)}
+    found |= {key: scorecard[key] for key in _SCORES if _is_number(scorecard.get(key), float)}
+    base = scorecard.get("base")
+    if isinstance(base, Mapping) and all(_is_number(base.get(score), float) for score in _SCORES[:2]):
+        found["base"] = {score: base[score] for score in _SCORES[:2]}
+    return found
+
+
+_WORD = re.compile(r"[A-Za-z0-9_.+-]{0,40}")
+_SCORES = ("exact_match", "rouge_l", "routing_accuracy", "false_trigger_rate", "form_valid")
+_COUNTS = ("pairs", "held_out", "span", "steps")
+
+
+def _is_number(value: object, kind: type) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    return 0 <= value <= 1 if kind is float else isinstance(value, int) and 0 <= value <= _MAX_COUNT
+
+
 class _Reader:
     """Reads fields and says, when one is wrong, which and in what file."""
 
@@ -235,7 +277,7 @@ class _Reader:
 
     def _check_whole(self, manifest: Manifest) -> None:
         """What no procedure can tell alone: order, places one behind the other, nothing twice."""
-        row = position = 0
+        row = position = sketch = 0
         for at, procedure in enumerate(manifest.procedures):
             where = f"procedures[{at}]"
             if procedure.row != at:
@@ -244,7 +286,10 @@ class _Reader:
                 self.fail(f"{where}.rows", "does not follow the procedure before")
             if procedure.positions.offset != position:
                 self.fail(f"{where}.positions", "does not follow the procedure before")
+            if procedure.sketch.offset != sketch:
+                self.fail(f"{where}.sketch", "does not follow the procedure before")
             row, position = row + procedure.rows.count, position + procedure.positions.count
+            sketch += procedure.sketch.count
         if position and not manifest.groups:
             self.fail("layer_groups", "is empty although there are keys and values")
         for what, values in (("name", manifest.names), ("uuid", [one.uuid for one in manifest.procedures])):
@@ -311,13 +356,24 @@ class _Reader:
             row=self.whole(fields, "row", where),
             rows=self._span(fields, "rows", where),
             positions=self._span(fields, "positions", where),
+            sketch=self._span(fields, "sketch", where),
             tied=self.flag(fields, "tied", where),
             pair_count=self.whole(fields, "pair_count", where),
             pairs_digest=self.hexadecimal(fields, "pairs_digest", where, 64),
-            settings=self.table(fields, "settings", where),
-            scores=self.table(fields, "scores", where),
+            settings=plain_settings(self.table(fields, "settings", where)),
+            scores=figures(self.table(fields, "scores", where)),
             trained=self.text(fields, "trained", where, 40),
+            output_schema=self._schema(fields, where),
+            reads_conversation=self.flag(fields, "reads_conversation", where),
         )
+
+    def _schema(self, fields: Mapping[str, Any], where: str) -> str | None:
+        if fields.get("output_schema") is None:
+            return None
+        try:
+            return read_schema(self.text(fields, "output_schema", where, MAX_SCHEMA_CHARACTERS)).text
+        except BadInputError as error:
+            self.fail(f"{where}.output_schema", f"cannot be used: {error.message}")
 
     def _span(self, fields: Mapping[str, Any], name: str, where: str) -> Span:
         inner = self.table(fields, name, where)

@@ -89,6 +89,8 @@ class OpenBank:
                     begin, count = procedure.positions.offset * rows, procedure.positions.count * rows
                     self._take(blocks, f"{what}.{g}", begin, count, shape=shape)
         self._take(blocks, "router.mean", procedure.row, 1, flat=True)
+        self._take(blocks, "router.sketch", procedure.sketch.offset, procedure.sketch.count)
+        self._take(blocks, "router.scatter", procedure.row, 1)
         self._take(blocks, "router.count", procedure.row, 1)
         fingerprint = manifest.backbone.as_dict()
         return put_together(
@@ -216,14 +218,17 @@ def _check_shapes(source: str, manifest: Manifest, header: Header) -> None:
     """Whether every tensor has the shape that the manifest implies."""
     n, hidden, k = len(manifest.procedures), manifest.backbone.hidden_size, manifest.router.dimensions
     last = manifest.procedures[-1]
-    rows, positions = (span.offset + span.count for span in (last.rows, last.positions))
-    if max(max(one.rows.count, one.positions.count) for one in manifest.procedures) > MAX_SPAN:
+    rows, positions, sketches = (span.offset + span.count for span in (last.rows, last.positions, last.sketch))
+    longest = max(max(one.rows.count, one.positions.count, one.sketch.count) for one in manifest.procedures)
+    if longest > MAX_SPAN:
         raise damaged(source, f"a memory in it is longer than {MAX_SPAN} positions")
     numbers = ("F32", "BF16")
     wanted: dict[str, tuple[tuple[int | None, ...], tuple[str, ...]]] = {
         "steering": ((rows, hidden), numbers),
         "address": ((n, hidden), numbers),
         "router.mean": ((n, k), numbers),
+        "router.sketch": ((sketches, k), numbers),
+        "router.scatter": ((n,), numbers),
         "router.count": ((n,), ("I32",)),
     }
     if positions:

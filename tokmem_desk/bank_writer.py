@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import time
 import uuid
 import zipfile
@@ -36,6 +35,8 @@ from tokmem_desk.bank_manifest import (
     Manifest,
     RouterRecord,
     Span,
+    figures,
+    plain_settings,
 )
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.fingerprint import Fingerprint
@@ -70,6 +71,8 @@ class ExportProcedure:
     scorecard: Mapping[str, Any] = field(default_factory=dict)
     trained: str = ""
     pairs: PairSet | None = None
+    output_schema: str | None = None
+    reads_conversation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,17 @@ def _write(
     return manifest
 
 
+_LENGTHS = {
+    "steering": 2,
+    "address": 1,
+    "router.mean": 1,
+    "router.sketch": 2,
+    "router.scatter": 1,
+    "router.count": 1,
+}
+"""The tensors that every memory has beside keys and values, and how many sizes each shape has."""
+
+
 class _Content:
     """The tensors of a bank: where everything stands, and the bytes in that order."""
 
@@ -190,21 +204,23 @@ class _Content:
         self.groups = _groups(first)
         self._hidden = self.fingerprint.hidden_size
         described: list[BankProcedure] = []
-        rows = positions = 0
+        rows = positions = sketches = 0
         for at, procedure in enumerate(procedures):
             parts = first if at == 0 else self._read(at)
             self._check(parts, procedure.name)
             row_span = Span(rows, parts.blocks["steering"].shape[0])
             keys = parts.blocks.get("keys.0")
             position_span = Span(positions, 0 if keys is None else keys.shape[2])
-            described.append(_described(procedure, parts, at, row_span, position_span))
+            sketch_span = Span(sketches, parts.blocks["router.sketch"].shape[0])
+            described.append(_described(procedure, parts, at, row_span, position_span, sketch_span))
             rows, positions = rows + row_span.count, positions + position_span.count
+            sketches += sketch_span.count
             self.groups = self.groups or _groups(parts)
             size = sum(len(block.data) for block in parts.blocks.values())
             if size <= room:
                 self._kept[at], room = parts, room - size
         self.procedures = tuple(described)
-        self._rows, self._positions = rows, positions
+        self._rows, self._positions, self._sketches = rows, positions, sketches
 
     def header(self, bank: ExportBank, number: str, created: str) -> tuple[bytes, int]:
         """The header of the tensor file, and how long the file will be."""
@@ -251,6 +267,8 @@ class _Content:
             found.append((f"keys.{g}", f"keys.{g}", "F32", (count, group.key_size)))
             found.append((f"values.{g}", f"values.{g}", "F32", (count, group.value_size)))
         found.append(("router.mean", "router.mean", "F32", (n, self.dimensions)))
+        found.append(("router.sketch", "router.sketch", "F32", (self._sketches, self.dimensions)))
+        found.append(("router.scatter", "router.scatter", "F32", (n,)))
         if anchor_count:
             found.append(("router.anchors", None, "F32", (anchor_count, self.dimensions)))
         found.append(("router.count", "router.count", "I32", (n,)))
@@ -274,8 +292,7 @@ class _Content:
             raise IncompatibleError(
                 f"The router statistics of {name!r} are of another version than the first ones.", next_step=NEXT_STEP
             )
-        shapes = {"steering": 2, "address": 1, "router.mean": 1, "router.count": 1}
-        for tensor, length in shapes.items():
+        for tensor, length in _LENGTHS.items():
             block = self._block(parts, tensor)
             if len(block.shape) != length or block.dtype != ("I32" if tensor == "router.count" else "F32"):
                 raise BadInputError(f"Tensor {tensor!r} of {name!r} has an unknown form.", next_step=NEXT_STEP)
@@ -283,9 +300,15 @@ class _Content:
             self._block(parts, "steering").shape[1] == self._hidden
             and self._block(parts, "address").shape == (self._hidden,)
             and self._block(parts, "router.mean").shape == (self.dimensions,)
+            and self._block(parts, "router.sketch").shape[1] == self.dimensions
             and self._block(parts, "router.count").shape == (1,)
+            and self._block(parts, "router.scatter").shape == (1,)
             and _groups(parts) in ((), self.groups or _groups(parts))
         )
+        known = {*_LENGTHS, *(f"{what}.{g}" for what in ("keys", "values") for g in range(len(_groups(parts))))}
+        if unknown := sorted(set(parts.blocks) - known):
+            # Leaving it out would change routes or answers without a word.
+            raise IncompatibleError(f"The memory of {name!r} has a tensor {unknown[0]!r}, which no bank can carry.")
         if not fits:
             raise BadInputError(f"The memory of {name!r} has other shapes than the first one.", next_step=NEXT_STEP)
 
@@ -308,7 +331,9 @@ def _groups(parts: MemoryParts) -> tuple[LayerGroup, ...]:
     return tuple(groups)
 
 
-def _described(procedure: ExportProcedure, parts: MemoryParts, row: int, rows: Span, positions: Span) -> BankProcedure:
+def _described(
+    procedure: ExportProcedure, parts: MemoryParts, row: int, rows: Span, positions: Span, sketch: Span
+) -> BankProcedure:
     return BankProcedure(
         uuid=procedure.uuid,
         name=procedure.name,
@@ -319,36 +344,16 @@ def _described(procedure: ExportProcedure, parts: MemoryParts, row: int, rows: S
         row=row,
         rows=rows,
         positions=positions,
+        sketch=sketch,
         tied=parts.tied,
         pair_count=procedure.pair_count,
         pairs_digest=procedure.pairs_digest,
-        settings=_plain(parts.settings),
-        scores=_figures(procedure.scorecard),
+        settings=plain_settings(parts.settings),
+        scores=figures(procedure.scorecard),
         trained=procedure.trained,
+        output_schema=procedure.output_schema,
+        reads_conversation=procedure.reads_conversation,
     )
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that are numbers, flags or short words: nothing that could name a place or a person's text."""
-    return {
-        key: value
-        for key, value in settings.items()
-        if value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and _WORD.fullmatch(value))
-    }
-
-
-_WORD = re.compile(r"[A-Za-z0-9_.+-]{0,40}")
-
-
-def _figures(scorecard: Mapping[str, Any]) -> dict[str, Any]:
-    """The numbers of a scorecard; its samples and its confusion table hold texts and names of others."""
-    found: dict[str, Any] = {}
-    for key, value in scorecard.items():
-        if isinstance(value, (bool, int, float)):
-            found[key] = value
-        elif key in ("base", "prompt") and isinstance(value, Mapping):
-            found[key] = {k: v for k, v in value.items() if isinstance(v, (bool, int, float))}
-    return found
 
 
 def _shareable(parts: MemoryParts) -> Fingerprint:

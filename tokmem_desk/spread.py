@@ -42,6 +42,11 @@ def sketch(vectors: Tensor) -> Tensor:
     rows = torch.zeros(SKETCH_ROWS, vectors.shape[1], device=vectors.device)
     count = min(SKETCH_ROWS, sizes.shape[0])
     rows[:count] = sizes[:count, None] * directions[:count]
+    return on_grid(rows)
+
+
+def on_grid(rows: Tensor) -> Tensor:
+    """Rows on the grid on which their sums of products are exact."""
     return (rows * _GRID).round() / _GRID
 
 

@@ -50,6 +50,7 @@ def test_round_trip_is_bit_identical(tmp_path: Path, count: int, passphrase: str
             assert same(opened.memory(found), given.load())
             assert (found.uuid, found.description, found.pattern) == (given.uuid, given.description, given.pattern)
             assert (found.threshold, found.version, found.pair_count) == (given.threshold, given.version, 3)
+            assert (found.output_schema, found.reads_conversation) == (given.output_schema, given.reads_conversation)
         assert list(opened.probes) == list(made.probes) and opened.anchors() == made.anchors
         assert opened.manifest.router.calibration["sharpness"] == 9.5
         if count == 3:
@@ -77,11 +78,11 @@ def test_nothing_personal_goes_along_unasked(tmp_path: Path) -> None:
     made = bank(1, procedures=[replace(one, load=lambda: folder_model)])
     files = files_of(bank_bytes(made))
     everything = b"".join(files.values())
-    for word in (b"/home", b"ann", b"private sample", b"another_name", b"do 0", b"done 0 0"):
+    for word in (b"/home", b"ann", b"private", b"another_name", b"do 0", b"done 0 0"):
         assert word not in everything, word
     assert json.loads(files["manifest.json"])["backbone"]["model_id"] == "secret-place"
     assert json.loads(files["manifest.json"])["procedures"][0]["scores"] == {
-        "rouge_l": 0.75, "exact_match": 0.5, "base": {"rouge_l": 0.1},
+        "rouge_l": 0.75, "exact_match": 0.5, "base": {"rouge_l": 0.1, "exact_match": 0.0},
     }  # fmt: skip
     card = files["README.md"].decode()
     assert card.startswith('---\nlicense: "CC0-1.0"\nbase_model: "secret-place"\nbase_model_relation: "adapter"')
@@ -154,12 +155,16 @@ def first(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: first(m).update(row=1), "row in its manifest is 1, not 0"),
         (lambda m: first(m).update(pattern="("), "regular expression"),
         (lambda m: first(m).update(threshold=1.5), "not a probability"),
+        (lambda m: first(m).update(output_schema="{"), "output_schema in its manifest cannot be used"),
+        (lambda m: first(m).pop("reads_conversation"), "neither true nor false"),
         (lambda m: first(m).update(pair_count=-1), "whole number"),
         (lambda m: first(m).update(pair_count=True), "whole number"),
         (lambda m: first(m).update(description="x\x00"), "no text has"),
         (lambda m: first(m)["rows"].update(count=2), "rows in its manifest does not follow"),
         (lambda m: m["procedures"][2]["rows"].update(count=9), "has shape"),
         (lambda m: m["procedures"][2]["positions"].update(count=9), "has shape"),
+        (lambda m: m["procedures"][2]["sketch"].update(count=9), "has shape"),
+        (lambda m: m["procedures"][2]["sketch"].update(offset=9), "sketch in its manifest does not follow"),
         (lambda m: m["router"].update(dimensions=7), "'router.mean' has shape"),
         (lambda m: m["layer_groups"].clear(), "layer_groups"),
         (lambda m: m["layer_groups"][0].update(heads=0), "out of range"),
@@ -397,6 +402,9 @@ def test_memories_that_do_not_belong_together() -> None:
             write_bank(
                 io.BytesIO(), bank(2, procedures=[procedures(1)[0], ExportProcedure("0" * 32, "b", lambda d=data: d)])
             )
+    more = memory_file(1, blocks={**parts.blocks, "router.news": parts.blocks["address"]})
+    with pytest.raises(IncompatibleError, match="no bank can carry"):
+        write_bank(io.BytesIO(), bank(1, procedures=[ExportProcedure("0" * 32, "b", lambda: more)]))
     with pytest.raises(UsageError, match="nothing to export"):
         write_bank(io.BytesIO(), bank(1, procedures=[]))
 

@@ -61,7 +61,8 @@ def test_names_that_meet() -> None:
 
 def test_an_import_answers_at_once_and_can_be_taken_back(store: ProfileStore) -> None:
     with store.quarantine() as folder:
-        first = incoming(store, folder, threshold=0.7, pattern="b.*", held_out=PAIRS[:1])
+        more = {"output_schema": '{"type":"object"}', "reads_conversation": True}
+        first = incoming(store, folder, threshold=0.7, pattern="b.*", held_out=PAIRS[:1], **more)
         second = incoming(store, folder, "mood_log", pairs=())
         corrections = [IncomingCorrection("please a", "mood_log", "todo"), IncomingCorrection("hi", "todo", "none")]
         assert store.import_bank(Incoming("bank.tokmem", [first, second], corrections), folder) == ["todo", "mood_log"]
@@ -69,6 +70,7 @@ def test_an_import_answers_at_once_and_can_be_taken_back(store: ProfileStore) ->
     record = store.procedure("todo")
     assert (record.uuid, record.threshold, record.pattern, record.source) == (first.uuid, 0.7, "b.*", "bank.tokmem")
     assert (record.pair_count, record.held_out_count, record.enabled) == (2, 1, True)
+    assert (record.output_schema, record.reads_conversation) == ('{"type":"object"}', True)
     memories = {one.procedure: one for one in store.active_memories(BACKBONE)}
     assert store.read_memory(memories["todo"].file) == b"tensors of todo"
     assert memories["mood_log"].pair_count == 2 and memories["mood_log"].scorecard == {"rouge_l": 0.5}

@@ -14,6 +14,7 @@ from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.settings import Settings
 from profiles.store import ProfileStore
+from tests.banks import memory_file
 from tests.tui.scripted_engine import FINGERPRINT, scorecard
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
@@ -132,7 +133,7 @@ def taught(seed: Callable[[Callable[[ProfileStore], None]], None]) -> None:
 
 def remember(store: ProfileStore, name: str) -> None:
     """Give a procedure an active memory, as if it had been trained."""
-    file = store.write_memory(b"scripted")
+    file = store.write_memory(memory_file(store.procedure(name).id))
     pairs = store.to_procedure(name).pairs
     record = store.add_memory(store.procedure(name).id, FINGERPRINT, file, pairs, {}, scorecard(store, name, steps=8))
     store.activate_memory(record.id)

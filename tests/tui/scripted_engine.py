@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
+from tests import banks
 from tokmem_desk.errors import (
     FetchError,
     IncompatibleError,
@@ -32,7 +35,7 @@ from tokmem_desk.model_store import ModelStore
 from tokmem_desk.procedures import NONE_ROUTE
 from tui.engine.protocol import encode
 
-FINGERPRINT = "scripted-0001"
+FINGERPRINT = banks.FINGERPRINT.digest
 TIMING = {"prefill": 0.1, "route": 0.1, "first_token": 0.2, "total": 0.4, "tokens": 7}
 MARKDOWN = "A list:\n\n- one\n- **two**\n\n```python\nprint('[/INST]')\n```\n"
 BACKBONE = {
@@ -45,6 +48,8 @@ BACKBONE = {
     "parameters": 1_000_000,
     "licence": "Apache-2.0",
     "span_default": 8,
+    "router": banks.ROUTER_DIGEST,
+    "identity": banks.FINGERPRINT.as_dict(),
 }
 
 
@@ -271,9 +276,46 @@ class ScriptedEngine:
         """Write a candidate memory."""
         procedure = store.to_procedure(name)
         card = scorecard(store, name, steps) if measured else {"seconds": 1.0, "steps": steps, "advice": []}
-        file = store.write_memory(b"scripted")
+        file = store.write_memory(banks.memory_file(store.procedure(name).id))
         record = store.add_memory(store.procedure(name).id, FINGERPRINT, file, procedure.pairs, {}, card)
         return {"name": name, "memory_id": record.id, "scorecard": card}
+
+    async def do_bank_probes(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Probes that hold here."""
+        made = banks.bank(1)
+        with self.store(request) as store:
+            uuids = {record.name: record.uuid for record in store.procedures()}
+        probes = [replace(banks.probes(1)[0], procedure=uuids[name]).as_dict() for name in request["names"]]
+        return {
+            "probes": probes[:50],
+            "fingerprint": FINGERPRINT,
+            "licence": BACKBONE["licence"],
+            "configuration": made.configuration,
+            "calibration": made.calibration,
+            "anchors": base64.b64encode(made.anchors).decode(),
+            "fresh": {},
+        }
+
+    async def do_bank_check(self, request: dict[str, Any]) -> dict[str, Any]:
+        """All probes pass, unless a memory's name says otherwise."""
+        results = []
+        names = {one["uuid"]: one["name"] for one in request["memories"]}
+        with self.store(request) as store:
+            for one in request["memories"]:
+                assert store.read_memory(one["file"], store.quarantine_folder / request["folder"])
+        for place, probe in enumerate(request["probes"]):
+            name = names[probe["procedure"]]
+            self.emit(
+                request, "progress", phase="probe", fraction=place / len(request["probes"]), text="Running probes"
+            )
+            await asyncio.sleep(self.options.step_delay)
+            if request["id"] in self.cancelled:
+                return {"cancelled": True}
+            reason = "its answer begins differently (by 3.20 nats)" if "broken" in name else None
+            results.append({"procedure": name, "passed": reason is None, "reason": reason})
+        files = {one["uuid"]: one["file"] for one in request["memories"]}
+        passed = all(one["passed"] for one in results)
+        return {"cancelled": False, "passed": passed, "turned": False, "probes": results, "files": files}
 
     def store(self, request: dict[str, Any]) -> ProfileStore:
         """The profile of a request."""

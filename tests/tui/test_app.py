@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from profiles.paths import AppPaths
 from tests.tui.driving import SIZES, ask, chat, ready, texts, until
+from tests.tui.scripted_engine import FINGERPRINT
 from tui.app import TokmemApp
 from tui.screens.chat import ChatScreen
 from tui.screens.confirm import ConfirmDialog
@@ -96,7 +97,7 @@ async def test_report_holds_no_text_of_chats(make_app: MakeApp, taught: None, ho
         report = texts(app, "#report")
         assert "textual 8" in report
         assert str(home) in report
-        assert "scripted-0001" in report
+        assert FINGERPRINT in report
         assert "private" not in report
         await pilot.press("c")
         assert app.clipboard == report

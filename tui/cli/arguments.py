@@ -28,6 +28,7 @@ GLOBAL_DEFAULTS: dict[str, Any] = {
 }
 PRESETS = ("quick", "normal", "thorough")
 ROUTERS = ("token", "discriminant")
+CONFLICTS = ("rename", "replace", "skip")
 _Subparsers = Any  # argparse has no public name for what add_subparsers returns
 
 
@@ -99,6 +100,7 @@ def build_parser() -> Parser:
     _eval(commands, shared)
     _chat(commands, shared)
     _chats(commands, shared)
+    _bank(commands, shared)
     _profile(commands, shared)
     _model(commands, shared)
     _config(commands, shared)
@@ -389,6 +391,28 @@ def _chats(commands: _Subparsers, shared: Parser) -> None:
     export.add_argument("--format", choices=("md", "json"), help="whatever the file is called")
     gone = _command(actions, shared, "delete", "chats", "delete", "delete a conversation for good")
     gone.add_argument("id", metavar="ID", help="its number, or 'last'")
+
+
+def _bank(commands: _Subparsers, shared: Parser) -> None:
+    actions = _group(commands, shared, "bank", "bank files: export memories, look at them, import them")
+    export = _command(actions, shared, "export", "bank", "export", "write memories into a file for somebody else")
+    export.add_argument("file", metavar="FILE", help="NAME.tokmem")
+    export.add_argument("names", metavar="NAME", nargs="*", help="default: all that are trained for this model")
+    export.add_argument("--with-pairs", action="store_true", help="put the example pairs and corrections in, too")
+    export.add_argument("--licence", metavar="TEXT", default="", help="under which others may use it, as in CC-BY-4.0")
+    export.add_argument("--force", action="store_true", help="write over a file that is there")
+    export.add_argument("--passphrase", action="store_true", help="ask for a passphrase that protects the file")
+    incoming = _command(actions, shared, "import", "bank", "import_bank", "take the procedures of a file in")
+    incoming.add_argument("--dry-run", action="store_true", help="check everything, change nothing")
+    incoming.add_argument("--on-conflict", choices=CONFLICTS, help="what to do where a name is taken")
+    incoming.add_argument("--retrain", action="store_true", help="take only its pairs, and train them here")
+    inspect = _command(actions, shared, "inspect", "bank", "inspect", "say what is in a file, and what it can reveal")
+    for made in (incoming, inspect):
+        made.add_argument("file", metavar="FILE", type=Path, help="NAME.tokmem, or a folder with the files of one")
+    for made in (export, incoming, inspect):
+        made.add_argument(
+            "--bank-passphrase-file", metavar="FILE", type=Path, help="read the file's passphrase from this one"
+        )
 
 
 def _profile(commands: _Subparsers, shared: Parser) -> None:

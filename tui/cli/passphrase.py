@@ -61,7 +61,7 @@ def recovered_key(context: Context, name: str) -> ProfileKey:
     """
     file: Path | None = context.options.recovery_file
     if file is not None:
-        given = _first_line(file)
+        given = first_line(file)
     elif context.console.can_ask:
         given = context.console.ask_secret(f"Recovery key of the profile {name}: ")
     else:
@@ -97,11 +97,18 @@ def new_passphrase(context: Context, name: str, file: Path | None, variable: str
 
 def _given(file: Path | None, variable: str) -> str | None:
     if file is not None:
-        return _first_line(file)
+        return first_line(file)
     return os.environ.get(variable) or None
 
 
-def _first_line(file: Path) -> str:
+def first_line(file: Path) -> str:
+    """The first line of a file that holds a passphrase.
+
+    Raises:
+        NotFoundError: there is no such file.
+        BadInputError: there is no text in it.
+        StorageError: it cannot be read.
+    """
     try:
         lines = file.read_text("utf-8-sig").splitlines()
     except FileNotFoundError:

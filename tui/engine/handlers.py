@@ -16,7 +16,6 @@ from profiles.sealing import ProfileKey
 from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.chat_format import Turn
-from tokmem_desk.conversation import ConversationCache, OwnedCache
 from tokmem_desk.device import memory_in_use_mb, release_memory
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
@@ -25,6 +24,7 @@ from tui.engine.banks import BankShelf
 from tui.engine.drafting import draft
 from tui.engine.evaluation import evaluate
 from tui.engine.models import LoadedModel
+from tui.engine.probing import check_bank, make_probes
 from tui.engine.server import Handler, Request
 from tui.engine.standing import TextVectors, effect, overlap
 from tui.engine.training import train
@@ -44,7 +44,6 @@ class Handlers:
         self.model = model
         self.shelf = BankShelf(model)
         self.vectors = TextVectors(self.shelf)
-        self._conversations: ConversationCache | None = None
         self._jobs: dict[int, str] = {}
 
     def by_op(self) -> dict[str, Handler]:
@@ -61,6 +60,8 @@ class Handlers:
             "overlap": self.overlap,
             "effect": self.effect,
             "draft": self.draft,
+            "bank_probes": self.bank_probes,
+            "bank_check": self.bank_check,
         }
 
     # --- shared ------------------------------------------------------------------------------------
@@ -106,7 +107,6 @@ class Handlers:
         self.model.unload()
         self.shelf = BankShelf(self.model)
         self.vectors = TextVectors(self.shelf)
-        self._conversations = None
         request.emit("done", result={})
         yield
 
@@ -115,13 +115,9 @@ class Handlers:
         name = request.text("profile")
         with ProfileRegistry(self.paths) as registry:
             try:
-                folder = self.paths.profile_folder(registry.info(name).id)
-                self.shelf.forget(folder)
-                if self._conversations is not None:
-                    self._conversations.forget(str(folder))
+                self.shelf.forget(self.paths.profile_folder(registry.info(name).id))
             except NotFoundError:  # erased or renamed: whose is whose cannot be told any more
                 self.shelf = BankShelf(self.model)
-                self._conversations = None
         release_memory(self.model.choice.device)
         request.emit("done", result={})
         yield
@@ -159,7 +155,6 @@ class Handlers:
                 sampling = Sampling(
                     settings.number("temperature"), settings.number("top_p"), request.fields.get("seed")
                 )
-            cache = self._conversation_cache(store, settings)
             for problem in self.shelf.problems(store):
                 request.emit("progress", phase="problem", fraction=None, text=problem)
         answer = recall(
@@ -168,8 +163,6 @@ class Handlers:
             text,
             route=request.text("route", AUTO_ROUTE),
             conversation=[turns[place] for place in places],
-            whole=turns,
-            cache=cache,
             sampling=sampling,
             max_tokens=max_tokens,
             cancelled=request.cancelled.is_set,
@@ -192,14 +185,6 @@ class Handlers:
                 }
                 request.emit("done", result=_answer(part, 0 if memory is None else memory.steering.span, context))
             yield
-
-    def _conversation_cache(self, store: ProfileStore, settings: Settings) -> OwnedCache:
-        """What has been run of this profile's conversations; going to another profile drops the others'."""
-        if self._conversations is None:
-            self._conversations = ConversationCache(self.model.backbone, settings.number("conversation_cache_mb"))
-        owner = str(store.folder)
-        self._conversations.forget_others(owner)
-        return self._conversations.of(owner)
 
     def route(self, request: Request) -> Iterator[None]:
         texts = request.fields.get("texts")
@@ -233,6 +218,16 @@ class Handlers:
         given = None if pairs is None else [_pair(entry) for entry in pairs]
         with self.profile(request) as (store, settings):
             yield from evaluate(request, store, settings, self.model, self.shelf, given)
+
+    def bank_probes(self, request: Request) -> Iterator[None]:
+        yield from self.ready(request)
+        with self.profile(request) as (store, _):
+            yield from make_probes(request, store, self.model, self.shelf)
+
+    def bank_check(self, request: Request) -> Iterator[None]:
+        yield from self.ready(request)
+        with self.profile(request) as (store, _):
+            yield from check_bank(request, store, self.model, self.shelf)
 
     def overlap(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)

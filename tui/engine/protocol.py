@@ -87,6 +87,10 @@ class BackboneInfo(TypedDict):
     parameters: int
     licence: str
     span_default: int
+    router: str
+    """Digest of the router's configuration."""
+    identity: dict[str, Any]
+    """The backbone's whole fingerprint."""
 
 
 class TrainSample(TypedDict):

@@ -1,0 +1,182 @@
+"""``bank``: out, in, a look inside; conflicts, passphrases, other models; nothing changes when anything is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from profiles.store import ProfileStore
+from tests.banks import bank, files_of, unpacked, write
+from tests.cli.conftest import CommandLine
+
+
+def stored(command_line: CommandLine, profile: str | None = None) -> ProfileStore:
+    with ProfileRegistry(AppPaths.resolve(command_line.home)) as registry:
+        return registry.open(profile)
+
+
+def names(command_line: CommandLine, profile: str | None = None) -> list[str]:
+    with stored(command_line, profile) as store:
+        return [record.name for record in store.procedures()]
+
+
+@pytest.fixture
+def trained(scripted: CommandLine, pairs_file: Path) -> CommandLine:
+    """A home with two trained procedures and a second, empty profile."""
+    for name in ("todo", "list"):
+        scripted("proc", "add", name, "--pairs", str(pairs_file))
+    assert scripted("train").code == 0
+    assert scripted("profile", "create", "ann").code == 0
+    return scripted
+
+
+def test_out_of_one_profile_and_into_another(trained: CommandLine, tmp_path: Path) -> None:
+    made = trained("bank", "export", str(tmp_path / "mine"), "--licence", "CC0-1.0", "--json").json("bank-export")
+    file = tmp_path / "mine.tokmem"
+    assert (made["file"], made["procedures"], made["pairs"]) == (str(file), ["list", "todo"], False)
+    assert file.stat().st_mode & 0o777 == 0o600 and made["bytes"] == file.stat().st_size
+    assert b"call mum" not in b"".join(files_of(file.read_bytes()).values())
+    rehearsed = trained("--profile", "ann", "bank", "import", str(file), "--dry-run", "--json").json("bank-import")
+    assert rehearsed["dry_run"] and rehearsed["probes"] == {"run": 2, "passed": 2} and names(trained, "ann") == []
+    done = trained("--profile", "ann", "bank", "import", str(file), "--json")
+    assert [one["action"] for one in done.json("bank-import")["procedures"]] == ["add", "add"]
+    assert "All 2 probes passed" in done.err and "proc undo" in done.err
+    assert names(trained, "ann") == ["list", "todo"]
+    answer = trained("--profile", "ann", "proc", "show", "todo", "--json").json("proc-show")
+    assert answer["trained"] and answer["pairs"] == 0 and answer["source"] == "mine.tokmem"
+    trained("--profile", "ann", "proc", "undo")
+    assert names(trained, "ann") == []
+
+
+def test_one_procedure_and_its_pairs(trained: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "todo.tokmem"
+    assert trained("bank", "export", str(file), "todo", "--with-pairs").code == 0
+    shown = trained("bank", "inspect", str(file), "--json").json("bank-inspect")
+    assert shown["pairs"] and shown["conflicts"] == ["todo"] and shown["fits_last_model"] is True
+    assert shown["procedures"][0]["pairs_inside"] == 10
+    assert trained("--profile", "ann", "bank", "import", str(file)).code == 0
+    with stored(trained, "ann") as theirs, stored(trained) as mine:
+        assert theirs.to_procedure("todo") == mine.to_procedure("todo")
+
+
+def test_a_file_is_not_written_over(trained: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "a.tokmem"
+    file.write_bytes(b"precious")
+    ended = trained("bank", "export", str(file))
+    assert ended.code == 1 and "is there already" in ended.err and file.read_bytes() == b"precious"
+    assert trained("bank", "export", str(file), "--force").code == 0 and file.read_bytes() != b"precious"
+    assert trained("bank", "export", str(tmp_path)).code == 2
+    ended = trained("bank", "export", str(tmp_path / "b.tokmem"), "tood")
+    assert ended.code == 1 and "Did you mean 'todo'" in ended.err
+    ended = trained("--profile", "ann", "bank", "export", str(tmp_path / "b.tokmem"))
+    assert ended.code == 1 and "Nothing is trained" in ended.err
+    assert [path.name for path in tmp_path.glob("*.tokmem")] == ["a.tokmem"]
+
+
+def test_names_that_meet(trained: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "a.tokmem"
+    trained("bank", "export", str(file), "todo")
+    ended = trained("bank", "import", str(file))
+    assert ended.code == 1 and "--on-conflict" in ended.err and names(trained) == ["list", "todo"]
+    ended = trained("bank", "import", str(file), "--on-conflict", "rename", "--json")
+    assert ended.json("bank-import")["procedures"] == [{"name": "todo", "as": "todo-2", "action": "rename"}]
+    assert "Imported 0 procedures" in trained("bank", "import", str(file), "--on-conflict", "skip").err
+    assert names(trained) == ["list", "todo", "todo-2"]
+    ended = trained("bank", "import", str(file), "--on-conflict", "replace")
+    assert ended.code == 0 and "takes the place" in ended.err
+    with stored(trained) as store:
+        assert store.pairs("todo") == []
+    trained("proc", "undo")
+    with stored(trained) as store:
+        assert len(store.pairs("todo")) == 8
+
+
+def test_a_passphrase(trained: CommandLine, tmp_path: Path) -> None:
+    file, secret = tmp_path / "a.tokmem", tmp_path / "secret"
+    secret.write_text("Pferd\nmore", "utf-8")
+    assert trained("bank", "export", str(file), "--bank-passphrase-file", str(secret)).code == 0
+    assert file.read_bytes().startswith(b"TOKMEM-PROTECTED")
+    ended = trained("bank", "inspect", str(file))
+    assert ended.code == 1 and "--bank-passphrase-file" in ended.err
+    ended = trained("bank", "inspect", str(file), "--bank-passphrase-file", str(secret))
+    assert ended.code == 0 and "under a passphrase" in ended.out
+    secret.write_text("Esel")
+    ended = trained("bank", "import", str(file), "--bank-passphrase-file", str(secret))
+    assert ended.code == 1 and "does not open a.tokmem" in ended.err
+    secret.write_text("")
+    assert trained("bank", "import", str(file), "--bank-passphrase-file", str(secret)).code == 1
+    assert trained("bank", "export", str(tmp_path / "b.tokmem"), "--passphrase").code == 2
+
+
+def test_inspect_says_what_can_be_read(scripted: CommandLine, tmp_path: Path) -> None:
+    ended = scripted("bank", "inspect", str(write(tmp_path / "a.tokmem", bank(with_pairs=True))))
+    assert ended.code == 0
+    for words in ("CC0-1.0", "Apache-2.0", "made-up/Tiny-Instruct", "A memory can reveal", "word for word", "proc1"):
+        assert words in ended.out
+    bare = scripted("bank", "inspect", str(unpacked(tmp_path / "b", (tmp_path / "a.tokmem").read_bytes())), "--json")
+    assert bare.json("bank-inspect")["corrections"] == 1
+    unknown = scripted("bank", "inspect", str(write(tmp_path / "c.tokmem", bank(licence=""))))
+    assert "unknown: ask its maker" in unknown.out
+
+
+def test_a_bank_for_another_model(scripted: CommandLine, tmp_path: Path) -> None:
+    bare, with_pairs = tmp_path / "bare.tokmem", tmp_path / "pairs.tokmem"
+    for file, made in ((bare, bank()), (with_pairs, bank(with_pairs=True))):
+        write(file, other_model(made))
+    ended = scripted("bank", "import", str(bare))
+    assert ended.code == 4 and "made for made-up/Other" in ended.err and "Its pairs are not inside" in ended.err
+    assert scripted("bank", "import", str(bare), "--retrain").code == 1
+    assert names(scripted) == []
+    done = scripted("bank", "import", str(with_pairs), "--retrain", "--json")
+    assert done.json("bank-import")["retrained"] is True and done.json("bank-import")["verdict"] == "retrain"
+    with stored(scripted) as store:
+        assert [one.procedure for one in store.active_memories(fingerprint())] == ["proc0", "proc1", "proc2"]
+
+
+def fingerprint() -> str:
+    from tests.banks import FINGERPRINT
+
+    return FINGERPRINT.digest
+
+
+def other_model(made):
+    from dataclasses import replace
+
+    from tests.banks import FINGERPRINT
+    from tokmem_desk.memory_bytes import put_together, take_apart
+
+    other = replace(FINGERPRINT, model_id="made-up/Other", weights_sha256="9" * 64).as_dict()
+
+    def moved(one):
+        data = put_together(replace(take_apart(one.load(), "x"), fingerprint=other))
+        return replace(one, load=lambda: data)
+
+    return replace(made, procedures=[moved(one) for one in made.procedures])
+
+
+def test_probes_that_fail_keep_all_out(scripted: CommandLine, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    made = bank(3)
+    made = replace(made, procedures=[replace(made.procedures[0], name="broken"), *made.procedures[1:]])
+    made = replace(made, probes=[replace(probe, route="none") for probe in made.probes])
+    ended = scripted("bank", "import", str(write(tmp_path / "a.tokmem", made)))
+    assert ended.code == 4 and "1 of 3 probes" in ended.err and "Nothing was imported" in ended.err
+    assert names(scripted) == []
+    with stored(scripted) as store:
+        assert not store.quarantine_folder.exists() and not store.memory_folder.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04junk", b"TOKMEM-PROTECTED\n{}\n"])
+def test_what_is_no_bank(scripted: CommandLine, tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "bad.tokmem"
+    file.write_bytes(content)
+    for action in (("bank", "inspect"), ("bank", "import")):
+        ended = scripted(*action, str(file))
+        assert ended.code == 1 and ended.out == ""
+    assert scripted("bank", "import", str(tmp_path / "gone.tokmem")).code == 1
+    assert scripted("bank", "import", str(tmp_path)).code == 1
+    assert scripted("bank", "import", str(file), "--on-conflict", "perhaps").code == 2

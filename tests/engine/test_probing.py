@@ -1,0 +1,234 @@
+"""Banks out of one home into another: the same routes and answers, or a refusal that says why."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from profiles.store import ProfileStore
+from tests.engine.conftest import result_of, run_engine
+from tests.engine.test_engine import activate
+from tokmem_desk.bank_reader import OpenBank, open_bank
+from tokmem_desk.errors import IncompatibleError, UsageError
+from tokmem_desk.memory_bytes import take_apart
+from tui.bank_transfer import choose, incoming, plan, refuse_failed, stage, verdict_of, write_export
+from tui.engine.client import EngineClient
+
+MESSAGES = ["say tea 2", "5 of 12 euro", "hello there", "what is the capital of Norway"]
+
+
+def opened_store(home: Path) -> ProfileStore:
+    with ProfileRegistry(AppPaths.resolve(home)) as registry:
+        return registry.open()
+
+
+def exported(
+    client: EngineClient, home: Path, file: Path, names: list[str] | None = None, **more: Any
+) -> dict[str, Any]:
+    backbone = result_of(client, "load")
+    with_pairs = bool(more.get("with_pairs"))
+    with opened_store(home) as store:
+        memories = choose(store, backbone["fingerprint"], names or [])
+        probed = result_of(client, "bank_probes", names=[m.procedure for m in memories], with_pairs=with_pairs)
+        write_export(store, file, memories, probed, **{"with_pairs": False, **more})
+    return probed
+
+
+def imported(client: EngineClient, home: Path, bank: OpenBank, **tampered: Any) -> dict[str, Any]:
+    backbone = result_of(client, "load")
+    with opened_store(home) as store, store.quarantine() as folder:
+        placements = plan(bank, store, "rename")
+        fields = {**stage(bank, placements, store, folder, backbone["router"]), **tampered}
+        checked = result_of(client, "bank_check", **fields)
+        refuse_failed(checked)
+        store.import_bank(incoming(bank, placements, checked["files"]), folder)
+    return checked
+
+
+@pytest.fixture
+def trained(client: EngineClient, home: Path) -> EngineClient:
+    """Two procedures, one of them with keys and values, one of rows alone."""
+    activate(home, result_of(client, "train", names=["shout"], preset="quick", span=4))
+    activate(home, result_of(client, "train", names=["count"], preset="quick", span=1))
+    return client
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, prepared_models: Path) -> Path:
+    """Another home with the same model and nothing in it."""
+    home = tmp_path / "elsewhere"
+    shutil.copytree(prepared_models, AppPaths.resolve(home).models)
+    return home
+
+
+def behaviour(client: EngineClient) -> Any:
+    routes = result_of(client, "route", texts=MESSAGES)["routes"]
+    answers = [
+        result_of(client, "ask", text=text, route=route, max_tokens=6)["response"]
+        for text in MESSAGES[:2]
+        for route in ("auto", "shout", "count")
+    ]
+    return routes, answers
+
+
+def test_routes_and_answers_are_the_same_elsewhere(
+    trained: EngineClient, home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "all.tokmem"
+    probed = exported(trained, home, file)
+    assert len(probed["probes"]) == 2 and probed["fresh"] == {}
+    assert not any("say " in probe["prompt"] or "euro" in probe["prompt"] for probe in probed["probes"])
+    before = behaviour(trained)
+    with open_bank(file) as bank, opened_store(home) as store:
+        for one in bank.manifest.procedures:
+            [record] = [m for m in store.memories(one.name) if m.status == "active"]
+            mine, theirs = take_apart(store.read_memory(record.file), "x"), take_apart(bank.memory(one), "y")
+            assert {n: bytes(b.data) for n, b in mine.blocks.items()} == {
+                n: bytes(b.data) for n, b in theirs.blocks.items()
+            }
+
+        def use(client: EngineClient) -> Any:
+            checked = imported(client, elsewhere, bank)
+            assert checked["passed"] and not checked["turned"] and len(checked["probes"]) == 2
+            return behaviour(client)
+
+        assert run_engine(elsewhere, tiny_model_folder, use) == before
+
+
+def test_one_procedure_with_its_pairs(
+    trained: EngineClient, home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    with opened_store(home) as store:
+        store.add_correction("please shout tea", "none", "shout")
+        store.add_correction("shout nothing", "shout", "count")
+        pairs = store.to_procedure("shout")
+    probed = exported(trained, home, tmp_path / "one.tokmem", ["shout"], with_pairs=True, licence="CC0-1.0")
+    assert probed["probes"][0]["prompt"] == pairs.pairs[0].input
+    with open_bank(tmp_path / "one.tokmem") as bank:
+        assert bank.manifest.names == ["shout"] and bank.manifest.licence == "CC0-1.0"
+        assert [one.text for one in bank.corrections] == ["please shout tea"]
+        run_engine(elsewhere, tiny_model_folder, lambda client: imported(client, elsewhere, bank))
+    with opened_store(elsewhere) as store:
+        assert store.to_procedure("shout") == pairs
+        assert [one.right_route for one in store.corrections()] == ["shout"]
+        assert store.needs_training(bank.manifest.backbone.digest) == []
+
+
+def test_a_space_that_is_turned_elsewhere_is_turned_back(
+    trained: EngineClient, home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    """Another machine may find the same router with other signs and angles: nothing but those may differ."""
+    exported(trained, home, tmp_path / "all.tokmem")
+    before = behaviour(trained)
+    turn_stored_space(AppPaths.resolve(elsewhere).models)
+
+    def use(client: EngineClient) -> Any:
+        with open_bank(tmp_path / "all.tokmem") as bank:
+            assert imported(client, elsewhere, bank)["turned"]
+            return behaviour(client)
+
+    routes, answers = run_engine(elsewhere, tiny_model_folder, use)
+    assert answers == before[1]
+    for mine, theirs in zip(before[0], routes, strict=True):
+        assert mine["route"] == theirs["route"]
+        expected = {c["route"]: c["probability"] for c in mine["candidates"]}
+        assert {c["route"]: c["probability"] for c in theirs["candidates"]} == pytest.approx(expected, abs=0.02)
+
+
+def turn_stored_space(models: Path) -> None:
+    from safetensors.torch import load, save
+
+    from tokmem_desk.bank_file import read_metadata
+
+    [file] = models.rglob("router.safetensors")
+    data = file.read_bytes()
+    tensors, metadata = load(data), read_metadata(data)
+    generator = torch.Generator().manual_seed(1)
+    k = tensors["projection"].shape[1]
+    turn, _ = torch.linalg.qr(torch.randn(k, k, generator=generator))
+    tensors["projection"], tensors["chat"] = tensors["projection"] @ turn, tensors["chat"] @ turn
+    file.write_bytes(save(tensors, metadata))
+
+
+def test_probes_tell_when_something_is_wrong(
+    trained: EngineClient, home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    exported(trained, home, tmp_path / "all.tokmem")
+
+    def use(client: EngineClient) -> None:
+        with open_bank(tmp_path / "all.tokmem") as bank:
+            probes = [probe.as_dict() for probe in bank.probes]
+            other_tokens = [{**p, "tokens": [[token, value - 4] for token, value in p["tokens"]]} for p in probes]
+            other_route = [{**p, "probability": 1 - p["probability"]} for p in probes]
+            other_likeness = [{**p, "likeness": p["likeness"] - 0.4} for p in probes]
+            no_token = [{**p, "tokens": [[10**6, -1.0]]} for p in probes]
+            for wrong, said in (
+                (other_tokens, "answer begins differently"),
+                (other_route, "has probability"),
+                (other_likeness, "likeness"),
+                (no_token, "does not exist"),
+            ):
+                with pytest.raises(IncompatibleError, match=f"2 of 2 probes.*{said}"):
+                    imported(client, elsewhere, bank, probes=wrong)
+            swapped = swap_steering(bank)
+            with pytest.raises(IncompatibleError, match="probes came out otherwise"):
+                imported(client, elsewhere, swapped)
+
+    run_engine(elsewhere, tiny_model_folder, use)
+    with opened_store(elsewhere) as store:
+        assert store.procedures() == [] and not store.quarantine_folder.exists()
+
+
+def swap_steering(bank: OpenBank) -> Any:
+    """The bank with every number of its keys and rows negated: the right shapes, the wrong memory."""
+    from dataclasses import replace
+
+    from tokmem_desk.memory_bytes import put_together
+
+    class Wrong:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bank, name)
+
+        def memory(self, procedure: Any, name: str | None = None) -> bytes:
+            parts = take_apart(bank.memory(procedure, name), "x")
+            turned = {
+                key: replace(
+                    block, data=(-torch.frombuffer(bytearray(block.data), dtype=torch.float32)).numpy().tobytes()
+                )
+                if key.split(".")[0] in ("steering", "keys", "values")
+                else block
+                for key, block in parts.blocks.items()
+            }
+            return put_together(replace(parts, blocks=turned))
+
+    return Wrong()
+
+
+def test_another_model_is_refused_or_offers_training(
+    trained: EngineClient, home: Path, tmp_path: Path, tiny_folder: Callable[..., Path]
+) -> None:
+    exported(trained, home, tmp_path / "bare.tokmem")
+    exported(trained, home, tmp_path / "pairs.tokmem", with_pairs=True)
+    here = result_of(trained, "load")["identity"]
+    other = {**here, "model_id": "other", "weights_sha256": "0" * 64, "digest": "f" * 64}
+    with open_bank(tmp_path / "bare.tokmem") as bare, open_bank(tmp_path / "pairs.tokmem") as pairs:
+        assert verdict_of(bare, here).kind == "fits"
+        assert "probes will tell" in verdict_of(bare, {**here, "compute_dtype": "float16"}).reason
+        refused, offered = verdict_of(bare, other), verdict_of(pairs, other)
+        assert (refused.kind, offered.kind) == ("refused", "retrain")
+        assert "the model here is other: weights differs" in refused.reason
+
+
+def test_what_has_no_memory_cannot_be_exported(client: EngineClient, home: Path) -> None:
+    with pytest.raises(UsageError, match="no memory for this model"):
+        result_of(client, "bank_probes", names=["shout"])
+    fingerprint = result_of(client, "load")["fingerprint"]
+    with opened_store(home) as store, pytest.raises(UsageError, match="Train it: tokmem-desk train shout"):
+        choose(store, fingerprint, ["shout"])

@@ -1,0 +1,341 @@
+"""Banks going out and coming in: what the command line and the app do alike. Draws nothing, loads no torch.
+
+The engine is asked in between (``bank_probes``, ``bank_check``), each caller in its own way, so what happens before and
+after is here in steps: ``choose``, then ``write_export``; ``plan``, ``stage``, then ``incoming``.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from profiles.atomic import replacing
+from profiles.banks import (
+    Conflict,
+    Incoming,
+    IncomingCorrection,
+    IncomingMemory,
+    IncomingProcedure,
+    Placement,
+    place_names,
+)
+from profiles.paths import private_folder
+from profiles.records import MemoryRecord
+from profiles.store import ProfileStore
+from tokmem_desk.bank_lines import BankCorrection, PairSet, probe_of
+from tokmem_desk.bank_manifest import Manifest
+from tokmem_desk.bank_reader import OpenBank
+from tokmem_desk.bank_source import SUFFIX
+from tokmem_desk.bank_writer import ExportBank, ExportProcedure, write_bank
+from tokmem_desk.errors import (
+    BadInputError,
+    ConflictError,
+    IncompatibleError,
+    NotFoundError,
+    UsageError,
+)
+from tokmem_desk.procedures import NONE_ROUTE
+
+_PACKAGES = ("tokmem-desk", "torch", "transformers", "bitsandbytes")
+_SHOWN_REASONS = 3
+
+
+# --- out -------------------------------------------------------------------------------------------
+
+
+def choose(store: ProfileStore, fingerprint: str, names: Sequence[str]) -> list[MemoryRecord]:
+    """The memories to export: those of the named procedures, or all that answer on this backbone.
+
+    Raises:
+        NotFoundError: no procedure of that name; or nothing is trained.
+        UsageError: a named one has no memory for this backbone.
+    """
+    active = {one.procedure: one for one in store.active_memories(fingerprint, enabled_only=False)}
+    for name in names:
+        if store.procedure(name).name not in active:
+            raise UsageError(
+                f"{name!r} has no memory for this model yet.", next_step=f"Train it: tokmem-desk train {name}"
+            )
+    if not active:
+        raise NotFoundError("Nothing is trained for this model yet.", next_step="First: tokmem-desk train")
+    return [active[name] for name in dict.fromkeys(names)] if names else list(active.values())
+
+
+def export_path(text: str) -> Path:
+    """Where a bank goes: with the ending that banks have, unless another one was given."""
+    path = Path(text).expanduser()
+    return path if path.suffix or path.is_dir() else path.with_name(f"{path.name}{SUFFIX}")
+
+
+def write_export(
+    store: ProfileStore,
+    path: Path,
+    memories: Sequence[MemoryRecord],
+    probed: Mapping[str, Any],
+    *,
+    with_pairs: bool,
+    licence: str = "",
+    passphrase: str | None = None,
+) -> Manifest:
+    """Write a bank file, whole or not at all.
+
+    Args:
+        memories: as chosen.
+        probed: the result of the engine's ``bank_probes`` for them.
+
+    Raises:
+        TokmemError: a memory cannot be read, or the disk refuses; ``path`` is as it was.
+    """
+    bank = ExportBank(
+        title=path.name.removesuffix(SUFFIX),
+        procedures=_procedures(store, memories, probed.get("fresh") or {}, with_pairs=with_pairs),
+        probes=[probe_of(fields) for fields in probed["probes"]],
+        licence=licence,
+        backbone_licence=str(probed.get("licence") or ""),
+        configuration=probed["configuration"],
+        calibration=probed["calibration"],
+        anchors=base64.b64decode(probed["anchors"]),
+        corrections=_corrections(store, memories) if with_pairs else (),
+        generator=_generator(),
+    )
+    if not path.parent.is_dir():
+        private_folder(path.parent)
+    with replacing(path) as temporary, temporary.open("wb") as target:
+        return write_bank(target, bank, passphrase)
+
+
+def _procedures(
+    store: ProfileStore, memories: Sequence[MemoryRecord], fresh: Mapping[str, str], *, with_pairs: bool
+) -> list[ExportProcedure]:
+    records = {record.name: record for record in store.procedures()}
+    found = []
+    for memory in memories:
+        record = records[memory.procedure]
+        pairs = None
+        if with_pairs:
+            whole = store.to_procedure(record.name)
+            pairs = PairSet(whole.pairs, whole.held_out)
+        new = fresh.get(record.name)
+
+        def load(file: str = memory.file, new: str | None = new) -> bytes:
+            return store.read_memory(file) if new is None else base64.b64decode(new)
+
+        found.append(
+            ExportProcedure(
+                uuid=record.uuid,
+                name=record.name,
+                load=load,
+                description=record.description,
+                pattern=record.pattern,
+                threshold=record.threshold,
+                version=memory.version,
+                pair_count=memory.pair_count,
+                pairs_digest=memory.pairs_digest,
+                scorecard=memory.scorecard,
+                trained=memory.created,
+                pairs=pairs,
+                output_schema=record.output_schema,
+                reads_conversation=record.reads_conversation,
+            )
+        )
+    return found
+
+
+def _corrections(store: ProfileStore, memories: Sequence[MemoryRecord]) -> list[BankCorrection]:
+    """Verdicts between routes that go along; others would name procedures that stay."""
+    names = {memory.procedure for memory in memories} | {NONE_ROUTE}
+    return [
+        BankCorrection(one.text, one.wrong_route, one.right_route)
+        for one in store.corrections()
+        if one.right_route in names and one.wrong_route in names
+    ]
+
+
+def _generator() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+# --- in --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a bank can be used with a backbone."""
+
+    kind: Literal["fits", "retrain", "refused"]
+    """``retrain``: made for another backbone, with the pairs to train it here."""
+    reason: str
+    """A sentence; empty when it fits without a remark."""
+
+
+def verdict_of(bank: OpenBank, identity: Mapping[str, Any]) -> Verdict:
+    """Compare a bank's backbone with the one in use.
+
+    Args:
+        identity: the fingerprint of the backbone in use, as ``Fingerprint.as_dict`` gives it.
+    """
+    made_for = bank.manifest.backbone.as_dict()
+    if made_for["digest"] == identity["digest"]:
+        soft = [key for key in ("revision", "compute_dtype") if made_for[key] != identity[key]]
+        words = {"revision": "another revision of the same files", "compute_dtype": f"{made_for['compute_dtype']}"}
+        remark = f"It was made with {' and '.join(words[key] for key in soft)}; the probes will tell." if soft else ""
+        return Verdict("fits", remark)
+    names = {
+        "config_sha256": "configuration",
+        "tokenizer_sha256": "tokenizer",
+        "layout_sha256": "layout of turns",
+        "embedding_sha256": "embeddings",
+        "weights_sha256": "weights",
+        "quantization": f"quantisation ({made_for['quantization']} there, {identity['quantization']} here)",
+    }
+    differ = [words for key, words in names.items() if made_for[key] != identity[key]]
+    reason = f"It was made for {made_for['model_id']}, and the model here is {identity['model_id']}"
+    reason += f": {', '.join(differ)} {'differs' if len(differ) == 1 else 'differ'}." if differ else "."
+    return Verdict("retrain" if _trainable(bank) else "refused", reason)
+
+
+def _trainable(bank: OpenBank) -> bool:
+    return bank.pairs is not None and any(pairs.train for pairs in bank.pairs.values())
+
+
+def refusal(bank: OpenBank, verdict: Verdict) -> IncompatibleError:
+    """The error for a bank of another backbone that is not to be trained here."""
+    model = bank.manifest.backbone.model_id
+    if verdict.kind == "retrain":
+        step = "Its pairs are inside: --retrain trains its procedures here. Or switch to that model: "
+    else:
+        step = "Its pairs are not inside, so it cannot be trained here. Switch to that model: "
+    return IncompatibleError(verdict.reason, next_step=f"{step}tokmem-desk model use {model}")
+
+
+def plan(bank: OpenBank, store: ProfileStore, conflict: Conflict | None) -> list[Placement]:
+    """What becomes of each procedure.
+
+    Raises:
+        ConflictError: names are taken and nobody said what to do then.
+    """
+    taken = {record.name for record in store.procedures()}
+    shared = conflicts(bank, store)
+    if shared and conflict is None:
+        shown = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
+        raise ConflictError(
+            f"There {'is a procedure' if len(shared) == 1 else 'are procedures'} of the same name here: {shown}.",
+            next_step="Say what to do: --on-conflict rename, replace or skip.",
+        )
+    return place_names(bank.manifest.names, taken, conflict or "rename")
+
+
+def conflicts(bank: OpenBank, store: ProfileStore) -> list[str]:
+    """Names that both the bank and the profile have."""
+    taken = {record.name for record in store.procedures()}
+    return [name for name in bank.manifest.names if name in taken]
+
+
+def stage(
+    bank: OpenBank, placements: Sequence[Placement], store: ProfileStore, folder: Path, router: str
+) -> dict[str, Any]:
+    """Put a bank's memories into quarantine and return the fields of the engine's ``bank_check``.
+
+    All memories of the bank are staged, those to be left out too: the probes were made with all of them.
+
+    Args:
+        router: digest of the router in use.
+
+    Raises:
+        TokmemError: the file changed since it was checked, or the disk refuses.
+    """
+    memories = []
+    for one, place in zip(bank.manifest.procedures, placements, strict=True):
+        file = store.write_memory(bank.memory(one, place.new_name or None), folder)
+        memories.append({"uuid": one.uuid, "name": one.name, "file": file})
+    # Statistics of another router are made anew from the pairs, where there are some.
+    pairs = {} if bank.manifest.router.digest == router else bank.pairs or {}
+    return {
+        "folder": folder.name,
+        "memories": memories,
+        "probes": [probe.as_dict() for probe in bank.probes],
+        "anchors": base64.b64encode(bank.anchors()).decode(),
+        "inputs": {uuid: [pair.input for pair in some.train] for uuid, some in pairs.items()},
+    }
+
+
+def refuse_failed(checked: Mapping[str, Any]) -> None:
+    """Stop an import whose probes came out otherwise here.
+
+    Raises:
+        IncompatibleError: names the first of them.
+    """
+    failed = [one for one in checked["probes"] if not one["passed"]]
+    if not failed:
+        return
+    shown = "; ".join(f"{one['procedure']}: {one['reason']}" for one in failed[:_SHOWN_REASONS])
+    raise IncompatibleError(
+        f"{len(failed)} of {len(checked['probes'])} probes came out otherwise on this computer ({shown}). "
+        "Nothing was imported.",
+        next_step="If its pairs are inside, --retrain trains its procedures here.",
+    )
+
+
+def incoming(bank: OpenBank, placements: Sequence[Placement], files: Mapping[str, str] | None) -> Incoming:
+    """What the store is to take in.
+
+    Args:
+        files: of the memories, by uuid, as ``bank_check`` returned them; None brings the pairs alone.
+
+    Raises:
+        BadInputError: there are no pairs to bring alone.
+    """
+    if files is None and not _trainable(bank):
+        raise BadInputError(f"{bank.name} holds no pairs to train.", next_step="Ask for an export with pairs.")
+    new_names = {place.name: place.new_name for place in placements if place.new_name} | {NONE_ROUTE: NONE_ROUTE}
+    found = []
+    for one, place in zip(bank.manifest.procedures, placements, strict=True):
+        if place.action == "skip":
+            continue
+        pairs = (bank.pairs or {}).get(one.uuid, PairSet((), ()))
+        memory = None
+        if files is not None:
+            memory = IncomingMemory(
+                files[one.uuid],
+                bank.manifest.backbone.digest,
+                one.pair_count,
+                one.pairs_digest,
+                one.settings,
+                # What only a training here could say.
+                {**one.scores, "seconds": 0.0, "steps": one.scores.get("steps", 0), "advice": []},
+            )
+        found.append(
+            IncomingProcedure(
+                uuid=one.uuid,
+                name=place.new_name,
+                description=one.description,
+                pattern=one.pattern,
+                threshold=one.threshold,
+                replaces=place.action == "replace",
+                pairs=pairs.train,
+                held_out=pairs.held_out,
+                memory=memory,
+                output_schema=one.output_schema,
+                reads_conversation=one.reads_conversation,
+            )
+        )
+    corrections = [
+        IncomingCorrection(one.text, new_names[one.wrong], new_names[one.right])
+        for one in bank.corrections
+        if one.wrong in new_names and one.right in new_names
+    ]
+    return Incoming(bank.name, found, corrections)
+
+
+def is_bank(path: Path) -> bool:
+    """Whether a path looks like a bank rather than a file of pairs."""
+    return path.suffix.lower() == SUFFIX or (path.is_dir() and (path / "manifest.json").is_file())

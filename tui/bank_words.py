@@ -1,0 +1,95 @@
+"""What is in a bank file, in words for people and as an object for programs. Reads an open bank; asks nobody."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokmem_desk.bank_manifest import BankProcedure
+from tokmem_desk.bank_reader import OpenBank
+from tokmem_desk.bank_writer import UNKNOWN_LICENCE
+from tui.words import size
+
+_SHOWN = 12
+
+
+def reveals(bank: OpenBank) -> list[str]:
+    """What somebody who has the file can read from it, one sentence each."""
+    names = "Names, descriptions, patterns and scores of its procedures stand in it as plain text."
+    if bank.source.protected:
+        names = "Without the passphrase nothing can be read; with it, all of the following."
+    said = [
+        names,
+        "A memory can reveal what it was trained on: whoever has the model can ask it, and its answers may hold "
+        "parts of the example pairs.",
+        "Its router statistics tell roughly what its messages are about.",
+    ]
+    if bank.pairs is not None:
+        said.append("The example pairs are inside, word for word, and probes made of some of them.")
+    else:
+        said.append("The example pairs are not inside; the probes are messages that ship with the program.")
+    if bank.corrections:
+        said.append(f"{len(bank.corrections)} corrections are inside, with the messages they are about.")
+    return said
+
+
+def bank_object(bank: OpenBank) -> dict[str, Any]:
+    """The answer of ``bank inspect --json``."""
+    manifest = bank.manifest
+    return {
+        "file": bank.name,
+        "format": manifest.version,
+        "title": manifest.title,
+        "created": manifest.created,
+        "bytes": bank.size,
+        "protected": bank.source.protected,
+        "licence": manifest.licence or None,
+        "backbone": {
+            "id": manifest.backbone.model_id,
+            "fingerprint": manifest.backbone.digest,
+            "quantization": manifest.backbone.quantization,
+            "licence": manifest.backbone_licence or None,
+        },
+        "procedures": [_procedure(one, bank) for one in manifest.procedures],
+        "probes": len(bank.probes),
+        "pairs": bank.pairs is not None,
+        "corrections": len(bank.corrections),
+        "reveals": reveals(bank),
+    }
+
+
+def bank_words(bank: OpenBank) -> str:
+    """The answer of ``bank inspect``, and what stands in the app's preview."""
+    manifest = bank.manifest
+    unknown = f"{UNKNOWN_LICENCE}: ask its maker before you pass it on"
+    lines = [
+        f"file         {bank.name}, {size(bank.size)}, format {manifest.version}"
+        + (", under a passphrase" if bank.source.protected else ""),
+        f"made         {manifest.created[:10]} for {manifest.backbone.model_id} ({manifest.backbone.quantization})",
+        f"licence      of the bank: {manifest.licence or unknown}",
+        f"             of the model: {manifest.backbone_licence or UNKNOWN_LICENCE}",
+        f"procedures   {len(manifest.procedures)}",
+    ]
+    width = max(len(one.name) for one in manifest.procedures[:_SHOWN])
+    for one in manifest.procedures[:_SHOWN]:
+        facts = [f"{one.pair_count} pairs"]
+        if isinstance(one.scores.get("rouge_l"), float):
+            facts.append(f"ROUGE-L {one.scores['rouge_l']:.2f}")
+        about = f": {' '.join(one.description.split())[:60]}" if one.description else ""
+        lines.append(f"             {one.name:<{width}}  {', '.join(facts)}{about}")
+    if len(manifest.procedures) > _SHOWN:
+        lines.append(f"             and {len(manifest.procedures) - _SHOWN} more")
+    lines += [f"{'reveals' if not at else '':<13}{sentence}" for at, sentence in enumerate(reveals(bank))]
+    return "\n".join(lines)
+
+
+def _procedure(one: BankProcedure, bank: OpenBank) -> dict[str, Any]:
+    pairs = None if bank.pairs is None else bank.pairs[one.uuid]
+    return {
+        "name": one.name,
+        "uuid": one.uuid,
+        "description": one.description,
+        "trained_on_pairs": one.pair_count,
+        "pairs_inside": 0 if pairs is None else len(pairs.train) + len(pairs.held_out),
+        "span": one.rows.count + one.positions.count,
+        "scores": one.scores,
+    }

@@ -1,0 +1,338 @@
+"""Probes of banks: messages with what happened to them where a bank was made, run again where it is imported.
+
+A probe holds three things a damaged or misplaced bank cannot get right: the route that the bank alone gives a message,
+how alike the message is to a procedure's inputs, and the first tokens of an answer under its memory. Prompts come from
+text that ships with the program unless the person gave the pairs along. At most 50 procedures are sampled, always the
+same ones.
+
+Two machines may turn the router's space differently, since only its angles are determined. So a bank brings the shipped
+chat messages as its maker saw them, and its statistics are turned by whatever turns those into the same messages here.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from profiles.banks import quarantined
+from profiles.store import ProfileStore
+from tokmem_desk import background
+from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
+from tokmem_desk.bank_lines import MAX_PROBES, Probe, probe_of
+from tokmem_desk.errors import IncompatibleError, UsageError
+from tokmem_desk.memory import Memory, RouterStatistics
+from tokmem_desk.routing import Candidate, DiscriminantRouter
+from tokmem_desk.spread import on_grid
+from tui.engine.banks import BankShelf
+from tui.engine.models import LoadedModel
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tui.engine.server import Request
+
+PROBABILITY_TOLERANCE = 0.15
+LIKENESS_TOLERANCE = 0.05
+TOKEN_TOLERANCE = 0.75
+"""How far the log-probabilities of the expected first tokens may be off, in nats: other kernels and batches move them
+by about a tenth, another model or a damaged memory by several."""
+
+_TOKENS = 5
+_LONGEST_PROMPT = 2000
+_BATCH = 16
+_SAME_SPACE = 1e-3
+_TURNED_SPACE = 0.02
+"""Largest difference of an anchor's component up to which spaces are the same, and, after turning, one space."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one probe gives here."""
+
+    route: str
+    probabilities: dict[str, float]
+    likeness: float
+    log_probabilities: Tensor
+    """[v] float32 of the first token under the probed memory."""
+
+
+# --- making probes ---------------------------------------------------------------------------------
+
+
+def make_probes(request: Request, store: ProfileStore, model: LoadedModel, shelf: BankShelf) -> Iterator[None]:
+    """The ``bank_probes`` request: probes of the named procedures' active memories, and what describes the router.
+
+    ``fresh`` in the result holds memory files, in base64, whose router statistics were of another version.
+    """
+    backbone, basis = model.backbone, model.basis
+    names = list(request.fields.get("names") or ())
+    records = {one.procedure: one for one in store.active_memories(backbone.fingerprint.digest, enabled_only=False)}
+    if missing := [name for name in names if name not in records]:
+        raise UsageError(f"{missing[0]!r} has no memory for this model.", next_step="Train it first.")
+    uuids = {one.name: one.uuid for one in store.procedures()}
+    sampled = set(_sample(names, uuids))
+    statistics: dict[str, RouterStatistics] = {}
+    memories: dict[str, Memory] = {}
+    fresh: dict[str, str] = {}
+    for at, name in enumerate(names):
+        memory = memory_from_bytes(store.read_memory(records[name].file), backbone, f"The memory of {name!r}")
+        if memory.statistics is None or memory.statistics.digest != basis.digest:
+            inputs = [pair.input for pair in store.memory_pairs(records[name].id)]
+            if not inputs:
+                raise IncompatibleError(
+                    f"The router has changed since {name!r} was made, and its pairs are not here.",
+                    next_step="Leave it out.",
+                )
+            memory = replace(memory, statistics=shelf.statistics(inputs))
+            fresh[name] = base64.b64encode(memory_to_bytes(memory, backbone.fingerprint)).decode()
+        assert memory.statistics is not None
+        statistics[name] = memory.statistics
+        if name in sampled:
+            memories[name] = memory
+        if at % _BATCH == 0:
+            yield
+    prompts = _prompts(request, store, model, memories)
+    probes: list[dict[str, Any]] = []
+    order = [name for name in names if name in sampled]
+    for name, found in zip(order, _measured(model, statistics, [memories[n] for n in order], prompts), strict=True):
+        if found is None:
+            continue
+        tokens = found.log_probabilities.topk(min(_TOKENS, found.log_probabilities.shape[0]))
+        pairs = zip(tokens.indices.tolist(), tokens.values.tolist(), strict=True)
+        probe = Probe(
+            uuids[name],
+            prompts[order.index(name)],
+            found.route,
+            found.probabilities[found.route],
+            found.likeness,
+            tuple((int(token), round(value, 4)) for token, value in pairs),
+        )
+        probes.append(probe.as_dict())
+        yield
+    if not probes:
+        raise UsageError(
+            "The context of this model is too short to probe any memory.", next_step="Train a shorter one."
+        )
+    request.emit(
+        "done",
+        result={
+            "probes": probes,
+            "fingerprint": backbone.fingerprint.digest,
+            "licence": backbone.licence,
+            "configuration": {
+                "layers": list(basis.layers.means),
+                "last_layers": list(basis.layers.lasts),
+                "dimensions": int(basis.projection.shape[1]),
+            },
+            "calibration": basis.calibration.as_dict(),
+            "anchors": base64.b64encode(basis.chat.cpu().numpy().astype("<f4").tobytes()).decode(),
+            "fresh": fresh,
+        },
+    )
+
+
+def _sample(names: Sequence[str], uuids: Mapping[str, str]) -> list[str]:
+    """At most ``MAX_PROBES`` of the names, the same ones on every machine."""
+    return sorted(names, key=lambda name: hashlib.sha256(uuids[name].encode()).digest())[:MAX_PROBES]
+
+
+def _prompts(request: Request, store: ProfileStore, model: LoadedModel, memories: Mapping[str, Memory]) -> list[str]:
+    """One message for each: the first of its pairs where those go along, else the shipped message most like it."""
+    basis = model.basis
+    chat = background.chat_for_fitting()
+    prompts = []
+    for name in [name for name in request.fields["names"] if name in memories]:
+        pairs = store.pairs(name) if request.fields.get("with_pairs") else []
+        statistics = memories[name].statistics
+        assert statistics is not None
+        likeness = basis.chat.cpu() @ statistics.mean.cpu()
+        own = pairs[0].input if pairs and len(pairs[0].input) <= _LONGEST_PROMPT else None
+        prompts.append(own or chat[int(likeness.argmax())])
+    return prompts
+
+
+# --- running probes --------------------------------------------------------------------------------
+
+
+def check_bank(request: Request, store: ProfileStore, model: LoadedModel, shelf: BankShelf) -> Iterator[None]:
+    """The ``bank_check`` request: run a bank's probes on its memories in quarantine.
+
+    Fields: ``folder`` (the quarantine's name), ``memories`` ({"uuid", "name", "file"}, names as in the bank),
+    ``inputs`` (of its pairs, by uuid, where the bank has them), ``probes`` and ``anchors``. ``files`` in the result are
+    the memories to keep, by uuid: where the router's space had to be turned they are others than those given.
+    """
+    backbone, basis = model.backbone, model.basis
+    folder = quarantined(store, request.text("folder"))
+    given = request.fields["memories"]
+    inputs = request.fields.get("inputs") or {}
+    turn = _turn(base64.b64decode(request.fields.get("anchors") or ""), basis.chat)
+    probes = [probe_of(fields) for fields in request.fields["probes"]]
+    probed = {probe.procedure for probe in probes}
+    statistics: dict[str, RouterStatistics] = {}
+    memories: dict[str, Memory] = {}
+    files: dict[str, str] = {}
+    measured_anew = False
+    for at, one in enumerate(given):
+        name, uuid, file = str(one["name"]), str(one["uuid"]), str(one["file"])
+        memory = memory_from_bytes(store.read_memory(file, folder), backbone, f"The memory of {name!r}")
+        changed = _here(memory, turn, inputs.get(uuid), model, shelf)
+        if changed is not memory:
+            measured_anew |= turn is None
+            file = store.write_memory(memory_to_bytes(changed, backbone.fingerprint), folder)
+        assert changed.statistics is not None
+        statistics[name], files[uuid] = changed.statistics, file
+        if uuid in probed:
+            memories[uuid] = replace(changed, name=name)
+        if at % _BATCH == 0:
+            request.emit("progress", phase="probe", fraction=None, text="Reading memories")
+            yield
+            if request.cancelled.is_set():
+                request.emit("done", result={"cancelled": True})
+                return
+    results: list[dict[str, Any]] = []
+    found = _measured(model, statistics, [memories[p.procedure] for p in probes], [p.prompt for p in probes])
+    for probe, measured in zip(probes, found, strict=True):
+        results.append(_compared(probe, measured, memories[probe.procedure].name, routes=not measured_anew))
+        request.emit("progress", phase="probe", fraction=len(results) / len(probes), text="Running probes")
+        yield
+        if request.cancelled.is_set():
+            request.emit("done", result={"cancelled": True})
+            return
+    passed = all(one["passed"] for one in results)
+    request.emit(
+        "done",
+        result={"cancelled": False, "passed": passed, "turned": turn is not None, "probes": results, "files": files},
+    )
+
+
+def _here(
+    memory: Memory, turn: Tensor | None, inputs: Sequence[str] | None, model: LoadedModel, shelf: BankShelf
+) -> Memory:
+    """The memory with statistics that are valid on this machine; the same object when they were."""
+    statistics = memory.statistics
+    digest = model.basis.digest
+    if statistics is None or statistics.digest != digest:
+        if not inputs:
+            raise IncompatibleError(
+                f"{memory.name!r} was made with another version of the router, and its pairs are not in the file.",
+                next_step="Ask for an export with pairs, or update tokmem-desk on both sides.",
+            )
+        return replace(memory, statistics=shelf.statistics(list(inputs)))
+    if turn is None:
+        return memory
+    mean, sketch = statistics.mean.to(turn.device) @ turn, statistics.sketch.to(turn.device) @ turn
+    turned = RouterStatistics(mean, statistics.count, on_grid(sketch), statistics.scatter, digest)
+    return replace(memory, statistics=turned)
+
+
+def _turn(anchors: bytes, here: Tensor) -> Tensor | None:
+    """[k x k] orthogonal matrix from the maker's space to the one here; None where they are the same.
+
+    Raises:
+        IncompatibleError: no turning makes the anchors fall together: the messages look different there.
+    """
+    if not anchors:
+        return None
+    there = torch.from_numpy(np.frombuffer(anchors, dtype="<f4").copy()).to(here.device)
+    if there.numel() != here.numel():
+        # Other dimensions mean another router, which the statistics' digest tells with a better reason.
+        return None
+    there = there.view_as(here)
+    if float((there - here).abs().max()) < _SAME_SPACE:
+        return None
+    left, _, right = torch.linalg.svd(there.T.double() @ here.double())
+    turn = (left @ right).float()
+    off = float((there @ turn - here).abs().max())
+    if not off < _TURNED_SPACE:
+        raise IncompatibleError(
+            f"Messages look different to the router here than where the bank was made (by {off:.2f}).",
+            next_step="Import it with --retrain if its pairs are inside; else train such a procedure yourself.",
+        )
+    return turn
+
+
+def _measured(
+    model: LoadedModel,
+    statistics: dict[str, RouterStatistics],
+    memories: Sequence[Memory],
+    prompts: Sequence[str],
+) -> Iterator[Measured | None]:
+    """What each prompt gives under its memory, in order, computed in batches; None where it is too long."""
+    backbone, basis = model.backbone, model.basis
+    router = DiscriminantRouter(basis, backbone.hidden_size, statistics)
+    for start in range(0, len(prompts), _BATCH):
+        part = range(start, min(start + _BATCH, len(prompts)))
+        queries = {i: backbone.format.query(prompts[i]) for i in part}
+        room = {i for i in part if len(queries[i]) + memories[i].steering.span < backbone.context_length}
+        done: dict[int, Measured] = {}
+        # A batch has one number of input rows.
+        for rows in sorted({memories[i].steering.rows.shape[0] for i in room}):
+            members = [i for i in part if i in room and memories[i].steering.rows.shape[0] == rows]
+            found = _measure_batch(model, router, [memories[i] for i in members], [queries[i] for i in members])
+            done.update(zip(members, found, strict=True))
+        yield from (done.get(i) for i in part)
+
+
+@torch.no_grad()
+def _measure_batch(
+    model: LoadedModel, router: DiscriminantRouter, memories: Sequence[Memory], queries: Sequence[list[int]]
+) -> list[Measured]:
+    backbone, basis = model.backbone, model.basis
+    done = backbone.prefill(queries, feature_layers=router.feature_layers)
+    candidates: list[list[Candidate]] = router.candidates(done)
+    assert done.pooled is not None
+    vectors = basis.project(done.pooled, backbone.hidden_size)
+    rows = [m.steering.layer_rows(backbone, s.length) for m, s in zip(memories, done.states, strict=True)]
+    batch = backbone.layout.join(done.states, rows)
+    inputs = torch.stack([backbone.embed_rows(m.steering.rows) for m in memories])
+    logits = backbone.logits(backbone.extend(batch, inputs)[:, -1]).float()
+    log_probabilities = torch.log_softmax(logits, dim=-1).cpu()
+    found = []
+    for i, memory in enumerate(memories):
+        assert memory.statistics is not None
+        mean = memory.statistics.mean.to(vectors.device)
+        likeness = float(vectors[i] @ (mean / mean.norm().clamp_min(1e-12)))
+        probabilities = {one.route: one.probability for one in candidates[i]}
+        found.append(Measured(candidates[i][0].route, probabilities, likeness, log_probabilities[i]))
+    return found
+
+
+def _compared(probe: Probe, found: Measured | None, name: str, *, routes: bool) -> dict[str, Any]:
+    """One probe's outcome beside what it should be.
+
+    Args:
+        routes: whether route and likeness count; not when the router's statistics were made anew from pairs.
+    """
+    if found is None:
+        return {"procedure": name, "passed": False, "reason": "its message is too long for this model"}
+    probability = found.probabilities.get(probe.route, 0.0)
+    ids = [token for token, _ in probe.tokens]
+    reasons = []
+    if routes and abs(found.likeness - probe.likeness) > LIKENESS_TOLERANCE:
+        reasons.append(f"likeness {found.likeness:.2f} instead of {probe.likeness:.2f}")
+    if routes and abs(probability - probe.probability) > PROBABILITY_TOLERANCE:
+        reasons.append(f"{probe.route} has probability {probability:.2f} instead of {probe.probability:.2f}")
+    if max(ids) >= found.log_probabilities.shape[0]:
+        reasons.append("an expected token does not exist")
+    else:
+        # Weighted by how likely they were: what was improbable there may be anything here.
+        expected = torch.tensor([value for _, value in probe.tokens])
+        weights = torch.softmax(expected, dim=0)
+        off = float((weights * (found.log_probabilities[torch.tensor(ids)] - expected).abs()).sum())
+        if not off <= TOKEN_TOLERANCE:
+            reasons.append(f"its answer begins differently (by {off:.2f} nats)")
+    return {
+        "procedure": name,
+        "passed": not reasons,
+        "reason": "; ".join(reasons) or None,
+        "route": found.route,
+        "expected_route": probe.route,
+        "probability": probability,
+        "expected_probability": probe.probability,
+    }
