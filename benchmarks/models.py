@@ -13,6 +13,7 @@ from tui.engine.models import LoadedModel
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.features import RouterBasis
+    from tokmem_desk.splitting import Splitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,13 @@ class Loaded:
 
     backbone: Backbone
     basis: RouterBasis
+    splitter: Splitter
     facts: dict[str, Any]
     cache: Path
 
 
 def load(options: Options) -> Loaded:
-    """Fetch, convert and load the asked model, and fit its router basis, as the app would.
+    """Fetch, convert and load the asked model, and fit its router basis and splitter, as the app would.
 
     Raises:
         TokmemError: no such model, no network, no memory.
@@ -53,4 +55,4 @@ def load(options: Options) -> Loaded:
     facts = model.describe()
     del facts["pid"], facts["memory_mb"]
     facts["threads"] = torch.get_num_threads()
-    return Loaded(model.backbone, model.basis, facts, paths.cache / "benchmarks")
+    return Loaded(model.backbone, model.basis, model.splitter, facts, paths.cache / "benchmarks")

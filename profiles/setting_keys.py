@@ -107,6 +107,13 @@ _KEYS = (
         "keep_alive_minutes", 30, "How long an unused model stays loaded; 0 is for ever.", unit="minutes", least=0
     ),
     SettingKey(
+        "conversation_cache_mb",
+        256,
+        "Memory in which the engine keeps what it has read of conversations, so that their next turn starts sooner.",
+        unit="MB",
+        least=0,
+    ),
+    SettingKey(
         "command_seconds",
         30,
         "Longest time that a procedure's local command may run.",

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -30,6 +30,9 @@ from tokmem_desk.model_record import read_record
 from tokmem_desk.prefill import Prefilled, QueryRunner
 from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QueryState
 
+if TYPE_CHECKING:
+    from tokmem_desk.token_space import TokenSpace
+
 
 class Backbone:
     """One frozen causal language model with its tokenizer.
@@ -40,6 +43,7 @@ class Backbone:
         embedding_scale: factor between a row of the embedding matrix and the vector the model reads.
         rotates_keys: True when keys can be moved to another position (rotary embeddings), which
             memories with per-layer keys and values need.
+        token_space: what readers and splitters of this backbone look at; set by whoever fitted it (``splitting``).
     """
 
     def __init__(
@@ -79,6 +83,7 @@ class Backbone:
         self.context_length: int = int(getattr(self.config, "max_position_embeddings", 2048) or 2048)
         self.layer_count: int = self.config.num_hidden_layers
         self.layout = CacheLayout(model.config)
+        self.token_space: TokenSpace | None = None
         self._queries = QueryRunner(self)
         with torch.no_grad():
             sample = torch.tensor([self.format.end_id], device=self.torch_device)
@@ -278,6 +283,7 @@ class Backbone:
         *,
         keep_states: bool = True,
         feature_layers: Sequence[int] = (),
+        token_layers: Sequence[int] = (),
     ) -> Prefilled:
         """Run queries once, without gradient; what they share in front is computed once.
 
@@ -286,6 +292,7 @@ class Backbone:
             keep_states: keep keys and values (else only hidden states).
             feature_layers: indices into the stack of hidden states (0 is the embedding) whose mean over
                 the message and last state are returned as ``pooled``.
+            token_layers: the same whose states of each of the message's tokens are returned as ``tokens``.
 
         Raises:
             IncompatibleError: a query is longer than the context.
@@ -293,7 +300,9 @@ class Backbone:
         """
         for query in queries:
             self.check_length(len(query))
-        return self._queries.run(queries, keep_states=keep_states, feature_layers=feature_layers)
+        return self._queries.run(
+            queries, keep_states=keep_states, feature_layers=feature_layers, token_layers=token_layers
+        )
 
     @torch.no_grad()
     def go_on(self, state: QueryState, ids: Sequence[int]) -> Prefilled:

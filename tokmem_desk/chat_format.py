@@ -148,6 +148,19 @@ class ChatFormat:
             ids += self._tokenizer(piece, add_special_tokens=False, split_special_tokens=True).input_ids
         return ids
 
+    def places(self, message: str) -> list[tuple[int, int]]:
+        """[start, end) in the characters of the stripped message of each of its tokens in ``query``."""
+        text = message.strip()
+        places: list[tuple[int, int]] = []
+        start = 0
+        for piece in self._breaks.split(text) if self._breaks else [text]:
+            encoded = self._tokenizer(
+                piece, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+            )
+            places += [(start + first, start + after) for first, after in encoded.offset_mapping]
+            start += len(piece)
+        return places
+
     def query(self, message: str) -> list[int]:
         """Ids of ``head + message + tail``: the query of a single message."""
         return [*self.head_ids, *self.encode_text(message.strip()), *self.tail_ids]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tokmem_desk.backbone import Backbone
+    from tokmem_desk.reading import Reader
 
 Form = Literal["rows", "layers"]
 """``rows``: input embeddings alone, as in the paper. ``layers``: keys and values in every layer, then one row."""
@@ -41,11 +42,13 @@ class Steering:
         rows: [r x d] float32 input embeddings in the scale of the embedding matrix, r >= 1.
         keys: one [l x k x m x e] float32 tensor per layer group, free of position; empty without them.
         values: as ``keys``.
+        reader: reads the response off the message where the pairs allow it; the rest does not act then.
     """
 
     rows: Tensor
     keys: tuple[Tensor, ...] = ()
     values: tuple[Tensor, ...] = ()
+    reader: Reader | None = None
 
     @property
     def span(self) -> int:
@@ -75,13 +78,19 @@ class Steering:
     def detached(self) -> Steering:
         """The same numbers without gradient."""
         return Steering(
-            self.rows.detach(), tuple(k.detach() for k in self.keys), tuple(v.detach() for v in self.values)
+            self.rows.detach(),
+            tuple(k.detach() for k in self.keys),
+            tuple(v.detach() for v in self.values),
+            self.reader,
         )
 
     def to(self, device: torch.device) -> Steering:
         """The same block on another device."""
         return Steering(
-            self.rows.to(device), tuple(k.to(device) for k in self.keys), tuple(v.to(device) for v in self.values)
+            self.rows.to(device),
+            tuple(k.to(device) for k in self.keys),
+            tuple(v.to(device) for v in self.values),
+            None if self.reader is None else self.reader.to(device),
         )
 
 

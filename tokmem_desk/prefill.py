@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,11 +42,22 @@ class Prefilled:
         states: cached keys and values of each query (empty when not asked for).
         last_hidden: [b x d] float32, final state (after the final norm) at the last query position.
         pooled: [b x f] float32 raw routing features, or None when no layers were asked for.
+        tokens: per query [t x f] hidden states of the message's own tokens, compute dtype; empty unless asked for.
     """
 
     states: list[QueryState]
     last_hidden: Tensor
     pooled: Tensor | None
+    tokens: list[Tensor] = field(default_factory=list)
+
+    def row(self, i: int) -> Prefilled:
+        """One query alone."""
+        return Prefilled(
+            self.states[i : i + 1],
+            self.last_hidden[i : i + 1],
+            None if self.pooled is None else self.pooled[i : i + 1],
+            self.tokens[i : i + 1],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,7 @@ class _Ran:
     hidden: Tensor
     state: QueryState | None
     pooled: Tensor | None
+    tokens: Tensor | None
 
 
 class QueryRunner:
@@ -65,12 +77,19 @@ class QueryRunner:
         self._backbone = backbone
         self._prefixes: OrderedDict[tuple[int, ...], QueryState] = OrderedDict()
 
-    def run(self, queries: Sequence[Sequence[int]], *, keep_states: bool, feature_layers: Sequence[int]) -> Prefilled:
+    def run(
+        self,
+        queries: Sequence[Sequence[int]],
+        *,
+        keep_states: bool,
+        feature_layers: Sequence[int],
+        token_layers: Sequence[int] = (),
+    ) -> Prefilled:
         """See ``Backbone.prefill``."""
         done: dict[int, _Ran] = {}
         for part in self._parts(queries):
             try:
-                ran = self._run_part([queries[i] for i in part], keep_states, feature_layers)
+                ran = self._run_part([queries[i] for i in part], keep_states, feature_layers, token_layers)
             except torch.OutOfMemoryError as error:
                 raise _too_much() from error
             done.update(zip(part, ran, strict=True))
@@ -79,6 +98,7 @@ class QueryRunner:
             states=[row.state for row in rows if row.state is not None],
             last_hidden=torch.stack([row.hidden for row in rows]),
             pooled=torch.stack([row.pooled for row in rows if row.pooled is not None]) if feature_layers else None,
+            tokens=[row.tokens for row in rows if row.tokens is not None],
         )
 
     def go_on(self, state: QueryState, ids: Sequence[int]) -> Prefilled:
@@ -129,10 +149,15 @@ class QueryRunner:
         return parts
 
     def _run_part(
-        self, queries: Sequence[Sequence[int]], keep_states: bool, feature_layers: Sequence[int]
+        self,
+        queries: Sequence[Sequence[int]],
+        keep_states: bool,
+        feature_layers: Sequence[int],
+        token_layers: Sequence[int],
     ) -> list[_Ran]:
         backbone = self._backbone
-        prefix = self._shared_prefix(queries)
+        layers = bool(feature_layers or token_layers)
+        prefix = self._shared_prefix(queries, head_only=layers)
         state = self.prefix_state(prefix) if prefix else None
         n = len(prefix)
         lengths = [len(query) - n for query in queries]
@@ -151,31 +176,38 @@ class QueryRunner:
             cache = backbone.layout.new_cache()
             mask = present.long()
         positions = n + torch.arange(ids.shape[1], device=ids.device)[None].expand(len(queries), -1)
-        output = backbone.run_ids(ids, cache, mask=mask, positions=positions, every_layer=bool(feature_layers))
+        output = backbone.run_ids(ids, cache, mask=mask, positions=positions, every_layer=layers)
         cut = backbone.layout.cut(cache, [n + length for length in lengths]) if keep_states else []
         tail = len(backbone.format.tail_ids)
         ran = []
         for row, length in enumerate(lengths):
             last = length - 1
             hidden = output.last_hidden_state[row, last].float()
-            pooled = None
+            # The message alone: what stands before it and after it is the same in every query.
+            start = max(0, len(backbone.format.head_ids) - n)
+            end = max(start + 1, length - tail)
+            pooled = tokens = None
+            if token_layers:
+                tokens = torch.cat([output.hidden_states[layer][row, start:end] for layer in token_layers], dim=-1)
             if feature_layers:
-                # The message alone: what stands before it and after it is the same in every query.
-                start = max(0, len(backbone.format.head_ids) - n)
-                end = max(start + 1, length - tail)
                 vectors = [hidden]
                 for layer in feature_layers:
                     stack = output.hidden_states[layer][row]
                     vectors += [stack[start:end].float().mean(dim=0), stack[last].float()]
                 pooled = torch.cat(vectors)
-            ran.append(_Ran(hidden, cut[row] if keep_states else None, pooled))
+            ran.append(_Ran(hidden, cut[row] if keep_states else None, pooled, tokens))
         return ran
 
-    def _shared_prefix(self, queries: Sequence[Sequence[int]]) -> tuple[int, ...]:
-        """Ids that all queries start with; at least the layout's head, and never a whole query."""
+    def _shared_prefix(self, queries: Sequence[Sequence[int]], *, head_only: bool) -> tuple[int, ...]:
+        """Ids that all queries start with; at least the layout's head, and never a whole query.
+
+        Args:
+            head_only: no part of a message, whose tokens' hidden states are wanted: features must not depend on
+                what runs beside a query.
+        """
         head = tuple(self._backbone.format.head_ids)
-        if len(queries) == 1:
-            starts = tuple(queries[0][: len(head)]) == head and len(queries[0]) > len(head)
+        if len(queries) == 1 or head_only:
+            starts = all(tuple(query[: len(head)]) == head and len(query) > len(head) for query in queries)
             return head if starts and len(head) >= _SHARED_PREFIX_AT_LEAST else ()
         # In lexical order, what the first and the last share is shared by all between.
         lowest, highest = min(queries, key=tuple), max(queries, key=tuple)

@@ -127,6 +127,18 @@ class CacheLayout:
             states.append(QueryState(tuple(keys), tuple(values), length))
         return states
 
+    def can_shorten(self, state: QueryState) -> bool:
+        """False when a sliding layer has dropped keys that a shorter state would need."""
+        return all(group.window is None or state.length < group.window for group in self.groups)
+
+    def shorten(self, state: QueryState, length: int) -> QueryState:
+        """The state as it was after the first ``length`` tokens; only where ``can_shorten``."""
+        return QueryState(
+            tuple(keys[..., :length, :] for keys in state.keys),
+            tuple(values[..., :length, :] for values in state.values),
+            length,
+        )
+
     def join(self, states: Sequence[QueryState], rows: Sequence[LayerRows | None]) -> JoinedBatch:
         """Left-pad states, each followed by its memory's rows, into one batch.
 

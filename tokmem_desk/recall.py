@@ -20,8 +20,10 @@ from torch import Tensor
 
 from tokmem_desk.chat_format import Turn
 from tokmem_desk.constrained import CLOSING_TOKENS, Constraint
+from tokmem_desk.conversation import OwnedCache, fit_conversation
 from tokmem_desk.errors import GenerationError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tokmem_desk.requests import find_requests
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from tokmem_desk.prefill import Prefilled
     from tokmem_desk.query_state import JoinedBatch
     from tokmem_desk.routing import Candidate, Router
+    from tokmem_desk.splitting import Splitter
 
 PROCEDURE_TOKENS = 256
 CHAT_TOKENS = 512
@@ -44,12 +47,15 @@ class Bank:
     """A profile's memories that may answer now, with the router over them.
 
     ``memories`` are the enabled ones; their names are the routes. ``schemas`` has those of procedures whose
-    answers must have a form.
+    answers must have a form, ``readers`` the names of those that read the conversation. Without a ``splitter`` every
+    message is one request.
     """
 
     memories: dict[str, Memory]
     router: Router
     schemas: Mapping[str, OutputSchema] = field(default_factory=dict)
+    readers: frozenset[str] = frozenset()
+    splitter: Splitter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +183,8 @@ def recall(
     *,
     route: str = AUTO_ROUTE,
     conversation: Sequence[Turn] = (),
+    whole: Sequence[Turn] | None = None,
+    cache: OwnedCache | None = None,
     sampling: Sampling | None = None,
     max_tokens: int | None = None,
     cancelled: Callable[[], bool] = lambda: False,
@@ -186,6 +194,8 @@ def recall(
     Args:
         route: ``auto``, ``none`` or the name of a memory in the bank; a forced route never falls back.
         conversation: earlier turns, oldest first, for plain chat; the first may be a system text.
+        whole: the conversation as procedures see it that read it; the same one when None.
+        cache: keeps what of the conversation has been run for its next turn.
         sampling: None decodes greedily.
         max_tokens: longest answer; None takes the default of the route's kind.
         cancelled: asked between tokens.
@@ -208,7 +218,9 @@ def recall(
         if segments:
             yield Piece(SEGMENT_BREAK)
         yield part.routed
-        answering = _Answering(backbone, bank, part, conversation, sampling, max_tokens, cancelled, timing, began)
+        reads = part.routed.route in bank.readers
+        seen = conversation if not reads or whole is None else whole
+        answering = _Answering(backbone, bank, part, seen, cache, sampling, max_tokens, cancelled, timing, began)
         yield from answering.pieces()
         routed = part.routed
         segments.append(
@@ -241,16 +253,31 @@ class _Part:
 
 
 def _parts(backbone: Backbone, bank: Bank, message: str, route: str, timing: Timing, began: float) -> list[_Part]:
-    """Run the message and choose its routes."""
-    prefilled = backbone.prefill([backbone.format.query(message)], feature_layers=bank.router.feature_layers)
+    """Run the message, find its requests and choose their routes."""
+    splitter = bank.splitter if route == AUTO_ROUTE and bank.memories else None
+    prefilled = backbone.prefill(
+        [backbone.format.query(message)],
+        feature_layers=bank.router.feature_layers,
+        token_layers=backbone.token_space.layers if backbone.token_space and bank.memories else (),
+    )
     timing.prefill = time.perf_counter() - began
     candidates = bank.router.candidates(prefilled)[0]
+    requests = []
+    if splitter is not None:
+        requests = find_requests(backbone, bank.router, splitter, message, prefilled.tokens[0], candidates)
+    timing.route = time.perf_counter() - began - timing.prefill
+    if requests:
+        return [
+            _Part(
+                Routed(r.candidates[0].route, r.candidates[0].probability, r.candidates, False, i, r.text), r.prefilled
+            )
+            for i, r in enumerate(requests)
+        ]
     if route == AUTO_ROUTE:
         routed = Routed(candidates[0].route, candidates[0].probability, candidates, part=message)
     else:
         known = {c.route: c.probability for c in candidates}
         routed = Routed(route, known.get(route, 0.0), candidates, forced=True, part=message)
-    timing.route = time.perf_counter() - began - timing.prefill
     return [_Part(routed, prefilled)]
 
 
@@ -263,6 +290,7 @@ class _Answering:
         bank: Bank,
         part: _Part,
         conversation: Sequence[Turn],
+        cache: OwnedCache | None,
         sampling: Sampling | None,
         max_tokens: int | None,
         cancelled: Callable[[], bool],
@@ -272,7 +300,10 @@ class _Answering:
         self._backbone, self._part, self._cancelled = backbone, part, cancelled
         self._memory = bank.memories.get(part.routed.route)
         self._schema = None if self._memory is None else bank.schemas.get(part.routed.route)
-        self._conversation = conversation
+        reads = self._memory is None or part.routed.route in bank.readers
+        self._conversation = conversation if reads else ()
+        self._cache = cache
+        self._ids: list[int] = []
         self._sampling, self._max_tokens = sampling, max_tokens
         self._timing, self._began = timing, began
         self.response = ""
@@ -285,12 +316,17 @@ class _Answering:
     def _start(self, limit: int) -> tuple[JoinedBatch, Tensor]:
         """The batch to extend, and the logits of the first token."""
         backbone, prefilled = self._backbone, self._part.prefilled
-        if self._memory is not None:
-            return start_memory(backbone, self._memory, prefilled)
         if self._conversation:
             turns = [*self._conversation, Turn("user", self._part.routed.part)]
-            ids, self.turns_cut = _fit_conversation(backbone, turns, room=limit)
-            prefilled = backbone.prefill([ids])
+            room = limit + (0 if self._memory is None else self._memory.steering.span)
+            self._ids, self.turns_cut = fit_conversation(backbone, turns, room=room)
+            kept = None if self._cache is None else self._cache.run(self._ids)
+            prefilled = backbone.prefill([self._ids]) if kept is None else kept
+        elif self._memory is None and self._cache is not None:
+            # The first turn of a conversation has been run to find its route.
+            self._ids = backbone.format.query(self._part.routed.part)
+        if self._memory is not None:
+            return start_memory(backbone, self._memory, prefilled)
         return backbone.layout.join(prefilled.states, [None]), backbone.logits(prefilled.last_hidden)[0]
 
     def pieces(self) -> Iterator[Piece]:
@@ -299,9 +335,13 @@ class _Answering:
         usual = CHAT_TOKENS if self._memory is None else PROCEDURE_TOKENS
         limit = usual if self._max_tokens is None else self._max_tokens
         stop_text = backbone.format.stop_text if self._memory is None else None
+        if self._memory is not None and not self._conversation and can_read(backbone, self._memory):
+            yield self._read(self._memory)
+            return
         batch, logits = self._start(limit)
         self.context_tokens = self.prompt_tokens = int(batch.lengths[0])
-        limit = min(limit, backbone.context_length - self.prompt_tokens)
+        room = backbone.context_length - self.prompt_tokens
+        limit = min(limit, room if self._schema is None else max(1, room - CLOSING_TOKENS))
         constraint = None if self._schema is None else Constraint(backbone.vocabulary, self._schema)
         stream = _Stream(backbone.format.decode if constraint is None else constraint.decode)
         chooser = Chooser(self._sampling, greedy=self._memory is not None)
@@ -335,8 +375,11 @@ class _Answering:
                     self.stopped = "end" if place < limit else "length"
                     break
                 logits = step(backbone, batch, *tokens)
+                self._ids += tokens
         except GenerationError as error:
             self.problem = str(error)
+        if self._cache is not None and self._memory is None:
+            self._cache.keep_answer(self._ids, batch)
         if rest := stream.finish():
             yield Piece(rest)
         self.response = stream.shown
@@ -345,11 +388,43 @@ class _Answering:
         if constraint is not None and not self.problem and self.stopped != "cancelled":
             self._read_arguments(constraint)
 
+    def _read(self, memory: Memory) -> Piece:
+        """The answer of a memory with a reader: all of it at once."""
+        backbone, timing = self._backbone, self._timing
+        self.response = read(backbone, memory, self._part.routed.part, self._part.prefilled)
+        self.stopped = "end"
+        tokens = len(backbone.format.encode_text(self.response))
+        self.prompt_tokens = len(backbone.format.query(self._part.routed.part))
+        self.context_tokens = self.prompt_tokens + tokens
+        if timing.tokens == 0:
+            timing.first_token = time.perf_counter() - self._began
+        timing.tokens += tokens
+        if self._schema is not None:
+            self._read_arguments(Constraint(backbone.vocabulary, self._schema))
+        return Piece(self.response)
+
     def _read_arguments(self, constraint: Constraint) -> None:
         try:
             self.arguments = constraint.arguments(self.response)
         except GenerationError as error:
             self.problem = str(error)
+
+
+def can_read(backbone: Backbone, memory: Memory) -> bool:
+    """Whether a memory's reader answers here."""
+    reader, space = memory.steering.reader, backbone.token_space
+    return reader is not None and space is not None and reader.space == space.digest
+
+
+def read(backbone: Backbone, memory: Memory, message: str, prefilled: Prefilled) -> str:
+    """The response that a memory reads off a message; only where ``can_read``.
+
+    Args:
+        prefilled: the message run alone, with the token space's layers.
+    """
+    reader, space = memory.steering.reader, backbone.token_space
+    assert reader is not None and space is not None
+    return reader.response(reader.read(message, backbone.format.places(message), prefilled.tokens[0], space))
 
 
 @torch.no_grad()
@@ -369,6 +444,44 @@ def step(backbone: Backbone, batch: JoinedBatch, *tokens: int) -> Tensor:
     with backbone.forms.decoding():
         hidden = backbone.extend(batch, backbone.embed_ids(ids))
     return backbone.logits(hidden[0, -1])
+
+
+def answer_messages(
+    backbone: Backbone,
+    messages: Sequence[str],
+    memories: Sequence[Memory | None],
+    *,
+    max_tokens: int,
+    rows_at_once: int,
+    schemas: Sequence[OutputSchema | None] = (),
+) -> list[str]:
+    """Answers to messages, each under its own memory: read where it has a reader, else greedy, see ``answer_batch``."""
+    answers = [""] * len(messages)
+    reading = [i for i, memory in enumerate(memories) if memory is not None and can_read(backbone, memory)]
+    for start in range(0, len(reading), rows_at_once):
+        rows = reading[start : start + rows_at_once]
+        space = backbone.token_space
+        assert space is not None
+        done = backbone.prefill(
+            [backbone.format.query(messages[i]) for i in rows], keep_states=False, token_layers=space.layers
+        )
+        for place, i in enumerate(rows):
+            memory = memories[i]
+            assert memory is not None
+            answers[i] = read(backbone, memory, messages[i], done.row(place))
+    others = [i for i in range(len(messages)) if i not in set(reading)]
+    queries = [backbone.format.query(messages[i]) for i in others]
+    texts = answer_batch(
+        backbone,
+        queries,
+        [memories[i] for i in others],
+        schemas=[schemas[i] for i in others] if schemas else (),
+        max_tokens=max_tokens,
+        rows_at_once=rows_at_once,
+    )
+    for i, text in zip(others, texts, strict=True):
+        answers[i] = text
+    return answers
 
 
 @torch.no_grad()
@@ -466,32 +579,6 @@ def _answer_part(
     texts = [backbone.format.decode(answer) for answer in ids]
     stop_text = backbone.format.stop_text
     return [text.split(stop_text)[0].rstrip() if stop_text and not row_count else text for text in texts]
-
-
-def _fit_conversation(backbone: Backbone, turns: list[Turn], room: int) -> tuple[list[int], int]:
-    """Ids of the latest turns that fit the context with ``room`` to answer, and how many were cut; the last stays."""
-    room = min(room, backbone.context_length // 4)
-    system = turns[:1] if turns[0].role == "system" else []
-    turns = turns[len(system) :]
-
-    def ids_without(rounds: int) -> list[int]:
-        return backbone.format.conversation([*system, *turns[2 * rounds :]])
-
-    def fits(ids: list[int]) -> bool:
-        return len(ids) + room <= backbone.context_length
-
-    ids = ids_without(0)
-    # By halves: a conversation of thousands of messages is not read thousands of times.
-    too_few, enough = -1, (len(turns) - 1) // 2
-    if fits(ids):
-        return ids, 0
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        if fits(ids_without(middle)):
-            enough = middle
-        else:
-            too_few = middle
-    return ids_without(enough), 2 * enough
 
 
 class Chooser:

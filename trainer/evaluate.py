@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tokmem_desk.chat_format import Turn
-from tokmem_desk.recall import answer_batch
+from tokmem_desk.recall import answer_batch, answer_messages
 from trainer.metrics import AnswerScores, score_answers
 
 if TYPE_CHECKING:
@@ -63,9 +63,11 @@ def answer_pairs(
     answers: list[str] = []
     for start in range(0, len(pairs), ROWS_AT_ONCE):
         part = pairs[start : start + ROWS_AT_ONCE]
-        queries = [backbone.format.query(p.input) for p in part]
+        messages = [p.input for p in part]
         schemas = [schema] * len(part)
-        answers += answer_batch(backbone, queries, [memory] * len(part), schemas=schemas, max_tokens=limit)
+        answers += answer_messages(
+            backbone, messages, [memory] * len(part), schemas=schemas, max_tokens=limit, rows_at_once=ROWS_AT_ONCE
+        )
         yield len(answers) / len(pairs)
     yield Answered(answers, score_answers(answers, pairs, pattern))
 

@@ -70,6 +70,10 @@ class Adapters:
         self._peft.set_adapter(name)
         self.parameters_per_adapter = sum(p.numel() for p in self._trainable())
 
+    def take_up(self, name: str) -> None:
+        """Make an adapter the active one again, to train it further after a ``view`` has frozen everything."""
+        self._peft.set_adapter(name)
+
     def _trainable(self) -> list[torch.nn.Parameter]:
         return [p for p in self._peft.parameters() if p.requires_grad]
 

@@ -49,7 +49,8 @@ class Recalled(Learned):
         return rankings
 
 
-def _run(training: Training) -> TrainResult:
+def run_training(training: Training) -> TrainResult:
+    """Run to the end."""
     for _ in training:
         pass
     assert training.result is not None
@@ -71,7 +72,7 @@ def learn_ours(context: Context, procedures: Sequence[Procedure], seed: int) -> 
     steps = 0
     for procedure in procedures:
         began = time.perf_counter()
-        result = _run(Training(backbone, [procedure], config, feature_layers=basis.layers.pooled))
+        result = run_training(Training(backbone, [procedure], config, feature_layers=basis.layers.pooled))
         assert result.pooled is not None
         vectors = basis.project(result.pooled, backbone.hidden_size)
         statistics[procedure.name] = RouterStatistics.of(vectors, basis.digest)
@@ -106,7 +107,7 @@ def learn_tokmem_tuned(context: Context, procedures: Sequence[Procedure], seed: 
 def _learn_jointly(context: Context, procedures: Sequence[Procedure], config: TrainConfig) -> Learned:
     """All procedures in one stream: the softmax over their rows needs them together."""
     began = time.perf_counter()
-    result = _run(Training(context.backbone, procedures, config))
+    result = run_training(Training(context.backbone, procedures, config))
     share = (time.perf_counter() - began) / len(procedures)
     bank = Bank({m.name: m for m in result.memories}, TokenRouter(context.backbone, result.memories))
     settings = {**config.as_dict(), "router": "token", "learned": "jointly", "steps": result.steps}

@@ -40,10 +40,13 @@ class WordRetriever:
 @pytest.fixture(scope="session")
 def loaded(tiny_backbone: Callable[..., Backbone], tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     from tokmem_desk.features import RouterBasis, fit_basis
+    from tokmem_desk.splitting import Splitter, fit_splitter
 
     backbone = tiny_backbone("llama")
     basis = next(done for done in fit_basis(backbone) if isinstance(done, RouterBasis))
-    return Loaded(backbone, basis, {"id": "tiny"}, tmp_path_factory.mktemp("cache"))
+    splitter = next(done for done in fit_splitter(backbone, count=60) if isinstance(done, Splitter))
+    backbone.token_space = splitter.space
+    return Loaded(backbone, basis, splitter, {"id": "tiny"}, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

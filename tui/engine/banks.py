@@ -52,7 +52,8 @@ class BankShelf:
         thresholds = {p.name: p.threshold for p in store.procedures() if p.threshold is not None}
         memories = self.memories(store)
         tuning = RouterTuning(none_bias, thresholds)
-        bank = replace(self.assemble(store, memories, router, tuning), schemas=schemas_of(store))
+        bank = self.assemble(store, memories, router, tuning)
+        bank = replace(bank, schemas=schemas_of(store), readers=readers_of(store))
         self._banks[key] = (state, bank)
         return bank
 
@@ -137,7 +138,7 @@ class BankShelf:
             corrections = self.corrections(store)
             statistics = {name: m.statistics for name, m in memories.items() if m.statistics is not None}
             chosen = DiscriminantRouter(basis, backbone.hidden_size, statistics, tuning, corrections)
-        return Bank(memories, chosen)
+        return Bank(memories, chosen, splitter=self._model.splitter)
 
     def corrections(self, store: ProfileStore) -> list[Correction]:
         """The profile's verdicts with the features of their messages, each of which is read once."""
@@ -165,3 +166,8 @@ class BankShelf:
 def schemas_of(store: ProfileStore) -> dict[str, OutputSchema]:
     """What the answers of a profile's procedures are held to, by name."""
     return {p.name: read_schema(p.output_schema) for p in store.procedures() if p.output_schema is not None}
+
+
+def readers_of(store: ProfileStore) -> frozenset[str]:
+    """The procedures of a profile that read the conversation."""
+    return frozenset(p.name for p in store.procedures() if p.reads_conversation)

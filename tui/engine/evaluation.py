@@ -13,8 +13,16 @@ from tokmem_desk import background
 from tokmem_desk.errors import BadInputError, InterruptedByUser, UsageError
 from tokmem_desk.output_schema import read_schema
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
-from tokmem_desk.recall import Bank, Routed, answer_batch, route_messages
-from trainer.evaluate import Answered, PromptAnswered, advice, answer_from_prompt, answer_pairs, answer_tokens
+from tokmem_desk.recall import Bank, Routed, answer_messages, route_messages
+from trainer.evaluate import (
+    ROWS_AT_ONCE,
+    Answered,
+    PromptAnswered,
+    advice,
+    answer_from_prompt,
+    answer_pairs,
+    answer_tokens,
+)
 from trainer.metrics import RoutingScores, score_answers, score_routes
 
 if TYPE_CHECKING:
@@ -218,14 +226,14 @@ def _end_to_end(
     wrong = [i for i, (name, _, _) in enumerate(collected) if routed[i].route != name]
     if wrong:
         limit = answer_tokens(backbone, [collected[i][1] for i in wrong])
-        queries = [backbone.format.query(collected[i][1].input) for i in wrong]
         routes = [routed[i].route for i in wrong]
-        fresh = answer_batch(
+        fresh = answer_messages(
             backbone,
-            queries,
+            [collected[i][1].input for i in wrong],
             [bank.memories.get(route) for route in routes],
             schemas=[bank.schemas.get(route) for route in routes],
             max_tokens=limit,
+            rows_at_once=ROWS_AT_ONCE,
         )
         for i, answer in zip(wrong, fresh, strict=True):
             answers[i] = answer

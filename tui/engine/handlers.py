@@ -16,6 +16,7 @@ from profiles.sealing import ProfileKey
 from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.chat_format import Turn
+from tokmem_desk.conversation import ConversationCache, OwnedCache
 from tokmem_desk.device import memory_in_use_mb, release_memory
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
@@ -44,6 +45,7 @@ class Handlers:
         self.model = model
         self.shelf = BankShelf(model)
         self.vectors = TextVectors(self.shelf)
+        self._conversations: ConversationCache | None = None
         self._jobs: dict[int, str] = {}
 
     def by_op(self) -> dict[str, Handler]:
@@ -107,6 +109,7 @@ class Handlers:
         self.model.unload()
         self.shelf = BankShelf(self.model)
         self.vectors = TextVectors(self.shelf)
+        self._conversations = None
         request.emit("done", result={})
         yield
 
@@ -115,9 +118,13 @@ class Handlers:
         name = request.text("profile")
         with ProfileRegistry(self.paths) as registry:
             try:
-                self.shelf.forget(self.paths.profile_folder(registry.info(name).id))
+                folder = self.paths.profile_folder(registry.info(name).id)
+                self.shelf.forget(folder)
+                if self._conversations is not None:
+                    self._conversations.forget(str(folder))
             except NotFoundError:  # erased or renamed: whose is whose cannot be told any more
                 self.shelf = BankShelf(self.model)
+                self._conversations = None
         release_memory(self.model.choice.device)
         request.emit("done", result={})
         yield
@@ -155,6 +162,7 @@ class Handlers:
                 sampling = Sampling(
                     settings.number("temperature"), settings.number("top_p"), request.fields.get("seed")
                 )
+            cache = self._conversation_cache(store, settings)
             for problem in self.shelf.problems(store):
                 request.emit("progress", phase="problem", fraction=None, text=problem)
         answer = recall(
@@ -163,6 +171,8 @@ class Handlers:
             text,
             route=request.text("route", AUTO_ROUTE),
             conversation=[turns[place] for place in places],
+            whole=turns,
+            cache=cache,
             sampling=sampling,
             max_tokens=max_tokens,
             cancelled=request.cancelled.is_set,
@@ -185,6 +195,14 @@ class Handlers:
                 }
                 request.emit("done", result=_answer(part, 0 if memory is None else memory.steering.span, context))
             yield
+
+    def _conversation_cache(self, store: ProfileStore, settings: Settings) -> OwnedCache:
+        """What has been run of this profile's conversations; going to another profile drops the others'."""
+        if self._conversations is None:
+            self._conversations = ConversationCache(self.model.backbone, settings.number("conversation_cache_mb"))
+        owner = str(store.folder)
+        self._conversations.forget_others(owner)
+        return self._conversations.of(owner)
 
     def route(self, request: Request) -> Iterator[None]:
         texts = request.fields.get("texts")

@@ -6,8 +6,8 @@ Knows where models lie (``AppPaths``) and asks ``tokmem_desk`` to fetch, convert
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from profiles.atomic import write_bytes
 from profiles.paths import AppPaths
@@ -20,11 +20,15 @@ from trainer.config import DEFAULT_SPAN
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.features import RouterBasis
+    from tokmem_desk.splitting import Splitter
 
 Report = Callable[[str, float | None, str], None]
 """Receives phase, share done (None when unknown) and a text for people."""
 
 ROUTER_FILE = "router.safetensors"
+SPLITTER_FILE = "splitter.safetensors"
+
+_Fitted = TypeVar("_Fitted", "RouterBasis", "Splitter")
 
 
 class LoadedModel:
@@ -36,6 +40,7 @@ class LoadedModel:
         self._device = device
         self._backbone: Backbone | None = None
         self._basis: RouterBasis | None = None
+        self._splitter: Splitter | None = None
         self._choice: DeviceChoice | None = None
 
     @property
@@ -51,8 +56,14 @@ class LoadedModel:
         return self._basis
 
     @property
+    def splitter(self) -> Splitter:
+        """What finds the requests of a message; only after ``load`` has run to its end."""
+        assert self._splitter is not None
+        return self._splitter
+
+    @property
     def loaded(self) -> bool:
-        return self._backbone is not None and self._basis is not None
+        return self._backbone is not None and self._basis is not None and self._splitter is not None
 
     @property
     def choice(self) -> DeviceChoice:
@@ -92,6 +103,7 @@ class LoadedModel:
             return
         from tokmem_desk.backbone import load_backbone
         from tokmem_desk.features import RouterBasis, fit_basis
+        from tokmem_desk.splitting import Splitter, fit_splitter, shipped_splitter
 
         if self._backbone is None:
             folder = self.store.ensure(self._wanted, self.choice, progress=report, cancelled=cancelled)
@@ -104,31 +116,61 @@ class LoadedModel:
             self._backbone = load_backbone(folder, self._choice, model_id, licence)
             self._folder = folder
             yield
-        stored = self._folder / ROUTER_FILE
+        if self._basis is None:
+            self._basis = yield from self._fitted(
+                ROUTER_FILE,
+                RouterBasis.from_bytes,
+                fit_basis,
+                "Measuring how this model tells messages apart (once per model)",
+                report,
+            )
+        self._splitter = self._splitter or shipped_splitter(self._backbone)
+        if self._splitter is None:
+            self._splitter = yield from self._fitted(
+                SPLITTER_FILE,
+                Splitter.from_bytes,
+                fit_splitter,
+                "Learning where one request ends and the next begins (once per model)",
+                report,
+            )
+        self._backbone.token_space = self._splitter.space
+
+    def _fitted(
+        self,
+        name: str,
+        read: Callable[[bytes, Backbone], _Fitted],
+        fit: Callable[[Backbone], Iterator[float | _Fitted]],
+        text: str,
+        report: Report,
+    ) -> Generator[None, None, _Fitted]:
+        """Read what was fitted to the model before, or fit it and keep it beside the model."""
+        stored = self._folder / name
         try:
-            self._basis = RouterBasis.from_bytes(stored.read_bytes(), self._backbone)
+            return read(stored.read_bytes(), self.backbone)
         except FileNotFoundError:
             pass
         except (BadInputError, OSError) as error:
-            report("calibrate", None, f"The stored router cannot be used: {error}")
-        if self._basis is None:
-            for done in fit_basis(self._backbone):
-                if isinstance(done, float):
-                    report("calibrate", done, "Measuring how this model tells messages apart (once per model)")
-                    yield
-                else:
-                    self._basis = done
-            assert self._basis is not None
-            try:
-                write_bytes(stored, self._basis.to_bytes())
-            except TokmemError as error:
-                # Only costs time at the next start.
-                report("calibrate", 1.0, f"The router could not be kept: {error}")
+            report("calibrate", None, f"{name} cannot be used: {error}")
+        fitted: _Fitted | None = None
+        for done in fit(self.backbone):
+            if isinstance(done, float):
+                report("calibrate", done, text)
+                yield
+            else:
+                fitted = done
+        assert fitted is not None
+        try:
+            write_bytes(stored, fitted.to_bytes())
+        except TokmemError as error:
+            # Only costs time at the next start.
+            report("calibrate", 1.0, f"{name} could not be kept: {error}")
+        return fitted
 
     def unload(self) -> None:
         """Let go of the model. Ending the process is the surer way to free memory."""
         self._backbone = None
         self._basis = None
+        self._splitter = None
 
     def describe(self) -> dict[str, Any]:
         """The result of ``load``: what runs, where and why."""

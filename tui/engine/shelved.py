@@ -19,6 +19,7 @@ from tokmem_desk.memory import Memory, RouterStatistics, Steering
 
 if TYPE_CHECKING:
     from profiles.records import MemoryRecord
+    from tokmem_desk.reading import Reader
 
 KEPT = 64
 """Steering blocks of one profile that stay in memory, the latest used."""
@@ -47,6 +48,10 @@ class ShelvedSteering(Steering):
     @property
     def values(self) -> tuple[Tensor, ...]:
         return self._block().values
+
+    @property
+    def reader(self) -> Reader | None:
+        return self._block().reader
 
     def _block(self) -> Steering:
         read: Callable[[], Steering] = object.__getattribute__(self, "_read")

@@ -18,11 +18,13 @@ from tokmem_desk.bank_file import memory_to_bytes
 from tokmem_desk.errors import BadInputError, NotFoundError, TokmemError
 from tokmem_desk.memory import Memory, RouterStatistics
 from tokmem_desk.procedures import ExamplePair, Procedure
+from tokmem_desk.reading import Reader
 from tokmem_desk.recall import answer_batch
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig, preset
 from trainer.evaluate import answer_tokens
 from trainer.loop import Progress, Training, TrainResult
+from trainer.reading import readable, train_reader, with_reader
 from tui.engine.banks import BankShelf
 from tui.engine.evaluation import Scored, scorecard
 from tui.engine.models import LoadedModel
@@ -124,6 +126,10 @@ class _OneTraining:
         folder = paths.checkpoints / Path(store.folder).name
         self._checkpoint = private_folder(folder) / f"{self._record.uuid}.safetensors"
         self._others = {n: m for n, m in shelf.memories(store).items() if n != ready.procedure.name}
+        self._read = readable(ready.procedure.pairs) is not None
+        if self._read:
+            # A reader will answer: the steering only has to be there.
+            self._config = replace(config, epochs=1, max_steps=1)
         self.trained: dict[str, Any] | None = None
 
     def steps(self) -> Iterator[None]:
@@ -143,6 +149,18 @@ class _OneTraining:
         if result.steps == 0:
             return
         memory = replace(result.memories[0], statistics=self._statistics(result))
+        if self._read:
+            for done in train_reader(
+                self._model.backbone, self._model.splitter.space, self._ready.procedure.pairs, self._config.seed
+            ):
+                if isinstance(done, Reader):
+                    memory = with_reader(memory, done)
+                else:
+                    note = "Its answers stand in the messages: learning to read them."
+                    self._tell(Progress("train", round(100 * done), 100, note=note), None)
+                    yield
+                if self._request.cancelled.is_set():
+                    return
         yield from self._keep(memory, result)
         with suppress(OSError):
             self._checkpoint.unlink(missing_ok=True)

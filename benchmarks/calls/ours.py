@@ -1,0 +1,160 @@
+"""The app's default: requests found in the message, each routed and answered by its own memory.
+
+Learns from single queries alone; composed ones are cut by the same program and teach the readers, where cutting them
+gives the functions that they are known to call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchmarks.calls.base import CallMethod, Calls, arguments_text, parse_arguments
+from benchmarks.calls.data import Call, CallData, CallExample
+from benchmarks.methods.memories import our_config, run_training
+from tokmem_desk.memory import Memory, RouterStatistics, Steering, initial_rows
+from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
+from tokmem_desk.reading import Reader
+from tokmem_desk.recall import Answer, Bank, recall
+from tokmem_desk.requests import find_requests
+from tokmem_desk.routing import DiscriminantRouter
+from trainer.loop import Training
+from trainer.reading import readable, train_reader, with_reader
+
+if TYPE_CHECKING:
+    from benchmarks.methods import Context
+
+_AT_ONCE = 32
+
+
+class Ours(CallMethod):
+    """A bank with its splitter."""
+
+    def __init__(self, context: Context, bank: Bank, seconds: float, settings: dict[str, object]) -> None:
+        parameters = 0
+        for memory in bank.memories.values():
+            reader = memory.steering.reader
+            parameters += reader.weights().numel() if reader is not None else memory.steering.parameter_count()
+        super().__init__(parameters, seconds, 0.0, settings)
+        self._backbone, self._bank = context.backbone, bank
+
+    def answer(self, queries: Sequence[str]) -> list[Calls]:
+        found = []
+        for query in queries:
+            answer = None
+            for event in recall(self._backbone, self._bank, query, max_tokens=self._longest(query)):
+                if isinstance(event, Answer):
+                    answer = event
+            assert answer is not None
+            found.append(
+                [
+                    Call(segment.route, parse_arguments(segment.response))
+                    for segment in answer.segments
+                    if segment.route != NONE_ROUTE
+                ]
+            )
+        return found
+
+    def _longest(self, query: str) -> int:
+        """Plain chat says nothing here: what is measured is calls."""
+        return 2 * len(self._backbone.format.query(query))
+
+
+def learn_ours(context: Context, data: CallData, seed: int) -> CallMethod:
+    return learn_requests(context, data, seed)
+
+
+def learn_requests(
+    context: Context, data: CallData, seed: int, *, composed: bool = True, split: bool = True
+) -> CallMethod:
+    """Learn every function on its own.
+
+    Args:
+        composed: learn from composed queries too.
+        split: find the requests of a message; without, each message is one.
+    """
+    began = time.perf_counter()
+    backbone, basis, splitter = context.backbone, context.loaded.basis, context.loaded.splitter
+    pairs = {name: [_pair(e.query, e.calls[0]) for e in data.single if e.calls[0].tool == name] for name in data.tools}
+    pairs = {name: found for name, found in pairs.items() if found}
+    statistics = {name: _statistics(context, found) for name, found in pairs.items()}
+    router = DiscriminantRouter(basis, backbone.hidden_size, statistics)
+    used = 0
+    if composed:
+        bank = Bank({}, router, splitter=splitter)
+        for name, pair in cut(context, bank, data.composed):
+            pairs[name].append(pair)
+            used += 1
+        statistics = {name: _statistics(context, found) for name, found in pairs.items()}
+        router = DiscriminantRouter(basis, backbone.hidden_size, statistics)
+    memories = {
+        name: _memory(context, name, found, statistics[name], data.tools[name], seed) for name, found in pairs.items()
+    }
+    settings: dict[str, object] = {
+        "router": "discriminant",
+        "read": sorted(name for name, memory in memories.items() if memory.steering.reader is not None),
+        "requests_cut_from_composed": used,
+        "split": split,
+        "backbone": "plain",
+    }
+    bank = Bank(memories, router, splitter=splitter if split else None)
+    return Ours(context, bank, time.perf_counter() - began, settings)
+
+
+def cut(context: Context, bank: Bank, examples: Sequence[CallExample]) -> list[tuple[str, ExamplePair]]:
+    """Single requests out of composed queries, where the cut gives the known functions and every value lies in its
+    own piece.
+    """
+    backbone, splitter = context.backbone, bank.splitter
+    assert splitter is not None
+    found = []
+    for example in examples:
+        done = backbone.prefill(
+            [backbone.format.query(example.query)],
+            keep_states=False,
+            feature_layers=bank.router.feature_layers,
+            token_layers=splitter.space.layers,
+        )
+        whole = bank.router.candidates(done)[0]
+        requests = find_requests(backbone, bank.router, splitter, example.query, done.tokens[0], whole)
+        if [request.candidates[0].route for request in requests] != [call.tool for call in example.calls]:
+            continue
+        for request, call in zip(requests, example.calls, strict=True):
+            values = [one for v in call.arguments.values() for one in (v if isinstance(v, list) else [v])]
+            if all(str(value) in request.text for value in values):
+                found.append((call.tool, _pair(request.text, call)))
+    return found
+
+
+def _pair(query: str, call: Call) -> ExamplePair:
+    return ExamplePair(query, arguments_text(call))
+
+
+def _statistics(context: Context, pairs: Sequence[ExamplePair]) -> RouterStatistics:
+    backbone, basis = context.backbone, context.loaded.basis
+    pooled = []
+    for start in range(0, len(pairs), _AT_ONCE):
+        queries = [backbone.format.query(pair.input) for pair in pairs[start : start + _AT_ONCE]]
+        done = backbone.prefill(queries, keep_states=False, feature_layers=basis.layers.pooled)
+        assert done.pooled is not None
+        pooled.append(done.pooled)
+    return RouterStatistics.of(basis.project(torch.cat(pooled), backbone.hidden_size), basis.digest)
+
+
+def _memory(
+    context: Context, name: str, pairs: Sequence[ExamplePair], statistics: RouterStatistics, about: str, seed: int
+) -> Memory:
+    """A reader where the pairs allow one, else a trained steering: the rule of the app."""
+    backbone = context.backbone
+    if readable(pairs) is None:
+        procedure = Procedure(name, tuple(pairs), description=about)
+        memory = run_training(Training(backbone, [procedure], our_config(context, seed))).memories[0]
+        return Memory(name, memory.steering, memory.address, memory.tied, statistics, memory.settings)
+    reader = next(
+        done for done in train_reader(backbone, context.loaded.splitter.space, pairs, seed) if isinstance(done, Reader)
+    )
+    rows = initial_rows(backbone, 1, seed=seed)
+    return with_reader(Memory(name, Steering(rows), rows[0], True, statistics), reader)

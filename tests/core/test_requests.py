@@ -1,0 +1,248 @@
+"""Messages that ask for several things: found, routed, answered one after the other, and never cut without reason."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from tests.core.test_recall import memory
+from tokmem_desk.background.joined import join
+from tokmem_desk.bank_file import read_metadata
+from tokmem_desk.errors import BadInputError
+from tokmem_desk.memory import Memory
+from tokmem_desk.prefill import Prefilled
+from tokmem_desk.procedures import NONE_ROUTE
+from tokmem_desk.recall import Answer, Bank, Piece, Routed, recall
+from tokmem_desk.requests import find_requests
+from tokmem_desk.routing import Candidate
+from tokmem_desk.splitting import BEGIN, CONTENT, Splitter, fit_splitter, marks_of, shipped_bytes, shipped_splitter
+from tokmem_desk.token_space import TokenNetwork, train_network
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tokmem_desk.backbone import Backbone
+
+MESSAGE = "Paid 12.50 for lunch, and then the weather today"
+ROUTES = {"Paid": "pay", "the": "sky"}
+
+
+class FirstWordRouter:
+    """Routes a text by its first word."""
+
+    feature_layers = (1,)
+
+    def __init__(self, backbone: Backbone) -> None:
+        self._backbone = backbone
+        self.asked: list[str] = []
+        true_prefill = backbone.prefill
+
+        def prefill(queries: list[list[int]], **options: object) -> Prefilled:
+            head, tail = len(backbone.format.head_ids), len(backbone.format.tail_ids)
+            self._texts = [backbone.format.decode(q[head : len(q) - tail]) for q in queries]
+            return true_prefill(queries, **options)  # type: ignore[arg-type]
+
+        self.prefill = prefill
+
+    def candidates(self, prefilled: Prefilled) -> list[list[Candidate]]:
+        self.asked += self._texts
+        found = []
+        for text in self._texts:
+            route = ROUTES.get(text.split()[0], NONE_ROUTE)
+            others = [Candidate(name, 0.05) for name in ("pay", "sky", NONE_ROUTE) if name != route]
+            found.append([Candidate(route, 0.9), *others])
+        return found
+
+
+class GivenMarks:
+    """A splitter that says what a test wants."""
+
+    def __init__(self, splitter: Splitter, marks: Tensor) -> None:
+        self.space = splitter.space
+        self._marks = marks
+
+    def marks(self, tokens: Tensor) -> Tensor:
+        assert len(tokens) == len(self._marks)
+        return self._marks
+
+
+@pytest.fixture(scope="module")
+def splitter(tiny_backbone: Callable[..., Backbone]) -> Splitter:
+    *shares, made = list(fit_splitter(tiny_backbone("llama"), count=40))
+    assert shares == sorted(shares) and isinstance(made, Splitter)
+    return made
+
+
+def given(backbone: Backbone, splitter: Splitter, message: str, begins: dict[str, float]) -> GivenMarks:
+    """Marks with a probability of beginning at some words, and ", and then" as joint."""
+    places = backbone.format.places(message)
+    marks = torch.zeros(len(places), 3)
+    marks[:, CONTENT] = 1.0
+    for joint in (", and then", " and"):
+        start = message.find(joint)
+        for i, (_, end) in enumerate(places):
+            if start >= 0 and start < end <= start + len(joint):
+                marks[i] = torch.tensor([0.0, 1.0, 0.0])
+    for word, probability in begins.items():
+        start = message.index(word)
+        i = next(i for i, (_, end) in enumerate(places) if end > start)
+        marks[i] = torch.tensor([1 - probability, 0.0, probability])
+    return GivenMarks(splitter, marks)
+
+
+def bank_of(backbone: Backbone, router: FirstWordRouter, splitter: object, monkeypatch: pytest.MonkeyPatch) -> Bank:
+    monkeypatch.setattr(backbone, "prefill", router.prefill)
+    monkeypatch.setattr(backbone, "token_space", splitter.space)  # type: ignore[attr-defined]
+    memories: dict[str, Memory] = {name: memory(backbone, name, seed=i + 1) for i, name in enumerate(("pay", "sky"))}
+    return Bank(memories, router, splitter=splitter)  # type: ignore[arg-type]
+
+
+def test_each_request_is_a_segment_with_its_own_route(
+    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    marks = given(backbone, splitter, MESSAGE, {"the weather": 0.9})
+    bank = bank_of(backbone, FirstWordRouter(backbone), marks, monkeypatch)
+    events = list(recall(backbone, bank, MESSAGE, max_tokens=5))
+    routes = [e for e in events if isinstance(e, Routed)]
+    assert [(r.route, r.segment, r.part) for r in routes] == [
+        ("pay", 0, "Paid 12.50 for lunch"),
+        ("sky", 1, "the weather today"),
+    ]
+    answer = events[-1]
+    assert isinstance(answer, Answer) and answer.routed == routes[0]
+    assert "".join(e.text for e in events if isinstance(e, Piece)) == answer.response
+    assert answer.response == "\n".join(s.response for s in answer.segments)
+    for segment in answer.segments:
+        alone = list(recall(backbone, replace(bank, splitter=None), segment.part, route=segment.route, max_tokens=5))
+        assert isinstance(alone[-1], Answer) and alone[-1].response == segment.response
+
+
+def test_a_message_is_not_cut_without_reason(
+    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    router = FirstWordRouter(backbone)
+    for message, begins in (
+        (MESSAGE, {}),
+        (MESSAGE, {"the weather": 0.1}),
+        ("Paid 3 and Paid 4", {"Paid 4": 0.9}),
+        ("Paid 3 and milk", {"milk": 0.6}),
+    ):
+        bank = bank_of(backbone, router, given(backbone, splitter, message, begins), monkeypatch)
+        router.asked.clear()
+        answer = list(recall(backbone, bank, message, max_tokens=2))[-1]
+        assert isinstance(answer, Answer) and [s.part for s in answer.segments] == [message], message
+        if not begins:
+            assert router.asked == [message], "a message without proposals is run and routed once"
+
+
+def test_a_forced_route_answers_the_whole_message(
+    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    marks = given(backbone, splitter, MESSAGE, {"the weather": 0.9})
+    bank = bank_of(backbone, FirstWordRouter(backbone), marks, monkeypatch)
+    answer = list(recall(backbone, bank, MESSAGE, route="sky", max_tokens=2))[-1]
+    assert isinstance(answer, Answer) and [(s.route, s.part) for s in answer.segments] == [("sky", MESSAGE)]
+
+
+def test_stop_between_and_inside_segments(
+    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    marks = given(backbone, splitter, MESSAGE, {"the weather": 0.9})
+    bank = bank_of(backbone, FirstWordRouter(backbone), marks, monkeypatch)
+    for after, segments in ((2, 1), (6, 2)):
+        asked = 0
+
+        def cancelled(after: int = after) -> bool:
+            nonlocal asked
+            asked += 1
+            return asked > after
+
+        answer = list(recall(backbone, bank, MESSAGE, max_tokens=4, cancelled=cancelled))[-1]
+        assert isinstance(answer, Answer)
+        assert answer.stopped == "cancelled" and len(answer.segments) == segments, after
+
+
+def test_the_splitter_survives_its_file_and_refuses_others(
+    tiny_backbone: Callable[..., Backbone], splitter: Splitter
+) -> None:
+    backbone = tiny_backbone("llama")
+    again = Splitter.from_bytes(splitter.to_bytes(), backbone)
+    query = backbone.format.query(MESSAGE)
+    tokens = backbone.prefill([query], token_layers=splitter.space.layers).tokens[0]
+    assert len(tokens) == len(backbone.format.places(MESSAGE)) == len(backbone.format.encode_text(MESSAGE))
+    assert torch.equal(again.marks(tokens), splitter.marks(tokens))
+    with pytest.raises(BadInputError, match="another backbone"):
+        Splitter.from_bytes(splitter.to_bytes(), tiny_backbone("gemma3"))
+    with pytest.raises(BadInputError, match="damaged"):
+        Splitter.from_bytes(splitter.to_bytes()[:200], backbone)
+
+
+def test_the_shipped_splitter_is_of_this_version(tiny_backbone: Callable[..., Backbone]) -> None:
+    """Other texts or settings ask for another fit: then this file has to be made anew (see docs/composition.md)."""
+    metadata = read_metadata(shipped_bytes())
+    made = next(done for done in fit_splitter(tiny_backbone("llama"), count=30) if isinstance(done, Splitter))
+    assert metadata["recipe"] == read_metadata(made.to_bytes())["recipe"]
+    assert shipped_splitter(tiny_backbone("llama")) is None
+
+
+def test_a_network_learns_marks_from_a_tokens_neighbours() -> None:
+    """A token is to be marked when the token two places before it is special; shuffled batches, padded."""
+    generator = torch.Generator().manual_seed(0)
+    texts, marks = [], []
+    for length in range(5, 45):
+        text = torch.randn(length, 8, generator=generator)
+        special = torch.rand(length, generator=generator) < 0.3
+        text[special, 0] = 4.0
+        texts.append(text)
+        marks.append(torch.cat([torch.zeros(2), special[:-2].float()]).long())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = TokenNetwork(8, 2, channels=16, near=5, dropout=0.05)
+    shares = list(train_network(network, texts, marks, epochs=30, batch_size=8, rate=1e-2, weight_decay=0.0))
+    assert shares[-1] == 1.0 and not network.training
+    right = torch.cat([network(t[None])[0].argmax(dim=1) == m for t, m in zip(texts, marks, strict=True)])
+    assert float(right.float().mean()) > 0.97
+
+
+def test_marks_of_a_joined_message(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    message = join(["Add milk.", "Call Ben", "what now"], random.Random(3))
+    assert [message.text[a:b].lower() for a, b in message.requests] == ["add milk", "call ben", "what now"] or (
+        message.text.startswith("Add milk.")
+    )
+    marks = marks_of(message, backbone.format.places(message.text))
+    assert int((marks == BEGIN).sum()) == 2 and int(marks[0]) == CONTENT
+
+
+def test_requests_beyond_the_bound_are_not_considered(
+    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tokmem_desk import requests
+
+    backbone = tiny_backbone("llama")
+    message = " ".join(["Paid the"] * 8)
+    places = backbone.format.places(message)
+    marks = torch.zeros(len(places), 3)
+    marks[:, BEGIN] = 0.9
+    marks[:, CONTENT] = 0.1
+    router = FirstWordRouter(backbone)
+    bank = bank_of(backbone, router, GivenMarks(splitter, marks), monkeypatch)
+    done = backbone.prefill([backbone.format.query(message)], token_layers=splitter.space.layers)
+    found = find_requests(
+        backbone,
+        router,
+        bank.splitter,
+        message,
+        done.tokens[0],
+        [Candidate("pay", 1.0)],  # type: ignore[arg-type]
+    )
+    assert 2 <= len(found) <= requests.MOST_PROPOSALS + 1

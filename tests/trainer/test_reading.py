@@ -1,0 +1,119 @@
+"""Readers: which pairs they fit, where values stand, what is read, and the file."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+
+from tests.core.test_recall import memory
+from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
+from tokmem_desk.errors import BadInputError
+from tokmem_desk.procedures import ExamplePair
+from tokmem_desk.reading import Reader, Slot, best_marks, spans
+from tokmem_desk.recall import Answer, Bank, answer_messages, recall
+from tokmem_desk.routing import TokenRouter
+from tokmem_desk.splitting import Splitter, fit_splitter
+from trainer.reading import locate, readable, train_reader, with_reader
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+NAMES = ("Ada", "Ben", "Carl", "Dora", "Eve", "Finn")
+ITEMS = ("milk", "bread", "tea", "soap", "rice", "salt")
+
+
+def pairs(count: int = 12) -> list[ExamplePair]:
+    found = []
+    for i in range(count):
+        name, item = NAMES[i % 6], ITEMS[(i * 5 + i // 6) % 6]
+        found.append(ExamplePair(f"buy {item} for {name}", json.dumps({"item": item, "who": name})))
+    return found
+
+
+def reader_for(backbone: Backbone, examples: list[ExamplePair]) -> tuple[Reader, Splitter]:
+    splitter = next(done for done in fit_splitter(backbone, count=40) if isinstance(done, Splitter))
+    steps = list(train_reader(backbone, splitter.space, examples))
+    assert steps[:-1] == sorted(s for s in steps if isinstance(s, float))
+    assert isinstance(steps[-1], Reader)
+    return steps[-1], splitter
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_a_reader_reads_what_it_learned(tiny_backbone: Callable[..., Backbone], family: str) -> None:
+    backbone = tiny_backbone(family)
+    examples = pairs()
+    reader, splitter = reader_for(backbone, examples)
+    again = Reader.rebuild(json.loads(json.dumps(reader.describe())), reader.weights())
+    for pair in examples:
+        done = backbone.prefill([backbone.format.query(pair.input)], token_layers=splitter.space.layers)
+        places = backbone.format.places(pair.input)
+        for one in (reader, again):
+            assert one.response(one.read(pair.input, places, done.tokens[0], splitter.space)) == pair.response
+
+
+def test_a_memory_with_a_reader_answers_by_reading(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    examples = pairs()
+    reader, splitter = reader_for(backbone, examples)
+    made = with_reader(memory(backbone, "buy"), reader)
+    data = memory_to_bytes(made, backbone.fingerprint)
+    loaded = memory_from_bytes(data, backbone, "a file")
+    assert loaded.steering.reader is not None and loaded.steering.reader.describe() == reader.describe()
+    bank = Bank({"buy": loaded}, TokenRouter(backbone, [loaded]), splitter=splitter)
+    message = examples[0].input
+    generated = list(recall(backbone, bank, message, route="buy", max_tokens=4))[-1]
+    assert isinstance(generated, Answer) and generated.response != examples[0].response, "no space, no reading"
+    monkeypatch.setattr(backbone, "token_space", splitter.space)
+    read = list(recall(backbone, bank, message, route="buy"))[-1]
+    assert isinstance(read, Answer) and read.response == examples[0].response and read.stopped == "end"
+    plain = memory(backbone, "other")
+    together = answer_messages(
+        backbone, [message, "hello", message], [loaded, plain, None], max_tokens=3, rows_at_once=2
+    )
+    assert together[0] == read.response and together[1] != read.response
+    broken = replace(made, settings={"reader": {**reader.describe(), "slots": [["item", "text", False]]}})
+    with pytest.raises(BadInputError, match="reader in a file is damaged"):
+        memory_from_bytes(memory_to_bytes(broken, backbone.fingerprint), backbone, "a file")
+
+
+def test_which_pairs_can_be_read() -> None:
+    assert readable(pairs()) is not None
+    assert readable(pairs(3)) is None, "too few"
+    assert readable([*pairs(), ExamplePair("buy tea", "tea for nobody")]) is None, "no JSON"
+    assert readable([ExamplePair(p.input, json.dumps({"item": "x-" + p.input})) for p in pairs()]) is None
+    assert readable([ExamplePair(p.input, json.dumps({"item": {"name": "milk"}})) for p in pairs()]) is None
+    constant = readable([ExamplePair(p.input, json.dumps({"kind": "buy", **json.loads(p.response)})) for p in pairs()])
+    assert constant is not None and constant.constants == {"kind": "buy"} and len(constant.slots) == 2
+    numbers = readable([ExamplePair(f"paid {n}.5 for tea", json.dumps({"euro": n + 0.5})) for n in range(8)])
+    assert numbers is not None and numbers.slots == (Slot("euro", "number", False),)
+    turned = readable(
+        [ExamplePair(p.input, json.dumps(dict(reversed(json.loads(p.response).items())))) for p in pairs()]
+    )
+    assert turned is not None and turned.order == ("who", "item")
+    tight = readable([ExamplePair(p.input, p.response.replace(", ", ",").replace(": ", ":")) for p in pairs()])
+    assert tight is not None and tight.compact and tight.response({"a": "b"}) == '{"a":"b"}'
+
+
+def test_values_are_found_at_word_borders_and_in_their_order() -> None:
+    slots = [Slot("a"), Slot("b")]
+    assert locate("an art, a car", {"a": "a", "b": "car"}, slots) == [(0, 8, 9), (1, 10, 13)]
+    assert locate("two of two", {"a": ["two", "two"], "b": "of"}, slots) == [(0, 0, 3), (0, 7, 10), (1, 4, 6)]
+    assert locate("nothing", {"a": "x"}, slots) == []
+
+
+def test_a_value_goes_on_only_behind_its_own_beginning() -> None:
+    scores = torch.full((3, 5), -5.0)
+    scores[0, 2] = scores[1, 1] = scores[2, 4] = 0.0
+    marks = best_marks(scores)
+    assert marks[0] % 2 == 1 or marks[0] == 0
+    assert all(m in (0, 1, 3) or m in (before, before + 1) for before, m in itertools.pairwise(marks))
+    assert spans([0, 1, 2, 3, 0, 1]) == [(0, 1, 3), (1, 3, 4), (0, 5, 6)]
+    assert best_marks(torch.empty(0, 5)) == []

@@ -1,0 +1,148 @@
+"""What a message asks for: its requests, each with its route.
+
+The splitter proposes where a further request may begin; every stretch between two such places is run as a
+message of its own and routed; the best way through the proposals wins (dynamic programming over the log
+probabilities of marks and routes). So a message is cut only where its language says that something new is
+asked *and* the pieces have clear routes of their own. A message without proposals, which is nearly every
+single request, costs nothing beyond its own forward pass.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tokmem_desk.procedures import NONE_ROUTE
+from tokmem_desk.splitting import BEGIN, CONTENT
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.prefill import Prefilled
+    from tokmem_desk.routing import Candidate, Router
+    from tokmem_desk.splitting import Splitter
+
+PROPOSED_FROM = 0.05
+"""Least probability at which a token is considered as the beginning of a request."""
+
+MOST_PROPOSALS = 10
+"""The most probable beginnings of a message that are considered: a bound on its requests."""
+
+_CUT_COST = 0.5
+"""Nats that each cut must gain: a message is one request unless there is reason to think otherwise."""
+
+_NONE_COST = 1.5
+"""Nats that a stretch without a procedure costs: mostly it belongs to the request beside it."""
+
+_TRIMMED = " \t\r\n,;:-&"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing a message asks for.
+
+    Attributes:
+        text: its own words, joints left out.
+        candidates: its routes, the chosen one first.
+        prefilled: the text as a query, run.
+    """
+
+    text: str
+    candidates: list[Candidate]
+    prefilled: Prefilled
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """From one proposed beginning to another; ``text`` is free of joints at its end."""
+
+    first: int
+    after: int
+    text: str
+
+
+def find_requests(
+    backbone: Backbone, router: Router, splitter: Splitter, message: str, tokens: Tensor, whole: Sequence[Candidate]
+) -> list[Request]:
+    """The requests of a message in their order; empty when it is one request.
+
+    Args:
+        tokens: [t x f] hidden states of the message's tokens for ``splitter.layers``.
+        whole: routes of the message as a whole.
+    """
+    message = message.strip()
+    marks = splitter.marks(tokens)
+    begins = marks[1:, BEGIN]
+    if begins.numel() == 0 or float(begins.max()) < PROPOSED_FROM:
+        return []
+    best = begins.topk(min(MOST_PROPOSALS, begins.numel()))
+    proposals = sorted(
+        (int(i) + 1, float(p)) for i, p in zip(best.indices, best.values, strict=True) if p >= PROPOSED_FROM
+    )
+    places = backbone.format.places(message)
+    bounds = [0, *(token for token, _ in proposals), len(places)]
+    stretches = _stretches(message, places, bounds, marks)
+    texts = list(dict.fromkeys(s.text for s in stretches))
+    ran = backbone.prefill(
+        [backbone.format.query(t) for t in texts],
+        feature_layers=router.feature_layers,
+        token_layers=splitter.space.layers,
+    )
+    routes = dict(zip(texts, router.candidates(ran), strict=True))
+    routes[message] = list(whole)
+    stretches.append(_Stretch(0, len(bounds) - 1, message))
+    chosen = _best_path(stretches, routes, [p for _, p in proposals])
+    if len(chosen) < 2:
+        return []
+    order = [texts.index(stretch.text) for stretch in chosen]
+    return [Request(texts[i], routes[texts[i]], ran.row(i)) for i in order]
+
+
+def _stretches(message: str, places: Sequence[tuple[int, int]], bounds: Sequence[int], marks: Tensor) -> list[_Stretch]:
+    """Every stretch between two bounds but the whole; those without words of their own are left out."""
+    content = (marks.argmax(dim=1) == CONTENT).tolist()
+    found = []
+    for first in range(len(bounds) - 1):
+        for after in range(first + 1, len(bounds)):
+            if after - first == len(bounds) - 1:
+                continue
+            end = bounds[after]
+            if after < len(bounds) - 1:
+                while end > bounds[first] + 1 and not content[end - 1]:
+                    end -= 1
+            text = message[places[bounds[first]][0] : places[end - 1][1]].strip(_TRIMMED)
+            if text:
+                found.append(_Stretch(first, after, text))
+    return found
+
+
+def _best_path(
+    stretches: Sequence[_Stretch], routes: dict[str, list[Candidate]], begins: Sequence[float]
+) -> list[_Stretch]:
+    """The most probable way to cut a message.
+
+    Two stretches in a row never have the same route: what one procedure answers is one request.
+
+    Args:
+        begins: probability of each proposed beginning.
+    """
+    last = len(begins) + 1
+    # By bound and route of the last stretch: (score, stretches so far).
+    best: list[dict[str, tuple[float, list[_Stretch]]]] = [{} for _ in range(last + 1)]
+    best[0][""] = (0.0, [])
+    for stretch in sorted(stretches, key=lambda s: (s.first, s.after)):
+        route = routes[stretch.text][0]
+        gain = math.log(max(route.probability, 1e-9)) - (_NONE_COST if route.route == NONE_ROUTE else 0.0)
+        gain += sum(math.log(max(1e-9, 1 - begins[i - 1])) for i in range(stretch.first + 1, stretch.after))
+        if stretch.after < last:
+            gain += math.log(begins[stretch.after - 1]) - _CUT_COST
+        for before, (score, path) in best[stretch.first].items():
+            if before == route.route:
+                continue
+            known = best[stretch.after].get(route.route)
+            if known is None or score + gain > known[0]:
+                best[stretch.after][route.route] = (score + gain, [*path, stretch])
+    return max(best[last].values(), key=lambda found: found[0])[1] if best[last] else []

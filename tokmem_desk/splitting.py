@@ -1,0 +1,160 @@
+"""Where one request ends and the next begins: a small network over the tokens of a message.
+
+It marks every token as content, as part of a joint between two requests (", and after that"), or as the
+beginning of a further request. It reads the same forward pass as the router. Fitted once per backbone on
+messages composed of texts that ship with the program (``background.joined``), so it depends on no user and
+needs no composed examples of theirs. What its marks mean for an answer is decided in ``requests``.
+
+Letters: t tokens, f hidden states of a token over the layers used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from tokmem_desk.background.joined import Joined, joined_messages
+from tokmem_desk.bank_file import read_metadata
+from tokmem_desk.errors import BadInputError
+from tokmem_desk.features import FeatureLayers
+from tokmem_desk.token_space import TokenNetwork, TokenSpace, fit_space, train_network
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+CONTENT, JOINT, BEGIN = 0, 1, 2
+"""The three marks."""
+
+_MESSAGES = 1400
+_AT_ONCE = 24
+_EPOCHS = 12
+_VERSION = 1
+_SPACE = ("centre", "spread", "projection")
+_NETWORK = "network."
+
+
+@dataclass(frozen=True, slots=True)
+class Splitter:
+    """The fitted network of one backbone, over its token space."""
+
+    space: TokenSpace
+    network: TokenNetwork
+
+    @torch.no_grad()
+    def marks(self, tokens: Tensor) -> Tensor:
+        """[t x 3] probabilities of content, joint and beginning for each token of a message.
+
+        Args:
+            tokens: [t x f] hidden states of the message's tokens, as ``Backbone.prefill`` gives them.
+        """
+        return torch.softmax(self.network(self.space.project(tokens)[None])[0], dim=-1)
+
+    def to_bytes(self, dtype: torch.dtype = torch.float32) -> bytes:
+        """The splitter as a file; half precision is enough to ship it."""
+        tensors = {name: getattr(self.space, name) for name in _SPACE}
+        tensors |= {f"{_NETWORK}{name}": tensor for name, tensor in self.network.state_dict().items()}
+        metadata = {
+            "format": "tokmem-splitter",
+            "version": str(_VERSION),
+            "layers": json.dumps(self.space.layers),
+            "fingerprint": self.space.fingerprint,
+            "recipe": _recipe(),
+        }
+        return save({name: t.detach().cpu().to(dtype).contiguous() for name, t in tensors.items()}, metadata)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, backbone: Backbone) -> Splitter:
+        """Read a splitter back.
+
+        Raises:
+            BadInputError: damaged, of another version or another backbone; fit a new one.
+        """
+        try:
+            metadata = read_metadata(data)
+            tensors = {k: v.to(backbone.torch_device, torch.float32) for k, v in load(data).items()}
+            layers = tuple(int(layer) for layer in json.loads(metadata["layers"]))
+            space = TokenSpace(
+                layers, tensors["centre"], tensors["spread"], tensors["projection"], metadata["fingerprint"]
+            )
+            network = _network(space.projection.shape[1]).to(backbone.torch_device)
+            network.load_state_dict({k.removeprefix(_NETWORK): v for k, v in tensors.items() if k.startswith(_NETWORK)})
+        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, IndexError) as error:
+            raise BadInputError(f"The stored splitter is damaged ({error}).") from error
+        if space.fingerprint != backbone.fingerprint.digest or metadata.get("recipe") != _recipe():
+            raise BadInputError("The stored splitter belongs to another backbone or version.")
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+            raise BadInputError("The stored splitter holds values that are not finite.")
+        network.requires_grad_(False).eval()
+        return cls(space, network)
+
+
+def shipped_splitter(backbone: Backbone) -> Splitter | None:
+    """The splitter of the default backbone, which comes with the program; None for any other."""
+    try:
+        return Splitter.from_bytes(shipped_bytes(), backbone)
+    except BadInputError:
+        return None
+
+
+def shipped_bytes() -> bytes:
+    """The file that comes with the program."""
+    return resources.files("tokmem_desk").joinpath("fitted", "splitter.safetensors").read_bytes()
+
+
+def fit_splitter(backbone: Backbone, count: int = _MESSAGES) -> Iterator[float | Splitter]:
+    """Fit the token space and the splitter of a backbone; yields the share done, and at the end the splitter."""
+    layers = FeatureLayers.of(backbone.layer_count).pooled
+    messages = sorted(joined_messages(count), key=lambda message: len(message.text))
+    states: list[Tensor] = []
+    for start in range(0, len(messages), _AT_ONCE):
+        queries = [backbone.format.query(message.text) for message in messages[start : start + _AT_ONCE]]
+        done = backbone.prefill(queries, keep_states=False, token_layers=layers)
+        # Half precision: there are tens of thousands of them.
+        states += [tokens.to("cpu", torch.float16) for tokens in done.tokens]
+        yield min(1.0, (start + len(queries)) / len(messages))
+    space = fit_space(states, layers, backbone)
+    projected = [space.project(tokens) for tokens in states]
+    marks = [marks_of(message, backbone.format.places(message.text)) for message in messages]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = _network(space.projection.shape[1])
+    for _ in train_network(network, projected, marks, epochs=_EPOCHS, batch_size=32, rate=3e-3, weight_decay=0.02):
+        yield 1.0
+    yield Splitter(space.to(backbone.torch_device), network.to(backbone.torch_device))
+
+
+def marks_of(message: Joined, places: Sequence[tuple[int, int]]) -> Tensor:
+    """[t] long: the mark of each token.
+
+    Args:
+        places: [start, end) of each token in the message's characters.
+    """
+    marks = torch.full((len(places),), JOINT)
+    # A token is where its last character is: many begin with the space before a word.
+    lasts = [end - 1 for _, end in places]
+    for number, (start, end) in enumerate(message.requests):
+        inside = [i for i, last in enumerate(lasts) if start <= last < end]
+        marks[inside] = CONTENT
+        if number and inside:
+            marks[inside[0]] = BEGIN
+    return marks
+
+
+def _network(dimensions: int) -> TokenNetwork:
+    return TokenNetwork(dimensions, 3, channels=64, near=5, dropout=0.1)
+
+
+def _recipe() -> str:
+    """Digest of what a splitter is fitted with; another recipe asks for another fit."""
+    texts = [message.text for message in joined_messages(_MESSAGES // 10)]
+    settings = [_VERSION, _MESSAGES, _EPOCHS, *texts]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()

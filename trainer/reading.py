@@ -1,0 +1,182 @@
+"""Train a reader: find each value of the pairs' responses in their messages, and learn to mark it there."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from tokmem_desk.reading import Reader, Slot, new_network
+from tokmem_desk.token_space import train_network
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.memory import Memory
+    from tokmem_desk.procedures import ExamplePair
+    from tokmem_desk.token_space import TokenSpace
+
+READABLE_SHARE = 0.97
+"""Least share of values that must stand in their messages."""
+
+FEWEST_PAIRS = 6
+
+_AT_ONCE = 32
+_EPOCHS = 30
+_FEWEST_STEPS = 200
+
+Place = tuple[int, int, int]
+"""Slot, first character, character after the last."""
+
+
+def readable(pairs: Sequence[ExamplePair]) -> Reader | None:
+    """The form of a reader for these pairs, its network untrained; None when their responses cannot be read.
+
+    They can be read when they are flat JSON objects whose values, but for constants, stand word for word in the
+    messages.
+    """
+    objects = [_object(pair.response) for pair in pairs]
+    if len(pairs) < FEWEST_PAIRS or any(found is None for found in objects):
+        return None
+    known = [found for found in objects if found is not None]
+    names = list(dict.fromkeys(name for found in known for name in found))
+    constants = {
+        name: known[0][name]
+        for name in names
+        if all(name in found and found[name] == known[0][name] for found in known)
+    }
+    slots = []
+    for name in names:
+        if name in constants:
+            continue
+        values = [found[name] for found in known if name in found]
+        flat = [one for value in values for one in _several(value)]
+        if all(isinstance(one, int | float) and not isinstance(one, bool) for one in flat):
+            kind = "number"
+        elif all(isinstance(one, str) for one in flat):
+            kind = "text"
+        else:
+            return None
+        slots.append(Slot(name, kind, all(isinstance(value, list) for value in values)))
+    if not slots:
+        return None
+    there = wanted = ordered = 0
+    for pair, found in zip(pairs, known, strict=True):
+        places = locate(pair.input.strip(), found, slots)
+        there += len(places)
+        wanted += sum(len(_several(value)) for name, value in found.items() if name not in constants)
+        met = list(dict.fromkeys(slot for slot, _, _ in sorted(places, key=lambda place: place[1])))
+        ordered += [slots[slot].name for slot in met] == [name for name in found if name not in constants]
+    if wanted == 0 or there < READABLE_SHARE * wanted:
+        return None
+    order = None if ordered >= 0.8 * len(pairs) and list(known[0])[: len(constants)] == list(constants) else names
+    if order is not None:
+        rank = {name: statistics.fmean(list(f).index(name) for f in known if name in f) for name in names}
+        order = sorted(order, key=lambda name: rank[name])
+    compact = sum(": " in pair.response or ", " in pair.response for pair in pairs) < len(pairs) / 2
+    network = new_network(1, len(slots))
+    return Reader(tuple(slots), constants, None if order is None else tuple(order), compact, network, "")
+
+
+def locate(message: str, found: dict[str, Any], slots: Sequence[Slot]) -> list[Place]:
+    """Where each value stands in a message; what stands nowhere is left out.
+
+    A value that stands at several places takes one at the borders of words, behind the value before it.
+    """
+    number = {slot.name: i for i, slot in enumerate(slots)}
+    taken: list[Place] = []
+    behind = 0
+    for name, value in found.items():
+        if name not in number:
+            continue
+        for one in _several(value):
+            text = one if isinstance(one, str) else json.dumps(one)
+            options = []
+            start = message.find(text) if text else -1
+            while start >= 0:
+                end = start + len(text)
+                if not any(first < end and start < after for _, first, after in taken):
+                    beside = (message[max(0, start - 1) : start], message[end : end + 1])
+                    borders = sum(not letter.isalnum() for letter in beside)
+                    options.append((borders, start >= behind, -abs(start - behind), start, end))
+                start = message.find(text, start + 1)
+            if options:
+                *_, start, end = max(options)
+                taken.append((number[name], start, end))
+                behind = end
+    return taken
+
+
+def mark_tokens(places: Sequence[tuple[int, int]], values: Sequence[Place]) -> Tensor:
+    """[t] long marks of a message's tokens, see ``Reader.network``."""
+    marks = torch.zeros(len(places), dtype=torch.long)
+    for slot, start, end in values:
+        inside = [i for i, (_, after) in enumerate(places) if start < after <= end]
+        # A token that reaches beyond the value still holds its last letters.
+        inside = inside or [i for i, (first, after) in enumerate(places) if first < end and start < after]
+        for place, i in enumerate(inside):
+            marks[i] = 1 + 2 * slot + (place > 0)
+    return marks
+
+
+def train_reader(
+    backbone: Backbone, space: TokenSpace, pairs: Sequence[ExamplePair], seed: int = 0
+) -> Iterator[float | Reader]:
+    """Train a reader for pairs that are ``readable``; yields the share done, and at the end the reader.
+
+    Takes one pass over the messages and some seconds.
+    """
+    form = readable(pairs)
+    assert form is not None
+    projected: list[Tensor] = []
+    marks: list[Tensor] = []
+    for start in range(0, len(pairs), _AT_ONCE):
+        part = pairs[start : start + _AT_ONCE]
+        done = backbone.prefill(
+            [backbone.format.query(pair.input) for pair in part], keep_states=False, token_layers=space.layers
+        )
+        for pair, tokens in zip(part, done.tokens, strict=True):
+            projected.append(space.project(tokens))
+            values = locate(pair.input.strip(), _object(pair.response) or {}, form.slots)
+            marks.append(mark_tokens(backbone.format.places(pair.input), values))
+        yield 0.5 * len(projected) / len(pairs)
+    size = min(16, max(4, len(pairs) // 8))
+    batches = -(-len(pairs) // size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = new_network(space.projection.shape[1], len(form.slots)).to(backbone.torch_device)
+    epochs = max(_EPOCHS, -(-_FEWEST_STEPS // batches))
+    for share in train_network(
+        network, projected, marks, epochs=epochs, batch_size=size, rate=3e-3, weight_decay=0.05, seed=seed
+    ):
+        yield 0.5 + 0.5 * share
+    yield Reader(form.slots, form.constants, form.order, form.compact, network, space.digest)
+
+
+def with_reader(memory: Memory, reader: Reader) -> Memory:
+    """The memory, answering by reading."""
+    return replace(
+        memory,
+        steering=replace(memory.steering, reader=reader),
+        settings={**memory.settings, "reader": reader.describe()},
+    )
+
+
+def _object(response: str) -> dict[str, Any] | None:
+    """A flat JSON object, or None."""
+    try:
+        found = json.loads(response)
+    except ValueError:
+        return None
+    if not isinstance(found, dict):
+        return None
+    flat = all(not isinstance(one, dict | list) for value in found.values() for one in _several(value))
+    return found if flat else None
+
+
+def _several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
