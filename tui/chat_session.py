@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import AsyncGenerator
+from dataclasses import asdict
 from typing import Any
 
 from profiles.lessons import CHAT_SOURCE
@@ -251,6 +252,7 @@ class ChatSession:
                 "forced": answer.forced,
                 "cut": answer.cut,
                 "original": answer.original,
+                "parts": [asdict(part) for part in answer.parts] if answer.has_parts else None,
             },
             "status": answer.status,
         }

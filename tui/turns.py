@@ -21,6 +21,15 @@ _PREFIX = re.compile(r"@(\S*)(?:\s+|$)")
 
 
 @dataclass(slots=True)
+class AnswerPart:
+    """One segment of an answer to several requests."""
+
+    route: str
+    probability: float
+    text: str = ""
+
+
+@dataclass(slots=True)
 class Answer:
     """What came back; grows while it streams."""
 
@@ -46,6 +55,13 @@ class Answer:
     """Of the example pair that was made of it."""
     original: str | None = None
     """What the model said, where the person has written something else."""
+    parts: list[AnswerPart] = field(default_factory=list)
+    """One for each request of the message; ``route`` and its like on top are those of the first."""
+
+    @property
+    def has_parts(self) -> bool:
+        """True when the answer is to be shown in parts: it has several, and nobody has written another one."""
+        return len(self.parts) > 1 and self.original is None
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -102,10 +118,15 @@ def take_event(answer: Answer, event: Message) -> None:
     """Bring an answer up to date with one event."""
     match event["event"]:
         case "route":
-            answer.route, answer.probability = event["route"], event["probability"]
-            answer.candidates, answer.forced = event["candidates"], bool(event.get("forced"))
+            if event.get("segment", 0) == 0:
+                answer.parts = []
+                answer.route, answer.probability = event["route"], event["probability"]
+                answer.candidates, answer.forced = event["candidates"], bool(event.get("forced"))
+            answer.parts.append(AnswerPart(event["route"], event["probability"]))
         case "token":
             answer.text += event["text"]
+            if answer.parts:
+                answer.parts[-1].text += event["text"]
         case "done":
             result = cast(AskResult, event["result"])
             answer.text, answer.timing = result["response"], result["timing"]
@@ -114,6 +135,7 @@ def take_event(answer: Answer, event: Message) -> None:
             answer.status = "stopped" if result["stopped"] == "cancelled" else "complete"
             answer.cut = result["stopped"] == "length"
             answer.span, answer.context = result["span"], result["context"]
+            answer.parts = [AnswerPart(s["route"], s["probability"], s["response"]) for s in result["segments"]]
 
 
 def turns_of(records: Sequence[MessageRecord], lessons: Mapping[int, Lesson]) -> list[Turn]:
@@ -144,6 +166,7 @@ def turns_of(records: Sequence[MessageRecord], lessons: Mapping[int, Lesson]) ->
                 pair_id=lesson.pair_id,
                 pair_procedure=lesson.pair_procedure,
                 original=details.get("original"),
+                parts=[AnswerPart(**part) for part in details.get("parts") or ()],
             )
     return turns
 

@@ -158,6 +158,8 @@ class ScriptedEngine:
         rest = [{"route": name, "probability": 0.02} for name in [*names, NONE_ROUTE] if name != route]
         candidates = [{"route": route, "probability": 0.96}, *rest][:4]
         route_fields = {"route": route, "probability": 0.96, "candidates": candidates}
+        if " && " in text:
+            return await self.answer_parts(request, text, names)
         self.emit(request, "route", **route_fields, forced=wanted != "auto", segment=0, part=text)
         said, stopped = "", "end"
         words = response.split(" ") if "!slow" not in text else [f"word{place}" for place in range(500)]
@@ -193,6 +195,36 @@ class ScriptedEngine:
             "span": 0 if route == NONE_ROUTE else BACKBONE["span_default"], "context": context,
             "prompt_tokens": 11,
         }  # fmt: skip
+
+    async def answer_parts(self, request: dict[str, Any], text: str, names: list[str]) -> dict[str, Any]:
+        """One segment for each part of a message between ``&&``, to the procedures in turn."""
+        segments: list[dict[str, Any]] = []
+        for place, part in enumerate(text.split(" && ")):
+            route = names[place % len(names)] if names else NONE_ROUTE
+            candidates = [{"route": route, "probability": 0.9}]
+            if place:
+                self.emit(request, "token", text="\n")
+            self.emit(
+                request, "route", route=route, probability=0.9, candidates=candidates, forced=False, segment=place,
+                part=part,
+            )  # fmt: skip
+            self.emit(request, "token", text=f"done {part}")
+            segments.append(
+                {"route": route, "probability": 0.9, "part": part, "response": f"done {part}", "arguments": None}
+                | {"problem": ""}
+            )
+        return {
+            "route": segments[0]["route"],
+            "probability": 0.9,
+            "candidates": [{"route": segments[0]["route"], "probability": 0.9}],
+            "response": "\n".join(s["response"] for s in segments),
+            "timing": TIMING,
+            "segments": segments,
+            "stopped": "end",
+            "span": BACKBONE["span_default"],
+            "context": {"tokens": 40, "length": 2048, "messages_cut": 0},
+            "prompt_tokens": 11,
+        }
 
     async def do_train(self, request: dict[str, Any]) -> dict[str, Any]:
         """Pretend to learn; the memories are real rows with files."""

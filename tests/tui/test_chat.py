@@ -36,6 +36,21 @@ async def test_message_goes_to_its_procedure(make_app: MakeApp, taught: None, si
         assert "( ) buy milk due:mon" in texts(app, ".plain")
 
 
+async def test_several_requests_are_shown_each_with_its_route(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        turn = await ask(pilot, "buy milk && feeling fine")
+        first, second = (part.route for part in turn.answer.parts)
+        assert turn.answer.route == first != second
+        shown = texts(app, ".plain")
+        assert "done buy milk" in shown and f"◆ {second} 90%" in shown and "done feeling fine" in shown
+        conversation = chat(app).session.conversation_id
+        assert conversation is not None
+        chat(app).session.open(conversation)
+        again = chat(app).session.turns[-1].answer
+        assert again.parts == turn.answer.parts and again.text == "done buy milk\ndone feeling fine"
+
+
 async def test_plain_chat_gets_the_conversation(make_app: MakeApp, taught: None) -> None:
     async with make_app().run_test() as pilot:
         await ready(pilot)

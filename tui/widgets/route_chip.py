@@ -68,17 +68,23 @@ class RouteChip(Static):
         return Content("\n").join(lines)
 
 
-def _route_words(answer: Answer) -> list[Content]:
-    """The route in words and a sign: never by colour alone."""
-    is_none = answer.route == NONE_ROUTE
+def route_words(route: str, probability: float | None) -> list[Content]:
+    """A route in words and a sign: never by colour alone."""
+    is_none = route == NONE_ROUTE
     words = [
         Content.styled("○ " if is_none else "◆ ", "$muted" if is_none else "$primary"),
-        Content.styled(str(answer.route), "bold $text" if is_none else "bold $primary"),
+        Content.styled(route, "bold $text" if is_none else "bold $primary"),
     ]
+    if probability is not None:
+        words.append(Content(f" {percent(probability)}"))
+    return words
+
+
+def _route_words(answer: Answer) -> list[Content]:
+    """The route of the answer, and everything that was done with it."""
+    words = route_words(str(answer.route), None if answer.forced else answer.probability)
     if answer.forced and answer.corrected_from is None:
         words.append(Content(" your choice"))
-    elif answer.probability is not None and not answer.forced:
-        words.append(Content(f" {percent(answer.probability)}"))
     if answer.corrected_from is not None:
         words.append(Content.styled(f"  corrected from {answer.corrected_from}", "$text-warning"))
     if answer.rating is not None:

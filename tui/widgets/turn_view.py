@@ -20,7 +20,7 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.messages import TurnAction, TurnActionWanted
 from tui.turns import Turn
-from tui.widgets.route_chip import RouteChip, speed
+from tui.widgets.route_chip import RouteChip, route_words, speed
 
 
 def _markdown_parser() -> MarkdownIt:
@@ -167,7 +167,9 @@ class TurnView(Vertical, can_focus=True):
         else:
             plain = self.query_one(".plain", Static)
             plain.display = True
-            plain.update(Content(self.turn.answer.text))
+            # The first of several parts may have been plain chat.
+            self.query_one(Markdown).display = False
+            plain.update(self._body())
 
     async def show_end(self) -> None:
         """The answer as it stays."""
@@ -180,7 +182,7 @@ class TurnView(Vertical, can_focus=True):
             # What streamed in pieces may have been read differently than the whole.
             await markdown.update(answer.text)
         else:
-            plain.update(Content(answer.text))
+            plain.update(self._body())
         self.query_one(RouteChip).show(answer, self._ending())
         self.refresh_bindings()
 
@@ -199,7 +201,19 @@ class TurnView(Vertical, can_focus=True):
 
     @property
     def _is_markdown(self) -> bool:
-        return self.turn.answer.route in (None, NONE_ROUTE)
+        return self.turn.answer.route in (None, NONE_ROUTE) and not self.turn.answer.has_parts
+
+    def _body(self) -> Content:
+        """The answer; in an answer to several requests a line with its route stands above each further part."""
+        answer = self.turn.answer
+        if not answer.has_parts:
+            return Content(answer.text)
+        lines: list[Content] = []
+        for place, part in enumerate(answer.parts):
+            if place:
+                lines.append(Content.assemble(*route_words(part.route, part.probability)))
+            lines.append(Content(part.text.rstrip("\n")))
+        return Content("\n").join(lines)
 
     def _question(self) -> Content:
         if self.turn.route == AUTO_ROUTE:
