@@ -223,7 +223,8 @@ def _key_rows(kind: type) -> list[tuple[str, str]]:
 
 
 def _key(key: str) -> str:
-    names = {"question_mark": "?", "slash": "/", "escape": "Esc"}
+    names = {"question_mark": "?", "slash": "/", "escape": "Esc", "plus": "+", "minus": "-", "pageup": "PageUp"}
+    names["pagedown"] = "PageDown"
     *held, last = key.strip().split("+")
     shown = names.get(last, last.upper() if held and len(last) == 1 else last.capitalize() if len(last) > 1 else last)
     return "+".join([*(one.capitalize() for one in held), shown])
