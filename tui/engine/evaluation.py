@@ -24,6 +24,7 @@ from trainer.evaluate import (
     answer_tokens,
 )
 from trainer.metrics import RoutingScores, score_answers, score_routes
+from tui.engine.before import Before, measure_before
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -46,11 +47,18 @@ class Scored:
 
 
 def scorecard(
-    backbone: Backbone, ready: Split, memory: Memory, bank: Bank, result: TrainResult, *, with_prompt: bool
+    backbone: Backbone,
+    ready: Split,
+    memory: Memory,
+    bank: Bank,
+    result: TrainResult,
+    *,
+    with_prompt: bool,
+    before: Before | None = None,
 ) -> Iterator[float | Scored]:
     """Measure one memory on pairs it did not learn; yields the share done, then the card."""
     procedure, held_out = ready.procedure, ready.held_out
-    parts = 3 if with_prompt else 2
+    parts = 2 + with_prompt + (before is not None)
     answered: Answered | None = None
     base: Answered | None = None
     prompt: PromptAnswered | None = None
@@ -72,6 +80,15 @@ def scorecard(
             else:
                 yield (2 + shown) / parts
     assert answered is not None and base is not None
+    earlier: dict[str, Any] | None = None
+    if before is not None:
+        said = dict(zip((pair.input for pair in held_out), answered.answers, strict=True))
+        now_answers = [said[pair.input] for pair in before.pairs]
+        for compared in measure_before(backbone, before, procedure.pattern, now_answers, bank):
+            if isinstance(compared, dict):
+                earlier = compared
+            else:
+                yield (parts - 1 + compared) / parts
     truth = [procedure.name] * len(held_out)
     messages = [pair.input for pair in held_out]
     chat = background.chat_for_measuring()
@@ -87,6 +104,7 @@ def scorecard(
             "rouge_l": answered.scores.rouge_l,
             "form_valid": answered.scores.form_valid,
             "base": _plain(base.scores),
+            "before": earlier,
             "prompt": None if prompt is None else {**_plain(prompt.scores), "tokens": prompt.tokens},
             "confusion": {"labels": routing.labels, "counts": routing.counts},
             "samples": [

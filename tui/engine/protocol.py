@@ -114,6 +114,23 @@ class PromptScores(Scores):
     tokens: int
 
 
+class RoutedScores(Scores):
+    """Answers given the right route, and how often that route is found."""
+
+    routing_accuracy: float
+    false_trigger_rate: float
+
+
+class BeforeScores(RoutedScores):
+    """The memory that answered so far, on ``held_out`` pairs that neither it nor the new one learned; ``now`` is the
+    new one on the same pairs.
+    """
+
+    version: int
+    held_out: int
+    now: RoutedScores
+
+
 class Confusion(TypedDict):
     """``counts[i][j]``: queries of ``labels[i]`` that were routed to ``labels[j]``."""
 
@@ -145,6 +162,7 @@ class Scorecard(TypedDict, total=False):
     rouge_l: float
     form_valid: float | None
     base: Scores
+    before: BeforeScores | None
     prompt: PromptScores | None
     confusion: Confusion
     samples: list[ScoreSample]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -26,6 +26,7 @@ from trainer.evaluate import answer_tokens
 from trainer.loop import Progress, Training, TrainResult
 from trainer.reading import readable, train_reader, with_reader
 from tui.engine.banks import BankShelf
+from tui.engine.before import Before, unlearned
 from tui.engine.evaluation import Scored, scorecard
 from tui.engine.models import LoadedModel
 
@@ -50,14 +51,15 @@ class Split:
 def split(procedure: Procedure) -> Split:
     """Choose what to measure on: the procedure's own test pairs, else a sixth of its pairs.
 
-    The choice depends on the name and the pairs alone, so that a resumed run measures the same.
+    The choice depends on the name and the pairs alone, so that a resumed run measures the same; and each pair's place
+    on itself alone, so that a pair more changes little of it and later trainings can be compared with earlier ones.
     """
     if procedure.held_out:
         return Split(procedure, procedure.held_out, "test")
     pairs = list(procedure.pairs)
     if len(pairs) < SPLIT_FROM:
         return Split(procedure, procedure.pairs, "split")
-    random.Random(procedure.name).shuffle(pairs)
+    pairs.sort(key=lambda pair: hashlib.sha256(f"{procedure.name}\0{pair.input}".encode()).digest())
     count = min(32, max(2, len(pairs) // 6))
     return Split(replace(procedure, pairs=tuple(pairs[count:])), tuple(pairs[:count]), "split")
 
@@ -125,7 +127,9 @@ class _OneTraining:
         self._budget = settings.whole("memory_budget_mb")
         folder = paths.checkpoints / Path(store.folder).name
         self._checkpoint = private_folder(folder) / f"{self._record.uuid}.safetensors"
-        self._others = {n: m for n, m in shelf.memories(store).items() if n != ready.procedure.name}
+        memories = shelf.memories(store)
+        self._others = {n: m for n, m in memories.items() if n != ready.procedure.name}
+        self._earlier = memories.get(ready.procedure.name)
         self._read = readable(ready.procedure.pairs) is not None
         if self._read:
             # A reader will answer: the steering only has to be there.
@@ -213,7 +217,13 @@ class _OneTraining:
         if not self._request.cancelled.is_set():
             bank = self._shelf.assemble(self._store, {**self._others, name: memory}, self._router)
             measuring = scorecard(
-                self._model.backbone, self._ready, memory, bank, result, with_prompt=self._wants_prompt
+                self._model.backbone,
+                self._ready,
+                memory,
+                bank,
+                result,
+                with_prompt=self._wants_prompt,
+                before=self._before(),
             )
             for step in measuring:
                 if isinstance(step, Scored):
@@ -239,6 +249,16 @@ class _OneTraining:
             raise
         self.trained = {"name": name, "memory_id": record.id, "scorecard": card}
         yield
+
+    def _before(self) -> Before | None:
+        """The memory that answers so far, where there is something fair to compare on."""
+        name, earlier = self._ready.procedure.name, self._earlier
+        found = unlearned(self._store, name, self._model.backbone.fingerprint.digest, self._ready.held_out)
+        if earlier is None or found is None:
+            return None
+        version, pairs = found
+        bank = self._shelf.assemble(self._store, {**self._others, name: earlier}, self._router)
+        return Before(name, version, earlier, pairs, bank)
 
     def _unchanged(self) -> bool:
         """Whether the pairs are still those that training began with."""

@@ -11,12 +11,14 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from tui.engine.protocol import Confusion, Scorecard, Trained
+from tui.engine.protocol import BeforeScores, Confusion, Scorecard, Trained
 from tui.training import TrainJob, duration
 from tui.widgets.train_progress import sample_lines
 
 SHOWN_LABELS = 8
 BAR_CELLS = 16
+WORSE_BY = 0.05
+"""Less than this in ROUGE-L on a few held-out pairs is chance."""
 
 
 class ResultTable(DataTable[Text]):
@@ -108,8 +110,14 @@ class ScorecardPane(Vertical):
 
 
 def is_better(card: Scorecard) -> bool:
-    """True when the memory answers better than the untrained backbone, or when nobody has measured."""
-    return not was_measured(card) or card["rouge_l"] > card["base"]["rouge_l"]
+    """True when the memory answers better than the untrained backbone and no worse than the one before it, or when
+    nobody has measured.
+    """
+    if not was_measured(card):
+        return True
+    before = card.get("before")
+    kept_up = before is None or before["now"]["rouge_l"] >= before["rouge_l"] - WORSE_BY
+    return card["rouge_l"] > card["base"]["rouge_l"] and kept_up
 
 
 def was_measured(card: Scorecard) -> bool:
@@ -155,6 +163,8 @@ def card_text(one: Trained) -> Content:
         )
     ]
     lines += [Content(f"→ {advice}") for advice in card["advice"]]
+    if before := card.get("before"):
+        lines += [Content(""), *_before_and_after(before)]
     lines += [Content(""), *_comparison(card)]
     lines += [
         Content(""),
@@ -210,6 +220,33 @@ def _comparison(card: Scorecard) -> list[Content]:
         )
     if card.get("form_valid") is not None:
         lines.append(Content(f"{share(card['form_valid'] or 0.0)} of the answers have the right form."))
+    return lines
+
+
+def _before_and_after(before: BeforeScores) -> list[Content]:
+    """The memory that answers so far and the new one, on pairs that neither has learned."""
+    now = before["now"]
+    pairs = "1 pair" if before["held_out"] == 1 else f"{before['held_out']} pairs"
+    heads = ("exact", "ROUGE-L", "found", "chat taken")
+    lines = [
+        Content.assemble(
+            Content.styled("Before and after", "bold $primary"),
+            Content.styled(f"  on {pairs} that neither has learned", "$muted"),
+        ),
+        Content.styled(f"{'':<20} " + " ".join(f"{head:>10}" for head in heads), "$muted"),
+    ]
+    for name, scores in ((f"version {before['version']}, active", before), ("this memory", now)):
+        cells = (
+            share(scores["exact_match"]),
+            f"{scores['rouge_l']:.2f}",
+            share(scores["routing_accuracy"]),
+            share(scores["false_trigger_rate"]),
+        )
+        style = "bold" if name == "this memory" else ""
+        lines.append(Content.styled(f"{name:<20} " + " ".join(f"{cell:>10}" for cell in cells), style))
+    change = now["rouge_l"] - before["rouge_l"]
+    words = "better than" if change > WORSE_BY else "worse than" if change < -WORSE_BY else "about as good as"
+    lines.append(Content(f"→ {words} what you have now ({change:+.2f} ROUGE-L)"))
     return lines
 
 

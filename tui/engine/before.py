@@ -1,0 +1,103 @@
+"""The memory that answers so far, measured beside the one that was just trained.
+
+Both answer the held-out pairs that neither has learned: what is held out now may have been learned before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from profiles.store import ProfileStore
+from tokmem_desk import background
+from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
+from tokmem_desk.recall import Bank, route_messages
+from trainer.evaluate import Answered, answer_pairs
+from trainer.metrics import score_answers
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.memory import Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What a procedure had before this training.
+
+    Attributes:
+        version: of the memory.
+        pairs: held-out pairs that it did not learn, at least one.
+        bank: with it, and with whatever else may answer.
+    """
+
+    name: str
+    version: int
+    memory: Memory
+    pairs: tuple[ExamplePair, ...]
+    bank: Bank
+
+
+def unlearned(
+    store: ProfileStore, name: str, fingerprint: str, held_out: Sequence[ExamplePair]
+) -> tuple[int, tuple[ExamplePair, ...]] | None:
+    """The version of the active memory, and the held-out pairs that it did not learn; None when there are none."""
+    from tui.engine.training import split  # which itself measures with this module
+
+    record = store.active_memory(name, fingerprint)
+    if record is None:
+        return None
+    procedure = store.to_procedure(name)
+    known = tuple(store.memory_pairs(record.id))
+    then = split(Procedure(name, known, procedure.held_out)) if known else None
+    learned = {pair.input for pair in then.procedure.pairs} if then is not None else set()
+    fresh = tuple(pair for pair in held_out if pair.input not in learned)
+    return (record.version, fresh) if fresh else None
+
+
+def measure_before(
+    backbone: Backbone,
+    before: Before,
+    pattern: str | None,
+    now_answers: Sequence[str],
+    now_bank: Bank,
+) -> Iterator[float | dict[str, Any]]:
+    """Measure the earlier memory; yields the share done, then the scorecard's ``before``.
+
+    Args:
+        now_answers: what the new memory says to ``before.pairs``.
+        now_bank: the bank with the new memory.
+    """
+    answered: Answered | None = None
+    for step in answer_pairs(backbone, before.pairs, before.memory, pattern):
+        if isinstance(step, Answered):
+            answered = step
+        else:
+            yield step
+    assert answered is not None
+    now = score_answers(list(now_answers), before.pairs, pattern)
+    messages = [pair.input for pair in before.pairs]
+    chat = background.chat_for_measuring()
+    yield {
+        "version": before.version,
+        "held_out": len(before.pairs),
+        "exact_match": answered.scores.exact_match,
+        "rouge_l": answered.scores.rouge_l,
+        **_routing(backbone, before.bank, before.name, messages, chat),
+        "now": {
+            "exact_match": now.exact_match,
+            "rouge_l": now.rouge_l,
+            **_routing(backbone, now_bank, before.name, messages, chat),
+        },
+    }
+
+
+def _routing(
+    backbone: Backbone, bank: Bank, name: str, messages: Sequence[str], chat: Sequence[str]
+) -> dict[str, float]:
+    mine = route_messages(backbone, bank, messages)
+    others = route_messages(backbone, bank, chat)
+    return {
+        "routing_accuracy": sum(routed.route == name for routed in mine) / len(mine),
+        "false_trigger_rate": sum(routed.route != NONE_ROUTE for routed in others) / max(1, len(others)),
+    }
