@@ -163,8 +163,9 @@ class ChatTable(StoreBase):
         timing: Mapping[str, Any] | None = None,
         details: Mapping[str, Any] | None = None,
         status: MessageStatus | None = None,
+        whole: bool = False,
     ) -> MessageRecord:
-        """Change what is given and leave the rest.
+        """Change what is given and leave the rest; with ``whole``, what is not given is emptied.
 
         Raises:
             NotFoundError: the message was deleted.
@@ -178,7 +179,7 @@ class ChatTable(StoreBase):
             "details": as_json(details),
             "status": status,
         }
-        given = {column: value for column, value in columns.items() if value is not None}
+        given = {column: value for column, value in columns.items() if value is not None or whole}
         with self._database.writing() as connection:
             if given:
                 assignments = ", ".join(f"{column} = ?" for column in given)

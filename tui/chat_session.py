@@ -259,4 +259,4 @@ class ChatSession:
         if answer.message_id is None:
             answer.message_id = self._store.add_message(self.conversation_id, "assistant", answer.text, **kept)
         else:
-            self._store.update_message(answer.message_id, content=answer.text, **kept)
+            self._store.update_message(answer.message_id, content=answer.text, whole=True, **kept)

@@ -80,7 +80,7 @@ async def test_edited_answer_becomes_a_pair_and_comes_back(make_app: MakeApp, ta
         await until(pilot, lambda: "a pair of todo_line" in chip(app))
         assert "edited" in chip(app)
         assert "( ) buy oat milk due:mon" in texts(app, ".plain")
-        await until(pilot, lambda: "1 correction waits: retrain todo_line" in bar(app))
+        await until(pilot, lambda: "1 correction waits: ^l retrains todo_line" in bar(app))
         turn = await reopened(pilot)
         assert (turn.answer.text, turn.answer.original) == ("( ) buy oat milk due:mon", "( ) buy milk due:mon")
         assert turn.answer.pair_procedure == "todo_line"

@@ -36,6 +36,7 @@ class PairDialog(Dialog[PairDraft | None]):
         input: what to begin with.
         response: what to begin with.
         offer_another: whether "Save and next" makes sense.
+        at_response: begin in the answer, behind its last letter.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -51,10 +52,12 @@ class PairDialog(Dialog[PairDraft | None]):
         input: str = "",
         response: str = "",
         offer_another: bool = False,
+        at_response: bool = False,
     ) -> None:
         super().__init__(title)
         self._procedures, self._offer_another = list(procedures), offer_another
         self._input, self._response = input, response
+        self._at_response = at_response or bool(input and not response)
 
     def body(self) -> ComposeResult:
         if len(self._procedures) > 1:
@@ -73,7 +76,10 @@ class PairDialog(Dialog[PairDraft | None]):
 
     def on_mount(self) -> None:
         """Begin where text is missing."""
-        self.query_one("#response" if self._input and not self._response else "#input", TextArea).focus()
+        field = self.query_one("#response" if self._at_response else "#input", TextArea)
+        field.focus()
+        if self._at_response:
+            field.move_cursor(field.document.end)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Hide "Save and next" where it makes no sense."""

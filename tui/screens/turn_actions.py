@@ -100,7 +100,9 @@ class TurnActions(AppScreen):
             self.notify("There is no procedure to save it to. F3, then a adds one.")
             return
         names.sort(key=lambda name: name != turn.answer.route)
-        dialog = PairDialog("Save as an example pair", names, input=turn.question, response=turn.answer.text)
+        dialog = PairDialog(
+            "Save as an example pair", names, input=turn.question, response=turn.answer.text, at_response=True
+        )
         draft = await self.app.push_screen_wait(dialog)
         if draft is not None:
             await self._keep_pair(turn, draft.procedure, ExamplePair(draft.input, draft.response))
