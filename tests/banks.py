@@ -62,12 +62,16 @@ def memory_file(seed: int = 0, *, rows: int = 1, positions: int = 3, **changes: 
         "router.scatter": Block("F32", (1,), struct.pack("<f", 0.5 + seed)),
         "router.count": Block("I32", (1,), struct.pack("<i", 5 + seed)),
     }
+    settings: dict[str, Any] = {"form": "layers", "span": rows + positions, "seed": seed}
+    if seed % 3 == 2:
+        blocks["reader"] = numbers(generator, 7 + seed)
+        settings["reader"] = {"slots": [["who", "text", False]], "order": None}
     if positions:
         for g in range(2):
             blocks[f"keys.{g}"] = numbers(generator, LAYERS, HEADS, positions, SIZE)
             blocks[f"values.{g}"] = numbers(generator, LAYERS, HEADS, positions, SIZE + 1)
     parts = MemoryParts(
-        f"memory{seed}", seed % 2 == 1, {"form": "layers", "span": rows + positions, "seed": seed},
+        f"memory{seed}", seed % 2 == 1, settings,
         FINGERPRINT.as_dict(), ROUTER_DIGEST, blocks,
     )  # fmt: skip
     return put_together(replace(parts, **changes))

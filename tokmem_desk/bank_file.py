@@ -141,7 +141,7 @@ def _checked_statistics(tensors: dict[str, Tensor], digest: str, source: str) ->
 
 
 def _checked_reader(settings: object, tensors: dict[str, Tensor], source: str) -> Reader | None:
-    if "reader" not in tensors:
+    if "reader" not in tensors and "reader" not in (settings if isinstance(settings, dict) else {}):
         return None
     try:
         assert isinstance(settings, dict)

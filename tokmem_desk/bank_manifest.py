@@ -67,6 +67,8 @@ class BankProcedure:
         rows: its rows in ``steering``.
         positions: its places with keys and values; count 0 for a memory of rows alone.
         sketch: its rows in ``router.sketch``.
+        reader: its numbers in ``reader``; count 0 without a reader.
+        reader_form: what those numbers are, see ``reading.Reader.describe``; empty without a reader.
         tied: the address is the first row of the steering.
         output_schema: JSON schema that answers are held to, as text.
         reads_conversation: the procedure sees earlier turns too.
@@ -86,6 +88,8 @@ class BankProcedure:
     rows: Span
     positions: Span
     sketch: Span
+    reader: Span
+    reader_form: dict[str, Any]
     tied: bool
     pair_count: int
     pairs_digest: str
@@ -277,7 +281,7 @@ class _Reader:
 
     def _check_whole(self, manifest: Manifest) -> None:
         """What no procedure can tell alone: order, places one behind the other, nothing twice."""
-        row = position = sketch = 0
+        row = position = sketch = reader = 0
         for at, procedure in enumerate(manifest.procedures):
             where = f"procedures[{at}]"
             if procedure.row != at:
@@ -288,8 +292,13 @@ class _Reader:
                 self.fail(f"{where}.positions", "does not follow the procedure before")
             if procedure.sketch.offset != sketch:
                 self.fail(f"{where}.sketch", "does not follow the procedure before")
+            if procedure.reader.offset != reader:
+                self.fail(f"{where}.reader", "does not follow the procedure before")
+            if bool(procedure.reader.count) != bool(procedure.reader_form):
+                self.fail(f"{where}.reader", "does not fit its form")
             row, position = row + procedure.rows.count, position + procedure.positions.count
             sketch += procedure.sketch.count
+            reader += procedure.reader.count
         if position and not manifest.groups:
             self.fail("layer_groups", "is empty although there are keys and values")
         for what, values in (("name", manifest.names), ("uuid", [one.uuid for one in manifest.procedures])):
@@ -357,6 +366,8 @@ class _Reader:
             rows=self._span(fields, "rows", where),
             positions=self._span(fields, "positions", where),
             sketch=self._span(fields, "sketch", where),
+            reader=self._span(fields, "reader", where),
+            reader_form=self.table(fields, "reader_form", where),
             tied=self.flag(fields, "tied", where),
             pair_count=self.whole(fields, "pair_count", where),
             pairs_digest=self.hexadecimal(fields, "pairs_digest", where, 64),

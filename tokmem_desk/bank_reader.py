@@ -89,6 +89,8 @@ class OpenBank:
                     begin, count = procedure.positions.offset * rows, procedure.positions.count * rows
                     self._take(blocks, f"{what}.{g}", begin, count, shape=shape)
         self._take(blocks, "router.mean", procedure.row, 1, flat=True)
+        if procedure.reader.count:
+            self._take(blocks, "reader", procedure.reader.offset, procedure.reader.count)
         self._take(blocks, "router.sketch", procedure.sketch.offset, procedure.sketch.count)
         self._take(blocks, "router.scatter", procedure.row, 1)
         self._take(blocks, "router.count", procedure.row, 1)
@@ -97,7 +99,7 @@ class OpenBank:
             MemoryParts(
                 name or procedure.name,
                 procedure.tied,
-                procedure.settings,
+                procedure.settings | ({"reader": procedure.reader_form} if procedure.reader.count else {}),
                 fingerprint,
                 manifest.router.digest,
                 blocks,
@@ -236,6 +238,8 @@ def _check_shapes(source: str, manifest: Manifest, header: Header) -> None:
             count = positions * group.layers * group.heads
             wanted[f"keys.{g}"] = ((count, group.key_size), numbers)
             wanted[f"values.{g}"] = ((count, group.value_size), numbers)
+    if readers := last.reader.offset + last.reader.count:
+        wanted["reader"] = ((readers,), numbers)
     if "router.anchors" in header.tensors:
         wanted["router.anchors"] = ((None, k), ("F32",))
     for name, (shape, types) in wanted.items():

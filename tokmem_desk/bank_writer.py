@@ -204,7 +204,7 @@ class _Content:
         self.groups = _groups(first)
         self._hidden = self.fingerprint.hidden_size
         described: list[BankProcedure] = []
-        rows = positions = sketches = 0
+        rows = positions = sketches = numbers = 0
         for at, procedure in enumerate(procedures):
             parts = first if at == 0 else self._read(at)
             self._check(parts, procedure.name)
@@ -212,15 +212,18 @@ class _Content:
             keys = parts.blocks.get("keys.0")
             position_span = Span(positions, 0 if keys is None else keys.shape[2])
             sketch_span = Span(sketches, parts.blocks["router.sketch"].shape[0])
-            described.append(_described(procedure, parts, at, row_span, position_span, sketch_span))
+            reader = parts.blocks.get("reader")
+            reader_span = Span(numbers, 0 if reader is None else reader.shape[0])
+            described.append(_described(procedure, parts, at, row_span, position_span, sketch_span, reader_span))
             rows, positions = rows + row_span.count, positions + position_span.count
             sketches += sketch_span.count
+            numbers += reader_span.count
             self.groups = self.groups or _groups(parts)
             size = sum(len(block.data) for block in parts.blocks.values())
             if size <= room:
                 self._kept[at], room = parts, room - size
         self.procedures = tuple(described)
-        self._rows, self._positions, self._sketches = rows, positions, sketches
+        self._rows, self._positions, self._sketches, self._numbers = rows, positions, sketches, numbers
 
     def header(self, bank: ExportBank, number: str, created: str) -> tuple[bytes, int]:
         """The header of the tensor file, and how long the file will be."""
@@ -267,6 +270,8 @@ class _Content:
             found.append((f"keys.{g}", f"keys.{g}", "F32", (count, group.key_size)))
             found.append((f"values.{g}", f"values.{g}", "F32", (count, group.value_size)))
         found.append(("router.mean", "router.mean", "F32", (n, self.dimensions)))
+        if self._numbers:
+            found.append(("reader", "reader", "F32", (self._numbers,)))
         found.append(("router.sketch", "router.sketch", "F32", (self._sketches, self.dimensions)))
         found.append(("router.scatter", "router.scatter", "F32", (n,)))
         if anchor_count:
@@ -305,7 +310,14 @@ class _Content:
             and self._block(parts, "router.scatter").shape == (1,)
             and _groups(parts) in ((), self.groups or _groups(parts))
         )
-        known = {*_LENGTHS, *(f"{what}.{g}" for what in ("keys", "values") for g in range(len(_groups(parts))))}
+        reader = parts.blocks.get("reader")
+        if reader is not None and (len(reader.shape) != 1 or reader.dtype != "F32" or "reader" not in parts.settings):
+            raise BadInputError(f"Tensor 'reader' of {name!r} has an unknown form.", next_step=NEXT_STEP)
+        known = {
+            *_LENGTHS,
+            "reader",
+            *(f"{what}.{g}" for what in ("keys", "values") for g in range(len(_groups(parts)))),
+        }
         if unknown := sorted(set(parts.blocks) - known):
             # Leaving it out would change routes or answers without a word.
             raise IncompatibleError(f"The memory of {name!r} has a tensor {unknown[0]!r}, which no bank can carry.")
@@ -332,7 +344,7 @@ def _groups(parts: MemoryParts) -> tuple[LayerGroup, ...]:
 
 
 def _described(
-    procedure: ExportProcedure, parts: MemoryParts, row: int, rows: Span, positions: Span, sketch: Span
+    procedure: ExportProcedure, parts: MemoryParts, row: int, rows: Span, positions: Span, sketch: Span, reader: Span
 ) -> BankProcedure:
     return BankProcedure(
         uuid=procedure.uuid,
@@ -345,6 +357,8 @@ def _described(
         rows=rows,
         positions=positions,
         sketch=sketch,
+        reader=reader,
+        reader_form=parts.settings["reader"] if reader.count else {},
         tied=parts.tied,
         pair_count=procedure.pair_count,
         pairs_digest=procedure.pairs_digest,
