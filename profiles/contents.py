@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from profiles.store import DATABASE_NAME
+from profiles.keyring import Keyring
+from profiles.store import DATABASE_NAME, ProfileStore
 
 _READ_SECONDS = 0.5
 """How long a count waits for a writer before it is given up."""
@@ -46,17 +49,28 @@ def contents(folder: Path) -> ProfileContents | None:
     file = folder / DATABASE_NAME
     if not file.exists():
         return ProfileContents(0, 0, 0, 0, 0, 0, ())
+    if Keyring(folder).exists:
+        return None
     address = f"{file.absolute().as_uri()}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=_READ_SECONDS)) as connection:
-            counts = {
-                table: int(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
-                for table in ("procedures", "pairs", "memories", "conversations", "messages", "corrections")
-            }
-            banks = connection.execute(
-                "SELECT backbone_fingerprint, count(*), json_extract(settings, '$.backbone'), max(created)"
-                " FROM memories WHERE status = 'active' GROUP BY backbone_fingerprint ORDER BY 2 DESC, 1"
-            ).fetchall()
+            return _counted(lambda query: [tuple(row) for row in connection.execute(query).fetchall()])
     except sqlite3.Error:
         return None
+
+
+def contents_of(store: ProfileStore) -> ProfileContents:
+    """Count what an open profile holds, also one with a passphrase."""
+    return _counted(lambda query: [tuple(row) for row in store.select(query)])
+
+
+def _counted(rows: Callable[[str], list[tuple[Any, ...]]]) -> ProfileContents:
+    counts = {
+        table: int(rows(f"SELECT count(*) FROM {table}")[0][0])
+        for table in ("procedures", "pairs", "memories", "conversations", "messages", "corrections")
+    }
+    banks = rows(
+        "SELECT backbone_fingerprint, count(*), json_extract(settings, '$.backbone'), max(created)"
+        " FROM memories WHERE status = 'active' GROUP BY backbone_fingerprint ORDER BY 2 DESC, 1"
+    )
     return ProfileContents(**counts, banks=tuple(BackboneMemories(row[0], row[1], str(row[2] or "")) for row in banks))

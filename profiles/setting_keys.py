@@ -121,6 +121,13 @@ _KEYS = (
         least=1,
         most=3600,
     ),
+    SettingKey(
+        "lock_after_minutes",
+        15,
+        "How long nobody may touch a key before a profile with a passphrase is locked; 0 is never.",
+        unit="minutes",
+        least=0,
+    ),
     SettingKey("theme", "tokmem-dark", "Colours of the app."),
 )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from profiles.banks import BankTable
+from profiles.base import Row
 from profiles.chats import ChatTable
 from profiles.commands import CommandTable
 from profiles.corrections import CorrectionTable
@@ -83,6 +84,10 @@ class ProfileStore(
     def locked(self) -> bool:
         """True when everything in this profile is encrypted on the disk."""
         return self.vault.key is not None
+
+    def select(self, query: str) -> list[Row]:
+        """The rows of a query of this package's own that belongs to no single table."""
+        return self._database.rows(query)
 
     @property
     def profile_name(self) -> str:

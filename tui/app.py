@@ -14,30 +14,29 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import work
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.signal import Signal
 from textual.worker import Worker, WorkerState
 
-from profiles.atomic import write_text
 from profiles.paths import AppPaths, private_folder
 from profiles.records import JobRecord
-from profiles.registry import DEFAULT_PROFILE, ProfileRegistry
 from profiles.settings import Settings
-from profiles.store import ProfileStore
-from tokmem_desk.errors import BusyError, OfflineError, TokmemError
+from tokmem_desk.errors import OfflineError, TokmemError
 from tui import debug_report
 from tui.engine.client import EngineClient
 from tui.engine_link import EngineLink, EngineState
 from tui.guard import shows_errors
 from tui.model_pull import ModelPull
-from tui.overview import changed_words, last_fingerprint, procedure_lines
+from tui.overview import changed_words, procedure_lines
+from tui.profile_desk import ProfileDesk
 from tui.screens.base import AppScreen
 from tui.screens.chat import ChatScreen
 from tui.screens.confirm import ConfirmDialog
 from tui.screens.failure import FailureDialog
 from tui.screens.help import HelpDialog, keys_in_force
+from tui.screens.locked import LockedScreen
 from tui.screens.models import ModelsScreen
 from tui.screens.procedures import ProceduresScreen
 from tui.screens.profiles import ProfilesScreen
@@ -46,7 +45,7 @@ from tui.screens.settings import SettingsScreen
 from tui.screens.train import TrainScreen
 from tui.screens.welcome import WelcomeScreen
 from tui.themes import DARK, LIGHT, muted_of
-from tui.training import TrainJob, TrainRunner
+from tui.training import TrainJob
 from tui.widgets.train_setup import TrainSetup
 
 EngineFactory = Callable[[Path, Settings], EngineClient]
@@ -61,7 +60,7 @@ OUTSIDE_SECONDS = 2.0
 KEPT_ERRORS = 10
 
 
-class TokmemApp(App[None]):
+class TokmemApp(ProfileDesk):
     """See the module.
 
     Args:
@@ -81,6 +80,7 @@ class TokmemApp(App[None]):
         "models": ModelsScreen,
         "settings": SettingsScreen,
         "welcome": WelcomeScreen,
+        "locked": LockedScreen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f2", "switch_mode('chat')", "Chat", show=False, priority=True, id="chat"),
@@ -104,10 +104,6 @@ class TokmemApp(App[None]):
         """The last unexpected errors, with tracebacks."""
         self._engine_factory = engine
         self._profile_wanted = profile
-        self._revision = 0
-        self._fingerprint: str | None = None
-        self._left_open: dict[str, tuple[ProfileStore, TrainRunner]] = {}
-        """Profiles that were left while a training of theirs was not over, by name."""
         self.pull: ModelPull | None = None
         """The newest download of a model."""
         self.engine_changed: Signal[EngineState] = Signal(self, "engine")
@@ -121,28 +117,14 @@ class TokmemApp(App[None]):
         """Open the profile, show the chat, and only then start the engine."""
         self.theme = self._theme_wanted()
         try:
-            self._open_profile()
+            self._engine_has = self._engine_wants
+            self.link = EngineLink(self.make_client(self.settings), self._engine_news)
+            self.link.may_fetch = False  # not before the person has agreed
+            self.open_first_profile(self._profile_wanted)
         except TokmemError as caught:
             self._refuse_to_start(caught)
             return
         self.set_interval(OUTSIDE_SECONDS, self._look_outside)
-        if self._is_first_start:
-            self.switch_mode("welcome")
-            return
-        self.switch_mode("chat")
-        self.call_after_refresh(self.load_engine)
-
-    @property
-    def _welcomed_file(self) -> Path:
-        """Is there once the first steps were taken or left."""
-        return self.paths.state / "welcomed"
-
-    @property
-    def _is_first_start(self) -> bool:
-        """Nobody has been here, and nothing was taught or said."""
-        if self._welcomed_file.exists():
-            return False
-        return not self.store.procedures() and not self.store.conversations(limit=1)
 
     @shows_errors
     def end_welcome(self, example: str = "") -> None:
@@ -151,7 +133,7 @@ class TokmemApp(App[None]):
         Args:
             example: what to put into the prompt.
         """
-        write_text(private_folder(self.paths.state) / self._welcomed_file.name, "")
+        self._note_welcomed()
         self.switch_mode("chat")
         if example:
             self.call_after_refresh(self._offer, example)
@@ -170,20 +152,6 @@ class TokmemApp(App[None]):
         """The theme's colours and one of ours, ``$muted``: Textual's ``$text-muted`` cannot colour a part of a text."""
         variables = super().get_css_variables()
         return {**variables, "muted": muted_of(variables)}
-
-    def _open_profile(self) -> None:
-        with ProfileRegistry(self.paths) as registry:
-            self.profile: str = self._profile_wanted or registry.active().name
-            self.store: ProfileStore = registry.open(self.profile)
-        self.settings = self.settings.for_profile(self.paths, self.store.folder)
-        self.theme = self._theme_wanted()
-        self.set_keymap(self.settings.key_bindings)
-        self._revision = self.store.revision
-        self._fingerprint = last_fingerprint(self.store)
-        self._engine_has = self._engine_wants
-        self.link = EngineLink(self.make_client(self.settings), self._engine_news)
-        self.link.may_fetch = False  # not before the person has agreed
-        self.runner = TrainRunner(self.store, self.link, self.profile, self._job_news)
 
     def make_client(self, settings: Settings, log_name: str = "engine.log") -> EngineClient:
         """An engine that is not started yet."""
@@ -263,99 +231,6 @@ class TokmemApp(App[None]):
         elif pull.error is not None and not isinstance(self.screen, (ModelsScreen, WelcomeScreen)):
             self.show_error(pull.error)
 
-    # The profile
-
-    async def open_profile(self, name: str) -> None:
-        """Go on with another profile; the loaded model stays, and so does a training of the one that is left.
-
-        Raises:
-            TokmemError: it cannot be opened; the present one stays open then.
-        """
-        self.switch_mode("profiles")
-        with ProfileRegistry(self.paths) as registry:
-            kept = self._left_open.pop(name, None)
-            store = kept[0] if kept is not None else registry.open(name)
-            try:
-                settings = self.settings.for_profile(self.paths, store.folder)
-            except TokmemError:
-                store.close()
-                raise
-            registry.switch(name)
-        before = self.profile, self.store, self.runner
-        self.profile, self.store = name, store
-        self.runner = kept[1] if kept is not None else TrainRunner(store, self.link, name, self._job_news)
-        await self._drop_other_screens()
-        self._leave_profile(*before)
-        self._revision, self._fingerprint = store.revision, last_fingerprint(store)
-        self.settings = settings
-        self.apply_settings()
-        self.announce_store()
-
-    async def rename_profile(self, name: str, new: str) -> None:
-        """Give a profile another name; the open one is opened anew under it.
-
-        Raises:
-            BusyError: something of it is going on.
-            TokmemError: the new name cannot be had.
-        """
-        job = self.runner.job
-        undecided = job is not None and (job.running or (job.trained and not job.decided))
-        if (name == self.profile and (undecided or self.link.busy)) or name in self._left_open:
-            raise BusyError(
-                f"Something is going on in {name!r}.",
-                next_step="Wait for the answer, and decide about the training (F4), then rename it.",
-            )
-        with ProfileRegistry(self.paths) as registry:
-            registry.rename(name, new)
-        if name == self.profile:
-            await self.open_profile(new)
-
-    async def erase_profile(self, name: str) -> None:
-        """Erase a profile for good; erasing the open one goes on with another.
-
-        Raises:
-            BusyError: a training of it runs, or it is open in another program.
-            TokmemError: it could not be erased.
-        """
-        with ProfileRegistry(self.paths) as registry:
-            if name == self.profile:
-                others = [info.name for info in registry.list() if info.name != name]
-                if not others:
-                    others = [registry.create(DEFAULT_PROFILE if name != DEFAULT_PROFILE else "default-2").name]
-                await self.open_profile(others[0])
-            self.close_left_profile(name)
-            registry.delete(name)
-
-    def _leave_profile(self, name: str, store: ProfileStore, runner: TrainRunner) -> None:
-        """Close a profile, or keep it open where a training of its is not over."""
-        job = runner.job
-        if job is not None and (job.running or (job.trained and not job.decided)):
-            self._left_open[name] = store, runner
-        else:
-            store.close()
-
-    def training_elsewhere(self) -> str | None:
-        """The profile in which a training runs that is not the open one."""
-        return next((name for name, (_, one) in self._left_open.items() if one.job and one.job.running), None)
-
-    def close_left_profile(self, name: str) -> None:
-        """Close a profile that was left with a finished training.
-
-        Raises:
-            BusyError: its training still runs.
-        """
-        if self.training_elsewhere() == name:
-            raise BusyError(f"A training runs in {name!r}.", next_step="Stop it there, or wait for its end.")
-        if name in self._left_open:
-            self._left_open.pop(name)[0].close()
-
-    async def _drop_other_screens(self) -> None:
-        """Let every other screen be made anew, so that nothing of one profile is seen in another."""
-        for mode, screen in self.MODES.items():
-            if mode != self.current_mode:
-                await self.remove_mode(mode)
-                self.add_mode(mode, screen)
-
     # Settings
 
     def apply_settings(self) -> None:
@@ -372,6 +247,9 @@ class TokmemApp(App[None]):
     @shows_errors
     def _look_outside(self) -> None:
         self._care_for_engine()
+        if self.locked:
+            return
+        self._lock_when_idle()
         if self.store.revision != self._revision:
             self.announce_store()
 
@@ -536,9 +414,7 @@ class TokmemApp(App[None]):
         """End the engine and close the profile, however the app came to its end."""
         if hasattr(self, "link"):
             await self.link.client.close()
-            for store, _ in self._left_open.values():
-                store.close()
-            self.store.close()
+            self.close_stores()
             if self.pull is not None:
                 await self.pull.close()
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
+from profiles.sealing import ProfileKey
 from profiles.store import ProfileStore
 from tests import banks
 from tokmem_desk.errors import (
@@ -85,7 +86,7 @@ class ScriptedEngine:
     async def answer(self, request: dict[str, Any]) -> None:
         """Do one request."""
         try:
-            if request["op"] not in ("fetch", "status"):
+            if request["op"] not in ("fetch", "status", "forget"):
                 await self.load(request)
             do = getattr(self, f"do_{request['op']}", None)
             if do is None:  # an answer all the same, or the client would wait for ever
@@ -133,6 +134,10 @@ class ScriptedEngine:
                 waited.touch()
         make_model(store, source.id)
         return {"id": source.id}
+
+    async def do_forget(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Nothing is remembered of a profile here."""
+        return {}
 
     async def do_status(self, request: dict[str, Any]) -> dict[str, Any]:
         """What is loaded."""
@@ -378,7 +383,8 @@ class ScriptedEngine:
     def store(self, request: dict[str, Any]) -> ProfileStore:
         """The profile of a request."""
         with ProfileRegistry(AppPaths.resolve(self.options.home)) as registry:
-            return registry.open(request["profile"])
+            key = ProfileKey.from_text(request["key"]) if request.get("key") else None
+            return registry.open(request["profile"], key=key)
 
 
 def head(text: str) -> tuple[str, ...]:

@@ -11,11 +11,12 @@ from textual.containers import Horizontal, ItemGrid, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from profiles.contents import ProfileContents, contents
+from profiles.contents import ProfileContents, contents, contents_of
 from profiles.records import ProfileInfo
 from profiles.registry import ProfileRegistry
 from tokmem_desk.errors import BusyError
 from tui.screens.base import AppScreen
+from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
 from tui.screens.profile_dialogs import EraseDialog, ProfileNameDialog
 from tui.training import TrainJob
 from tui.widgets.profile_card import ProfileCard, ProfileDetails, holdings
@@ -39,6 +40,7 @@ class ProfilesScreen(AppScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "add", "Add"),
         Binding("e", "rename", "Rename"),
+        Binding("p", "passphrase", "Passphrase"),
         Binding("d,delete", "erase", "Erase", key_display="d"),
         Binding("right,l", "move(1, 0)", "Next", show=False),
         Binding("left,h", "move(-1, 0)", "Previous", show=False),
@@ -87,7 +89,7 @@ class ProfilesScreen(AppScreen):
             return
         with ProfileRegistry(self.tokmem.paths) as registry:
             self._infos = registry.list()
-        self._contents = {info.name: contents(self.tokmem.paths.profile_folder(info.id)) for info in self._infos}
+        self._contents = {info.name: self._count(info) for info in self._infos}
         grid = self.query_one("#cards", ItemGrid)
         missing = len(self._infos) - len(self.query(ProfileCard))
         if missing > 0:
@@ -97,6 +99,11 @@ class ProfilesScreen(AppScreen):
                 await card.remove()
         self._draw()
         self._focus_selected()
+
+    def _count(self, info: ProfileInfo) -> ProfileContents | None:
+        if info.name == self.tokmem.profile and info.locked and not self.tokmem.locked:
+            return contents_of(self.tokmem.store)
+        return contents(self.tokmem.paths.profile_folder(info.id))
 
     def _draw(self) -> None:
         cards = list(self.query(ProfileCard))
@@ -158,7 +165,8 @@ class ProfilesScreen(AppScreen):
         if event.name == self.tokmem.profile:
             self.app.switch_mode("chat")
             return
-        await self.tokmem.open_profile(event.name)
+        if not await self.tokmem.open_profile(event.name):
+            return
         self.show_header()
         await self._load()
         self.notify(f"This is {event.name} now. F2 to chat.", markup=False)
@@ -203,13 +211,12 @@ class ProfilesScreen(AppScreen):
         folder = self.tokmem.paths.profile_folder(info.id)
         going = [*(holdings(found) if found else ["everything in it, which cannot be counted"])]
         going.append(f"{size(info.bytes)} in {folder}")
-        others = sorted(self._names - {info.name})
         if info.name != self.tokmem.profile:
             after = "The other profiles stay as they are."
-        elif others:
-            after = f"{others[0]} is opened instead."
+        elif (other := self.tokmem.next_after(self._infos, info.name)) is not None:
+            after = f"{other} is opened instead."
         else:
-            after = "It is the only profile: an empty one is made instead."
+            after = "An empty profile is made instead."
         if not await self.app.push_screen_wait(EraseDialog(info.name, going, after)):
             return
         await self.tokmem.erase_profile(info.name)
@@ -217,6 +224,59 @@ class ProfilesScreen(AppScreen):
         self.show_header()
         await self._load()
         self.notify(f"{info.name} is erased.", markup=False)
+
+    @work(group="passphrase", exclusive=True, exit_on_error=False)
+    async def action_passphrase(self) -> None:
+        """Give the profile under the cursor a passphrase; change it, remove it, or lock now where it has one."""
+        info = self._info
+        if info is None:
+            return
+        self.tokmem.refuse_if_at_work(info.name)
+        if info.locked:
+            await self._change_lock(info)
+        else:
+            await self._add_lock(info)
+        if not self.tokmem.locked:
+            await self._load()
+
+    async def _add_lock(self, info: ProfileInfo) -> None:
+        passphrase = await self.app.push_screen_wait(
+            NewPassphraseDialog(
+                f"A passphrase for {info.name}",
+                "Everything in the profile is encrypted: chats, pairs and memories. The passphrase is asked for at the "
+                "start, and after a while without a key pressed.",
+            )
+        )
+        if passphrase is None:
+            return
+        self.notify(f"Encrypting {info.name} …", markup=False)
+        recovery = await self.tokmem.add_lock(info.name, passphrase)
+        await self.app.push_screen_wait(RecoveryKeyDialog(info.name, recovery))
+
+    async def _change_lock(self, info: ProfileInfo) -> None:
+        is_open = info.name == self.tokmem.profile
+        wish = await self.app.push_screen_wait(LockMenuDialog(info.name, is_open))
+        if wish == "lock":
+            self.tokmem.lock_now()
+            return
+        if wish is None:
+            return
+        # Whoever changes the lock must know the passphrase, also where the profile is open.
+        key = await self.app.push_screen_wait(UnlockDialog(self.tokmem.paths, info.name))
+        if key is None:
+            return
+        if wish == "remove":
+            await self.tokmem.remove_lock(info.name, key)
+            self.notify(f"{info.name} has no passphrase now.", markup=False)
+            return
+        passphrase = await self.app.push_screen_wait(
+            NewPassphraseDialog(f"Another passphrase for {info.name}", "The recovery key stays as it is.")
+        )
+        if passphrase is None:
+            return
+        with ProfileRegistry(self.tokmem.paths) as registry:
+            registry.change_passphrase(info.name, key, passphrase)
+        self.notify(f"The passphrase of {info.name} is changed.", markup=False)
 
     @property
     def _names(self) -> set[str]:

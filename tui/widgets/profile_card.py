@@ -17,6 +17,13 @@ from tui.words import ago, count, size
 UNREADABLE = "cannot be counted"
 
 
+def lock_words(info: ProfileInfo, is_open: bool) -> str:
+    """The state of the lock, with a sign."""
+    if not info.locked:
+        return "□ no passphrase"
+    return "▣ passphrase; open now" if is_open else "▣ locked"
+
+
 class ProfileCard(Static, can_focus=True):
     """Name, banks, size, last use, lock. Enter or a click chooses it."""
 
@@ -62,13 +69,13 @@ class ProfileCard(Static, can_focus=True):
         self.profile = info.name
         self.set_class(is_open, "-open")
         self.border_title = Content(f"● {info.name} · in use" if is_open else info.name).markup
-        lines = [Content.styled(_holding(found), "$text")]
-        banks = UNREADABLE if found is None else count(len(found.banks), "bank")
-        lines.append(Content(f"{banks} · {size(info.bytes)}"))
+        lines = [Content.styled(_holding(info, found), "$text")]
+        banks = "" if found is None else f"{count(len(found.banks), 'bank')} · "
+        lines.append(Content(f"{banks}{size(info.bytes)}"))
         lines.append(
             Content.styled("▶ training now", "$accent") if training else Content(f"used {ago(info.last_used)}")
         )
-        lines.append(Content("○ no passphrase"))
+        lines.append(Content(lock_words(info, is_open)))
         self.update(Content("\n").join(lines))
 
     def on_focus(self) -> None:
@@ -95,7 +102,9 @@ class ProfileDetails(Static):
     def show(self, info: ProfileInfo, found: ProfileContents | None, folder: Path) -> None:
         """Draw."""
         lines = [Content.styled(info.name, "bold $primary"), Content("")]
-        if found is None:
+        if found is None and info.locked:
+            lines.append(Content("▣ Encrypted. Its passphrase shows what is in it; nobody else can count or read it."))
+        elif found is None:
             lines.append(Content("! What is in it cannot be counted: it is damaged, busy, or of a newer version."))
         else:
             lines += [Content(line) for line in holdings(found)]
@@ -130,9 +139,9 @@ def holdings(found: ProfileContents) -> list[str]:
     return [line for line, number in zip(lines, numbers, strict=True) if number] or ["nothing yet"]
 
 
-def _holding(found: ProfileContents | None) -> str:
+def _holding(info: ProfileInfo, found: ProfileContents | None) -> str:
     if found is None:
-        return UNREADABLE
+        return "encrypted" if info.locked else UNREADABLE
     counts = (
         (found.procedures, count(found.procedures, "procedure")),
         (

@@ -1,0 +1,185 @@
+"""Profiles with a passphrase: adding it, the locked screen, locking by key and by time, changing, removing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from tests.tui.driving import ask, ready, texts, until
+from tests.tui.test_profiles import cards, names, profiles
+from tui.app import TokmemApp
+from tui.screens.chat import ChatScreen
+from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
+from tui.screens.locked import LockedScreen
+from tui.screens.profiles import ProfilesScreen
+
+pytestmark = pytest.mark.asyncio
+MakeApp = Callable[..., TokmemApp]
+PASSPHRASE = "correct horse"
+
+
+@pytest.fixture
+def locked(paths: AppPaths, taught: None) -> str:
+    """The default profile has a passphrase, anna has none; returns the recovery key."""
+    with ProfileRegistry(paths) as registry:
+        registry.create("anna")
+        return registry.add_lock("default", PASSPHRASE)
+
+
+def app_of(pilot: Pilot[None]) -> TokmemApp:
+    """The app, typed."""
+    assert isinstance(pilot.app, TokmemApp)
+    return pilot.app
+
+
+async def unlocked(pilot: Pilot[None]) -> TokmemApp:
+    """Type the passphrase on the locked screen."""
+    app = app_of(pilot)
+    await until(pilot, lambda: isinstance(app.screen, LockedScreen), "locked screen")
+    await pilot.press(*(key if key != " " else "space" for key in PASSPHRASE), "enter")
+    await until(pilot, lambda: isinstance(app.screen, ChatScreen) and not app.locked, "unlocked")
+    return await ready(pilot)
+
+
+async def test_start_asks_for_the_passphrase(make_app: MakeApp, locked: str) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = app_of(pilot)
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen))
+        assert "default is locked" in texts(app) and app.screen.query_one("#passphrase", Input).password
+        assert not app.link.client.running
+        for key in ("f3", "f5", "f12", "ctrl+p"):
+            await pilot.press(key)
+        assert isinstance(app.screen, LockedScreen), "no key leads past the lock"
+        await pilot.press(*"wrong", "enter")
+        await until(pilot, lambda: "not the passphrase" in texts(app, "#fault"), "refused")
+        await pilot.press("enter")
+        assert "Nothing was typed" in texts(app, "#fault")
+        await unlocked(pilot)
+        assert (await ask(pilot, "I need to buy milk")).answer.route == "todo_line"
+
+
+async def test_the_recovery_key_opens_too(make_app: MakeApp, locked: str) -> None:
+    async with make_app().run_test() as pilot:
+        app = app_of(pilot)
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen))
+        await pilot.press("ctrl+r")
+        assert "Recovery key" in texts(app, "#what")
+        app.screen.query_one("#passphrase", Input).value = locked
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen) and not app.locked)
+
+
+async def test_another_profile_from_the_locked_screen(make_app: MakeApp, locked: str) -> None:
+    async with make_app().run_test() as pilot:
+        app = app_of(pilot)
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: bool(app.screen.query_one("#profiles").display))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen) and app.profile == "anna", "anna is open")
+
+
+async def test_locking_now_leaves_nothing_on_the_screen(make_app: MakeApp, locked: str) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await unlocked(pilot)
+        await ask(pilot, "a secret word")
+        store = app.store
+        await profiles(pilot)
+        assert "passphrase; open now" in texts(app, "ProfileCard") and "2 procedures" in texts(app, "ProfileCard")
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(app.screen, LockMenuDialog))
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen))
+        with pytest.raises(Exception, match="closed"):
+            store.conversations()
+        assert app.link.client.running, "the model stays loaded"
+        await unlocked(pilot)
+        await until(pilot, lambda: "a secret word" in texts(app), "the chat is back")
+
+
+async def test_idle_time_locks(make_app: MakeApp, locked: str) -> None:
+    async with make_app().run_test() as pilot:
+        app = await unlocked(pilot)
+        app._look_outside()
+        await pilot.pause()
+        assert not app.locked
+        app._last_input -= 16 * 60
+        app._look_outside()
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen), "locked after a quarter of an hour")
+        await unlocked(pilot)
+
+
+async def test_a_passphrase_is_added_and_the_recovery_key_shown_once(
+    make_app: MakeApp, taught: None, paths: AppPaths
+) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await profiles(pilot)
+        await pilot.press("p")
+        await until(pilot, lambda: isinstance(app.screen, NewPassphraseDialog))
+        for first, second, fault in (("short", "short", "8"), ("long enough", "other words", "not the same")):
+            app.screen.query_one("#first", Input).value = first
+            app.screen.query_one("#second", Input).value = second
+            await pilot.press("ctrl+s")
+            await until(pilot, lambda: fault in texts(app, "#fault"), fault)  # noqa: B023
+        app.screen.query_one("#first", Input).value = PASSPHRASE
+        app.screen.query_one("#second", Input).value = PASSPHRASE
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, RecoveryKeyDialog), "encrypted")
+        recovery = texts(app, "#recovery")
+        await pilot.press("c")
+        assert app.clipboard == recovery
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ProfilesScreen))
+        await until(pilot, lambda: "passphrase; open now" in texts(app, "ProfileCard"))
+        await pilot.press("f2")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen))
+        assert (await ask(pilot, "I need to buy milk")).answer.route == "todo_line"
+    with ProfileRegistry(paths) as registry:
+        assert registry.info("default").locked
+        registry.key_by_recovery("default", recovery)
+
+
+async def test_switching_to_a_locked_one_asks_and_may_be_left(make_app: MakeApp, locked: str, paths: AppPaths) -> None:
+    with ProfileRegistry(paths) as registry:
+        registry.switch("anna")
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await profiles(pilot)
+        assert "▣ locked" in texts(app, "ProfileCard") and cards(app) == ["anna", "default"]
+        await pilot.press("right", "enter")
+        await until(pilot, lambda: isinstance(app.screen, UnlockDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, ProfilesScreen))
+        assert app.profile == "anna" and not app.locked
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, UnlockDialog))
+        app.screen.query_one("#passphrase", Input).value = PASSPHRASE
+        await pilot.press("enter")
+        await until(pilot, lambda: app.profile == "default", "switched")
+
+
+async def test_changing_and_removing(make_app: MakeApp, locked: str, paths: AppPaths) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await unlocked(pilot)
+        await profiles(pilot)
+        for button in ("#change", "#remove"):
+            await pilot.press("p")
+            await until(pilot, lambda: isinstance(app.screen, LockMenuDialog))
+            await pilot.click(button)
+            await until(pilot, lambda: isinstance(app.screen, UnlockDialog), "asks even though it is open")
+            app.screen.query_one("#passphrase", Input).value = PASSPHRASE if button == "#change" else "another horse"
+            await pilot.press("enter")
+            if button == "#change":
+                await until(pilot, lambda: isinstance(app.screen, NewPassphraseDialog))
+                for field in ("#first", "#second"):
+                    app.screen.query_one(field, Input).value = "another horse"
+                await pilot.press("ctrl+s")
+            await until(pilot, lambda: isinstance(app.screen, ProfilesScreen))
+        await until(pilot, lambda: "▣" not in texts(app, "ProfileCard") and not app.locked, "no passphrase any more")
+    with ProfileRegistry(paths) as registry:
+        assert not registry.info("default").locked
+    assert names(paths) == ["anna", "default"]
