@@ -486,6 +486,8 @@ def _serve(commands: _Subparsers, shared: Parser) -> None:
         "answer other programs of this computer: OpenAI's chat completions on 127.0.0.1, with a token",
     )
     _port_option(serve, 8642)
+    web = _command(commands, shared, "web", "web", "run", "the app in a browser of this computer; prints a link")
+    _port_option(web, 8643)
 
 
 def _port_option(parser: Parser, default: int) -> None:

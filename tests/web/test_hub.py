@@ -1,0 +1,129 @@
+"""One engine for several clients: numbers do not mix, a client that goes takes its requests along."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from profiles.paths import AppPaths, private_folder
+from profiles.registry import ProfileRegistry
+from tests.tui.conftest import ROOT, TODO, remember
+from tokmem_desk.errors import EngineError, NotFoundError
+from tui.engine.client import EngineClient
+from tui.engine.hub import AVAILABLE, EngineHub
+from tui.engine.protocol import encode
+
+pytestmark = pytest.mark.skipif(not AVAILABLE, reason="Windows has no Unix sockets in asyncio")
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def ask(text: str, route: str = "auto") -> dict[str, object]:
+    return {"profile": "default", "text": text, "route": route, "conversation": [], "sample": False, "seed": None}
+
+
+@pytest.fixture
+async def engine(own_home: Path) -> AsyncIterator[EngineClient]:
+    """The one scripted engine."""
+    paths = AppPaths.resolve(own_home)
+    with ProfileRegistry(paths) as registry, registry.open() as store:
+        store.add_procedure(TODO, source="test")
+        remember(store, TODO.name)
+    command = [sys.executable, "-m", "tests.tui.scripted_engine", "--home", str(own_home)]
+    client = EngineClient(command, private_folder(paths.logs) / "engine.log", ENVIRONMENT)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+async def hub(engine: EngineClient, tmp_path: Path) -> AsyncIterator[EngineHub]:
+    made = EngineHub(engine, tmp_path / "socket")
+    await made.start()
+    yield made
+    await made.close()
+
+
+def window(hub: EngineHub, tmp_path: Path, name: str) -> EngineClient:
+    """A client that takes the relay for its engine."""
+    command = [sys.executable, "-m", "tui.engine.relay", str(hub.path)]
+    return EngineClient(command, tmp_path / f"{name}.log", ENVIRONMENT)
+
+
+async def test_two_clients_share_one_engine(hub: EngineHub, engine: EngineClient, tmp_path: Path) -> None:
+    one, two = window(hub, tmp_path, "one"), window(hub, tmp_path, "two")
+    asked = [client.submit("ask", **ask(f"number {n}", "none")) for n in range(5) for client in (one, two)]
+    results = await asyncio.gather(*(handle.result() for handle in asked))
+    assert [r["response"] for r in results] == [
+        f"You said: number {n} (0 messages before)" for n in range(5) for _ in range(2)
+    ]
+    with pytest.raises(NotFoundError, match="no procedure 'nobody'"):
+        await two.submit("ask", **ask("x", "nobody")).result()
+    pid = engine.pid
+    await one.close()
+    assert (await two.submit("ask", **ask("I need to buy milk"))
+            .result())["route"] == "todo_line"  # fmt: skip
+    assert engine.pid == pid, "who leaves does not take the engine along"
+    await two.close()
+
+
+async def test_cancel_goes_through(hub: EngineHub, tmp_path: Path) -> None:
+    client = window(hub, tmp_path, "one")
+    handle = client.submit("ask", **ask("!slow"))
+    async for event in handle:
+        if event.get("text", "").strip() == "word3":
+            await handle.cancel()
+        if event["event"] == "done":
+            assert event["result"]["stopped"] == "cancelled"
+    await client.close()
+
+
+async def test_who_leaves_takes_the_requests_along(
+    hub: EngineHub, engine: EngineClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handles = []
+    submit = engine.submit
+    monkeypatch.setattr(engine, "submit", lambda op, **fields: handles.append(submit(op, **fields)) or handles[-1])
+    client = window(hub, tmp_path, "one")
+    async for event in client.submit("ask", **ask("!slow")):
+        if event.get("text", "").strip() == "word3":
+            break
+    client.kill()
+    await client.close()
+    assert (await handles[-1].result())["stopped"] == "cancelled"
+
+
+async def test_a_crash_is_told_to_all_and_the_engine_comes_back(hub: EngineHub, tmp_path: Path) -> None:
+    one, two = window(hub, tmp_path, "one"), window(hub, tmp_path, "two")
+    slow = asyncio.create_task(two.submit("ask", **ask("!slow")).result())
+    with pytest.raises(EngineError, match="exit code 3"):
+        await one.submit("ask", **ask("!crash one two three")).result()
+    with pytest.raises(EngineError):
+        await slow
+    assert (await two.submit("ask", **ask("hello")).result())["route"] == "none"
+    await one.close()
+    await two.close()
+
+
+async def test_nonsense_is_let_go_and_others_stay(hub: EngineHub, tmp_path: Path) -> None:
+    client = window(hub, tmp_path, "one")
+    await client.submit("load", profile="default").result()
+    for line in (b"not json\n", b"[1]\n", encode({"op": "ask"}), encode({"id": "x", "op": "ask"})):
+        reader, writer = await asyncio.open_unix_connection(hub.path)
+        writer.write(line)
+        assert await reader.read() == b""
+        writer.close()
+    assert (await client.submit("load", profile="default").result())["id"]
+    await client.close()
+
+
+async def test_a_hub_that_is_gone_is_said(hub: EngineHub, tmp_path: Path) -> None:
+    await hub.close()
+    client = window(hub, tmp_path, "one")
+    with pytest.raises(EngineError, match="shared engine is gone"):
+        await client.submit("load").result()
+    await client.close()

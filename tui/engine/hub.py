@@ -1,0 +1,111 @@
+"""One engine for several apps: passes requests of many clients on to it and events back, over a Unix socket.
+
+Each connection speaks the engine's own protocol and numbers its requests as it likes; ``tui.engine.relay`` makes such
+a connection look like an engine process. When a connection ends, its requests are cancelled. Knows no model and no
+screen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+
+from tokmem_desk.errors import EngineError, TokmemError
+from tui.engine.client import EngineClient, RequestHandle
+from tui.engine.protocol import LINE_LIMIT, Message, decode, encode
+
+AVAILABLE = os.name != "nt"
+"""Windows has no Unix sockets in asyncio; there each app starts an engine of its own."""
+
+
+class EngineHub:
+    """Serves the engine of one client to many.
+
+    Args:
+        client: of the engine that is shared.
+        path: of the socket; its folder must be readable by its owner alone.
+    """
+
+    def __init__(self, client: EngineClient, path: Path) -> None:
+        self.path = path
+        self._client = client
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Accept connections from now on."""
+        self._server = await asyncio.start_unix_server(self._connected, self.path, limit=LINE_LIMIT)
+
+    async def close(self) -> None:
+        """End all connections; the engine stays."""
+        if self._server is not None:
+            self._server.close()
+        for task in list(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        connection = _Connection(self._client, writer)
+        try:
+            with contextlib.suppress(
+                ConnectionError, EngineError, ValueError
+            ):  # a client that speaks nonsense is let go
+                while line := await reader.readline():
+                    await connection.take(decode(line))
+        finally:
+            self._connections.discard(task)
+            await connection.end()
+
+
+class _Connection:
+    """One client of the hub and its open requests."""
+
+    def __init__(self, client: EngineClient, writer: asyncio.StreamWriter) -> None:
+        self._client = client
+        self._writer = writer
+        self._open: dict[int, RequestHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def take(self, message: Message) -> None:
+        """One line of the client."""
+        number, op = int(message.pop("id")), str(message.pop("op"))
+        if op == "cancel":
+            handle = self._open.get(int(message.get("target", 0)))
+            if handle is not None:
+                await handle.cancel()
+            await self._send({"id": number, "event": "done", "result": {"found": handle is not None}})
+            return
+        self._open[number] = self._client.submit(op, **message)
+        task = asyncio.create_task(self._pass_on(number, self._open[number]))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def end(self) -> None:
+        """Cancel what is open and wait for the engine to have heard of it."""
+        for handle in list(self._open.values()):
+            await handle.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._writer.close()
+
+    async def _pass_on(self, number: int, handle: RequestHandle) -> None:
+        try:
+            async for event in handle:
+                await self._send({**event, "id": number})
+        except TokmemError as error:
+            with contextlib.suppress(ConnectionError):
+                await self._send({"id": number, "event": "error", "error": error.as_dict()})
+        except ConnectionError:
+            await handle.cancel()
+        finally:
+            self._open.pop(number, None)
+
+    async def _send(self, message: Message) -> None:
+        self._writer.write(encode(message))
+        await self._writer.drain()

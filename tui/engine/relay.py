@@ -1,0 +1,41 @@
+"""An engine process to look at, a connection to a shared engine in truth: ``python -m tui.engine.relay SOCKET``.
+
+Copies its stdin to the hub's socket and the socket to its stdout, and ends when either does.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+
+_PIECE = 65536
+
+
+def main() -> int:
+    """Copy until one side ends."""
+    hub = socket.socket(socket.AF_UNIX)
+    try:
+        hub.connect(sys.argv[1])
+    except OSError as caught:
+        sys.stderr.write(f"The shared engine is gone ({caught}); reload the page.\n")
+        return 1
+    threading.Thread(target=_to_hub, args=(hub,), daemon=True).start()
+    while piece := hub.recv(_PIECE):
+        while piece:
+            piece = piece[os.write(1, piece) :]
+    return 0
+
+
+def _to_hub(hub: socket.socket) -> None:
+    try:
+        while piece := os.read(0, _PIECE):
+            hub.sendall(piece)
+        hub.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        return  # the hub went first; the other direction notices
+
+
+if __name__ == "__main__":
+    sys.exit(main())

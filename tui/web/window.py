@@ -1,0 +1,28 @@
+"""One window of the browser: the app, on the shared engine. Started by ``tokmem-desk web``, once for each window.
+
+    python -m tui.web.window SOCKET MODEL DEVICE [options of every command]
+
+SOCKET is empty where engines cannot be shared. A window that is set to another model starts an engine of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tui.cli.app import open_app
+from tui.cli.arguments import parse
+from tui.cli.console import Console
+from tui.cli.context import Context
+
+
+def main() -> int:
+    """Open the app and stay until the window is closed."""
+    shared, model, device, *arguments = sys.argv[1:]
+    options = parse(arguments)
+    relay = [sys.executable, "-m", "tui.engine.relay", shared] if shared else None
+    with Context(options, Console(quiet=True)) as context:
+        return open_app(context, {(model, device): relay} if relay else {})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
