@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format docs bench clean
+.PHONY: help demo run test fuzz lint format docs bench clean
 
 help:
 	@echo "make demo    install, fetch the default model, train and ask three sample procedures"
 	@echo "make run     open the app"
 	@echo "make test    run the tests (ARGS='-k name' to choose)"
+	@echo "make fuzz    import 6,000 broken bank files (the tests import 200)"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make format  let ruff rewrite the code"
 	@echo "make docs    write docs/reference.md and the manual page from the program"
@@ -26,6 +27,9 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(VENV)/.installed-test
+	TOKMEM_FUZZ_EXAMPLES=6000 $(BIN)/python -m pytest tests/profiles/test_profiles_bank_fuzz.py $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,6 +63,7 @@ class OpenBank:
     corrections: tuple[BankCorrection, ...]
     size: int
     _header: Header
+    _fingerprint: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -94,13 +96,12 @@ class OpenBank:
         self._take(blocks, "router.sketch", procedure.sketch.offset, procedure.sketch.count)
         self._take(blocks, "router.scatter", procedure.row, 1)
         self._take(blocks, "router.count", procedure.row, 1)
-        fingerprint = manifest.backbone.as_dict()
         return put_together(
             MemoryParts(
                 name or procedure.name,
                 procedure.tied,
                 procedure.settings | ({"reader": procedure.reader_form} if procedure.reader.count else {}),
-                fingerprint,
+                self._fingerprint,
                 manifest.router.digest,
                 blocks,
             )
@@ -159,7 +160,16 @@ def open_bank(path: Path, ask_passphrase: AskPassphrase | None = None) -> Iterat
         if CORRECTION_FILE in manifest.files:
             data = _checked(source, manifest, CORRECTION_FILE)
             corrections = read_corrections(data, list(names.values()), source.name)
-        yield OpenBank(source, manifest, probes, pairs, corrections, sum(source.sizes.values()), header)
+        yield OpenBank(
+            source,
+            manifest,
+            probes,
+            pairs,
+            corrections,
+            sum(source.sizes.values()),
+            header,
+            manifest.backbone.as_dict(),
+        )
 
 
 def _check_files(source: BankSource, manifest: Manifest) -> None:

@@ -27,6 +27,8 @@ def reveals(bank: OpenBank) -> list[str]:
         said.append("The example pairs are inside, word for word, and probes made of some of them.")
     else:
         said.append("The example pairs are not inside; the probes are messages that ship with the program.")
+    if any(one.reader.count for one in bank.manifest.procedures):
+        said.append("Readers are inside: they hold the fixed words of the answers.")
     if bank.corrections:
         said.append(f"{len(bank.corrections)} corrections are inside, with the messages they are about.")
     return said
