@@ -86,7 +86,7 @@ _UNCHANGED = "Nothing was changed; check the disk's free space and try again."
 def _held(file: Path, key: ProfileKey | None) -> Any:
     """A connection that nobody else can read or write beside."""
     # SQLCipher's library also opens plain files, and only it can copy from one kind to the other.
-    connection = sqlcipher().connect(file, timeout=0.0, isolation_level=None)
+    connection = sqlcipher().connect(file, timeout=1.0, isolation_level=None)
     try:
         if key is not None:
             connection.execute(f'PRAGMA key = "{key.database_key()}"')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 
 from filelock import FileLock, Timeout
@@ -16,6 +17,8 @@ from profiles.paths import AppPaths
 from profiles.sealing import ProfileKey
 from profiles.store import DATABASE_NAME, ProfileStore
 from tokmem_desk.errors import LockedError, NotFoundError, did_you_mean
+
+_GLANCES, _GLANCE_SECONDS = 8, 0.1
 
 
 class ProfileFolders(DatabaseOwner):
@@ -57,7 +60,12 @@ class ProfileFolders(DatabaseOwner):
             # The file is there as long as a connection is; one that was killed leaves it until the next opening.
             return (self._paths.profile_folder(row["id"]) / f"{DATABASE_NAME}-wal").exists()
         with self._open(row["id"], row["name"]) as store:
-            return store.held_by_others()
+            # A program that only counts what is in it has it open for a moment.
+            for _ in range(_GLANCES):
+                if not store.held_by_others():
+                    return False
+                time.sleep(_GLANCE_SECONDS)
+            return True
 
     @contextlib.contextmanager
     def _removals(self, *, wait: bool) -> Iterator[bool]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import profiles.keyring
@@ -264,11 +264,12 @@ def test_the_same_letters_are_the_same_passphrase() -> None:
     assert passphrase_key("cafe", b"0" * 16, **costs) != passphrase_key("caf\u00e9", b"0" * 16, **costs)
 
 
+@settings(deadline=None)
 @given(data=st.binary(max_size=300), at=st.integers(min_value=0), bit=st.integers(0, 7))
 def test_sealed_bytes_open_whole_or_not_at_all(data: bytes, at: int, bit: int) -> None:
     key = ProfileKey(b"k" * 32)
     sealed = key.seal("a.safetensors", data)
-    assert key.unseal("a.safetensors", sealed) == data and (len(data) < 8 or data not in sealed)
+    assert key.unseal("a.safetensors", sealed) == data and (len(data) < 8 or data not in sealed[16:])
     assert sealed != key.seal("a.safetensors", data), "no key is used twice"
     changed = bytearray(sealed)
     changed[at % len(sealed)] ^= 1 << bit
