@@ -19,7 +19,7 @@ from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tui.engine.client import RequestHandle
 from tui.engine.protocol import Context, Message
 from tui.engine_link import EngineLink
-from tui.turns import Answer, Turn, is_shown, records_of, take_event, title_of, turns_of
+from tui.turns import Answer, Turn, is_shown, kept_segments, records_of, take_event, title_of, turns_of
 
 
 class ChatSession:
@@ -162,6 +162,10 @@ class ChatSession:
             self._keep(turn)
         return not known
 
+    def keep_run(self, turn: Turn) -> None:
+        """Keep what came of running a call: it stands in the turn's segments by now."""
+        self._keep(turn)
+
     def rate(self, turn: Turn, rating: Rating | None) -> None:
         """Keep a thumb. An answer called bad is not shown to the model any more."""
         turn.answer.rating = rating
@@ -253,6 +257,7 @@ class ChatSession:
                 "cut": answer.cut,
                 "original": answer.original,
                 "parts": [asdict(part) for part in answer.parts] if answer.has_parts else None,
+                "segments": kept_segments(answer),
             },
             "status": answer.status,
         }

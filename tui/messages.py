@@ -10,7 +10,7 @@ from textual.message import Message
 if TYPE_CHECKING:
     from tui.widgets.turn_view import TurnView
 
-TurnAction = Literal["copy", "copy_all", "again", "edit", "wrong", "procedure", "undo", "pair", "good", "bad"]
+TurnAction = Literal["copy", "copy_all", "again", "edit", "wrong", "procedure", "undo", "pair", "good", "bad", "run"]
 
 
 @dataclass

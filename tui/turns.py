@@ -63,6 +63,16 @@ class Answer:
         """True when the answer is to be shown in parts: it has several, and nobody has written another one."""
         return len(self.parts) > 1 and self.original is None
 
+    segments: list[dict[str, Any]] = field(default_factory=list)
+    """``protocol.SegmentInfo`` and, where it ran, ``run``; kept only where there is more to them than the text."""
+    calling: bool = False
+    """True while the arguments of a call are being written."""
+
+    @property
+    def has_calls(self) -> bool:
+        """True when the answer is to be shown as calls, not as text."""
+        return any(one.get("arguments") is not None or one.get("problem") for one in self.segments)
+
     @property
     def tokens_per_second(self) -> float | None:
         """Speed after the first token; None where it cannot be told."""
@@ -123,6 +133,7 @@ def take_event(answer: Answer, event: Message) -> None:
                 answer.route, answer.probability = event["route"], event["probability"]
                 answer.candidates, answer.forced = event["candidates"], bool(event.get("forced"))
             answer.parts.append(AnswerPart(event["route"], event["probability"]))
+            answer.calling = bool(event.get("call"))
         case "token":
             answer.text += event["text"]
             if answer.parts:
@@ -136,6 +147,7 @@ def take_event(answer: Answer, event: Message) -> None:
             answer.cut = result["stopped"] == "length"
             answer.span, answer.context = result["span"], result["context"]
             answer.parts = [AnswerPart(s["route"], s["probability"], s["response"]) for s in result["segments"]]
+            answer.segments, answer.calling = [dict(one) for one in result["segments"]], False
 
 
 def turns_of(records: Sequence[MessageRecord], lessons: Mapping[int, Lesson]) -> list[Turn]:
@@ -167,15 +179,21 @@ def turns_of(records: Sequence[MessageRecord], lessons: Mapping[int, Lesson]) ->
                 pair_procedure=lesson.pair_procedure,
                 original=details.get("original"),
                 parts=[AnswerPart(**part) for part in details.get("parts") or ()],
+                segments=list(details.get("segments") or ()),
             )
     return turns
+
+
+def kept_segments(answer: Answer) -> list[dict[str, Any]] | None:
+    """The segments as they are stored: None where they say no more than the text and its route."""
+    return answer.segments if answer.has_calls and answer.original is None else None
 
 
 def records_of(turn: Turn) -> list[MessageRecord]:
     """A turn of a conversation that is kept nowhere, as messages."""
     answer = turn.answer
     asked = {} if turn.route == AUTO_ROUTE else {"route": turn.route}
-    details = {"span": answer.span, "original": answer.original}
+    details = {"span": answer.span, "original": answer.original, "segments": kept_segments(answer)}
     candidates = tuple(dict(one) for one in answer.candidates)
     return [
         MessageRecord(0, 0, "user", turn.question, "complete", "", None, None, None, None, asked),

@@ -169,7 +169,9 @@ class ScriptedEngine:
         route_fields = {"route": route, "probability": 0.96, "candidates": candidates}
         if " && " in text:
             return await self.answer_parts(request, text, names)
-        self.emit(request, "route", **route_fields, forced=wanted != "auto", segment=0, part=text)
+        self.emit(
+            request, "route", **route_fields, forced=wanted != "auto", segment=0, part=text, call=route in with_schema
+        )
         said, stopped = "", "end"
         words = response.split(" ") if "!slow" not in text else [f"word{place}" for place in range(500)]
         for place, word in enumerate(words):

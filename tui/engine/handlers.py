@@ -180,7 +180,14 @@ class Handlers:
         request.takes_turns = True
         for part in answer:
             if isinstance(part, Routed):
-                request.emit("route", **_routed(part), forced=part.forced, segment=part.segment, part=part.part)
+                request.emit(
+                    "route",
+                    **_routed(part),
+                    forced=part.forced,
+                    segment=part.segment,
+                    part=part.part,
+                    call=part.route in bank.schemas,
+                )
             elif isinstance(part, Piece):
                 request.emit("token", text=part.text)
             else:

@@ -60,7 +60,8 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         "Type and press Enter; messages typed while an answer comes wait for their turn. Each answer shows its route: "
         "a procedure of yours, or none, which is plain chat. @name before a message picks the procedure, @none plain "
         "chat. Arrow up goes to the messages: w corrects a wrong route, p makes an example pair of an answer that you "
-        "may edit, + and - tell how it was, u takes any of this back. Nothing is learned unasked."
+        "may edit, + and - tell how it was, u takes any of this back. Nothing is learned unasked. x hands a call to "
+        "its command, after you have seen what would run."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", show=False),
@@ -201,6 +202,8 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
             await view.show_end()
             self._pane.note_new_text()
             self._pane.transcript.mark_cut(self._session.first_seen)
+        if turn.answer.has_calls and session is self._session:
+            self.run_calls(turn, only_allowed=True)
 
     def _tell_problem(self, problem: str) -> None:
         """A memory that cannot be used: said once, not with every answer."""

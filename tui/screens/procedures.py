@@ -24,6 +24,7 @@ from tui.screens.base import AppScreen
 from tui.screens.confirm import ConfirmDialog
 from tui.screens.edit_pair import PairDialog
 from tui.screens.edit_procedure import ProcedureDialog
+from tui.screens.edit_tool import ToolDialog
 from tui.screens.import_pairs import ImportChoice, ImportDialog
 from tui.widgets.pair_panel import PairPanel, PairTable
 from tui.widgets.procedure_table import ProcedureTable
@@ -40,7 +41,8 @@ class ProceduresScreen(AppScreen):
     HELP_TITLE = "Procedures"
     HELP_TEXT = (
         "At the left your procedures, at the right the pairs of the one under the cursor. About 10 to 30 pairs make a "
-        "good procedure. Pairs marked t are held out: they measure and are never learned from. ! marks what seems odd."
+        "good procedure. Pairs marked t are held out: they measure and are never learned from. ! marks what seems odd. "
+        "o gives answers a form, lets them see the conversation, and hands them to a local command."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "import", "Import"),
@@ -147,6 +149,27 @@ class ProceduresScreen(AppScreen):
         self.tokmem.store.add_procedure(Procedure(made[0], (), description=made[1]), source="by hand")
         self._changed(made[0])
         await self._write_pairs(made[0])
+
+    @work(exit_on_error=False)
+    async def action_edit_tool(self) -> None:
+        """Change the form of its answers, what it sees, and its command."""
+        line = self._selected
+        if line is None:
+            return
+        name, store = line.record.name, self.tokmem.store
+        before = store.command(name)
+        draft = await self.app.push_screen_wait(ToolDialog(line.record, before))
+        if draft is None:
+            return
+        store.set_schema(name, draft.schema)
+        store.set_reads_conversation(name, draft.reads_conversation)
+        if draft.template is None:
+            store.remove_command(name)
+        elif before is None or before.template != draft.template:
+            store.set_command(name, draft.template)
+        elif before.allowed is not None and not draft.always_allowed:
+            store.allow_command(name, None)
+        self._changed(name)
 
     @work(exit_on_error=False)
     async def action_edit_procedure(self) -> None:

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING
 
 from textual import work
 
+from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 from tui.chat_session import ChatSession
+from tui.command_run import prepare, run
 from tui.guard import shows_errors
 from tui.messages import TurnAction
 from tui.screens.base import AppScreen
 from tui.screens.choose_fault import FaultDialog
 from tui.screens.choose_route import RouteDialog
 from tui.screens.edit_pair import PairDialog
-from tui.turns import Turn
+from tui.screens.run_call import RunDialog
+from tui.turns import Turn, error_text
 
 if TYPE_CHECKING:
     from tui.widgets.turn_view import TurnView
@@ -74,6 +77,8 @@ class TurnActions(AppScreen):
                 self._bad(turn)
             case "undo":
                 await self._take_back(turn)
+            case "run":
+                self.run_calls(turn)
 
     @work(exit_on_error=False)
     async def _correct(self, turn: Turn) -> None:
@@ -128,6 +133,46 @@ class TurnActions(AppScreen):
             await self.redraw(turn)
         else:
             await self._keep_pair(turn, str(route), ExamplePair(turn.question, turn.answer.text))
+
+    @work(group="run", exit_on_error=False)
+    async def run_calls(self, turn: Turn, *, only_allowed: bool = False) -> None:
+        """Hand the calls of an answer to their commands, each after a look at what exactly would run.
+
+        Args:
+            only_allowed: run what the person always allows, and ask about nothing.
+        """
+        session, store = self.session, self.tokmem.store
+        commands = store.commands()
+        ran = False
+        for segment in turn.answer.segments:
+            command = commands.get(segment["route"])
+            if command is None or segment.get("arguments") is None or (only_allowed and command.allowed is None):
+                continue
+            ran = True
+            try:
+                schema = store.procedure(command.procedure).output_schema or ""
+                prepared = prepare(command, schema, segment["arguments"])
+            except TokmemError as caught:
+                self.notify(error_text(caught), severity="error", timeout=12, markup=False)
+                continue
+            # What was cut short fits the schema and may say something else than was meant: never unasked.
+            whole = turn.answer.status == "complete" and not turn.answer.cut
+            if not (prepared.allowed and whole):
+                if only_allowed:
+                    continue
+                warning = "" if whole else "The answer was cut short: look closely."
+                answered = await self.app.push_screen_wait(RunDialog(prepared, warning))
+                if answered is None:
+                    continue
+                if answered == "always":
+                    store.allow_command(prepared.procedure, prepared.digest)
+            self.notify(f"Running the command of {prepared.procedure}.", timeout=2, markup=False)
+            done = await run(prepared.vector, self.tokmem.settings.number("command_seconds"))
+            segment["run"] = done.as_dict()
+            session.keep_run(turn)
+            await self.redraw(turn)
+        if not ran and not only_allowed:
+            self.notify("It has no command. F3, then o on the procedure sets one.")
 
     @work(exit_on_error=False)
     async def _bad(self, turn: Turn) -> None:

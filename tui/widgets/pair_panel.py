@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -132,6 +133,8 @@ class PairPanel(Vertical):
         if record.description:
             about.append(Content.styled(record.description, "$muted"))
         about.append(Content(memory_sentence(line)))
+        if record.output_schema is not None or record.reads_conversation:
+            about.append(Content(tool_sentence(line)))
         held_out = f", {record.held_out_count} held out (t) to measure" if record.held_out_count else ""
         about.append(Content(f"{_count(record.pair_count, 'pair')} to learn from{held_out}"))
         self.query_one("#about", Static).update(Content("\n").join(about))
@@ -148,6 +151,17 @@ class PairPanel(Vertical):
             Content.assemble("No pairs yet: ", ("→", "bold $accent"), " then ", ("a", "bold $accent"), " writes one.")
         )
         table.show(pairs, frozenset(index for finding in findings for index in finding.pairs))
+
+
+def tool_sentence(line: ProcedureLine) -> str:
+    """What its answers look like, see and may do."""
+    parts = []
+    if line.record.output_schema is not None:
+        names = ", ".join(json.loads(line.record.output_schema).get("properties", {}))
+        parts.append(f"Answers with {names}" if names else "Answers with an object")
+    if line.record.reads_conversation:
+        parts.append("reads the conversation")
+    return " · ".join([*parts, "o changes it"])
 
 
 def memory_sentence(line: ProcedureLine) -> str:

@@ -19,6 +19,7 @@ class ProcedureTable(DataTable[Text]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "screen.add_procedure", "Add"),
         Binding("e,enter", "screen.edit_procedure", "Edit", key_display="e"),
+        Binding("o", "screen.edit_tool", "Form and command", show=False),
         Binding("d,delete", "screen.delete_procedure", "Delete", key_display="d"),
         Binding("space", "screen.toggle_procedure", "On", key_display="spc"),
         Binding("k", "cursor_up", show=False),

@@ -20,6 +20,7 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.messages import TurnAction, TurnActionWanted
 from tui.turns import Turn
+from tui.widgets.call_view import calls_content
 from tui.widgets.route_chip import RouteChip, route_words, speed
 
 
@@ -49,6 +50,7 @@ class TurnView(Vertical, can_focus=True):
         Binding("u", "wanted('undo')", "Undo"),
         Binding("e", "wanted('edit')", "Edit"),
         Binding("r", "wanted('again')", "Again"),
+        Binding("x", "wanted('run')", "Run"),
         Binding("c", "wanted('copy')", "Copy"),
         Binding("C", "wanted('copy_all')", "Copy the chat", show=False),
         Binding("g", "wanted('procedure')", "Go to procedure", show=False),
@@ -109,6 +111,8 @@ class TurnView(Vertical, can_focus=True):
                     return bool(answer.text) and answer.status != "failed"
                 case "procedure":
                     return answer.route not in (None, NONE_ROUTE)
+                case "run":
+                    return any(one.get("arguments") is not None for one in answer.segments)
         return True
 
     def action_wanted(self, action: TurnAction) -> None:
@@ -159,12 +163,12 @@ class TurnView(Vertical, can_focus=True):
         if not self._writing:
             # Once, not with every token: each update of a part lays out the whole transcript.
             self._writing = True
-            self.query_one(RouteChip).show(self.turn.answer, "writing")
+            self.query_one(RouteChip).show(self.turn.answer, "calling" if self.turn.answer.calling else "writing")
         if self._is_markdown:
             if self._stream is None:
                 self._stream = Markdown.get_stream(self.query_one(Markdown))
             await self._stream.write(token)
-        else:
+        elif not self.turn.answer.calling:  # a call is shown when it is whole
             plain = self.query_one(".plain", Static)
             plain.display = True
             # The first of several parts may have been plain chat.
@@ -177,8 +181,12 @@ class TurnView(Vertical, can_focus=True):
         await self._end_stream()
         answer = self.turn.answer
         plain, markdown = self.query_one(".plain", Static), self.query_one(Markdown)
-        plain.display, markdown.display = not self._is_markdown and bool(answer.text), self._is_markdown
-        if self._is_markdown:
+        as_calls = answer.has_calls and answer.original is None
+        as_markdown = self._is_markdown and not as_calls
+        plain.display, markdown.display = not as_markdown and bool(answer.text), as_markdown
+        if as_calls:
+            plain.update(calls_content(answer))
+        elif as_markdown:
             # What streamed in pieces may have been read differently than the whole.
             await markdown.update(answer.text)
         else:

@@ -1,0 +1,165 @@
+"""Calls in the chat: laid out, run after consent, kept; the form and the command of a procedure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.widgets import Checkbox, Static, TextArea
+
+from profiles.store import ProfileStore
+from tests.tui.conftest import remember
+from tests.tui.driving import ask, chat, last_view, procedures, ready, texts, until
+from tokmem_desk.procedures import ExamplePair, Procedure
+from tui.app import TokmemApp
+from tui.command_run import run_of
+from tui.screens.edit_tool import ToolDialog
+from tui.screens.run_call import RunDialog
+
+pytestmark = pytest.mark.asyncio
+MakeApp = Callable[..., TokmemApp]
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"text": {"type": "string"}, "day": {"type": "string"}},
+    "required": ["text", "day"],
+}
+NOTE = Procedure(
+    "note",
+    tuple(
+        ExamplePair(f"please note {what} for {day}", json.dumps({"text": f"[{what}]; x", "day": day}))
+        for what, day in (("milk", "Monday"), ("rent", "Sunday"), ("bike", "Friday"))
+    ),
+    output_schema=json.dumps(SCHEMA),
+)
+ASKED = "please note milk for Monday"
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    """What the command writes: the arguments of each run on a line."""
+    return tmp_path / "notes"
+
+
+@pytest.fixture
+def with_note(seed: Callable[[Callable[[ProfileStore], None]], None], notes: Path) -> None:
+    """A trained procedure whose answers are calls, with a command."""
+    code = f"import json, sys; open({str(notes)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n'); print('noted')"
+
+    def teach(store: ProfileStore) -> None:
+        store.add_procedure(NOTE)
+        remember(store, "note")
+        store.set_command("note", [sys.executable, "-c", code, "--day={day}", "--", "{text}"])
+
+    seed(teach)
+
+
+def runs(notes: Path) -> list[list[str]]:
+    return [json.loads(line) for line in notes.read_text().splitlines()] if notes.exists() else []
+
+
+async def test_a_call_is_laid_out_and_nothing_runs_by_itself(make_app: MakeApp, with_note: None, notes: Path) -> None:
+    async with make_app().run_test(size=(100, 30)) as pilot:
+        app = await ready(pilot)
+        await ask(pilot, ASKED)
+        await until(pilot, lambda: "▸ note" in texts(app, ".plain"))
+        shown = texts(app, ".plain")
+        assert "text  [milk]; x" in shown and "day   Monday" in shown and "{" not in shown
+        await pilot.pause(0.1)
+        assert runs(notes) == []
+
+
+async def test_the_exact_vector_is_shown_and_declining_runs_nothing(
+    make_app: MakeApp, with_note: None, notes: Path
+) -> None:
+    async with make_app().run_test(size=(100, 40)) as pilot:
+        app = await ready(pilot)
+        await ask(pilot, ASKED)
+        last_view(app).focus()
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, RunDialog))
+        shown = str(app.screen.query_one("#vector", Static).render())
+        assert "--day=Monday" in shown and "'[milk]; x'" in shown and sys.executable in shown
+        await pilot.press("enter")  # the harmless answer has the focus
+        await until(pilot, lambda: not isinstance(app.screen, RunDialog))
+        assert runs(notes) == []
+
+
+async def test_a_run_is_kept_in_the_conversation(make_app: MakeApp, with_note: None, notes: Path) -> None:
+    async with make_app().run_test(size=(100, 40)) as pilot:
+        app = await ready(pilot)
+        turn = await ask(pilot, ASKED)
+        last_view(app).focus()
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, RunDialog))
+        await pilot.click("#once")
+        await until(pilot, lambda: "exit status 0" in texts(app, ".plain"))
+        assert "│ noted" in texts(app, ".plain")
+        assert runs(notes) == [["--day=Monday", "--", "[milk]; x"]]
+        [stored] = [one for one in app.store.messages(chat(app).session.conversation_id or 0) if one.details]
+        kept = run_of(stored.details["segments"][0]["run"]) if stored.details else None
+        assert kept is not None and kept.ok and kept.stdout == "noted\n"
+        assert kept == run_of(turn.answer.segments[0]["run"])
+        command = app.store.command("note")
+        assert command is not None and command.allowed is None, "once is not always"
+    async with make_app().run_test(size=(100, 40)) as pilot:
+        app = await ready(pilot)
+        await until(pilot, lambda: "exit status 0" in texts(app, ".plain"), "it is shown again")
+        assert len(runs(notes)) == 1, "and not run again"
+
+
+async def test_always_runs_the_next_one_unasked_until_taken_back(
+    make_app: MakeApp, with_note: None, notes: Path
+) -> None:
+    async with make_app().run_test(size=(110, 50)) as pilot:
+        app = await ready(pilot)
+        await ask(pilot, ASKED)
+        last_view(app).focus()
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, RunDialog))
+        await pilot.click("#always")
+        await until(pilot, lambda: len(runs(notes)) == 1)
+        await ask(pilot, "please note rent for Sunday")
+        await until(pilot, lambda: len(runs(notes)) == 2)
+        assert runs(notes)[1] == ["--day=Sunday", "--", "[rent]; x"]
+        await pilot.press("f3")
+        await until(pilot, lambda: procedures(app).query("#procedures"))
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(app.screen, ToolDialog))
+        app.screen.query_one("#allowed", Checkbox).value = False
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: not isinstance(app.screen, ToolDialog))
+        command = app.store.command("note")
+        assert command is not None and command.allowed is None
+        await pilot.press("f2")
+        await ask(pilot, "please note bike for Friday")
+        await pilot.pause(0.2)
+        assert len(runs(notes)) == 2
+
+
+async def test_the_form_and_the_command_are_written_in_a_dialog(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(110, 50)) as pilot:
+        app = await ready(pilot)
+        await pilot.press("f3")
+        await until(pilot, lambda: procedures(app).query("#procedures"))
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(app.screen, ToolDialog))
+        dialog = app.screen
+        dialog.query_one("#template", TextArea).text = "note\n--\n{text}"
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "needs a schema" in str(dialog.query_one("#fault", Static).render()))
+        dialog.query_one("#schema", TextArea).text = '{"type": "object",\n "properties": {"text": {"type": "strin"}}}'
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: "at properties.text.type" in str(dialog.query_one("#fault", Static).render()))
+        dialog.query_one("#schema", TextArea).text = json.dumps(SCHEMA)
+        dialog.query(Checkbox).first().value = True
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: not isinstance(app.screen, ToolDialog))
+        [name] = app.store.commands()
+        record = app.store.procedure(name)
+        assert record.reads_conversation and json.loads(record.output_schema or "") == SCHEMA
+        assert app.store.commands()[name].template == ("note", "--", "{text}")
+        assert "Answers with text, day · reads the conversation" in texts(app, "#about")

@@ -1,0 +1,99 @@
+"""What a procedure's answers look like, what it sees, and which command they may be handed to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import Button, Checkbox, Static, TextArea
+
+from profiles.records import CommandRecord, ProcedureRecord
+from tokmem_desk.command_template import check_template
+from tokmem_desk.errors import TokmemError
+from tokmem_desk.output_schema import read_schema
+from tui.screens.dialog import Dialog, buttons, paragraph
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDraft:
+    """What was written; checked."""
+
+    schema: str | None
+    reads_conversation: bool
+    template: tuple[str, ...] | None
+    always_allowed: bool
+
+
+class ToolDialog(Dialog[ToolDraft | None]):
+    """The schema, the conversation and the command of a procedure, or None.
+
+    Args:
+        record: the procedure.
+        command: its command, if it has one.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", "Save", priority=True)]
+    DEFAULT_CSS = """
+    ToolDialog {
+        #schema { height: 8; }
+        #template { height: 5; }
+    }
+    """
+
+    def __init__(self, record: ProcedureRecord, command: CommandRecord | None) -> None:
+        super().__init__(f"Form and command of {record.name}")
+        self._record, self._command = record, command
+
+    def body(self) -> ComposeResult:
+        document = None if self._record.output_schema is None else json.loads(self._record.output_schema)
+        schema = "" if document is None else json.dumps(document, indent=2, ensure_ascii=False)
+        template = "" if self._command is None else "\n".join(self._command.template)
+        yield Static("JSON schema of its answers (empty: free text)", classes="field-label")
+        yield TextArea(schema, id="schema")
+        yield Checkbox(Content("It sees the conversation, not the message alone"), self._record.reads_conversation)
+        yield Static("Local command: program, then one argument a line (empty: none)", classes="field-label")
+        yield TextArea(template, id="template")
+        yield paragraph("{name} stands for a value, {name?} may be missing, {name...} for each of a list.")
+        if self._command is not None and self._command.allowed is not None:
+            yield Checkbox(Content("It runs without asking"), True, id="allowed")
+        yield Static("", id="fault", classes="inline-error", markup=False)
+        yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Save or leave."""
+        if event.button.id == "cancel":
+            self.dismiss(None)
+        else:
+            self.action_save()
+
+    def action_save(self) -> None:
+        """Hand it over, or say what is wrong and where."""
+        schema_text = self.query_one("#schema", TextArea).text.strip()
+        lines = self.query_one("#template", TextArea).text.splitlines()
+        template = tuple(line for line in lines if line.strip())
+        schema = None
+        try:
+            if schema_text:
+                schema = read_schema(schema_text, "The schema")
+            if template and schema is None:
+                self._tell("A command needs a schema: its slots stand for values of the answer.")
+                return
+            if template and schema is not None:
+                check_template(template, schema.document)
+        except TokmemError as caught:
+            self._tell(f"{caught.message} {caught.next_step}")
+            return
+        kept = self._command is not None and template == self._command.template
+        box = self.query("#allowed").results(Checkbox)
+        allowed = kept and any(one.value for one in box)
+        reads = self.query(Checkbox).first().value
+        self.dismiss(ToolDraft(None if schema is None else schema.text, reads, template or None, allowed))
+
+    def _tell(self, fault: str) -> None:
+        place = self.query_one("#fault", Static)
+        place.update(Content(fault))
+        place.add_class("-shown")

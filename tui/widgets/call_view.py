@@ -1,0 +1,76 @@
+"""Calls in an answer, laid out: the procedure's name, its arguments, and what came of running it. Draws only."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from textual.content import Content
+
+from tui.command_run import run_of
+from tui.turns import Answer
+
+OUTPUT_LINES = 20
+"""Lines of a program's output that the transcript shows; the conversation keeps them all."""
+
+
+def calls_content(answer: Answer) -> Content:
+    """An answer that has calls in it, segment by segment."""
+    several = len(answer.segments) > 1
+    return Content("\n").join(_segment(segment, named=several) for segment in answer.segments)
+
+
+def vector_content(vector: Sequence[str]) -> Content:
+    """An argument vector, one argument a line, quoted so that each is seen from end to end."""
+    width = len(str(len(vector) - 1))
+    lines = [
+        Content.assemble(Content.styled(f"{place:>{width}}  ", "$muted"), Content(shlex.quote(element)))
+        for place, element in enumerate(vector)
+    ]
+    return Content("\n").join(lines)
+
+
+def _segment(segment: Mapping[str, Any], *, named: bool) -> Content:
+    arguments = segment.get("arguments")
+    parts: list[Content] = []
+    if named or arguments is not None:
+        parts.append(Content.styled(f"▸ {segment.get('route', '')}", "bold $primary"))
+    if arguments is None:
+        parts.append(Content(str(segment.get("response", ""))))
+    else:
+        width = max((len(name) for name in arguments), default=0)
+        parts += [
+            Content.assemble(Content.styled(f"  {name:<{width}}  ", "$muted"), Content(_value(value)))
+            for name, value in arguments.items()
+        ]
+        if not arguments:
+            parts.append(Content.styled("  no arguments", "$muted"))
+    if segment.get("problem"):
+        parts.append(Content.styled(str(segment["problem"]), "$text-error"))
+    if segment.get("run"):
+        parts.append(_run(segment["run"]))
+    return Content("\n").join(parts)
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _run(fields: Mapping[str, Any]) -> Content:
+    done = run_of(fields)
+    parts = [
+        Content.assemble(
+            Content.styled("  ran ", "$muted"),
+            Content(shlex.join(done.vector)),
+            Content.styled(f"  {done.words()}", "$text-success" if done.ok else "$text-error"),
+        )
+    ]
+    lines = [*done.stdout.splitlines(), *done.stderr.splitlines()]
+    parts += [Content(f"  │ {line}") for line in lines[:OUTPUT_LINES]]
+    left = len(lines) - OUTPUT_LINES
+    if left > 0 or done.truncated:
+        more = f"{left} more lines" if left > 0 else "more than is kept"
+        parts.append(Content.styled(f"  │ … {more}", "$muted"))
+    return Content("\n").join(parts)
