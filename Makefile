@@ -15,7 +15,7 @@ help:
 	@echo "make fuzz    import 6,000 broken bank files (the tests import 200)"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make format  let ruff rewrite the code"
-	@echo "make docs    write docs/reference.md and the manual page from the program"
+	@echo "make docs    write the reference, the manual page and the pictures from the program"
 	@echo "make bench   install what benchmarks need and run benchmarks/speed"
 	@echo "make clean   remove .venv and caches (not your profiles)"
 
@@ -41,8 +41,9 @@ format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.installed
+docs: $(VENV)/.installed-test
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.screenshots
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m benchmarks.speed --out benchmarks/results/speed.json $(ARGS)

@@ -115,7 +115,9 @@ def test_commands_that_pages_name_exist(page):
 
     known = {command.path for command in commands(build_parser())}
     groups = {path[:1] for path in known if len(path) > 1}
-    for words in re.findall(r"tokmem-desk((?: [a-z][a-z-]*)+)", page.read_text("utf-8")):
+    text = page.read_text("utf-8")
+    code = "\n".join([*re.findall(r"^```.*?^```$", text, flags=re.S | re.M), *re.findall(r"`[^`\n]+`", text)])
+    for words in re.findall(r"tokmem-desk((?: [a-z][a-z-]*)+)", code):
         parts = tuple(words.split())
         assert parts[:1] in known or parts[:1] in groups, f"{page.name}: tokmem-desk{words}"
         if parts[:1] in groups and len(parts) > 1 and parts[:1] not in known:

@@ -63,6 +63,9 @@ class ScriptedEngine:
         self.cancelled: set[int] = set()
         self.loaded = False
         self.tasks: set[asyncio.Task[None]] = set()
+        recording = json.loads(options.recording.read_text("utf-8")) if options.recording else {}
+        self.recorded: dict[str, Any] = {one["text"]: one for one in recording.get("answers", ())}
+        self.backbone = {**BACKBONE, **recording.get("backbone", {})}
 
     def emit(self, request: dict[str, Any], event: str, **fields: Any) -> None:
         """Send one event."""
@@ -112,7 +115,7 @@ class ScriptedEngine:
     async def do_load(self, request: dict[str, Any]) -> dict[str, Any]:
         """The backbone."""
         wanted = ModelStore(AppPaths.resolve(self.options.home).models).resolve(self.options.model)
-        return dict(BACKBONE) if self.options.model == "default" else {**BACKBONE, "id": wanted.id}
+        return dict(self.backbone) if self.options.model == "default" else {**BACKBONE, "id": wanted.id}
 
     async def do_fetch(self, request: dict[str, Any]) -> dict[str, Any]:
         """Pretend to download; the model's folder and its record are real."""
@@ -141,11 +144,13 @@ class ScriptedEngine:
 
     async def do_status(self, request: dict[str, Any]) -> dict[str, Any]:
         """What is loaded."""
-        return {"loaded": self.loaded, "backbone": BACKBONE, "memory_mb": 100, "jobs": []}
+        return {"loaded": self.loaded, "backbone": self.backbone, "memory_mb": 100, "jobs": []}
 
     async def do_ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Route and answer."""
         text, wanted = request["text"], request["route"]
+        if text in self.recorded:
+            return self.replay(request, self.recorded[text])
         with self.store(request) as store:
             scores = scored(store, text)
             names = [record.name for record in store.procedures()]
@@ -206,6 +211,13 @@ class ScriptedEngine:
             "span": 0 if route == NONE_ROUTE else BACKBONE["span_default"], "context": context,
             "prompt_tokens": 11,
         }  # fmt: skip
+
+    def replay(self, request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
+        """What the real engine has answered once."""
+        routed = {name: answer[name] for name in ("route", "probability", "candidates")}
+        self.emit(request, "route", **routed, forced=False, segment=0, part=answer["text"])
+        self.emit(request, "token", text=answer["response"])
+        return answer
 
     async def answer_parts(self, request: dict[str, Any], text: str, names: list[str]) -> dict[str, Any]:
         """One segment for each part of a message between ``&&``, to the procedures in turn."""
@@ -470,6 +482,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--crash-at-step", type=int, default=0)
     parser.add_argument("--wait-at-step", type=int, default=0)
+    parser.add_argument("--recording", type=Path)
     parser.add_argument("--model", default="default")
     parser.add_argument("--fetch-delay", type=float, default=0.0)
     parser.add_argument("--fetch-waits-at", type=int, default=-1)
