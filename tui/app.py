@@ -91,6 +91,7 @@ class TokmemApp(ProfileDesk):
         Binding("f9", "switch_mode('settings')", "Settings", show=False, priority=True, id="settings"),
         Binding("f1", "help", "Help", key_display="F1", priority=True, id="help"),
         Binding("f12", "report", "Debug report", show=False, priority=True, id="report"),
+        Binding("ctrl+l", "lock", "Lock", show=False, priority=True, id="lock"),
         Binding("ctrl+p", "command_palette", "Menu", priority=True, system=True),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
     ]
@@ -338,6 +339,9 @@ class TokmemApp(ProfileDesk):
         runner, profile = self.runner, self.profile
         await runner.run()
         job = runner.job
+        if self.locked:
+            await self.end_behind_lock(profile)
+            return
         self.announce_store()
         if runner is not self.runner:
             self.notify(f"The training in {profile} has ended. F5 goes there.", markup=False)
@@ -385,6 +389,14 @@ class TokmemApp(ProfileDesk):
         title = screen.HELP_TITLE if isinstance(screen, AppScreen) else "Keys"
         text = screen.HELP_TEXT if isinstance(screen, AppScreen) else "These keys work here."
         self.push_screen(HelpDialog(title, text, keys_in_force(screen)))
+
+    @shows_errors
+    def action_lock(self) -> None:
+        """Lock the open profile until its passphrase is typed."""
+        if self.store.locked:
+            self.lock_now()
+        else:
+            self.notify("This profile has no passphrase. F5 is the place to give it one.")
 
     def action_report(self) -> None:
         """The debug report."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,7 @@ class ProfileDesk(App[None]):
     """Name of the open profile, also while it is locked."""
     store: ProfileStore
     runner: TrainRunner
+    errors: deque[str]
     locked = True
     """No profile's data can be reached: before the first one is open, and after locking."""
     _revision = 0
@@ -54,7 +56,8 @@ class ProfileDesk(App[None]):
         super().__init__()
         self._left_open: dict[str, tuple[ProfileStore, TrainRunner]] = {}
         """Profiles that were left while a training of theirs was not over, by name."""
-        self._last_input = time.monotonic()
+        self._last_input = time.time()
+        """By the clock on the wall, which goes on while the computer sleeps."""
 
     # What the app gives
 
@@ -143,7 +146,7 @@ class ProfileDesk(App[None]):
         with ProfileRegistry(self.paths) as registry:
             info = registry.info(name)
             kept = self._left_open.get(name)
-            if kept is None and info.locked and key is None:
+            if info.locked and key is None:  # also where a training keeps it open: the passphrase is the person's
                 key = await self.push_screen_wait(UnlockDialog(self.paths, name))
                 if key is None:
                     return False
@@ -183,6 +186,14 @@ class ProfileDesk(App[None]):
             if mode != self.current_mode:
                 await self.remove_mode(mode)
                 self.add_mode(mode, screen)
+        self._forget_traces()
+
+    def _forget_traces(self) -> None:
+        """Let go of what the app itself keeps of a profile: messages, errors, and its own clipboard."""
+        self.clear_notifications()
+        self.errors.clear()
+        # Textual's own copy, from which it pastes; the system's clipboard belongs to the person.
+        self._clipboard = ""
 
     # Trainings of profiles that were left
 
@@ -325,9 +336,10 @@ class ProfileDesk(App[None]):
         """Close the open profile, forget its key, and ask for its passphrase.
 
         Raises:
-            BusyError: an answer or a training of it is not over.
+            BusyError: an answer is on its way.
         """
-        self.refuse_if_at_work(self.profile)
+        if self.link.busy and not self._is_training:
+            raise BusyError("An answer is on its way.", next_step="Stop it with Esc, or wait for its end; then lock.")
         self._lock()
 
     @work(group="lock", exit_on_error=False)
@@ -338,7 +350,15 @@ class ProfileDesk(App[None]):
         self.add_mode("locked", self.MODES["locked"])
         self.switch_mode("locked")
         await self._drop_other_screens()
-        await self._close(self.profile, self.store)
+        if self._is_training:  # its store is closed when the training has ended
+            self._left_open[self.profile] = self.store, self.runner
+        else:
+            await self._close(self.profile, self.store)
+
+    async def end_behind_lock(self, name: str) -> None:
+        """Close a locked profile whose training has ended while nobody may see it."""
+        if self.locked and name in self._left_open and self._left_open[name][0].locked:
+            await self._close(name, self._left_open.pop(name)[0])
 
     async def unlock(self, name: str, key: ProfileKey) -> None:
         """Open a profile from the locked screen.
@@ -346,24 +366,34 @@ class ProfileDesk(App[None]):
         Raises:
             TokmemError: it cannot be opened.
         """
-        await self._reopen(name, key)
+        kept = self._left_open.pop(name, None)
+        if kept is None:
+            await self._reopen(name, key)
+        else:
+            self._take_up(name, *kept)
+            self.announce_store()
         with ProfileRegistry(self.paths) as registry:
             registry.switch(name)
+        self._last_input = time.time()
         self._show_first()
 
     def _lock_when_idle(self) -> None:
         """Lock a profile that has a passphrase once nobody has touched a key for as long as the settings say."""
         limit = 60 * self.settings.whole("lock_after_minutes")
-        idle = time.monotonic() - self._last_input
+        idle = time.time() - self._last_input
         if self.locked or not limit or idle < limit or self.store.vault.key is None:
             return
-        if not _undecided(self.runner) and not self.link.busy:
+        if self._is_training or not self.link.busy:  # an answer on its way is let finish
             self._lock()
+
+    @property
+    def _is_training(self) -> bool:
+        return self.runner.job is not None and self.runner.job.running
 
     async def on_event(self, event: events.Event) -> None:
         """Note when somebody last touched a key or the mouse."""
         if isinstance(event, (events.Key, events.MouseEvent)):
-            self._last_input = time.monotonic()
+            self._last_input = time.time()
         await super().on_event(event)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

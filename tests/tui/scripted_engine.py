@@ -139,7 +139,8 @@ class ScriptedEngine:
         return {"id": source.id}
 
     async def do_forget(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Nothing is remembered of a profile here."""
+        """Nothing is remembered of a profile here; that it was asked for is noted for a test."""
+        (self.options.home / "forgotten").touch()
         return {}
 
     async def do_status(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -183,3 +183,53 @@ async def test_changing_and_removing(make_app: MakeApp, locked: str, paths: AppP
     with ProfileRegistry(paths) as registry:
         assert not registry.info("default").locked
     assert names(paths) == ["anna", "default"]
+
+
+async def test_nothing_is_left_behind_the_lock(make_app: MakeApp, locked: str) -> None:
+    """No screen, message, error, clipboard or key; and the engine forgets."""
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await unlocked(pilot)
+        await ask(pilot, "I need to buy milk on Monday")
+        app.copy_to_clipboard("milk")
+        app.notify("about milk")
+        app.errors.append("milk was spilt")
+        store, key = app.store, app.store.vault.key
+        assert key is not None
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: key.raw() == bytes(32), "the key is overwritten")
+        with pytest.raises(Exception, match="closed"):
+            store.procedures()
+        assert {mode for mode, stack in app._screen_stacks.items() if stack} <= {"_default", "locked"}
+        assert app.clipboard == "" and not app._notifications and not app.errors
+        await until(pilot, (app.paths.config_file.parent / "forgotten").exists, "the engine forgets")
+        await unlocked(pilot)
+        assert len(app.store.conversations()) == 1
+
+
+async def test_a_running_training_goes_on_behind_the_lock(make_app: MakeApp, locked: str) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await unlocked(pilot)
+        app.train(["todo_line"], "quick")
+        await until(pilot, lambda: app.runner.job is not None and app.runner.job.running, "training")
+        store, runner = app.store, app.runner
+        app._last_input -= 3600
+        app._look_outside()
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen), "locked although it trains")
+        await until(pilot, lambda: runner.job is not None and not runner.job.running, "its end")
+        await until(pilot, lambda: not app._left_open, "closed after its end")
+        with pytest.raises(Exception, match="closed"):
+            store.procedures()
+        await unlocked(pilot)
+        assert app.store.jobs()[-1].state == "done" and len(app.store.memories("todo_line")) == 2
+
+
+async def test_a_training_left_behind_does_not_open_the_profile_to_others(make_app: MakeApp, locked: str) -> None:
+    async with make_app("--step-delay", "0.05").run_test(size=(80, 24)) as pilot:
+        app = await unlocked(pilot)
+        app.train(["todo_line"], "quick")
+        await until(pilot, lambda: app.runner.job is not None and app.runner.job.running, "training")
+        app.run_worker(app.open_profile("anna"))
+        await until(pilot, lambda: app.profile == "anna", "the other profile")
+        app.run_worker(app.open_profile("default"))
+        await until(pilot, lambda: isinstance(app.screen, UnlockDialog), "its passphrase is asked for")
+        assert app.profile == "anna"

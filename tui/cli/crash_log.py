@@ -1,14 +1,14 @@
-"""Keeps the traceback of an unexpected error, readable by its owner alone: it may quote private text."""
+"""Keeps where an unexpected error arose, without its text, which may quote private data."""
 
 from __future__ import annotations
 
 import os
 import platform
-import traceback
 from datetime import UTC, datetime
 from pathlib import Path
 
 from profiles.paths import AppPaths, private_folder
+from tui.traces import trace
 
 LOG_NAME = "command.log"
 LOG_BYTES = 1_000_000
@@ -28,5 +28,5 @@ def write_crash_log(error: BaseException, home: str | None) -> Path:
     moment = datetime.now(UTC).isoformat(timespec="seconds")
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "a", encoding="utf-8") as log:
         log.write(f"{moment} Python {platform.python_version()} on {platform.system()}\n")
-        log.write("".join(traceback.format_exception(error)) + "\n")
+        log.write(trace(error) + "\n")
     return file

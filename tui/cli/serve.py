@@ -16,6 +16,7 @@ from profiles.registry import ProfileRegistry
 from tokmem_desk.errors import BusyError, TokmemError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.traces import QuietFormatter
 
 HOST = "127.0.0.1"
 """No option changes this: whoever reaches the port may try tokens, so only this computer does."""
@@ -118,7 +119,7 @@ def _log_to(folder: Path) -> None:
         handler = logging.FileHandler(file, encoding="utf-8")
     except OSError as caught:
         raise storage_error(f"The log {file} could not be opened", caught) from caught
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    handler.setFormatter(QuietFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     for name in ("uvicorn", "tui.serve"):
         logger = logging.getLogger(name)
         logger.addHandler(handler)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tokmem_desk.threads import wait_asleep
+from tui.traces import log_quietly
 
 
 def main() -> int:
@@ -25,6 +26,7 @@ def main() -> int:
     if arguments.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     wait_asleep()
+    log_quietly()
     from profiles.paths import AppPaths
     from tui.engine.models import LoadedModel
     from tui.engine.server import Server

@@ -288,7 +288,7 @@ class EngineClient:
         try:
             if self.log_file.exists() and self.log_file.stat().st_size > LOG_BYTES:
                 os.replace(self.log_file, self.log_file.with_suffix(".old.log"))
-            # 0600: a traceback may quote private text.
+            # 0600: libraries may write what they like there.
             log = os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
         except OSError as caught:
             raise EngineError(f"The engine's log {self.log_file} could not be opened: {caught}.") from caught

@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import logging
 import queue
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -81,7 +80,6 @@ class Server:
 
     def run(self) -> int:
         """Serve until the client closes the pipe or asks for the end; returns the exit code."""
-        logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         while not self._ended:
             idle = not self._quick and not self._aside and not self._patient
