@@ -18,9 +18,8 @@ def trace(error: BaseException) -> str:
         seen.add(id(step))
         kind = type(step)
         number = f" {step.errno}" if isinstance(step, OSError) and step.errno is not None else ""
-        parts.append(
-            "".join(traceback.format_tb(step.__traceback__)) + f"{kind.__module__}.{kind.__qualname__}{number}\n"
-        )
+        frames = "".join(traceback.format_tb(step.__traceback__))
+        parts.append(f"Traceback (most recent call last):\n{frames}{kind.__module__}.{kind.__qualname__}{number}\n")
         step = step.__cause__ or (None if step.__suppress_context__ else step.__context__)
     return "and then\n".join(reversed(parts))
 
