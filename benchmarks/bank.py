@@ -34,7 +34,7 @@ from tokmem_desk.bank_reader import open_bank
 from tokmem_desk.fingerprint import Fingerprint
 from tokmem_desk.memory_bytes import Block, MemoryParts, put_together, take_apart
 from tokmem_desk.procedures import pairs_digest
-from tui.bank_transfer import choose, incoming, stage, write_export
+from tui.bank_transfer import choose, incoming, prepare_export, stage, write_export
 
 HIDDEN, LAYERS, HEADS, HEAD_SIZE, DIMENSIONS = 576, 30, 3, 64, 512
 """Of SmolLM2-135M-Instruct, the default model, and of its router."""
@@ -110,7 +110,7 @@ def _measure(form: str, count: int, folder: Path | None) -> dict[str, Any]:
             file = place / "all.tokmem"
             began, worked = time.perf_counter(), time.process_time()
             memories = choose(store, FINGERPRINT.digest, ())
-            write_export(store, file, memories, _probed(store), with_pairs=False)
+            write_export(file, prepare_export(store, "benchmark", memories, _probed(store), with_pairs=False))
             exported = time.perf_counter()
             with open_bank(file) as bank, other.quarantine() as quarantine:
                 placements = place_names(bank.manifest.names, (), "rename")

@@ -49,6 +49,15 @@ AskPassphrase = Callable[[str], str]
 """Gets the passphrase of the file it is given the name of."""
 
 
+def needs_passphrase(path: Path) -> bool:
+    """Whether a file is under a passphrase; False also when there is no such file."""
+    try:
+        with path.open("rb") as file:
+            return is_protected(file.read(len(MAGIC)))
+    except OSError:
+        return False
+
+
 class BankSource(Protocol):
     """The files of one bank."""
 

@@ -72,27 +72,24 @@ def export_path(text: str) -> Path:
     return path if path.suffix or path.is_dir() else path.with_name(f"{path.name}{SUFFIX}")
 
 
-def write_export(
+def prepare_export(
     store: ProfileStore,
-    path: Path,
+    title: str,
     memories: Sequence[MemoryRecord],
     probed: Mapping[str, Any],
     *,
     with_pairs: bool,
     licence: str = "",
-    passphrase: str | None = None,
-) -> Manifest:
-    """Write a bank file, whole or not at all.
+) -> ExportBank:
+    """Put together what ``write_export`` writes.
 
     Args:
+        title: of the bank.
         memories: as chosen.
         probed: the result of the engine's ``bank_probes`` for them.
-
-    Raises:
-        TokmemError: a memory cannot be read, or the disk refuses; ``path`` is as it was.
     """
-    bank = ExportBank(
-        title=path.name.removesuffix(SUFFIX),
+    return ExportBank(
+        title=title,
         procedures=_procedures(store, memories, probed.get("fresh") or {}, with_pairs=with_pairs),
         probes=[probe_of(fields) for fields in probed["probes"]],
         licence=licence,
@@ -103,6 +100,14 @@ def write_export(
         corrections=_corrections(store, memories) if with_pairs else (),
         generator=_generator(),
     )
+
+
+def write_export(path: Path, bank: ExportBank, passphrase: str | None = None) -> Manifest:
+    """Write a bank file, whole or not at all. Needs no thread of the store's: it reads files only.
+
+    Raises:
+        TokmemError: a memory cannot be read, or the disk refuses; ``path`` is as it was.
+    """
     if not path.parent.is_dir():
         private_folder(path.parent)
     with replacing(path) as temporary, temporary.open("wb") as target:
@@ -334,8 +339,3 @@ def incoming(bank: OpenBank, placements: Sequence[Placement], files: Mapping[str
         if one.wrong in new_names and one.right in new_names
     ]
     return Incoming(bank.name, found, corrections)
-
-
-def is_bank(path: Path) -> bool:
-    """Whether a path looks like a bank rather than a file of pairs."""
-    return path.suffix.lower() == SUFFIX or (path.is_dir() and (path / "manifest.json").is_file())

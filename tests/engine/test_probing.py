@@ -18,7 +18,7 @@ from tests.engine.test_engine import activate
 from tokmem_desk.bank_reader import OpenBank, open_bank
 from tokmem_desk.errors import IncompatibleError, UsageError
 from tokmem_desk.memory_bytes import take_apart
-from tui.bank_transfer import choose, incoming, plan, refuse_failed, stage, verdict_of, write_export
+from tui.bank_transfer import choose, incoming, plan, prepare_export, refuse_failed, stage, verdict_of, write_export
 from tui.engine.client import EngineClient
 
 MESSAGES = ["say tea 2", "5 of 12 euro", "hello there", "what is the capital of Norway"]
@@ -37,7 +37,7 @@ def exported(
     with opened_store(home) as store:
         memories = choose(store, backbone["fingerprint"], names or [])
         probed = result_of(client, "bank_probes", names=[m.procedure for m in memories], with_pairs=with_pairs)
-        write_export(store, file, memories, probed, **{"with_pairs": False, **more})
+        write_export(file, prepare_export(store, file.stem, memories, probed, **{"with_pairs": False, **more}))
     return probed
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from profiles.banks import Placement
 from tokmem_desk.bank_reader import OpenBank, open_bank
+from tokmem_desk.bank_source import SUFFIX
 from tokmem_desk.errors import BadInputError, ConflictError, InterruptedByUser, UsageError
 from tui.bank_transfer import (
     Verdict,
@@ -16,6 +17,7 @@ from tui.bank_transfer import (
     export_path,
     incoming,
     plan,
+    prepare_export,
     refusal,
     refuse_failed,
     stage,
@@ -48,15 +50,9 @@ def export(context: Context, options: argparse.Namespace) -> int:
         "bank_probes", names=[one.procedure for one in memories], with_pairs=options.with_pairs
     )
     console.end_progress()
-    manifest = write_export(
-        store,
-        path,
-        memories,
-        probed,
-        with_pairs=options.with_pairs,
-        licence=options.licence,
-        passphrase=passphrase,
-    )
+    title = path.name.removesuffix(SUFFIX)
+    made = prepare_export(store, title, memories, probed, with_pairs=options.with_pairs, licence=options.licence)
+    manifest = write_export(path, made, passphrase)
     written = path.stat().st_size
     value = {
         "file": str(path),

@@ -24,7 +24,8 @@ from tui.turns import error_text
 
 SHOWN_PAIRS = 4
 SHOWN_PROBLEMS = 8
-SUFFIXES = (".jsonl", ".csv", ".json", ".tsv")
+BANK_SUFFIX = ".tokmem"
+SUFFIXES = (".jsonl", ".csv", ".json", ".tsv", BANK_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class ImportChoice:
     file: PairsFile
     name: str
     """The procedure; its pairs are appended when it exists."""
+
+
+def is_bank(path: Path) -> bool:
+    """Whether a path looks like memories rather than a file of pairs."""
+    return path.suffix.lower() == BANK_SUFFIX or (path.is_dir() and (path / "manifest.json").is_file())
 
 
 class PathSuggester(Suggester):
@@ -57,8 +63,8 @@ class PathSuggester(Suggester):
         return None
 
 
-class ImportDialog(Dialog[ImportChoice | None]):
-    """What to import, or None. ``known`` are the names of the profile's procedures."""
+class ImportDialog(Dialog[ImportChoice | Path | None]):
+    """What to import, the path of a bank, or None. ``known`` are the names of the profile's procedures."""
 
     def __init__(self, known: Collection[str]) -> None:
         super().__init__("Import pairs")
@@ -67,7 +73,7 @@ class ImportDialog(Dialog[ImportChoice | None]):
         self._file: PairsFile | None = None
 
     def body(self) -> ComposeResult:
-        yield Static("File: JSONL or CSV with input and response, or a procedure as JSON", classes="field-label")
+        yield Static("File: pairs as JSONL, CSV or JSON, or memories (.tokmem)", classes="field-label")
         yield Input(placeholder="~/pairs.csv   (→ completes, Enter reads)", id="path", suggester=PathSuggester())
         with VerticalScroll():
             yield Static("", id="found", markup=False)
@@ -85,6 +91,9 @@ class ImportDialog(Dialog[ImportChoice | None]):
         """Enter reads the file, then imports."""
         if event.input.id == "path":
             self._path = Path(event.value.strip()).expanduser()
+            if is_bank(self._path):
+                self.dismiss(self._path)
+                return
             self._fault("")
             self.query_one("#found", Static).update(Content("Reading…"))
             self._read(self._path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from textual import work
@@ -46,6 +47,7 @@ class ProceduresScreen(AppScreen):
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "import", "Import"),
+        Binding("x", "export", "Export"),
         Binding("s", "samples", "Sample"),
         Binding("t", "train", "Train"),
         Binding("slash", "filter", "Filter", key_display="/"),
@@ -231,10 +233,49 @@ class ProceduresScreen(AppScreen):
         choice = await self.app.push_screen_wait(ImportDialog(known))
         if choice is None:
             return
+        if isinstance(choice, Path):
+            await self._import_bank(choice)
+            return
         self._import(choice)
         self._changed(choice.name)
         count = len(choice.file.pairs) + len(choice.file.held_out)
         self.notify(f"Imported {count} pairs into {choice.name}.", markup=False)
+
+    async def _import_bank(self, path: Path) -> None:
+        """Take memories in, after a look at what is in the file."""
+        # Late: these load numpy and the ciphers, which the first frame can do without.
+        from tui.bank_desk import import_bank
+        from tui.screens.bank_dialogs import BankDialog
+
+        app, backbone = self.tokmem, self.tokmem.link.state.backbone
+        taken = {line.record.name for line in self._lines}
+        wish = await self.app.push_screen_wait(BankDialog(path, taken, backbone["identity"] if backbone else None))
+        if wish is None:
+            return
+        self.notify(f"Checking {path.name} on this computer.", markup=False)
+        names = await import_bank(app, wish)
+        self._changed(names[0] if names else None)
+        if wish.retrain:
+            app.train(names)
+        else:
+            self.notify(f"Imported {len(names)} procedures; their probes passed. ^z takes that back.", markup=False)
+
+    @work(exit_on_error=False)
+    async def action_export(self) -> None:
+        """Write memories into a file for somebody else."""
+        from tui.bank_desk import export_bank
+        from tui.screens.bank_dialogs import ExportDialog
+
+        trained = [line.record.name for line in self._lines if line.memory is not None]
+        if not trained:
+            self.notify("Nothing is trained yet: there is no memory to export.")
+            return
+        line = self._selected
+        wish = await self.app.push_screen_wait(ExportDialog(line.record.name if line else "", trained))
+        if wish is None:
+            return
+        manifest = await export_bank(self.tokmem, wish)
+        self.notify(f"Exported {len(manifest.names)} procedures to {wish.path}.", markup=False)
 
     def _import(self, choice: ImportChoice) -> None:
         store, source = self.tokmem.store, choice.path.name
@@ -349,6 +390,6 @@ def _empty_keys() -> Content:
     lines = (
         ("s", "take three samples and look at them"),
         ("a", "write one yourself"),
-        ("i", "import pairs from a file"),
+        ("i", "import pairs or memories from a file"),
     )
     return Content("\n").join(Content.assemble(Content.styled(key, "bold $accent"), f"  {what}") for key, what in lines)

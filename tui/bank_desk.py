@@ -1,0 +1,126 @@
+"""Banks in the app: an export and an import from the person's wish to its end. Talks to the engine; draws nothing.
+
+Files are read and written in a thread, the store is used in the app's own. A profile that is left meanwhile is left
+as it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from profiles.banks import Conflict
+from tokmem_desk.bank_manifest import Manifest
+from tokmem_desk.bank_reader import open_bank
+from tokmem_desk.bank_source import SUFFIX
+from tokmem_desk.errors import BusyError, InterruptedByUser
+from tui.bank_transfer import (
+    choose,
+    incoming,
+    plan,
+    prepare_export,
+    refusal,
+    refuse_failed,
+    stage,
+    verdict_of,
+    write_export,
+)
+from tui.engine.protocol import BackboneInfo
+
+if TYPE_CHECKING:
+    from profiles.store import ProfileStore
+    from tui.app import TokmemApp
+
+
+@dataclass(frozen=True, slots=True)
+class ExportWish:
+    """What to export, and how."""
+
+    path: Path
+    names: Sequence[str]
+    """Empty: all that are trained."""
+    with_pairs: bool
+    licence: str
+    passphrase: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImportWish:
+    """What to import, and how."""
+
+    path: Path
+    conflict: Conflict
+    retrain: bool
+    """Take the pairs alone; they are to be trained here."""
+    passphrase: str | None
+
+
+async def export_bank(app: TokmemApp, wish: ExportWish) -> Manifest:
+    """Write a bank file.
+
+    Raises:
+        TokmemError: there is nothing to export, the engine failed, or the disk refuses.
+    """
+    store, backbone = app.store, await _backbone(app)
+    memories = choose(store, backbone["fingerprint"], wish.names)
+    names = [one.procedure for one in memories]
+    probed = await _result(app, "bank_probes", names=names, with_pairs=wish.with_pairs)
+    _same_profile(app, store)
+    title = wish.path.name.removesuffix(SUFFIX)
+    bank = prepare_export(store, title, memories, probed, with_pairs=wish.with_pairs, licence=wish.licence)
+    return await asyncio.to_thread(write_export, wish.path, bank, wish.passphrase)
+
+
+async def import_bank(app: TokmemApp, wish: ImportWish) -> list[str]:
+    """Take a bank in and return the procedures' names here; with ``retrain`` they are not trained yet.
+
+    Raises:
+        TokmemError: it is damaged, does not fit, or its probes came out otherwise; nothing was imported.
+    """
+    store, backbone = app.store, await _backbone(app)
+    with contextlib.ExitStack() as stack:
+        opening = open_bank(wish.path, lambda _: wish.passphrase or "")
+        bank = await asyncio.to_thread(stack.enter_context, opening)
+        _same_profile(app, store)
+        placements = plan(bank, store, wish.conflict)
+        verdict = verdict_of(bank, backbone["identity"])
+        if verdict.kind != "fits" and not wish.retrain:
+            raise refusal(bank, verdict)
+        if not any(place.new_name for place in placements):
+            return []
+        folder = stack.enter_context(store.quarantine())
+        if wish.retrain:
+            return store.import_bank(incoming(bank, placements, None), folder)
+        fields = await asyncio.to_thread(stage, bank, placements, store, folder, backbone["router"])
+        checked = await _result(app, "bank_check", **fields)
+        if checked["cancelled"]:
+            raise InterruptedByUser("The import was stopped; nothing was imported.")
+        refuse_failed(checked)
+        _same_profile(app, store)
+        return store.import_bank(incoming(bank, placements, checked["files"]), folder)
+
+
+async def _backbone(app: TokmemApp) -> BackboneInfo:
+    """The backbone in use, loaded."""
+    if app.link.state.phase != "ready" or app.link.state.backbone is None:
+        await app.link.load(app.profile)
+    backbone = app.link.state.backbone
+    assert backbone is not None
+    return backbone
+
+
+async def _result(app: TokmemApp, op: str, **fields: Any) -> dict[str, Any]:
+    result: dict[str, Any] = {"cancelled": True}
+    async for event in app.link.events(app.link.submit(op, profile=app.profile, **fields)):
+        if event["event"] == "done":
+            result = dict(event["result"])
+    return result
+
+
+def _same_profile(app: TokmemApp, store: ProfileStore) -> None:
+    if app.store is not store:
+        raise BusyError("The profile was changed meanwhile; nothing was done.", next_step="Go back to it, then again.")
