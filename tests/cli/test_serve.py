@@ -93,3 +93,21 @@ def test_the_servers_own_log_is_private(start, scripted):
     log = scripted.home / "state" / "logs" / "serve.log"
     assert log.stat().st_mode & 0o777 == 0o600
     assert json.dumps(server.facts["token"]) not in log.read_text()
+
+
+def test_a_locked_profile_is_open_to_its_tokens_once_serve_was_given_the_passphrase(start, scripted, tmp_path):
+    secret = tmp_path / "passphrase"
+    secret.write_text("a long passphrase\n")
+    scripted("profile", "create", "anna")
+    locked = scripted("profile", "lock", "anna", "--passphrase-file", str(secret))
+    assert locked.code == 0, locked.err
+    token = scripted("token", "create", "phone", "--profile", "anna").out.strip()
+    other = start()
+    assert other.get("/models", token).status_code == 423
+    interrupt_when(other.process, lambda: True)
+    opened = start("--profile", "anna", "--passphrase-file", str(secret))
+    assert opened.get("/models", token).status_code == 200
+    body = {"messages": [{"role": "user", "content": "hello"}]}
+    headers = {"Authorization": f"Bearer {token}"}
+    answered = httpx.post(opened.facts["url"] + "/chat/completions", json=body, headers=headers, timeout=SECONDS)
+    assert answered.status_code == 200

@@ -52,8 +52,9 @@ def run(context: Context, options: argparse.Namespace) -> int:
         from tui.serve.app import Desk
 
         _log_to(context.paths.logs)
+        keys = {} if context.key is None else {context.profile.name: context.key}
         config = uvicorn.Config(
-            Desk(context.paths, link, backbone).app(),
+            Desk(context.paths, link, backbone, keys).app(),
             http="h11",
             ws="none",
             lifespan="off",

@@ -11,7 +11,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
+from profiles.sealing import ProfileKey
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.engine.protocol import BackboneInfo, Message
@@ -51,13 +52,21 @@ class Desk:
         paths: where profiles are.
         link: the way to the engine, loaded.
         backbone: what is loaded.
+        keys: of locked profiles that were opened for this server, by name; ``link`` has them, too.
     """
 
-    def __init__(self, paths: AppPaths, link: EngineLink, backbone: BackboneInfo) -> None:
+    def __init__(
+        self,
+        paths: AppPaths,
+        link: EngineLink,
+        backbone: BackboneInfo,
+        keys: Mapping[str, ProfileKey] | None = None,
+    ) -> None:
         self.paths = paths
         self.link = link
         self.backbone = backbone
         self.known = KnownAnswers()
+        self._keys = keys or {}
         self._open = 0
 
     def app(self) -> Starlette:
@@ -131,7 +140,7 @@ class Desk:
         profile = await self._profile(request)
 
         def names() -> list[str]:
-            with ProfileRegistry(self.paths) as registry, registry.open(profile) as store:
+            with ProfileRegistry(self.paths) as registry, registry.open(profile, key=self._keys.get(profile)) as store:
                 return sorted(one.procedure for one in store.active_memories(self.backbone["fingerprint"]))
 
         ids = [AUTO_ROUTE, NONE_ROUTE, *await asyncio.to_thread(names), self.backbone["id"]]
