@@ -31,6 +31,7 @@ from tokmem_desk.prefill import Prefilled, QueryRunner
 from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QueryState
 
 if TYPE_CHECKING:
+    from tokmem_desk.adapter import Adapter
     from tokmem_desk.token_space import TokenSpace
 
 
@@ -43,6 +44,7 @@ class Backbone:
         embedding_scale: factor between a row of the embedding matrix and the vector the model reads.
         rotates_keys: True when keys can be moved to another position (rotary embeddings), which
             memories with per-layer keys and values need.
+        eop: [d] row of the end-of-procedure token, where an adapter brought one.
         token_space: what readers and splitters of this backbone look at; set by whoever fitted it (``splitting``).
     """
 
@@ -72,7 +74,10 @@ class Backbone:
         self.model.requires_grad_(False)
         self.model.eval()
         self.forms = KernelForms(model, device.device.split(":")[0])
-        self._decoder = model.get_decoder()
+        self._body = model.get_decoder()
+        self._adapter: Adapter | None = None
+        self._adapted = False
+        self.eop: Tensor | None = None
         self._head = model.get_output_embeddings()
         self._embedding = model.get_input_embeddings()
         generation = getattr(model, "generation_config", None)
@@ -138,6 +143,22 @@ class Backbone:
             state = getattr(parameter, "quant_state", None)
             total += state.shape.numel() if state is not None else parameter.numel()
         return total
+
+    # --- adapters ----------------------------------------------------------------------------------
+
+    def share(self, adapter: Adapter, *, on: bool) -> None:
+        """The model has an adapter now; this backbone runs with it ``on`` or off, whoever else runs in between."""
+        self._adapter, self._adapted = adapter, on
+
+    def renew_prefixes(self) -> None:
+        """Forget what was computed of queries: after the weights that run have changed."""
+        self._queries = QueryRunner(self)
+
+    @property
+    def _decoder(self) -> Any:
+        if self._adapter is not None:
+            self._adapter.switch(on=self._adapted)
+        return self._body
 
     # --- pieces of a forward pass ------------------------------------------------------------------
 
