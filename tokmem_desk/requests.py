@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tokmem_desk.procedures import NONE_ROUTE
+from tokmem_desk.routing import Candidate
 from tokmem_desk.splitting import BEGIN, CONTENT
 
 if TYPE_CHECKING:
@@ -22,20 +23,24 @@ if TYPE_CHECKING:
 
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.prefill import Prefilled
-    from tokmem_desk.routing import Candidate, Router
+    from tokmem_desk.routing import Router
     from tokmem_desk.splitting import Splitter
 
 PROPOSED_FROM = 0.05
 """Least probability at which a token is considered as the beginning of a request."""
 
-MOST_PROPOSALS = 10
+MOST_PROPOSALS = 8
 """The most probable beginnings of a message that are considered: a bound on its requests."""
 
-_CUT_COST = 0.5
-"""Nats that each cut must gain: a message is one request unless there is reason to think otherwise."""
+_TEMPER = 0.35
+"""Factor on the log-odds of a beginning. The splitter is surer than it is right on text unlike what it was
+fitted on (notes of short sentences); routes shall have their say. See docs/composition.md for the figures."""
 
-_NONE_COST = 1.5
-"""Nats that a stretch without a procedure costs: mostly it belongs to the request beside it."""
+_NONE_DOUBT = 2.0
+"""Nats by which ``none`` is less likely for a stretch than for a message of its own."""
+
+_NONE_COST = 1.0
+"""Nats that a stretch without a procedure costs all the same: mostly it belongs to the request beside it."""
 
 _TRIMMED = " \t\r\n,;:-&"
 
@@ -91,14 +96,28 @@ def find_requests(
         feature_layers=router.feature_layers,
         token_layers=splitter.space.layers,
     )
-    routes = dict(zip(texts, router.candidates(ran), strict=True))
+    routes = {text: _doubting_none(found) for text, found in zip(texts, router.candidates(ran), strict=True)}
     routes[message] = list(whole)
     stretches.append(_Stretch(0, len(bounds) - 1, message))
-    chosen = _best_path(stretches, routes, [p for _, p in proposals])
+    chosen = _best_path(stretches, routes, [_tempered(p) for _, p in proposals])
     if len(chosen) < 2:
         return []
     order = [texts.index(stretch.text) for stretch in chosen]
     return [Request(texts[i], routes[texts[i]], ran.row(i)) for i in order]
+
+
+def _tempered(probability: float) -> float:
+    odds = math.log(max(probability, 1e-6) / max(1 - probability, 1e-6))
+    return 1 / (1 + math.exp(-_TEMPER * odds))
+
+
+def _doubting_none(candidates: list[Candidate]) -> list[Candidate]:
+    """Routes of a stretch; beside other requests, words without a procedure are rarer than alone."""
+    factor = math.exp(-_NONE_DOUBT)
+    weights = [c.probability * (factor if c.route == NONE_ROUTE else 1.0) for c in candidates]
+    total = sum(weights) or 1.0
+    doubted = [Candidate(c.route, w / total) for c, w in zip(candidates, weights, strict=True)]
+    return sorted(doubted, key=lambda c: (-c.probability, c.route))
 
 
 def _stretches(message: str, places: Sequence[tuple[int, int]], bounds: Sequence[int], marks: Tensor) -> list[_Stretch]:
@@ -135,10 +154,12 @@ def _best_path(
     best[0][""] = (0.0, [])
     for stretch in sorted(stretches, key=lambda s: (s.first, s.after)):
         route = routes[stretch.text][0]
-        gain = math.log(max(route.probability, 1e-9)) - (_NONE_COST if route.route == NONE_ROUTE else 0.0)
+        gain = math.log(max(route.probability, 1e-9))
+        if route.route == NONE_ROUTE and stretch.after - stretch.first < last:
+            gain -= _NONE_COST
         gain += sum(math.log(max(1e-9, 1 - begins[i - 1])) for i in range(stretch.first + 1, stretch.after))
         if stretch.after < last:
-            gain += math.log(begins[stretch.after - 1]) - _CUT_COST
+            gain += math.log(begins[stretch.after - 1])
         for before, (score, path) in best[stretch.first].items():
             if before == route.route:
                 continue

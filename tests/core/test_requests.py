@@ -243,6 +243,6 @@ def test_requests_beyond_the_bound_are_not_considered(
         bank.splitter,
         message,
         done.tokens[0],
-        [Candidate("pay", 1.0)],  # type: ignore[arg-type]
+        [Candidate("pay", 1e-6)],  # type: ignore[arg-type]
     )
     assert 2 <= len(found) <= requests.MOST_PROPOSALS + 1

@@ -11,8 +11,9 @@ from safetensors.torch import load
 
 from tests.core.reference import random_ids
 from tests.tiny_models import save_tiny_model
-from tokmem_desk.adapter import ADAPTED, adapted
+from tokmem_desk.adapter import adapted
 from tokmem_desk.backbone import Backbone, load_backbone
+from tokmem_desk.catalogue import ADAPTED
 from tokmem_desk.device import choose_device
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from trainer.adaptation import Adaptation, AdaptationConfig

@@ -95,6 +95,7 @@ def build_parser() -> Parser:
     _demo(commands, shared)
     _proc(commands, shared)
     _train(commands, shared)
+    _adapt(commands, shared)
     _ask(commands, shared)
     _route(commands, shared)
     _eval(commands, shared)
@@ -447,6 +448,15 @@ def _passphrase_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--new-recovery-key", action="store_true", help="replace the recovery key and keep the passphrase"
+    )
+
+
+def _adapt(commands: _Subparsers, shared: Parser) -> None:
+    made = _command(
+        commands, shared, "adapt", "adapt", "run", "adapt a model to chains of memories, beside its weights"
+    )
+    made.add_argument(
+        "--examples", metavar="N", type=_positive_number, help="auxiliary requests to learn from (default: 1000)"
     )
 
 

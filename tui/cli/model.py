@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
-from tokmem_desk.catalogue import CATALOGUE, CatalogueEntry
-from tokmem_desk.errors import TokmemError
+from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, CatalogueEntry
+from tokmem_desk.errors import NotFoundError, TokmemError
 from tokmem_desk.model_store import ModelInfo
 from tui.cli.console import table
 from tui.cli.context import Context
@@ -20,6 +21,11 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
     stored = {info.id: info for info in context.models.list()}
     known = [_object(entry.id, entry, stored.pop(entry.id, None)) for entry in CATALOGUE]
     found = known + [_object(info.id, None, info) for info in stored.values()]
+    found += [
+        {**one, "id": one["id"] + ADAPTED, "title": f"{one['title']}, adapted to chains"}
+        for one in found
+        if one["folder"] and (Path(one["folder"]) / ADAPTER_FILE).is_file()
+    ]
     in_use = _id_in_use(context)
     for one in found:
         one["in_use"] = one["id"] == in_use
@@ -55,7 +61,12 @@ def use(context: Context, options: argparse.Namespace) -> int:
     """Make a model the default of this person."""
     source = context.models.resolve(options.id)
     # A relative path means something else in another folder.
-    wanted = options.id if source.path is None else str(source.path)
+    adapted = ADAPTED if options.id.endswith(ADAPTED) else ""
+    if adapted and not _is_adapted(context, options.id):
+        raise NotFoundError(
+            f"{source.id} has not been adapted yet.", next_step=f"Run: tokmem-desk adapt --model {source.id}"
+        )
+    wanted = options.id if source.path is None else str(source.path) + adapted
     row = context.settings.set("model", wanted)
     text = f"{source.id} is used from now on."
     if row.value != wanted:
@@ -115,9 +126,15 @@ def _object(model_id: str, entry: CatalogueEntry | None, stored: ModelInfo | Non
     }
 
 
+def _is_adapted(context: Context, wanted: str) -> bool:
+    folder = context.models.info(wanted).folder
+    return folder is not None and (folder / ADAPTER_FILE).is_file()
+
+
 def _id_in_use(context: Context) -> str:
     """The id of the model in the settings; what they say itself when that names none."""
     try:
-        return context.models.resolve(context.model).id
+        adapted = ADAPTED if context.model.endswith(ADAPTED) else ""
+        return context.models.resolve(context.model).id + adapted
     except TokmemError:
         return context.model

@@ -21,6 +21,7 @@ from tokmem_desk.device import memory_in_use_mb, release_memory
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tokmem_desk.recall import Answer, Piece, Routed, Sampling, recall, route_messages
+from tui.engine.adaptation import adapt
 from tui.engine.banks import BankShelf
 from tui.engine.drafting import draft
 from tui.engine.evaluation import evaluate
@@ -58,6 +59,7 @@ class Handlers:
             "ask": self.ask,
             "route": self.route,
             "train": self.train,
+            "adapt": self.adapt,
             "eval": self.eval,
             "overlap": self.overlap,
             "effect": self.effect,
@@ -234,6 +236,14 @@ class Handlers:
         try:
             with self.profile(request) as (store, settings):
                 yield from train(request, store, settings, self.paths, self.model, self.shelf)
+        finally:
+            del self._jobs[request.id]
+
+    def adapt(self, request: Request) -> Iterator[None]:
+        yield from self.ready(request)
+        self._jobs[request.id] = f"adapt {self.model.backbone.model_id}"
+        try:
+            yield from adapt(request, self.paths, self.model)
         finally:
             del self._jobs[request.id]
 

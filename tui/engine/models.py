@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from profiles.atomic import write_bytes
 from profiles.paths import AppPaths
+from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE
 from tokmem_desk.device import DeviceChoice, choose_device, memory_in_use_mb
-from tokmem_desk.errors import BadInputError, OfflineError, TokmemError
+from tokmem_desk.errors import BadInputError, NotFoundError, OfflineError, TokmemError
 from tokmem_desk.model_record import model_family, read_record
 from tokmem_desk.model_store import ModelStore
 from trainer.config import DEFAULT_SPAN
@@ -36,7 +38,8 @@ class LoadedModel:
 
     def __init__(self, paths: AppPaths, model_id: str, device: str, *, offline: bool) -> None:
         self.store = ModelStore(paths.models, offline=offline)
-        self._wanted = model_id
+        self.adapted = model_id.endswith(ADAPTED)
+        self._wanted = model_id.removesuffix(ADAPTED)
         self._device = device
         self._backbone: Backbone | None = None
         self._basis: RouterBasis | None = None
@@ -115,6 +118,8 @@ class LoadedModel:
             model_id = record.id if record is not None else self._wanted
             self._backbone = load_backbone(folder, self._choice, model_id, licence)
             self._folder = folder
+            if self.adapted:
+                self._backbone = self._with_adapter(self._backbone)
             yield
         if self._basis is None:
             self._basis = yield from self._fitted(
@@ -135,6 +140,22 @@ class LoadedModel:
             )
         self._backbone.token_space = self._splitter.space
 
+    @property
+    def adapter_file(self) -> Path:
+        """Where this model's adapter lies, or would."""
+        return self._folder / ADAPTER_FILE
+
+    def _with_adapter(self, plain: Backbone) -> Backbone:
+        from tokmem_desk.adapter import adapted
+
+        try:
+            return adapted(plain, self.adapter_file.read_bytes())
+        except FileNotFoundError as error:
+            raise NotFoundError(
+                f"{self._wanted} has not been adapted yet.",
+                next_step=f"Run: tokmem-desk adapt --model {self._wanted}",
+            ) from error
+
     def _fitted(
         self,
         name: str,
@@ -144,7 +165,7 @@ class LoadedModel:
         report: Report,
     ) -> Generator[None, None, _Fitted]:
         """Read what was fitted to the model before, or fit it and keep it beside the model."""
-        stored = self._folder / name
+        stored = self._folder / (f"adapted.{name}" if self.adapted else name)
         try:
             return read(stored.read_bytes(), self.backbone)
         except FileNotFoundError:
