@@ -25,9 +25,11 @@ from profiles.records import JobRecord
 from profiles.settings import Settings
 from tokmem_desk.errors import OfflineError, TokmemError
 from tui import debug_report
+from tui.commands import commands
 from tui.engine.client import EngineClient
 from tui.engine_link import EngineLink, EngineState
 from tui.guard import shows_errors
+from tui.keys import BINDING_IDS, usable_keymap
 from tui.model_pull import ModelPull
 from tui.overview import changed_words, procedure_lines
 from tui.profile_desk import ProfileDesk
@@ -237,7 +239,10 @@ class TokmemApp(ProfileDesk):
     def apply_settings(self) -> None:
         """Put the settings in force: colours and keys at once, another engine as soon as this one is idle."""
         self.theme = self._theme_wanted()
-        self.set_keymap(self.settings.key_bindings)
+        keymap, problems = usable_keymap(self.settings.key_bindings)
+        self.set_keymap(keymap)
+        for problem in problems:
+            self.notify(problem, title=str(self.paths.config_file), severity="warning", timeout=15, markup=False)
         self._care_for_engine()
 
     def announce_store(self) -> None:
@@ -431,28 +436,19 @@ class TokmemApp(ProfileDesk):
                 await self.pull.close()
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Everything the keys do, for the palette."""
-        yield SystemCommand("Chat", "Talk (F2)", lambda: self.switch_mode("chat"))
-        yield SystemCommand("Procedures", "Teach by example pairs (F3)", lambda: self.switch_mode("procedures"))
-        yield SystemCommand("Train", "Train what is new or changed (F4)", lambda: self.switch_mode("train"))
-        yield SystemCommand("First steps", "A model, a first procedure", lambda: self.switch_mode("welcome"))
-        yield SystemCommand("Load the model", "Start the engine now", self.load_engine)
-        if isinstance(screen, ChatScreen):
-            yield SystemCommand(
-                "Temporary chat", "Begin a chat that is kept nowhere", lambda: self.run_worker(screen.action_new(True))
-            )
-        for active in screen.active_bindings.values():
-            binding = active.binding
-            if active.enabled and binding.description and not binding.system and active.node is not self:
-                yield SystemCommand(
-                    binding.description,
-                    f"Key {self.get_key_display(binding)}",
-                    lambda node=active.node, action=binding.action: self.call_next(self._run_binding, action, node),
-                )
-        yield SystemCommand("Change the theme", "Colours", self.action_change_theme)
-        yield SystemCommand("Help", "Keys for where the focus is (F1)", self.action_help)
-        yield SystemCommand("Debug report", "Versions, paths, last errors (F12)", self.action_report)
-        yield SystemCommand("Quit", "Ctrl+Q", lambda: self.run_worker(self.action_quit()))
+        """Everything that can be done, for the palette."""
+        yield from commands(self, screen)
 
-    async def _run_binding(self, action: str, node: Any) -> None:
-        await self.run_action(action, node)
+    @work(group="elsewhere", exit_on_error=False)
+    async def run_on(self, mode: str, action: str) -> None:
+        """Go to a screen and do something there, where it can be done now."""
+        await self.switch_mode(mode)
+        screen = self.screen
+        name = action.removeprefix("screen.")
+        if screen.check_action(name.partition("(")[0], ()):
+            await self.run_action(name, screen)
+        else:
+            self.notify("That cannot be done there now.")
+
+
+BINDING_IDS.update(one.id for one in TokmemApp.BINDINGS if isinstance(one, Binding) and one.id is not None)

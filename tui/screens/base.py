@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
+from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widgets import Footer
 from textual.worker import Worker
 
 from tui.engine_link import EngineState
+from tui.keys import name_bindings
 from tui.training import TrainJob
 from tui.widgets.status_header import StatusHeader
 
@@ -23,7 +25,14 @@ class AppScreen(Screen[None]):
     MODE: ClassVar[str]
     HELP_TITLE: ClassVar[str]
     HELP_TEXT: ClassVar[str]
+    LISTS: ClassVar[tuple[type[DOMNode], ...]] = ()
+    """Widgets whose keys act on the screen, for the palette."""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (130, "-roomy")]  # declared without ClassVar in Textual
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Name the keys of each screen."""
+        name_bindings(cls, cls.MODE if hasattr(cls, "MODE") else "chat")
+        super().__init_subclass__(**options)
 
     def compose(self) -> ComposeResult:
         yield StatusHeader(self.MODE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -11,6 +11,8 @@ from textual.content import Content
 from textual.screen import ModalScreen, ScreenResultType
 from textual.widgets import Button, Static
 
+from tui.keys import name_bindings
+
 
 class Dialog(ModalScreen[ScreenResultType]):
     """A modal with a title; subclasses compose their ``body``."""
@@ -18,6 +20,11 @@ class Dialog(ModalScreen[ScreenResultType]):
     CSS_PATH = "dialog.tcss"
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # declared without ClassVar in Textual
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close")]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Name the keys of each dialog."""
+        name_bindings(cls, "dialog")
+        super().__init_subclass__(**options)
 
     def __init__(self, title: str) -> None:
         super().__init__()

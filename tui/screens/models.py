@@ -34,6 +34,7 @@ class ModelsScreen(AppScreen):
     MODE = "models"
     CSS_PATH = "models.tcss"
     AUTO_FOCUS = "ModelTable"
+    LISTS = (ModelTable,)
     HELP_TITLE = "Models"
     HELP_TEXT = (
         "The model that everything runs on: the backbone. ● is in use, ◉ is on this computer, ○ would be fetched "

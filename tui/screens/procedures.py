@@ -39,6 +39,7 @@ class ProceduresScreen(AppScreen):
     MODE = "procedures"
     CSS_PATH = "procedures.tcss"
     AUTO_FOCUS = "ProcedureTable"
+    LISTS = (ProcedureTable, PairTable)
     HELP_TITLE = "Procedures"
     HELP_TEXT = (
         "At the left your procedures, at the right the pairs of the one under the cursor. About 10 to 30 pairs make a "

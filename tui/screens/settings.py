@@ -32,6 +32,7 @@ class SettingsScreen(AppScreen):
     MODE = "settings"
     CSS_PATH = "settings.tcss"
     AUTO_FOCUS = "SettingTable"
+    LISTS = (SettingTable,)
     HELP_TITLE = "Settings"
     HELP_TEXT = (
         "Each line is a setting, its value and where that comes from; ● marks what is not the default. Enter changes "

@@ -15,11 +15,13 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from profiles.records import ConversationRecord
+from tui.keys import keyed
 from tui.messages import ConversationChosen
 
 TITLE_CELLS = 23
 
 
+@keyed("history")
 class ConversationList(OptionList):
     """The conversations, newest first."""
 

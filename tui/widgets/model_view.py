@@ -13,6 +13,7 @@ from textual.widgets import DataTable, Static
 
 from tokmem_desk.machine import Fit
 from tui.engine_link import EngineState
+from tui.keys import keyed
 from tui.model_pull import ModelPull
 from tui.model_rows import ModelRow
 from tui.words import parameters, size
@@ -22,6 +23,7 @@ VERDICT_SIGNS = {"fits": "✓", "tight": "~", "too big": "✗"}
 VERDICT_COLOURS = {"fits": "$text-success", "tight": "$text-warning", "too big": "$text-error"}
 
 
+@keyed("models")
 class ModelTable(DataTable[Text]):
     """A row per model, its id as the row's key."""
 

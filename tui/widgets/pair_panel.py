@@ -16,6 +16,7 @@ from textual.widgets import DataTable, Static
 
 from profiles.lint import Finding
 from profiles.records import PairRecord
+from tui.keys import keyed
 from tui.messages import PairDeleteWanted, PairEditWanted
 from tui.overview import ProcedureLine, changed_words
 
@@ -28,6 +29,7 @@ WRAPPED_ROWS = 500
 """Longer lists get rows of one line: measuring wrapped text is what makes a long table slow."""
 
 
+@keyed("pairs")
 class PairTable(DataTable[Text]):
     """The pairs, train first, then held out; rows as high as their text."""
 

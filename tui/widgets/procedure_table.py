@@ -10,9 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable
 
+from tui.keys import keyed
 from tui.overview import ProcedureLine
 
 
+@keyed("procedures")
 class ProcedureTable(DataTable[Text]):
     """A row per procedure, its name as the row's key."""
 

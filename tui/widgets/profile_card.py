@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from profiles.contents import ProfileContents
 from profiles.records import ProfileInfo
+from tui.keys import keyed
 from tui.words import ago, count, size
 
 UNREADABLE = "cannot be counted"
@@ -24,6 +25,7 @@ def lock_words(info: ProfileInfo, is_open: bool) -> str:
     return "▣ passphrase; open now" if is_open else "▣ locked"
 
 
+@keyed("profiles")
 class ProfileCard(Static, can_focus=True):
     """Name, banks, size, last use, lock. Enter or a click chooses it."""
 

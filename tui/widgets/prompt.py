@@ -13,11 +13,13 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.widgets import TextArea
 
+from tui.keys import keyed
 from tui.messages import PromptSubmitted
 
 _OPEN_NAME = re.compile(r"@([a-z0-9_-]*)")
 
 
+@keyed("prompt")
 class Prompt(TextArea):
     """See the module. An empty message is not sent."""
 

@@ -14,6 +14,7 @@ from textual.widgets import DataTable
 
 from profiles.setting_keys import SettingKey, SettingValue
 from profiles.settings import SettingRow
+from tui.keys import keyed
 from tui.words import size
 
 
@@ -27,6 +28,7 @@ class Place:
     what: str
 
 
+@keyed("settings")
 class SettingTable(DataTable[Text]):
     """A row per setting, then a row per place; the row's key is the name."""
 

@@ -18,6 +18,7 @@ from textual.widgets.markdown import MarkdownStream
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tui.keys import keyed
 from tui.messages import TurnAction, TurnActionWanted
 from tui.turns import Turn
 from tui.widgets.call_view import calls_content
@@ -39,6 +40,7 @@ class TurnList(Protocol):
         """Draw the turns behind the drawn ones; False when there are none."""
 
 
+@keyed("message")
 class TurnView(Vertical, can_focus=True):
     """See the module."""
 

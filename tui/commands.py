@@ -1,0 +1,82 @@
+"""The command palette: every action of every screen, whichever is in sight. Runs nothing itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from textual.app import SystemCommand
+from textual.binding import Binding
+from textual.screen import Screen
+
+from tui.screens.base import AppScreen
+from tui.screens.chat import ChatScreen
+
+if TYPE_CHECKING:
+    from tui.app import TokmemApp
+
+MODE_WORDS = {
+    "chat": ("Chat", "Talk (F2)"),
+    "procedures": ("Procedures", "Teach by example pairs (F3)"),
+    "train": ("Train", "Train what is new or changed (F4)"),
+    "profiles": ("Profiles", "Who works here; switch, add, lock, erase (F5)"),
+    "models": ("Models", "Which model, what fits, fetch and unload (F8)"),
+    "settings": ("Settings", "Every value, its default and where it comes from (F9)"),
+    "welcome": ("First steps", "A model, a first procedure"),
+}
+
+
+def commands(app: TokmemApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
+    """Everything that can be done: here first, then elsewhere, then with the app itself."""
+    if app.locked:
+        yield SystemCommand("Quit", "Ctrl+Q", lambda: app.run_worker(app.action_quit()))
+        return
+    yield from _here(app, screen)
+    for mode, (title, words) in MODE_WORDS.items():
+        yield SystemCommand(title, words, lambda mode=mode: app.switch_mode(mode))
+    yield SystemCommand("Temporary chat", "Begin a chat that is kept nowhere", lambda: _temporary_chat(app))
+    yield SystemCommand("Load the model", "Start the engine now", app.load_engine)
+    for mode, (title, _) in MODE_WORDS.items():
+        if mode != app.current_mode:
+            for binding in actions_of(app.MODES[mode]):
+                yield SystemCommand(
+                    f"{title}: {binding.description}",
+                    f"On that screen, key {app.get_key_display(binding)}",
+                    lambda mode=mode, action=binding.action: app.run_on(mode, action),
+                )
+    yield SystemCommand("Change the theme", "Colours", app.action_change_theme)
+    yield SystemCommand("Help", "Keys for where the focus is (F1)", app.action_help)
+    yield SystemCommand("Debug report", "Versions, paths, last errors (F12)", app.action_report)
+    yield SystemCommand("Quit", "Ctrl+Q", lambda: app.run_worker(app.action_quit()))
+
+
+def actions_of(screen: type[AppScreen]) -> list[Binding]:
+    """What a screen and its lists can do, each action once."""
+    found: dict[str, Binding] = {}
+    for cls in (screen, *screen.LISTS):
+        for base in cls.__mro__:
+            if not base.__module__.startswith("tui."):
+                continue
+            for binding in base.__dict__.get("BINDINGS", ()):
+                wanted = isinstance(binding, Binding) and bool(binding.description)
+                if wanted and (cls is screen or binding.action.startswith("screen.")):
+                    found.setdefault(binding.action.removeprefix("screen."), binding)
+    return list(found.values())
+
+
+def _here(app: TokmemApp, screen: Screen[Any]) -> Iterable[SystemCommand]:
+    """What the keys do where the focus is."""
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if active.enabled and binding.description and not binding.system and active.node is not app:
+            yield SystemCommand(
+                binding.description,
+                f"Key {app.get_key_display(binding)}",
+                lambda node=active.node, action=binding.action: app.call_next(app.run_action, action, node),
+            )
+
+
+def _temporary_chat(app: TokmemApp) -> None:
+    app.switch_mode("chat")
+    if isinstance(app.screen, ChatScreen):
+        app.run_worker(app.screen.action_new(True))
