@@ -2,6 +2,7 @@
 
 training  plain full-sequence training against training on cached queries (the paper's setting)
 answers   time to the first token of a routed answer against plain chat and one pass over the span
+conversation  time to the first token over 20 turns of chat, with and without what was read before
 device    memory, tokens a second, seconds a training step
 start     --help and the first frame of the app
 
@@ -25,7 +26,7 @@ from profiles.atomic import write_text
 from tokmem_desk import samples
 from tokmem_desk.procedures import Procedure
 
-SECTIONS = ("training", "answers", "device", "start")
+SECTIONS = ("training", "answers", "conversation", "device", "start")
 
 TRAINING_PROCEDURES = (
     "sst2_polarity_classification",
@@ -97,6 +98,12 @@ def _measure_model(given: argparse.Namespace, document: dict[str, Any]) -> None:
     if "answers" in given.sections:
         say("Timing the first token")
         document["first_token"] = measure_first_token(context, plain[:_BANK_PROCEDURES])
+        _write(given.out, document)
+    if "conversation" in given.sections:
+        from benchmarks.speed_conversation import measure_conversation
+
+        say("Timing the turns of a conversation")
+        document["conversation"] = measure_conversation(context)
         _write(given.out, document)
     if "device" in given.sections:
         say("Timing tokens and steps")

@@ -143,6 +143,7 @@ class Handlers:
                 "reason": choice.reason,
                 "memory_mb": round(memory_in_use_mb(choice.device)),
                 "jobs": sorted(self._jobs.values()),
+                "conversations_mb": 0.0 if self._conversations is None else self._conversations.bytes / 2**20,
             },
         )
         yield
