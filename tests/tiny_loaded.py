@@ -31,6 +31,8 @@ class TinyModel:
     basis: RouterBasis
     choice: DeviceChoice = field(default_factory=lambda: DeviceChoice("cpu", "float32", "test"))
     loaded: bool = True
+    splitter: None = None
+    """Every message is one request."""
 
     def load(self, *_: Any) -> Any:
         return iter(())
