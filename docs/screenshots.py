@@ -42,6 +42,10 @@ MESSAGES = (
 )
 SIZE = (110, 34)
 PATIENCE_SECONDS = 60.0
+UNUSED = frozenset({"pid", "fingerprint", "identity", "memory_mb", "router"})
+"""Facts of the engine that no picture shows."""
+TRIES = 7
+"""How often each message is asked; the quickest answer is kept: what else the computer does is no part of a picture."""
 
 
 async def draw(home: Path) -> dict[str, str]:
@@ -85,9 +89,12 @@ def record(home: Path) -> None:
         *_, loaded = run_blocking(client.submit("load", profile="default"))
         answers = []
         for text in MESSAGES:
-            *_, done = run_blocking(client.submit("ask", profile="default", text=text, route="auto", max_tokens=60))
-            answers.append({"text": text, **done["result"]})
-    backbone = {name: value for name, value in loaded["result"].items() if name not in ("pid", "fingerprint")}
+            tries = []
+            for _ in range(TRIES):
+                *_, done = run_blocking(client.submit("ask", profile="default", text=text, route="auto", max_tokens=60))
+                tries.append({"text": text, **done["result"]})
+            answers.append(min(tries, key=lambda one: float(one["timing"]["total"])))
+    backbone = {name: value for name, value in loaded["result"].items() if name not in UNUSED}
     with ProfileRegistry(paths) as registry, registry.open() as store:
         found = store.active_memories(loaded["result"]["fingerprint"])
         scores = {memory.procedure: {"rouge_l": memory.scorecard.get("rouge_l")} for memory in found}

@@ -6,6 +6,7 @@ Knows the engine's link and no HTTP.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 import time
 from collections import OrderedDict
@@ -55,18 +56,18 @@ def _overlap(text: str, stop: str) -> int:
 
 
 class KnownAnswers:
-    """Which answers procedures gave lately, kept in memory alone.
+    """Which answers procedures gave lately; digests of them, in memory alone.
 
     Clients send a conversation back without routes, and small models must not see what procedures answered: they copy
     its form (see ``tui.engine.handlers``).
     """
 
     def __init__(self) -> None:
-        self._routes: OrderedDict[tuple[str, str, str], str] = OrderedDict()
+        self._routes: OrderedDict[str, str] = OrderedDict()
 
     def add(self, profile: str, question: str, answer: str, route: str) -> None:
         """Remember one answer; the oldest are forgotten."""
-        self._routes[profile, question.strip(), answer.strip()] = route
+        self._routes[_digest(profile, question, answer)] = route
         if len(self._routes) > _KNOWN_ANSWERS:
             self._routes.popitem(last=False)
 
@@ -74,10 +75,15 @@ class KnownAnswers:
         """The conversation with the routes of answers that were given here."""
         told, question = [], ""
         for entry in conversation:
-            route = self._routes.get((profile, question.strip(), entry["content"].strip()))
+            route = self._routes.get(_digest(profile, question, entry["content"]))
             told.append(dict(entry) if route is None else {**entry, "route": route})
             question = entry["content"]
         return told
+
+
+def _digest(*texts: str) -> str:
+    # Ends are stripped: clients trim what they show.
+    return hashlib.sha256("\0".join(text.strip() for text in texts).encode()).hexdigest()
 
 
 async def answer(

@@ -1,0 +1,48 @@
+"""Completions from the real engine on a tiny random model: the fields are its own, whatever the answers say."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import openai
+import pytest
+
+from profiles.paths import AppPaths
+from tests.cli.conftest import SECONDS, CommandLine, interrupt_when
+from tests.engine.conftest import prepared_models  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.slow
+
+HELLO = [{"role": "user", "content": "What is the weather today?"}]
+
+
+def test_completions(own_home: Path, tiny_model_folder: Path, prepared_models: Path):  # noqa: F811
+    shutil.copytree(prepared_models, AppPaths.resolve(own_home).models)
+    tokmem = CommandLine(own_home, options=("--model", str(tiny_model_folder), "--device", "cpu"))
+    process = tokmem.start("serve", "--port", "0", "--json")
+    assert process.stdout is not None
+    facts = json.loads(process.stdout.readline())
+    with openai.OpenAI(base_url=facts["url"], api_key=facts["token"], max_retries=0, timeout=SECONDS) as client:
+
+        def ask(**more):
+            return client.chat.completions.create(**{"model": "auto", "messages": HELLO, "max_tokens": 6, **more})
+
+        plain = ask()
+        assert plain.model_extra["tokmem"]["route"] == "none"
+        assert plain.usage.completion_tokens == 6 and plain.choices[0].finish_reason == "length"
+        assert ask().choices[0].message.content == plain.choices[0].message.content, "greedy unless asked otherwise"
+        told = ask(messages=[{"role": "system", "content": "Answer in one word."}, *HELLO])
+        assert told.usage.prompt_tokens > plain.usage.prompt_tokens
+        drawn = [ask(temperature=1.5, top_p=1, seed=seed).choices[0].message.content for seed in (1, 1, 2)]
+        assert drawn[0] == drawn[1] != drawn[2]
+        streamed = ask(stream=True, stream_options={"include_usage": True})
+        chunks = list(streamed)
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+        assert text.rstrip() == plain.choices[0].message.content.rstrip()
+        assert chunks[-1].usage.prompt_tokens == plain.usage.prompt_tokens
+        with pytest.raises(openai.BadRequestError, match="context"):
+            ask(messages=[{"role": "user", "content": "word " * 3000}])
+    ended = interrupt_when(process, lambda: True)
+    assert ended.code == 130
