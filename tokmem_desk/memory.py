@@ -22,7 +22,7 @@ from torch import Tensor
 
 from tokmem_desk.errors import UsageError
 from tokmem_desk.query_state import LayerRows
-from tokmem_desk.spread import sketch
+from tokmem_desk.spread import on_grid, sketch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -118,6 +118,19 @@ class RouterStatistics:
         mean = vectors.mean(dim=0)
         scatter = float((vectors - mean).pow(2).sum())
         return cls(mean, int(vectors.shape[0]), sketch(vectors), scatter, digest)
+
+    def joined_by(self, vectors: Tensor) -> RouterStatistics:
+        """The same procedure with inputs more, whose features are [n x f]; none of the old ones is needed."""
+        more = RouterStatistics.of(vectors.to(self.mean.device), self.digest)
+        total = self.count + more.count
+        between = (self.mean - more.mean) * (self.count * more.count / total) ** 0.5
+        return RouterStatistics(
+            (self.count * self.mean + more.count * more.mean) / total,
+            total,
+            on_grid(torch.cat([self.sketch, more.sketch, between[None]])),
+            self.scatter + more.scatter + float(between.pow(2).sum()),
+            self.digest,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,18 +118,16 @@ class DiscriminantRouter:
         device = basis.projection.device
         known = [c for c in corrections if c.right in statistics or c.right == NONE_ROUTE]
         vectors = torch.stack([c.vector.to(device) for c in known]) if known else None
-        whitening = shared_whitening([statistics[name] for name in self._names], basis.projection.shape[1])
-        self._whitening = None if whitening is None else whitening.to(basis.projection.device)
-        means, counts = [], []
-        for name in self._names:
-            mean, count = statistics[name].mean.to(device), statistics[name].count
-            mine = [place for place, c in enumerate(known) if c.right == name]
-            if mine and vectors is not None:
-                mean = (count * mean + vectors[mine].sum(dim=0)) / (count + len(mine))
-            means.append(mean)
-            counts.append(float(count + len(mine)))
-        stacked = torch.stack(means) if means else torch.empty(0, basis.projection.shape[1], device=device)
-        self._counts = torch.tensor(counts, device=device)
+        taught = [statistics[name] for name in self._names]
+        for place, name in enumerate(self._names):
+            mine = [c.vector for c in known if c.right == name]
+            if mine:
+                taught[place] = taught[place].joined_by(torch.stack(mine))
+        whitening = shared_whitening(taught, basis.projection.shape[1])
+        self._whitening = None if whitening is None else whitening.to(device)
+        empty = torch.empty(0, basis.projection.shape[1], device=device)
+        stacked = torch.stack([one.mean.to(device) for one in taught]) if taught else empty
+        self._counts = torch.tensor([float(one.count) for one in taught], device=device)
         self._tightness = tightness(stacked, self._counts)
         self._means = own_space(stacked, self._whitening)
         self._chat = own_space(basis.chat, self._whitening)

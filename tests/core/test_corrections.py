@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -70,6 +71,16 @@ def test_messages_somewhat_like_it_follow() -> None:
     cousin = axis(3)
     assert route(router(), cousin) == "none"
     assert route(router(corrections), cousin) == "rent"
+
+
+def test_joined_statistics_are_those_of_all_inputs() -> None:
+    vectors = torch.randn(9, DIMENSIONS, generator=torch.Generator().manual_seed(0))
+    joined = RouterStatistics.of(vectors[:6], "").joined_by(vectors[6:8]).joined_by(vectors[8:])
+    whole = RouterStatistics.of(vectors, "")
+    torch.testing.assert_close(joined.mean, whole.mean)
+    assert joined.count == whole.count
+    assert joined.scatter == pytest.approx(whole.scatter, rel=1e-4)
+    assert float(joined.sketch.pow(2).sum()) <= joined.scatter * 1.01
 
 
 def test_other_messages_stay() -> None:
