@@ -19,9 +19,9 @@ from tui.messages import ExampleChosen
 from tui.turns import Turn
 from tui.widgets.turn_view import TurnView
 
-PAGE_TURNS = 40
+PAGE_TURNS = 20
 """How many turns are drawn at first, and at a time when the person scrolls to either end of them."""
-DRAWN_TURNS = 120
+DRAWN_TURNS = 60
 """At most this many: a chat of thousands of messages must scroll like a short one."""
 
 
@@ -143,8 +143,7 @@ class Transcript(VerticalScroll, can_focus=False):
                 self._stop = end
                 surplus = views[: max(0, len(views) + end - begin - DRAWN_TURNS)]
                 self._start += len(surplus)
-            for view in surplus:
-                await view.remove()
+            await self.remove_children(surplus)
             self.call_after_refresh(self._keep_place, pinned, place)
         except BaseException:
             self._moving = False
