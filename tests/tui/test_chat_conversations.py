@@ -187,7 +187,7 @@ async def test_a_terminal_that_cannot_suspend(make_app: MakeApp, taught: None) -
 @pytest.fixture
 def long_chat(seed: Seed) -> int:
     """A conversation of many turns; how many."""
-    turns = DRAWN_TURNS + 3 * PAGE_TURNS
+    turns = DRAWN_TURNS + PAGE_TURNS
 
     def talk(store: ProfileStore) -> None:
         conversation = store.create_conversation("long")
