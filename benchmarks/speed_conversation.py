@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tokmem_desk.conversation import OwnedCache
 
 TURNS = 20
-_ANSWER_TOKENS = 40
+_ANSWER_TOKENS = 16
 _BUDGET_MB = 1024
 
 

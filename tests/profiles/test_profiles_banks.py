@@ -213,3 +213,17 @@ def test_a_kill_in_the_middle_takes_nothing_in(
         with store.quarantine() as folder:
             store.import_bank(Incoming("b", [incoming(store, folder)]), folder)
         assert len(files(store)) == 1
+
+
+def test_a_procedure_that_an_import_replaces_loses_its_command_and_consent(store: ProfileStore) -> None:
+    schema = '{"type": "object", "properties": {"text": {"type": "string"}}}'
+    store.add_procedure(Procedure("todo", PAIRS, output_schema=schema))
+    store.set_command("todo", ["note", "--", "{text}"])
+    store.allow_command("todo", "digest")
+    with store.quarantine() as folder:
+        one = incoming(store, folder, replaces=True, output_schema=schema)
+        store.import_bank(Incoming("bank.tokmem", [one]), folder)
+    assert store.procedure("todo").output_schema == schema
+    assert store.command("todo") is None, "what comes from elsewhere never runs anything"
+    store.undo()
+    assert store.procedure("todo").source == "" and store.command("todo") is None

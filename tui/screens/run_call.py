@@ -24,6 +24,13 @@ class RunDialog(Dialog[RunAnswer | None]):
         warning: what speaks against it, or an empty text; then there is no "always".
     """
 
+    DEFAULT_CSS = """
+    RunDialog {
+        #vector-box { height: auto; max-height: 14; margin: 1 0; }
+        #vector { height: auto; }
+    }
+    """
+
     def __init__(self, prepared: PreparedCommand, warning: str = "") -> None:
         super().__init__(f"Run the command of {prepared.procedure}?")
         self._prepared, self._warning = prepared, warning
