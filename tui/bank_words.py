@@ -59,29 +59,42 @@ def bank_object(bank: OpenBank) -> dict[str, Any]:
     }
 
 
-def bank_words(bank: OpenBank) -> str:
-    """The answer of ``bank inspect``, and what stands in the app's preview."""
+def bank_facts(bank: OpenBank) -> list[tuple[str, list[str]]]:
+    """What is in a bank: headings, each with its lines."""
     manifest = bank.manifest
     unknown = f"{UNKNOWN_LICENCE}: ask its maker before you pass it on"
-    lines = [
-        f"file         {bank.name}, {size(bank.size)}, format {manifest.version}"
-        + (", under a passphrase" if bank.source.protected else ""),
-        f"made         {manifest.created[:10]} for {manifest.backbone.model_id} ({manifest.backbone.quantization})",
-        f"licence      of the bank: {manifest.licence or unknown}",
-        f"             of the model: {manifest.backbone_licence or UNKNOWN_LICENCE}",
-        f"procedures   {len(manifest.procedures)}",
-    ]
-    width = max(len(one.name) for one in manifest.procedures[:_SHOWN])
-    for one in manifest.procedures[:_SHOWN]:
-        facts = [f"{one.pair_count} pairs"]
-        if isinstance(one.scores.get("rouge_l"), float):
-            facts.append(f"ROUGE-L {one.scores['rouge_l']:.2f}")
-        about = f": {' '.join(one.description.split())[:60]}" if one.description else ""
-        lines.append(f"             {one.name:<{width}}  {', '.join(facts)}{about}")
+    protected = ", under a passphrase" if bank.source.protected else ""
+    procedures = [_line(one) for one in manifest.procedures[:_SHOWN]]
     if len(manifest.procedures) > _SHOWN:
-        lines.append(f"             and {len(manifest.procedures) - _SHOWN} more")
-    lines += [f"{'reveals' if not at else '':<13}{sentence}" for at, sentence in enumerate(reveals(bank))]
-    return "\n".join(lines)
+        procedures.append(f"and {len(manifest.procedures) - _SHOWN} more")
+    return [
+        ("file", [f"{bank.name}, {size(bank.size)}, format {manifest.version}{protected}"]),
+        ("made", [f"{manifest.created[:10]} for {manifest.backbone.model_id} ({manifest.backbone.quantization})"]),
+        (
+            "licence",
+            [
+                f"of the bank: {manifest.licence or unknown}",
+                f"of the model: {manifest.backbone_licence or UNKNOWN_LICENCE}",
+            ],
+        ),
+        ("procedures", [f"{len(manifest.procedures)}", *procedures]),
+        ("reveals", reveals(bank)),
+    ]
+
+
+def bank_words(bank: OpenBank) -> str:
+    """The answer of ``bank inspect``: headings at the left."""
+    return "\n".join(
+        f"{heading if not at else '':<13}{line}" for heading, lines in bank_facts(bank) for at, line in enumerate(lines)
+    )
+
+
+def _line(one: BankProcedure) -> str:
+    facts = [f"{one.pair_count} pairs"]
+    if isinstance(one.scores.get("rouge_l"), float):
+        facts.append(f"ROUGE-L {one.scores['rouge_l']:.2f}")
+    about = f": {' '.join(one.description.split())[:60]}" if one.description else ""
+    return f"{one.name} ({', '.join(facts)}){about}"
 
 
 def _procedure(one: BankProcedure, bank: OpenBank) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import correction, learning, personal, routing, speed
+from benchmarks import bank, correction, learning, personal, routing, speed
 from benchmarks.correction_user import METHODS, Replay, Said
 from benchmarks.methods import Context
 from benchmarks.models import Loaded
@@ -122,3 +122,14 @@ def test_speed_knows_its_sections(capsys: pytest.CaptureFixture[str], tmp_path: 
     with pytest.raises(SystemExit):
         speed.main(["--out", str(tmp_path / "s.json"), "--sections", "start,lunch"])
     assert "lunch is none of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["rows", "layers"])
+def test_bank_measures_a_round_trip(tmp_path: Path, form: str) -> None:
+    out = tmp_path / "bank.json"
+    asked = ["--procedures", "3", "--runs", "2", "--forms", form, "--folder", str(tmp_path), "--out", str(out)]
+    assert bank.main(asked) == 0
+    found = _read(out)["forms"][form]
+    assert found["bit_identical"] is True and found["megabytes"] > 1
+    assert found["total_seconds"]["best"] >= found["import_seconds"]["best"] > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["bank.json"]

@@ -21,7 +21,9 @@ from profiles.banks import (
     place_names,
     quarantined,
 )
+from profiles.paths import AppPaths
 from profiles.records import PairsChanged
+from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BadInputError, ConflictError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
@@ -155,6 +157,24 @@ def test_only_pairs(store: ProfileStore) -> None:
     with store.quarantine() as folder:
         store.import_bank(Incoming("b", [incoming(store, folder, memory=None)]), folder)
     assert store.memories("todo") == [] and store.needs_training(BACKBONE) == ["todo"]
+
+
+def test_a_locked_profile_keeps_its_quarantine_sealed(tmp_path: Path) -> None:
+    paths = AppPaths.resolve(tmp_path / "home")
+    with ProfileRegistry(paths) as registry:
+        registry.open().close()
+        registry.add_lock("default", "long enough for a lock")
+        key = registry.key("default", "long enough for a lock")
+        with registry.open("default", key=key) as store:
+            with store.quarantine() as folder:
+                coming = incoming(store, folder)
+                assert coming.memory is not None
+                assert b"tensors" not in (folder / coming.memory.file).read_bytes()
+                assert store.read_memory(coming.memory.file, folder) == b"tensors of todo"
+                store.import_bank(Incoming("b", [coming]), folder)
+            [memory] = store.active_memories(BACKBONE)
+            assert b"tensors" not in (store.memory_folder / memory.file).read_bytes()
+            assert store.read_memory(memory.file) == b"tensors of todo"
 
 
 def test_old_quarantines_go_and_young_ones_stay(store: ProfileStore) -> None:

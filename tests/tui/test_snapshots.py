@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from profiles.store import ProfileStore
+from tests.banks import bank, write
 from tests.tui.conftest import MOOD, TODO
 from tests.tui.driving import SIZES, ask, chat, ready, texts, train, until
 from tui.app import TokmemApp
+from tui.screens.bank_dialogs import BankDialog, ExportDialog
 from tui.screens.choose_route import RouteDialog
 from tui.screens.edit_pair import PairDialog
 from tui.screens.failure import FailureDialog
@@ -182,6 +186,38 @@ def test_import(
         app.screen.query_one("#path", Input).value = "ledger.csv"
         await pilot.press("enter")
         await until(pilot, lambda: "pairs to learn" in texts(app, "#found"))
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_export(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        app = await go_to_procedures(pilot)
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, ExportDialog))
+
+    compare(snap_compare, make_app(), size, steps)
+
+
+def test_bank(
+    snap_compare: Compare, make_app: MakeApp, taught: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    size: tuple[int, int],
+) -> None:  # fmt: skip
+    made = bank(2, with_pairs=True)
+    moved = [replace(one, name=name) for one, name in zip(made.procedures, ("todo_line", "ledger"), strict=True)]
+    probes = [replace(probe, route="none") for probe in made.probes]
+    monkeypatch.setattr("time.gmtime", lambda *_: time.struct_time((2026, 1, 2, 3, 4, 5, 4, 2, 0)))
+    write(tmp_path / "shared.tokmem", replace(made, procedures=moved, probes=probes, corrections=()))
+    monkeypatch.chdir(tmp_path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        app = await go_to_procedures(pilot)
+        await pilot.press("i")
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
+        app.screen.query_one("#path", Input).value = "shared.tokmem"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, BankDialog))
+        await until(pilot, lambda: "It fits" in texts(app, "#verdict"))
 
     compare(snap_compare, make_app(), size, steps)
 

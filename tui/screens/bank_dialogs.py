@@ -11,7 +11,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Button, Checkbox, Input, RadioButton, RadioSet, Static
+from textual.widgets import Button, Input, RadioSet, Static
 from textual.worker import Worker, WorkerState
 
 from profiles.banks import CONFLICTS
@@ -20,9 +20,10 @@ from tokmem_desk.bank_source import needs_passphrase
 from tokmem_desk.errors import TokmemError
 from tui.bank_desk import ExportWish, ImportWish
 from tui.bank_transfer import Verdict, export_path, verdict_of
-from tui.bank_words import bank_words
+from tui.bank_words import bank_facts
 from tui.screens.dialog import Dialog, buttons, paragraph
 from tui.turns import error_text
+from tui.widgets.ticks import Choice, Tick
 
 SHOWN_CONFLICTS = 6
 _CONFLICT_WORDS = {
@@ -47,15 +48,15 @@ class ExportDialog(Dialog[ExportWish | None]):
     def body(self) -> ComposeResult:
         with VerticalScroll():
             yield Static(f"Procedures, with spaces between; empty: all {len(self._trained)}", classes="field-label")
-            yield Input(self._selected if self._selected in self._trained else "", id="names")
+            yield Input(self._selected if self._selected in self._trained else "", id="names", compact=True)
             yield Static("File", classes="field-label")
-            yield Input(f"~/{self._selected or 'procedures'}.tokmem", id="path")
+            yield Input(f"~/{self._selected or 'procedures'}.tokmem", id="path", compact=True)
+            yield Tick("The example pairs and corrections, too", id="pairs", compact=True)
             yield Static("Licence for others (optional)", classes="field-label")
-            yield Input(placeholder="CC-BY-4.0", id="licence")
+            yield Input(placeholder="CC-BY-4.0", id="licence", compact=True)
             yield Static("Passphrase for the file (optional)", classes="field-label")
-            yield Input(password=True, id="passphrase")
-            yield Input(password=True, placeholder="the same again", id="again")
-            yield Checkbox("The example pairs and corrections, too", id="pairs", compact=True)
+            yield Input(password=True, id="passphrase", compact=True)
+            yield Input(password=True, placeholder="the same again", id="again", compact=True)
             yield paragraph(
                 "Without pairs, too: a memory can reveal parts of what it was trained on to whoever has the file.",
                 classes="muted note",
@@ -101,7 +102,7 @@ class ExportDialog(Dialog[ExportWish | None]):
         if fault:
             _show_fault(self, fault)
             return
-        pairs = self.query_one("#pairs", Checkbox).value
+        pairs = self.query_one("#pairs", Tick).value
         self.dismiss(ExportWish(path, names, pairs, value["licence"] or "", passphrase or None))
 
 
@@ -109,7 +110,8 @@ class ExportDialog(Dialog[ExportWish | None]):
 class Look:
     """What a bank file shows before it is imported."""
 
-    words: str
+    facts: list[tuple[str, list[str]]]
+    """Headings, each with its lines."""
     verdict: Verdict | None
     """None while no model is loaded to compare with."""
     conflicts: tuple[str, ...]
@@ -134,12 +136,13 @@ class BankDialog(Dialog[ImportWish | None]):
         yield Static("", id="passphrase-label", classes="field-label", markup=False)
         yield Input(password=True, id="passphrase")
         with VerticalScroll():
-            yield Static("Reading…", id="found", markup=False)
+            # What must be decided stands above what may be read.
             yield Static("", id="verdict", markup=False)
             yield Static("", id="conflict-label", markup=False)
             with RadioSet(id="conflict", compact=True):
                 for conflict in CONFLICTS:
-                    yield RadioButton(_CONFLICT_WORDS[conflict], value=conflict == "rename")
+                    yield Choice(_CONFLICT_WORDS[conflict], value=conflict == "rename")
+            yield Static("Reading…", id="found", markup=False)
         yield Static("", id="fault", classes="inline-error", markup=False)
         yield buttons(("cancel", "Esc Cancel"), ("import", "Import"), primary="import")
 
@@ -169,7 +172,7 @@ class BankDialog(Dialog[ImportWish | None]):
         with open_bank(self._path, lambda _: passphrase or "") as bank:
             verdict = None if self._identity is None else verdict_of(bank, self._identity)
             shared = tuple(name for name in bank.manifest.names if name in self._taken)
-            return Look(bank_words(bank), verdict, shared)
+            return Look(bank_facts(bank), verdict, shared)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """The file was read, or could not be."""
@@ -205,15 +208,24 @@ class BankDialog(Dialog[ImportWish | None]):
             return
         found = self.query_one("#found", Static)
         found.display = True
-        found.update(Content(look.words))
-        self.query_one("#verdict", Static).update(Content(f"\n{_verdict_words(verdict)}"))
+        found.update(_facts_content(look.facts))
+        self.query_one("#verdict", Static).update(Content(f"{_verdict_words(verdict)}\n"))
         shown = ", ".join(look.conflicts[:SHOWN_CONFLICTS])
         more = len(look.conflicts) - SHOWN_CONFLICTS
         rest = f" and {more} more" if more > 0 else ""
-        self.query_one("#conflict-label", Static).update(Content(f"\nYou have {shown}{rest} already:"))
+        self.query_one("#conflict-label", Static).update(Content(f"You have {shown}{rest} already:"))
         if verdict is not None and verdict.kind == "retrain":
             button.label = Content("Take the pairs and train here")
         (button if button.display else self.query_one("#cancel")).focus()
+
+
+def _facts_content(facts: Sequence[tuple[str, Sequence[str]]]) -> Content:
+    """A heading and, behind or below it, its lines."""
+    parts: list[Content] = []
+    for heading, lines in facts:
+        parts.append(Content.assemble("\n" if parts else "", Content.styled(f"{heading}: ", "bold"), lines[0]))
+        parts += [Content(f"· {line}") for line in lines[1:]]
+    return Content("\n").join(parts)
 
 
 def _verdict_words(verdict: Verdict | None) -> str:

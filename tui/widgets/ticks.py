@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.segment import Segment
 from textual.content import Content
 from textual.strip import Strip
-from textual.widgets import RadioButton, SelectionList
+from textual.widgets import Checkbox, RadioButton, SelectionList
 from textual.widgets.option_list import OptionDoesNotExist
 
 _OFF = " "
@@ -25,6 +25,15 @@ class TickList(SelectionList[str]):
             return strip
         left, sign, *rest = list(strip)
         return Strip([left, Segment(_OFF, sign.style), *rest], strip.cell_length)
+
+
+class Tick(Checkbox):
+    """One thing to tick; the sign stands only when it is ticked."""
+
+    def render(self) -> Content:
+        """The box and its words."""
+        self.BUTTON_INNER = Checkbox.BUTTON_INNER if self.value else _OFF
+        return super().render()
 
 
 class Choice(RadioButton):
