@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.calls.base import CallLearner, CallMethod, Calls
-from benchmarks.calls.chains import learn_chain
+from benchmarks.calls.chains import learn_adapted, learn_chain
 from benchmarks.calls.lora import learn_lora
 from benchmarks.calls.ours import learn_ours
 from benchmarks.calls.prompts import learn_demonstrations, learn_retrieval
@@ -13,6 +13,7 @@ METHODS: dict[str, CallLearner] = {
     "rag": learn_retrieval,
     "lora": learn_lora,
     "tokmem": learn_chain,
+    "tokmem-adapted": learn_adapted,
     "ours": learn_ours,
 }
 

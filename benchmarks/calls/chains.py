@@ -12,7 +12,11 @@ from typing import TYPE_CHECKING
 
 from benchmarks.calls.base import CallMethod, Calls, arguments_text, longest_answer, parse_arguments
 from benchmarks.calls.data import Call, CallData
+from benchmarks.options import say
+from profiles.atomic import write_bytes
+from tokmem_desk.adapter import Adapter, adapted
 from tokmem_desk.chain import Chain, answer_chains
+from trainer.adaptation import Adaptation, AdaptationConfig
 from trainer.chain import ChainConfig, ChainExample, ChainTraining
 
 if TYPE_CHECKING:
@@ -39,7 +43,14 @@ class Chained(CallMethod):
     """Memory rows for functions; later rounds freeze earlier rows."""
 
     def __init__(
-        self, context: Context, backbone: Backbone, eop: Tensor | None, form: Form, seed: int, told: str
+        self,
+        context: Context,
+        backbone: Backbone,
+        eop: Tensor | None,
+        form: Form,
+        seed: int,
+        told: str,
+        layers: Adapter | None = None,
     ) -> None:
         values = context.settings["tokmem"]
         super().__init__(settings={**values, "eop": form.eop, "prior": form.prior, "backbone": told})
@@ -53,6 +64,7 @@ class Chained(CallMethod):
         )
         self._chain: Chain | None = None
         self._limit = 0
+        self._layers = layers
 
     def learn(self, data: CallData) -> None:
         """Learn the functions that are new."""
@@ -73,6 +85,11 @@ class Chained(CallMethod):
         self.trained_parameters = self._chain.table.numel()
         self.seconds += time.perf_counter() - began
 
+    def close(self) -> None:
+        if self._layers is not None:
+            self._layers.remove()
+            self._layers = None
+
     def answer(self, queries: Sequence[str]) -> list[Calls]:
         assert self._chain is not None
         ids = [self._backbone.format.query(query) for query in queries]
@@ -90,6 +107,36 @@ class Chained(CallMethod):
             for i, segments in zip(part, chains, strict=True):
                 found[i] = [Call(name, parse_arguments(text)) for name, text in segments]
         return found
+
+
+def learn_adapted(context: Context, data: CallData, seed: int) -> CallMethod:
+    """On a backbone adapted to chains; the adapter is made once per backbone and settings, and kept."""
+    plain = context.backbone
+    config = AdaptationConfig(examples=int(context.settings["tokmem"]["auxiliary_examples"]))
+    folder = context.loaded.cache / "adapters"
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{plain.fingerprint.digest[:16]}-{config.examples}.safetensors"
+    if not file.is_file():
+        run = Adaptation(plain, config)
+        try:
+            for progress in run:
+                if progress.step % 50 == 0:
+                    say(f"  adapting: step {progress.step} of {progress.steps}, loss {progress.loss:.3f}")
+        finally:
+            run.close()
+        assert run.result is not None
+        write_bytes(file, run.result)
+    layers = Adapter(plain)
+    try:
+        backbone = adapted(plain, file.read_bytes(), layers)
+        learned = Chained(
+            context, backbone, backbone.eop, Form(), seed, f"adapted on {config.examples} requests", layers
+        )
+        learned.learn(data)
+    except BaseException:
+        layers.remove()
+        raise
+    return learned
 
 
 def learn_chain(context: Context, data: CallData, seed: int) -> CallMethod:

@@ -63,7 +63,7 @@ def tiny_program(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> None:
     monkeypatch.setattr("benchmarks.methods.base.MiniLm", lambda *_: WordRetriever())
     small = {
         "lora": {"rank": 2, "alpha": 4, "learning_rate": 0.003, "epochs": 1, "batch_size": 4},
-        "tokmem": {"learning_rate": 0.005, "epochs": 1, "batch_size": 4},
+        "tokmem": {"learning_rate": 0.005, "epochs": 1, "batch_size": 4, "auxiliary_examples": 8},
     }
     monkeypatch.setattr(compositional.settings, "chosen", lambda *_: small)
 
