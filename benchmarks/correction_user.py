@@ -136,7 +136,7 @@ class Replay:
         return [[(self._routes[one.route], one.probability) for one in ranked] for ranked in candidates]
 
     def _assemble(self) -> Router:
-        return self._shelf.assemble(self._store, self._memories(), "discriminant").router
+        return self._shelf.router(self._store, self._memories(), "discriminant")
 
     def _memories(self) -> dict[str, Memory]:
         """Memories that can be found and never act: only routing is measured."""

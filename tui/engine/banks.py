@@ -130,15 +130,17 @@ class BankShelf:
         self, store: ProfileStore, memories: dict[str, Memory], router: str, tuning: RouterTuning | None = None
     ) -> Bank:
         """A bank over given memories, with the profile's corrections."""
+        return Bank(memories, self.router(store, memories, router, tuning), splitter=self._model.splitter)
+
+    def router(
+        self, store: ProfileStore, memories: dict[str, Memory], router: str, tuning: RouterTuning | None = None
+    ) -> Router:
+        """The router of such a bank."""
         backbone, basis = self._model.backbone, self._model.basis
-        chosen: Router
         if router == "token":
-            chosen = TokenRouter(backbone, list(memories.values()), tuning)
-        else:
-            corrections = self.corrections(store)
-            statistics = {name: m.statistics for name, m in memories.items() if m.statistics is not None}
-            chosen = DiscriminantRouter(basis, backbone.hidden_size, statistics, tuning, corrections)
-        return Bank(memories, chosen, splitter=self._model.splitter)
+            return TokenRouter(backbone, list(memories.values()), tuning)
+        statistics = {name: m.statistics for name, m in memories.items() if m.statistics is not None}
+        return DiscriminantRouter(basis, backbone.hidden_size, statistics, tuning, self.corrections(store))
 
     def corrections(self, store: ProfileStore) -> list[Correction]:
         """The profile's verdicts with the features of their messages, each of which is read once."""
