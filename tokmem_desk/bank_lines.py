@@ -10,7 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tokmem_desk.bank_manifest import CORRECTION_FILE, PAIR_FILE, PROBE_FILE, damaged, strict_json
+from tokmem_desk.bank_checks import damaged, strict_json
+from tokmem_desk.bank_manifest import (
+    CORRECTION_FILE,
+    PAIR_FILE,
+    PROBE_FILE,
+)
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 
 MAX_PROBES = 50

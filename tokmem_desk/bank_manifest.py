@@ -1,4 +1,4 @@
-"""``manifest.json`` of a bank file: what it says, and the checks it must pass before anything is believed.
+"""``manifest.json`` of a bank file: what it says. ``bank_checks`` reads one.
 
 Described for other programs in docs/bank-format.md; the schema is docs/schemas/bank-manifest.schema.json. No files
 and no tensors here.
@@ -7,16 +7,12 @@ and no tensors here.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, NoReturn
+from typing import Any
 
-from tokmem_desk.errors import BadInputError, IncompatibleError, TokmemError, UsageError
 from tokmem_desk.fingerprint import Fingerprint
-from tokmem_desk.output_schema import MAX_SCHEMA_CHARACTERS, read_schema
-from tokmem_desk.procedures import check_name
 
 FORMAT = "tokmem-bank"
 VERSION = "1.0.0"
@@ -32,9 +28,7 @@ TENSOR_FILE, MANIFEST_FILE, PROBE_FILE, PAIR_FILE, CORRECTION_FILE, CARD_FILE = 
 )
 
 MAX_PROCEDURES = 100_000
-_MAX_COUNT = 2**40
-_MAX_TEXT = 20_000
-_DAMAGED = "Ask for the file again: it was changed or cut on its way."
+MAX_COUNT = 2**40
 
 Number = float | int | None
 
@@ -174,42 +168,6 @@ def _fields(procedure: BankProcedure) -> dict[str, Any]:
     return found
 
 
-def read_manifest(data: bytes, source: str) -> Manifest:
-    """Check and read a manifest.
-
-    Args:
-        source: what to call the file in an error.
-
-    Raises:
-        BadInputError: anything in it is not as the format demands.
-        IncompatibleError: written for a newer format.
-    """
-    return _Reader(source).manifest(strict_json(data, f"The manifest of {source}"))
-
-
-def strict_json(data: bytes, what: str) -> Any:
-    """The value in JSON bytes; NaN, infinities, bad UTF-8 and endless nesting are refused.
-
-    Raises:
-        BadInputError: it is no such JSON.
-    """
-
-    def refuse(text: str) -> NoReturn:
-        raise ValueError(f"{text} is not JSON")
-
-    def finite(text: str) -> float:
-        number = float(text)
-        return number if math.isfinite(number) else refuse(text)
-
-    try:
-        value = json.loads(data.decode("utf-8"), parse_constant=refuse, parse_float=finite)
-        # Halves of surrogate pairs pass as \u escapes and cannot be stored.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
-        raise BadInputError(f"{what} cannot be read ({str(error)[:80]}).", next_step=_DAMAGED) from None
-    return value
-
-
 def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that are numbers, flags or short words: nothing that could name a place or hold a person's text."""
     return {
@@ -242,219 +200,4 @@ _COUNTS = ("pairs", "held_out", "span", "steps")
 def _is_number(value: object, kind: type) -> bool:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
-    return 0 <= value <= 1 if kind is float else isinstance(value, int) and 0 <= value <= _MAX_COUNT
-
-
-class _Reader:
-    """Reads fields and says, when one is wrong, which and in what file."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-
-    def manifest(self, fields: Any) -> Manifest:
-        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-            raise BadInputError(f"{self._source} is not a bank.", next_step="Give a file that 'bank export' wrote.")
-        version = self.text(fields, "version", "", 40)
-        if not re.fullmatch(r"\d{1,6}\.\d{1,6}\.\d{1,6}", version):
-            self.fail("version", "is not a number like 1.0.0")
-        if int(version.split(".")[0]) > int(VERSION.split(".")[0]):
-            raise IncompatibleError(
-                f"{self._source} has format {version}; this program reads formats up to {VERSION}.",
-                next_step="Update tokmem-desk.",
-            )
-        backbone = self.table(fields, "backbone")
-        entries = fields.get("procedures")
-        if not isinstance(entries, list) or not 1 <= len(entries) <= MAX_PROCEDURES:
-            self.fail("procedures", "is not a list of procedures")
-        groups = fields.get("layer_groups")
-        if not isinstance(groups, list) or len(groups) > 1000:
-            self.fail("layer_groups", "is not a list")
-        generator = self.table(fields, "generator")
-        manifest = Manifest(
-            uuid=self.hexadecimal(fields, "uuid", "", 32),
-            title=self.text(fields, "title"),
-            created=self.text(fields, "created", "", 40),
-            generator={str(key)[:100]: self.text(generator, key, "generator") for key in generator},
-            licence=self.text(fields, "licence"),
-            backbone=self._fingerprint(backbone),
-            backbone_licence=self.text(backbone, "licence", "backbone"),
-            groups=tuple(self._group(entry, f"layer_groups[{at}]") for at, entry in enumerate(groups)),
-            router=self._router(self.table(fields, "router")),
-            procedures=tuple(self._procedure(entry, f"procedures[{at}]") for at, entry in enumerate(entries)),
-            files=self._files(self.table(fields, "files")),
-            version=version,
-        )
-        self._check_whole(manifest)
-        return manifest
-
-    def _check_whole(self, manifest: Manifest) -> None:
-        """What no procedure can tell alone: order, places one behind the other, nothing twice."""
-        row = position = sketch = reader = 0
-        for at, procedure in enumerate(manifest.procedures):
-            where = f"procedures[{at}]"
-            if procedure.row != at:
-                self.fail(f"{where}.row", f"is {procedure.row}, not {at}")
-            if procedure.rows.offset != row or procedure.rows.count < 1:
-                self.fail(f"{where}.rows", "does not follow the procedure before")
-            if procedure.positions.offset != position:
-                self.fail(f"{where}.positions", "does not follow the procedure before")
-            if procedure.sketch.offset != sketch:
-                self.fail(f"{where}.sketch", "does not follow the procedure before")
-            if procedure.reader.offset != reader:
-                self.fail(f"{where}.reader", "does not follow the procedure before")
-            if bool(procedure.reader.count) != bool(procedure.reader_form):
-                self.fail(f"{where}.reader", "does not fit its form")
-            row, position = row + procedure.rows.count, position + procedure.positions.count
-            sketch += procedure.sketch.count
-            reader += procedure.reader.count
-        if position and not manifest.groups:
-            self.fail("layer_groups", "is empty although there are keys and values")
-        for what, values in (("name", manifest.names), ("uuid", [one.uuid for one in manifest.procedures])):
-            if len(set(values)) < len(values):
-                self.fail("procedures", f"names a {what} twice")
-
-    def _fingerprint(self, fields: dict[str, Any]) -> Fingerprint:
-        values: dict[str, Any] = {}
-        for name, kind in Fingerprint.__annotations__.items():
-            if kind == "int":
-                values[name] = self.whole(fields, name, "backbone")
-            elif kind == "bool":
-                values[name] = self.flag(fields, name, "backbone")
-            else:
-                values[name] = self.text(fields, name, "backbone")
-        fingerprint = Fingerprint(**values)
-        if fields.get("digest") != fingerprint.digest:
-            self.fail("backbone.digest", "does not belong to the other fields")
-        if not 1 <= fingerprint.hidden_size < 2**24:
-            self.fail("backbone.hidden_size", "is out of range")
-        return fingerprint
-
-    def _group(self, entry: Any, where: str) -> LayerGroup:
-        fields = self.object(entry, where)
-        sizes = [self.whole(fields, name, where) for name in ("layers", "heads", "key_size", "value_size")]
-        if not all(1 <= size <= 100_000 for size in sizes):
-            self.fail(where, "has a size that is out of range")
-        return LayerGroup(*sizes)
-
-    def _router(self, fields: dict[str, Any]) -> RouterRecord:
-        dimensions = self.whole(fields, "dimensions", "router")
-        if not 1 <= dimensions <= 65_536:
-            self.fail("router.dimensions", "is out of range")
-        return RouterRecord(
-            self.hexadecimal(fields, "digest", "router", 64),
-            dimensions,
-            self.table(fields, "configuration", "router"),
-            self.table(fields, "calibration", "router"),
-        )
-
-    def _procedure(self, entry: Any, where: str) -> BankProcedure:
-        fields = self.object(entry, where)
-        name = self.text(fields, "name", where)
-        try:
-            check_name(name)
-        except UsageError as error:
-            self.fail(f"{where}.name", f"is not allowed: {error.message}")
-        pattern = None if fields.get("pattern") is None else self.text(fields, "pattern", where)
-        if pattern is not None:
-            try:
-                re.compile(pattern)
-            except (re.error, RecursionError, OverflowError):
-                self.fail(f"{where}.pattern", "is not a regular expression")
-        threshold = fields.get("threshold")
-        if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
-            self.fail(f"{where}.threshold", "is not a probability")
-        return BankProcedure(
-            uuid=self.hexadecimal(fields, "uuid", where, 32),
-            name=name,
-            description=self.text(fields, "description", where),
-            pattern=pattern,
-            threshold=None if threshold is None else float(threshold),
-            version=self.whole(fields, "version", where),
-            row=self.whole(fields, "row", where),
-            rows=self._span(fields, "rows", where),
-            positions=self._span(fields, "positions", where),
-            sketch=self._span(fields, "sketch", where),
-            reader=self._span(fields, "reader", where),
-            reader_form=self.table(fields, "reader_form", where),
-            tied=self.flag(fields, "tied", where),
-            pair_count=self.whole(fields, "pair_count", where),
-            pairs_digest=self.hexadecimal(fields, "pairs_digest", where, 64),
-            settings=plain_settings(self.table(fields, "settings", where)),
-            scores=figures(self.table(fields, "scores", where)),
-            trained=self.text(fields, "trained", where, 40),
-            output_schema=self._schema(fields, where),
-            reads_conversation=self.flag(fields, "reads_conversation", where),
-        )
-
-    def _schema(self, fields: Mapping[str, Any], where: str) -> str | None:
-        if fields.get("output_schema") is None:
-            return None
-        try:
-            return read_schema(self.text(fields, "output_schema", where, MAX_SCHEMA_CHARACTERS)).text
-        except BadInputError as error:
-            self.fail(f"{where}.output_schema", f"cannot be used: {error.message}")
-
-    def _span(self, fields: Mapping[str, Any], name: str, where: str) -> Span:
-        inner = self.table(fields, name, where)
-        return Span(self.whole(inner, "offset", f"{where}.{name}"), self.whole(inner, "count", f"{where}.{name}"))
-
-    def _files(self, fields: dict[str, Any]) -> dict[str, FileRecord]:
-        records = {}
-        for name, entry in fields.items():
-            where = f"files[{name[:60]!r}]"
-            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name == MANIFEST_FILE:
-                self.fail(where, "is not a plain name")
-            inner = self.object(entry, where)
-            records[name] = FileRecord(self.whole(inner, "bytes", where), self.hexadecimal(inner, "sha256", where, 64))
-        for needed in (TENSOR_FILE, PROBE_FILE):
-            if needed not in records:
-                self.fail("files", f"does not list {needed}")
-        return records
-
-    # --- single values -----------------------------------------------------------------------------
-
-    def fail(self, where: str, what: str) -> NoReturn:
-        raise BadInputError(f"{self._source}: {where} in its manifest {what}.", next_step=_DAMAGED)
-
-    def object(self, value: Any, where: str) -> dict[str, Any]:
-        if not isinstance(value, dict):
-            self.fail(where, "is not an object")
-        return value
-
-    def table(self, fields: Mapping[str, Any], name: str, where: str = "") -> dict[str, Any]:
-        return self.object(fields.get(name), _path(where, name))
-
-    def text(self, fields: Mapping[str, Any], name: str, where: str = "", longest: int = _MAX_TEXT) -> str:
-        value = fields.get(name)
-        if not isinstance(value, str) or len(value) > longest:
-            self.fail(_path(where, name), "is not a text of usual length")
-        if "\x00" in value:
-            self.fail(_path(where, name), "holds a character that no text has")
-        return value
-
-    def hexadecimal(self, fields: Mapping[str, Any], name: str, where: str, digits: int) -> str:
-        value = self.text(fields, name, where)
-        if not re.fullmatch(f"[0-9a-f]{{{digits}}}", value):
-            self.fail(_path(where, name), f"is not made of {digits} hexadecimal digits")
-        return value
-
-    def whole(self, fields: Mapping[str, Any], name: str, where: str = "") -> int:
-        value = fields.get(name)
-        if type(value) is not int or not 0 <= value <= _MAX_COUNT:
-            self.fail(_path(where, name), "is not a whole number in range")
-        return value
-
-    def flag(self, fields: Mapping[str, Any], name: str, where: str = "") -> bool:
-        value = fields.get(name)
-        if not isinstance(value, bool):
-            self.fail(_path(where, name), "is neither true nor false")
-        return value
-
-
-def _path(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
-
-
-def damaged(source: str, reason: str) -> TokmemError:
-    """The error for a bank that is not as it says."""
-    return BadInputError(f"{source} is damaged: {reason}.", next_step=_DAMAGED)
+    return 0 <= value <= 1 if kind is float else isinstance(value, int) and 0 <= value <= MAX_COUNT

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tokmem_desk.bank_checks import damaged, read_manifest
 from tokmem_desk.bank_lines import (
     BankCorrection,
     PairSet,
@@ -32,8 +33,6 @@ from tokmem_desk.bank_manifest import (
     TENSOR_FILE,
     BankProcedure,
     Manifest,
-    damaged,
-    read_manifest,
 )
 from tokmem_desk.bank_source import AskPassphrase, BankSource, open_source
 from tokmem_desk.memory_bytes import Block, MemoryParts, put_together

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from tokmem_desk.bank_checks import damaged
 from tokmem_desk.bank_crypt import MAGIC, ProtectedReader, is_protected
 from tokmem_desk.bank_manifest import (
     CARD_FILE,
@@ -25,7 +26,6 @@ from tokmem_desk.bank_manifest import (
     PAIR_FILE,
     PROBE_FILE,
     TENSOR_FILE,
-    damaged,
 )
 from tokmem_desk.errors import BadInputError, NotFoundError, StorageError, TokmemError
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import time
 import uuid
 import zipfile
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 from typing import Any, BinaryIO
 
+from tokmem_desk.bank_card import UNKNOWN_LICENCE, card_text
 from tokmem_desk.bank_crypt import ProtectedWriter
 from tokmem_desk.bank_lines import BankCorrection, PairSet, Probe, lines, pair_lines
 from tokmem_desk.bank_manifest import (
@@ -45,8 +45,6 @@ from tokmem_desk.tensor_bytes import lay_out
 
 _KEPT_BYTES = 2**30
 """Memories read once are kept up to here; beyond, each is read again for every tensor."""
-
-UNKNOWN_LICENCE = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +156,7 @@ def _write(
     if bank.corrections:
         rows = [{"text": one.text, "wrong": one.wrong, "right": one.right} for one in bank.corrections]
         put(CORRECTION_FILE, lines(rows))
-    put(CARD_FILE, _card(bank, content).encode())
+    put(CARD_FILE, card_text(bank, content.fingerprint.model_id).encode())
     manifest = Manifest(
         uuid=number,
         title=bank.title,
@@ -387,26 +385,3 @@ def _product(shape: Sequence[int]) -> int:
     for size in shape:
         total *= size
     return total
-
-
-def _card(bank: ExportBank, content: _Content) -> str:
-    """A model card: who may use it, what it belongs to, what is inside."""
-    head = {
-        "license": bank.licence or UNKNOWN_LICENCE,
-        "base_model": content.fingerprint.model_id,
-        "base_model_relation": "adapter",
-        "tags": ["tokmem", "procedural-memory"],
-    }
-    front = "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in head.items())
-    with_pairs = any(one.pairs is not None for one in bank.procedures)
-    names = "\n".join(
-        f"- `{one.name}`: {' '.join(one.description.split()) or 'no description'}" for one in bank.procedures
-    )
-    pairs = "The example pairs are inside too." if with_pairs else "No example pairs are inside."
-    return (
-        f"---\n{front}\n---\n\n# {' '.join(bank.title.split())}\n\n"
-        f"A bank of {len(bank.procedures)} procedural memories for the language model "
-        f"{content.fingerprint.model_id}, for tokmem-desk (`tokmem-desk bank inspect FILE`).\n\n{names}\n\n"
-        f"{pairs} A memory was trained on texts and can reveal parts of them: whoever has this file and the model can "
-        "ask the memory. Pass it on only where those texts may go.\n"
-    )
