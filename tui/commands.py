@@ -10,7 +10,6 @@ from textual.binding import Binding
 from textual.screen import Screen
 
 from tui.screens.base import AppScreen
-from tui.screens.chat import ChatScreen
 
 if TYPE_CHECKING:
     from tui.app import TokmemApp
@@ -34,7 +33,6 @@ def commands(app: TokmemApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
     yield from _here(app, screen)
     for mode, (title, words) in MODE_WORDS.items():
         yield SystemCommand(title, words, lambda mode=mode: app.switch_mode(mode))
-    yield SystemCommand("Temporary chat", "Begin a chat that is kept nowhere", lambda: _temporary_chat(app))
     yield SystemCommand("Load the model", "Start the engine now", app.load_engine)
     for mode, (title, _) in MODE_WORDS.items():
         if mode != app.current_mode:
@@ -74,9 +72,3 @@ def _here(app: TokmemApp, screen: Screen[Any]) -> Iterable[SystemCommand]:
                 f"Key {app.get_key_display(binding)}",
                 lambda node=active.node, action=binding.action: app.call_next(app.run_action, action, node),
             )
-
-
-def _temporary_chat(app: TokmemApp) -> None:
-    app.switch_mode("chat")
-    if isinstance(app.screen, ChatScreen):
-        app.run_worker(app.screen.action_new(True))
