@@ -88,6 +88,12 @@ class Backbone:
         self.context_length: int = int(getattr(self.config, "max_position_embeddings", 2048) or 2048)
         self.layer_count: int = self.config.num_hidden_layers
         self.layout = CacheLayout(model.config)
+        if self.layout.recurrent:
+            raise IncompatibleError(
+                f"{model_id} has recurrent layers ({self.config.model_type}): what it keeps of a message is one "
+                "running state, behind which no memory can be put.",
+                next_step="Choose a model with attention in every layer, such as those of 'tokmem-desk model list'.",
+            )
         self.token_space: TokenSpace | None = None
         self._queries = QueryRunner(self)
         with torch.no_grad():

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +83,18 @@ class JoinedBatch:
 
 
 class CacheLayout:
-    """Cuts and joins caches of one backbone."""
+    """Cuts and joins caches of one backbone.
+
+    Attributes:
+        recurrent: some layers keep a running state instead of keys and values, which no cut can take apart.
+    """
 
     def __init__(self, config: Any) -> None:
         self._config = config
         windows: dict[int | None, list[int]] = {}
-        for index, layer in enumerate(DynamicCache(config=config).layers):
+        layers = DynamicCache(config=config).layers
+        self.recurrent = any(not isinstance(layer, DynamicLayer) for layer in layers)
+        for index, layer in enumerate(layers):
             windows.setdefault(getattr(layer, "sliding_window", None), []).append(index)
         self.groups = tuple(LayerGroup(tuple(layers), window) for window, layers in windows.items())
 

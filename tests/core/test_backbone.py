@@ -10,7 +10,7 @@ import torch
 
 from tests.conftest import load_tiny
 from tests.core.reference import TOLERANCE, full_hidden, full_logits, random_ids
-from tests.tiny_models import FAMILIES, WINDOW
+from tests.tiny_models import FAMILIES, WINDOW, tiny_tokenizer
 from tokmem_desk import prefill as prefill_module
 from tokmem_desk.backbone import Backbone, load_backbone
 from tokmem_desk.device import DeviceChoice
@@ -189,3 +189,26 @@ def test_going_on_from_a_state_equals_a_fresh_pass(
             for ours, theirs in zip(longer.states[0].keys, fresh.states[0].keys, strict=True):
                 torch.testing.assert_close(ours, theirs, **TOLERANCE)
         assert all(torch.equal(a, b) for a, b in zip(before, state.keys, strict=True))
+
+
+@pytest.mark.parametrize("family", ["mamba", "recurrent_gemma", "qwen3_next"])
+def test_recurrent_layers_are_refused_in_plain_words(family: str) -> None:
+    """Wholly recurrent, and mixed with attention."""
+    import transformers
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = tiny_tokenizer()
+    common = {"vocab_size": len(tokenizer), "hidden_size": 64, "eos_token_id": 2, "pad_token_id": 3}
+    attention = {"num_attention_heads": 4, "intermediate_size": 128, **common}
+    config = {
+        "mamba": lambda: transformers.MambaConfig(num_hidden_layers=2, state_size=8, **common),
+        "recurrent_gemma": lambda: transformers.RecurrentGemmaConfig(num_hidden_layers=3, lru_width=64, **attention),
+        "qwen3_next": lambda: transformers.Qwen3NextConfig(
+            num_hidden_layers=4, num_key_value_heads=2, head_dim=16, linear_num_key_heads=2, linear_num_value_heads=4,
+            linear_key_head_dim=16, linear_value_head_dim=16, num_experts=4, num_experts_per_tok=2,
+            moe_intermediate_size=32, shared_expert_intermediate_size=32, **attention,
+        ),
+    }[family]()  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    with pytest.raises(IncompatibleError, match=r"has recurrent layers .*Choose a model with attention in every layer"):
+        Backbone(model, tokenizer, DeviceChoice("cpu", "float32", "test"), "tiny")
