@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
 from profiles.base import Row, StoreBase, as_json, from_json, now
+from profiles.guards import SUFFIX, guarded
 from profiles.records import JobRecord, JobState, JsonObject
-from tokmem_desk.errors import NotFoundError, UsageError
+from tokmem_desk.errors import BusyError, NotFoundError, UsageError
 
 _NEXT: dict[JobState, frozenset[JobState]] = {
     "queued": frozenset({"running", "paused", "done", "failed", "cancelled"}),
@@ -60,6 +65,35 @@ class JobTable(StoreBase):
                 (state, as_json(progress), as_json(result), as_json(error), old_error, now(), job_id),
             )
             return _record(self._job_row(job_id))
+
+    @contextlib.contextmanager
+    def training(self, *, seconds: float = 1.0) -> Iterator[None]:
+        """Be the one process that trains in this profile.
+
+        Args:
+            seconds: how long to wait for another one; above 0, lest a glance of ``is_training`` look like one.
+
+        Raises:
+            BusyError: another one is training in it.
+        """
+        busy = BusyError(
+            "A training of this profile is running in another tokmem-desk.",
+            next_step="Wait for its end, or stop it there. Chatting and editing go on meanwhile.",
+        )
+        with guarded(self._training_guard, busy, seconds=seconds):
+            yield
+
+    def is_training(self) -> bool:
+        """Whether some process trains in this profile now."""
+        try:
+            with self.training(seconds=0.0):
+                return False
+        except BusyError:
+            return True
+
+    @property
+    def _training_guard(self) -> Path:
+        return self.memory_folder.parent / f"training{SUFFIX}"
 
     def jobs(self, state: JobState | None = None) -> list[JobRecord]:
         """All jobs, or those in one state, oldest first."""

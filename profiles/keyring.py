@@ -15,19 +15,18 @@ import os
 import secrets
 import time
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from profiles.atomic import storage_error, write_text
+from profiles.guards import SUFFIX, guarded
 from profiles.sealing import KEY_BYTES, ProfileKey
 from tokmem_desk.errors import BadInputError, BusyError, IncompatibleError, LockedError, StorageError
 
 LOCK_NAME = "lock.json"
 ATTEMPTS_NAME = "lock-attempts.json"
-GUARD_NAME = "lock.guard"
+GUARD_NAME = f"lock{SUFFIX}"
 
 SHORTEST_PASSPHRASE = 8
 """Characters."""
@@ -174,20 +173,10 @@ class Keyring:
                 next_step=f"Try again in {math.ceil(wait)} s, or use the recovery key.",
             )
 
-    @contextlib.contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _guarded(self) -> contextlib.AbstractContextManager[None]:
         """One trial at a time, whatever the number of processes."""
-        guard = FileLock(self._folder / GUARD_NAME, timeout=GUARD_SECONDS, mode=0o600)
-        try:
-            guard.acquire()
-        except Timeout:
-            raise BusyError("Another tokmem-desk is opening this profile.", next_step="Try again.") from None
-        except OSError as caught:
-            raise storage_error(f"{self._folder / GUARD_NAME} could not be written", caught) from caught
-        try:
-            yield
-        finally:
-            guard.release()
+        busy = BusyError("Another tokmem-desk is opening this profile.", next_step="Try again.")
+        return guarded(self._folder / GUARD_NAME, busy, seconds=GUARD_SECONDS)
 
     def _attempts(self) -> tuple[int, float]:
         try:

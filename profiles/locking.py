@@ -17,7 +17,8 @@ from typing import Any
 from profiles.atomic import storage_error
 from profiles.banks import QUARANTINE_FOLDER_NAME
 from profiles.database import connect, database_errors, sqlcipher
-from profiles.keyring import ATTEMPTS_NAME, GUARD_NAME, LOCK_NAME
+from profiles.guards import SUFFIX
+from profiles.keyring import ATTEMPTS_NAME, LOCK_NAME
 from profiles.paths import AppPaths, private_folder
 from profiles.sealing import ProfileKey
 from profiles.settings import PROFILE_FILE_NAME
@@ -30,7 +31,6 @@ _LEFT_BEHIND = frozenset(
     {
         LOCK_NAME,
         ATTEMPTS_NAME,
-        GUARD_NAME,
         BACKUP_FOLDER_NAME,
         QUARANTINE_FOLDER_NAME,
         *(f"{DATABASE_NAME}{ending}" for ending in ("-wal", "-shm", "-journal")),
@@ -150,7 +150,7 @@ def _files(folder: Path) -> list[Path]:
 def _refuse_unknown(folder: Path) -> None:
     known = {DATABASE_NAME, MEMORY_FOLDER_NAME, PROFILE_FILE_NAME} | _LEFT_BEHIND
     strange = sorted(entry.name for entry in folder.iterdir() if entry.name not in known | {".DS_Store"})
-    strange = [name for name in strange if not name.endswith(".part")]
+    strange = [name for name in strange if not name.endswith((".part", SUFFIX))]
     if strange:
         raise StorageError(
             f"The profile's folder {folder} holds {strange[0]!r}, which tokmem-desk did not put there.",

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Literal
 
 from profiles.atomic import storage_error, write_text
+from profiles.guards import SUFFIX, guarded
 from profiles.paths import HOME_VARIABLE, AppPaths, private_folder
 from profiles.setting_keys import KEYS, SettingValue, nearest, setting_key
-from tokmem_desk.errors import BadInputError
+from tokmem_desk.errors import BadInputError, BusyError
 
 Scope = Literal["user", "profile"]
 
@@ -187,7 +188,13 @@ class Settings:
     def _write(self, name: str, value: SettingValue | None, scope: Scope) -> SettingRow:
         if scope not in self._files:
             raise ValueError("these settings were loaded without a profile")
-        file = self._files[scope]
+        with guarded(
+            private_folder(self._files[scope].parent) / f".{self._files[scope].name}{SUFFIX}",
+            BusyError("Another tokmem-desk is changing the settings.", next_step="Try again."),
+        ):
+            return self._write_alone(name, value, self._files[scope])
+
+    def _write_alone(self, name: str, value: SettingValue | None, file: Path) -> SettingRow:
         before, _ = _read(file)  # refuses to touch what it cannot read
         edited = _with_line(
             _text_of(file), name, None if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}"
@@ -196,7 +203,6 @@ class Settings:
         wanted = {key: old for key, old in before.items() if key != name} | ({} if value is None else {name: value})
         if values != wanted:
             raise BadInputError(f"{file} has a form that cannot be edited here.", next_step=f"Edit {name} by hand.")
-        private_folder(file.parent)
         write_text(file, edited)
         self._layers = [(source, values if source == str(file) else layer) for source, layer in self._layers]
         return next(row for row in self.show() if row.key == name)

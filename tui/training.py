@@ -119,13 +119,15 @@ class TrainRunner:
         """Queue a training; ``run`` does it.
 
         Raises:
-            BusyError: one is running.
+            BusyError: one is running, here or in another program.
             UsageError: no procedure was chosen.
         """
         if self.job is not None and self.job.running:
             raise BusyError("A training is running.", next_step="Wait for its end, or stop it with Esc.")
         if not names:
             raise UsageError("No procedure is chosen.", next_step="Tick at least one with Space.")
+        with self._store.training():  # refused before the old result is dropped
+            pass
         self.keep_old()
         request = {"names": list(names), "preset": preset, "span": span, "router": router}
         record = self._store.add_job("train", request)
@@ -201,7 +203,9 @@ class TrainRunner:
         self.activate(())
 
     def unfinished(self) -> JobRecord | None:
-        """A training that an earlier run of the app left in the middle, the newest."""
+        """A training that an earlier run left in the middle, the newest; none while another program trains."""
+        if self._store.is_training():
+            return None
         left = [record for record in self._store.jobs() if record.kind == "train" and not record.ended]
         mine = None if self.job is None else self.job.job_id
         left = [record for record in left if record.id != mine]

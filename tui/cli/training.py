@@ -23,6 +23,7 @@ def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
 
     Raises:
         InterruptedByUser: stopped before there was anything to keep.
+        BusyError: another program trains in this profile.
         TokmemError: the training failed.
     """
     settings, store = context.settings, context.store
@@ -32,7 +33,8 @@ def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
         "span": settings.whole("span") or None,
         "router": settings.text("router"),
     }
-    job = _unfinished(context, request)
+    with store.training():  # a job that another program works on is none to take up
+        job = _unfinished(context, request)
     if job is None:
         job = store.add_job("train", request)
     store.set_job(job.id, "running")

@@ -72,7 +72,23 @@ def train(
     model: LoadedModel,
     shelf: BankShelf,
 ) -> Iterator[None]:
-    """Train the named procedures, or all that are new or changed; ends with ``done``."""
+    """Train the named procedures, or all that are new or changed; ends with ``done``.
+
+    Raises:
+        BusyError: another process trains in this profile.
+    """
+    with store.training():
+        yield from _train(request, store, settings, paths, model, shelf)
+
+
+def _train(
+    request: Request,
+    store: ProfileStore,
+    settings: Settings,
+    paths: AppPaths,
+    model: LoadedModel,
+    shelf: BankShelf,
+) -> Iterator[None]:
     fingerprint = model.backbone.fingerprint.digest
     names = request.fields.get("names")
     if names is None:

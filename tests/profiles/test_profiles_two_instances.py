@@ -1,0 +1,174 @@
+"""The program open twice on one home, as real processes: nothing is lost, one is told to wait, reading goes on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import profiles.keyring
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from profiles.settings import Settings
+from tokmem_desk.errors import BusyError, LockedError
+from tokmem_desk.procedures import ExamplePair, Procedure
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+OPENED = """
+import sys, time
+from pathlib import Path
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from profiles.sealing import ProfileKey
+from tokmem_desk.procedures import ExamplePair
+
+with ProfileRegistry(AppPaths.resolve(Path(sys.argv[1]))) as registry:
+    key = ProfileKey.from_text(sys.argv[3]) if len(sys.argv) > 3 else None
+    store = registry.open("default", key=key)
+"""
+
+WRITER = (
+    OPENED
+    + """
+print("ready", flush=True)
+input()
+conversation = store.create_conversation(sys.argv[2])
+for step in range(30):
+    store.add_pairs("shared", [ExamplePair(f"{sys.argv[2]} {step}", "x")])
+    store.add_message(conversation, "user", f"{sys.argv[2]} {step}")
+    print(step, flush=True)
+store.close()
+"""
+)
+
+TRAINER = (
+    OPENED
+    + """
+with store.training():
+    print("training", flush=True)
+    time.sleep(120)
+"""
+)
+
+SETTER = """
+import sys
+from pathlib import Path
+from profiles.paths import AppPaths
+from profiles.settings import Settings
+input()
+settings = Settings.load(AppPaths.resolve(Path(sys.argv[1])), environ={})
+for step in range(40):
+    settings.set(sys.argv[2], step + 1)
+"""
+
+
+@pytest.fixture
+def home(paths: AppPaths) -> Path:
+    with ProfileRegistry(paths) as registry, registry.open() as store:
+        store.add_procedure(Procedure("shared", (ExamplePair("first", "x"),)))
+    return paths.config_file.parent
+
+
+@pytest.fixture(params=["plain", "locked"])
+def key(request: pytest.FixtureRequest, paths: AppPaths, home: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The key of the profile, as an argument; none for a plain one."""
+    if request.param == "plain":
+        return []
+    monkeypatch.setattr(profiles.keyring, "_MEMORY_KIB", 64)
+    with ProfileRegistry(paths) as registry:
+        registry.add_lock("default", "four words of mine")
+        return [registry.key("default", "four words of mine").text()]
+
+
+def opened(paths: AppPaths, key: list[str]):
+    from profiles.sealing import ProfileKey
+
+    with ProfileRegistry(paths) as registry:
+        return registry.open("default", key=ProfileKey.from_text(key[0]) if key else None)
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
+
+
+def test_two_programs_write_and_nothing_is_lost(paths: AppPaths, home: Path, key: list[str], python: Start) -> None:
+    writers = [python(WRITER, home, name, *key) for name in ("a", "b")]
+    assert [line(writer) for writer in writers] == ["ready", "ready"]
+    for writer in writers:
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+    for writer in writers:
+        _, err = writer.communicate(timeout=120)
+        assert writer.returncode == 0, err
+    with opened(paths, key) as store:
+        inputs = {pair.input for pair in store.pairs("shared")}
+        assert inputs == {"first", *(f"{name} {step}" for name in "ab" for step in range(30))}
+        said = {c.title: len(store.messages(c.id)) for c in store.conversations()}
+        assert said == {"a": 30, "b": 30} and store.damage() == []
+
+
+def test_a_program_killed_in_the_middle_takes_nothing_with_it(
+    paths: AppPaths, home: Path, key: list[str], python: Start
+) -> None:
+    writer = python(WRITER, home, "a", *key)
+    assert line(writer) == "ready"
+    with opened(paths, key) as store:  # the other program is open all the while
+        assert writer.stdin is not None
+        writer.stdin.write("\n")
+        writer.stdin.flush()
+        while line(writer) != "9":
+            store.pairs("shared")  # reading goes on
+        writer.send_signal(signal.SIGKILL)
+        writer.wait(timeout=60)
+        store.add_pairs("shared", [ExamplePair("after", "x")])
+        inputs = {pair.input for pair in store.pairs("shared")}
+        assert inputs >= {"first", "after", *(f"a {step}" for step in range(10))} and store.damage() == []
+
+
+def test_one_program_trains_the_other_is_told(paths: AppPaths, home: Path, key: list[str], python: Start) -> None:
+    trainer = python(TRAINER, home, "a", *key)
+    assert line(trainer) == "training"
+    with opened(paths, key) as store:
+        assert store.is_training()
+        with (
+            pytest.raises(BusyError, match="running in another tokmem-desk.*Chatting and editing go on"),
+            store.training(),
+        ):
+            pass
+        assert store.add_pairs("shared", [ExamplePair("meanwhile", "x")]) is not None
+        trainer.send_signal(signal.SIGKILL)
+        trainer.wait(timeout=60)
+        assert not store.is_training()
+        with store.training():
+            pass
+
+
+def test_two_programs_change_settings_and_both_hold(paths: AppPaths, home: Path, python: Start) -> None:
+    names = ("max_answer_tokens", "keep_alive_minutes")
+    setters = [python(SETTER, home, name) for name in names]
+    for setter in setters:
+        _, err = setter.communicate("\n", timeout=120)
+        assert setter.returncode == 0, err
+    loaded = Settings.load(paths, environ={})
+    assert [loaded.whole(name) for name in names] == [40, 40]
+
+
+def test_a_profile_locked_by_one_program_is_not_begun_anew_by_another(
+    paths: AppPaths, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one looked the profile up before it was locked, and opens it after: its old folder is gone by then."""
+    with ProfileRegistry(paths) as late:
+        found = [{"id": late.info("default").id, "name": "default"}]
+        with ProfileRegistry(paths) as registry:
+            registry.add_lock("default", "four words of mine")
+        look_up = late._named
+        monkeypatch.setattr(late, "_named", lambda name: found.pop() if found else look_up(name))
+        with pytest.raises(LockedError, match="is locked"):
+            late.open("default")
+        assert not found and [folder.name for folder in paths.profiles.iterdir()] == [late.info("default").id]
