@@ -106,7 +106,7 @@ def _measure(form: str, count: int, folder: Path | None) -> dict[str, Any]:
     place = Path(tempfile.mkdtemp(prefix="tokmem-bank-", dir=folder))
     try:
         with ProfileStore(place / "from") as store, ProfileStore(place / "to") as other:
-            _fill(store, form, count)
+            fill(store, form, count)
             file = place / "all.tokmem"
             began, worked = time.perf_counter(), time.process_time()
             memories = choose(store, FINGERPRINT.digest, ())
@@ -130,7 +130,7 @@ def _measure(form: str, count: int, folder: Path | None) -> dict[str, Any]:
         shutil.rmtree(place)
 
 
-def _fill(store: ProfileStore, form: str, count: int) -> None:
+def fill(store: ProfileStore, form: str, count: int) -> None:
     """A profile with that many trained procedures."""
     generator = np.random.default_rng(0)
     with store.quarantine() as folder:
