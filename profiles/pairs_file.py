@@ -60,6 +60,8 @@ class PairsFile:
     """What was recognised in the rows."""
     columns: tuple[str, ...] = ()
     """Columns or keys that a mapping can name."""
+    mapping: ColumnMapping | None = None
+    """The columns that were taken, where they are not named ``input`` and ``response``."""
     output_schema: str | None = None
     reads_conversation: bool = False
 
@@ -167,6 +169,7 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
         problems=tuple(found.problems),
         forms=tuple(found.forms),
         columns=found.columns,
+        mapping=found.mapping,
         output_schema=facts.get("schema"),
         reads_conversation="reads_conversation" in facts,
     )

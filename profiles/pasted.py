@@ -46,6 +46,7 @@ def read_pasted(text: str, mapping: ColumnMapping | None = None) -> PairsFile:
         problems=tuple(found.problems),
         forms=tuple(found.forms),
         columns=found.columns,
+        mapping=found.mapping,
     )
 
 

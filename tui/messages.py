@@ -46,14 +46,29 @@ class ExampleChosen(Message):
 
 
 @dataclass
-class PairEditWanted(Message):
-    """A pair should be edited; ``pair_id`` None means a new one."""
+class PairTextWanted(Message):
+    """A text of a stored pair should be another one."""
 
-    pair_id: int | None
+    pair_id: int
+    part: Literal["input", "response"]
+    text: str
+    then: Literal["stay", "next", "previous", "away"]
+    """Where the cursor goes once it is stored."""
 
 
 @dataclass
-class PairDeleteWanted(Message):
-    """A pair should be deleted."""
+class PairWritten(Message):
+    """A new pair is complete."""
 
-    pair_id: int
+    input: str
+    response: str
+    another: bool
+    """The person is likely to write the next one."""
+
+
+@dataclass
+class PairWanted(Message):
+    """Something should be done with a stored pair; ``large`` without one writes a new one in a window."""
+
+    action: Literal["delete", "large", "hold_out"]
+    pair_id: int | None

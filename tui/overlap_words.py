@@ -25,7 +25,8 @@ def overlap_sentences(overlap: Overlap) -> list[str]:
         for one in coming.values()
     ]
     if overlap["none"]:
-        said.append(f"{overlap['none']} of {of} pairs would be taken for ordinary chat: they are unlike the others.")
+        they_are = "it is" if overlap["none"] == 1 else "they are"
+        said.append(f"{overlap['none']} of {of} pairs would be taken for ordinary chat: {they_are} unlike the others.")
     return said
 
 

@@ -323,7 +323,16 @@ class ScriptedEngine:
         to = [{"name": other, "count": len(found), "pairs": found} for other, found in going.items() if found]
         gone = sum(one["count"] for one in to)
         coming = [{"name": one["name"], "count": 1, "of": len(others[one["name"]])} for one in to]
-        return {"name": name, "pairs": len(pairs), "own": len(pairs) - gone, "none": 0, "to": to, "from": coming}
+        none = [place for place, pair in enumerate(pairs) if pair.input.startswith("zzz")]
+        return {
+            "name": name,
+            "pairs": len(pairs),
+            "own": len(pairs) - gone - len(none),
+            "none": len(none),
+            "none_pairs": none,
+            "to": to,
+            "from": coming,
+        }
 
     async def do_effect(self, request: dict[str, Any]) -> dict[str, Any]:
         """Fixed probabilities."""

@@ -1,27 +1,36 @@
-"""Procedures: the table, the pairs, import, lint, undo."""
+"""Procedures: the table, the grid that is edited in place, filters, groups, undo, overlaps."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Button, Input, TextArea
+from textual.widgets import Input, TextArea
 
+import tui.screens.procedures
+from profiles.store import ProfileStore
 from tests.tui.driving import SIZES, procedures, ready, texts, until
+from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
 from tui.screens.confirm import ConfirmDialog
 from tui.screens.edit_pair import PairDialog
 from tui.screens.edit_procedure import ProcedureDialog
-from tui.screens.import_pairs import ImportDialog
+from tui.screens.group import GroupDialog
 from tui.screens.procedures import ProceduresScreen
 from tui.screens.train import TrainScreen
-from tui.widgets.pair_panel import PairTable
+from tui.widgets.pair_grid import MEASURED_ROWS, PairGrid
 from tui.widgets.procedure_table import ProcedureTable
+from tui.widgets.wrapped import one_line, wrapped
 
-pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]
+Seed = Callable[[Callable[[ProfileStore], None]], None]
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overlaps are looked for without waiting."""
+    monkeypatch.setattr(tui.screens.procedures, "OVERLAP_AFTER_SECONDS", 0.01)
 
 
 async def open_procedures(pilot: Pilot[None]) -> TokmemApp:
@@ -38,6 +47,28 @@ def rows(app: TokmemApp) -> list[list[str]]:
     return [[str(cell) for cell in table.get_row_at(row)] for row in range(table.row_count)]
 
 
+def grid(app: TokmemApp) -> PairGrid:
+    """The pairs."""
+    return procedures(app).panel.grid
+
+
+def editor(app: TokmemApp) -> TextArea:
+    """What lies over a cell."""
+    return procedures(app).panel.editor
+
+
+async def editing(pilot: Pilot[None], app: TokmemApp, text: str) -> None:
+    """Wait until a cell with this text is edited."""
+    await until(
+        pilot, lambda: editor(app).display and editor(app).has_focus and editor(app).text == text, f"editing {text!r}"
+    )
+
+
+def pairs(app: TokmemApp, name: str) -> list[tuple[str, str]]:
+    """What is stored."""
+    return [(pair.input, pair.response) for pair in app.store.pairs(name)]
+
+
 @pytest.mark.parametrize("size", SIZES)
 async def test_table_and_pairs(make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
     async with make_app().run_test(size=size) as pilot:
@@ -47,7 +78,8 @@ async def test_table_and_pairs(make_app: MakeApp, taught: None, size: tuple[int,
         assert shown[1][:2] == ["todo_line", "8"]
         assert "● trained, v1" in shown[0]
         await pilot.press("j")
-        await until(pilot, lambda: len(procedures(app).query_one(PairTable).pairs) == 9)
+        await until(pilot, lambda: len(grid(app).rows) == 9)
+        assert [row.sign for row in grid(app).rows] == [""] * 8 + ["t"]
         assert "1 held out" in texts(app, "#about")
         assert "ROUGE-L 0.88" in texts(app, "#about")
         await pilot.press("k")
@@ -59,14 +91,12 @@ async def test_samples(make_app: MakeApp) -> None:
         app = await open_procedures(pilot)
         assert procedures(app).query_one("#empty").display
         await pilot.press("s")
-        await until(pilot, lambda: [row[0] for row in rows(app)] == ["contact_card", "mood_log", "todo_line"])
-        assert not procedures(app).query_one("#empty").display
-        assert app.store.procedure("todo_line").held_out_count == 12
+        await until(pilot, lambda: len(rows(app)) == 3)
         await pilot.press("s")
         assert len(rows(app)) == 3
 
 
-async def test_writing_a_procedure(make_app: MakeApp) -> None:
+async def test_write_a_procedure_by_hand(make_app: MakeApp) -> None:
     async with make_app().run_test(size=(80, 24)) as pilot:
         app = await open_procedures(pilot)
         await pilot.press("a")
@@ -75,43 +105,142 @@ async def test_writing_a_procedure(make_app: MakeApp) -> None:
         assert "cannot name a procedure" in texts(app, "#fault")
         app.screen.query_one("#name", Input).value = "greet"
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: isinstance(app.screen, PairDialog))
-        await pilot.press(*"hi")
-        await pilot.press("ctrl+s")
-        assert "the response is empty" in texts(app, "#fault")
-        await pilot.press("tab", *"ho", "ctrl+n")
-        await until(pilot, lambda: len(app.store.pairs("greet")) == 1)
-        await until(pilot, lambda: app.screen.query_one("#input", TextArea).text == "")
-        await pilot.press(*"a", "enter", "b", "tab", "c", "ctrl+s")
-        await until(pilot, lambda: len(app.store.pairs("greet")) == 2)
-        assert app.store.pairs("greet")[1].input == "a\nb"
-        await until(pilot, lambda: rows(app)[0][1] == "2")
+        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
+        await editing(pilot, app, "")
+        await pilot.press(*"hi", "enter")
+        await until(pilot, lambda: grid(app).column == 1)
+        await editing(pilot, app, "")
+        await pilot.press(*"a", "ctrl+j", *"b", "shift+enter", *"c", "enter")
+        await until(pilot, lambda: pairs(app, "greet") == [("hi", "a\nb\nc")])
+        await editing(pilot, app, "")
+        assert grid(app).column == 0, "the next pair is begun"
+        await pilot.press(*"yo", "tab")
+        await until(pilot, lambda: grid(app).column == 1)
+        await editing(pilot, app, "")
+        await pilot.press(*"ho", "tab")
+        await until(pilot, lambda: len(pairs(app, "greet")) == 2)
+        await editing(pilot, app, "")
+        await pilot.press("escape")
+        await until(pilot, lambda: len(grid(app).rows) == 2)
+        assert grid(app).has_focus and app.store.versions("greet")[0].number == 1
 
 
-async def test_changed_pairs_are_counted_and_undone(make_app: MakeApp, taught: None) -> None:
+async def test_a_begun_pair_is_not_lost(make_app: MakeApp, taught: None) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await open_procedures(pilot)
-        await pilot.press("right", "down", "e")
-        await until(pilot, lambda: isinstance(app.screen, PairDialog))
-        app.screen.query_one("#response", TextArea).load_text("mood: awful; because: the rain")
-        await pilot.press("ctrl+s")
+        await pilot.press("right", "a")
+        await editing(pilot, app, "")
+        await pilot.press(*"half", "enter")
+        await until(pilot, lambda: grid(app).column == 1)
+        await editing(pilot, app, "")
+        await pilot.press("escape")
+        await until(pilot, lambda: grid(app).has_focus)
+        assert grid(app).rows[-1].input == "half" and grid(app).rows[-1].sign == "✎"
+        await pilot.press("left", "left", "j", "k")
+        await until(pilot, lambda: grid(app).rows[-1].input == "half")
+        assert len(pairs(app, "mood_log")) == 2
+        await pilot.press("right", "a")
+        await editing(pilot, app, "")
+        await pilot.press(*"done", "enter")
+        await until(pilot, lambda: ("half", "done") in pairs(app, "mood_log"))
+        await pilot.press("escape", "a", *"drop me", "shift+tab")
+        await until(pilot, lambda: grid(app).has_focus and grid(app).rows[-1].input == "drop me")
+        await pilot.press("end", "d")
+        await until(pilot, lambda: len(grid(app).rows) == 3)
+
+
+async def test_cells_are_edited_in_place(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        await pilot.press("right", "down", "right", "e")
+        await editing(pilot, app, "mood: bad; because: the rain")
+        editor(app).load_text("mood: awful; because: the rain")
+        await pilot.press("enter")
         await until(pilot, lambda: "◐ 1 pair changed" in rows(app)[0])
         assert "1 pair changed since training" in texts(app, "#about")
-        await pilot.press("d")
-        await until(pilot, lambda: len(app.store.pairs("mood_log")) == 1)
-        await pilot.press("ctrl+z", "ctrl+z")
-        await until(pilot, lambda: "● trained, v1" in rows(app)[0])
-        assert [pair.response for pair in app.store.pairs("mood_log")][1] == "mood: bad; because: the rain"
-
-
-async def test_pair_keys(make_app: MakeApp, taught: None) -> None:
-    async with make_app().run_test() as pilot:
-        app = await open_procedures(pilot)
-        await pilot.press("right", "a")
-        await until(pilot, lambda: isinstance(app.screen, PairDialog))
+        assert pairs(app, "mood_log")[1][1] == "mood: awful; because: the rain"
+        assert grid(app).has_focus and (grid(app).row, grid(app).column) == (1, 1)
+        await pilot.press("enter")
+        await editing(pilot, app, "mood: awful; because: the rain")
+        await pilot.press("shift+tab")
+        await editing(pilot, app, "Bad day because of the rain")
+        editor(app).load_text("  ")
+        await pilot.press("enter")
+        await until(pilot, lambda: "the input is empty" in texts(app, "#row-note"))
+        assert editor(app).has_focus
         await pilot.press("escape")
-        await pilot.press("j", "k", "left")
+        await until(pilot, lambda: grid(app).has_focus)
+        await pilot.press("home", "e")
+        await editing(pilot, app, "Lovely day because my sister came")
+        await pilot.press(*"!", "tab")
+        await editing(pilot, app, "mood: good; because: my sister came")
+        assert pairs(app, "mood_log")[0][0].endswith("came!")
+        await pilot.press(*"?", "f2")
+        await until(pilot, lambda: pairs(app, "mood_log")[0][1].endswith("came?"), "leaving keeps what was typed")
+
+
+async def test_quitting_keeps_what_is_being_written(make_app: MakeApp, taught: None, seed: Seed) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        await pilot.press("right", "e")
+        await editing(pilot, app, "Lovely day because my sister came")
+        await pilot.press(*" home", "ctrl+q")
+    kept = []
+    seed(lambda store: kept.append(store.pairs("mood_log")[0].input))
+    assert kept == ["Lovely day because my sister came home"]
+
+
+async def test_other_keys_of_the_pairs(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        await pilot.press("j", "l")
+        await until(pilot, lambda: len(grid(app).rows) == 9)
+        await pilot.press("end", "space")
+        await until(pilot, lambda: app.store.procedure("todo_line").held_out_count == 0)
+        await until(pilot, lambda: grid(app).rows[-1].sign == "")
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: app.store.procedure("todo_line").held_out_count == 1)
+        await pilot.press("home", "d")
+        await until(pilot, lambda: app.store.procedure("todo_line").pair_count == 7)
+        await pilot.press("u")
+        await until(pilot, lambda: app.store.procedure("todo_line").pair_count == 8)
+        await pilot.press("pagedown", "pageup", "down", "up", "j", "k", "l", "h")
+        assert (grid(app).row, grid(app).column) == (0, 0)
+        await pilot.press("L")
+        await until(pilot, lambda: isinstance(app.screen, PairDialog))
+        app.screen.query_one("#response", TextArea).load_text("changed at large")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: pairs(app, "todo_line")[0][1] == "changed at large")
+        await pilot.press("h")
         assert isinstance(app.focused, ProcedureTable)
+
+
+async def test_the_mouse_chooses_and_edits_cells(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        await until(pilot, lambda: len(grid(app).rows) == 2)
+        place = (grid(app).size.width - 5, 1)
+        await pilot.click(PairGrid, offset=place)
+        await until(pilot, lambda: (grid(app).row, grid(app).column) == (0, 1))
+        await pilot.click(PairGrid, offset=place)
+        await editing(pilot, app, "mood: good; because: my sister came")
+
+
+async def test_filters(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        await pilot.press("slash", *"todo", "enter")
+        await until(pilot, lambda: [row[0] for row in rows(app)] == ["todo_line"])
+        assert isinstance(app.focused, ProcedureTable)
+        await pilot.press("right", "slash", *"MILK", "enter")
+        await until(pilot, lambda: [row.input for row in grid(app).rows] == ["I need to buy milk on Monday"])
+        assert grid(app).has_focus
+        await pilot.press("slash", *"nowhere", "enter")
+        await until(pilot, lambda: "No pair has this text" in texts(app, "#no-pairs"))
+        await pilot.press("escape")
+        await until(pilot, lambda: len(grid(app).rows) == 9 and grid(app).has_focus)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(rows(app)) == 2)
 
 
 async def test_delete_asks_and_undo_brings_back(make_app: MakeApp, taught: None) -> None:
@@ -140,14 +269,26 @@ async def test_space_switches_off(make_app: MakeApp, taught: None) -> None:
         await until(pilot, lambda: rows(app)[0][-1] == "on")
 
 
-async def test_filter(make_app: MakeApp, taught: None) -> None:
-    async with make_app().run_test() as pilot:
+async def test_groups(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(160, 50)) as pilot:
         app = await open_procedures(pilot)
-        await pilot.press("slash", *"todo", "enter")
-        await until(pilot, lambda: [row[0] for row in rows(app)] == ["todo_line"])
-        assert isinstance(app.focused, ProcedureTable)
+        await pilot.press("G")
+        assert app.store.procedure("mood_log").enabled, "in no group"
+        for key in ("", "j"):
+            await pilot.press(*([key] if key else []), "g")
+            await until(pilot, lambda: isinstance(app.screen, GroupDialog))
+            await pilot.press(*"home", "enter")
+            await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
+        await until(pilot, lambda: [row[-1] for row in rows(app)] == ["home", "home"])
+        await pilot.press("G")
+        await until(pilot, lambda: [row[-2] for row in rows(app)] == ["off", "off"])
+        await pilot.press("slash", *"home", "enter")
+        assert len(rows(app)) == 2
+        await pilot.press("escape", "g")
+        await until(pilot, lambda: isinstance(app.screen, GroupDialog))
         await pilot.press("escape")
-        await until(pilot, lambda: len(rows(app)) == 2)
+        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
+        assert app.store.groups() == ["home"]
 
 
 async def test_rename(make_app: MakeApp, taught: None) -> None:
@@ -174,35 +315,23 @@ async def test_train_this_one(make_app: MakeApp, taught: None) -> None:
         await until(pilot, lambda: not job.running)
 
 
-async def test_import_with_bad_rows(make_app: MakeApp, tmp_path: Path) -> None:
-    file = tmp_path / "Cash book.csv"
-    file.write_text('input,response\ncoffee 3,"[/INST] coffee | 3"\n,empty\ntea 2,tea | 2\n', encoding="utf-8")
-    async with make_app().run_test(size=(80, 24)) as pilot:
+async def test_overlaps_are_noticed_when_a_procedure_is_written(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(160, 50)) as pilot:
         app = await open_procedures(pilot)
-        await pilot.press("i")
-        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
-        app.screen.query_one("#path", Input).value = str(file)
+        app.store.add_procedure(Procedure("twin", (ExamplePair("I need to sleep", "z"), ExamplePair("zzz", "x"))))
+        procedures(app).changed("twin")
+        await until(pilot, lambda: "Overlaps todo_line: 1 of 2 pairs would go there" in texts(app, "#findings"))
+        assert "1 of 2 pairs would be taken for ordinary chat: it is unlike" in texts(app, "#findings")
+        assert [row.sign for row in grid(app).rows] == ["!", "!"]
+        await pilot.press("right")
+        await until(pilot, lambda: "Would go to todo_line." in texts(app, "#row-note"))
+        await pilot.press("down")
+        await until(pilot, lambda: "Would be taken for ordinary chat." in texts(app, "#row-note"))
+        await pilot.press("up", "e")
+        await editing(pilot, app, "I need to sleep")
+        editor(app).load_text("sleepy")
         await pilot.press("enter")
-        await until(pilot, lambda: "2 pairs to learn from" in texts(app, "#found"))
-        assert "line 3" in texts(app, "#found")
-        assert str(app.screen.query_one("#import", Button).label) == "Import the other 2 pairs"
-        assert app.screen.query_one("#name", Input).value == "cash_book"
-        await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen) and rows(app)[0][:2] == ["cash_book", "2"])
-        assert app.store.pairs("cash_book")[0].source == "Cash book.csv"
-
-
-async def test_import_errors_stay_in_place(make_app: MakeApp, tmp_path: Path) -> None:
-    async with make_app().run_test() as pilot:
-        app = await open_procedures(pilot)
-        await pilot.press("i")
-        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
-        app.screen.query_one("#path", Input).value = str(tmp_path / "nothing.csv")
-        await pilot.press("enter")
-        await until(pilot, lambda: "nothing.csv" in texts(app, "#fault"))
-        assert isinstance(app.screen, ImportDialog)
-        await pilot.press("escape")
-        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
+        await until(pilot, lambda: "Overlaps" not in texts(app, "#findings"))
 
 
 async def test_other_programs_are_noticed(make_app: MakeApp, taught: None) -> None:
@@ -210,3 +339,61 @@ async def test_other_programs_are_noticed(make_app: MakeApp, taught: None) -> No
         app = await open_procedures(pilot)
         app.store.set_enabled("mood_log", False)
         await until(pilot, lambda: "off" in " ".join(rows(app)[0]))
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+async def test_twenty_thousand_pairs(make_app: MakeApp, seed: Seed, size: tuple[int, int]) -> None:
+    """Only what is in sight is laid out, whatever the length of the table."""
+    many = tuple(ExamplePair(f"input {n} " + "long " * (n % 40), f"answer {n}\nsecond line") for n in range(20_000))
+    seed(lambda store: store.add_procedure(Procedure("big", many)) and None)
+    async with make_app().run_test(size=size) as pilot:
+        app = await open_procedures(pilot)
+        await until(pilot, lambda: len(grid(app).rows) == 20_000 > MEASURED_ROWS)
+        await pilot.press("right", *["pagedown"] * 20, *["down"] * 5)
+        assert grid(app).row > 40
+        await pilot.press("end")
+        await until(pilot, lambda: grid(app).row == 19_999)
+        await until(pilot, lambda: grid(app).scroll_offset.y == grid(app).max_scroll_y)
+        laid_out = len(grid(app)._layouts)
+        assert laid_out <= 60, f"{laid_out} rows were laid out for one screen"
+        await pilot.press("e")
+        await editing(pilot, app, many[-1].input)
+        await pilot.press(*"X", "enter")
+        await until(pilot, lambda: app.store.pairs("big")[-1].input.endswith("X"))
+        assert grid(app).row == 19_999
+        await pilot.press("home")
+        await until(pilot, lambda: grid(app).scroll_offset.y == 0)
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_every_line_of_the_grid_belongs_to_its_row(make_app: MakeApp, seed: Seed, size: tuple[int, int]) -> None:
+    odd = (
+        ExamplePair("[/INST] \x1b[31m\ttab", "日本語のとても長いテキスト" * 8),
+        ExamplePair("a\n\nb", "x" * 300),
+        ExamplePair("word " * 200, "é" * 90),
+    )
+    seed(lambda store: store.add_procedure(Procedure("odd", odd)) and None)
+    async with make_app().run_test(size=size) as pilot:
+        app = await open_procedures(pilot)
+        await until(pilot, lambda: len(grid(app).rows) == 3)
+        table = grid(app)
+        for y in range(table.size.height):
+            strip = table.render_line(y)
+            assert strip.cell_length == max(20, table.size.width - 1)
+            assert "\x1b" not in strip.text
+        await pilot.press("right")
+        for row in range(3):
+            assert table.row == row
+            region = table.cell_region()
+            assert 1 <= region.y < table.size.height
+            await pilot.press("down")
+
+
+def test_wrapping() -> None:
+    assert wrapped("one two three", 7, 5) == ["one two", "three"]
+    assert wrapped("a\nb\r\nc", 9, 9) == ["a", "b", "c"]
+    assert wrapped("x" * 10, 4, 2) == ["xxxx", "xxx…"]
+    assert wrapped("日本語 テキスト", 6, 5) == ["日本語", "テキス", "ト"]
+    assert wrapped("", 5, 3) == [""]
+    assert one_line("a\nb", 9) == "a⏎b"
+    assert one_line("abcdefgh", 4) == "abc…"

@@ -19,7 +19,6 @@ from tests.tui.driving import SIZES, ask, chat, ready, texts, train, until
 from tui.app import TokmemApp
 from tui.screens.bank_dialogs import BankDialog, ExportDialog
 from tui.screens.choose_route import RouteDialog
-from tui.screens.edit_pair import PairDialog
 from tui.screens.failure import FailureDialog
 from tui.screens.help import HelpDialog
 from tui.screens.import_pairs import ImportDialog
@@ -145,47 +144,6 @@ def test_crash(snap_compare: Compare, make_app: MakeApp, taught: None, size: tup
         chat(app).query_one(Prompt).take("!crash now please")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, FailureDialog))
-
-    compare(snap_compare, make_app(), size, steps)
-
-
-def test_no_procedures(snap_compare: Compare, make_app: MakeApp, size: tuple[int, int]) -> None:
-    async def steps(pilot: Pilot[None]) -> None:
-        await go_to_procedures(pilot)
-
-    compare(snap_compare, make_app(), size, steps)
-
-
-def test_procedures(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
-    async def steps(pilot: Pilot[None]) -> None:
-        await go_to_procedures(pilot)
-
-    compare(snap_compare, make_app(), size, steps)
-
-
-def test_pair(snap_compare: Compare, make_app: MakeApp, taught: None, size: tuple[int, int]) -> None:
-    async def steps(pilot: Pilot[None]) -> None:
-        app = await go_to_procedures(pilot)
-        await pilot.press("right", "e")
-        await until(pilot, lambda: isinstance(app.screen, PairDialog))
-
-    compare(snap_compare, make_app(), size, steps)
-
-
-def test_import(
-    snap_compare: Compare, make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
-) -> None:
-    rows = "input,response\n" + "".join(f"coffee {n},Coffee | {n}.00\n" for n in range(1, 7)) + ",nothing typed\n"
-    (tmp_path / "ledger.csv").write_text(rows, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-
-    async def steps(pilot: Pilot[None]) -> None:
-        app = await go_to_procedures(pilot)
-        await pilot.press("i")
-        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
-        app.screen.query_one("#path", Input).value = "ledger.csv"
-        await pilot.press("enter")
-        await until(pilot, lambda: "pairs to learn" in texts(app, "#found"))
 
     compare(snap_compare, make_app(), size, steps)
 

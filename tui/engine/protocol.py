@@ -206,7 +206,15 @@ class Coming(TypedDict):
 # "from" is a word of the language, so this one is written as a call.
 Overlap = TypedDict(
     "Overlap",
-    {"name": str, "pairs": int, "own": int, "none": int, "to": list[Going], "from": list[Coming]},
+    {
+        "name": str,
+        "pairs": int,
+        "own": int,
+        "none": int,
+        "none_pairs": list[int],
+        "to": list[Going],
+        "from": list[Coming],
+    },
 )
 """The result of ``overlap``: of ``pairs`` looked at, how many stay, how many are taken for chat, where others go."""
 

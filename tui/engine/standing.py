@@ -163,6 +163,7 @@ def overlap(
             "pairs": len(chosen),
             "own": len(places.get(standing.name, ())),
             "none": len(places.get(NONE_ROUTE, ())),
+            "none_pairs": places.get(NONE_ROUTE, []),
             "to": going,
             "from": coming,
         },

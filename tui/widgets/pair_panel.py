@@ -1,158 +1,369 @@
-"""One procedure in full: description, memory, lint findings and its pairs."""
+"""One procedure in full: description, memory, what seems odd, and its pairs in a grid that is edited in place."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import ClassVar
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
-from rich.text import Text
+from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Container, Vertical
 from textual.content import Content
-from textual.coordinate import Coordinate
-from textual.widgets import DataTable, Static
+from textual.widgets import Input, Static
 
 from profiles.lint import Finding
 from profiles.records import PairRecord
-from tui.keys import keyed
-from tui.messages import PairDeleteWanted, PairEditWanted
+from tui.engine.protocol import Overlap
+from tui.messages import PairTextWanted, PairWanted, PairWritten
+from tui.overlap_words import overlap_sentences
 from tui.overview import ProcedureLine, changed_words
+from tui.widgets.cell_editor import CellEditor
+from tui.widgets.pair_grid import CellPart, GridRow, PairGrid
 
 SHOWN_FINDINGS = 4
-CELL_CHARACTERS = 400
-STACKED_BELOW = 50
-"""Cells of width below which input and response stand in one column."""
+SHOWN_NARROW = 1
+DRAFT = 0
+"""The key of the row that is being written."""
 
-WRAPPED_ROWS = 500
-"""Longer lists get rows of one line: measuring wrapped text is what makes a long table slow."""
-
-
-@keyed("pairs")
-class PairTable(DataTable[Text]):
-    """The pairs, train first, then held out; rows as high as their text."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("a", "edit(False)", "Add pair"),
-        Binding("e,enter", "edit(True)", "Edit", key_display="e"),
-        Binding("d,delete", "delete", "Delete", key_display="d"),
-        Binding("k", "cursor_up", show=False),
-        Binding("j", "cursor_down", show=False),
-        Binding("left,h", "screen.to_procedures", "Procedures", show=False),
-    ]
-
-    DEFAULT_CSS = """
-    PairTable { height: 1fr; background: transparent; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }
-    """
-
-    def __init__(self, id: str | None = None) -> None:
-        super().__init__(id=id, cursor_type="row", zebra_stripes=True, cell_padding=1)
-        self.pairs: list[PairRecord] = []
-        self._noted: frozenset[int] = frozenset()
-
-    def show(self, pairs: Sequence[PairRecord], noted: frozenset[int]) -> None:
-        """Draw.
-
-        Args:
-            pairs: the rows.
-            noted: places among them that lint found something about.
-        """
-        self.pairs, self._noted = list(pairs), noted
-        self._draw()
-
-    def on_resize(self) -> None:
-        """Columns share the width."""
-        self._draw()
-
-    @property
-    def selected_pair(self) -> PairRecord | None:
-        """The pair under the cursor."""
-        return self.pairs[self.cursor_row] if 0 <= self.cursor_row < len(self.pairs) else None
-
-    def action_edit(self, existing: bool) -> None:
-        """Edit the pair under the cursor, or write a new one."""
-        pair = self.selected_pair if existing else None
-        self.post_message(PairEditWanted(None if pair is None else pair.id))
-
-    def action_delete(self) -> None:
-        """Delete the pair under the cursor."""
-        if self.selected_pair is not None:
-            self.post_message(PairDeleteWanted(self.selected_pair.id))
-
-    def _draw(self) -> None:
-        row = self.cursor_row
-        self.clear(columns=True)
-        stacked = self.size.width < STACKED_BELOW
-        self.add_column(Text(""), width=1)
-        # Beside the texts stand the sign, the padding of each cell and the scroll bar.
-        if stacked:
-            self.add_column(Text("You type → you get"), width=max(10, self.size.width - 6))
-        else:
-            width = max(10, (self.size.width - 8) // 2)
-            self.add_column(Text("You type"), width=width)
-            self.add_column(Text("You get"), width=width)
-        height = None if len(self.pairs) <= WRAPPED_ROWS else 1
-        for place, pair in enumerate(self.pairs):
-            sign = "!" if place in self._noted else "t" if pair.part == "held_out" else ""
-            style = "dim" if pair.part == "held_out" else ""
-            cells = [_cell(pair.input, style), _cell(pair.response, style)]
-            if stacked:
-                cells = [Text.assemble(cells[0], Text("\n→ ", style="bold"), cells[1], overflow="fold")]
-            self.add_row(Text(sign, style="bold"), *cells, height=height)
-        if self.pairs:
-            self.cursor_coordinate = Coordinate(min(row, len(self.pairs) - 1), 0)
+Then = Literal["stay", "next", "previous", "away"]
 
 
 class PairPanel(Vertical):
-    """See the module."""
+    """See the module. Stores nothing: what should change is told in messages, and ``saved`` or ``refused`` answer."""
 
     DEFAULT_CSS = """
     PairPanel {
         width: 1fr; height: 1fr; padding: 0 1;
         #about { height: auto; max-height: 8; margin: 0 0 1 0; }
-        #findings { height: auto; color: $text-warning; margin: 0 0 1 0; }
+        #findings { height: auto; max-height: 6; color: $text-warning; margin: 0 0 1 0; }
         #no-pairs { height: auto; color: $muted; padding: 1 0; }
+        #pair-filter { display: none; height: 1; border: none; padding: 0 1; margin: 0 0 1 0; background: $panel; }
+        #grid-area { height: 1fr; layers: base edit; }
+        #row-note { height: auto; max-height: 2; color: $text-warning; }
     }
     """
+
+    def __init__(self, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.pairs: list[PairRecord] = []
+        """Of the procedure, train pairs first, whatever the filter shows."""
+        self._procedure: tuple[str, int] = ("", 0)
+        self._drafts: dict[tuple[str, int], dict[CellPart, str]] = {}
+        self._notes: dict[int, list[str]] = {}
+        self._edited: tuple[int, CellPart] | None = None
 
     def compose(self) -> ComposeResult:
         yield Static(id="about")
         yield Static(id="findings")
+        yield Input(placeholder="Filter the pairs", id="pair-filter")
         yield Static(id="no-pairs")
-        yield PairTable(id="pairs")
+        with Container(id="grid-area"):
+            yield PairGrid(id="pairs")
+            yield CellEditor(id="cell")
+        yield Static(id="row-note", markup=False)
 
-    def show(self, line: ProcedureLine, pairs: Sequence[PairRecord], findings: Sequence[Finding]) -> None:
+    @property
+    def grid(self) -> PairGrid:
+        """The pairs."""
+        return self.query_one(PairGrid)
+
+    @property
+    def editor(self) -> CellEditor:
+        """What lies over a cell while it is edited."""
+        return self.query_one(CellEditor)
+
+    # What is shown
+
+    def show(
+        self,
+        profile: str,
+        line: ProcedureLine,
+        pairs: Sequence[PairRecord],
+        findings: Sequence[Finding],
+        overlap: Overlap | None,
+    ) -> None:
         """Draw one procedure.
 
         Args:
+            profile: whose it is: what one person has begun to write is nothing to the next.
             line: the procedure.
             pairs: train pairs, then held-out ones.
             findings: of lint, about the train pairs.
+            overlap: with other procedures, as far as it is known.
         """
         record = line.record
-        about = [Content.styled(record.name, "bold $primary")]
-        if record.description:
-            about.append(Content.styled(record.description, "$muted"))
-        about.append(Content(memory_sentence(line)))
-        if record.output_schema is not None or record.reads_conversation:
-            about.append(Content(tool_sentence(line)))
-        held_out = f", {record.held_out_count} held out (t) to measure" if record.held_out_count else ""
-        about.append(Content(f"{_count(record.pair_count, 'pair')} to learn from{held_out}"))
-        self.query_one("#about", Static).update(Content("\n").join(about))
-        shown = [Content(f"! {finding.text}") for finding in findings[:SHOWN_FINDINGS]]
-        if len(findings) > SHOWN_FINDINGS:
-            shown.append(Content(f"! and {len(findings) - SHOWN_FINDINGS} more"))
+        if (profile, record.id) != self._procedure:
+            self._close_editor()
+            self.query_one("#pair-filter", Input).value = ""
+            self._procedure = (profile, record.id)
+        self.pairs = list(pairs)
+        self._notes = _row_notes(pairs, findings, overlap)
+        self.query_one("#about", Static).update(_about(line))
+        sentences = (overlap_sentences(overlap) if overlap else []) + [finding.text for finding in findings]
+        most = SHOWN_FINDINGS if self.app.size.width >= 100 else SHOWN_NARROW
+        shown = [Content(f"! {sentence}") for sentence in sentences[:most]]
+        if len(sentences) > most:
+            shown.append(Content(f"! and {len(sentences) - most} more, said at their rows"))
         place = self.query_one("#findings", Static)
         place.update(Content("\n").join(shown))
         place.display = bool(shown)
-        table = self.query_one(PairTable)
+        self._show_rows()
+
+    def _show_rows(self) -> None:
+        wanted = self.query_one("#pair-filter", Input).value.strip().lower()
+        rows = [
+            GridRow(pair.id, pair.input, pair.response, self._sign(pair), dim=pair.part == "held_out")
+            for pair in self.pairs
+            if wanted in pair.input.lower() or wanted in pair.response.lower()
+        ]
+        draft = self._drafts.get(self._procedure)
+        if draft is not None:
+            rows.append(GridRow(DRAFT, draft["input"], draft["response"], "✎"))
         empty = self.query_one("#no-pairs", Static)
-        empty.display = not pairs
-        empty.update(
-            Content.assemble("No pairs yet: ", ("→", "bold $accent"), " then ", ("a", "bold $accent"), " writes one.")
-        )
-        table.show(pairs, frozenset(index for finding in findings for index in finding.pairs))
+        empty.display = not rows
+        if self.pairs:
+            empty.update("No pair has this text.")
+        else:
+            keys = (("a", " writes one, "), ("i", " imports a file, "), ("paste", " takes a table from a spreadsheet."))
+            parts = [part for key, words in keys for part in (Content.styled(key, "bold $accent"), words)]
+            empty.update(Content.assemble("No pairs yet: ", *parts))
+        # Not hidden: an empty grid can have the focus, and its keys work.
+        self.grid.show(rows)
+        if self.editor.editing:
+            self.call_after_refresh(self._follow)
+
+    def _sign(self, pair: PairRecord) -> str:
+        return "!" if pair.id in self._notes else "t" if pair.part == "held_out" else ""
+
+    @on(PairGrid.RowHighlighted)
+    def _show_note(self, event: PairGrid.RowHighlighted) -> None:
+        event.stop()
+        notes = self._notes.get(event.key or DRAFT, [])
+        if event.key == DRAFT and not self.editor.editing:
+            notes = ["Not saved yet: it needs both texts."]
+        self._say(" ".join(notes))
+
+    def _say(self, text: str) -> None:
+        place = self.query_one("#row-note", Static)
+        place.update(Content(text))
+        place.display = bool(text)
+
+    # The filter
+
+    def open_filter(self) -> None:
+        """Let the person type what pairs to look for."""
+        place = self.query_one("#pair-filter", Input)
+        place.display = True
+        place.focus()
+
+    def close_filter(self) -> bool:
+        """Show all pairs again; False when they were shown already."""
+        place = self.query_one("#pair-filter", Input)
+        was_open = bool(place.display)
+        place.value = ""
+        place.display = False
+        return was_open
+
+    @on(Input.Changed, "#pair-filter")
+    def _filter(self, event: Input.Changed) -> None:
+        event.stop()
+        self._show_rows()
+
+    @on(Input.Submitted, "#pair-filter")
+    def _to_rows(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.grid.focus()
+
+    # Editing
+
+    def write_pair(self) -> None:
+        """Begin a new pair in a row of its own, or go on with the one that was begun."""
+        self.close_filter()
+        self._drafts.setdefault(self._procedure, {"input": "", "response": ""})
+        self._show_rows()
+        self.grid.go_to(DRAFT, "response" if self._drafts[self._procedure]["input"] else "input")
+        self._open_editor()
+
+    @on(PairGrid.Wanted)
+    def _act(self, event: PairGrid.Wanted) -> None:
+        key = event.key
+        if event.action == "leave":
+            return  # the screen knows where to
+        event.stop()
+        if event.action == "add":
+            self.write_pair()
+        elif event.action == "edit":
+            self._open_editor()
+        elif key == DRAFT and event.action == "delete":
+            self._drafts.pop(self._procedure, None)
+            self._show_rows()
+        elif key:
+            self.post_message(PairWanted(event.action, key))
+        elif event.action == "large":
+            self.post_message(PairWanted("large", None))
+
+    def _open_editor(self) -> None:
+        """Lie over the cell under the cursor, once it is in sight."""
+        key, part = self.grid.key, self.grid.part
+        if key is None:
+            return
+        self._edited = (key, part)
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        if self._edited is None:
+            return
+        key, part = self._edited
+        if self.grid.key != key:
+            self.grid.go_to(key, part)
+        self._say("")
+        self.editor.begin(self._text(key, part), self.grid.cell_region(), self.query_one("#grid-area").size.height)
+
+    def _follow(self) -> None:
+        """The rows were drawn anew: lie over the same cell, or go with it when its pair is gone."""
+        if self._edited is None or not self.editor.editing:
+            return
+        key, part = self._edited
+        if all(row.key != key for row in self.grid.rows):
+            self._close_editor()
+            return
+        self.grid.go_to(key, part)
+        self.editor.put(self.grid.cell_region(), self.query_one("#grid-area").size.height)
+
+    def on_resize(self) -> None:
+        """The cell is elsewhere."""
+        self.call_after_refresh(self._follow)
+
+    def _text(self, key: int, part: CellPart) -> str:
+        if key == DRAFT:
+            return self._drafts.get(self._procedure, {}).get(part, "")
+        pair = next((one for one in self.pairs if one.id == key), None)
+        return "" if pair is None else pair.input if part == "input" else pair.response
+
+    @property
+    def open_text(self) -> tuple[int, CellPart, str] | None:
+        """Id, part and text of a stored pair that is being edited and differs from what is stored."""
+        if self._edited is None or not self.editor.editing or self._edited[0] == DRAFT:
+            return None
+        key, part = self._edited
+        return (key, part, self.editor.text) if self.editor.text != self._text(key, part) else None
+
+    @on(CellEditor.Done)
+    def _take(self, event: CellEditor.Done) -> None:
+        event.stop()
+        if self._edited is None:
+            return
+        key, part = self._edited
+        if key == DRAFT:
+            self._take_draft(part, event.text, event.then)
+        elif event.text == self._text(key, part):
+            self.saved(event.then)
+        else:
+            self.post_message(PairTextWanted(key, part, event.text, event.then))
+
+    def _take_draft(self, part: CellPart, text: str, then: Then) -> None:
+        draft = self._drafts.setdefault(self._procedure, {"input": "", "response": ""})
+        draft[part] = text
+        if draft["input"].strip() and draft["response"].strip():
+            self.post_message(PairWritten(draft["input"], draft["response"], another=then in ("stay", "next")))
+        elif then in ("away", "previous") or not text.strip():
+            self._leave_draft(focus=then != "away")
+        else:
+            self._show_rows()
+            self.grid.go_to(DRAFT, "response" if part == "input" else "input")
+            self._open_editor()
+
+    def _leave_draft(self, *, focus: bool) -> None:
+        """Stop writing; what there is of the pair stays in its row."""
+        draft = self._drafts.get(self._procedure, {})
+        if not any(text.strip() for text in draft.values()):
+            self._drafts.pop(self._procedure, None)
+        self._close_editor()
+        self._show_rows()
+        if focus:
+            self.grid.focus()
+
+    @on(CellEditor.GivenUp)
+    def _give_up(self, event: CellEditor.GivenUp) -> None:
+        event.stop()
+        if self._edited is not None and self._edited[0] == DRAFT:
+            self._leave_draft(focus=True)
+        else:
+            self._close_editor()
+            self.grid.focus()
+
+    def _close_editor(self) -> None:
+        self._edited = None
+        self.editor.end()
+
+    # What the screen answers
+
+    def saved(self, then: Then) -> None:
+        """The text is stored: go where the person wanted to."""
+        self._close_editor()
+        if then == "away":
+            return
+        self.grid.focus()
+        if then == "stay":
+            return
+        grid, step = self.grid, 1 if then == "next" else -1
+        place = grid.row * 2 + grid.column + step
+        if 0 <= place < len(grid.rows) * 2:
+            grid.row, grid.column = divmod(place, 2)
+            self._open_editor()
+
+    def written(self, another: bool) -> None:
+        """The new pair is stored: begin the next one, or not."""
+        self._drafts.pop(self._procedure, None)
+        self._close_editor()
+        if another:
+            self.write_pair()
+        else:
+            self._show_rows()
+
+    def refused(self, reason: str, then: Then = "stay") -> None:
+        """The text cannot be stored: say why and let the person go on with it."""
+        self._say(reason)
+        if then == "away":
+            self._close_editor()
+            self.app.notify(f"Left as it was: {reason}", markup=False)
+        else:
+            self.editor.focus()
+
+
+def _row_notes(
+    pairs: Sequence[PairRecord], findings: Iterable[Finding], overlap: Overlap | None
+) -> dict[int, list[str]]:
+    """What is to be said of single pairs, by their ids; places count train pairs, which stand first."""
+    notes: dict[int, list[str]] = defaultdict(list)
+    for finding in findings:
+        for place in finding.pairs:
+            notes[pairs[place].id].append(finding.text)
+    if overlap is not None:
+        told = {f"Would go to {going['name']}.": going["pairs"] for going in overlap["to"]}
+        told["Would be taken for ordinary chat."] = overlap["none_pairs"]
+        for text, places in told.items():
+            for place in places:
+                if place < len(pairs):
+                    notes[pairs[place].id].append(text)
+    return dict(notes)
+
+
+def _about(line: ProcedureLine) -> Content:
+    record = line.record
+    lines = [Content.styled(record.name, "bold $primary")]
+    if record.description:
+        lines.append(Content.styled(record.description, "$muted"))
+    lines.append(Content(memory_sentence(line)))
+    if record.output_schema is not None or record.reads_conversation:
+        lines.append(Content(tool_sentence(line)))
+    held_out = f", {record.held_out_count} held out (t) to measure" if record.held_out_count else ""
+    more = f" · group {record.group}" if record.group else ""
+    more += "" if record.threshold is None else f" · answers from {record.threshold:.0%} on"
+    lines.append(Content(f"{_count(record.pair_count, 'pair')} to learn from{held_out}{more}"))
+    return Content("\n").join(lines)
 
 
 def tool_sentence(line: ProcedureLine) -> str:
@@ -190,8 +401,3 @@ def memory_sentence(line: ProcedureLine) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"1 {what}" if number == 1 else f"{number} {what}s"
-
-
-def _cell(text: str, style: str) -> Text:
-    cut = text if len(text) <= CELL_CHARACTERS else f"{text[:CELL_CHARACTERS]}…"
-    return Text(cut, style=style, overflow="fold")

@@ -24,6 +24,8 @@ class ProcedureTable(DataTable[Text]):
         Binding("o", "screen.edit_tool", "Form and command", show=False),
         Binding("d,delete", "screen.delete_procedure", "Delete", key_display="d"),
         Binding("space", "screen.toggle_procedure", "On", key_display="spc"),
+        Binding("g", "screen.group", "Group", show=False),
+        Binding("G", "screen.toggle_group", "Whole group on or off", show=False),
         Binding("k", "cursor_up", show=False),
         Binding("j", "cursor_down", show=False),
         Binding("right,l", "screen.to_pairs", "Pairs", show=False),
@@ -37,12 +39,13 @@ class ProcedureTable(DataTable[Text]):
         super().__init__(id=id, cursor_type="row", cell_padding=1)
         self._narrow: bool | None = None
 
-    def show(self, lines: Sequence[ProcedureLine], narrow: bool) -> None:
-        """Draw the rows; the cursor stays on its procedure where that is still there.
+    def show(self, lines: Sequence[ProcedureLine], *, narrow: bool, grouped: bool) -> None:
+        """Draw the rows, those of a group together; the cursor stays on its procedure where that is still there.
 
         Args:
             lines: what to show.
             narrow: leave out the score.
+            grouped: show the group.
         """
         selected = self.selected_name
         row = self.cursor_row
@@ -52,10 +55,13 @@ class ProcedureTable(DataTable[Text]):
         if not narrow:
             self.add_column(Text("Score", justify="right"), key="score", width=5)
         self.add_column(Text("Memory"), key="memory", width=15)
+        lines = sorted(lines, key=lambda line: (not line.record.group, line.record.group, line.record.name))
         if not narrow:
             self.add_column(Text("On"), key="on", width=3)
+            if grouped:
+                self.add_column(Text("Group"), key="group", width=12)
         for line in lines:
-            self.add_row(*_cells(line, narrow), key=line.record.name)
+            self.add_row(*_cells(line, narrow, grouped), key=line.record.name)
         names = [line.record.name for line in lines]
         target = names.index(selected) if selected in names else min(row, len(names) - 1)
         if target >= 0:
@@ -74,7 +80,7 @@ class ProcedureTable(DataTable[Text]):
             self.move_cursor(row=self.get_row_index(name))
 
 
-def _cells(line: ProcedureLine, narrow: bool) -> list[Text]:
+def _cells(line: ProcedureLine, narrow: bool, grouped: bool) -> list[Text]:
     record = line.record
     style = "" if record.enabled else "dim"
     name = Text(record.name, style="bold" if record.enabled else "dim", no_wrap=True, overflow="ellipsis")
@@ -84,4 +90,7 @@ def _cells(line: ProcedureLine, narrow: bool) -> list[Text]:
     words = line.words if record.enabled or not narrow else "off"
     memory = Text(f"{sign} {words}", style=style, no_wrap=True, overflow="ellipsis")
     on = Text("on" if record.enabled else "off", style=style)
-    return [name, pairs, memory] if narrow else [name, pairs, score, memory, on]
+    if narrow:
+        return [name, pairs, memory]
+    group = Text(record.group, style=style, no_wrap=True, overflow="ellipsis")
+    return [name, pairs, score, memory, on, group] if grouped else [name, pairs, score, memory, on]

@@ -1,0 +1,343 @@
+"""The dialogs of the Procedures screen: import and paste, versions, threshold, drafts, pairs from a chat."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from textual import events
+from textual.pilot import Pilot
+from textual.widgets import Button, Input, OptionList, Select, TextArea
+
+from profiles.store import ProfileStore
+from tests.tui.driving import ask, ready, texts, until
+from tests.tui.test_procedures import MakeApp, at_once, grid, open_procedures, pairs, rows
+from tokmem_desk.procedures import ExamplePair
+from tui.app import TokmemApp
+from tui.overlap_words import counts_at, overlap_sentences
+from tui.screens.drafts import DraftsDialog
+from tui.screens.edit_pair import PairDialog
+from tui.screens.from_chat import FromChatDialog
+from tui.screens.import_pairs import ImportDialog
+from tui.screens.procedures import ProceduresScreen
+from tui.screens.standing import StandingDialog
+from tui.screens.versions import VersionsDialog
+from tui.widgets.ticks import TickList
+
+__all__ = ["at_once"]
+Seed = Callable[[Callable[[ProfileStore], None]], None]
+
+
+async def open_dialog(pilot: Pilot[None], app: TokmemApp, key: str, kind: type) -> None:
+    """Press a key and wait for its dialog."""
+    await pilot.press(key)
+    await until(pilot, lambda: isinstance(app.screen, kind), kind.__name__)
+
+
+async def closed(pilot: Pilot[None], app: TokmemApp) -> None:
+    """Wait for the screen below."""
+    await until(pilot, lambda: isinstance(app.screen, ProceduresScreen), "dialog closed")
+
+
+async def read_file(pilot: Pilot[None], app: TokmemApp, path: Path) -> None:
+    """Type a path and press Enter."""
+    await open_dialog(pilot, app, "i", ImportDialog)
+    app.screen.query_one("#path", Input).value = str(path)
+    await pilot.press("enter")
+
+
+def choices(app: TokmemApp) -> tuple[object, object]:
+    """The chosen columns."""
+    return tuple(app.screen.query_one(key, Select).value for key in ("#map-input", "#map-response"))  # type: ignore[return-value]
+
+
+async def test_import_with_bad_rows(make_app: MakeApp, tmp_path: Path) -> None:
+    file = tmp_path / "Cash book.csv"
+    file.write_text('input,response\ncoffee 3,"[/INST] coffee | 3"\n,empty\ntea 2,tea | 2\n', encoding="utf-8")
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await open_procedures(pilot)
+        await read_file(pilot, app, file)
+        await until(pilot, lambda: "2 pairs to learn from" in texts(app, "#found"))
+        assert "line 3" in texts(app, "#found")
+        assert str(app.screen.query_one("#import", Button).label) == "Import the other 2 pairs"
+        assert app.screen.query_one("#name", Input).value == "cash_book"
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen) and rows(app)[0][:2] == ["cash_book", "2"])
+        assert app.store.pairs("cash_book")[0].source == "Cash book.csv"
+
+
+async def test_import_errors_stay_in_place(make_app: MakeApp, tmp_path: Path) -> None:
+    async with make_app().run_test() as pilot:
+        app = await open_procedures(pilot)
+        await read_file(pilot, app, tmp_path / "nothing.csv")
+        await until(pilot, lambda: "nothing.csv" in texts(app, "#fault"))
+        assert isinstance(app.screen, ImportDialog)
+        await pilot.press("escape")
+        await closed(pilot, app)
+
+
+async def test_columns_are_guessed_shown_and_chosen(make_app: MakeApp, tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text("id,Question,Answer\n1,a,b\n2,c,d\n", encoding="utf-8")
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        await read_file(pilot, app, file)
+        await until(pilot, lambda: "2 pairs to learn from" in texts(app, "#found"))
+        assert choices(app) == ("question", "answer")
+        app.screen.query_one("#map-input", Select).value = "id"
+        await until(pilot, lambda: "1 → b" in texts(app, "#found"))
+        app.screen.query_one("#map-response", Select).value = "id"
+        await until(pilot, lambda: "cannot be the same column" in texts(app, "#fault"))
+        app.screen.query_one("#map-response", Select).value = "question"
+        await until(pilot, lambda: "1 → a" in texts(app, "#found"))
+        app.screen.query_one("#name", Input).value = "mapped"
+        app.screen.query_one("#import", Button).press()
+        await closed(pilot, app)
+        assert pairs(app, "mapped") == [("1", "a"), ("2", "c")]
+
+
+async def test_columns_nobody_can_guess_are_asked_for(make_app: MakeApp, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"left": "a", "right": "b"}) + "\n", encoding="utf-8")
+    async with make_app().run_test() as pilot:
+        app = await open_procedures(pilot)
+        await read_file(pilot, app, file)
+        await until(pilot, lambda: bool(app.screen.query_one("#mapping").display))
+        assert not app.screen.query_one("#import").display
+        app.screen.query_one("#map-input", Select).value = "left"
+        app.screen.query_one("#map-response", Select).value = "right"
+        await until(pilot, lambda: "1 pairs to learn from" in texts(app, "#found"))
+
+
+async def test_a_chat_file_is_recognised(make_app: MakeApp, tmp_path: Path) -> None:
+    file = tmp_path / "chat.jsonl"
+    talk = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    file.write_text(json.dumps({"messages": talk}) + "\n", encoding="utf-8")
+    async with make_app().run_test() as pilot:
+        app = await open_procedures(pilot)
+        await read_file(pilot, app, file)
+        await until(pilot, lambda: "Read as chat messages" in texts(app, "#found"))
+
+
+async def test_a_template_is_written_and_never_over_a_file(make_app: MakeApp, tmp_path: Path) -> None:
+    async with make_app().run_test() as pilot:
+        app = await open_procedures(pilot)
+        await open_dialog(pilot, app, "i", ImportDialog)
+        app.screen.query_one("#path", Input).value = str(tmp_path)
+        await pilot.press("ctrl+t")
+        written = tmp_path / "pairs_template.csv"
+        await until(pilot, written.exists)
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: "already" in texts(app, "#fault"))
+        await pilot.press("enter")
+        await until(pilot, lambda: "2 pairs to learn from" in texts(app, "#found"))
+
+
+async def test_a_pasted_table_is_taken(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        await pilot.press("right")
+        app.post_message(events.Paste("no table"))
+        await pilot.pause()
+        assert isinstance(app.screen, ProceduresScreen)
+        app.post_message(events.Paste('a\t"two\r\nlines"\r\nlonely\t\r\nb\tc'))
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
+        await until(pilot, lambda: "2 pairs to learn from" in texts(app, "#found"))
+        assert "line 3: the response is empty" in texts(app, "#found")
+        assert choices(app) == ("1", "2") and app.screen.query_one("#name", Input).value == "mood_log"
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert pairs(app, "mood_log")[2:] == [("a", "two\nlines"), ("b", "c")]
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: len(pairs(app, "mood_log")) == 2)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.focused, TextArea))
+        app.post_message(events.Paste("x\ty"))
+        await until(pilot, lambda: isinstance(app.focused, TextArea) and app.focused.text == "x\ty")
+
+
+async def test_versions_are_compared_and_gone_back_to(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        app.store.add_pairs("mood_log", [ExamplePair("[/INST] new", "x"), ExamplePair("newer", "y")])
+        procedures_before = app.store.to_procedure("mood_log")
+        await open_dialog(pilot, app, "v", VersionsDialog)
+        await until(pilot, lambda: "+ [/INST] new → x" in texts(app, "#changes"))
+        await pilot.press("k")
+        await until(pilot, lambda: "present version" in texts(app, "#changes"))
+        await pilot.press("r", "enter")
+        assert isinstance(app.screen, VersionsDialog), "there is no way back to the present"
+        await pilot.press("j", "j")
+        await until(pilot, lambda: "- memory: none" in texts(app, "#changes"))
+        await pilot.press("k", "r")
+        await closed(pilot, app)
+        await until(pilot, lambda: len(pairs(app, "mood_log")) == 2)
+        await until(pilot, lambda: "● trained, v1" in rows(app)[0])
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: app.store.to_procedure("mood_log") == procedures_before)
+        await open_dialog(pilot, app, "v", VersionsDialog)
+        await pilot.press("escape")
+        await closed(pilot, app)
+
+
+async def test_the_threshold_is_moved_with_its_effect(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        await open_dialog(pilot, app, "w", StandingDialog)
+        await until(pilot, lambda: "5 of 6" in texts(app, "#effect"))
+        assert "2 of 100" in texts(app, "#effect") and "auto" in texts(app, "#slider")
+        await pilot.press(*["right"] * 13)
+        assert "65%" in texts(app, "#slider")
+        assert "4 of 6" in texts(app, "#effect") and "1 of 4" in texts(app, "#effect")
+        await pilot.press("l", "h", "full_stop", "full_stop", "comma", "left")
+        assert "61%" in texts(app, "#slider")
+        await pilot.press("enter")
+        await closed(pilot, app)
+        assert app.store.procedure("mood_log").threshold == 0.61
+        await until(pilot, lambda: "answers from 61% on" in texts(app, "#about"))
+        await open_dialog(pilot, app, "w", StandingDialog)
+        await pilot.press("a", "enter")
+        await closed(pilot, app)
+        assert app.store.procedure("mood_log").threshold is None
+        await open_dialog(pilot, app, "w", StandingDialog)
+        await pilot.press("right", "escape")
+        await closed(pilot, app)
+        assert app.store.procedure("mood_log").threshold is None
+
+
+async def test_drafts_are_taken_changed_or_dropped(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        await open_dialog(pilot, app, "p", DraftsDialog)
+        dialog = app.screen
+        assert isinstance(dialog, DraftsDialog)
+        await until(pilot, lambda: len(dialog.drafts) == 5 and "m asks for more" in texts(app, "#busy"))
+        assert len(pairs(app, "mood_log")) == 2, "nothing is stored unasked"
+        await pilot.press("a")
+        await until(pilot, lambda: pairs(app, "mood_log")[2:] == [("drafted 1", "answer 1")])
+        await pilot.press("d", "e")
+        await until(pilot, lambda: isinstance(app.screen, PairDialog))
+        app.screen.query_one("#response", TextArea).load_text("corrected")
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: pairs(app, "mood_log")[3:] == [("drafted 3", "corrected")])
+        assert [draft.state for draft in dialog.drafts] == ["taken", "dropped", "taken", "new", "new"]
+        assert "2 taken" in texts(app, "#busy")
+        await pilot.press("k", "j", "m")
+        await until(pilot, lambda: len(dialog.drafts) == 10)
+        await pilot.press("escape")
+        await closed(pilot, app)
+        assert len(pairs(app, "mood_log")) == 4
+        assert [pair.source for pair in app.store.pairs("mood_log")][2:] == ["drafted", "drafted"]
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: len(pairs(app, "mood_log")) == 3)
+
+
+async def test_drafting_can_be_stopped(make_app: MakeApp, taught: None) -> None:
+    async with make_app("--token-delay", "1.0").run_test() as pilot:
+        app = await open_procedures(pilot)
+        await open_dialog(pilot, app, "p", DraftsDialog)
+        dialog = app.screen
+        assert isinstance(dialog, DraftsDialog)
+        await until(pilot, lambda: bool(dialog.drafts))
+        await pilot.press("s")
+        await until(pilot, lambda: "m asks for more" in texts(app, "#busy"))
+        assert len(dialog.drafts) < 5
+        await pilot.press("escape")
+        await closed(pilot, app)
+
+
+async def test_pairs_from_a_conversation(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "I need to buy milk")
+        await ask(pilot, "and [/INST] a joke")
+        await pilot.press("f3")
+        await open_dialog(pilot, app, "c", FromChatDialog)
+        ticks = app.screen.query_one(TickList)
+        await until(pilot, lambda: ticks.option_count == 2)
+        await pilot.press("down", "space")
+        await until(pilot, lambda: ticks.selected == ["0"])
+        app.screen.query_one("#take", Button).press()
+        await until(pilot, lambda: "cannot name" in texts(app, "#fault"))
+        app.screen.query_one("#name", Input).value = "from_chat"
+        await pilot.press("enter")
+        await closed(pilot, app)
+        await until(pilot, lambda: "from_chat" in [row[0] for row in rows(app)])
+        assert pairs(app, "from_chat") == [("I need to buy milk", "( ) buy milk due:mon")]
+        await open_dialog(pilot, app, "c", FromChatDialog)
+        app.screen.query_one(TickList).deselect_all()
+        app.screen.query_one("#name", Input).value = "mood_log"
+        await until(pilot, lambda: "whose pairs stay" in texts(app, "#name-label"))
+        app.screen.query_one("#take", Button).press()
+        await until(pilot, lambda: "Tick at least one" in texts(app, "#fault"))
+        app.screen.query_one(TickList).select_all()
+        app.screen.query_one("#take", Button).press()
+        await closed(pilot, app)
+        assert len(pairs(app, "mood_log")) == 4
+
+
+async def test_without_a_conversation_there_is_nothing_to_take(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await open_procedures(pilot)
+        await pilot.press("c")
+        await until(pilot, lambda: any("no conversation" in one.message for one in app._notifications))
+
+
+async def test_keys_on_nothing_do_nothing(make_app: MakeApp) -> None:
+    async with make_app().run_test() as pilot:
+        app = await open_procedures(pilot)
+        await pilot.press("w", "o", "x", "v", "p", "g", "G", "e", "d", "t", "space")
+        assert isinstance(app.screen, ProceduresScreen) and grid(app).rows == []
+
+
+async def test_an_engine_that_does_not_load_is_told_in_place(make_app: MakeApp, taught: None) -> None:
+    async with make_app("--refuse").run_test() as pilot:
+        app = pilot.app
+        assert isinstance(app, TokmemApp)
+        await until(pilot, lambda: hasattr(app, "link") and app.link.state.phase == "failed")
+        await until(pilot, lambda: len(app.screen_stack) > 1)
+        await pilot.press("escape", "f3")
+        await closed(pilot, app)
+        await open_dialog(pilot, app, "w", StandingDialog)
+        await until(pilot, lambda: "Choose another model" in texts(app, "#effect"))
+        await pilot.press("escape")
+        await closed(pilot, app)
+        await open_dialog(pilot, app, "p", DraftsDialog)
+        await until(pilot, lambda: "Choose another model" in texts(app, "#busy"))
+        assert app.screen.query_one(OptionList).option_count == 0
+
+
+def test_words_and_counts() -> None:
+    effect = {
+        "name": "x",
+        "threshold": None,
+        "measured_on": "held_out",
+        "own": {"of": 3, "taken": [0.9, 0.9, 0.5]},
+        "others": [{"name": "y", "of": 2, "taken": [0.7]}, {"name": "z", "of": 2, "taken": []}],
+        "chat": {"of": 9, "taken": []},
+    }
+    counted = [counts_at(effect, level) for level in (None, 0.5, 0.51, 0.9, 0.91)]  # type: ignore[arg-type]
+    assert [(one.own, one.others, one.chat) for one in counted] == [
+        (3, 1, 0),
+        (3, 1, 0),
+        (2, 1, 0),
+        (2, 0, 0),
+        (0, 0, 0),
+    ]
+    told = overlap_sentences(
+        {
+            "name": "x",
+            "pairs": 24,
+            "own": 18,
+            "none": 2,
+            "none_pairs": [1, 2],
+            "to": [{"name": "expenses", "count": 4, "pairs": [3, 4, 5, 6]}],
+            "from": [{"name": "expenses", "count": 3, "of": 24}, {"name": "other", "count": 1, "of": 9}],
+        }
+    )
+    assert told == [
+        "Overlaps expenses: 4 of 24 pairs would go there, and 3 of 24 of its pairs would come here.",
+        "Overlaps other: 1 of 9 of its pairs would come here.",
+        "2 of 24 pairs would be taken for ordinary chat: they are unlike the others.",
+    ]
