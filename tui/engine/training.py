@@ -170,14 +170,15 @@ class _OneTraining:
             return
         memory = replace(result.memories[0], statistics=self._statistics(result))
         if self._read:
+            note = "Its answers stand in the messages: learning to read them."
             for done in train_reader(
                 self._model.backbone, self._model.splitter.space, self._ready.procedure.pairs, self._config.seed
             ):
                 if isinstance(done, Reader):
                     memory = with_reader(memory, done)
                 else:
-                    note = "Its answers stand in the messages: learning to read them."
                     self._tell(Progress("train", round(100 * done), 100, note=note), None)
+                    note = ""
                     yield
                 if self._request.cancelled.is_set():
                     return
