@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test fuzz lint format docs bench clean
+.PHONY: help demo run test fuzz lint format docs soak bench clean
 
 help:
 	@echo "make demo    install, fetch the default model, train and ask three sample procedures"
@@ -16,6 +16,7 @@ help:
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make format  let ruff rewrite the code"
 	@echo "make docs    write the reference, the manual page and the pictures from the program"
+	@echo "make soak    do everything the app offers 20 times in random order, then check what is kept"
 	@echo "make bench   install what benchmarks need and run benchmarks/speed"
 	@echo "make clean   remove .venv and caches (not your profiles)"
 
@@ -36,6 +37,9 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+soak: $(VENV)/.installed-test
+	$(BIN)/python -m tests.tui.soak $(ARGS)
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

@@ -128,6 +128,7 @@ class SettingsScreen(AppScreen):
         """The place to type or choose in, only while something is changed."""
         editing = self._editing is not None
         choices = self._choices if editing else ()
+        self.query_one("#right").set_class(editing, "-editing")
         self.query_one("#choices").display = bool(choices)
         self.query_one("#value").display = editing and not choices
         if not editing:
