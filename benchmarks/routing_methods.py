@@ -83,7 +83,7 @@ def _learn_ours(context: Context, features: Features, material: Material) -> Lea
 def _learn_token(context: Context, features: Features, material: Material) -> LearnedRouter:
     backbone = context.backbone
     start = initial_rows(backbone, 1, seed=material.seed).repeat(len(material.names), 1)
-    addresses = _train_addresses(context, features, material, start)
+    addresses = train_addresses(context, features, material, start)
     memories = [Memory(n, Steering(a[None]), a, tied=True) for n, a in zip(material.names, addresses, strict=True)]
     settings = {
         "router": "token",
@@ -97,14 +97,25 @@ def _learn_token(context: Context, features: Features, material: Material) -> Le
     # A new row trains on its own texts against the others, which stand.
     return LearnedRouter(
         _ranker(TokenRouter(backbone, memories), features),
-        lambda: _train_addresses(context, features, alone, addresses),
+        lambda: train_addresses(context, features, alone, addresses),
         "backbone",
         settings,
     )
 
 
-def _train_addresses(context: Context, features: Features, material: Material, start: torch.Tensor) -> torch.Tensor:
-    """The paper's routing term on cached states; steering plays no part in it."""
+def train_addresses(
+    context: Context,
+    features: Features,
+    material: Material,
+    start: torch.Tensor,
+    beside: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The paper's routing term on cached states; steering plays no part in it.
+
+    Args:
+        start: [p x d] addresses to begin from.
+        beside: [o x d] further ones that stand in the softmax and do not train.
+    """
     addresses = torch.nn.Parameter(start.clone())
     optimiser = torch.optim.AdamW([addresses], lr=PAPER.learning_rate, weight_decay=PAPER.weight_decay)
     size = PAPER.batch_size
@@ -122,8 +133,9 @@ def _train_addresses(context: Context, features: Features, material: Material, s
             batch = torch.tensor(order[first : first + size], device=device)
             at = rows[batch]
             optimiser.zero_grad(set_to_none=True)
+            everyone = addresses if beside is None else torch.cat([addresses, beside])
             loss = routing_loss(
-                context.backbone, features.last_hidden[at], features.log_partition[at], addresses, labels[batch]
+                context.backbone, features.last_hidden[at], features.log_partition[at], everyone, labels[batch]
             )
             (loss / len(batch)).backward()
             torch.nn.utils.clip_grad_norm_([addresses], PAPER.clip_norm)

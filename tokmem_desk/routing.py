@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 ROUTERS = ("discriminant", "token")
 
 
+LISTED = 64
+"""Procedures in a list of candidates at most, the most probable ones: among thousands the rest is never looked at."""
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One route with its probability; over all candidates they sum to 1."""
+    """One route with its probability; over ``none`` and all procedures they sum to 1."""
 
     route: str
     probability: float
@@ -58,7 +62,7 @@ class Router(Protocol):
         """Hidden states that prefill must pool for this router."""
 
     def candidates(self, prefilled: Prefilled) -> list[list[Candidate]]:
-        """Per query, every route (``none`` included), the chosen one first, the others by probability."""
+        """Per query the ``LISTED`` most probable routes and ``none``; the chosen one first, then by probability."""
 
 
 class TokenRouter:
@@ -138,6 +142,11 @@ class DiscriminantRouter:
     def feature_layers(self) -> tuple[int, ...]:
         return self._basis.layers.pooled
 
+    @property
+    def bytes(self) -> int:
+        """Memory that grows with the number of procedures."""
+        return sum(t.numel() * t.element_size() for t in (self._means, self._counts, self._tightness, self._pushes))
+
     @torch.no_grad()
     def candidates(self, prefilled: Prefilled) -> list[list[Candidate]]:
         assert prefilled.pooled is not None, "prefill was not asked for this router's layers"
@@ -189,11 +198,14 @@ def _ranked(probabilities: Tensor, names: Sequence[str], tuning: RouterTuning) -
         none = torch.sigmoid(torch.logit(probabilities[:, -1:], eps=1e-9) + tuning.none_bias)
         rest = probabilities[:, :-1] / probabilities[:, :-1].sum(dim=1, keepdim=True).clamp_min(1e-12)
         probabilities = torch.cat([rest * (1 - none), none], dim=1)
-    routes = [*names, NONE_ROUTE]
     thresholds = tuning.thresholds or {}
+    best_known = probabilities[:, :-1].topk(min(LISTED, len(names)), dim=1)
     ranked = []
-    for row in probabilities.tolist():
-        candidates = [Candidate(route, p) for route, p in zip(routes, row, strict=True)]
+    for values, places, none_share in zip(
+        best_known.values.tolist(), best_known.indices.tolist(), probabilities[:, -1].tolist(), strict=True
+    ):
+        candidates = [Candidate(names[place], p) for place, p in zip(places, values, strict=True)]
+        candidates.append(Candidate(NONE_ROUTE, none_share))
         candidates.sort(key=lambda c: (-c.probability, c.route))
         best = candidates[0]
         if best.probability < thresholds.get(best.route, 0.0):

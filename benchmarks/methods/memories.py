@@ -30,7 +30,7 @@ class Recalled(Learned):
         super().__init__(
             trained_parameters=parameters + sum(a.numel() for a in untied), seconds=seconds, settings=settings
         )
-        self._backbone, self._bank = context.backbone, bank
+        self._context, self._backbone, self._bank = context, context.backbone, bank
 
     def answer(self, route: str, messages: Sequence[str], limit: int) -> list[Reply]:
         memory = self._bank.memories.get(route)
@@ -40,6 +40,14 @@ class Recalled(Learned):
         )
         span = memory.steering.span if memory is not None else 0
         return [Reply(text, span) for text in texts]
+
+    def beside(self, others: Sequence[Recalled]) -> Recalled:
+        """One bank of this one's and others' memories, as if they had been added one after the other."""
+        memories = {n: m for learned in (self, *others) for n, m in learned._bank.memories.items()}
+        statistics = {n: m.statistics for n, m in memories.items() if m.statistics is not None}
+        router = DiscriminantRouter(self._context.loaded.basis, self._backbone.hidden_size, statistics)
+        seconds = {n: s for learned in (self, *others) for n, s in learned.seconds.items()}
+        return Recalled(self._context, Bank(memories, router), seconds, self.settings)
 
     def rank(self, messages: Sequence[str]) -> list[Ranking]:
         rankings: list[Ranking] = []
@@ -62,7 +70,7 @@ def our_config(context: Context, seed: int) -> TrainConfig:
     return preset("normal", form="layers" if context.backbone.rotates_keys else "rows", seed=seed)
 
 
-def learn_ours(context: Context, procedures: Sequence[Procedure], seed: int) -> Learned:
+def learn_ours(context: Context, procedures: Sequence[Procedure], seed: int) -> Recalled:
     """The app's default: each procedure trained alone, discriminant router."""
     backbone, basis = context.backbone, context.loaded.basis
     config = our_config(context, seed)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from benchmarks import bank, correction, learning, personal, routing, speed
+from benchmarks import bank, capacity, correction, learning, personal, routing, speed
 from benchmarks.correction_user import METHODS, Replay, Said
 from benchmarks.methods import Context
 from benchmarks.models import Loaded
@@ -18,6 +19,7 @@ from benchmarks.routing_methods import ROUTERS
 from benchmarks.speed_training import measure_training
 from profiles.store import ProfileStore
 from tests.benchmarks.conftest import WordRetriever
+from tokmem_desk.memory import RouterStatistics
 from tokmem_desk.procedures import ExamplePair, Procedure
 
 
@@ -133,3 +135,34 @@ def test_bank_measures_a_round_trip(tmp_path: Path, form: str) -> None:
     assert found["bit_identical"] is True and found["megabytes"] > 1
     assert found["total_seconds"]["best"] >= found["import_seconds"]["best"] > 0
     assert [path.name for path in tmp_path.iterdir()] == ["bank.json"]
+
+
+@pytest.mark.usefixtures("tiny_programs")
+def test_a_bank_is_filled(data_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "f.json"
+    asked = ["--shots", "3", "--limit", "2", "--sizes", "2,40", "--sections", "scale,rounds"]
+    assert capacity.main(["--data", str(data_folder), "--out", str(out), *asked]) == 0
+    entries = _read(out)["sweep"]
+    scale = [e for e in entries if e["setting"]["section"] == "scale"]
+    assert [e["setting"]["procedures"] for e in scale] == [2, 40]
+    small, large = (e["methods"]["ours"]["metrics"] for e in scale)
+    assert large["router_mb"] > 10 * small["router_mb"] and large["nearest_cosine"] > small["nearest_cosine"]
+    rounds = [e for e in entries if e["setting"]["section"] == "rounds"]
+    assert list(rounds[0]["methods"]) == ["token", "token-renormalised", "ours"]
+    last = rounds[-1]["methods"]["token-renormalised"]["metrics"]
+    assert last["latest_norm"] == pytest.approx(last["earlier_norm"], rel=0.01)
+
+
+def test_made_procedures_are_as_alike_as_asked() -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(2, 12, 64, generator=generator) + 2 * torch.randn(2, 1, 64, generator=generator)
+    inputs = {name: part / part.norm(dim=1, keepdim=True) for name, part in zip("ab", rows, strict=True)}
+    statistics = {name: RouterStatistics.of(part, "") for name, part in inputs.items()}
+    real = capacity.Real(statistics, inputs, inputs, rows[0][:0])
+    means = torch.stack([one.mean / one.mean.norm() for one in statistics.values()])
+    nearest = []
+    for similarity in (0.0, 0.5, 0.9):
+        made = capacity.synthetic(real, 20, similarity, "")
+        middles = torch.stack([one.mean / one.mean.norm() for one in made.values()])
+        nearest.append(float((middles @ means.T).max(dim=1).values.mean()))
+    assert nearest[0] < nearest[1] < nearest[2] and nearest[2] > 0.8
