@@ -27,7 +27,7 @@ run: $(VENV)/.installed
 	$(BIN)/tokmem-desk $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 fuzz: $(VENV)/.installed-test
 	TOKMEM_FUZZ_EXAMPLES=6000 $(BIN)/python -m pytest tests/profiles/test_profiles_bank_fuzz.py $(ARGS)
