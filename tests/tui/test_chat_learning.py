@@ -80,7 +80,7 @@ async def test_edited_answer_becomes_a_pair_and_comes_back(make_app: MakeApp, ta
         await until(pilot, lambda: "a pair of todo_line" in chip(app))
         assert "edited" in chip(app)
         assert "( ) buy oat milk due:mon" in texts(app, ".plain")
-        await until(pilot, lambda: "1 correction waits: ^l retrains todo_line" in bar(app))
+        await until(pilot, lambda: "1 correction waits: F7 retrains todo_line" in bar(app))
         turn = await reopened(pilot)
         assert (turn.answer.text, turn.answer.original) == ("( ) buy oat milk due:mon", "( ) buy milk due:mon")
         assert turn.answer.pair_procedure == "todo_line"
@@ -159,12 +159,12 @@ async def test_thumb_down_asks_again(make_app: MakeApp, taught: None) -> None:
 async def test_what_waits_is_trained_by_one_key(make_app: MakeApp, taught: None) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)
-        await pilot.press("ctrl+l")
+        await pilot.press("f7")
         assert app.runner.job is None, "nothing waits"
         await ask(pilot, "I need to buy milk")
         await pilot.press("up", "+")
         await until(pilot, lambda: "1 correction waits" in bar(app))
-        await pilot.press("ctrl+l")
+        await pilot.press("f7")
         await until(pilot, lambda: isinstance(app.screen, TrainScreen))
         await until(pilot, lambda: train(app).pane == "result")
         await pilot.press("a")

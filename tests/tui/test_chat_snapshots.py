@@ -151,7 +151,7 @@ def test_saving(snap_compare: Compare, make_app: MakeApp, taught: None, size: Si
 def test_before_and_after(snap_compare: Compare, make_app: MakeApp, taught: None, size: Size) -> None:
     async def steps(pilot: Pilot[None]) -> None:
         app = await teach_three_ways(pilot)
-        await pilot.press("ctrl+l")
+        await pilot.press("f7")
         await until(pilot, lambda: isinstance(app.screen, TrainScreen))
         await until(pilot, lambda: train(app).pane == "result")
 

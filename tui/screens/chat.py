@@ -71,7 +71,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         Binding("ctrl+o", "temporary", "Temporary chat", show=False),
         Binding("ctrl+s", "save", "Save the chat to a file", show=False),
         Binding("ctrl+g", "editor", "Write in your editor", show=False),
-        Binding("ctrl+l", "learn", "Retrain what was corrected", show=False),
+        Binding("f7", "learn", "Retrain what was corrected", show=False, priority=True),
         Binding("ctrl+end", "to_end", "To the end", show=False, priority=True),
     ]
 

@@ -31,7 +31,7 @@ class LearnBar(Static):
         count = sum(waiting.values())
         what = "1 correction waits" if count == 1 else f"{count} corrections wait"
         names = ", ".join(waiting)
-        self.update(Content.assemble(f"◇ {what}: ", Content.styled("^l", "bold $accent"), f" retrains {names}"))
+        self.update(Content.assemble(f"◇ {what}: ", Content.styled("F7", "bold $accent"), f" retrains {names}"))
 
     async def on_click(self) -> None:
         """Train."""
