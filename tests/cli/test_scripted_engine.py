@@ -149,7 +149,9 @@ class TestChat:
         assert ended.code == 1, "two lines could not be answered"
 
     def test_it_is_kept_unless_temporary(self, trained):
-        trained("chat", "--plain", "--temporary", stdin="secret\n")
+        trained("chat", "--plain", "--temporary", stdin="secret quetzal\n")
+        written = [file for file in trained.home.rglob("*") if file.is_file() and b"quetzal" in file.read_bytes()]
+        assert written == [], "no row, no log, no temporary file"
         trained("chat", "--plain", stdin="hello\n")
         with stored(trained) as store:
             assert [one.title for one in store.conversations(10)] == ["hello"]
