@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,32 @@ def _help_loads_torch(environment: dict[str, str]) -> bool:
 
 def _first_frame(environment: dict[str, str]) -> tuple[float | None, bool]:
     """Seconds to the first drawn screen (None: none came), and whether torch was loaded by then."""
+    with _spawned(["--offline"], environment) as (app, ours, began):
+        seconds = _wait_for_frame(ours, began)
+        return seconds, _has_torch(app.pid)
+
+
+@contextlib.contextmanager
+def in_terminal(options: list[str], environment: dict[str, str]) -> Iterator[tuple[int, Callable[[float], int]]]:
+    """The app in a terminal of its own: its process id, and a function that reads for some seconds what it writes.
+
+    The function returns how many bytes came.
+    """
+    with _spawned(options, environment) as (app, ours, _):
+        yield app.pid, lambda seconds: _drain(ours, seconds)
+
+
+def _drain(terminal: int, seconds: float) -> int:
+    deadline, count = time.monotonic() + seconds, 0
+    while (left := deadline - time.monotonic()) > 0:
+        if select.select([terminal], [], [], left)[0]:
+            count += len(os.read(terminal, 65536))
+    return count
+
+
+@contextlib.contextmanager
+def _spawned(options: list[str], environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[bytes], int, float]]:
+    """Process, our end of its terminal, and when it was started."""
     import fcntl
     import pty
     import struct
@@ -67,7 +94,7 @@ def _first_frame(environment: dict[str, str]) -> tuple[float | None, bool]:
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
     began = time.perf_counter()
     app = subprocess.Popen(
-        [sys.executable, "-m", "tui", "--offline"],
+        [sys.executable, "-m", "tui", *options],
         env=environment,
         stdin=theirs,
         stdout=theirs,
@@ -76,8 +103,7 @@ def _first_frame(environment: dict[str, str]) -> tuple[float | None, bool]:
     )
     os.close(theirs)
     try:
-        seconds = _wait_for_frame(ours, began)
-        return seconds, _has_torch(app.pid)
+        yield app, ours, began
     finally:
         _end(app, ours)
         os.close(ours)
