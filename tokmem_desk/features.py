@@ -26,6 +26,7 @@ from tokmem_desk import background
 from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.calibration import Calibration, fit_calibration
 from tokmem_desk.errors import BadInputError
+from tokmem_desk.threads import one_thread
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -208,7 +209,8 @@ def basis_from_features(
         outside = ~inside
         examples.append((_unit(centred[:grouped][outside] @ space), owner[outside], _unit(centred[grouped:] @ space)))
     projection = _whitening(centred[reference], centred[:grouped], owner)
-    calibration = fit_calibration(examples)
+    with one_thread():
+        calibration = fit_calibration(examples)
     chat = _unit(centred[grouped:] @ projection)
     return RouterBasis(layers, centre, spread, offset, projection, chat, calibration, fingerprint)
 

@@ -38,10 +38,14 @@ def sketch(vectors: Tensor) -> Tensor:
     What lies outside the largest directions is spread evenly over all of them, so that the trace is right.
     """
     residual = vectors.float() - vectors.float().mean(dim=0)
-    _, sizes, directions = torch.linalg.svd(residual, full_matrices=False)
+    # By way of the [n x n] products of few inputs, or the [k x k] ones of many: the same rows as a singular value
+    # decomposition gives, many times as quick.
+    few = residual.shape[0] <= residual.shape[1]
+    values, axes = torch.linalg.eigh(residual @ residual.T if few else residual.T @ residual)
+    count = min(SKETCH_ROWS, values.shape[0])
+    axes = axes[:, -count:].T
     rows = torch.zeros(SKETCH_ROWS, vectors.shape[1], device=vectors.device)
-    count = min(SKETCH_ROWS, sizes.shape[0])
-    rows[:count] = sizes[:count, None] * directions[:count]
+    rows[:count] = axes @ residual if few else values[-count:, None].clamp_min(0).sqrt() * axes
     return on_grid(rows)
 
 

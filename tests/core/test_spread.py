@@ -23,6 +23,17 @@ def test_a_sketch_of_few_inputs_is_their_scatter() -> None:
     assert torch.allclose(rows.T @ rows, residual.T @ residual, atol=5e-3)
 
 
+def test_a_sketch_of_many_inputs_holds_the_largest_directions() -> None:
+    for count in (K - 4, K + 20):
+        vectors = inputs(2, count)
+        residual = (vectors - vectors.mean(dim=0)).double()
+        scatter = residual.T @ residual
+        largest = torch.linalg.eigvalsh(scatter)[-SKETCH_ROWS:]
+        rows = sketch(vectors).double()
+        assert torch.allclose(torch.linalg.eigvalsh(rows @ rows.T), largest, atol=2e-2)
+        assert torch.linalg.eigvalsh(scatter - rows.T @ rows).min() > -2e-2, "what is left is a scatter too"
+
+
 def test_one_input_has_no_spread() -> None:
     assert shared_whitening([RouterStatistics.of(inputs(1, 1), "")], K) is None
     assert shared_whitening([], K) is None
