@@ -216,6 +216,8 @@ def poke(tensor: str, value: bytes) -> Callable[[bytearray, Any], object]:
         ((2).to_bytes(8, "little") + b"[]", "not an object"),
         ((2).to_bytes(8, "little") + b"{}", "another format"),
     ],
+    # Not the bytes: they differ from run to run, and a test's name must not.
+    ids=["nan", "infinite", "anchors", "count", "empty", "no header", "cut", "a list", "another format"],
 )
 def test_tensors_that_cannot_be_right(tmp_path: Path, tensors: bytes, said: str) -> None:
     refused(tmp_path, rewritten(lambda m: None, bank__safetensors=tensors), said)
