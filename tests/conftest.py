@@ -7,6 +7,7 @@ it in ``TOKMEM_TEST_MODELS`` (``~/.cache/tokmem-desk-tests`` without it); they a
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,9 @@ from tokmem_desk.threads import wait_asleep
 
 # Read when these libraries are imported, so they must stand before the first import.
 wait_asleep()
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # A shell that runs the tests in the background ignores Ctrl-C for all its children; here it is tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"

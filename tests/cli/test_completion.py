@@ -59,7 +59,7 @@ def filled(tokmem: CommandLine, pairs_file: Path) -> None:
         ("config set max_", ["max_answer_tokens"]),
         ("completion ", ["bash", "fish", "zsh"]),
         ("se", ["serve"]),
-        ("serve --p", ["--port", "--profile"]),
+        ("serve --po", ["--port"]),
     ],
 )
 def test_what_is_offered(tab, filled, line, offered):
