@@ -45,6 +45,21 @@ class Dialog(ModalScreen[ScreenResultType]):
         self.dismiss(None)
 
 
+class SaveDialog(Dialog[ScreenResultType]):
+    """A modal with a button ``cancel`` and one that saves."""
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Save or leave."""
+        if event.button.id == "cancel":
+            self.dismiss(None)
+        else:
+            self.action_save()
+
+    def action_save(self) -> None:
+        """Hand over what was written, or say what is wrong with it."""
+        raise NotImplementedError
+
+
 def buttons(*choices: tuple[str, str], primary: str = "", danger: str = "") -> Horizontal:
     """A row of buttons.
 

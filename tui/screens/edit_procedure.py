@@ -8,14 +8,14 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Button, Input, Static
+from textual.widgets import Input, Static
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
-from tui.screens.dialog import Dialog, buttons
+from tui.screens.dialog import SaveDialog, buttons
 
 
-class ProcedureDialog(Dialog[tuple[str, str] | None]):
+class ProcedureDialog(SaveDialog[tuple[str, str] | None]):
     """Name and description, or None.
 
     Args:
@@ -43,13 +43,6 @@ class ProcedureDialog(Dialog[tuple[str, str] | None]):
         """Enter goes on to the next field, then saves."""
         if event.input.id == "name":
             self.query_one("#description").focus()
-        else:
-            self.action_save()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Save or leave."""
-        if event.button.id == "cancel":
-            self.dismiss(None)
         else:
             self.action_save()
 

@@ -9,13 +9,13 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Button, Checkbox, Static, TextArea
+from textual.widgets import Checkbox, Static, TextArea
 
 from profiles.records import CommandRecord, ProcedureRecord
 from tokmem_desk.command_template import check_template
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.output_schema import read_schema
-from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.screens.dialog import SaveDialog, buttons, paragraph
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class ToolDraft:
     always_allowed: bool
 
 
-class ToolDialog(Dialog[ToolDraft | None]):
+class ToolDialog(SaveDialog[ToolDraft | None]):
     """The schema, the conversation and the command of a procedure, or None.
 
     Args:
@@ -62,13 +62,6 @@ class ToolDialog(Dialog[ToolDraft | None]):
             yield Checkbox(Content("It runs without asking"), True, id="allowed")
         yield Static("", id="fault", classes="inline-error", markup=False)
         yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Save or leave."""
-        if event.button.id == "cancel":
-            self.dismiss(None)
-        else:
-            self.action_save()
 
     def action_save(self) -> None:
         """Hand it over, or say what is wrong and where."""

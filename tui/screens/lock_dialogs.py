@@ -13,7 +13,7 @@ from profiles.keyring import checked_passphrase
 from profiles.paths import AppPaths
 from profiles.sealing import ProfileKey
 from tokmem_desk.errors import TokmemError
-from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.screens.dialog import Dialog, SaveDialog, buttons, paragraph
 from tui.widgets.unlock_form import UnlockForm
 
 LockWish = Literal["lock", "change", "remove"]
@@ -56,7 +56,7 @@ class UnlockDialog(Dialog[ProfileKey | None]):
         self.query_one(UnlockForm).toggle_recovery()
 
 
-class NewPassphraseDialog(Dialog[str | None]):
+class NewPassphraseDialog(SaveDialog[str | None]):
     """A passphrase typed twice, or None.
 
     Args:
@@ -87,13 +87,6 @@ class NewPassphraseDialog(Dialog[str | None]):
         """Enter goes on to the second field, then saves."""
         if event.input.id == "first":
             self.query_one("#second").focus()
-        else:
-            self.action_save()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Save or leave."""
-        if event.button.id == "cancel":
-            self.dismiss(None)
         else:
             self.action_save()
 

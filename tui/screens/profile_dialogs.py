@@ -12,10 +12,10 @@ from textual.widgets import Button, Input, Static
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
-from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.screens.dialog import Dialog, SaveDialog, buttons, paragraph
 
 
-class ProfileNameDialog(Dialog[str | None]):
+class ProfileNameDialog(SaveDialog[str | None]):
     """A name for a new or a renamed profile, or None.
 
     Args:
@@ -48,13 +48,6 @@ class ProfileNameDialog(Dialog[str | None]):
     def on_input_changed(self, event: Input.Changed) -> None:
         """The fault is gone with the text it was about."""
         self.query_one("#fault").remove_class("-shown")
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Save or leave."""
-        if event.button.id == "cancel":
-            self.dismiss(None)
-        else:
-            self.action_save()
 
     def action_save(self) -> None:
         """Hand the name over, or say what is wrong with it."""

@@ -7,15 +7,14 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
-from textual.coordinate import Coordinate
-from textual.widgets import DataTable
 
 from tui.keys import keyed
 from tui.overview import ProcedureLine
+from tui.widgets.named_table import NamedTable
 
 
 @keyed("procedures")
-class ProcedureTable(DataTable[Text]):
+class ProcedureTable(NamedTable):
     """A row per procedure, its name as the row's key."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -62,22 +61,7 @@ class ProcedureTable(DataTable[Text]):
                 self.add_column(Text("Group"), key="group", width=12)
         for line in lines:
             self.add_row(*_cells(line, narrow, grouped), key=line.record.name)
-        names = [line.record.name for line in lines]
-        target = names.index(selected) if selected in names else min(row, len(names) - 1)
-        if target >= 0:
-            self.move_cursor(row=target)
-
-    @property
-    def selected_name(self) -> str | None:
-        """The procedure under the cursor."""
-        if not self.row_count or not self.is_valid_row_index(self.cursor_row):
-            return None
-        return self.coordinate_to_cell_key(Coordinate(self.cursor_row, 0)).row_key.value
-
-    def select(self, name: str) -> None:
-        """Put the cursor on a procedure that is in the list."""
-        if name in self.rows:
-            self.move_cursor(row=self.get_row_index(name))
+        self.keep_cursor(selected, row)
 
 
 def _cells(line: ProcedureLine, narrow: bool, grouped: bool) -> list[Text]:

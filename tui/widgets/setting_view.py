@@ -9,12 +9,11 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.coordinate import Coordinate
-from textual.widgets import DataTable
 
 from profiles.setting_keys import SettingKey, SettingValue
 from profiles.settings import SettingRow
 from tui.keys import keyed
+from tui.widgets.named_table import NamedTable
 from tui.words import size
 
 
@@ -29,8 +28,8 @@ class Place:
 
 
 @keyed("settings")
-class SettingTable(DataTable[Text]):
-    """A row per setting, then a row per place; the row's key is the name."""
+class SettingTable(NamedTable):
+    """A row per setting, then a row per place; the row's key is the name, or ``place NAME``."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter,e", "screen.edit", "Change", key_display="⏎"),
@@ -61,34 +60,17 @@ class SettingTable(DataTable[Text]):
         self.add_column(Text("Setting"), key="name", width=20)
         self.add_column(Text("Value"), key="value", width=value_width)
         self.add_column(Text("From"), key="source", width=source_width)
-        names: list[str] = []
         for row, source in rows:
             changed = row.source != "default"
             # A sign and the source's words: never by weight or colour alone.
             name = Text(f"{'●' if changed else ' '} {row.key}", style="bold" if changed else "", no_wrap=True)
             value = Text(value_words(row.value, row.unit), no_wrap=True, overflow="ellipsis")
             self.add_row(name, value, Text(source, no_wrap=True, overflow="ellipsis"), key=row.key)
-            names.append(row.key)
         for place in places:
             measured = "…" if place.bytes is None else size(place.bytes)
             path = Text(_short_path(place.path, value_width), no_wrap=True)
             self.add_row(Text(f"▪ {place.name}"), path, Text(measured), key=f"place {place.name}")
-            names.append(f"place {place.name}")
-        target = names.index(selected) if selected in names else min(at, len(names) - 1)
-        if target >= 0:
-            self.move_cursor(row=target)
-
-    @property
-    def selected_name(self) -> str | None:
-        """The setting, or ``place NAME``, under the cursor."""
-        if not self.row_count or not self.is_valid_row_index(self.cursor_row):
-            return None
-        return self.coordinate_to_cell_key(Coordinate(self.cursor_row, 0)).row_key.value
-
-    def select(self, name: str) -> None:
-        """Put the cursor on a row that is in the list."""
-        if name in self.rows:
-            self.move_cursor(row=self.get_row_index(name))
+        self.keep_cursor(selected, at)
 
 
 def value_words(value: SettingValue, unit: str = "") -> str:
