@@ -188,7 +188,8 @@ class Backbone:
         """Apply the scale and soft cap of the model's head to raw logits of any columns."""
         scale = getattr(self.config, "logit_scale", None) or 1.0
         divisor = getattr(self.config, "logits_scaling", None) or 1.0
-        raw = raw * (scale / divisor)
+        if scale != divisor:
+            raw = raw * (scale / divisor)
         cap = getattr(self.config, "final_logit_softcapping", None)
         return torch.tanh(raw / cap) * cap if cap else raw
 

@@ -161,8 +161,10 @@ class CacheLayout:
             values = torch.stack(
                 [_right_align(s.values[g], r.values[g] if r else None, width) for s, r in pairs], dim=1
             )
-            for i, layer in enumerate(group.layers):
-                cache.update(keys[i], values[i], layer)
+            # unbind: its backward pass writes each layer's gradient once, while that of keys[i] would fill and
+            # add a tensor of all layers for every layer (a third of a training step).
+            for layer, k, v in zip(group.layers, keys.unbind(0), values.unbind(0), strict=True):
+                cache.update(k, v, layer)
                 if group.window is not None:
                     # The layer counts what passed through it; what we put in had been cut already.
                     cache.layers[layer].cumulative_length = longest

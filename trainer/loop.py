@@ -304,7 +304,7 @@ class Training:
             samples = self._held_out[start : start + self._batch_size]
             rows = [len(self._train) + start + i for i in range(len(samples))]
             part = self._responses(rows, samples, [blocks[s.owner] for s in samples], self._memories.addresses())
-            total, tokens, correct = total + float(part.total), tokens + part.tokens, correct + part.correct
+            total, tokens, correct = total + float(part.total), tokens + part.tokens, correct + (part.correct or 0)
         loss, accuracy = total / tokens, correct / tokens
         better_loss = self._best_loss is None or loss < self._best_loss
         if accuracy > self._best_accuracy or (accuracy == self._best_accuracy and better_loss):

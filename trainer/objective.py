@@ -113,12 +113,13 @@ class ResponseLoss:
     Attributes:
         total: scalar, summed cross-entropy in nats.
         tokens: labelled positions.
-        correct: positions where the right token is the most probable.
+        correct: positions where the right token is the most probable; counted without gradient only, since a
+            look over the vocabulary costs as much as a layer and training does not ask.
     """
 
     total: Tensor
     tokens: int
-    correct: int
+    correct: int | None
 
 
 def response_loss(
@@ -161,7 +162,7 @@ def _cross_entropy(backbone: Backbone, hidden: Tensor, targets: Tensor, columns:
     if columns is not None:
         logits = torch.cat([logits, backbone.cap_logits(hidden.float() @ columns.T)], dim=-1)
     total = F.cross_entropy(logits, targets, reduction="sum")
-    correct = int((logits.detach().argmax(dim=-1) == targets).sum())
+    correct = None if torch.is_grad_enabled() else int((logits.argmax(dim=-1) == targets).sum())
     return ResponseLoss(total, int(targets.numel()), correct)
 
 
