@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks import settings
 from benchmarks.data import TaskData, choose_procedures, draw, load_tasks
 from benchmarks.measure import measure
-from benchmarks.methods import METHODS, Context
+from benchmarks.methods import METHODS, SEEDLESS, Context
 from benchmarks.models import load
 from benchmarks.options import Options, add_method_options, make_parser, say
 from benchmarks.result import ResultFile, Run
@@ -79,8 +79,14 @@ def _run_setting(
     setting: dict[str, Any] = {"procedures": len(choose_procedures(data.procedures, options, count)), "pairs": shots}
     runs: dict[str, list[Run]] = {}
     for method in options.methods:
+        first: list[Procedure] = []
         for seed in range(options.seeds):
             procedures = _drawn(options, data, count, shots, seed)
+            if method in SEEDLESS and procedures == first:
+                runs[method].append(runs[method][0])
+                result.add(setting, runs)
+                continue
+            first = first or procedures
             say(f"{method}, seed {seed}, {len(procedures)} procedures, {shots or 'all'} pairs")
             measured = measure(METHODS[method], context, procedures, _none_messages(data, options), seed)
             runs.setdefault(method, []).append(measured.run)

@@ -2,8 +2,9 @@
 
 One message is to be answered with a stretch of text that it says nothing about, so whatever comes back was held by
 the memory. Stretches double in length until one is no longer learned within the steps; a stretch is held when all its
-tokens and the end come right one after the other, which is when greedy decoding gives it back. Methods are a place and a form:
-``after-rows`` is the paper's, ``after-layers`` the app's. The backbone's weights are compared with what they were.
+tokens and the end come right one after the other, which is when greedy decoding gives it back. Methods are a place and
+a form: ``after-rows`` is the paper's, ``after-layers`` the app's. The backbone's weights are compared with what they
+were.
 """
 
 from __future__ import annotations

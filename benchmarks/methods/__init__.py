@@ -18,4 +18,7 @@ METHODS: dict[str, Learner] = {
     "ours": learn_ours,
 }
 
-__all__ = ["METHODS", "Context", "Learned", "Learner", "Reply"]
+SEEDLESS = ("base", "icl", "rag")
+"""Methods in which nothing is random: the same pairs give the same answers, whatever the seed."""
+
+__all__ = ["METHODS", "SEEDLESS", "Context", "Learned", "Learner", "Reply"]

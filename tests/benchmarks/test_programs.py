@@ -45,7 +45,18 @@ def test_personal_writes_a_sweep(data_folder: Path, tmp_path: Path) -> None:
     assert document["seeds"] == [0, 1] and list(document["methods"]) == ["base", "icl"]
     assert [entry["setting"]["pairs"] for entry in document["sweep"]] == [2, 4]
     rows = out.with_name("p.predictions.jsonl").read_text().splitlines()
-    assert len(rows) == 2 * 2 * 2 * 2
+    # Two methods over two procedures; all four pairs are the same for both seeds, so they are measured once.
+    assert len(rows) == 2 * 2 * (2 + 1)
+
+
+@pytest.mark.usefixtures("tiny_programs")
+def test_what_no_seed_changes_is_measured_once(data_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "p.json"
+    asked = ["--methods", "base", "--seeds", "3", "--limit", "1", "--procedures", "2"]
+    assert personal.main(["--data", str(data_folder), "--out", str(out), *asked]) == 0
+    document = _read(out)
+    assert document["seeds"] == [0, 1, 2] and document["methods"]["base"]["spread"]["rouge_l"] == 0
+    assert len(out.with_name("p.predictions.jsonl").read_text().splitlines()) == 2
 
 
 @pytest.mark.usefixtures("tiny_programs")
