@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from tests.cli.conftest import SECONDS, CommandLine
+from tui.cli.ask import show_answer
+from tui.cli.console import Console
+from tui.engine.protocol import Candidate, Message
 
 SHOW = (
     "import json, sys; print(json.dumps(sys.argv[1:])); print('no' 'ise', file=sys.stderr); "
@@ -115,3 +120,43 @@ def on_a_terminal(tool, answer):
         shown += data
     assert process.wait(SECONDS) == 0
     return shown.decode()
+
+
+def test_plain_chat_shows_calls_in_words_and_ask_gives_their_json(tool):
+    chatted = tool("chat", "--plain", "--temporary", stdin=f"{ASKED}\nhello\n")
+    assert chatted.out.splitlines() == [
+        'todo(text="ring; rm -rf ~", due="-fri")',
+        "You said: hello (2 messages before)",
+    ]
+    assert json.loads(tool("ask", ASKED).out) == {"text": "ring; rm -rf ~", "due": "-fri"}
+
+
+def test_segments_are_shown_one_by_one_and_half_a_call_as_it_is():
+    out, err = io.StringIO(), io.StringIO()
+
+    def route(name: str, *, call: bool) -> Message:
+        candidates = [Candidate(route=name, probability=0.9)]
+        return {"event": "route", "route": name, "probability": 0.9, "candidates": candidates, "call": call}
+
+    def pieces(*texts: str) -> list[Message]:
+        return [{"event": "token", "text": text} for text in texts]
+
+    def events(stopped: str) -> Iterator[Message]:
+        yield route("todo", call=True)
+        yield from pieces('{"text": ', '"milk"', "}", "\n")
+        yield route("none", call=False)
+        yield from pieces("Fine", ".", "\n")
+        yield route("todo", call=True)
+        yield from pieces('{"n": [1, 2]', "}" if stopped == "end" else "")
+        yield {"event": "done", "result": {"segments": [], "stopped": stopped}}
+
+    console = Console(out=out, err=err)
+    assert show_answer(console, events("end"), as_calls=True) == 0
+    assert out.getvalue() == 'todo(text="milk")\nFine.\ntodo(n=[1, 2])\n'
+    assert err.getvalue().splitlines() == ["[todo 90 %]", "[none 90 %]", "[todo 90 %]"]
+    out.truncate(out.seek(0))
+    assert show_answer(console, events("cancelled"), as_calls=True) == 130
+    assert out.getvalue() == 'todo(text="milk")\nFine.\n{"n": [1, 2]\n'
+    out.truncate(out.seek(0))
+    assert show_answer(console, events("end")) == 0
+    assert out.getvalue() == '{"text": "milk"}\nFine.\n{"n": [1, 2]}\n'

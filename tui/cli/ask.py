@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -47,37 +48,76 @@ def run(context: Context, options: argparse.Namespace) -> int:
     return show_answer(context.console, events, partial(run_calls, context) if options.run else None)
 
 
+class _Shown:
+    """The text of an answer on stdout, as it comes; calls wait until they are whole."""
+
+    def __init__(self, console: Console, *, as_calls: bool) -> None:
+        self._console, self._as_calls = console, as_calls
+        self._at_line_start = True
+        self._call: str | None = None
+        self._held = ""
+
+    def begin(self, route: Message) -> None:
+        """A segment begins."""
+        self.end()
+        self._call = route["route"] if self._as_calls and route.get("call") else None
+
+    def add(self, text: str) -> None:
+        """More of the segment."""
+        if self._call is not None:
+            self._held += text
+        elif text:
+            self._console.data(text, end="")
+            self._at_line_start = text.endswith("\n")
+
+    def end(self) -> None:
+        """Nothing more of the segment; half a call is shown as what it is."""
+        name, text = self._call, self._held.strip()
+        self._call, self._held = None, ""
+        if name is not None and text:
+            self.add((call_words(name, text) or text) + "\n")
+
+    def close(self) -> None:
+        """Also after half an answer: what comes next begins a line of its own."""
+        self.end()
+        if not self._at_line_start:
+            self.add("\n")
+
+
 def show_answer(
-    console: Console, events: Iterable[Message], finish: Callable[[dict[str, Any]], int] | None = None
+    console: Console,
+    events: Iterable[Message],
+    finish: Callable[[dict[str, Any]], int] | None = None,
+    *,
+    as_calls: bool = False,
 ) -> int:
-    """Print an answer as it comes: the route to stderr, the text to stdout; with ``--json`` one object at the end.
+    """Print an answer as it comes: the routes to stderr, the text to stdout; with ``--json`` one object at the end.
 
     Args:
         finish: may add to the finished result before it is shown as JSON, and returns an exit code.
+        as_calls: for readers, not for programs: ``name(argument="value")`` instead of a call's JSON.
 
     Returns:
         The exit code: interrupted when the answer was cut short by Ctrl-C.
     """
     result: dict[str, Any] | None = None
-    at_line_start = True
+    shown = _Shown(console, as_calls=as_calls)
     try:
         for event in events:
             match event["event"]:
                 case "route":
                     console.end_progress()
+                    shown.begin(event)
                     console.say(route_chip(event["route"], event["probability"], event["candidates"]), style="bold")
                 case "progress" if event.get("phase") == "problem":
                     console.end_progress()
                     console.say(event["text"])
                 case "token" if not console.json_output:
-                    console.data(event["text"], end="")
-                    at_line_start = event["text"].endswith("\n")
+                    shown.add(event["text"])
                 case "done":
                     result = event["result"]
     finally:
-        # Also after half an answer: what comes next begins a line of its own.
-        if not at_line_start:
-            console.data("")
+        shown.close()
     if result is None:
         raise EngineError("The engine ended the request without an answer.", next_step="Try again.")
     for segment in result["segments"]:
@@ -91,6 +131,18 @@ def show_answer(
     if console.json_output:
         console.json(result)
     return code
+
+
+def call_words(name: str, text: str) -> str | None:
+    """``add_task(text="buy milk", due="friday")``; None where the text is no object, as when it was cut."""
+    try:
+        arguments = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(arguments, Mapping):
+        return None
+    told = ", ".join(f"{key}={json.dumps(value, ensure_ascii=False)}" for key, value in arguments.items())
+    return f"{name}({told})"
 
 
 def route_chip(route: str, probability: float, candidates: Iterable[Candidate]) -> str:

@@ -65,7 +65,8 @@ def _answer(context: Context, session: ChatSession, line: str) -> int:
         names = [record.name for record in context.store.procedures()]
         route, question = split_route(line, names)
         turn = session.ask(question, route)
-        return show_answer(context.console, context.engine.drive(session.answer(turn), session.stop))
+        answering = context.engine.drive(session.answer(turn), session.stop)
+        return show_answer(context.console, answering, as_calls=True)
     except TokmemError as caught:
         context.console.end_progress()
         context.console.error(str(caught))
