@@ -21,6 +21,9 @@ from torch import Tensor
 from tokmem_desk.token_space import TokenNetwork
 
 if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.memory import Memory
+    from tokmem_desk.prefill import Prefilled
     from tokmem_desk.token_space import TokenSpace
 
 CHANNELS, NEAR, DROPOUT = 96, 3, 0.3
@@ -182,3 +185,20 @@ def _number(text: str) -> Any:
     except ValueError:
         return text
     return value if isinstance(value, int | float) else text
+
+
+def can_read(backbone: Backbone, memory: Memory) -> bool:
+    """Whether a memory's reader answers here."""
+    reader, space = memory.steering.reader, backbone.token_space
+    return reader is not None and space is not None and reader.space == space.digest
+
+
+def read(backbone: Backbone, memory: Memory, message: str, prefilled: Prefilled) -> str:
+    """The response that a memory reads off a message; only where ``can_read``.
+
+    Args:
+        prefilled: the message run alone, with the token space's layers.
+    """
+    reader, space = memory.steering.reader, backbone.token_space
+    assert reader is not None and space is not None
+    return reader.response(reader.read(message, backbone.format.places(message), prefilled.tokens[0], space))

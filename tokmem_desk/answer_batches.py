@@ -1,0 +1,156 @@
+"""Greedy answers to many messages at once, each under its own memory: for evaluation, drafts and benchmarks.
+
+Stored weights throughout. Routes come from the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from tokmem_desk.constrained import Constraint
+from tokmem_desk.decoding import PROCEDURE_TOKENS
+from tokmem_desk.errors import GenerationError
+from tokmem_desk.reading import can_read, read
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.memory import Memory
+    from tokmem_desk.output_schema import OutputSchema
+
+
+def answer_messages(
+    backbone: Backbone,
+    messages: Sequence[str],
+    memories: Sequence[Memory | None],
+    *,
+    max_tokens: int,
+    rows_at_once: int,
+    schemas: Sequence[OutputSchema | None] = (),
+) -> list[str]:
+    """Answers to messages, each under its own memory: read where it has a reader, else greedy, see ``answer_batch``."""
+    answers = [""] * len(messages)
+    reading = [i for i, memory in enumerate(memories) if memory is not None and can_read(backbone, memory)]
+    for start in range(0, len(reading), rows_at_once):
+        rows = reading[start : start + rows_at_once]
+        space = backbone.token_space
+        assert space is not None
+        done = backbone.prefill(
+            [backbone.format.query(messages[i]) for i in rows], keep_states=False, token_layers=space.layers
+        )
+        for place, i in enumerate(rows):
+            memory = memories[i]
+            assert memory is not None
+            answers[i] = read(backbone, memory, messages[i], done.row(place))
+    others = [i for i in range(len(messages)) if i not in set(reading)]
+    queries = [backbone.format.query(messages[i]) for i in others]
+    texts = answer_batch(
+        backbone,
+        queries,
+        [memories[i] for i in others],
+        schemas=[schemas[i] for i in others] if schemas else (),
+        max_tokens=max_tokens,
+        rows_at_once=rows_at_once,
+    )
+    for i, text in zip(others, texts, strict=True):
+        answers[i] = text
+    return answers
+
+
+@torch.no_grad()
+def answer_batch(
+    backbone: Backbone,
+    messages: Sequence[Sequence[int]],
+    memories: Sequence[Memory | None],
+    *,
+    schemas: Sequence[OutputSchema | None] = (),
+    max_tokens: int = PROCEDURE_TOKENS,
+    rows_at_once: int = 16,
+    between: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Greedy answers to many queries, each under its own memory (None: the untrained backbone).
+
+    For evaluation: stored weights throughout, several queries in a batch.
+
+    Args:
+        messages: token ids of each query.
+        memories: one per query; a batch may mix them.
+        schemas: one per query where answers must have a form; none of them when empty.
+        between: called after every token, so that others get a turn.
+    """
+    order = sorted(range(len(messages)), key=lambda i: len(messages[i]))
+    answers = [""] * len(messages)
+    forms = schemas or [None] * len(messages)
+    for start in range(0, len(order), rows_at_once):
+        rows = order[start : start + rows_at_once]
+        # A batch has one number of input rows; plain queries and memories of other shapes go apart.
+        by_rows: dict[int, list[int]] = {}
+        for i in rows:
+            memory = memories[i]
+            by_rows.setdefault(0 if memory is None else memory.steering.rows.shape[0], []).append(i)
+        for count, members in by_rows.items():
+            texts = _answer_part(
+                backbone,
+                [messages[i] for i in members],
+                [memories[i] for i in members],
+                [forms[i] for i in members],
+                count,
+                max_tokens,
+                between,
+            )
+            for i, text in zip(members, texts, strict=True):
+                answers[i] = text
+    return answers
+
+
+def _answer_part(
+    backbone: Backbone,
+    queries: Sequence[Sequence[int]],
+    memories: Sequence[Memory | None],
+    schemas: Sequence[OutputSchema | None],
+    row_count: int,
+    max_tokens: int,
+    between: Callable[[], None],
+) -> list[str]:
+    done = backbone.prefill(queries)
+    rows = [
+        None if m is None else m.steering.layer_rows(backbone, s.length)
+        for m, s in zip(memories, done.states, strict=True)
+    ]
+    batch = backbone.layout.join(done.states, rows)
+    if row_count:
+        inputs = torch.stack([backbone.embed_rows(m.steering.rows) for m in memories if m is not None])
+        last = backbone.extend(batch, inputs)[:, -1]
+    else:
+        last = done.last_hidden
+    constraints = [None if schema is None else Constraint(backbone.vocabulary, schema) for schema in schemas]
+    ids: list[list[int]] = [[] for _ in queries]
+    open_rows = set(range(len(queries)))
+    for _ in range(max_tokens):
+        logits = backbone.logits(last)
+        for i, constraint in enumerate(constraints):
+            if constraint is not None and i in open_rows:
+                try:
+                    logits[i] = constraint.mask(logits[i])
+                except GenerationError:  # what came so far is what is measured
+                    open_rows.discard(i)
+        tokens = logits.argmax(dim=-1)
+        for i, token in enumerate(tokens.tolist()):
+            if i in open_rows:
+                if token in backbone.format.stop_ids:
+                    open_rows.discard(i)
+                else:
+                    ids[i].append(token)
+                    if (constraint := constraints[i]) is not None:
+                        constraint.take(token, ahead=False)
+                        if constraint.complete:
+                            open_rows.discard(i)
+        between()
+        if not open_rows:
+            break
+        last = backbone.extend(batch, backbone.embed_ids(tokens[:, None]))[:, -1]
+    texts = [backbone.format.decode(answer) for answer in ids]
+    stop_text = backbone.format.stop_text
+    return [text.split(stop_text)[0].rstrip() if stop_text and not row_count else text for text in texts]

@@ -1,0 +1,165 @@
+"""Generate the answer to one request under its route: a procedure's memory, or plain chat.
+
+Whether the words are generated token by token, held to a form, or read off the message is decided here. Which
+requests there are and which routes they take is not (``recall``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from tokmem_desk.answers import Bank, Piece, Routed, Timing
+from tokmem_desk.chat_format import Turn
+from tokmem_desk.constrained import CLOSING_TOKENS, Constraint
+from tokmem_desk.conversation import OwnedCache, fit_conversation
+from tokmem_desk.decoding import CHAT_TOKENS, PROCEDURE_TOKENS, Chooser, Sampling, TextStream, start_memory, step
+from tokmem_desk.errors import GenerationError
+from tokmem_desk.reading import can_read, read
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.memory import Memory
+    from tokmem_desk.prefill import Prefilled
+    from tokmem_desk.query_state import JoinedBatch
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one segment answers: its route, and its query, run."""
+
+    routed: Routed
+    prefilled: Prefilled
+
+
+class Answering:
+    """Generates one segment; afterwards ``response``, ``stopped`` and the like tell what came of it."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        bank: Bank,
+        part: Part,
+        conversation: Sequence[Turn],
+        cache: OwnedCache | None,
+        sampling: Sampling | None,
+        max_tokens: int | None,
+        cancelled: Callable[[], bool],
+        timing: Timing,
+        began: float,
+    ) -> None:
+        self._backbone, self._part, self._cancelled = backbone, part, cancelled
+        self._memory = bank.memories.get(part.routed.route)
+        self._schema = None if self._memory is None else bank.schemas.get(part.routed.route)
+        reads = self._memory is None or part.routed.route in bank.readers
+        self._conversation = conversation if reads else ()
+        self._cache = cache
+        self._ids: list[int] = []
+        self._sampling, self._max_tokens = sampling, max_tokens
+        self._timing, self._began = timing, began
+        self.response = ""
+        self.stopped = "length"
+        self.turns_cut = 0
+        self.context_tokens = self.prompt_tokens = 0
+        self.arguments: dict[str, object] | None = None
+        self.problem = ""
+
+    def _start(self, limit: int) -> tuple[JoinedBatch, Tensor]:
+        """The batch to extend, and the logits of the first token."""
+        backbone, prefilled = self._backbone, self._part.prefilled
+        if self._conversation:
+            turns = [*self._conversation, Turn("user", self._part.routed.part)]
+            room = limit + (0 if self._memory is None else self._memory.steering.span)
+            self._ids, self.turns_cut = fit_conversation(backbone, turns, room=room)
+            kept = None if self._cache is None else self._cache.run(self._ids)
+            prefilled = backbone.prefill([self._ids]) if kept is None else kept
+        elif self._memory is None and self._cache is not None:
+            # The first turn of a conversation has been run to find its route.
+            self._ids = backbone.format.query(self._part.routed.part)
+        if self._memory is not None:
+            return start_memory(backbone, self._memory, prefilled)
+        return backbone.layout.join(prefilled.states, [None]), backbone.logits(prefilled.last_hidden)[0]
+
+    def pieces(self) -> Iterator[Piece]:
+        """Generate until the end, the limit, or a stop."""
+        backbone, timing = self._backbone, self._timing
+        usual = CHAT_TOKENS if self._memory is None else PROCEDURE_TOKENS
+        limit = usual if self._max_tokens is None else self._max_tokens
+        stop_text = backbone.format.stop_text if self._memory is None else None
+        if self._memory is not None and not self._conversation and can_read(backbone, self._memory):
+            yield self._read(self._memory)
+            return
+        batch, logits = self._start(limit)
+        self.context_tokens = self.prompt_tokens = int(batch.lengths[0])
+        room = backbone.context_length - self.prompt_tokens
+        limit = min(limit, room if self._schema is None else max(1, room - CLOSING_TOKENS))
+        constraint = None if self._schema is None else Constraint(backbone.vocabulary, self._schema)
+        stream = TextStream(backbone.format.decode if constraint is None else constraint.decode)
+        chooser = Chooser(self._sampling, greedy=self._memory is not None)
+        try:
+            for place in range(limit if constraint is None else limit + CLOSING_TOKENS):
+                if self._cancelled():
+                    self.stopped = "cancelled"
+                    break
+                if constraint is not None:
+                    if place == limit:
+                        constraint.close()
+                    logits = constraint.mask(logits)
+                token = chooser.pick(logits)
+                if timing.tokens == 0:
+                    timing.first_token = time.perf_counter() - self._began
+                timing.tokens += 1
+                self.context_tokens += 1
+                if token in backbone.format.stop_ids:
+                    self.stopped = "end" if place < limit else "length"
+                    break
+                tokens = [token] if constraint is None else [token, *constraint.take(token)]
+                piece = "".join(stream.add(one) for one in tokens)
+                timing.tokens += len(tokens) - 1
+                self.context_tokens += len(tokens) - 1
+                if stop_text is not None and stop_text in stream.shown:
+                    self.stopped = "end"
+                    break
+                if piece:
+                    yield Piece(piece)
+                if constraint is not None and constraint.complete:
+                    self.stopped = "end" if place < limit else "length"
+                    break
+                logits = step(backbone, batch, *tokens)
+                self._ids += tokens
+        except GenerationError as error:
+            self.problem = str(error)
+        if self._cache is not None and self._memory is None:
+            self._cache.keep_answer(self._ids, batch)
+        if rest := stream.finish():
+            yield Piece(rest)
+        self.response = stream.shown
+        if stop_text is not None:
+            self.response = self.response.split(stop_text)[0].rstrip()
+        if constraint is not None and not self.problem and self.stopped != "cancelled":
+            self._read_arguments(constraint)
+
+    def _read(self, memory: Memory) -> Piece:
+        """The answer of a memory with a reader: all of it at once."""
+        backbone, timing = self._backbone, self._timing
+        self.response = read(backbone, memory, self._part.routed.part, self._part.prefilled)
+        self.stopped = "end"
+        tokens = len(backbone.format.encode_text(self.response))
+        self.prompt_tokens = len(backbone.format.query(self._part.routed.part))
+        self.context_tokens = self.prompt_tokens + tokens
+        if timing.tokens == 0:
+            timing.first_token = time.perf_counter() - self._began
+        timing.tokens += tokens
+        if self._schema is not None:
+            self._read_arguments(Constraint(backbone.vocabulary, self._schema))
+        return Piece(self.response)
+
+    def _read_arguments(self, constraint: Constraint) -> None:
+        try:
+            self.arguments = constraint.arguments(self.response)
+        except GenerationError as error:
+            self.problem = str(error)

@@ -1,0 +1,108 @@
+"""What recall takes and gives: a bank, and an answer with its segments, routes, pieces and timing. Data only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tokmem_desk.memory import Memory
+    from tokmem_desk.output_schema import OutputSchema
+    from tokmem_desk.routing import Candidate, Router
+    from tokmem_desk.splitting import Splitter
+
+SEGMENT_BREAK = "\n"
+"""Stands between the responses of two segments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bank:
+    """A profile's memories that may answer now, with the router over them.
+
+    ``memories`` are the enabled ones; their names are the routes. ``schemas`` has those of procedures whose
+    answers must have a form, ``readers`` the names of those that read the conversation. Without a ``splitter`` every
+    message is one request.
+    """
+
+    memories: dict[str, Memory]
+    router: Router
+    schemas: Mapping[str, OutputSchema] = field(default_factory=dict)
+    readers: frozenset[str] = frozenset()
+    splitter: Splitter | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Routed:
+    """The route of a segment; ``candidates`` best first, ``none`` among them.
+
+    Attributes:
+        segment: place in the answer, from 0.
+        part: what of the message the segment answers; all of it when the answer has one segment.
+    """
+
+    route: str
+    probability: float
+    candidates: list[Candidate]
+    forced: bool = False
+    segment: int = 0
+    part: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text that has just been generated."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One procedure's share of an answer, or plain chat's.
+
+    Attributes:
+        part: what of the message it answers.
+        arguments: the response as a call's arguments, where the procedure has a schema; else None.
+        problem: why there are no arguments although the procedure has a schema, or an empty string.
+    """
+
+    route: str
+    probability: float
+    part: str
+    response: str
+    arguments: dict[str, object] | None = None
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class Timing:
+    """Seconds since the start of recall; ``tokens`` counts generated ones."""
+
+    prefill: float = 0.0
+    route: float = 0.0
+    first_token: float = 0.0
+    total: float = 0.0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The end of a recall. ``stopped`` is ``end``, ``length`` or ``cancelled``.
+
+    Attributes:
+        routed: the route of the first segment.
+        response: the responses of all segments, a line break between them.
+        segments: in the order in which they were answered, at least one.
+        turns_cut: how many of the oldest messages no longer fitted the context.
+        context_tokens: positions of the context that the largest segment took, answer included.
+        prompt_tokens: positions before the first token, of all segments together, those of memories included.
+    """
+
+    routed: Routed
+    response: str
+    timing: Timing
+    stopped: str
+    segments: list[Segment]
+    turns_cut: int = 0
+    context_tokens: int = 0
+    prompt_tokens: int = 0

@@ -1,0 +1,96 @@
+"""One token after another: a memory put behind a query, steps, the choice of each token, ids turned into text.
+
+Knows no route and no request. Memory tokens never stand in the softmax of an answer, so none can appear inside one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.memory import Memory
+    from tokmem_desk.prefill import Prefilled
+    from tokmem_desk.query_state import JoinedBatch
+
+PROCEDURE_TOKENS = 256
+CHAT_TOKENS = 512
+"""Longest answers (of one segment), in tokens, unless a caller says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How plain chat picks tokens. Procedures always decode greedily unless ``everywhere``."""
+
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 0.95
+    seed: int | None = None
+
+
+@dataclass(slots=True)
+class TextStream:
+    """Turns ids into text piece by piece, never cutting a character in two."""
+
+    decode: Callable[[list[int]], str]
+    ids: list[int] = field(default_factory=list)
+    shown: str = ""
+
+    def add(self, token: int) -> str:
+        self.ids.append(token)
+        text = self.decode(self.ids)
+        return "" if text.endswith("\ufffd") else self._show(text)
+
+    def finish(self) -> str:
+        """What was held back because it might have become a whole character."""
+        return self._show(self.decode(self.ids))
+
+    def _show(self, text: str) -> str:
+        piece, self.shown = text[len(self.shown) :], text
+        return piece
+
+
+@torch.no_grad()
+def start_memory(backbone: Backbone, memory: Memory, prefilled: Prefilled) -> tuple[JoinedBatch, Tensor]:
+    """Put a memory behind one prefilled query; returns the batch and the [v] logits of the first token."""
+    state = prefilled.states[0]
+    batch = backbone.layout.join([state], [memory.steering.layer_rows(backbone, state.length)])
+    with backbone.forms.decoding():
+        hidden = backbone.extend(batch, backbone.embed_rows(memory.steering.rows)[None])
+    return batch, backbone.logits(hidden[0, -1])
+
+
+@torch.no_grad()
+def step(backbone: Backbone, batch: JoinedBatch, *tokens: int) -> Tensor:
+    """Append tokens, most often one, to a batch of one; returns the [v] logits of the next."""
+    ids = torch.tensor([tokens], device=backbone.torch_device)
+    with backbone.forms.decoding():
+        hidden = backbone.extend(batch, backbone.embed_ids(ids))
+    return backbone.logits(hidden[0, -1])
+
+
+class Chooser:
+    """Picks the next token: greedy, or by temperature and nucleus."""
+
+    def __init__(self, sampling: Sampling | None, *, greedy: bool) -> None:
+        self._sampling = None if greedy or sampling is None or sampling.temperature <= 0 else sampling
+        self._generator = torch.Generator()
+        if self._sampling is not None and self._sampling.seed is not None:
+            self._generator.manual_seed(self._sampling.seed)
+        else:
+            self._generator.seed()
+
+    def pick(self, logits: Tensor) -> int:
+        if self._sampling is None:
+            return int(logits.argmax())
+        probabilities = torch.softmax(logits.float().cpu() / self._sampling.temperature, dim=-1)
+        ordered, ids = probabilities.sort(descending=True)
+        # The nucleus: the fewest tokens whose mass reaches top_p, never less than one.
+        beyond = ordered.cumsum(0) - ordered >= self._sampling.top_p
+        ordered = ordered.masked_fill(beyond, 0.0)
+        return int(ids[torch.multinomial(ordered, 1, generator=self._generator)])
