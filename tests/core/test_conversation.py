@@ -12,7 +12,7 @@ import torch
 from tests.core.reference import TOLERANCE, random_ids
 from tests.core.test_recall import collect, token_bank
 from tests.tiny_models import FAMILIES, WINDOW
-from tokmem_desk import recall as recall_module
+from tokmem_desk import decoding
 from tokmem_desk.chat_format import Turn
 from tokmem_desk.conversation import CUT_BLOCKS, ConversationCache, fit_conversation
 from tokmem_desk.recall import Bank, answer_batch, recall
@@ -65,7 +65,7 @@ def test_reuse_gives_the_logits_of_a_fresh_pass(
         batch = backbone.layout.join(reused.states, [None])
         answer = backbone.format.encode_text("blue fox " * (1 + place))
         for token in answer:
-            recall_module.step(backbone, batch, token)
+            decoding.step(backbone, batch, token)
         cache.keep_answer([*ids, *answer], batch)
         turns.append(Turn("assistant", "blue fox " * (1 + place)))
     assert len(ids) > 2 * WINDOW
