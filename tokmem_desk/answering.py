@@ -90,7 +90,8 @@ class Answering:
         usual = CHAT_TOKENS if self._memory is None else PROCEDURE_TOKENS
         limit = usual if self._max_tokens is None else self._max_tokens
         stop_text = backbone.format.stop_text if self._memory is None else None
-        if self._memory is not None and not self._conversation and can_read(backbone, self._memory):
+        told = bool(self._conversation)
+        if self._memory is not None and can_read(backbone, self._memory, conversation=told):
             yield self._read(self._memory)
             return
         batch, logits = self._start(limit)

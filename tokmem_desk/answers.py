@@ -93,7 +93,8 @@ class Answer:
         routed: the route of the first segment.
         response: the responses of all segments, a line break between them.
         segments: in the order in which they were answered, at least one.
-        turns_cut: how many of the oldest messages no longer fitted the context.
+        turns_cut: how many of the oldest messages that plain chat sees no longer fitted the context.
+        whole_cut: the same of those that procedures see which read the conversation.
         context_tokens: positions of the context that the largest segment took, answer included.
         prompt_tokens: positions before the first token, of all segments together, those of memories included.
     """
@@ -104,5 +105,6 @@ class Answer:
     stopped: str
     segments: list[Segment]
     turns_cut: int = 0
+    whole_cut: int = 0
     context_tokens: int = 0
     prompt_tokens: int = 0

@@ -56,6 +56,8 @@ class Reader:
         compact: no blanks behind commas and colons.
         network: marks 0 for no slot, 1 + 2i for the first token of slot i, 2 + 2i for its further ones.
         space: digest of the token space it was trained over.
+        alone: its memory's steering was not trained: there is no other way to answer. Else the steering answers where
+            there is a conversation to read, since values may stand there.
     """
 
     slots: tuple[Slot, ...]
@@ -64,6 +66,7 @@ class Reader:
     compact: bool
     network: TokenNetwork
     space: str
+    alone: bool = True
 
     @torch.no_grad()
     def read(
@@ -114,6 +117,7 @@ class Reader:
             "order": None if self.order is None else list(self.order),
             "compact": self.compact,
             "space": self.space,
+            "alone": self.alone,
         }
 
     @classmethod
@@ -134,7 +138,8 @@ class Reader:
         )
         order = None if facts["order"] is None else tuple(str(name) for name in facts["order"])
         network.requires_grad_(False).eval()
-        return cls(slots, dict(facts["constants"]), order, bool(facts["compact"]), network, str(facts["space"]))
+        constants, compact, space = dict(facts["constants"]), bool(facts["compact"]), str(facts["space"])
+        return cls(slots, constants, order, compact, network, space, bool(facts.get("alone", True)))
 
 
 def new_network(dimensions: int, slots: int) -> TokenNetwork:
@@ -187,10 +192,16 @@ def _number(text: str) -> Any:
     return value if isinstance(value, int | float) else text
 
 
-def can_read(backbone: Backbone, memory: Memory) -> bool:
-    """Whether a memory's reader answers here."""
+def can_read(backbone: Backbone, memory: Memory, *, conversation: bool = False) -> bool:
+    """Whether a memory's reader answers here.
+
+    Args:
+        conversation: there is one that the procedure reads.
+    """
     reader, space = memory.steering.reader, backbone.token_space
-    return reader is not None and space is not None and reader.space == space.digest
+    if reader is None or space is None or reader.space != space.digest:
+        return False
+    return reader.alone or not conversation
 
 
 def read(backbone: Backbone, memory: Memory, message: str, prefilled: Prefilled) -> str:

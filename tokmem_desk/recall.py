@@ -70,7 +70,8 @@ def recall(
     Args:
         route: ``auto``, ``none`` or the name of a memory in the bank; a forced route never falls back.
         conversation: earlier turns, oldest first, for plain chat; the first may be a system text.
-        whole: the conversation as procedures see it that read it; the same one when None.
+        whole: the conversation as procedures see it that read it, with what procedures answered; None where plain
+            chat sees that too. The same holds for the earlier requests of this message.
         cache: keeps what of the conversation has been run for its next turn.
         sampling: None decodes greedily.
         max_tokens: longest answer; None takes the default of the route's kind.
@@ -89,13 +90,14 @@ def recall(
     timing = Timing()
     parts = _parts(backbone, bank, message, route, timing, began)
     segments: list[Segment] = []
-    stopped, cut, context, prompt_tokens = "end", 0, 0, 0
+    stopped, cut, whole_cut, context, prompt_tokens = "end", 0, 0, 0, 0
     for part in parts:
         if segments:
             yield Piece(SEGMENT_BREAK)
         yield part.routed
         reads = part.routed.route in bank.readers
-        seen = conversation if not reads or whole is None else whole
+        before = conversation if not reads or whole is None else whole
+        seen = [*before, *_turns(segments, plain=not reads and whole is not None)]
         answering = Answering(backbone, bank, part, seen, cache, sampling, max_tokens, cancelled, timing, began)
         yield from answering.pieces()
         routed = part.routed
@@ -109,7 +111,10 @@ def recall(
                 answering.problem,
             )
         )
-        cut, context = max(cut, answering.turns_cut), max(context, answering.context_tokens)
+        # A system text is never cut, and what this message said so far is not the caller's.
+        lost = min(answering.turns_cut, sum(turn.role != "system" for turn in before))
+        cut, whole_cut = (cut, max(whole_cut, lost)) if reads else (max(cut, lost), whole_cut)
+        context = max(context, answering.context_tokens)
         prompt_tokens += answering.prompt_tokens
         if answering.stopped != "end":
             stopped = answering.stopped
@@ -117,7 +122,13 @@ def recall(
             break
     timing.total = time.perf_counter() - began
     response = SEGMENT_BREAK.join(segment.response for segment in segments)
-    yield Answer(parts[0].routed, response, timing, stopped, segments, cut, context, prompt_tokens)
+    yield Answer(parts[0].routed, response, timing, stopped, segments, cut, whole_cut, context, prompt_tokens)
+
+
+def _turns(segments: Sequence[Segment], *, plain: bool) -> list[Turn]:
+    """What was said in answer to the earlier requests of a message, or only what of it was plain chat."""
+    told = [segment for segment in segments if segment.response and (not plain or segment.route == NONE_ROUTE)]
+    return [turn for one in told for turn in (Turn("user", one.part), Turn("assistant", one.response))]
 
 
 def _parts(backbone: Backbone, bank: Bank, message: str, route: str, timing: Timing, began: float) -> list[Part]:

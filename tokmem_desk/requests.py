@@ -42,6 +42,15 @@ _NONE_DOUBT = 2.0
 _NONE_COST = 1.0
 """Nats that a stretch without a procedure costs all the same: mostly it belongs to the request beside it."""
 
+_SAME_FROM = 0.9
+"""Least probability of a beginning at which the request there may go to the procedure that answers the one before
+it. What one procedure answers is mostly one request, however many sentences it has; a clear beginning alone says
+otherwise."""
+
+_SAME_COST = 0.5
+"""Nats that two requests in a row for one procedure cost. With both numbers no single request of the development data
+is cut that was whole before; see docs/composition.md."""
+
 _TRIMMED = " \t\r\n,;:-&"
 
 
@@ -99,7 +108,7 @@ def find_requests(
     routes = {text: _doubting_none(found) for text, found in zip(texts, router.candidates(ran), strict=True)}
     routes[message] = list(whole)
     stretches.append(_Stretch(0, len(bounds) - 1, message))
-    chosen = _best_path(stretches, routes, [_tempered(p) for _, p in proposals])
+    chosen = _best_path(stretches, routes, [p for _, p in proposals])
     if len(chosen) < 2:
         return []
     order = [texts.index(stretch.text) for stretch in chosen]
@@ -139,15 +148,16 @@ def _stretches(message: str, places: Sequence[tuple[int, int]], bounds: Sequence
 
 
 def _best_path(
-    stretches: Sequence[_Stretch], routes: dict[str, list[Candidate]], begins: Sequence[float]
+    stretches: Sequence[_Stretch], routes: dict[str, list[Candidate]], marks: Sequence[float]
 ) -> list[_Stretch]:
     """The most probable way to cut a message.
 
-    Two stretches in a row never have the same route: what one procedure answers is one request.
+    Two stretches in a row have the same procedure only where the second clearly begins; never both none.
 
     Args:
-        begins: probability of each proposed beginning.
+        marks: probability of each proposed beginning, as the splitter gives it.
     """
+    begins = [_tempered(mark) for mark in marks]
     last = len(begins) + 1
     # By bound and route of the last stretch: (score, stretches so far).
     best: list[dict[str, tuple[float, list[_Stretch]]]] = [{} for _ in range(last + 1)]
@@ -161,9 +171,12 @@ def _best_path(
         if stretch.after < last:
             gain += math.log(begins[stretch.after - 1])
         for before, (score, path) in best[stretch.first].items():
+            total = score + gain
             if before == route.route:
-                continue
+                if route.route == NONE_ROUTE or marks[stretch.first - 1] < _SAME_FROM:
+                    continue
+                total -= _SAME_COST
             known = best[stretch.after].get(route.route)
-            if known is None or score + gain > known[0]:
-                best[stretch.after][route.route] = (score + gain, [*path, stretch])
+            if known is None or total > known[0]:
+                best[stretch.after][route.route] = (total, [*path, stretch])
     return max(best[last].values(), key=lambda found: found[0])[1] if best[last] else []

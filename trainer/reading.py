@@ -124,11 +124,14 @@ def mark_tokens(places: Sequence[tuple[int, int]], values: Sequence[Place]) -> T
 
 
 def train_reader(
-    backbone: Backbone, space: TokenSpace, pairs: Sequence[ExamplePair], seed: int = 0
+    backbone: Backbone, space: TokenSpace, pairs: Sequence[ExamplePair], seed: int = 0, *, alone: bool = True
 ) -> Iterator[float | Reader]:
     """Train a reader for pairs that are ``readable``; yields the share done, and at the end the reader.
 
     Takes one pass over the messages and some seconds.
+
+    Args:
+        alone: the steering beside it is not trained, see ``Reader``.
     """
     form = readable(pairs)
     assert form is not None
@@ -154,7 +157,7 @@ def train_reader(
         network, projected, marks, epochs=epochs, batch_size=size, rate=3e-3, weight_decay=0.05, seed=seed
     ):
         yield 0.5 + 0.5 * share
-    yield Reader(form.slots, form.constants, form.order, form.compact, network, space.digest)
+    yield Reader(form.slots, form.constants, form.order, form.compact, network, space.digest, alone)
 
 
 def with_reader(memory: Memory, reader: Reader) -> Memory:

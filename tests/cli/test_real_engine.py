@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -126,3 +127,25 @@ def test_cuda_that_is_not_there(tokmem, tiny_model_folder):
         pytest.skip("this machine has a CUDA card")
     ended = tokmem("--model", str(tiny_model_folder), "--device", "cuda", "ask", "hi")
     assert ended.code == 4 and "--device auto" in ended.err
+
+
+def test_a_procedure_that_reads_the_conversation_is_steered_too(trained, tmp_path):
+    """Values that stand in the message are read off it; only trained steering can take some from the conversation."""
+    file = tmp_path / "calls.jsonl"
+    words = ("tea", "milk", "bread", "rice", "salt", "soap", "ham", "jam")
+    rows = [{"input": f"get {one} now", "response": json.dumps({"item": one})} for one in words]
+    file.write_text("\n".join(map(json.dumps, rows)))
+
+    def settings(name: str) -> dict[str, Any]:
+        with ProfileRegistry(AppPaths.resolve(trained.home)) as registry, registry.open() as store:
+            [memory] = store.memories(name)
+            return memory.settings
+
+    for name, *more in (("alone", ""), ("told", "--reads-conversation")):
+        assert trained("proc", "add", name, "--pairs", str(file), *filter(None, more)).code == 0
+        assert trained("train", name, "--preset", "quick", "--span", "2").code == 0
+    assert settings("alone")["reader"]["alone"] is True and settings("alone")["steps"] == 1
+    assert settings("told")["reader"]["alone"] is False and settings("told")["steps"] > 1
+    assert "tokmem-desk train alone" in trained("proc", "reads", "alone", "conversation").err
+    assert "train" not in trained("proc", "reads", "told", "conversation").err
+    assert "train" not in trained("proc", "reads", "alone", "message").err

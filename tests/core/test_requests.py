@@ -13,11 +13,12 @@ import torch
 from tests.core.test_recall import memory
 from tokmem_desk.background.joined import join
 from tokmem_desk.bank_file import read_metadata
+from tokmem_desk.chat_format import Turn
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.memory import Memory
 from tokmem_desk.prefill import Prefilled
 from tokmem_desk.procedures import NONE_ROUTE
-from tokmem_desk.recall import Answer, Bank, Piece, Routed, recall
+from tokmem_desk.recall import Answer, Bank, Piece, Routed, answer_batch, recall
 from tokmem_desk.requests import find_requests
 from tokmem_desk.routing import Candidate
 from tokmem_desk.splitting import BEGIN, CONTENT, Splitter, fit_splitter, marks_of, shipped_bytes, shipped_splitter
@@ -131,7 +132,8 @@ def test_a_message_is_not_cut_without_reason(
     for message, begins in (
         (MESSAGE, {}),
         (MESSAGE, {"the weather": 0.1}),
-        ("Paid 3 and Paid 4", {"Paid 4": 0.9}),
+        ("Paid 3 and Paid 4", {"Paid 4": 0.85}),
+        ("it rains and snow falls", {"snow": 0.99}),
         ("Paid 3 and milk", {"milk": 0.6}),
     ):
         bank = bank_of(backbone, router, given(backbone, splitter, message, begins), monkeypatch)
@@ -140,6 +142,54 @@ def test_a_message_is_not_cut_without_reason(
         assert isinstance(answer, Answer) and [s.part for s in answer.segments] == [message], message
         if not begins:
             assert router.asked == [message], "a message without proposals is run and routed once"
+
+
+def test_two_requests_for_one_procedure_are_two_where_the_second_clearly_begins(
+    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    message = "Paid 3 for tea and Paid 4 for milk, and then the weather"
+    begins = {"Paid 4": 0.97, "the weather": 0.95}
+    bank = bank_of(backbone, FirstWordRouter(backbone), given(backbone, splitter, message, begins), monkeypatch)
+    answer = list(recall(backbone, bank, message, max_tokens=2))[-1]
+    assert isinstance(answer, Answer)
+    assert [(s.route, s.part) for s in answer.segments] == [
+        ("pay", "Paid 3 for tea"),
+        ("pay", "Paid 4 for milk"),
+        ("sky", "the weather"),
+    ]
+
+
+def test_a_request_sees_the_earlier_ones_of_its_message_where_its_procedure_reads_the_conversation(
+    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    message = "Paid 12 for lunch, and then the weather; remember that"
+    begins = {"the weather": 0.9, "remember": 0.999}
+    bank = bank_of(backbone, FirstWordRouter(backbone), given(backbone, splitter, message, begins), monkeypatch)
+    said = [Turn("user", "good morning"), Turn("assistant", "hello")]
+
+    def answered(bank: Bank, **options: object) -> list[str]:
+        answer = list(recall(backbone, bank, message, max_tokens=6, **options))[-1]  # type: ignore[arg-type]
+        assert isinstance(answer, Answer)
+        assert [s.route for s in answer.segments] == ["pay", "sky", NONE_ROUTE]
+        return [s.response for s in answer.segments]
+
+    def expected(name: str | None, *turns: Turn) -> str:
+        memory = None if name is None else bank.memories[name]
+        return answer_batch(backbone, [backbone.format.conversation(list(turns))], [memory], max_tokens=6)[0]
+
+    pay = [Turn("user", "Paid 12 for lunch"), Turn("assistant", answered(bank)[0])]
+    sky, last = Turn("user", "the weather"), Turn("user", "remember that")
+    # Nobody reads: procedures see their own words; plain chat sees what came before, with procedures' answers or not.
+    first, second, third = answered(bank, conversation=said)
+    assert second == expected("sky", sky)
+    assert third == expected(None, *said, *pay, sky, Turn("assistant", second), last)
+    assert answered(bank, conversation=said, whole=said)[2] == expected(None, *said, last)
+    reading = replace(bank, readers=frozenset({"sky"}))
+    first, second, third = answered(reading, conversation=(), whole=said)
+    assert [first, second] == [pay[1].content, expected("sky", *said, *pay, sky)] != [first, expected("sky", sky)]
+    assert third == expected(None, last)
 
 
 def test_a_forced_route_answers_the_whole_message(

@@ -13,10 +13,11 @@ import torch
 
 from tests.core.test_recall import memory
 from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
+from tokmem_desk.chat_format import Turn
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.reading import Reader, Slot, best_marks, spans
-from tokmem_desk.recall import Answer, Bank, answer_messages, recall
+from tokmem_desk.recall import Answer, Bank, answer_batch, answer_messages, recall
 from tokmem_desk.routing import TokenRouter
 from tokmem_desk.splitting import Splitter, fit_splitter
 from trainer.reading import locate, readable, train_reader, with_reader
@@ -74,6 +75,22 @@ def test_a_memory_with_a_reader_answers_by_reading(
     monkeypatch.setattr(backbone, "token_space", splitter.space)
     read = list(recall(backbone, bank, message, route="buy"))[-1]
     assert isinstance(read, Answer) and read.response == examples[0].response and read.stopped == "end"
+    # With a conversation to read: a reader that is alone goes on reading, else the trained steering answers.
+    reads = replace(bank, readers=frozenset({"buy"}))
+    said = [Turn("user", "we need things"), Turn("assistant", "what and for whom?")]
+    alone = list(recall(backbone, reads, message, route="buy", conversation=said, max_tokens=4))[-1]
+    assert isinstance(alone, Answer) and alone.response == read.response
+    steered = replace(loaded, steering=replace(loaded.steering, reader=replace(reader, alone=False)))
+    again = memory_from_bytes(
+        memory_to_bytes(with_reader(steered, steered.steering.reader), backbone.fingerprint), backbone, "a"
+    )
+    assert again.steering.reader is not None and not again.steering.reader.alone
+    reads = replace(reads, memories={"buy": again})
+    ids = backbone.format.conversation([*said, Turn("user", message)])
+    told = list(recall(backbone, reads, message, route="buy", conversation=said, max_tokens=4))[-1]
+    assert isinstance(told, Answer) and told.response == answer_batch(backbone, [ids], [again], max_tokens=4)[0]
+    unsaid = list(recall(backbone, reads, message, route="buy"))[-1]
+    assert isinstance(unsaid, Answer) and unsaid.response == read.response
     plain = memory(backbone, "other")
     together = answer_messages(
         backbone, [message, "hello", message], [loaded, plain, None], max_tokens=3, rows_at_once=2

@@ -46,6 +46,13 @@ def reads(context: Context, options: argparse.Namespace) -> int:
     record = context.store.set_reads_conversation(options.name, options.what == "conversation")
     what = "what was said before, too" if record.reads_conversation else "the message alone"
     context.console.say(f"{record.name} sees {what}.")
+    memories = context.store.memories(record.name) if record.reads_conversation else []
+    readers = [one.settings.get("reader") for one in memories if one.status == "active"]
+    if any(reader and reader.get("alone", True) for reader in readers):
+        context.console.say(
+            "Its memory learned to read values off the message and nothing else. For it to take values from the "
+            f"conversation, train it again: tokmem-desk train {record.name}"
+        )
     context.console.result({"name": record.name, "reads_conversation": record.reads_conversation}, "")
     return ExitCode.OK
 

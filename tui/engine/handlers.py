@@ -201,7 +201,7 @@ class Handlers:
                     "tokens": part.context_tokens,
                     "length": self.model.backbone.context_length,
                     # Counted in the client's conversation, of which the model may not have been shown all.
-                    "messages_cut": behind - first if cut else 0,
+                    "messages_cut": max(behind - first if cut else 0, part.whole_cut),
                 }
                 request.emit("done", result=_answer(part, 0 if memory is None else memory.steering.span, context))
             yield

@@ -147,7 +147,8 @@ class _OneTraining:
         self._others = {n: m for n, m in memories.items() if n != ready.procedure.name}
         self._earlier = memories.get(ready.procedure.name)
         self._read = readable(ready.procedure.pairs) is not None
-        if self._read:
+        self._reads_alone = self._read and not self._record.reads_conversation
+        if self._reads_alone:
             # A reader will answer: the steering only has to be there.
             self._config = replace(config, epochs=1, max_steps=1)
         self.trained: dict[str, Any] | None = None
@@ -172,7 +173,11 @@ class _OneTraining:
         if self._read:
             note = "Its answers stand in the messages: learning to read them."
             for done in train_reader(
-                self._model.backbone, self._model.splitter.space, self._ready.procedure.pairs, self._config.seed
+                self._model.backbone,
+                self._model.splitter.space,
+                self._ready.procedure.pairs,
+                self._config.seed,
+                alone=self._reads_alone,
             ):
                 if isinstance(done, Reader):
                     memory = with_reader(memory, done)
