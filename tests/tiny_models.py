@@ -12,6 +12,10 @@ from typing import Any
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma3")
 """llama: tied; qwen2: untied, biases; qwen3: query and key norms; gemma3: sliding windows of 16, scaled embeddings."""
 
+RECURRENT = ("lfm2", "qwen3_next", "mamba")
+"""lfm2: short convolutions; qwen3_next: a gated delta rule, and experts; both with attention between. mamba: nothing
+else."""
+
 WINDOW = 16
 
 SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|pad|>")
@@ -22,6 +26,8 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
+
+_OF_ATTENTION = ("intermediate_size", "num_attention_heads", "num_key_value_heads", "head_dim")
 
 _TEXT = (
     "What is the weather today? Turn the note into a table row. Write a commit message for this change.",
@@ -87,16 +93,38 @@ def tiny_config(family: str, vocabulary: int, **changes: Any) -> Any:
             "query_pre_attn_scalar": 16,
             "tie_word_embeddings": True,
         },
+        "lfm2": {
+            "num_hidden_layers": 4,
+            "layer_types": ["conv", "full_attention", "conv", "full_attention"],
+            "conv_L_cache": 3,
+        },
+        "qwen3_next": {
+            "num_hidden_layers": 4,
+            "linear_num_key_heads": 2,
+            "linear_num_value_heads": 4,
+            "linear_key_head_dim": 16,
+            "linear_value_head_dim": 16,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+            "shared_expert_intermediate_size": 32,
+        },
+        "mamba": {"state_size": 8},
     }
     kind = {
         "llama": transformers.LlamaConfig,
         "qwen2": transformers.Qwen2Config,
         "qwen3": transformers.Qwen3Config,
         "gemma3": transformers.Gemma3TextConfig,
+        "lfm2": transformers.Lfm2Config,
+        "qwen3_next": transformers.Qwen3NextConfig,
+        "mamba": transformers.MambaConfig,
     }[family]
     fields = {**common, **by_family[family], **changes}
     if family == "qwen2":
         del fields["head_dim"]
+    if family == "mamba":
+        fields = {name: fields[name] for name in fields if name not in _OF_ATTENTION}
     return kind(**fields)
 
 

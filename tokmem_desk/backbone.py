@@ -29,6 +29,7 @@ from tokmem_desk.kernel_forms import KernelForms, compute_in
 from tokmem_desk.model_record import read_record
 from tokmem_desk.prefill import Prefilled, QueryRunner
 from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QueryState
+from tokmem_desk.recompute import RecomputedBatch, RecomputedLayout, extend_anew, pads_and_pools, steps_with_cache
 
 if TYPE_CHECKING:
     from tokmem_desk.adapter import Adapter
@@ -42,6 +43,7 @@ class Backbone:
         model_id: the id under which it was asked for.
         hidden_size, vocabulary_size, context_length: d, v, and tokens a conversation may hold.
         embedding_scale: factor between a row of the embedding matrix and the vector the model reads.
+        steps_with_cache: False when even one answer runs from its beginning for each token, see ``recompute``.
         rotates_keys: True when keys can be moved to another position (rotary embeddings), which
             memories with per-layer keys and values need.
         eop: [d] row of the end-of-procedure token, where an adapter brought one.
@@ -89,11 +91,8 @@ class Backbone:
         self.layer_count: int = self.config.num_hidden_layers
         self.layout = CacheLayout(model.config)
         if self.layout.recurrent:
-            raise IncompatibleError(
-                f"{model_id} has recurrent layers ({self.config.model_type}): what it keeps of a message is one "
-                "running state, behind which no memory can be put.",
-                next_step="Choose a model with attention in every layer, such as those of 'tokmem-desk model list'.",
-            )
+            self.layout = RecomputedLayout(model.config, self.embed_ids, self.torch_device)
+        self.steps_with_cache = True
         self.token_space: TokenSpace | None = None
         self._queries = QueryRunner(self)
         with torch.no_grad():
@@ -101,7 +100,9 @@ class Backbone:
             row = self._embedding.weight[sample].float()
             self.embedding_scale = float((self.embed_ids(sample).float() * row).sum() / (row * row).sum())
             self._verify_head()
-            self.rotates_keys = self._verify_rotation()
+            if self.layout.recurrent:
+                self._verify_recomputation()
+            self.rotates_keys = not self.layout.recurrent and self._verify_rotation()
         self.fingerprint: Fingerprint = take_fingerprint(self, weights or identify_weights(model))
 
     # --- facts -------------------------------------------------------------------------------------
@@ -131,7 +132,9 @@ class Backbone:
 
     @cached_property
     def key_shapes(self) -> tuple[tuple[int, int, int, int], ...]:
-        """Layers, key-value heads, key size and value size of each layer group."""
+        """Layers, key-value heads, key size and value size of each layer group; none where caches cannot be cut."""
+        if self.layout.recurrent:
+            return ()
         state = self._queries.prefix_state((self.format.end_id,))
         return tuple(
             (k.shape[0], k.shape[1], k.shape[3], v.shape[3]) for k, v in zip(state.keys, state.values, strict=True)
@@ -190,7 +193,7 @@ class Backbone:
         divisor = getattr(self.config, "logits_scaling", None) or 1.0
         if scale != divisor:
             raw = raw * (scale / divisor)
-        cap = getattr(self.config, "final_logit_softcapping", None)
+        cap = getattr(self.config, "final_logit_softcapping", None) or getattr(self.config, "logits_soft_cap", None)
         return torch.tanh(raw / cap) * cap if cap else raw
 
     def extend(self, batch: JoinedBatch, inputs: Tensor, present: Tensor | None = None) -> Tensor:
@@ -204,6 +207,8 @@ class Backbone:
         Returns:
             [b x s x d] final hidden states, compute dtype.
         """
+        if isinstance(batch, RecomputedBatch):
+            return extend_anew(self, batch, inputs, present)
         steps = torch.arange(inputs.shape[1], device=inputs.device)
         new = torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device) if present is None else present
         batch.mask = torch.cat([batch.mask, new], dim=1)
@@ -222,7 +227,7 @@ class Backbone:
     def run_ids(
         self,
         ids: Tensor,
-        cache: DynamicCache,
+        cache: DynamicCache | None,
         *,
         mask: Tensor | None = None,
         positions: Tensor | None = None,
@@ -232,7 +237,7 @@ class Backbone:
 
         Args:
             ids: [b x s] long.
-            cache: filled in place.
+            cache: filled in place; None keeps nothing.
             mask: [b x n + s] long, what of the cache and of ``ids`` is present; all when None.
             positions: [b x s] long; counted from the cache's end when None.
             every_layer: keep the hidden states of all layers (``hidden_states``).
@@ -242,18 +247,31 @@ class Backbone:
             attention_mask=mask,
             position_ids=positions,
             past_key_values=cache,
-            use_cache=True,
+            use_cache=cache is not None,
             output_hidden_states=every_layer,
         )
 
-    def run_embeddings(self, inputs: Tensor, present: Tensor) -> Tensor:
-        """[b x s x d] final hidden states of whole right-padded sequences, nothing cached.
+    def run_whole(self, inputs: Tensor, present: Tensor, *, every_layer: bool = False) -> Any:
+        """The decoder's output for whole right-padded sequences, nothing cached.
 
         Args:
             inputs: [b x s x d] input embeddings, compute dtype.
             present: [b x s] long, 0 for padding.
+            every_layer: keep the hidden states of all layers (``hidden_states``).
         """
-        output = self._decoder(inputs_embeds=inputs, attention_mask=present, use_cache=False)
+        return self._decoder(
+            inputs_embeds=inputs, attention_mask=present, use_cache=False, output_hidden_states=every_layer
+        )
+
+    def run_embeddings(self, inputs: Tensor, present: Tensor) -> Tensor:
+        """[b x s x d] final hidden states of whole right-padded sequences, see ``run_whole``."""
+        hidden: Tensor = self.run_whole(inputs, present).last_hidden_state
+        return hidden
+
+    def run_with_cache(self, inputs: Tensor, cache: DynamicCache, start: int) -> Tensor:
+        """[1 x s x d] final hidden states of one sequence from position ``start`` on, behind what the cache holds."""
+        positions = torch.arange(start, start + inputs.shape[1], device=inputs.device)[None]
+        output = self._decoder(inputs_embeds=inputs, position_ids=positions, past_key_values=cache, use_cache=True)
         hidden: Tensor = output.last_hidden_state
         return hidden
 
@@ -380,6 +398,16 @@ class Backbone:
                 f"The output head of {self.config.model_type!r} models works in a way this version does not know.",
                 next_step="Choose a model of the Llama, Qwen or Gemma families.",
             )
+
+    def _verify_recomputation(self) -> None:
+        """Sequences must run the same with others beside them, or routes and answers would depend on those."""
+        ids = [*self.format.head_ids, *self.format.tail_ids, *self.format.head_ids, *self.format.tail_ids]
+        if not pads_and_pools(self, ids):
+            raise IncompatibleError(
+                f"{self.model_id} has layers ({self.config.model_type}) that work in a way this version does not know.",
+                next_step="Choose a model with attention in every layer, such as those of 'tokmem-desk model list'.",
+            )
+        self.steps_with_cache = steps_with_cache(self, ids)
 
     def _verify_rotation(self) -> bool:
         """True when moving a cached key by our rotation gives what the model computes at that position."""

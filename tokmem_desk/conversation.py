@@ -44,7 +44,8 @@ class ConversationCache:
             budget_mb: most memory that keys and values may take; 0 keeps nothing.
         """
         self._backbone = backbone
-        self._budget = budget_mb * 2**20
+        # What cannot be cut cannot be gone on from: such a conversation runs whole each time.
+        self._budget = 0.0 if backbone.layout.recurrent else budget_mb * 2**20
         self._kept: list[_Kept] = []
         self._clock = 0
         self._passes: dict[str, object] = {}
@@ -53,6 +54,11 @@ class ConversationCache:
     def bytes(self) -> int:
         """What is kept now."""
         return sum(kept.state.bytes for kept in self._kept)
+
+    @property
+    def keeps(self) -> bool:
+        """False when nothing is ever kept."""
+        return self._budget > 0
 
     def of(self, owner: str) -> OwnedCache:
         """The part of one profile."""
@@ -92,7 +98,7 @@ class ConversationCache:
 
     def keep(self, owner: str, ids: Sequence[int], state: QueryState) -> None:
         """Remember a state; what it holds already is let go, then what was used longest ago."""
-        if state.bytes > self._budget:
+        if not self.keeps or state.bytes > self._budget:
             return
         self._kept = [kept for kept in self._kept if kept.owner != owner or not self._within(kept, ids)]
         self._kept.append(_Kept(owner, tuple(ids), state, self._clock))
@@ -135,7 +141,7 @@ class OwnedCache:
             ids: of the query, and of every token of the answer that has been run.
             batch: as generation left it, of one row.
         """
-        if self.cache.admits(self.owner, self.entry):
+        if self.cache.keeps and self.cache.admits(self.owner, self.entry):
             self.cache.keep(self.owner, ids, self.cache.state_of(batch, len(ids)))
 
 

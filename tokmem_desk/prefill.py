@@ -103,6 +103,8 @@ class QueryRunner:
 
     def go_on(self, state: QueryState, ids: Sequence[int]) -> Prefilled:
         """See ``Backbone.go_on``."""
+        if self._backbone.layout.recurrent:
+            return self.run([[*state.ids, *ids]], keep_states=True, feature_layers=())
         batch = self._backbone.layout.join([state], [None])
         inputs = self._backbone.embed_ids(torch.tensor([list(ids)], device=self._backbone.torch_device))
         try:
@@ -157,7 +159,8 @@ class QueryRunner:
     ) -> list[_Ran]:
         backbone = self._backbone
         layers = bool(feature_layers or token_layers)
-        prefix = self._shared_prefix(queries, head_only=layers)
+        anew = backbone.layout.recurrent
+        prefix = () if anew else self._shared_prefix(queries, head_only=layers)
         state = self.prefix_state(prefix) if prefix else None
         n = len(prefix)
         lengths = [len(query) - n for query in queries]
@@ -173,11 +176,15 @@ class QueryRunner:
             cache = batch.cache
             mask = torch.cat([batch.mask, present.long()], dim=1)
         else:
-            cache = backbone.layout.new_cache()
+            cache = None if anew else backbone.layout.new_cache()
             mask = present.long()
         positions = n + torch.arange(ids.shape[1], device=ids.device)[None].expand(len(queries), -1)
         output = backbone.run_ids(ids, cache, mask=mask, positions=positions, every_layer=layers)
-        cut = backbone.layout.cut(cache, [n + length for length in lengths]) if keep_states else []
+        cut = []
+        if keep_states and cache is None:
+            cut = [QueryState((), (), len(query), tuple(query)) for query in queries]
+        elif keep_states:
+            cut = backbone.layout.cut(cache, [n + length for length in lengths])
         tail = len(backbone.format.tail_ids)
         ran = []
         for row, length in enumerate(lengths):

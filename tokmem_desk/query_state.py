@@ -41,11 +41,13 @@ class QueryState:
         keys: one [l x k x kept(q) x e] tensor per layer group, compute dtype, positions rotated in.
         values: as ``keys``.
         length: q, the number of query tokens.
+        ids: of those tokens, where there is nothing else to keep (``recompute``).
     """
 
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
     length: int
+    ids: tuple[int, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -86,7 +88,8 @@ class CacheLayout:
     """Cuts and joins caches of one backbone.
 
     Attributes:
-        recurrent: some layers keep a running state instead of keys and values, which no cut can take apart.
+        recurrent: some layers keep a running state instead of keys and values, which no cut can take apart: see
+            ``recompute``.
     """
 
     def __init__(self, config: Any) -> None:

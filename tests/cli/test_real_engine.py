@@ -149,3 +149,20 @@ def test_a_procedure_that_reads_the_conversation_is_steered_too(trained, tmp_pat
     assert "tokmem-desk train alone" in trained("proc", "reads", "alone", "conversation").err
     assert "train" not in trained("proc", "reads", "told", "conversation").err
     assert "train" not in trained("proc", "reads", "alone", "message").err
+
+
+def test_a_model_with_recurrent_layers_from_first_to_last(tmp_path, tiny_folder):
+    tokmem = CommandLine(tmp_path / "home", options=("--model", str(tiny_folder("lfm2")), "--device", "cpu"))
+    file = tmp_path / "pairs.jsonl"
+    rows = [{"input": f"note {what}", "response": f"- {what}"} for what in ("tea", "milk", "bread", "rice", "salt")]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert tokmem("proc", "add", "note", "--pairs", str(file)).code == 0
+    ended = tokmem("train", "--preset", "quick", "--span", "2", "--json")
+    assert [one["name"] for one in ended.json("train")["trained"]] == ["note"]
+    answer = tokmem("ask", "--json", "--route", "note", "--max-tokens", "4", "note ham").json("ask")
+    assert answer["route"] == "note" and answer["timing"]["tokens"] >= 1
+    lines = "hello\nand then?\n"
+    chatted = tokmem("chat", "--plain", "--temporary", "--json", stdin=lines)
+    assert len([checked(line, "ask") for line in chatted.out.splitlines()]) == 2
+    found = {one["name"]: one for one in tokmem("doctor", "--json").json("doctor")["findings"]}
+    assert found["layers"]["state"] == "note" and "recurrent layers" in found["layers"]["text"]

@@ -191,24 +191,36 @@ def test_going_on_from_a_state_equals_a_fresh_pass(
         assert all(torch.equal(a, b) for a, b in zip(before, state.keys, strict=True))
 
 
-@pytest.mark.parametrize("family", ["mamba", "recurrent_gemma", "qwen3_next"])
-def test_recurrent_layers_are_refused_in_plain_words(family: str) -> None:
-    """Wholly recurrent, and mixed with attention."""
+def test_a_model_with_state_of_its_own_is_never_stepped_through_a_cache() -> None:
+    """RecurrentGemma keeps its running state in its layers, where two answers would meet."""
     import transformers
     from transformers import AutoModelForCausalLM
 
     tokenizer = tiny_tokenizer()
-    common = {"vocab_size": len(tokenizer), "hidden_size": 64, "eos_token_id": 2, "pad_token_id": 3}
-    attention = {"num_attention_heads": 4, "intermediate_size": 128, **common}
-    config = {
-        "mamba": lambda: transformers.MambaConfig(num_hidden_layers=2, state_size=8, **common),
-        "recurrent_gemma": lambda: transformers.RecurrentGemmaConfig(num_hidden_layers=3, lru_width=64, **attention),
-        "qwen3_next": lambda: transformers.Qwen3NextConfig(
-            num_hidden_layers=4, num_key_value_heads=2, head_dim=16, linear_num_key_heads=2, linear_num_value_heads=4,
-            linear_key_head_dim=16, linear_value_head_dim=16, num_experts=4, num_experts_per_tok=2,
-            moe_intermediate_size=32, shared_expert_intermediate_size=32, **attention,
-        ),
-    }[family]()  # fmt: skip
+    config = transformers.RecurrentGemmaConfig(
+        vocab_size=len(tokenizer), hidden_size=64, eos_token_id=2, pad_token_id=3, num_hidden_layers=3, lru_width=64,
+        num_attention_heads=4, intermediate_size=128,
+    )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    with pytest.raises(IncompatibleError, match=r"has recurrent layers .*Choose a model with attention in every layer"):
-        Backbone(model, tokenizer, DeviceChoice("cpu", "float32", "test"), "tiny")
+    backbone = Backbone(model, tokenizer, DeviceChoice("cpu", "float32", "test"), "tiny")
+    assert backbone.layout.recurrent and not backbone.steps_with_cache
+    query = backbone.format.query("What is the weather today?")
+    own = model(input_ids=torch.tensor([query]), use_cache=False).logits[0, -1]
+    torch.testing.assert_close(backbone.logits(backbone.prefill([query]).last_hidden)[0], own, **TOLERANCE)
+
+
+def test_a_recurrent_model_that_runs_otherwise_beside_others_is_refused(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = tiny_backbone("lfm2")
+    decoder = type(ready.model.get_decoder())
+    true_forward = decoder.forward
+
+    def forward(self: object, inputs_embeds: object = None, **options: object) -> object:
+        if isinstance(inputs_embeds, torch.Tensor) and len(inputs_embeds) > 1:
+            inputs_embeds = inputs_embeds + inputs_embeds.flip(0)
+        return true_forward(self, inputs_embeds=inputs_embeds, **options)
+
+    monkeypatch.setattr(decoder, "forward", forward)
+    with pytest.raises(IncompatibleError, match=r"work in a way .*Choose a model with attention in every layer"):
+        Backbone(ready.model, ready.tokenizer, DeviceChoice("cpu", "float32", "test"), "tiny")

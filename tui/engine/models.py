@@ -213,4 +213,6 @@ class LoadedModel:
             "router": self.basis.digest,
             "identity": backbone.fingerprint.as_dict(),
             "pid": os.getpid(),
+            # Said of those models only: see tokmem_desk.recompute.
+            **({"recomputes": True} if backbone.layout.recurrent else {}),
         }

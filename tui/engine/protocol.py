@@ -8,7 +8,7 @@ objects. Knows no process, no model and no screen.
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from tokmem_desk.errors import EngineError
 
@@ -91,6 +91,8 @@ class BackboneInfo(TypedDict):
     """Digest of the router's configuration."""
     identity: dict[str, Any]
     """The backbone's whole fingerprint."""
+    recomputes: NotRequired[bool]
+    """True where every message runs from its beginning, because the model's cache cannot be cut."""
 
 
 class TrainSample(TypedDict):
