@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from typing import overload
 
 from profiles.base import Row, StoreBase, bump_revision, now, storable
 from profiles.pair_rules import pair_fault
@@ -12,7 +13,44 @@ from profiles.records import PairRecord, Part
 from profiles.undo import UndoEntry
 from profiles.version_notes import VersionKind, note_version
 from tokmem_desk.errors import BadInputError, NotFoundError
-from tokmem_desk.procedures import ExamplePair, pairs_digest
+from tokmem_desk.procedures import ExamplePair, texts_digest
+
+
+class PairList(Sequence[PairRecord]):
+    """Pairs that become records when they are looked at: of many, a table shows only some at a time."""
+
+    def __init__(self, rows: Sequence[Row] = ()) -> None:
+        self._rows = rows
+        self._places = {row["id"]: place for place, row in enumerate(rows)}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> PairRecord: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> PairList: ...
+
+    def __getitem__(self, place: int | slice) -> PairRecord | PairList:
+        return PairList(self._rows[place]) if isinstance(place, slice) else _record(self._rows[place])
+
+    def place(self, pair_id: int) -> int | None:
+        """Where a pair stands, from 0."""
+        return self._places.get(pair_id)
+
+    def find(self, pair_id: int) -> PairRecord | None:
+        """The pair of that id."""
+        place = self.place(pair_id)
+        return None if place is None else self[place]
+
+    def matching(self, text: str) -> list[int]:
+        """The places of pairs with ``text``, in lower case, in input or response."""
+        return [
+            place
+            for place, row in enumerate(self._rows)
+            if text in row["input"].lower() or text in row["response"].lower()
+        ]
 
 
 class PairTable(StoreBase):
@@ -28,6 +66,29 @@ class PairTable(StoreBase):
             "SELECT * FROM pairs WHERE procedure_id = ? AND part = ? ORDER BY id", (self._procedure_id(name), part)
         )
         return [_record(row) for row in rows]
+
+    def pair_list(self, name: str) -> PairList:
+        """All pairs of a procedure as a table shows them: train pairs first, then held-out ones.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        rows = self._database.rows(
+            "SELECT * FROM pairs WHERE procedure_id = ? ORDER BY part = 'held_out', id", (self._procedure_id(name),)
+        )
+        return PairList(rows)
+
+    def first_pair(self, name: str) -> PairRecord | None:
+        """The train pair that was added first; None where there is none.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        row = self._database.row(
+            "SELECT * FROM pairs WHERE procedure_id = ? AND part = 'train' ORDER BY id LIMIT 1",
+            (self._procedure_id(name),),
+        )
+        return None if row is None else _record(row)
 
     def add_pairs(
         self,
@@ -184,14 +245,15 @@ def insert_pairs(
 
 def pair_of(row: Row) -> ExamplePair:
     """The pair in a row of the table."""
-    return ExamplePair(row["input"], row["response"], tuple(json.loads(row["other_answers"])))
+    others = row["other_answers"]
+    return ExamplePair(row["input"], row["response"], () if others == "[]" else tuple(json.loads(others)))
 
 
 def _touch(connection: sqlite3.Connection, procedure_id: int, kind: VersionKind, text: str) -> None:
     rows = connection.execute(
         "SELECT input, response FROM pairs WHERE procedure_id = ? AND part = 'train'", (procedure_id,)
     )
-    digest = pairs_digest([ExamplePair(row["input"], row["response"]) for row in rows])
+    digest = texts_digest((row["input"], row["response"]) for row in rows)
     connection.execute(
         "UPDATE procedures SET pairs_digest = ?, version = version + 1, updated = ? WHERE id = ?",
         (digest, now(), procedure_id),

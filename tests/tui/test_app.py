@@ -12,7 +12,7 @@ from textual.command import CommandPalette
 from textual.pilot import Pilot
 
 from profiles.paths import AppPaths
-from tests.tui.driving import SIZES, ask, chat, ready, texts, until
+from tests.tui.driving import SIZES, ask, chat, ready, texts, turn_texts, until
 from tests.tui.scripted_engine import FINGERPRINT
 from tui.app import TokmemApp
 from tui.screens.chat import ChatScreen
@@ -190,4 +190,4 @@ async def test_no_color(make_app: MakeApp, taught: None, monkeypatch: pytest.Mon
     async with make_app().run_test() as pilot:
         app = await ready(pilot)
         await ask(pilot, "I need to buy milk")
-        assert "◆ todo_line" in texts(app, "RouteChip")
+        assert "◆ todo_line" in turn_texts(app)

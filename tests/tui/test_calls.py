@@ -12,7 +12,7 @@ from textual.widgets import Checkbox, Static, TextArea
 
 from profiles.store import ProfileStore
 from tests.tui.conftest import remember
-from tests.tui.driving import ask, chat, last_view, procedures, ready, texts, until
+from tests.tui.driving import ask, chat, last_view, procedures, ready, texts, turn_texts, until
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
 from tui.command_run import run_of
@@ -65,8 +65,8 @@ async def test_a_call_is_laid_out_and_nothing_runs_by_itself(make_app: MakeApp, 
     async with make_app().run_test(size=(100, 30)) as pilot:
         app = await ready(pilot)
         await ask(pilot, ASKED)
-        await until(pilot, lambda: "▸ note" in texts(app, ".plain"))
-        shown = texts(app, ".plain")
+        await until(pilot, lambda: "▸ note" in turn_texts(app))
+        shown = turn_texts(app)
         assert "text  [milk]; x" in shown and "day   Monday" in shown and "{" not in shown
         await pilot.pause(0.1)
         assert runs(notes) == []
@@ -96,8 +96,8 @@ async def test_a_run_is_kept_in_the_conversation(make_app: MakeApp, with_note: N
         await pilot.press("x")
         await until(pilot, lambda: isinstance(app.screen, RunDialog))
         await pilot.click("#once")
-        await until(pilot, lambda: "exit status 0" in texts(app, ".plain"))
-        assert "│ noted" in texts(app, ".plain")
+        await until(pilot, lambda: "exit status 0" in " ".join(turn_texts(app).split()))
+        assert "│ noted" in turn_texts(app)
         assert runs(notes) == [["--day=Monday", "--", "[milk]; x"]]
         [stored] = [one for one in app.store.messages(chat(app).session.conversation_id or 0) if one.details]
         kept = run_of(stored.details["segments"][0]["run"]) if stored.details else None
@@ -107,7 +107,7 @@ async def test_a_run_is_kept_in_the_conversation(make_app: MakeApp, with_note: N
         assert command is not None and command.allowed is None, "once is not always"
     async with make_app().run_test(size=(100, 40)) as pilot:
         app = await ready(pilot)
-        await until(pilot, lambda: "exit status 0" in texts(app, ".plain"), "it is shown again")
+        await until(pilot, lambda: "exit status 0" in " ".join(turn_texts(app).split()), "it is shown again")
         assert len(runs(notes)) == 1, "and not run again"
 
 

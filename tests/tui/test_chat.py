@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from textual.widgets import Input, Static, TextArea
 
-from tests.tui.driving import SIZES, ask, chat, last_view, line, ready, texts, until
+from tests.tui.driving import SIZES, ask, chat, last_view, line, ready, texts, turn_texts, until
 from tui.app import TokmemApp
 from tui.screens.choose_route import RouteDialog
 from tui.screens.confirm import ConfirmDialog
@@ -16,7 +16,6 @@ from tui.screens.failure import FailureDialog
 from tui.screens.procedures import ProceduresScreen
 from tui.widgets.history import ConversationList, HistoryPanel
 from tui.widgets.prompt import Prompt
-from tui.widgets.route_chip import RouteChip
 from tui.widgets.transcript import EmptyChat, Transcript
 from tui.widgets.turn_view import TurnView
 
@@ -32,8 +31,8 @@ async def test_message_goes_to_its_procedure(make_app: MakeApp, taught: None, si
         await until(pilot, lambda: not chat(app).busy)
         turn = chat(app).session.turns[-1]
         assert (turn.answer.route, turn.answer.text) == ("todo_line", "( ) buy milk due:mon")
-        assert "◆ todo_line 96%" in str(last_view(app).query_one(RouteChip).render())
-        assert "( ) buy milk due:mon" in texts(app, ".plain")
+        assert "◆ todo_line 96%" in last_view(app).text
+        assert "( ) buy milk due:mon" in turn_texts(app)
 
 
 async def test_several_requests_are_shown_each_with_its_route(make_app: MakeApp, taught: None) -> None:
@@ -42,7 +41,7 @@ async def test_several_requests_are_shown_each_with_its_route(make_app: MakeApp,
         turn = await ask(pilot, "buy milk && feeling fine")
         first, second = (part.route for part in turn.answer.parts)
         assert turn.answer.route == first != second
-        shown = texts(app, ".plain")
+        shown = turn_texts(app)
         assert "done buy milk" in shown and f"◆ {second} 90%" in shown and "done feeling fine" in shown
         conversation = chat(app).session.conversation_id
         assert conversation is not None
@@ -65,7 +64,7 @@ async def test_markdown_and_markup_survive(make_app: MakeApp, taught: None) -> N
         app = await ready(pilot)
         turn = await ask(pilot, "!markdown [/INST] [bold]x")
         assert "print('[/INST]')" in turn.answer.text
-        assert "[/INST] [bold]x" in texts(app, ".question")
+        assert "[/INST] [bold]x" in turn_texts(app)
 
 
 async def test_newline_keys(make_app: MakeApp) -> None:
@@ -81,7 +80,7 @@ async def test_forced_route(make_app: MakeApp, taught: None) -> None:
         app = await ready(pilot)
         turn = await ask(pilot, "@mood_log I need to buy milk")
         assert (turn.answer.route, turn.answer.forced) == ("mood_log", True)
-        assert "your choice" in str(last_view(app).query_one(RouteChip).render())
+        assert "your choice" in last_view(app).text
         turn = await ask(pilot, "@none I need to buy milk")
         assert turn.answer.route == "none"
 
@@ -120,7 +119,7 @@ async def test_escape_stops_and_keeps_the_partial(make_app: MakeApp, taught: Non
         assert answer.status == "stopped"
         assert answer.text.startswith("word0 word1")
         assert "word499" not in answer.text
-        assert "stopped" in str(last_view(app).query_one(RouteChip).render())
+        assert "stopped" in last_view(app).text
         conversation = app.store.conversations()[0]
         assert app.store.messages(conversation.id)[-1].status == "stopped"
 
@@ -150,7 +149,7 @@ async def test_keys_on_a_message(make_app: MakeApp, taught: None) -> None:
         await pilot.press("c")
         assert app.clipboard == "( ) buy milk due:mon"
         await pilot.press("enter")
-        assert "mood_log" in str(last_view(app).query_one(RouteChip).render())
+        assert "mood_log" in last_view(app).text
         await pilot.press("r")
         await until(pilot, lambda: chat(app).session.turns[-1].answer.text.startswith("Once more."))
         await until(pilot, lambda: not chat(app).busy)
@@ -199,7 +198,7 @@ async def test_wrong_route_is_kept_and_rerun(make_app: MakeApp, taught: None) ->
             "mood_log",
         )
         await until(pilot, lambda: chat(app).session.turns[-1].answer.route == "mood_log")
-        assert "corrected from todo_line" in str(last_view(app).query_one(RouteChip).render())
+        assert "corrected from todo_line" in last_view(app).text
         await pilot.press("u")
         await until(pilot, lambda: not app.store.corrections())
         await until(pilot, lambda: chat(app).session.turns[-1].answer.route == "todo_line")
@@ -238,7 +237,7 @@ async def test_engine_error_is_shown_in_place(make_app: MakeApp, taught: None) -
     async with make_app().run_test() as pilot:
         app = await ready(pilot)
         await ask(pilot, "this is !oom indeed")
-        assert "Not enough memory" in texts(app, ".problem")
+        assert "Not enough memory" in turn_texts(app)
         assert not isinstance(app.screen, FailureDialog)
 
 
@@ -293,7 +292,7 @@ async def test_last_conversation_is_resumed(make_app: MakeApp, taught: None) -> 
     async with make_app().run_test() as pilot:
         app = await ready(pilot)
         assert chat(app).session.turns[0].answer.text == "( ) buy milk due:mon"
-        assert "( ) buy milk" in texts(app, ".plain")
+        assert "( ) buy milk" in turn_texts(app)
 
 
 async def test_temporary_chat_is_kept_nowhere(make_app: MakeApp, taught: None) -> None:

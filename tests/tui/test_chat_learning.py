@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Select, TextArea
 
-from tests.tui.driving import ask, chat, last_view, ready, texts, train, until
+from tests.tui.driving import ask, chat, last_view, ready, train, turn_texts, until
 from tui.app import TokmemApp
 from tui.screens.choose_fault import FaultDialog
 from tui.screens.choose_route import RouteDialog
@@ -16,7 +16,6 @@ from tui.screens.edit_pair import PairDialog
 from tui.screens.train import TrainScreen
 from tui.turns import Turn
 from tui.widgets.learn_bar import LearnBar
-from tui.widgets.route_chip import RouteChip
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]
@@ -24,7 +23,7 @@ MakeApp = Callable[..., TokmemApp]
 
 def chip(app: TokmemApp) -> str:
     """The route line of the newest turn."""
-    return str(last_view(app).query_one(RouteChip).render())
+    return last_view(app).text
 
 
 def bar(app: TokmemApp) -> str:
@@ -79,14 +78,14 @@ async def test_edited_answer_becomes_a_pair_and_comes_back(make_app: MakeApp, ta
         await pilot.press("ctrl+s")
         await until(pilot, lambda: "a pair of todo_line" in chip(app))
         assert "edited" in chip(app)
-        assert "( ) buy oat milk due:mon" in texts(app, ".plain")
+        assert "( ) buy oat milk due:mon" in turn_texts(app)
         await until(pilot, lambda: "1 correction waits: F7 retrains todo_line" in bar(app))
         turn = await reopened(pilot)
         assert (turn.answer.text, turn.answer.original) == ("( ) buy oat milk due:mon", "( ) buy milk due:mon")
         assert turn.answer.pair_procedure == "todo_line"
         await pilot.press("u")
         await until(pilot, lambda: len(app.store.pairs("todo_line")) == 8)
-        await until(pilot, lambda: "( ) buy milk due:mon" in texts(app, ".plain"))
+        await until(pilot, lambda: "( ) buy milk due:mon" in turn_texts(app))
         await until(pilot, lambda: not bar(app))
 
 

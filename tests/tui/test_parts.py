@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from profiles.store import ProfileStore
 from tokmem_desk.errors import BadInputError
+from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.themes import muted_of
 from tui.training import duration
 from tui.turns import split_route
 from tui.widgets.loss_plot import columns
+from tui.widgets.pair_rows import DRAFT, NO_ROWS, pair_rows
 from tui.widgets.route_chip import percent
 from tui.widgets.status_header import short_model
 
@@ -63,3 +68,22 @@ def test_short_model() -> None:
 def test_muted_of_a_terminal_theme() -> None:
     assert muted_of({"foreground": "ansi_default", "background": "ansi_default"}) == "ansi_bright_black"
     assert muted_of({"foreground": "#ffffff", "background": "#000000"}) == "#9E9E9E"
+
+
+def test_rows_of_the_grid_are_those_the_filter_lets_pass(tmp_path: Path) -> None:
+    with ProfileStore(tmp_path / "profile") as store:
+        texts = [("tea", "1"), ("tram", "2"), ("more tea", "3")]
+        store.add_procedure(Procedure("p", tuple(ExamplePair(*one) for one in texts), (ExamplePair("held", "4"),)))
+        pairs = store.pair_list("p")
+    ids = [pair.id for pair in pairs]
+    everything = pair_rows(pairs, None, lambda pair: "t" if pair.part == "held_out" else "", None)
+    assert [(row.input, row.sign, row.dim) for row in everything] == [
+        ("tea", "", False), ("tram", "", False), ("more tea", "", False), ("held", "t", True)
+    ]  # fmt: skip
+    assert [everything.place(key) for key in (*ids, DRAFT, 99)] == [0, 1, 2, 3, None, None]
+    teas = pair_rows(pairs, pairs.matching("tea"), lambda _: "", {"input": "new", "response": ""})
+    assert [row.input for row in teas] == ["tea", "more tea", "new"] == [row.input for row in teas[:]]
+    assert [teas.place(key) for key in (*ids, DRAFT)] == [0, None, 1, None, 2]
+    assert teas[-1].key == DRAFT and len(NO_ROWS) == 0
+    with pytest.raises(IndexError):
+        teas[3]

@@ -288,7 +288,7 @@ async def test_keys_on_nothing_do_nothing(make_app: MakeApp) -> None:
     async with make_app().run_test() as pilot:
         app = await open_procedures(pilot)
         await pilot.press("w", "o", "x", "v", "p", "g", "G", "e", "d", "t", "space")
-        assert isinstance(app.screen, ProceduresScreen) and grid(app).rows == []
+        assert isinstance(app.screen, ProceduresScreen) and len(grid(app).rows) == 0
 
 
 async def test_an_engine_that_does_not_load_is_told_in_place(make_app: MakeApp, taught: None) -> None:

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
-import tui.screens.procedures
+import tui.screens.procedure_advice
 from profiles.store import ProfileStore
 from tests.tui.driving import SIZES, procedures, ready, texts, until
 from tokmem_desk.procedures import ExamplePair, Procedure
@@ -30,7 +30,7 @@ Seed = Callable[[Callable[[ProfileStore], None]], None]
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Overlaps are looked for without waiting."""
-    monkeypatch.setattr(tui.screens.procedures, "OVERLAP_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr(tui.screens.procedure_advice, "OVERLAP_AFTER_SECONDS", 0.01)
 
 
 async def open_procedures(pilot: Pilot[None]) -> TokmemApp:

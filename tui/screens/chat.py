@@ -181,25 +181,25 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         turn, session = waiting.turn, waiting.session
         answering = session.answer(turn, route=waiting.route, again=waiting.again)
         if view := self._view(turn):
-            await view.begin()
+            view.begin()
         try:
             async with contextlib.aclosing(answering) as events:
                 async for event in events:
                     if event["event"] == "token" and (view := self._view(turn)):
-                        await view.stream(event["text"])
+                        view.stream()
                         self._pane.note_new_text()
                     elif event["event"] == "progress" and event.get("phase") == "problem":
                         self._tell_problem(str(event["text"]))
         except TokmemError as caught:
             if view := self._view(turn):
-                await view.show_error(caught)
+                view.show_error(caught)
             if isinstance(caught, OfflineError):
                 self.tokmem.load_engine()  # asks about the download
             elif isinstance(caught, EngineError) or view is None:
                 self.tokmem.show_error(caught)
             return
         if view := self._view(turn):
-            await view.show_end()
+            view.show_end()
             self._pane.note_new_text()
             self._pane.transcript.mark_cut(self._session.first_seen)
         if turn.answer.has_calls and session is self._session:
@@ -379,4 +379,4 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     async def redraw(self, turn: Turn) -> None:
         """Draw a turn that was changed."""
         if view := self._view(turn):
-            await view.show_end()
+            view.show_end()

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import ClassVar, cast
+from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.timer import Timer
 from textual.widgets import DataTable, Input, Static
 
-from profiles.lint import Finding, lint_pairs
 from profiles.records import PairRecord
-from tokmem_desk.errors import BadInputError, TokmemError
+from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair
-from tui.engine.protocol import Overlap
 from tui.engine_link import EngineState
 from tui.guard import shows_errors
 from tui.messages import PairTextWanted, PairWanted, PairWritten
 from tui.overview import ProcedureLine, procedure_lines
 from tui.screens.edit_pair import PairDialog
-from tui.screens.procedure_actions import ProcedureActions
-from tui.widgets.pair_grid import CellPart, PairGrid
+from tui.screens.procedure_advice import ProcedureAdvice
+from tui.widgets.pair_grid import PairGrid
 from tui.widgets.pair_panel import PairPanel
+from tui.widgets.pair_rows import CellPart
 from tui.widgets.procedure_table import ProcedureTable
 
 EMPTY_TEXT = "A procedure is a skill you show by example: what you type, and what you want back."
@@ -34,11 +32,8 @@ EMPTY_TEXT = "A procedure is a skill you show by example: what you type, and wha
 GROUPS_FROM_WIDTH = 140
 """Cells of width from which the groups have a column."""
 
-OVERLAP_AFTER_SECONDS = 1.5
-"""How long nothing may have changed before the engine looks for overlaps, so that it never hampers writing."""
 
-
-class ProceduresScreen(ProcedureActions):
+class ProceduresScreen(ProcedureAdvice):
     """See the module."""
 
     MODE = "procedures"
@@ -69,9 +64,8 @@ class ProceduresScreen(ProcedureActions):
     def __init__(self) -> None:
         super().__init__()
         self._lines: list[ProcedureLine] = []
-        self._findings: tuple[tuple[str, int, int], list[Finding]] | None = None
-        self._overlaps: dict[int, tuple[object, Overlap | None]] = {}
-        self._overlap_timer: Timer | None = None
+        self._own_revision: int | None = None
+        """Of the store after a change of this screen's that everyone is being told of."""
 
     def body(self) -> ComposeResult:
         with Vertical(id="empty"):
@@ -99,7 +93,9 @@ class ProceduresScreen(ProcedureActions):
             self._draw()
 
     def on_store_changed(self) -> None:
-        self._draw()
+        own, self._own_revision = self._own_revision, None
+        if own != self.tokmem.store.revision:  # else it is drawn already
+            self._draw()
 
     def on_screen_resume(self) -> None:
         """Scores may be new."""
@@ -134,28 +130,17 @@ class ProceduresScreen(ProcedureActions):
         grouped = self.app.size.width >= GROUPS_FROM_WIDTH and any(line.record.group for line in self._lines)
         self.query_one("#left").set_class(grouped, "-grouped")
         self.query_one(ProcedureTable).show(shown, narrow=self.app.size.width < 100, grouped=grouped)
-        self._draw_panel()
+        self.draw_panel()
 
     @shows_errors
-    def _draw_panel(self) -> None:
+    def draw_panel(self) -> None:
+        """Draw the pairs of the procedure under the cursor."""
         line = self.selected
         self.panel.visible = line is not None
         if line is None:
             return
-        train = self.tokmem.store.pairs(line.record.name)
-        held_out = self.tokmem.store.pairs(line.record.name, "held_out")
-        self.panel.show(self.tokmem.profile, line, [*train, *held_out], self._lint(line, train), self.overlap)
-        self._plan_overlap()
-
-    def _lint(self, line: ProcedureLine, train: Sequence[PairRecord]) -> list[Finding]:
-        """Advice, looked for once for each version: for 20,000 pairs it takes a moment."""
-        if not train:
-            return []
-        key = (self.tokmem.profile, line.record.id, line.record.version)
-        if self._findings is None or self._findings[0] != key:
-            found = lint_pairs([record.pair for record in train], output_schema=line.record.output_schema)
-            self._findings = (key, found)
-        return self._findings[1]
+        pairs = self.pairs_of(line)
+        self.panel.show(self.tokmem.profile, line, pairs, self.advice(line, pairs))
 
     @property
     def lines(self) -> Sequence[ProcedureLine]:
@@ -177,61 +162,18 @@ class ProceduresScreen(ProcedureActions):
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         """Show the pairs of the procedure under the cursor."""
         if isinstance(event.data_table, ProcedureTable):
-            self._draw_panel()
+            self.draw_panel()
 
     def changed(self, name: str | None = None) -> None:
         """Something was changed here: tell everyone, this screen included."""
+        self._own_revision = self.tokmem.store.revision
         self.tokmem.announce_store()
         self._draw()
         if name is not None:
             self.query_one(ProcedureTable).select(name)
-            self._draw_panel()
+            self.draw_panel()
         if self.focused is None:
             self.query_one(ProcedureTable).focus()
-
-    # Overlap with other procedures
-
-    @property
-    def overlap(self) -> Overlap | None:
-        line = self.selected
-        found = None if line is None else self._overlaps.get(line.record.id)
-        return found[1] if line is not None and found is not None and found[0] == self._overlap_key(line) else None
-
-    def _overlap_key(self, line: ProcedureLine) -> object:
-        """Changes whenever another look is worth it."""
-        answering = frozenset(one.memory.id for one in self._lines if one.memory is not None and one.record.enabled)
-        return self.tokmem.profile, line.record.version, answering - {line.memory.id if line.memory is not None else ""}
-
-    def _plan_overlap(self) -> None:
-        """Look once nothing has changed for a while, where there is something to overlap with."""
-        if self._overlap_timer is not None:
-            self._overlap_timer.stop()
-            self._overlap_timer = None
-        line = self.selected
-        if line is None or not line.record.pair_count or self.tokmem.link.state.phase != "ready":
-            return
-        others = any(one.memory is not None and one.record.enabled and one is not line for one in self._lines)
-        known = self._overlaps.get(line.record.id)
-        job = self.tokmem.runner.job
-        if others and not (job is not None and job.running) and (known is None or known[0] != self._overlap_key(line)):
-            self._overlap_timer = self.set_timer(OVERLAP_AFTER_SECONDS, self._look_for_overlap)
-
-    @work(exclusive=True, group="overlap", exit_on_error=False)
-    async def _look_for_overlap(self) -> None:
-        line = self.selected
-        if line is None:
-            return
-        app, key, found = self.tokmem, self._overlap_key(line), None
-        try:
-            async for event in app.link.events(app.link.submit("overlap", profile=app.profile, name=line.record.name)):
-                if event["event"] == "done":
-                    found = cast(Overlap, event["result"])
-        except TokmemError as caught:
-            # Nobody asked for this look; whoever does (w) is told what is wrong.
-            app.log(f"no overlap: {caught}")
-        self._overlaps[line.record.id] = (key, found)
-        if found is not None and self.is_mounted:
-            self._draw_panel()
 
     # Pairs
 
@@ -275,7 +217,7 @@ class ProceduresScreen(ProcedureActions):
         line = self.selected
         if line is None:
             return
-        store, pair = self.tokmem.store, next((one for one in self.panel.pairs if one.id == event.pair_id), None)
+        store, pair = self.tokmem.store, self.panel.pairs.find(event.pair_id or 0)
         if event.action == "large":
             self._edit_large(line.record.name, pair)
         elif pair is not None and event.action == "delete":

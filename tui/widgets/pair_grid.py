@@ -7,7 +7,6 @@ a table of any length opens and scrolls at once. Edits nothing: it says which ce
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import ClassVar, Literal
@@ -23,6 +22,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.keys import keyed
+from tui.widgets.pair_rows import NO_ROWS, CellPart, GridRows
 from tui.widgets.wrapped import one_line, wrapped
 
 MEASURED_ROWS = 2_000
@@ -39,21 +39,6 @@ _SIGNS = 2
 """Cells before the texts."""
 
 _ARROW = "→ "
-
-CellPart = Literal["input", "response"]
-
-
-@dataclass(frozen=True, slots=True)
-class GridRow:
-    """A pair as it is shown."""
-
-    key: int
-    """Id of the pair; 0 is the one that is being written."""
-    input: str
-    response: str
-    sign: str = ""
-    """One character: ``t`` held out, ``!`` something is odd, ``✎`` not saved yet."""
-    dim: bool = False
 
 
 @dataclass(slots=True)
@@ -129,19 +114,19 @@ class PairGrid(ScrollView, can_focus=True):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.rows: list[GridRow] = []
+        self.rows = NO_ROWS
         self._layouts: dict[int, _Layout] = {}
         self._starts: list[int] = [0]
         self._drawn_width = 0
 
     # What is shown
 
-    def show(self, rows: Sequence[GridRow]) -> None:
+    def show(self, rows: GridRows) -> None:
         """Draw rows; the cursor stays on its pair where that is still there, or in its place."""
         key = self.key
-        self.rows = list(rows)
-        places = [place for place, row in enumerate(self.rows) if row.key == key] if key is not None else []
-        self.set_reactive(PairGrid.row, max(0, min(places[0] if places else self.row, len(self.rows) - 1)))
+        self.rows = rows
+        place = None if key is None else rows.place(key)
+        self.set_reactive(PairGrid.row, max(0, min(self.row if place is None else place, len(rows) - 1)))
         self._measure()
         self.post_message(self.RowHighlighted(self.key))
 
@@ -157,10 +142,9 @@ class PairGrid(ScrollView, can_focus=True):
 
     def go_to(self, key: int, part: CellPart | None = None) -> None:
         """Put the cursor on a pair that is shown."""
-        for place, row in enumerate(self.rows):
-            if row.key == key:
-                self.row = place
-                break
+        place = self.rows.place(key)
+        if place is not None:
+            self.row = place
         if part is not None:
             self.column = int(part == "response")
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from textual import on
@@ -14,20 +15,31 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from profiles.lint import Finding
+from profiles.pairs import PairList
 from profiles.records import PairRecord
 from tui.engine.protocol import Overlap
 from tui.messages import PairTextWanted, PairWanted, PairWritten
 from tui.overlap_words import overlap_sentences
 from tui.overview import ProcedureLine, changed_words
 from tui.widgets.cell_editor import CellEditor
-from tui.widgets.pair_grid import CellPart, GridRow, PairGrid
+from tui.widgets.pair_grid import PairGrid
+from tui.widgets.pair_rows import DRAFT, CellPart, pair_rows
 
 SHOWN_FINDINGS = 4
 SHOWN_NARROW = 1
-DRAFT = 0
-"""The key of the row that is being written."""
-
 Then = Literal["stay", "next", "previous", "away"]
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """What is to be said about the pairs."""
+
+    findings: Sequence[Finding] = ()
+    """Of lint."""
+    notes: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """The same for single pairs, by their ids."""
+    overlap: Overlap | None = None
+    """With other procedures, as far as it is known."""
 
 
 class PairPanel(Vertical):
@@ -47,11 +59,11 @@ class PairPanel(Vertical):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.pairs: list[PairRecord] = []
+        self.pairs = PairList()
         """Of the procedure, train pairs first, whatever the filter shows."""
         self._procedure: tuple[str, int] = ("", 0)
         self._drafts: dict[tuple[str, int], dict[CellPart, str]] = {}
-        self._notes: dict[int, list[str]] = {}
+        self._notes: Mapping[int, Sequence[str]] = {}
         self._edited: tuple[int, CellPart] | None = None
 
     def compose(self) -> ComposeResult:
@@ -76,59 +88,46 @@ class PairPanel(Vertical):
 
     # What is shown
 
-    def show(
-        self,
-        profile: str,
-        line: ProcedureLine,
-        pairs: Sequence[PairRecord],
-        findings: Sequence[Finding],
-        overlap: Overlap | None,
-    ) -> None:
+    def show(self, profile: str, line: ProcedureLine, pairs: PairList, advice: Advice) -> None:
         """Draw one procedure.
 
         Args:
             profile: whose it is: what one person has begun to write is nothing to the next.
             line: the procedure.
-            pairs: train pairs, then held-out ones.
-            findings: of lint, about the train pairs.
-            overlap: with other procedures, as far as it is known.
+            pairs: its pairs.
+            advice: about them.
         """
         record = line.record
         if (profile, record.id) != self._procedure:
             self._close_editor()
             self.query_one("#pair-filter", Input).value = ""
             self._procedure = (profile, record.id)
-        self.pairs = list(pairs)
-        self._notes = _row_notes(pairs, findings, overlap)
-        self.query_one("#about", Static).update(_about(line))
-        sentences = (overlap_sentences(overlap) if overlap else []) + [finding.text for finding in findings]
+        self.pairs = pairs
+        overlap = advice.overlap
+        self._notes = advice.notes if overlap is None else _with_overlap(advice.notes, pairs, overlap)
+        _put(self.query_one("#about", Static), _about(line))
+        sentences = (overlap_sentences(overlap) if overlap else []) + [finding.text for finding in advice.findings]
         most = SHOWN_FINDINGS if self.app.size.width >= 100 else SHOWN_NARROW
         shown = [Content(f"! {sentence}") for sentence in sentences[:most]]
         if len(sentences) > most:
             shown.append(Content(f"! and {len(sentences) - most} more, said at their rows"))
         place = self.query_one("#findings", Static)
-        place.update(Content("\n").join(shown))
+        _put(place, Content("\n").join(shown))
         place.display = bool(shown)
         self._show_rows()
 
     def _show_rows(self) -> None:
         wanted = self.query_one("#pair-filter", Input).value.strip().lower()
-        rows = [
-            GridRow(pair.id, pair.input, pair.response, self._sign(pair), dim=pair.part == "held_out")
-            for pair in self.pairs
-            if wanted in pair.input.lower() or wanted in pair.response.lower()
-        ]
         draft = self._drafts.get(self._procedure)
-        if draft is not None:
-            rows.append(GridRow(DRAFT, draft["input"], draft["response"], "✎"))
+        rows = pair_rows(self.pairs, self.pairs.matching(wanted) if wanted else None, self._sign, draft)
         empty = self.query_one("#no-pairs", Static)
         empty.display = not rows
-        if self.pairs:
-            empty.update("No pair has this text.")
+        if len(self.pairs):
+            _put(empty, Content("No pair has this text."))
         else:
             keys = (("a", " writes one, "), ("i", " imports a file, "), ("paste", " takes a table from a spreadsheet."))
             parts = [part for key, words in keys for part in (Content.styled(key, "bold $accent"), words)]
-            empty.update(Content.assemble("No pairs yet: ", *parts))
+            _put(empty, Content.assemble("No pairs yet: ", *parts))
         # Not hidden: an empty grid can have the focus, and its keys work.
         self.grid.show(rows)
         if self.editor.editing:
@@ -147,7 +146,7 @@ class PairPanel(Vertical):
 
     def _say(self, text: str) -> None:
         place = self.query_one("#row-note", Static)
-        place.update(Content(text))
+        _put(place, Content(text))
         place.display = bool(text)
 
     # The filter
@@ -226,7 +225,7 @@ class PairPanel(Vertical):
         if self._edited is None or not self.editor.editing:
             return
         key, part = self._edited
-        if all(row.key != key for row in self.grid.rows):
+        if self.grid.rows.place(key) is None:
             self._close_editor()
             return
         self.grid.go_to(key, part)
@@ -239,7 +238,7 @@ class PairPanel(Vertical):
     def _text(self, key: int, part: CellPart) -> str:
         if key == DRAFT:
             return self._drafts.get(self._procedure, {}).get(part, "")
-        pair = next((one for one in self.pairs if one.id == key), None)
+        pair = self.pairs.find(key)
         return "" if pair is None else pair.input if part == "input" else pair.response
 
     @property
@@ -333,22 +332,22 @@ class PairPanel(Vertical):
             self.editor.focus()
 
 
-def _row_notes(
-    pairs: Sequence[PairRecord], findings: Iterable[Finding], overlap: Overlap | None
-) -> dict[int, list[str]]:
-    """What is to be said of single pairs, by their ids; places count train pairs, which stand first."""
-    notes: dict[int, list[str]] = defaultdict(list)
-    for finding in findings:
-        for place in finding.pairs:
-            notes[pairs[place].id].append(finding.text)
-    if overlap is not None:
-        told = {f"Would go to {going['name']}.": going["pairs"] for going in overlap["to"]}
-        told["Would be taken for ordinary chat."] = overlap["none_pairs"]
-        for text, places in told.items():
-            for place in places:
-                if place < len(pairs):
-                    notes[pairs[place].id].append(text)
-    return dict(notes)
+def _put(place: Static, content: Content) -> None:
+    """Show a text; one that stands there already costs no new layout."""
+    if place.content != content:
+        place.update(content)
+
+
+def _with_overlap(notes: Mapping[int, Sequence[str]], pairs: PairList, overlap: Overlap) -> dict[int, list[str]]:
+    """The notes of single pairs, and what the overlap says of them; its places count train pairs, which stand first."""
+    found = defaultdict(list, {key: list(texts) for key, texts in notes.items()})
+    told = {f"Would go to {going['name']}.": going["pairs"] for going in overlap["to"]}
+    told["Would be taken for ordinary chat."] = overlap["none_pairs"]
+    for text, places in told.items():
+        for place in places:
+            if place < len(pairs):
+                found[pairs[place].id].append(text)
+    return dict(found)
 
 
 def _about(line: ProcedureLine) -> Content:

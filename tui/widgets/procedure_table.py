@@ -36,7 +36,7 @@ class ProcedureTable(NamedTable):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", cell_padding=1)
-        self._narrow: bool | None = None
+        self._drawn: object = None
 
     def show(self, lines: Sequence[ProcedureLine], *, narrow: bool, grouped: bool) -> None:
         """Draw the rows, those of a group together; the cursor stays on its procedure where that is still there.
@@ -46,6 +46,12 @@ class ProcedureTable(NamedTable):
             narrow: leave out the score.
             grouped: show the group.
         """
+        lines = sorted(lines, key=lambda line: (not line.record.group, line.record.group, line.record.name))
+        rows = {line.record.name: _cells(line, narrow, grouped) for line in lines}
+        drawn = (narrow, grouped, [(name, [(cell.plain, cell.style) for cell in row]) for name, row in rows.items()])
+        if drawn == self._drawn:
+            return
+        self._drawn = drawn
         selected = self.selected_name
         row = self.cursor_row
         self.clear(columns=True)
@@ -54,13 +60,12 @@ class ProcedureTable(NamedTable):
         if not narrow:
             self.add_column(Text("Score", justify="right"), key="score", width=5)
         self.add_column(Text("Memory"), key="memory", width=15)
-        lines = sorted(lines, key=lambda line: (not line.record.group, line.record.group, line.record.name))
         if not narrow:
             self.add_column(Text("On"), key="on", width=3)
             if grouped:
                 self.add_column(Text("Group"), key="group", width=12)
-        for line in lines:
-            self.add_row(*_cells(line, narrow, grouped), key=line.record.name)
+        for name, cells in rows.items():
+            self.add_row(*cells, key=name)
         self.keep_cursor(selected, row)
 
 

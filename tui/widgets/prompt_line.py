@@ -71,9 +71,11 @@ class PromptLine(Static):
         room = self.size.width - len(meter) - 2
         if meter and room > 10:
             cut = words if len(words) <= room else f"{words[: room - 1]}…"
-            self.update(Content.assemble(f"{cut:<{room}}  ", Content.styled(meter, _meter_style(context))))
+            content = Content.assemble(f"{cut:<{room}}  ", Content.styled(meter, _meter_style(context)))
         else:
-            self.update(Content(words))
+            content = Content(words)
+        if content != self.content:  # with every key; a new text would lay the whole screen out
+            self.update(content)
 
 
 METER_CELLS = 8

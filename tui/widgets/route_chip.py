@@ -1,9 +1,8 @@
-"""The route of an answer with its probability; opens to the runners-up. Draws only what it is given."""
+"""The route of an answer with its probability, which opens to the runners-up, in words. Draws nothing itself."""
 
 from __future__ import annotations
 
 from textual.content import Content
-from textual.widgets import Static
 
 from tokmem_desk.procedures import NONE_ROUTE
 from tui.turns import Answer
@@ -12,60 +11,37 @@ RUNNERS_UP = 3
 BAR_CELLS = 16
 
 
-class RouteChip(Static):
-    """One line, or one line and a bar for each of the best routes. A click opens or closes it."""
+def chip_content(answer: Answer, status: str, *, opened: bool) -> Content:
+    """One line; opened, a bar for each of the best routes and the timing below it.
 
-    DEFAULT_CSS = """
-    RouteChip { width: 1fr; height: auto; color: $muted; pointer: pointer; }
+    Args:
+        answer: with its route, or without one as long as that is open.
+        status: a few words to put behind the route, as "stopped" or "0.8 s".
+        opened: show the runners-up.
     """
-
-    opened = False
-
-    def show(self, answer: Answer, status: str) -> None:
-        """Draw.
-
-        Args:
-            answer: with its route, or without one as long as that is open.
-            status: a few words to put behind the route, as "stopped" or "0.8 s".
-        """
-        self._answer, self._status = answer, status
-        self.update(self._drawn())
-
-    def toggle(self) -> None:
-        """Open or close the runners-up and the timing."""
-        if self._answer.candidates:
-            self.opened = not self.opened
-            self.update(self._drawn())
-
-    def on_click(self) -> None:
-        """Open or close."""
-        self.toggle()
-
-    def _drawn(self) -> Content:
-        answer = self._answer
-        if answer.route is None:
-            return Content.styled(self._status or "…", "$muted")
-        line = Content.assemble(*_route_words(answer))
-        if self._status:
-            line = Content.assemble(line, Content.styled(f"  {self._status}", "$muted"))
-        if not self.opened:
-            return line
-        shown = list(answer.candidates[: RUNNERS_UP + 1])
-        width = max(len(one["route"]) for one in shown)
-        lines = [line]
-        for one in shown:
-            filled = round(one["probability"] * BAR_CELLS)
-            lines.append(
-                Content.assemble(
-                    f"  {one['route']:<{width}}  ",
-                    Content.styled("━" * filled, "$primary"),
-                    Content.styled("─" * (BAR_CELLS - filled), "$panel-lighten-2"),
-                    f" {percent(one['probability']):>5}",
-                )
+    if answer.route is None:
+        return Content.styled(status or "…", "$muted")
+    line = Content.assemble(*_route_words(answer))
+    if status:
+        line = Content.assemble(line, Content.styled(f"  {status}", "$muted"))
+    if not opened:
+        return line
+    shown = list(answer.candidates[: RUNNERS_UP + 1])
+    width = max((len(one["route"]) for one in shown), default=0)
+    lines = [line]
+    for one in shown:
+        filled = round(one["probability"] * BAR_CELLS)
+        lines.append(
+            Content.assemble(
+                f"  {one['route']:<{width}}  ",
+                Content.styled("━" * filled, "$primary"),
+                Content.styled("─" * (BAR_CELLS - filled), "$panel-lighten-2"),
+                f" {percent(one['probability']):>5}",
             )
-        if made := how_made(answer):
-            lines.append(Content.styled(f"  {made}", "$muted"))
-        return Content("\n").join(lines)
+        )
+    if made := how_made(answer):
+        lines.append(Content.styled(f"  {made}", "$muted"))
+    return Content("\n").join(lines)
 
 
 def route_words(route: str, probability: float | None) -> list[Content]:

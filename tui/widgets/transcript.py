@@ -19,9 +19,11 @@ from tui.messages import ExampleChosen
 from tui.turns import Turn
 from tui.widgets.turn_view import TurnView
 
-PAGE_TURNS = 20
-"""How many turns are drawn at first, and at a time when the person scrolls to either end of them."""
-DRAWN_TURNS = 60
+FIRST_TURNS = 24
+"""How many turns are drawn at first: more than a screen holds."""
+PAGE_TURNS = 8
+"""How many more at a time, when the person scrolls to either end of them."""
+DRAWN_TURNS = 48
 """At most this many: a chat of thousands of messages must scroll like a short one."""
 
 
@@ -52,7 +54,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     async def _draw_end(self) -> None:
         await self.remove_children()
-        self._start, self._stop = max(0, len(self._turns) - PAGE_TURNS), len(self._turns)
+        self._start, self._stop = max(0, len(self._turns) - FIRST_TURNS), len(self._turns)
         await self.mount_all([self._view(turn) for turn in self._turns[self._start :]])
         self.anchor()
 
@@ -108,6 +110,14 @@ class Transcript(VerticalScroll, can_focus=False):
         """Draw the turns behind the drawn ones; False when there are none."""
         return await self._move(1)
 
+    async def page(self, direction: int) -> None:
+        """Scroll by a page, up below zero; at once, since a smooth scroll is drawn a dozen times."""
+        left = self.scroll_offset.y if direction < 0 else self.max_scroll_y - self.scroll_offset.y
+        if left < self.size.height:
+            await self._move(direction)
+        y = self.scroll_offset.y + direction * self.scrollable_content_region.height
+        self.scroll_to(y=y, animate=False, immediate=True)
+
     def _view(self, turn: Turn) -> TurnView:
         return TurnView(turn, first_seen=turn is self._cut)
 
@@ -144,16 +154,14 @@ class Transcript(VerticalScroll, can_focus=False):
                 surplus = views[: max(0, len(views) + end - begin - DRAWN_TURNS)]
                 self._start += len(surplus)
             await self.remove_children(surplus)
-            self.call_after_refresh(self._keep_place, pinned, place)
-        except BaseException:
+            laid_out = asyncio.Event()
+            self.call_after_refresh(laid_out.set)
+            await laid_out.wait()
+            if pinned.is_attached:
+                self.scroll_to(y=pinned.virtual_region.y - place, animate=False, force=True, immediate=True)
+        finally:
             self._moving = False
-            raise
         return True
-
-    def _keep_place(self, pinned: TurnView, place: int) -> None:
-        if pinned.is_attached:
-            self.scroll_to(y=pinned.virtual_region.y - place, animate=False, force=True)
-        self._moving = False
 
 
 class TranscriptPane(Vertical):
@@ -201,10 +209,7 @@ class TranscriptPane(Vertical):
 
     def page(self, direction: int) -> None:
         """Scroll by a page, up below zero."""
-        if direction < 0:
-            self.transcript.scroll_page_up()
-        else:
-            self.transcript.scroll_page_down()
+        self.run_worker(self.transcript.page(direction))
 
     def on_click(self, event: events.Click) -> None:
         """A click on the word goes to the end."""

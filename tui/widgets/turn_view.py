@@ -1,4 +1,5 @@
-"""One turn of the transcript: the question, the route chip and the answer as it streams.
+"""One turn of the transcript: the question, the route chip and the answer as it streams. One widget draws all of it:
+thousands of messages must scroll like a few, and what a screen costs is the number of its widgets.
 
 An answer of plain chat is Markdown. An answer of a procedure is shown letter by letter: its form is what the person
 trained, and Markdown would eat its stars and line breaks. Keys on a turn become messages to the screen.
@@ -6,15 +7,20 @@ trained, and Markdown would eat its stars and line breaks. Keys on a turn become
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol, cast
+from typing import ClassVar, Literal, Protocol, cast
 
-from markdown_it import MarkdownIt
-from textual.app import ComposeResult
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Markdown, Static
-from textual.widgets.markdown import MarkdownStream
+from textual.geometry import Size
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.timer import Timer
+from textual.visual import Visual
+from textual.widget import Widget
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
@@ -22,12 +28,13 @@ from tui.keys import keyed
 from tui.messages import TurnAction, TurnActionWanted
 from tui.turns import Turn
 from tui.widgets.call_view import calls_content
-from tui.widgets.route_chip import RouteChip, route_words, speed
+from tui.widgets.markdown_lines import markdown_lines
+from tui.widgets.route_chip import chip_content, route_words, speed
 
+STREAM_SECONDS = 0.08
+"""The least time between two drawings of an answer that streams."""
 
-def _markdown_parser() -> MarkdownIt:
-    # Without HTML: tags that a model writes would vanish.
-    return MarkdownIt("gfm-like", {"html": False, "linkify": False})
+CUT_WORDS = "╌╌ the model no longer sees what is above: the context is full ╌╌"
 
 
 class TurnList(Protocol):
@@ -41,7 +48,7 @@ class TurnList(Protocol):
 
 
 @keyed("message")
-class TurnView(Vertical, can_focus=True):
+class TurnView(Widget, can_focus=True):
     """See the module."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -61,19 +68,30 @@ class TurnView(Vertical, can_focus=True):
         Binding("down,j", "move(1)", "Next message", show=False),
     ]
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "turn-view--question",
+        "turn-view--waiting",
+        "turn-view--chip",
+        "turn-view--cut",
+        "turn-view--problem",
+        "turn-view--heading",
+        "turn-view--code",
+        "turn-view--fence",
+        "turn-view--mark",
+    }
     DEFAULT_CSS = """
     TurnView {
-        height: auto; padding: 0 1; margin: 0 0 1 0; border-left: blank;
-        .question { width: 1fr; height: auto; padding: 0 1; margin: 0 0 0 0; background: $surface; color: $text; }
-        RouteChip { padding: 0 1; margin: 0; }
-        Markdown { margin: 0; padding: 0 1; height: auto; background: transparent; }
-        Markdown > * { margin: 0 0 1 0; }
-        Markdown > *:last-child { margin: 0; }
-        .plain { width: 1fr; height: auto; padding: 0 1; color: $text; }
-        .cut { width: 1fr; height: 1; text-align: center; color: $text-warning; display: none; }
-        .problem { width: 1fr; height: auto; padding: 0 1; color: $text-error; display: none; }
+        width: 1fr; height: auto; padding: 0 1; margin: 0 0 1 0; border-left: blank; color: $text;
+        .turn-view--question { background: $surface; color: $text; }
+        .turn-view--waiting { background: $surface; color: $muted; }
+        .turn-view--chip { color: $muted; }
+        .turn-view--cut { color: $text-warning; }
+        .turn-view--problem { color: $text-error; }
+        .turn-view--heading { color: $primary; text-style: bold; }
+        .turn-view--code { color: $accent; }
+        .turn-view--fence { background: $panel; }
+        .turn-view--mark { color: $muted; }
         &:focus { border-left: outer $accent; background: $boost; }
-        &.-waiting .question { color: $muted; }
     }
     """
 
@@ -81,24 +99,17 @@ class TurnView(Vertical, can_focus=True):
         super().__init__()
         self.turn = turn
         self._first_seen = first_seen
-        self._stream: MarkdownStream | None = None
-        self._writing = False
-
-    def compose(self) -> ComposeResult:
-        yield Static("╌╌ the model no longer sees what is above: the context is full ╌╌", classes="cut", markup=False)
-        yield Static(self._question(), classes="question")
-        yield RouteChip()
-        yield Static("", classes="plain", markup=False)
-        yield Markdown(parser_factory=_markdown_parser, open_links=False)
-        yield Static("", classes="problem", markup=False)
-
-    async def on_mount(self) -> None:
-        """Draw a turn that was answered before."""
-        self.show_cut(self._first_seen)
-        if self.turn.answer.text or self.turn.answer.route is not None:
-            await self.show_end()
-        else:
-            self.show_waiting("")
+        self._opened = False
+        self._problem = ""
+        self._status = ""
+        """What is going on, while the answer is not there yet."""
+        self._phase: Literal["waiting", "begun", "writing", "ended"] = "waiting"
+        answer = turn.answer
+        if answer.text or answer.route is not None:
+            self._phase = "ended"
+        self._late: Timer | None = None
+        self._drawn: tuple[object, list[Strip]] = (None, [])
+        self._chip_rows = range(0)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer only what makes sense for this turn."""
@@ -123,11 +134,21 @@ class TurnView(Vertical, can_focus=True):
 
     def action_details(self) -> None:
         """Open or close the runners-up."""
-        self.query_one(RouteChip).toggle()
+        if self.turn.answer.candidates:
+            self._opened = not self._opened
+            self._draw_anew()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on the route opens or closes the runners-up."""
+        inside = event.get_content_offset(self)
+        if inside is not None and inside.y in self._chip_rows:
+            self.action_details()
 
     def show_cut(self, is_first_seen: bool) -> None:
         """Draw or take away the mark above: what is older no longer fits the context."""
-        self.query_one(".cut").display = is_first_seen
+        if is_first_seen != self._first_seen:
+            self._first_seen = is_first_seen
+            self._draw_anew()
 
     async def action_move(self, step: int) -> None:
         """Go to the turn above or below; below the last one is the prompt."""
@@ -148,78 +169,133 @@ class TurnView(Vertical, can_focus=True):
 
     def show_waiting(self, words: str) -> None:
         """Before the first event: ``words`` says what is waited for."""
-        self.set_class(True, "-waiting")
-        self.query_one(RouteChip).show(self.turn.answer, words)
+        self._phase, self._status = "waiting", words
+        self._draw_anew()
 
-    async def begin(self) -> None:
+    def begin(self) -> None:
         """Clear the place of the answer."""
-        self._writing = False
-        self.set_class(False, "-waiting")
-        self.query_one(".problem").display = False
-        self.query_one(".plain", Static).update("")
-        await self.query_one(Markdown).update("")
-        self.query_one(RouteChip).show(self.turn.answer, "thinking")
+        self._phase, self._status, self._problem = "begun", "thinking", ""
+        self._draw_anew()
 
-    async def stream(self, token: str) -> None:
-        """Add to the answer; the turn's route is known by now."""
-        if not self._writing:
-            # Once, not with every token: each update of a part lays out the whole transcript.
-            self._writing = True
-            self.query_one(RouteChip).show(self.turn.answer, "calling" if self.turn.answer.calling else "writing")
-        if self._is_markdown:
-            if self._stream is None:
-                self._stream = Markdown.get_stream(self.query_one(Markdown))
-            await self._stream.write(token)
-        elif not self.turn.answer.calling:  # a call is shown when it is whole
-            plain = self.query_one(".plain", Static)
-            plain.display = True
-            # The first of several parts may have been plain chat.
-            self.query_one(Markdown).display = False
-            plain.update(self._body())
+    def stream(self) -> None:
+        """The answer has grown; its route is known by now."""
+        self._phase = "writing"
+        self._status = "calling" if self.turn.answer.calling else "writing"
+        if self._late is None:
+            self._late = self.set_timer(STREAM_SECONDS, self._draw_streamed)
 
-    async def show_end(self) -> None:
+    def _draw_streamed(self) -> None:
+        self._late = None
+        self._draw_anew()
+
+    def show_end(self) -> None:
         """The answer as it stays."""
-        self.set_class(False, "-waiting")
-        await self._end_stream()
-        answer = self.turn.answer
-        plain, markdown = self.query_one(".plain", Static), self.query_one(Markdown)
-        as_calls = answer.has_calls and answer.original is None
-        as_markdown = self._is_markdown and not as_calls
-        plain.display, markdown.display = not as_markdown and bool(answer.text), as_markdown
-        if as_calls:
-            plain.update(calls_content(answer))
-        elif as_markdown:
-            # What streamed in pieces may have been read differently than the whole.
-            await markdown.update(answer.text)
-        else:
-            plain.update(self._body())
-        self.query_one(RouteChip).show(answer, self._ending())
+        self._phase, self._status = "ended", ""
+        if self._late is not None:
+            self._late.stop()
+            self._late = None
+        self._draw_anew()
         self.refresh_bindings()
 
-    async def show_error(self, error: TokmemError) -> None:
+    def show_error(self, error: TokmemError) -> None:
         """The answer failed; what came of it stays."""
-        await self.show_end()
-        problem = self.query_one(".problem", Static)
-        first_line = error.message.splitlines()[0]
-        problem.update(Content(f"{error.title}: {first_line} {error.next_step}".rstrip()))
-        problem.display = True
+        self._problem = f"{error.title}: {error.message.splitlines()[0]} {error.next_step}".rstrip()
+        self.show_end()
 
-    async def _end_stream(self) -> None:
-        if self._stream is not None:
-            await self._stream.stop()
-            self._stream = None
+    # Drawing
+
+    def _draw_anew(self) -> None:
+        """Lay the text out again; what stands around it moves only where its height is another one."""
+        height = len(self._drawn[1])
+        self._drawn = (None, [])
+        width = self.content_size.width
+        self.refresh(layout=not width or len(self._lines(width)) != height)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """The lines of everything that is said."""
+        return len(self._lines(width))
+
+    def render_line(self, y: int) -> Strip:
+        """One line, with what of it is selected."""
+        width = self.content_size.width
+        lines = self._lines(width)
+        if y >= len(lines):
+            return Strip.blank(width, self.visual_style.rich_style)
+        strip = lines[y]
+        span = None if self.text_selection is None else self.text_selection.get_span(y)
+        if span is not None:
+            strip = _selected(strip, *span, self.screen.get_component_rich_style("screen--selection"))
+        return strip.apply_offsets(0, y)
+
+    @property
+    def text(self) -> str:
+        """What is shown, line by line."""
+        return "\n".join(strip.text.rstrip() for strip in self._lines(self.content_size.width or 80))
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The selected text, as it is shown."""
+        return selection.extract(self.text), "\n"
+
+    def _lines(self, width: int) -> list[Strip]:
+        key = (width, self.visual_style, self.app.theme)
+        if key != self._drawn[0]:
+            self._drawn = (key, self._laid_out(width) if width else [])
+        return self._drawn[1]
+
+    def _laid_out(self, width: int) -> list[Strip]:
+        lines: list[Strip] = []
+        if self._first_seen:
+            lines += self._part(Content(CUT_WORDS), width, "turn-view--cut")
+        waiting = self._phase == "waiting"
+        lines += self._part(self._question(), width, "turn-view--waiting" if waiting else "turn-view--question")
+        status = self._status or ("" if waiting else self._ending())
+        chip = self._part(chip_content(self.turn.answer, status, opened=self._opened), width, "turn-view--chip")
+        self._chip_rows = range(len(lines), len(lines) + len(chip))
+        lines += chip
+        if self._phase in ("writing", "ended"):
+            lines += self._answer(width)
+        if self._problem:
+            lines += self._part(Content(self._problem), width, "turn-view--problem")
+        return lines
+
+    def _part(self, content: Content, width: int, *classes: str) -> list[Strip]:
+        """Wrapped to the width, with a cell of room at both sides."""
+        style = self.get_visual_style(*classes)
+        strips = Visual.to_strips(self, content, max(1, width - 2), None, style, apply_selection=False, pad=True)
+        return [_with_room(strip, style.rich_style) for strip in strips]
+
+    def _answer(self, width: int) -> list[Strip]:
+        answer = self.turn.answer
+        if not answer.text and not answer.has_calls:
+            return []
+        if self._phase == "ended" and answer.has_calls and answer.original is None:
+            return self._part(calls_content(answer), width)
+        if not self._is_markdown:
+            body = self._body()
+            return self._part(body, width) if body else []
+        base = self.visual_style.rich_style
+        found = markdown_lines(
+            answer.text, max(1, width - 2), self.app.console, self.app.console_options, base, self._look
+        )
+        return [_with_room(Strip(line).adjust_cell_length(max(1, width - 2), base), base) for line in found]
+
+    def _look(self, what: str) -> Style:
+        return self.get_component_rich_style(f"turn-view--{what}", partial=True)
 
     @property
     def _is_markdown(self) -> bool:
         return self.turn.answer.route in (None, NONE_ROUTE) and not self.turn.answer.has_parts
 
     def _body(self) -> Content:
-        """The answer; in an answer to several requests a line with its route stands above each further part."""
+        """The answer; in an answer to several requests a line with its route stands above each further part.
+
+        A call is shown when it is whole.
+        """
         answer = self.turn.answer
         if not answer.has_parts:
-            return Content(answer.text)
+            return Content("" if answer.calling else answer.text)
         lines: list[Content] = []
-        for place, part in enumerate(answer.parts):
+        for place, part in enumerate(answer.parts[:-1] if answer.calling else answer.parts):
             if place:
                 lines.append(Content.assemble(*route_words(part.route, part.probability)))
             lines.append(Content(part.text.rstrip("\n")))
@@ -246,3 +322,17 @@ class TurnView(Vertical, can_focus=True):
         if told := speed(answer):
             words.append(told)
         return " · ".join(words)
+
+
+def _with_room(strip: Strip, style: Style) -> Strip:
+    return Strip([Segment(" ", style), *strip, Segment(" ", style)], strip.cell_length + 2)
+
+
+def _selected(strip: Strip, start: int, end: int, style: Style) -> Strip:
+    """A strip with the characters from ``start`` to ``end`` (-1: to its end) looking selected."""
+    text = strip.text.rstrip()
+    first, last = cell_len(text[:start]), cell_len(text if end == -1 else text[:end])
+    if last <= first:
+        return strip
+    parts = strip.divide([first, last, strip.cell_length])
+    return Strip.join([parts[0], parts[1].apply_style(style), *parts[2:]])

@@ -1,0 +1,73 @@
+"""How a turn is drawn: Markdown as lines, selection, and nothing that a model writes can break it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.style import Style
+from textual.app import App, ComposeResult
+from textual.geometry import Offset
+from textual.selection import Selection
+
+from tokmem_desk.procedures import NONE_ROUTE
+from tui.turns import Answer, Turn
+from tui.widgets.markdown_lines import markdown_lines
+from tui.widgets.turn_view import TurnView
+
+PIECES = ["# ", "## ", "- ", "1. ", "> ", "`", "**", "_", "~~", "    ", "[x](y)", "![i](u)", "<b>", "&amp;", "[/INST]"]
+PIECES += ["word ", "日本 ", "\\", "\t", "```py\n", "```\n", "\n", "\n\n", "| a | b |\n", "|---|---|\n", "---\n"]
+
+
+def shown(source: str, width: int = 40) -> list[str]:
+    console = Console(width=width)
+    lines = markdown_lines(source, width, console, console.options, Style(), lambda _: Style())
+    return ["".join(segment.text for segment in line).rstrip() for line in lines]
+
+
+def test_markdown_has_its_forms() -> None:
+    assert shown("# Title\n\nSome *words*.\n\n- one\n- two") == [
+        *("Title".center(40).rstrip(), "", "Some words.", "", " • one", " • two")
+    ]
+    assert shown("see [here](https://a.example)") == ["see here (https://a.example)"]
+    assert " print(1)" in shown("```py\nprint(1)\n```")
+    assert shown("<b>bold</b>") == ["<b>bold</b>"], "tags are shown, not eaten"
+    assert shown("") == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=30), st.integers(1, 30))
+def test_no_markdown_breaks_it(pieces: list[str], width: int) -> None:
+    shown("".join(pieces), width)
+
+
+class Host(App[None]):
+    def __init__(self, turn: Turn) -> None:
+        super().__init__()
+        self.turn = turn
+
+    def get_css_variables(self) -> dict[str, str]:
+        return {**super().get_css_variables(), "muted": "gray"}
+
+    def compose(self) -> ComposeResult:
+        yield TurnView(self.turn)
+
+
+@pytest.mark.parametrize("route", [NONE_ROUTE, "ledger"])
+async def test_what_is_selected_is_the_text_that_is_shown(route: str) -> None:
+    turn = Turn("日本 ask [/INST]", answer=Answer("first line\n\nsecond line", route, 0.9))
+    async with Host(turn).run_test(size=(60, 20)) as pilot:
+        view = pilot.app.query_one(TurnView)
+        await pilot.pause()
+        assert view.text.splitlines()[0] == " › 日本 ask [/INST]"
+        whole = Selection(None, None)
+        assert view.get_selection(whole) == (view.text, "\n")
+        row = view.text.splitlines().index(" second line")
+        part = Selection(Offset(1, row), Offset(7, row))
+        assert view.get_selection(part) == ("second", "\n")
+        pilot.app.screen.selections = {view: part}
+        await pilot.pause()
+        marked = [segment.text for segment in view.render_line(row) if segment.style and segment.style.bgcolor]
+        assert "second" in marked
+        assert view.render_line(99).cell_length == view.content_size.width
