@@ -29,6 +29,21 @@ class ChatTable(StoreBase):
             )
         return int(cursor.lastrowid or 0)
 
+    def keep_unsent(self, text: str) -> None:
+        """Keep what was typed and not sent, until ``take_unsent``; an empty text keeps nothing."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM meta WHERE key = 'unsent'")
+            if text.strip():
+                connection.execute("INSERT INTO meta VALUES ('unsent', ?)", (storable(text),))
+
+    def take_unsent(self) -> str:
+        """What ``keep_unsent`` kept, once; empty where there is nothing."""
+        row = self._database.row("SELECT value FROM meta WHERE key = 'unsent'")
+        if row is None:
+            return ""
+        self.keep_unsent("")
+        return str(row["value"])
+
     def conversations(self, limit: int = 50, search: str | None = None) -> list[ConversationRecord]:
         """The conversations used last, newest first.
 

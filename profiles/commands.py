@@ -1,7 +1,7 @@
 """The programs that answers may be handed to, and what the person allowed to run unasked.
 
-Nothing here runs anything, and nothing here is undone: a command or a consent never comes back by itself. Neither is
-it ever exported.
+Nothing here runs anything. A consent never comes back by itself, and a command only where the person goes back to a
+version that had it (``profiles.versions``), which asks before each run. Neither is ever exported.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from profiles.base import Row, StoreBase, now
 from profiles.records import CommandRecord
+from profiles.version_notes import note_version
 from tokmem_desk.command_template import check_template
 from tokmem_desk.errors import NotFoundError, UsageError
 
@@ -58,6 +59,7 @@ class CommandTable(StoreBase):
                 """,
                 (key, json.dumps(list(template)), now()),
             )
+            note_version(connection, key, "edit", f"changed the command of {name}")
         found = self.command(name)
         assert found is not None
         return found
@@ -69,7 +71,10 @@ class CommandTable(StoreBase):
             NotFoundError: there is no procedure of that name.
         """
         with self._database.writing() as connection:
-            done = connection.execute("DELETE FROM commands WHERE procedure_id = ?", (self._procedure_id(name),))
+            key = self._procedure_id(name)
+            done = connection.execute("DELETE FROM commands WHERE procedure_id = ?", (key,))
+            if done.rowcount:
+                note_version(connection, key, "edit", f"removed the command of {name}")
         return done.rowcount > 0
 
     def allow_command(self, name: str, digest: str | None) -> CommandRecord:

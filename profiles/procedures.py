@@ -23,6 +23,8 @@ _SELECT = """
     FROM procedures p
 """
 
+_VERSIONED = frozenset({"description", "output_schema", "reads_conversation"})
+"""Columns whose change is one of the procedure's versions."""
 
 MAX_GROUP_CHARACTERS = 40
 """Longest name of a group; it stands in a column of the list."""
@@ -221,7 +223,7 @@ class ProcedureTable(StoreBase):
                 (*columns.values(), now(), row["id"]),
             )
             entry.save(text)
-            if "description" in columns:
+            if _VERSIONED.intersection(columns):
                 note_version(connection, row["id"], "edit", text)
             bump_revision(connection)
         return self.procedure(columns.get("name", current_name))

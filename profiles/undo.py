@@ -24,6 +24,7 @@ _KEYS = {
     "memories": ("id",),
     "memory_pairs": ("memory_id", "position"),
     "corrections": ("id",),
+    "commands": ("procedure_id",),
 }
 """Primary keys, in the order in which rows are put back: owners first."""
 
@@ -81,7 +82,7 @@ class UndoLog(StoreBase):
             for table, ids in json.loads(entry["remove"]).items():
                 if table == "procedures":
                     _refuse_trained(connection, ids)
-                connection.executemany(f"DELETE FROM {table} WHERE id = ?", [(key,) for key in ids])
+                connection.executemany(f"DELETE FROM {table} WHERE {_KEYS[table][0]} = ?", [(key,) for key in ids])
             restore = json.loads(entry["restore"])
             _make_room(connection, restore.get("memories", ()))
             for table in _KEYS:
@@ -149,6 +150,8 @@ def _put_back(connection: sqlite3.Connection, table: str, image: dict[str, objec
         found = connection.execute("SELECT version FROM procedures WHERE id = ?", (image["id"],)).fetchone()
         if found is not None:
             image["version"] = int(found["version"]) + 1
+    if table == "commands":
+        image["allowed"] = None  # a consent never comes back
     if image.get("message_id") is not None:
         # The chat it came from may have been deleted since.
         known = connection.execute("SELECT 1 FROM messages WHERE id = ?", (image["message_id"],)).fetchone()

@@ -1,4 +1,4 @@
-"""Noting versions of a procedure: called at the end of every change to pairs, description or active memory.
+"""Noting versions of a procedure: called at the end of every change to pairs, description, form, command or memory.
 
 Changes by hand that follow one another closely are one version, or the list would be as long as the work. Pairs are
 kept once, with the versions from which and to which they stood so: what a version costs is what changed in it.
@@ -43,7 +43,8 @@ def note_version(connection: sqlite3.Connection, procedure_id: int, kind: Versio
             (SELECT count(*) FROM pairs WHERE procedure_id = p.id AND part = 'held_out'),
             (SELECT json_group_object(backbone_fingerprint, id) FROM memories
                 WHERE procedure_id = p.id AND status = 'active'),
-            ?, ?
+            ?, ?, output_schema, reads_conversation,
+            (SELECT template FROM commands WHERE procedure_id = p.id)
         FROM procedures p WHERE id = ?
         """,
         (number, kind, text, created, moment, procedure_id),

@@ -9,6 +9,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from profiles.base import Row, StoreBase, bump_revision, now
 from profiles.records import Part
@@ -28,6 +29,9 @@ class VersionRecord:
     text: str
     """What was done, as in "added 3 pairs to ledger"."""
     description: str
+    output_schema: str | None
+    reads_conversation: bool
+    command: tuple[str, ...] | None
     pair_count: int
     held_out_count: int
     memories: dict[str, str]
@@ -53,8 +57,14 @@ class VersionDiff:
     """Changed and removed pairs in their old order, then added ones."""
     description: tuple[str, str] | None
     """Before and after, where they differ."""
+    output_schema: tuple[str | None, str | None] | None
+    reads_conversation: tuple[bool, bool] | None
+    command: tuple[tuple[str, ...] | None, tuple[str, ...] | None] | None
     memories: tuple[str | None, str | None] | None
     """The ids of the memories that answered on one backbone, where they differ."""
+
+
+_Value = TypeVar("_Value")
 
 
 class VersionTable(StoreBase):
@@ -108,12 +118,21 @@ class VersionTable(StoreBase):
             elif (_pair(row), row["part"]) != (_pair(other), other["part"]):
                 changes.append(PairChange(other["part"], _pair(row), _pair(other)))
         changes += [PairChange(row["part"], None, _pair(row)) for pair_id, row in new.items() if pair_id not in old]
-        described = (first.description, last.description) if first.description != last.description else None
-        memories = (first.memories.get(fingerprint or ""), last.memories.get(fingerprint or ""))
-        return VersionDiff(tuple(changes), described, memories if memories[0] != memories[1] else None)
+        answering = (first.memories.get(fingerprint or ""), last.memories.get(fingerprint or ""))
+        return VersionDiff(
+            tuple(changes),
+            _differing(first.description, last.description),
+            _differing(first.output_schema, last.output_schema),
+            _differing(first.reads_conversation, last.reads_conversation),
+            _differing(first.command, last.command),
+            _differing(*answering),
+        )
 
     def roll_back(self, name: str, number: int) -> str:
-        """Put pairs, description and the memory that answers back to what they were in a version; can be undone.
+        """Put a procedure back to what it was in a version; can be undone.
+
+        That is: pairs, description, form of answers, what it reads, its command, and the memory that answers. What
+        the person allowed to run unasked is asked about again where the command or the form is another one.
 
         Where no memory answered in that version, one that was made from just its pairs does now, if there is one.
 
@@ -131,19 +150,27 @@ class VersionTable(StoreBase):
             if newest is not None and number == newest["number"]:
                 raise UsageError(f"#{number} is the present version of {name!r}.", next_step="Choose an earlier one.")
             entry = UndoEntry(connection)
-            for table, column in (("procedures", "id"), ("pairs", "procedure_id"), ("memories", "procedure_id")):
-                entry.before(table, f"{column} = ?", (key,))
+            entry.before("procedures", "id = ?", (key,))
+            for table in ("pairs", "memories", "commands"):
+                entry.before(table, "procedure_id = ?", (key,))
             wanted = self._pairs_at(key, number)
             entry.added("pairs", _put_pairs(connection, key, wanted))
             digest = pairs_digest([_pair(row) for row in wanted if row["part"] == "train"])
             _answer_with(connection, key, json.loads(version["memories"]), digest)
             connection.execute(
                 """
-                UPDATE procedures SET description = ?, pattern = ?, pairs_digest = ?, version = version + 1, updated = ?
+                UPDATE procedures SET description = ?, pattern = ?, output_schema = ?, reads_conversation = ?,
+                    pairs_digest = ?, version = version + 1, updated = ?
                 WHERE id = ?
                 """,
-                (version["description"], version["pattern"], digest, now(), key),
+                (
+                    *(version[c] for c in ("description", "pattern", "output_schema", "reads_conversation")),
+                    digest,
+                    now(),
+                    key,
+                ),
             )
+            entry.added("commands", _put_command(connection, key, version))
             text = f"went back to version {number} of {name}"
             entry.save(text)
             note_version(connection, key, "back", text)
@@ -215,6 +242,25 @@ def _answer_with(connection: sqlite3.Connection, key: int, memories: dict[str, s
     connection.executemany("UPDATE memories SET status = 'active' WHERE id = ?", [(one,) for one in chosen.values()])
 
 
+def _put_command(connection: sqlite3.Connection, key: int, version: Row) -> list[int]:
+    """Give a procedure the command of a version, asked about before each run; returns its id where it had none."""
+    present = connection.execute("SELECT template, allowed FROM commands WHERE procedure_id = ?", (key,)).fetchone()
+    if present is not None and present["template"] == version["command"]:
+        return []  # a consent to it holds for as long as it is to the same form of arguments
+    connection.execute("DELETE FROM commands WHERE procedure_id = ?", (key,))
+    if version["command"] is None:
+        return []
+    connection.execute(
+        "INSERT INTO commands (procedure_id, template, allowed, created) VALUES (?, ?, NULL, ?)",
+        (key, version["command"], now()),
+    )
+    return [key] if present is None else []
+
+
+def _differing(before: _Value, after: _Value) -> tuple[_Value, _Value] | None:
+    return None if before == after else (before, after)
+
+
 def _pair(row: Row) -> ExamplePair:
     return ExamplePair(row["input"], row["response"], tuple(json.loads(row["other_answers"])))
 
@@ -225,6 +271,9 @@ def _record(row: Row) -> VersionRecord:
         kind=row["kind"],
         text=row["text"],
         description=row["description"],
+        output_schema=row["output_schema"],
+        reads_conversation=bool(row["reads_conversation"]),
+        command=None if row["command"] is None else tuple(json.loads(row["command"])),
         pair_count=row["pair_count"],
         held_out_count=row["held_out_count"],
         memories=json.loads(row["memories"]),

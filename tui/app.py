@@ -428,8 +428,8 @@ class TokmemApp(ProfileDesk):
             await self._quit()
 
     async def _quit(self) -> None:
-        if isinstance(self.screen, ProceduresScreen):
-            self.screen.keep_open_text()
+        if not self.locked:
+            self.keep_unsaved()
         self.exit()
 
     async def on_unmount(self) -> None:

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from profiles.records import MemoryRecord, PairsChanged, ProcedureRecord
 from profiles.store import ProfileStore
 
+READS = {True: "the conversation", False: "the message alone"}
+"""What a procedure sees, in words."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProcedureLine:

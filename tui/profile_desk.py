@@ -7,6 +7,7 @@ screen. While the open one is locked, ``locked`` is true, its store is closed, a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from textual import events, work
 from textual.app import App
 
 from profiles.atomic import write_text
+from profiles.guards import SUFFIX, guarded
 from profiles.paths import AppPaths, private_folder
 from profiles.records import ProfileInfo
 from profiles.registry import DEFAULT_PROFILE, ProfileRegistry
@@ -26,11 +28,14 @@ from profiles.store import ProfileStore
 from tokmem_desk.errors import BusyError, TokmemError
 from tui.engine_link import EngineLink
 from tui.overview import last_fingerprint
+from tui.screens.base import AppScreen
 from tui.screens.lock_dialogs import UnlockDialog
 from tui.training import TrainJob, TrainRunner
 
 FORGET_SECONDS = 10.0
 """How long the engine may take to forget a profile before its process is ended."""
+
+PRESENCE_GUARD = f"app{SUFFIX}"
 
 HERE_WHILE_LOCKED = frozenset({"quit", "command_quit", "help_quit"})
 """Actions of the app that need no profile."""
@@ -56,6 +61,8 @@ class ProfileDesk(App[None]):
         super().__init__()
         self._left_open: dict[str, tuple[ProfileStore, TrainRunner]] = {}
         """Profiles that were left while a training of theirs was not over, by name."""
+        self._presence = contextlib.ExitStack()
+        """Holds what tells other windows that the profile is open here."""
         self._last_input = time.time()
         """By the clock on the wall, which goes on while the computer sleeps."""
 
@@ -102,8 +109,21 @@ class ProfileDesk(App[None]):
         self.profile, self.store, self.locked = name, store, False
         self.runner = runner or TrainRunner(store, self.link, name, self._job_news)
         self._revision, self._fingerprint = store.revision, last_fingerprint(store)
+        self._note_presence(store)
         self.settings = self.settings.for_profile(self.paths, store.folder)
         self.apply_settings()
+
+    def _note_presence(self, store: ProfileStore) -> None:
+        """Say so when another window has the same profile open: nothing breaks, but two may write in one chat."""
+        self._presence.close()
+        try:
+            self._presence.enter_context(guarded(store.folder / PRESENCE_GUARD, BusyError("Open twice."), seconds=0))
+        except BusyError:
+            self.notify(
+                f"{self.profile} is open in another window too. What is taught in one shows in the other.",
+                timeout=10,
+                markup=False,
+            )
 
     def _show_first(self) -> None:
         """The screen to begin with; the model is loaded behind it."""
@@ -153,7 +173,10 @@ class ProfileDesk(App[None]):
             store = kept[0] if kept is not None else registry.open(name, key=key)
             registry.switch(name)
         self._left_open.pop(name, None)
-        before = None if self.locked else (self.profile, self.store, self.runner)
+        before = None
+        if not self.locked:
+            self.keep_unsaved()
+            before = (self.profile, self.store, self.runner)
         if key is not None:
             self.link.unlock(name, key)
         self._take_up(name, store, None if kept is None else kept[1])
@@ -162,6 +185,14 @@ class ProfileDesk(App[None]):
             await self._leave_profile(*before)
         self.announce_store()
         return True
+
+    def keep_unsaved(self) -> None:
+        """Let every screen store what is being written in it, while the profile is still open."""
+        for mode in self.MODES:
+            with contextlib.suppress(KeyError):  # never shown
+                for screen in self.get_screen_stack(mode):
+                    if isinstance(screen, AppScreen):
+                        screen.keep_unsaved()
 
     async def _leave_profile(self, name: str, store: ProfileStore, runner: TrainRunner) -> None:
         """Close a profile, or keep it open where a training of its is not over."""
@@ -218,6 +249,7 @@ class ProfileDesk(App[None]):
             store.close()
         if not self.locked:
             self.store.close()
+        self._presence.close()
 
     def refuse_if_at_work(self, name: str) -> None:
         """For what needs a profile that nothing works on.
@@ -315,6 +347,7 @@ class ProfileDesk(App[None]):
         if name != self.profile:
             return await asyncio.to_thread(run)
         again = None if key is None else ProfileKey.from_text(key.text())
+        self.keep_unsaved()
         self.locked = True
         await self._drop_other_screens()
         await self._close(name, self.store)
@@ -345,6 +378,7 @@ class ProfileDesk(App[None]):
     @work(group="lock", exit_on_error=False)
     async def _lock(self) -> None:
         """The app's own work: that of a screen would end with the screen."""
+        self.keep_unsaved()
         self.locked = True
         await self.remove_mode("locked")  # made anew: it names the profile
         self.add_mode("locked", self.MODES["locked"])

@@ -12,6 +12,7 @@ from profiles.migrations import (
     profile_0003,
     profile_0004,
     profile_0005,
+    profile_0006,
     registry_0001,
     registry_0002,
 )
@@ -24,5 +25,6 @@ PROFILE_STEPS: tuple[Step, ...] = (
     profile_0003.STATEMENTS,
     profile_0004.STATEMENTS,
     profile_0005.STATEMENTS,
+    profile_0006.STATEMENTS,
 )
 REGISTRY_STEPS: tuple[Step, ...] = (registry_0001.STATEMENTS, registry_0002.STATEMENTS)

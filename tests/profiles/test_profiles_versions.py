@@ -261,3 +261,48 @@ def test_groups(store: ProfileStore) -> None:
         store.set_group("nobody", "x")
     with pytest.raises(ConflictError):
         store.rename_procedure("a", "b")
+
+
+def test_going_back_takes_form_reading_and_command_but_no_consent(store: ProfileStore, unfolded: None) -> None:
+    form = '{"type": "object", "properties": {"what": {"type": "string"}}}'
+    store.add_procedure(Procedure("note", (ExamplePair("a", '{"what": "b"}'),)))
+    store.set_schema("note", form)
+    store.set_command("note", ["say", "{what}"])
+    store.allow_command("note", "digest")
+    store.set_reads_conversation("note", True)
+    with_all = store.versions("note")[0]
+    assert (with_all.output_schema, with_all.reads_conversation) == (form, True)
+    assert with_all.command == ("say", "{what}")
+
+    store.roll_back("note", 1)
+    record = store.procedure("note")
+    assert record.output_schema is None and not record.reads_conversation and store.command("note") is None
+    found = store.version_diff("note", with_all.number, store.versions("note")[0].number)
+    assert found.output_schema == (form, None) and found.reads_conversation == (True, False)
+    assert found.command == (("say", "{what}"), None) and found.description is None
+
+    store.undo()
+    record, command = store.procedure("note"), store.command("note")
+    assert record.output_schema == form and record.reads_conversation
+    assert command is not None and command.template == ("say", "{what}") and command.allowed is None
+
+    store.allow_command("note", "digest")
+    store.set_command("note", ["shout", "{what}"])
+    store.roll_back("note", with_all.number)
+    command = store.command("note")
+    assert command is not None and command.template == ("say", "{what}") and command.allowed is None
+    store.remove_command("note")
+    store.roll_back("note", with_all.number)
+    assert store.command("note") is not None
+    store.undo()
+    assert store.command("note") is None, "the command that going back brought goes again"
+
+
+def test_a_consent_stays_where_going_back_leaves_the_command(store: ProfileStore, unfolded: None) -> None:
+    store.add_procedure(Procedure("note", (ExamplePair("a", "{}"),), output_schema='{"type": "object"}'))
+    store.set_command("note", ["say"])
+    store.allow_command("note", "digest")
+    store.set_description("note", "new")
+    store.roll_back("note", 2)
+    command = store.command("note")
+    assert command is not None and command.allowed == "digest"

@@ -87,5 +87,6 @@ def turn_texts(app: TokmemApp) -> str:
 
 
 def texts(app: TokmemApp, selector: str = "Static") -> str:
-    """All text of the screen in sight that matches."""
-    return "\n".join(str(widget.render()) for widget in app.screen.query(selector).results(Static) if widget.display)
+    """All text of the screen in sight that matches, turns of a chat included where nothing is picked out."""
+    found = [str(widget.render()) for widget in app.screen.query(selector).results(Static) if widget.display]
+    return "\n".join([*found, turn_texts(app)] if selector == "Static" else found)

@@ -17,6 +17,7 @@ from tui.screens.chat import ChatScreen
 from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
 from tui.screens.locked import LockedScreen
 from tui.screens.profiles import ProfilesScreen
+from tui.widgets.prompt import Prompt
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]
@@ -233,3 +234,30 @@ async def test_a_training_left_behind_does_not_open_the_profile_to_others(make_a
         app.run_worker(app.open_profile("default"))
         await until(pilot, lambda: isinstance(app.screen, UnlockDialog), "its passphrase is asked for")
         assert app.profile == "anna"
+
+
+async def test_what_was_not_sent_comes_back(make_app: MakeApp, locked: str, paths: AppPaths) -> None:
+    text = "half a thought,\nand more"
+    async with make_app().run_test() as pilot:
+        app = await unlocked(pilot)
+        app.screen.query_one(Prompt).take(text)
+        app.lock_now()
+        app = await unlocked(pilot)
+        assert app.screen.query_one(Prompt).text == text
+        await app.open_profile("anna")
+        app.switch_mode("chat")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen) and app.screen.is_mounted)
+        assert app.screen.query_one(Prompt).text == "", "another person does not see it"
+        app.screen.query_one(Prompt).take("mine")
+        await pilot.press("ctrl+q")
+    with ProfileRegistry(paths) as registry, registry.open("anna") as store:
+        assert store.take_unsent() == "mine" and store.take_unsent() == ""
+        registry.switch("default")
+    async with make_app().run_test() as pilot:
+        app = await unlocked(pilot)
+        assert app.screen.query_one(Prompt).text == text
+        await pilot.press("ctrl+o")
+        app.screen.query_one(Prompt).take("whispered")
+        app.lock_now()
+        app = await unlocked(pilot)
+        assert app.screen.query_one(Prompt).text == "", "a temporary chat leaves nothing"

@@ -8,11 +8,13 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
+from profiles.guards import guarded
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from tests.tui.conftest import MOOD
 from tests.tui.driving import SIZES, ask, ready, texts, until
+from tokmem_desk.errors import BusyError
 from tui.app import TokmemApp
 from tui.screens.chat import ChatScreen
 from tui.screens.failure import FailureDialog
@@ -230,3 +232,25 @@ async def test_a_running_training_keeps_its_profile(
         await runner.cancel()
         await until(pilot, lambda: runner.job is not None and not runner.job.running, "ended")
         assert len(app.store.memories("mood_log")) == 1
+
+
+async def test_a_second_window_on_one_profile_is_told_of(make_app: MakeApp, taught: None, paths: AppPaths) -> None:
+    with ProfileRegistry(paths) as registry:
+        registry.create("anna")
+        folders = {name: paths.profile_folder(registry.info(name).id) for name in ("default", "anna")}
+    guard = guarded(folders["default"] / "app.guard", BusyError("held"), seconds=0)
+    with guard:
+        async with make_app().run_test() as pilot:
+            app = await ready(pilot)
+            await until(pilot, lambda: "default is open in another window too" in told(app))
+            app.clear_notifications()
+            await app.open_profile("anna")
+            assert "another window" not in told(app)
+            with pytest.raises(BusyError), guarded(folders["anna"] / "app.guard", BusyError("held"), seconds=0):
+                pass
+    with guarded(folders["anna"] / "app.guard", BusyError("held"), seconds=0):
+        pass
+
+
+def told(app: TokmemApp) -> str:
+    return " ".join(notification.message for notification in app._notifications)

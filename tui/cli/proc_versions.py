@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import shlex
 from typing import Any
 
 from profiles.versions import PairChange, VersionRecord
@@ -12,7 +14,7 @@ from tui.cli.console import shortened, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.proc import changed
-from tui.overview import last_fingerprint
+from tui.overview import READS, last_fingerprint
 
 TEXT_WIDTH = 60
 
@@ -71,11 +73,20 @@ def diff(context: Context, options: argparse.Namespace) -> int:
         "after": after,
         "changes": [_change_object(one) for one in found.changes],
         "description": None if found.description is None else list(found.description),
+        "output_schema": None if found.output_schema is None else [_document(one) for one in found.output_schema],
+        "reads_conversation": None if found.reads_conversation is None else list(found.reads_conversation),
+        "command": None if found.command is None else [one and list(one) for one in found.command],
         "memories": answering,
     }
     lines = [line for one in found.changes for line in change_lines(one)]
     if found.description is not None:
         lines.append(f"~ description: {found.description[0] or '-'} → {found.description[1] or '-'}")
+    if found.output_schema is not None:
+        lines.append(f"~ form of answers: {' → '.join(one or '-' for one in found.output_schema)}")
+    if found.reads_conversation is not None:
+        lines.append(f"~ reads {' → '.join(READS[one] for one in found.reads_conversation)}")
+    if found.command is not None:
+        lines.append(f"~ command: {' → '.join('-' if one is None else shlex.join(one) for one in found.command)}")
     if answering is not None:
         lines.append(f"~ memory: {_memory_words(answering[0])} → {_memory_words(answering[1])}")
     context.console.result(value, "\n".join(lines))
@@ -101,6 +112,10 @@ def change_lines(change: PairChange, width: int = TEXT_WIDTH) -> list[str]:
     ]
 
 
+def _document(schema: str | None) -> Any:
+    return None if schema is None else json.loads(schema)
+
+
 def _memory_words(version: int | None) -> str:
     return "-" if version is None else f"v{version}"
 
@@ -111,6 +126,9 @@ def _version_object(version: VersionRecord, memories: dict[str, int]) -> dict[st
         "kind": version.kind,
         "text": version.text,
         "description": version.description,
+        "output_schema": _document(version.output_schema),
+        "reads_conversation": version.reads_conversation,
+        "command": None if version.command is None else list(version.command),
         "pairs": version.pair_count,
         "held_out": version.held_out_count,
         "memories": {fingerprint: memories.get(one) for fingerprint, one in version.memories.items()},

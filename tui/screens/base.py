@@ -63,6 +63,9 @@ class AppScreen(Screen[None]):
     async def begin(self) -> None:
         """Draw for the first time."""
 
+    def keep_unsaved(self) -> None:
+        """Store what is being written: the profile is about to be left or locked, or the app to end."""
+
     def show_header(self) -> None:
         """Draw the header anew."""
         app = self.tokmem

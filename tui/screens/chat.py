@@ -101,6 +101,14 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         if recent and recent[0].message_count:
             self._session.open(recent[0].id)
         await self._show_conversation()
+        if unsent := self.tokmem.store.take_unsent():
+            self.query_one(Prompt).take(unsent)
+
+    @shows_errors
+    def keep_unsaved(self) -> None:
+        """An unsent message comes back with the profile; one of a temporary chat is written nowhere."""
+        if self.is_mounted and not self._session.temporary:
+            self.tokmem.store.keep_unsent(self.query_one(Prompt).text)
 
     @property
     def session(self) -> ChatSession:

@@ -103,12 +103,12 @@ class ProceduresScreen(ProcedureAdvice):
 
     def on_screen_suspend(self) -> None:
         """What is being written is stored before something else comes into sight."""
-        self.keep_open_text()
+        self.keep_unsaved()
 
     @shows_errors
-    def keep_open_text(self) -> None:
+    def keep_unsaved(self) -> None:
         """Store the cell that is being edited, if its text can be stored."""
-        found = self.panel.open_text
+        found = self.panel.open_text if self.is_mounted else None
         if found is not None:
             pair_id, part, text = found
             with contextlib.suppress(BadInputError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -13,6 +14,7 @@ from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
 from profiles.versions import VersionDiff, VersionRecord
+from tui.overview import READS
 from tui.screens.dialog import Dialog, buttons
 
 SHOWN_CHANGES = 60
@@ -117,6 +119,12 @@ def diff_text(diff: VersionDiff, memories: dict[str, int]) -> Content:
     lines = [Content.styled("Since then", "bold $primary")]
     if diff.description is not None:
         lines += _both("description: ", diff.description[0] or "-", diff.description[1] or "-")
+    if diff.output_schema is not None:
+        lines += _both("form: ", *(one or "none" for one in diff.output_schema))
+    if diff.reads_conversation is not None:
+        lines += _both("reads ", *(READS[one] for one in diff.reads_conversation))
+    if diff.command is not None:
+        lines += _both("command: ", *("none" if one is None else shlex.join(one) for one in diff.command))
     if diff.memories is not None:
         before, after = (memories.get(one or "") for one in diff.memories)
         words = ["none" if one is None else f"v{one}" for one in (before, after)]
