@@ -1,39 +1,142 @@
-"""Long jobs as they stand on disk, so that closing the app or a crash loses track of none."""
+"""The queue of trainings on disk, so that closing the app, locking the profile or a crash loses track of none.
+
+One job is the training of one procedure. Its states and the ways between them are written here and nowhere else::
+
+    queued ──► running ──► undecided ──► done          undecided: a new memory waits for Activate or Keep old
+      ▲ ▲        │ │ └───► failed ─────► queued         (asked for again)
+      │ └────────┘ └─────► paused ─────► queued         (resumed)
+      └ broken off once    any but done ► cancelled
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from profiles.base import Row, StoreBase, as_json, from_json, now
 from profiles.guards import SUFFIX, guarded
+from profiles.memories import activate_row, drop_file
 from profiles.records import JobRecord, JobState, JsonObject
 from tokmem_desk.errors import BusyError, NotFoundError, UsageError
 
 _NEXT: dict[JobState, frozenset[JobState]] = {
-    "queued": frozenset({"running", "paused", "done", "failed", "cancelled"}),
-    "running": frozenset({"queued", "paused", "done", "failed", "cancelled"}),
-    "paused": frozenset({"queued", "running", "failed", "cancelled"}),
-    # Both may be taken up again from their checkpoint; what is done stays done.
-    "failed": frozenset({"queued", "running"}),
-    "cancelled": frozenset({"queued", "running"}),
+    "queued": frozenset({"running", "paused", "cancelled"}),
+    "running": frozenset({"queued", "paused", "undecided", "failed", "cancelled"}),
+    "paused": frozenset({"queued", "cancelled"}),
+    "undecided": frozenset({"done", "cancelled"}),
+    "failed": frozenset({"queued", "cancelled"}),
     "done": frozenset(),
+    "cancelled": frozenset(),
 }
+_WAITING = ("queued", "paused")
+"""States of a job that can be moved."""
+
+MAX_BREAKS = 2
+"""A job in the middle of which the program died this often is not begun again by itself."""
+
+_SELECT = "SELECT j.*, p.name AS procedure FROM jobs j JOIN procedures p ON p.id = j.procedure_id"
 
 
 class JobTable(StoreBase):
-    """The part of the store that keeps jobs."""
+    """The part of the store that keeps the queue."""
 
-    def add_job(self, kind: str, request: JsonObject) -> JobRecord:
-        """Queue a job; ``request`` is all that is needed to start it again."""
-        moment = now()
+    # Asking for a training
+
+    def queue_training(self, names: Sequence[str], request: JsonObject) -> list[JobRecord]:
+        """Put trainings at the end of the queue, in this order.
+
+        One that waits there already keeps its place and takes the new request; one that failed is begun again.
+
+        Args:
+            names: of the procedures.
+            request: how to train; all that is needed to start each again.
+
+        Raises:
+            NotFoundError: no procedure of one of the names; nothing is queued then.
+        """
+        found: list[int] = []
         with self._database.writing() as connection:
-            cursor = connection.execute(
-                "INSERT INTO jobs (kind, state, request, created, updated) VALUES (?, 'queued', ?, ?, ?)",
-                (kind, as_json(request), moment, moment),
-            )
-            return _record(self._job_row(int(cursor.lastrowid or 0)))
+            for name in names:
+                key = self._procedure_id(name)
+                waiting = connection.execute(
+                    "SELECT * FROM jobs WHERE procedure_id = ? AND state IN ('queued', 'paused', 'failed')", (key,)
+                ).fetchone()
+                if waiting is not None:
+                    place = self._last_place() + 1 if waiting["state"] == "failed" else waiting["position"]
+                    connection.execute(
+                        """
+                        UPDATE jobs SET state = 'queued', position = ?, breaks = 0, error = NULL, updated = ?,
+                            progress = CASE WHEN request = ? THEN progress END, request = ? WHERE id = ?
+                        """,
+                        (place, now(), as_json(request), as_json(request), waiting["id"]),
+                    )
+                    found.append(int(waiting["id"]))
+                    continue
+                cursor = connection.execute(
+                    """
+                    INSERT INTO jobs (procedure_id, state, position, request, created, updated)
+                    VALUES (?, 'queued', ?, ?, ?, ?)
+                    """,
+                    (key, self._last_place() + 1, as_json(request), now(), now()),
+                )
+                found.append(int(cursor.lastrowid or 0))
+            return [_record(self._job_row(key)) for key in found]
+
+    # Working it off
+
+    @contextlib.contextmanager
+    def working_off(self, *, seconds: float = 0.5) -> Iterator[None]:
+        """Be the one process that works off this profile's queue; a kill frees it.
+
+        What says that it runs was broken off by the death of another process: it is queued again, or has failed where
+        that happened ``MAX_BREAKS`` times.
+
+        Args:
+            seconds: how long to wait for another one.
+
+        Raises:
+            BusyError: another one works on it.
+        """
+        with guarded(self._guard("queue"), _busy(), seconds=seconds):
+            for record in self.jobs("running"):
+                self.note_break(record.id, {"message": "The program ended in the middle of this training, twice."})
+            yield
+
+    def next_job(self) -> JobRecord | None:
+        """Take the first job that is queued; it is running from now on. None when there is none."""
+        with self._database.writing():
+            row = self._database.row(f"{_SELECT} WHERE j.state = 'queued' ORDER BY j.position LIMIT 1")
+        return None if row is None else self.set_job(row["id"], "running")
+
+    def note_break(self, job_id: int, error: JsonObject) -> JobRecord:
+        """A running job was broken off by no wish of anybody: queue it again, or let it have failed.
+
+        Args:
+            job_id: the job.
+            error: what to keep where it has failed; ``TokmemError.as_dict``, of which ``message`` is enough.
+        """
+        breaks = self.job(job_id).breaks + 1
+        with self._database.writing() as connection:
+            connection.execute("UPDATE jobs SET breaks = ? WHERE id = ?", (breaks, job_id))
+        if breaks < MAX_BREAKS:
+            return self.set_job(job_id, "queued")
+        return self.set_job(job_id, "failed", error=error)
+
+    @contextlib.contextmanager
+    def training(self, *, seconds: float = 1.0) -> Iterator[None]:
+        """Be the one engine that trains in this profile: one whose client was killed may still be at its last step.
+
+        Args:
+            seconds: how long to wait for another one.
+
+        Raises:
+            BusyError: another one is training in it.
+        """
+        with guarded(self._guard("training"), _busy(), seconds=seconds):
+            yield
+
+    # A job's state
 
     def set_job(
         self,
@@ -41,7 +144,6 @@ class JobTable(StoreBase):
         state: JobState | None = None,
         *,
         progress: JsonObject | None = None,
-        result: JsonObject | None = None,
         error: JsonObject | None = None,
     ) -> JobRecord:
         """Change what is given and leave the rest. A job that goes on again loses its old error.
@@ -56,49 +158,104 @@ class JobTable(StoreBase):
             state = state or before
             if state != before and state not in _NEXT[before]:
                 raise UsageError(f"Job {job_id} is {before} and cannot become {state}.")
-            old_error = row["error"] if state == before or state in ("failed", "cancelled") else None
+            old_error = row["error"] if state == before else None
             connection.execute(
                 """
-                UPDATE jobs SET state = ?, progress = coalesce(?, progress), result = coalesce(?, result),
-                    error = coalesce(?, ?), updated = ? WHERE id = ?
+                UPDATE jobs SET state = ?, progress = coalesce(?, progress), error = coalesce(?, ?), updated = ?
+                WHERE id = ?
                 """,
-                (state, as_json(progress), as_json(result), as_json(error), old_error, now(), job_id),
+                (state, as_json(progress), as_json(error), old_error, now(), job_id),
             )
             return _record(self._job_row(job_id))
 
-    @contextlib.contextmanager
-    def training(self, *, seconds: float = 1.0) -> Iterator[None]:
-        """Be the one process that trains in this profile.
-
-        Args:
-            seconds: how long to wait for another one; above 0, lest a glance of ``is_training`` look like one.
+    def resume_job(self, job_id: int) -> JobRecord:
+        """Queue a paused or failed job again, with all its chances.
 
         Raises:
-            BusyError: another one is training in it.
+            NotFoundError: there is no such job.
+            UsageError: it is neither.
         """
-        busy = BusyError(
-            "A training of this profile is running in another tokmem-desk.",
-            next_step="Wait for its end, or stop it there. Chatting and editing go on meanwhile.",
-        )
-        with guarded(self._training_guard, busy, seconds=seconds):
-            yield
+        with self._database.writing() as connection:
+            connection.execute("UPDATE jobs SET breaks = 0 WHERE id = ?", (job_id,))
+        return self.set_job(job_id, "queued")
 
-    def is_training(self) -> bool:
-        """Whether some process trains in this profile now."""
-        try:
-            with self.training(seconds=0.0):
+    def move_job(self, job_id: int, by: int) -> bool:
+        """Let a waiting job change places with the waiting one before it (-1) or after it (1).
+
+        Returns:
+            False when there is none, or the job does not wait.
+        """
+        with self._database.writing() as connection:
+            row = self._job_row(job_id)
+            sign, order = ("<", "DESC") if by < 0 else (">", "ASC")
+            other = connection.execute(
+                f"""
+                SELECT j.id, j.position FROM jobs j JOIN procedures p ON p.id = j.procedure_id
+                WHERE j.state IN ('queued', 'paused') AND j.position {sign} ? ORDER BY j.position {order} LIMIT 1
+                """,
+                (row["position"],),
+            ).fetchone()
+            if other is None or row["state"] not in _WAITING:
                 return False
-        except BusyError:
+            for place, key in ((other["position"], job_id), (row["position"], other["id"])):
+                connection.execute("UPDATE jobs SET position = ? WHERE id = ?", (place, key))
             return True
 
-    @property
-    def _training_guard(self) -> Path:
-        return self.memory_folder.parent / f"training{SUFFIX}"
+    def decide_job(self, job_id: int, *, activate: bool) -> JobRecord:
+        """Let the new memory of a job answer, or drop it; earlier undecided ones of the procedure are dropped too.
+
+        Raises:
+            NotFoundError: there is no such job.
+            UsageError: it is not undecided.
+        """
+        dropped: list[Row] = []
+        with self._database.writing() as connection:
+            job = self._job_row(job_id)
+            if job["state"] != "undecided":
+                raise UsageError(f"Job {job_id} is {job['state']}: there is nothing to decide.")
+            rows = connection.execute(
+                """
+                SELECT m.*, j.id AS job FROM jobs j JOIN memories m ON m.id = j.memory_id
+                WHERE j.procedure_id = ? AND j.state = 'undecided' AND j.id <= ?
+                """,
+                (job["procedure_id"], job_id),
+            ).fetchall()
+            for row in rows:
+                if activate and row["job"] == job_id:
+                    activate_row(connection, row)
+                elif row["status"] == "candidate":
+                    connection.execute("DELETE FROM memories WHERE id = ?", (row["id"],))
+                    dropped.append(row)
+            connection.execute(
+                """
+                UPDATE jobs SET state = 'done', progress = NULL, updated = ?
+                WHERE procedure_id = ? AND state = 'undecided' AND id <= ?
+                """,
+                (now(), job["procedure_id"], job_id),
+            )
+            decided = _record(self._job_row(job_id))
+        for row in dropped:
+            drop_file(self.memory_folder / row["file"])
+        return decided
+
+    # Looking
 
     def jobs(self, state: JobState | None = None) -> list[JobRecord]:
-        """All jobs, or those in one state, oldest first."""
-        where, parameters = ("WHERE state = ?", (state,)) if state else ("", ())
-        return [_record(row) for row in self._database.rows(f"SELECT * FROM jobs {where} ORDER BY id", parameters)]
+        """All jobs, or those in one state, in the queue's order."""
+        where, parameters = ("WHERE j.state = ?", (state,)) if state else ("", ())
+        return [_record(row) for row in self._database.rows(f"{_SELECT} {where} ORDER BY j.position, j.id", parameters)]
+
+    def open_jobs(self) -> list[JobRecord]:
+        """What is not over, in the queue's order: to be trained, failed, or waiting for a decision that can be made."""
+        rows = self._database.rows(
+            f"""
+            {_SELECT} LEFT JOIN memories m ON m.id = j.memory_id
+            WHERE j.state IN ('queued', 'running', 'paused', 'failed')
+                OR (j.state = 'undecided' AND m.status = 'candidate')
+            ORDER BY j.position, j.id
+            """
+        )
+        return [_record(row) for row in rows]
 
     def job(self, job_id: int) -> JobRecord:
         """One job.
@@ -109,21 +266,37 @@ class JobTable(StoreBase):
         return _record(self._job_row(job_id))
 
     def _job_row(self, job_id: int) -> Row:
-        row = self._database.row("SELECT * FROM jobs WHERE id = ?", (job_id,))
+        row = self._database.row(f"{_SELECT} WHERE j.id = ?", (job_id,))
         if row is None:
             raise NotFoundError(f"There is no job number {job_id}.")
         return row
+
+    def _last_place(self) -> int:
+        row = self._database.row("SELECT coalesce(max(position), 0) AS last FROM jobs")
+        return 0 if row is None else int(row["last"])
+
+    def _guard(self, name: str) -> Path:
+        return self.memory_folder.parent / f"{name}{SUFFIX}"
+
+
+def _busy() -> BusyError:
+    return BusyError(
+        "A training of this profile is running in another tokmem-desk.",
+        next_step="Wait for its end, or stop it there. Chatting and editing go on meanwhile.",
+    )
 
 
 def _record(row: Row) -> JobRecord:
     return JobRecord(
         id=row["id"],
-        kind=row["kind"],
+        procedure=row["procedure"],
         state=row["state"],
+        position=row["position"],
+        breaks=row["breaks"],
         request=from_json(row["request"]) or {},
         progress=from_json(row["progress"]),
-        result=from_json(row["result"]),
         error=from_json(row["error"]),
+        memory_id=row["memory_id"],
         created=row["created"],
         updated=row["updated"],
     )

@@ -71,6 +71,8 @@ class MemoryTable(StoreBase):
         pairs: Sequence[ExamplePair],
         settings: JsonObject,
         scorecard: JsonObject,
+        *,
+        job_id: int | None = None,
     ) -> MemoryRecord:
         """Register a trained memory as a candidate.
 
@@ -81,6 +83,7 @@ class MemoryTable(StoreBase):
             pairs: the train pairs it was made from.
             settings: how it was trained; kept as it is.
             scorecard: what was measured; kept as it is.
+            job_id: the job it came from, which waits for a decision from now on.
 
         Raises:
             NotFoundError: the procedure was removed meanwhile.
@@ -122,6 +125,8 @@ class MemoryTable(StoreBase):
                 "INSERT INTO memory_pairs (memory_id, position, input, response) VALUES (?, ?, ?, ?)",
                 [(key, position, pair.input, pair.response) for position, pair in enumerate(pairs)],
             )
+            if job_id is not None:  # in one transaction: no kill can part a result from its job
+                note_result(connection, job_id, key)
             return _record(self._memory_row(key))
 
     def activate_memory(self, memory_id: str) -> MemoryRecord:
@@ -131,19 +136,7 @@ class MemoryTable(StoreBase):
             NotFoundError: there is no such memory.
         """
         with self._database.writing() as connection:
-            row = self._memory_row(memory_id)
-            if row["status"] == "active":
-                return _record(row)
-            connection.execute(
-                """
-                UPDATE memories SET status = 'archived'
-                WHERE procedure_id = ? AND backbone_fingerprint = ? AND status = 'active'
-                """,
-                (row["procedure_id"], row["backbone_fingerprint"]),
-            )
-            connection.execute("UPDATE memories SET status = 'active' WHERE id = ?", (memory_id,))
-            note_version(connection, row["procedure_id"], "memory", f"memory v{row['version']} answers")
-            bump_revision(connection)
+            activate_row(connection, self._memory_row(memory_id))
             return _record(self._memory_row(memory_id))
 
     def discard_memory(self, memory_id: str) -> None:
@@ -161,9 +154,7 @@ class MemoryTable(StoreBase):
                     next_step="Activate another one first, or disable the procedure.",
                 )
             connection.execute("DELETE FROM memories WHERE id = ?", (memory_id,))
-        # After the commit: a crash in between leaves a file without a row, never a row without its file.
-        with contextlib.suppress(OSError):
-            (self.memory_folder / row["file"]).unlink(missing_ok=True)
+        drop_file(self.memory_folder / row["file"])
 
     def memory(self, memory_id: str) -> MemoryRecord:
         """One memory.
@@ -289,6 +280,41 @@ class MemoryTable(StoreBase):
         if row is None:
             raise NotFoundError(f"There is no memory {memory_id!r} any more.", next_step="Look at the list again.")
         return row
+
+
+def activate_row(connection: sqlite3.Connection, row: Row) -> None:
+    """Let the memory of that row answer, within a transaction; the one that did so far is archived."""
+    if row["status"] == "active":
+        return
+    connection.execute(
+        """
+        UPDATE memories SET status = 'archived'
+        WHERE procedure_id = ? AND backbone_fingerprint = ? AND status = 'active'
+        """,
+        (row["procedure_id"], row["backbone_fingerprint"]),
+    )
+    connection.execute("UPDATE memories SET status = 'active' WHERE id = ?", (row["id"],))
+    note_version(connection, row["procedure_id"], "memory", f"memory v{row['version']} answers")
+    bump_revision(connection)
+
+
+def drop_file(file: Path) -> None:
+    """Remove a memory's file after the commit that took its row: a crash in between leaves a file without a row, never
+    a row without its file.
+    """
+    with contextlib.suppress(OSError):
+        file.unlink(missing_ok=True)
+
+
+def note_result(connection: sqlite3.Connection, job_id: int, memory_id: str) -> None:
+    """Let a running job wait for the decision about the memory that it made, within a transaction."""
+    connection.execute(
+        """
+        UPDATE jobs SET state = 'undecided', memory_id = ?, error = NULL, updated = ?
+        WHERE id = ? AND state = 'running'
+        """,
+        (memory_id, now(), job_id),
+    )
 
 
 def read_memory_file(vault: Vault, path: Path) -> bytes:

@@ -19,7 +19,7 @@ MemoryStatus = Literal["candidate", "active", "archived"]
 Role = Literal["user", "assistant"]
 MessageStatus = Literal["complete", "stopped", "failed"]
 Rating = Literal["good", "bad"]
-JobState = Literal["queued", "running", "paused", "done", "failed", "cancelled"]
+JobState = Literal["queued", "running", "paused", "undecided", "done", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,22 +197,24 @@ class CorrectionRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """A long job (training, evaluation) as it stands on disk."""
+    """The training of one procedure as it stands on disk."""
 
     id: int
-    kind: str
+    procedure: str
+    """The procedure's name now."""
     state: JobState
+    position: int
+    """Its place in the queue; smaller is earlier."""
+    breaks: int
+    """How often the program that worked on it died since somebody last asked for it."""
     request: JsonObject
+    """How to train; all that is needed to start it again."""
     progress: JsonObject | None
-    result: JsonObject | None
     error: JsonObject | None
+    memory_id: str | None
+    """What came out: a candidate while it is undecided."""
     created: str
     updated: str
-
-    @property
-    def ended(self) -> bool:
-        """True when the job will not go on by itself."""
-        return self.state in ("done", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tokmem_desk.device import is_out_of_memory
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
 from tokmem_desk.memory import Memory, Steering, renormalise
 from tokmem_desk.procedures import Procedure
@@ -174,10 +175,7 @@ class Training:
             if self._stop:
                 outcome = "cancelled"
         except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(
-                "Training does not fit into the memory, even with one pair at a time.",
-                next_step="Close other programs, lower the span, or choose a smaller model.",
-            ) from error
+            raise _too_much() from error
         finally:
             self.result = self._result(time.monotonic() - began, outcome)
 
@@ -189,9 +187,11 @@ class Training:
         while self._step < self._steps and not self._stop:
             try:
                 loss = self._optimise(batch_at(self._train, config.batch_size, config.seed, self._step))
-            except torch.OutOfMemoryError:
-                if self._batch_size == 1:
+            except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is one
+                if not is_out_of_memory(error):
                     raise
+                if self._batch_size == 1:
+                    raise _too_much() from error
                 self._batch_size = max(1, self._batch_size // 2)
                 self._optimiser.zero_grad(set_to_none=True)
                 note = f"Memory ran short: going on with {self._batch_size} pairs at a time."
@@ -391,3 +391,10 @@ class Training:
             self._cache.pooled,
             [s.owner for s in (*self._train, *self._held_out)],
         )
+
+
+def _too_much() -> OutOfMemoryError:
+    return OutOfMemoryError(
+        "Training does not fit into the memory, even with one pair at a time.",
+        next_step="Close other programs, lower the span, or choose a smaller model.",
+    )

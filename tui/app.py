@@ -21,7 +21,6 @@ from textual.signal import Signal
 from textual.worker import Worker, WorkerState
 
 from profiles.paths import AppPaths, private_folder
-from profiles.records import JobRecord
 from profiles.settings import Settings
 from tokmem_desk.errors import OfflineError, TokmemError
 from tui import debug_report
@@ -47,8 +46,6 @@ from tui.screens.settings import SettingsScreen
 from tui.screens.train import TrainScreen
 from tui.screens.welcome import WelcomeScreen
 from tui.themes import DARK, LIGHT, muted_of
-from tui.training import TrainJob
-from tui.widgets.train_setup import TrainSetup
 
 EngineFactory = Callable[[Path, Settings], EngineClient]
 """Makes the client of an engine that is not started yet; gets the file for its log, and the settings in force."""
@@ -113,7 +110,7 @@ class TokmemApp(ProfileDesk):
         self.pull: ModelPull | None = None
         """The newest download of a model."""
         self.engine_changed: Signal[EngineState] = Signal(self, "engine")
-        self.job_changed: Signal[TrainJob] = Signal(self, "job")
+        self.jobs_changed: Signal[int] = Signal(self, "jobs")
         self.store_changed: Signal[int] = Signal(self, "store")
         self.pull_changed: Signal[ModelPull] = Signal(self, "pull")
         self.register_theme(DARK)
@@ -197,6 +194,7 @@ class TokmemApp(ProfileDesk):
 
     def _engine_news(self, state: EngineState) -> None:
         self.engine_changed.publish(state)
+        self._go_on_training()
 
     async def restart_engine(self) -> None:
         """Go on with an engine for the settings in force; it loads with the next request, or by ``load_engine``."""
@@ -259,6 +257,8 @@ class TokmemApp(ProfileDesk):
         if self.locked:
             return
         self._lock_when_idle()
+        self.trainings.refresh()
+        self._go_on_training()
         if self.store.revision != self._revision:
             self.announce_store()
 
@@ -297,72 +297,45 @@ class TokmemApp(ProfileDesk):
 
     @shows_errors
     def train(self, names: Sequence[str], preset: str | None = None, *, show: bool = True) -> None:
-        """Train procedures and show that; an undecided earlier result is asked about first.
+        """Put trainings into the queue, and show that.
 
         Args:
             names: of the procedures.
             preset: how long to take; the settings' one without it.
             show: go to the Train screen.
         """
-        job = self.runner.job
-        if not show:
-            self._train(names, preset, show=False)
-        elif job is not None and not job.running and job.trained and not job.decided:
-            self._ask_then_train(names, preset)
-        else:
-            self._train(names, preset)
-
-    @work(exit_on_error=False)
-    async def _ask_then_train(self, names: Sequence[str], preset: str | None) -> None:
-        question = ConfirmDialog(
-            "Drop the last training?",
-            "Its memories were neither activated nor dropped. Training again drops them.",
-            "Drop and train",
-            "Back",
-            danger=True,
-        )
-        if await self.push_screen_wait(question):
-            self._train(names, preset)
-
-    def _train(self, names: Sequence[str], preset: str | None, *, show: bool = True) -> None:
-        self.runner.begin(
+        self.trainings.add(
             names,
             preset or self.preset,
             span=self.settings.whole("span") or None,
             router=self.settings.text("router"),
         )
-        self._run_training()
+        self.work_off()
         if show:
             self.switch_mode("train")
 
-    @shows_errors
-    def resume(self, record: JobRecord) -> None:
-        """Go on with a broken-off training and show that."""
-        self.runner.resume(record)
-        self._run_training()
-        self.switch_mode("train")
-
     @work(group="train", exit_on_error=False)
-    async def _run_training(self) -> None:
-        runner, profile = self.runner, self.profile
-        await runner.run()
-        job = runner.job
-        if self.locked:
-            await self.end_behind_lock(profile)
+    async def work_off(self) -> None:
+        """Train what is queued, unless that is being done. Goes on whatever screen or profile is in sight."""
+        trainings, profile = self.trainings, self.profile
+        await trainings.work()
+        if trainings.working:  # by an earlier call
+            return
+        if trainings is not self.trainings or self.locked:
+            await self.end_left_profile(profile)
+            if not self.locked:
+                self.notify(f"The training in {profile} has ended. F5 goes there.", markup=False)
+                self.work_off()
             return
         self.announce_store()
-        if runner is not self.runner:
-            self.notify(f"The training in {profile} has ended. F5 goes there.", markup=False)
-            return
-        if job is not None and (self.screen.query(TrainSetup) or isinstance(self.screen, WelcomeScreen)):
-            return
-        if job is not None and job.error is not None:
-            self.show_error(job.error)
-        elif job is not None and job.trained:
-            self.notify("Training is done. F4 shows how well it went.")
 
-    def _job_news(self, job: TrainJob) -> None:
-        self.job_changed.publish(job)
+    def _go_on_training(self) -> None:
+        """Take up what waits in the queue, as after a restart; not before the engine is there."""
+        if not self.locked and self.link.state.phase == "ready" and self.trainings.may_work:
+            self.work_off()
+
+    def _job_news(self) -> None:
+        self.jobs_changed.publish(len(self.trainings.jobs))
 
     # Errors
 
@@ -413,8 +386,7 @@ class TokmemApp(ProfileDesk):
 
     async def action_quit(self) -> None:
         """Quit; a running training is asked about once, a second Ctrl+Q quits at once."""
-        job = self.runner.job if hasattr(self, "runner") else None
-        if job is not None and job.running and not isinstance(self.screen, ConfirmDialog):
+        if hasattr(self, "trainings") and self.trainings.working and not isinstance(self.screen, ConfirmDialog):
             self._ask_then_quit()
         else:
             await self._quit()
@@ -422,7 +394,10 @@ class TokmemApp(ProfileDesk):
     @work(exit_on_error=False)
     async def _ask_then_quit(self) -> None:
         question = ConfirmDialog(
-            "A training is running", "It is kept as far as it has come, and can be resumed next time.", "Quit", "Stay"
+            "A training is running",
+            "It is kept as far as it has come, and goes on by itself when the app is opened again.",
+            "Quit",
+            "Stay",
         )
         if await self.push_screen_wait(question):
             await self._quit()

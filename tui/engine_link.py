@@ -59,6 +59,8 @@ class EngineLink:
         self.may_fetch = True
         """Whether requests may download a model; an app that asks first sets it to False."""
         self.state = EngineState()
+        self.training = False
+        """True while the queue of some profile is being worked off: one engine trains one memory at a time."""
         self._changed = changed
         self._keys: dict[str, ProfileKey] = {}
         self._open_requests = 0

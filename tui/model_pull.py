@@ -14,7 +14,7 @@ from typing import Literal
 from tokmem_desk.errors import InterruptedByUser, TokmemError
 from tui.engine.client import EngineClient, RequestHandle
 from tui.engine.protocol import Message
-from tui.training import duration
+from tui.training_progress import duration
 from tui.words import size
 
 SPEED_SECONDS = 8.0

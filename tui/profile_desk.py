@@ -30,7 +30,7 @@ from tui.engine_link import EngineLink
 from tui.overview import last_fingerprint
 from tui.screens.base import AppScreen
 from tui.screens.lock_dialogs import UnlockDialog
-from tui.training import TrainJob, TrainRunner
+from tui.training import TrainQueue
 
 FORGET_SECONDS = 10.0
 """How long the engine may take to forget a profile before its process is ended."""
@@ -50,7 +50,7 @@ class ProfileDesk(App[None]):
     profile: str
     """Name of the open profile, also while it is locked."""
     store: ProfileStore
-    runner: TrainRunner
+    trainings: TrainQueue
     errors: deque[str]
     locked = True
     """No profile's data can be reached: before the first one is open, and after locking."""
@@ -59,8 +59,8 @@ class ProfileDesk(App[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._left_open: dict[str, tuple[ProfileStore, TrainRunner]] = {}
-        """Profiles that were left while a training of theirs was not over, by name."""
+        self._left_open: dict[str, tuple[ProfileStore, TrainQueue]] = {}
+        """Profiles that were left while a training of theirs was running, by name; each is closed at its end."""
         self._presence = contextlib.ExitStack()
         """Holds what tells other windows that the profile is open here."""
         self._last_input = time.time()
@@ -80,7 +80,7 @@ class ProfileDesk(App[None]):
         """Load the model, asking before any download."""
         raise NotImplementedError
 
-    def _job_news(self, job: TrainJob) -> None:
+    def _job_news(self) -> None:
         raise NotImplementedError
 
     # Opening
@@ -104,10 +104,10 @@ class ProfileDesk(App[None]):
         self._take_up(info.name, store, None)
         self._show_first()
 
-    def _take_up(self, name: str, store: ProfileStore, runner: TrainRunner | None) -> None:
+    def _take_up(self, name: str, store: ProfileStore, trainings: TrainQueue | None) -> None:
         """Make an open store the one that everything works on."""
         self.profile, self.store, self.locked = name, store, False
-        self.runner = runner or TrainRunner(store, self.link, name, self._job_news)
+        self.trainings = trainings or TrainQueue(store, self.link, name, self.paths, self._job_news)
         self._revision, self._fingerprint = store.revision, last_fingerprint(store)
         self._note_presence(store)
         self.settings = self.settings.for_profile(self.paths, store.folder)
@@ -176,7 +176,7 @@ class ProfileDesk(App[None]):
         before = None
         if not self.locked:
             self.keep_unsaved()
-            before = (self.profile, self.store, self.runner)
+            before = (self.profile, self.store, self.trainings)
         if key is not None:
             self.link.unlock(name, key)
         self._take_up(name, store, None if kept is None else kept[1])
@@ -194,10 +194,10 @@ class ProfileDesk(App[None]):
                     if isinstance(screen, AppScreen):
                         screen.keep_unsaved()
 
-    async def _leave_profile(self, name: str, store: ProfileStore, runner: TrainRunner) -> None:
-        """Close a profile, or keep it open where a training of its is not over."""
-        if _undecided(runner):
-            self._left_open[name] = store, runner
+    async def _leave_profile(self, name: str, store: ProfileStore, trainings: TrainQueue) -> None:
+        """Close a profile, or keep it open until its queue is at rest."""
+        if trainings.working:
+            self._left_open[name] = store, trainings
         else:
             await self._close(name, store)
 
@@ -230,16 +230,10 @@ class ProfileDesk(App[None]):
 
     def training_elsewhere(self) -> str | None:
         """The profile in which a training runs that is not the open one."""
-        return next((name for name, (_, one) in self._left_open.items() if one.job and one.job.running), None)
+        return next(iter(self._left_open), None)
 
-    async def close_left_profile(self, name: str) -> None:
-        """Close a profile that was left with a finished training.
-
-        Raises:
-            BusyError: its training still runs.
-        """
-        if self.training_elsewhere() == name:
-            raise BusyError(f"A training runs in {name!r}.", next_step="Stop it there, or wait for its end.")
+    async def end_left_profile(self, name: str) -> None:
+        """Close a profile that was left, or locked, while it trained, and is at rest now."""
         if name in self._left_open:
             await self._close(name, self._left_open.pop(name)[0])
 
@@ -257,11 +251,11 @@ class ProfileDesk(App[None]):
         Raises:
             BusyError: an answer or a training of it is not over.
         """
-        at_work = name == self.profile and not self.locked and (_undecided(self.runner) or self.link.busy)
+        at_work = name == self.profile and not self.locked and (self.trainings.working or self.link.busy)
         if at_work or name in self._left_open:
             raise BusyError(
                 f"Something is going on in {name!r}.",
-                next_step="Wait for the answer, and decide about the training (F4); then try again.",
+                next_step="Wait for the answer, and for the training (F4) or pause it; then try again.",
             )
 
     # Renaming and erasing
@@ -289,7 +283,8 @@ class ProfileDesk(App[None]):
         with ProfileRegistry(self.paths) as registry:
             if name == self.profile:
                 await self.open_profile(self.next_after(registry.list(), name) or registry.create(_fresh(name)).name)
-            await self.close_left_profile(name)
+            if name in self._left_open:
+                raise BusyError(f"A training runs in {name!r}.", next_step="Stop it there, or wait for its end.")
             registry.delete(name)
 
     @staticmethod
@@ -371,7 +366,7 @@ class ProfileDesk(App[None]):
         Raises:
             BusyError: an answer is on its way.
         """
-        if self.link.busy and not self._is_training:
+        if self.link.busy and not self.trainings.working:
             raise BusyError("An answer is on its way.", next_step="Stop it with Esc, or wait for its end; then lock.")
         self._lock()
 
@@ -384,15 +379,11 @@ class ProfileDesk(App[None]):
         self.add_mode("locked", self.MODES["locked"])
         self.switch_mode("locked")
         await self._drop_other_screens()
-        if self._is_training:  # its store is closed when the training has ended
-            self._left_open[self.profile] = self.store, self.runner
+        if self.trainings.working:  # its store is closed when this one has ended; the next ones wait
+            self.trainings.hold()
+            self._left_open[self.profile] = self.store, self.trainings
         else:
             await self._close(self.profile, self.store)
-
-    async def end_behind_lock(self, name: str) -> None:
-        """Close a locked profile whose training has ended while nobody may see it."""
-        if self.locked and name in self._left_open and self._left_open[name][0].locked:
-            await self._close(name, self._left_open.pop(name)[0])
 
     async def unlock(self, name: str, key: ProfileKey) -> None:
         """Open a profile from the locked screen.
@@ -417,12 +408,8 @@ class ProfileDesk(App[None]):
         idle = time.time() - self._last_input
         if self.locked or not limit or idle < limit or self.store.vault.key is None:
             return
-        if self._is_training or not self.link.busy:  # an answer on its way is let finish
+        if self.trainings.working or not self.link.busy:  # an answer on its way is let finish
             self._lock()
-
-    @property
-    def _is_training(self) -> bool:
-        return self.runner.job is not None and self.runner.job.running
 
     async def on_event(self, event: events.Event) -> None:
         """Note when somebody last touched a key or the mouse."""
@@ -435,12 +422,6 @@ class ProfileDesk(App[None]):
         if self.locked and action not in HERE_WHILE_LOCKED:
             return False
         return super().check_action(action, parameters)
-
-
-def _undecided(runner: TrainRunner) -> bool:
-    """Whether a training runs, or nobody has decided about what it made."""
-    job = runner.job
-    return job is not None and (job.running or bool(job.trained and not job.decided))
 
 
 def _fresh(erased: str) -> str:

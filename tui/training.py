@@ -1,280 +1,356 @@
-"""The one training job of the app: its progress, its end, and what becomes of the trained memories.
+"""The trainings of one profile as the app sees them: works off the queue, and takes every wish about it.
 
-Owned by the app and not by a screen, so that it survives switching. Knows the store and the engine's protocol; draws
-nothing.
+The queue itself and the states of its jobs are in the profile's database (``profiles.jobs``); this is the one place of
+the app that changes them. Owned by the app and not by a screen, so that it survives switching. Draws nothing.
 """
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
+from profiles.checkpoints import drop_checkpoints
+from profiles.paths import AppPaths
 from profiles.records import JobRecord, JobState
 from profiles.store import ProfileStore
-from tokmem_desk.errors import BusyError, InterruptedByUser, NotFoundError, TokmemError, UsageError
+from tokmem_desk.errors import (
+    BusyError,
+    EngineError,
+    InterruptedByUser,
+    NotFoundError,
+    OfflineError,
+    TokmemError,
+    UsageError,
+    error_from_dict,
+)
 from tui.engine.client import RequestHandle
-from tui.engine.protocol import Message, Trained, TrainResult, TrainSample
+from tui.engine.protocol import Scorecard, Trained, TrainResult
 from tui.engine_link import EngineLink
+from tui.training_progress import Progress, duration
 
 PRESETS = ("quick", "normal", "thorough")
-PHASES = {"cache": "reading the examples", "train": "learning", "evaluate": "measuring"}
-_SHARES = {"cache": (0.0, 0.1), "train": (0.1, 0.8), "evaluate": (0.8, 1.0)}
-"""Where a phase begins and ends within the whole of one procedure, roughly."""
-
-
-@dataclass(slots=True)
-class ProcedureProgress:
-    """How far one procedure of the job is."""
-
-    name: str
-    phase: str = ""
-    step: int = 0
-    """Within the phase."""
-    steps: int = 0
-    """Of the phase, as far as it is known."""
-    train_steps: int = 0
-    """Of the phase ``train``."""
-    loss: float | None = None
-    held_out_loss: float | None = None
-    best_held_out_loss: float | None = None
-    losses: list[tuple[int, float]] = field(default_factory=list)
-    """Step and loss of the phase ``train``."""
-    samples: list[TrainSample] = field(default_factory=list)
-    """The newest state of each held-out pair that was shown, first seen first."""
-
-    @property
-    def fraction(self) -> float:
-        """Done of this procedure, 0 to 1."""
-        begin, end = _SHARES.get(self.phase, (0.0, 1.0))
-        return begin + (end - begin) * (min(1.0, self.step / self.steps) if self.steps else 0.0)
+KEEP_SECONDS = 2.0
+"""How often the progress of a running job is written to its row."""
 
 
 @dataclass(slots=True)
 class TrainJob:
-    """A training from its start to the decision about its memories."""
+    """One job with what is known of it beyond its row."""
 
-    names: list[str]
-    preset: str
-    job_id: int
-    state: Literal["running", "stopping", "done", "cancelled", "failed"] = "running"
-    progress: dict[str, ProcedureProgress] = field(default_factory=dict)
-    current: str = ""
-    eta_s: float | None = None
-    notes: list[str] = field(default_factory=list)
-    trained: list[Trained] = field(default_factory=list)
-    error: TokmemError | None = None
-    started: float = field(default_factory=time.monotonic)
-    decided: bool = False
-    """True once the memories were activated or discarded."""
+    record: JobRecord
+    progress: Progress
+    trained: Trained | None = None
+    """The new memory while it is undecided."""
+    ending: Literal["", "keep", "pause", "drop"] = ""
+    """What was asked of a running one."""
+    elsewhere: bool = False
+    """Another program works on it."""
+    kept_at: float = field(default_factory=time.monotonic)
 
     @property
-    def running(self) -> bool:
-        """True while the engine works on it."""
-        return self.state in ("running", "stopping")
+    def id(self) -> int:
+        """Of the job."""
+        return self.record.id
 
     @property
-    def fraction(self) -> float | None:
-        """Done of the whole job, 0 to 1; None before the engine has said anything."""
-        if not self.progress:
-            return None
-        # They are trained one after the other: what is not the current one is done, or has not begun.
-        done = sum(one.fraction if one.name == self.current else 1.0 for one in self.progress.values())
-        return min(1.0, done / max(1, len(self.names)))
+    def name(self) -> str:
+        """The procedure's name."""
+        return self.record.procedure
 
     @property
-    def text(self) -> str:
-        """The job in a few words, for the header."""
-        if not self.running:
-            return {"done": "training done", "cancelled": "training stopped", "failed": "training failed"}[self.state]
-        if self.state == "stopping":
-            return "stopping training"
-        done = "" if self.fraction is None else f" {self.fraction:.0%}"
-        left = "" if self.eta_s is None else f", {duration(self.eta_s)} left"
-        return f"training{done}{left}"
+    def state(self) -> JobState:
+        """As it is in the database."""
+        return self.record.state
+
+    @property
+    def preset(self) -> str:
+        """How long it takes."""
+        return str(self.record.request.get("preset") or "normal")
+
+    @property
+    def error(self) -> TokmemError | None:
+        """Why it failed."""
+        return None if self.record.error is None else error_from_dict(self.record.error)
 
 
-class TrainRunner:
-    """Runs one training at a time.
+class TrainQueue:
+    """See the module.
 
     Args:
         store: of the open profile.
         link: the engine.
         profile: its name.
-        changed: called after each change of ``job``.
+        paths: where checkpoints are.
+        changed: called after each change of ``jobs``.
     """
 
     def __init__(
-        self, store: ProfileStore, link: EngineLink, profile: str, changed: Callable[[TrainJob], None]
+        self, store: ProfileStore, link: EngineLink, profile: str, paths: AppPaths, changed: Callable[[], None]
     ) -> None:
-        self.job: TrainJob | None = None
+        self.jobs: list[TrainJob] = []
+        """All that is not over, in the queue's order."""
+        self.current: TrainJob | None = None
+        """The one that this app works on."""
+        self.working = False
+        self.ended_in_row = 0
+        """Jobs that ended since the queue was last at rest, for "2 of 5"."""
+        self._held = False
         self._store = store
         self._link = link
         self._profile = profile
+        self._paths = paths
         self._changed = changed
         self._handle: RequestHandle | None = None
+        try:
+            with store.working_off(seconds=0.05):  # what a crash left in the middle is queued again
+                pass
+        except BusyError:
+            pass
+        self._read()
 
-    def begin(self, names: Sequence[str], preset: str, *, span: int | None, router: str | None) -> TrainJob:
-        """Queue a training; ``run`` does it.
+    # What there is
+
+    def of(self, name: str) -> TrainJob | None:
+        """The newest job of a procedure that is not over."""
+        return next((job for job in reversed(self.jobs) if job.name == name), None)
+
+    def job(self, job_id: int) -> TrainJob | None:
+        """The job of that number, unless it is over."""
+        return next((job for job in self.jobs if job.id == job_id), None)
+
+    def in_state(self, *states: JobState) -> list[TrainJob]:
+        """The jobs in one of some states."""
+        return [job for job in self.jobs if job.state in states]
+
+    @property
+    def running(self) -> bool:
+        """True while one of this profile's jobs is being worked on, here or by another program."""
+        return bool(self.in_state("running"))
+
+    @property
+    def text(self) -> str:
+        """The queue in a few words, for the header; empty when there is nothing to say."""
+        running = self.in_state("running")
+        if running:
+            job = running[0]
+            if job.ending:
+                return {"keep": "stopping training", "pause": "pausing training"}.get(job.ending, "cancelling training")
+            place, of = self.ended_in_row + 1, self.ended_in_row + 1 + len(self.in_state("queued"))
+            words = f"training {place} of {of}" if of > 1 else "training"
+            done = f" {job.progress.fraction:.0%}" if job.progress.phase else ""
+            left = "" if job.progress.eta_s is None else f", {duration(job.progress.eta_s)} left"
+            return f"{words}{done}{left}"
+        if undecided := self.in_state("undecided"):
+            return "1 result waits" if len(undecided) == 1 else f"{len(undecided)} results wait"
+        rest = {"queued": "training waits", "paused": "training paused", "failed": "training failed"}
+        return next((said for state, said in rest.items() if self.in_state(cast(JobState, state))), "")
+
+    @property
+    def may_work(self) -> bool:
+        """Whether something is queued and nothing is in the way, as far as this app knows."""
+        return not self.working and not self._link.training and bool(self.in_state("queued"))
+
+    def refresh(self) -> None:
+        """Read the queue again, as another program may have changed it."""
+        before = [job.record for job in self.jobs]
+        self._read()
+        if before != [job.record for job in self.jobs]:
+            self._changed()
+
+    def _read(self) -> None:
+        known = {job.id: job for job in self.jobs}
+        found = []
+        for record in self._store.open_jobs():
+            job = known.get(record.id)
+            if job is not None and job is self.current:
+                job.record = record
+            elif job is None or job.record != record:
+                job = TrainJob(record, Progress.from_dict(record.progress))
+                if record.state == "undecided" and record.memory_id is not None:
+                    card = cast(Scorecard, self._store.memory(record.memory_id).scorecard)
+                    job.trained = Trained(name=record.procedure, memory_id=record.memory_id, scorecard=card)
+            job.elsewhere = record.state == "running" and job is not self.current
+            found.append(job)
+        self.jobs = found
+
+    def _tell(self) -> None:
+        self._read()
+        self._changed()
+
+    # Wishes
+
+    def add(self, names: Sequence[str], preset: str, *, span: int | None, router: str | None) -> None:
+        """Put trainings at the end of the queue; ``work`` does them.
 
         Raises:
-            BusyError: one is running, here or in another program.
             UsageError: no procedure was chosen.
+            NotFoundError: there is no such procedure.
         """
-        if self.job is not None and self.job.running:
-            raise BusyError("A training is running.", next_step="Wait for its end, or stop it with Esc.")
         if not names:
             raise UsageError("No procedure is chosen.", next_step="Tick at least one with Space.")
-        with self._store.training():  # refused before the old result is dropped
-            pass
-        self.keep_old()
-        request = {"names": list(names), "preset": preset, "span": span, "router": router}
-        record = self._store.add_job("train", request)
-        self.job = TrainJob(list(names), preset, record.id)
-        return self.job
+        self._store.queue_training(names, {"preset": preset, "span": span, "router": router})
+        self._held = False
+        self._tell()
 
-    def resume(self, record: JobRecord) -> TrainJob:
-        """Take up a job that an earlier run of the app did not finish; ``run`` does it.
+    async def stop(self) -> bool:
+        """Ask for an early end of what runs, which keeps the best so far; False when nothing runs here."""
+        return await self._end("keep")
+
+    async def pause(self) -> None:
+        """Halt: what runs stops with a checkpoint, and what is queued waits until ``resume``.
 
         Raises:
-            BusyError: another one is running.
+            BusyError: it runs in another program.
         """
-        if self.job is not None and self.job.running:
-            raise BusyError("A training is running.", next_step="Wait for its end, or stop it with Esc.")
-        self.job = TrainJob(list(record.request["names"] or ()), str(record.request["preset"]), record.id)
-        return self.job
+        self._refuse_elsewhere(self.in_state("running"))
+        for job in self.in_state("queued"):
+            self._store.set_job(job.id, "paused")
+        await self._end("pause")
+        self._tell()
 
-    async def run(self) -> None:
-        """Do what ``begin`` or ``resume`` queued. Errors of the engine end in ``job.error``."""
-        job = self.job
-        assert job is not None
-        request = self._store.set_job(job.job_id, "running").request
-        self._handle = self._link.submit("train", profile=self._profile, job=job.job_id, **request)
-        self._changed(job)
-        try:
-            async for event in self._link.events(self._handle):
-                self._take(job, event)
-                self._changed(job)
-        except InterruptedByUser:
-            job.state = "cancelled"
-        except TokmemError as caught:
-            job.state, job.error = "failed", caught
-        finally:
-            self._handle = None
-            if job.running:  # the app is ending; the job can be resumed
-                self._record(job, "paused")
-            else:
-                self._record(job, cast(JobState, job.state))
-        self._changed(job)
+    def resume(self, jobs: Iterable[TrainJob]) -> None:
+        """Queue paused and failed jobs again; ``work`` does them."""
+        for job in jobs:
+            self._store.resume_job(job.id)
+        self._held = False
+        self._tell()
 
-    async def cancel(self) -> bool:
-        """Ask for an early end, which keeps the best so far; False when nothing runs."""
-        if self.job is None or self._handle is None or self.job.state != "running":
+    async def remove(self, job: TrainJob) -> None:
+        """Take a job out of the queue, with all that it has learned so far; the memory so far stays as it is.
+
+        Raises:
+            BusyError: it runs in another program.
+        """
+        if job.state == "undecided":
+            self._store.decide_job(job.id, activate=False)
+        elif job.state == "running":
+            self._refuse_elsewhere([job])
+            await self._end("drop")
+        else:
+            self._store.set_job(job.id, "cancelled")
+            drop_checkpoints(self._paths, self._store, job.name)
+        self._tell()
+
+    def move(self, job: TrainJob, by: int) -> bool:
+        """Let a waiting job change places with its neighbour; False when it has none there."""
+        moved = self._store.move_job(job.id, by)
+        self._tell()
+        return moved
+
+    def decide(self, jobs: Iterable[TrainJob], *, activate: bool) -> list[str]:
+        """Let the new memories of jobs answer from now on, or drop them; returns the names.
+
+        Raises:
+            TokmemError: the store refused.
+        """
+        decided = []
+        for job in jobs:
+            try:
+                self._store.decide_job(job.id, activate=activate)
+            except (NotFoundError, UsageError):  # decided meanwhile in another program
+                continue
+            decided.append(job.name)
+        self._tell()
+        return decided
+
+    def hold(self) -> None:
+        """Begin no other job after the one that runs."""
+        self._held = True
+
+    def _refuse_elsewhere(self, jobs: Iterable[TrainJob]) -> None:
+        if any(job.elsewhere for job in jobs):
+            raise BusyError(
+                "This training runs in another tokmem-desk.", next_step="Stop it there, or wait for its end."
+            )
+
+    async def _end(self, how: Literal["keep", "pause", "drop"]) -> bool:
+        job, handle = self.current, self._handle
+        if job is None or handle is None or (job.ending and how != "drop"):
             return False
-        self.job.state = "stopping"
-        self._changed(self.job)
-        await self._handle.cancel()
+        job.ending = how
+        self._changed()
+        await handle.cancel(how)
         return True
 
-    def activate(self, names: Sequence[str]) -> list[str]:
-        """Activate the named memories, discard the other ones of the job, and return what is active now.
+    # Work
+
+    async def work(self) -> None:
+        """Train until nothing is queued. Returns at once while this app or another program works on a queue.
 
         Raises:
-            TokmemError: the store refused; nothing is discarded then.
+            OfflineError: the model would have to be fetched; the queue stays as it is.
         """
-        job = self.job
-        if job is None or job.decided:
-            return []
-        active = []
-        for one in job.trained:
-            if one["name"] in names:
-                self._store.activate_memory(one["memory_id"])
-                active.append(one["name"])
-        for one in job.trained:
-            if one["name"] not in names:
-                self._discard(one["memory_id"])
-        job.decided = True
-        self._changed(job)
-        return active
-
-    def keep_old(self) -> None:
-        """Discard what the job trained, unless that was decided already."""
-        self.activate(())
-
-    def unfinished(self) -> JobRecord | None:
-        """A training that an earlier run left in the middle, the newest; none while another program trains."""
-        if self._store.is_training():
-            return None
-        left = [record for record in self._store.jobs() if record.kind == "train" and not record.ended]
-        mine = None if self.job is None else self.job.job_id
-        left = [record for record in left if record.id != mine]
-        return left[-1] if left else None
-
-    def give_up(self, record: JobRecord) -> None:
-        """Do not offer an unfinished job again."""
-        self._store.set_job(record.id, "cancelled")
-
-    def _discard(self, memory_id: str) -> None:
+        if not self.may_work:
+            return
+        self.working = self._link.training = True
+        self._held = False
         try:
-            self._store.discard_memory(memory_id)
-        except (NotFoundError, UsageError):  # removed with its procedure, or activated elsewhere
+            with self._store.working_off():
+                while not self._held and (record := self._store.next_job()) is not None:
+                    await self._run(record)
+                    self.ended_in_row += 1
+        except BusyError:  # of another program; the app asks again from time to time
             return
+        finally:
+            self.working = self._link.training = False
+            self.ended_in_row = 0
 
-    def _record(self, job: TrainJob, state: JobState) -> None:
-        """Write the job's end, unless the engine has done so."""
+    async def _run(self, record: JobRecord) -> None:
+        job = self.current = TrainJob(record, Progress.from_dict(record.progress))
+        self.jobs = [job if one.id == job.id else one for one in self.jobs]
+        self._handle = self._link.submit("train", profile=self._profile, job=job.id, names=[job.name], **record.request)
+        self._tell()
+        state: JobState | None = "queued"  # where the app ends in the middle
+        error: TokmemError | None = None
         try:
-            if self._store.job(job.job_id).state != state:
-                self._store.set_job(
-                    job.job_id,
-                    state,
-                    result={"trained": job.trained} if job.trained else None,
-                    error=None if job.error is None else cast(dict[str, Any], job.error.as_dict()),
-                )
-        except UsageError:  # the engine has written another end, which stands
-            return
+            async for event in self._link.events(self._handle):
+                if event["event"] == "done":
+                    state = self._state_after(job, cast(TrainResult, event["result"]))
+                elif event["event"] == "progress":
+                    job.progress.take(event)
+                    self._keep_sometimes(job)
+                    self._changed()
+        except InterruptedByUser:
+            state = "cancelled"
+        except (BusyError, OfflineError):
+            raise
+        except EngineError as caught:  # it may have been killed for want of memory: once more, from the checkpoint
+            state, error = None, caught
+        except TokmemError as caught:
+            state, error = "failed", caught
+        finally:
+            self.current = self._handle = None
+            with contextlib.suppress(NotFoundError):  # the procedure was removed meanwhile
+                self._record_end(job, state, error)
+        self._tell()
 
-    def _take(self, job: TrainJob, event: Message) -> None:
-        if event["event"] == "done":
-            result = cast(TrainResult, event["result"])
-            job.trained = result["trained"]
-            job.state = "cancelled" if result["cancelled"] else "done"
-            return
-        if event["event"] != "progress":
-            return
-        if note := event.get("note"):
-            job.notes.append(str(note))
-        name = str(event.get("procedure") or "")
-        if not name:
-            return
-        job.current, job.eta_s = name, event.get("eta_s")
-        one = job.progress.setdefault(name, ProcedureProgress(name))
-        one.phase = str(event.get("phase") or one.phase)
-        one.step, one.steps = int(event.get("step") or 0), int(event.get("steps") or 0)
-        for key in ("loss", "held_out_loss", "best_held_out_loss"):
-            if event.get(key) is not None:
-                setattr(one, key, float(event[key]))
-        if one.phase == "train":
-            one.train_steps = one.steps
-            if event.get("loss") is not None:
-                one.losses.append((one.step, float(event["loss"])))
-        if event.get("sample"):
-            _take_sample(one, cast(TrainSample, event["sample"]))
+    def _state_after(self, job: TrainJob, result: TrainResult) -> JobState:
+        """What the engine's last word means; a result stands in the database already."""
+        if result["trained"]:
+            return "undecided"
+        return "paused" if job.ending == "pause" else "cancelled"
 
+    def _record_end(self, job: TrainJob, state: JobState | None, error: TokmemError | None) -> None:
+        told = None if error is None else cast(dict[str, Any], error.as_dict())
+        if state is None:
+            assert told is not None
+            job.progress.notes.append("The engine ended unexpectedly; going on from the last checkpoint.")
+            self._store.set_job(job.id, progress=job.progress.as_dict())
+            self._store.note_break(job.id, told)
+        elif state == "undecided":
+            self._store.set_job(job.id, progress=job.progress.as_dict())
+            if job.ending == "drop":  # it was done before it heard of it
+                self._store.decide_job(job.id, activate=False)
+        else:
+            self._store.set_job(job.id, state, progress=job.progress.as_dict(), error=told)
+            if state == "cancelled":
+                drop_checkpoints(self._paths, self._store, job.name)
 
-def _take_sample(progress: ProcedureProgress, sample: TrainSample) -> None:
-    for place, known in enumerate(progress.samples):
-        if known["input"] == sample["input"]:
-            progress.samples[place] = sample
-            return
-    progress.samples.append(sample)
-
-
-def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 20 s`` or ``1 h 05 min``."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    def _keep_sometimes(self, job: TrainJob) -> None:
+        if time.monotonic() - job.kept_at >= KEEP_SECONDS:
+            job.kept_at = time.monotonic()
+            with contextlib.suppress(NotFoundError):  # the procedure was removed meanwhile
+                self._store.set_job(job.id, progress=job.progress.as_dict())

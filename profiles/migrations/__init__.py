@@ -13,6 +13,7 @@ from profiles.migrations import (
     profile_0004,
     profile_0005,
     profile_0006,
+    profile_0007,
     registry_0001,
     registry_0002,
 )
@@ -26,5 +27,6 @@ PROFILE_STEPS: tuple[Step, ...] = (
     profile_0004.STATEMENTS,
     profile_0005.STATEMENTS,
     profile_0006.STATEMENTS,
+    profile_0007.STATEMENTS,
 )
 REGISTRY_STEPS: tuple[Step, ...] = (registry_0001.STATEMENTS, registry_0002.STATEMENTS)

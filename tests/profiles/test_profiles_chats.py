@@ -1,4 +1,4 @@
-"""Conversations, search, corrections and jobs."""
+"""Conversations, search and corrections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from profiles.records import JobState
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.procedures import Procedure
@@ -177,47 +176,3 @@ def test_corrections_that_make_no_sense(store: ProfileStore, ledger: Procedure) 
     with pytest.raises(NotFoundError, match="no correction number 9"):
         store.remove_correction(9)
     assert store.corrections(active_only=False) == []
-
-
-def test_a_job_from_queue_to_result(store: ProfileStore) -> None:
-    job = store.add_job("train", {"names": ["ledger"], "preset": "quick"})
-    assert (job.state, job.progress, job.ended) == ("queued", None, False)
-    store.set_job(job.id, "running", progress={"step": 1})
-    assert store.set_job(job.id, progress={"step": 2}).state == "running"
-    done = store.set_job(job.id, "done", result={"trained": []})
-    assert done.ended and done.progress == {"step": 2} and done.result == {"trained": []}
-    assert store.jobs() == [done] and store.jobs("done") == [done] and store.jobs("running") == []
-    with pytest.raises(NotFoundError, match="no job number 99"):
-        store.job(99)
-
-
-def test_a_job_that_goes_on_loses_its_error(store: ProfileStore) -> None:
-    job = store.add_job("train", {})
-    failed = store.set_job(job.id, "failed", error={"kind": "EngineError"})
-    assert failed.error == {"kind": "EngineError"}
-    assert store.set_job(job.id, "failed").error == {"kind": "EngineError"}
-    assert store.set_job(job.id, "queued").error is None
-
-
-ALLOWED = {
-    "queued": {"running", "paused", "done", "failed", "cancelled"},
-    "running": {"queued", "paused", "done", "failed", "cancelled"},
-    "paused": {"queued", "running", "failed", "cancelled"},
-    "failed": {"queued", "running"},
-    "cancelled": {"queued", "running"},
-    "done": set(),
-}
-
-
-@pytest.mark.parametrize("before", list(ALLOWED))
-@pytest.mark.parametrize("after", list(ALLOWED))
-def test_each_transition_of_a_job(store: ProfileStore, before: JobState, after: JobState) -> None:
-    job = store.add_job("train", {})
-    for step in ("running", before) if before not in ("queued", "running") else (before,):
-        store.set_job(job.id, step)
-    if after in ALLOWED[before] | {before}:
-        assert store.set_job(job.id, after).state == after
-    else:
-        with pytest.raises(UsageError, match=f"is {before} and cannot become {after}"):
-            store.set_job(job.id, after)
-        assert store.job(job.id).state == before

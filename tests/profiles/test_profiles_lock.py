@@ -56,7 +56,7 @@ def fill(paths: AppPaths, registry: ProfileRegistry, name: str = "default") -> N
         conversation = store.create_conversation(word)
         message = store.add_message(conversation, "user", f"the {word} sings")
         store.add_correction(f"{word}!", "none", "birds", message_id=message)
-        store.add_job("train", {"names": [word]})
+        store.queue_training(["birds"], {"preset": word})
         store.backup()
         checkpoint = private_folder(paths.checkpoints / store.folder.name) / f"{added.uuid}.safetensors"
         store.vault.write(checkpoint, MARK * 50)

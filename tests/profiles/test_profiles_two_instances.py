@@ -48,7 +48,9 @@ store.close()
 TRAINER = (
     OPENED
     + """
-with store.training():
+with store.working_off():
+    store.queue_training(["shared"], {"preset": "quick"})
+    store.next_job()
     print("training", flush=True)
     time.sleep(120)
 """
@@ -135,18 +137,17 @@ def test_one_program_trains_the_other_is_told(paths: AppPaths, home: Path, key: 
     trainer = python(TRAINER, home, "a", *key)
     assert line(trainer) == "training"
     with opened(paths, key) as store:
-        assert store.is_training()
         with (
             pytest.raises(BusyError, match="running in another tokmem-desk.*Chatting and editing go on"),
-            store.training(),
+            store.working_off(),
         ):
             pass
+        assert [job.state for job in store.open_jobs()] == ["running"]
         assert store.add_pairs("shared", [ExamplePair("meanwhile", "x")]) is not None
         trainer.send_signal(signal.SIGKILL)
         trainer.wait(timeout=60)
-        assert not store.is_training()
-        with store.training():
-            pass
+        with store.working_off():
+            assert [(job.state, job.breaks) for job in store.open_jobs()] == [("queued", 1)], "taken up again"
 
 
 def test_two_programs_change_settings_and_both_hold(paths: AppPaths, home: Path, python: Start) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from pytest_textual_snapshot import SVGImageExtension
+from syrupy.assertion import SnapshotAssertion
+from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from profiles.paths import AppPaths
@@ -19,6 +22,11 @@ from tests.tui.scripted_engine import FINGERPRINT, scorecard
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
 from tui.engine.client import EngineClient
+
+Steps = Callable[[Pilot[None]], Awaitable[object]]
+Pictures = Callable[[TokmemApp, Steps], Awaitable[None]]
+PICTURE_SIZES = ((80, 24), (160, 50))
+THEMES = ("tokmem-dark", "tokmem-light")
 
 ROOT = Path(__file__).parents[2]
 
@@ -129,6 +137,25 @@ def taught(seed: Callable[[Callable[[ProfileStore], None]], None]) -> None:
             remember(store, procedure.name)
 
     seed(teach)
+
+
+@pytest.fixture
+def pictures(snapshot: SnapshotAssertion) -> Pictures:
+    """Drive the app once, then compare it at each size and in each theme."""
+    exact = snapshot.use_extension(SVGImageExtension)
+
+    async def compare(app: TokmemApp, steps: Steps) -> None:
+        async with app.run_test(size=PICTURE_SIZES[0]) as pilot:
+            await steps(pilot)
+            for theme in THEMES:
+                app.theme = theme
+                for size in PICTURE_SIZES:
+                    await pilot.resize_terminal(*size)
+                    for _ in range(4):
+                        await pilot.pause()
+                    assert app.export_screenshot(title="") == exact(name=f"{size[0]}x{size[1]}-{theme[7:]}")
+
+    return compare
 
 
 def remember(store: ProfileStore, name: str) -> None:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from profiles.checkpoints import checkpoint_file
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
@@ -60,7 +61,8 @@ class ScriptedEngine:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.cancelled: set[int] = set()
+        self.cancelled: dict[int, str] = {}
+        """How each request that is to end shall end."""
         self.loaded = False
         self.tasks: set[asyncio.Task[None]] = set()
         recording = json.loads(options.recording.read_text("utf-8")) if options.recording else {}
@@ -79,7 +81,7 @@ class ScriptedEngine:
         while line := await reader.readline():
             request = json.loads(line)
             if request["op"] == "cancel":
-                self.cancelled.add(request["target"])
+                self.cancelled[request["target"]] = request["how"]
                 self.emit(request, "done", result={})
                 continue
             task = asyncio.create_task(self.answer(request))
@@ -282,9 +284,11 @@ class ScriptedEngine:
                 procedure = store.to_procedure(name)
                 probe = (procedure.held_out or procedure.pairs)[0]
                 last = 0
-                for step in range(1, steps + 1):
+                for step in range(self.begin(store, name), steps + 1):
                     if request["id"] in self.cancelled:
                         break
+                    if step % 5 == 0:
+                        store.vault.write(self.checkpoint(store, name), str(step).encode())
                     if self.options.crash_at_step == step:
                         os._exit(3)
                     last = step
@@ -293,17 +297,25 @@ class ScriptedEngine:
                     self.emit(
                         request, "progress", procedure=name, phase="train", step=step, steps=steps, loss=loss,
                         held_out_loss=loss + 0.2, best_held_out_loss=loss + 0.2, eta_s=float(steps - step),
-                        sample={"input": probe.input, "expected": probe.response, "got": got}, note=None,
+                        sample={"input": probe.input, "expected": probe.response, "got": got},
+                        note=self.options.note if step == 2 else None,
                     )  # fmt: skip
                     await asyncio.sleep(self.options.step_delay)
                     while self.options.wait_at_step == step and request["id"] not in self.cancelled:
+                        if (self.options.home / "go-on").exists():
+                            break
                         await asyncio.sleep(0.02)
+                if self.cancelled.get(request["id"]) == "pause":
+                    store.vault.write(self.checkpoint(store, name), str(last).encode())
+                if self.cancelled.get(request["id"], "keep") != "keep":
+                    break
+                self.checkpoint(store, name).unlink(missing_ok=True)
                 if last:
                     cancelled = request["id"] in self.cancelled
                     if not cancelled:
                         self.emit(request, "progress", procedure=name, phase="evaluate", step=50, steps=100)
                         await asyncio.sleep(self.options.step_delay)
-                    trained.append(self.remember(store, name, last, measured=not cancelled))
+                    trained.append(self.remember(store, name, last, request.get("job"), measured=not cancelled))
         return {"cancelled": request["id"] in self.cancelled, "trained": trained}
 
     async def do_overlap(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -359,12 +371,25 @@ class ScriptedEngine:
             made = number
         return {"drafted": made, "attempts": made, "cancelled": request["id"] in self.cancelled}
 
-    def remember(self, store: ProfileStore, name: str, steps: int, *, measured: bool) -> dict[str, Any]:
+    def checkpoint(self, store: ProfileStore, name: str) -> Path:
+        """Where the last step is kept."""
+        return checkpoint_file(AppPaths.resolve(self.options.home), store, name, FINGERPRINT)
+
+    def begin(self, store: ProfileStore, name: str) -> int:
+        """The step to begin with."""
+        try:
+            return int(store.vault.read(self.checkpoint(store, name))) + 1
+        except FileNotFoundError:
+            return 1
+
+    def remember(
+        self, store: ProfileStore, name: str, steps: int, job: int | None, *, measured: bool
+    ) -> dict[str, Any]:
         """Write a candidate memory."""
         procedure = store.to_procedure(name)
         card = scorecard(store, name, steps) if measured else {"seconds": 1.0, "steps": steps, "advice": []}
         file = store.write_memory(banks.memory_file(store.procedure(name).id))
-        record = store.add_memory(store.procedure(name).id, FINGERPRINT, file, procedure.pairs, {}, card)
+        record = store.add_memory(store.procedure(name).id, FINGERPRINT, file, procedure.pairs, {}, card, job_id=job)
         return {"name": name, "memory_id": record.id, "scorecard": card}
 
     async def do_bank_probes(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -488,6 +513,7 @@ def main() -> None:
     parser.add_argument("--token-delay", type=float, default=0.0)
     parser.add_argument("--step-delay", type=float, default=0.0)
     parser.add_argument("--problem", default="")
+    parser.add_argument("--note")
     parser.add_argument("--context-messages", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--crash-at-step", type=int, default=0)

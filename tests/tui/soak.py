@@ -201,9 +201,8 @@ class Soak:
         """Wait for answers and trainings, so that nothing is cut off by the end."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            job = self.app.runner.job
             pulling = self.app.pull is not None and self.app.pull.running
-            if not self.app.link.busy and not pulling and (job is None or not job.running):
+            if not self.app.link.busy and not pulling and not self.app.trainings.running:
                 break
             await self.pilot.pause(0.05)
         await self._leave_dialogs()

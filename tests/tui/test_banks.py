@@ -124,8 +124,8 @@ async def test_a_bank_for_another_model(make_app: MakeApp, tmp_path: Path) -> No
         await look_into(pilot, app, pairs)
         await until(pilot, lambda: "can be trained here" in texts(app, "#verdict"))
         await pilot.press("enter")
-        await until(pilot, lambda: app.runner.job is not None and app.runner.job.state == "done", "trained")
-        assert sorted(app.runner.job.names if app.runner.job else []) == ["proc0", "proc1", "proc2"]
+        await until(pilot, lambda: len(app.trainings.in_state("undecided")) == 3, "trained")
+        assert sorted(job.name for job in app.trainings.jobs) == ["proc0", "proc1", "proc2"]
 
 
 async def test_what_goes_wrong_changes_nothing(make_app: MakeApp, tmp_path: Path) -> None:

@@ -159,7 +159,7 @@ async def test_what_waits_is_trained_by_one_key(make_app: MakeApp, taught: None)
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)
         await pilot.press("f7")
-        assert app.runner.job is None, "nothing waits"
+        assert not app.trainings.jobs, "nothing waits"
         await ask(pilot, "I need to buy milk")
         await pilot.press("up", "+")
         await until(pilot, lambda: "1 correction waits" in bar(app))

@@ -208,27 +208,29 @@ async def test_nothing_is_left_behind_the_lock(make_app: MakeApp, locked: str) -
 
 
 async def test_a_running_training_goes_on_behind_the_lock(make_app: MakeApp, locked: str) -> None:
-    async with make_app().run_test(size=(80, 24)) as pilot:
+    async with make_app("--wait-at-step", "4").run_test(size=(80, 24)) as pilot:
         app = await unlocked(pilot)
         app.train(["todo_line"], "quick")
-        await until(pilot, lambda: app.runner.job is not None and app.runner.job.running, "training")
-        store, runner = app.store, app.runner
+        await until(pilot, lambda: app.trainings.current is not None, "training")
+        store, trainings = app.store, app.trainings
         app._last_input -= 3600
         app._look_outside()
         await until(pilot, lambda: isinstance(app.screen, LockedScreen), "locked although it trains")
-        await until(pilot, lambda: runner.job is not None and not runner.job.running, "its end")
+        (app.paths.config_file.parent / "go-on").touch()
+        await until(pilot, lambda: not trainings.working, "its end")
         await until(pilot, lambda: not app._left_open, "closed after its end")
         with pytest.raises(Exception, match="closed"):
             store.procedures()
         await unlocked(pilot)
-        assert app.store.jobs()[-1].state == "done" and len(app.store.memories("todo_line")) == 2
+        assert len(app.store.memories("todo_line")) == 2
+        assert [job.state for job in app.trainings.jobs] == ["undecided"], "it waits for a decision behind the lock too"
 
 
 async def test_a_training_left_behind_does_not_open_the_profile_to_others(make_app: MakeApp, locked: str) -> None:
-    async with make_app("--step-delay", "0.05").run_test(size=(80, 24)) as pilot:
+    async with make_app("--wait-at-step", "4").run_test(size=(80, 24)) as pilot:
         app = await unlocked(pilot)
         app.train(["todo_line"], "quick")
-        await until(pilot, lambda: app.runner.job is not None and app.runner.job.running, "training")
+        await until(pilot, lambda: app.trainings.running, "training")
         app.run_worker(app.open_profile("anna"))
         await until(pilot, lambda: app.profile == "anna", "the other profile")
         app.run_worker(app.open_profile("default"))

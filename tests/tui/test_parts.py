@@ -10,7 +10,7 @@ from profiles.store import ProfileStore
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.themes import muted_of
-from tui.training import duration
+from tui.training_progress import duration
 from tui.turns import split_route
 from tui.widgets.loss_plot import columns
 from tui.widgets.pair_rows import DRAFT, NO_ROWS, pair_rows

@@ -309,10 +309,8 @@ async def test_train_this_one(make_app: MakeApp, taught: None) -> None:
         app = await open_procedures(pilot)
         await pilot.press("j", "t")
         await until(pilot, lambda: isinstance(app.screen, TrainScreen))
-        job = app.runner.job
-        assert job is not None
-        assert job.names == ["todo_line"]
-        await until(pilot, lambda: not job.running)
+        assert [job.name for job in app.trainings.jobs] == ["todo_line"]
+        await until(pilot, lambda: app.trainings.jobs[0].state == "undecided")
 
 
 async def test_overlaps_are_noticed_when_a_procedure_is_written(make_app: MakeApp, taught: None) -> None:

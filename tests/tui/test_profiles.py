@@ -216,21 +216,21 @@ async def test_a_running_training_keeps_its_profile(
     async with make_app("--steps", "6", "--wait-at-step", "4").run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)
         await pilot.press("f4", "t")
-        await until(pilot, lambda: app.runner.job is not None and app.runner.job.running, "training")
-        runner = app.runner
+        await until(pilot, lambda: app.trainings.current is not None, "training")
+        trainings = app.trainings
         await profiles(pilot)
         assert "training now" in texts(app, "ProfileCard")
         await pilot.press("left", "enter")
         await until(pilot, lambda: app.profile == "anna")
-        assert app.training_elsewhere() == "default" and runner.job is not None and runner.job.running
+        assert app.training_elsewhere() == "default" and trainings.working
         await pilot.press("right", "d")
         await until(pilot, lambda: isinstance(app.screen, FailureDialog))
         assert "A training runs in 'default'" in texts(app)
         await pilot.press("enter", "enter")
         await until(pilot, lambda: app.profile == "default")
-        assert app.runner is runner, "back to the same training"
-        await runner.cancel()
-        await until(pilot, lambda: runner.job is not None and not runner.job.running, "ended")
+        assert app.trainings is trainings, "back to the same training"
+        await trainings.stop()
+        await until(pilot, lambda: not trainings.working, "ended")
         assert len(app.store.memories("mood_log")) == 1
 
 

@@ -12,10 +12,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from profiles.store import ProfileStore
 from tests.banks import bank, write
-from tests.tui.conftest import MOOD, TODO
-from tests.tui.driving import SIZES, ask, chat, ready, texts, train, until
+from tests.tui.driving import SIZES, ask, chat, ready, texts, until
 from tui.app import TokmemApp
 from tui.screens.bank_dialogs import BankDialog, ExportDialog
 from tui.screens.choose_route import RouteDialog
@@ -23,7 +21,6 @@ from tui.screens.failure import FailureDialog
 from tui.screens.help import HelpDialog
 from tui.screens.import_pairs import ImportDialog
 from tui.screens.procedures import ProceduresScreen
-from tui.screens.train import TrainScreen
 from tui.widgets.prompt import Prompt
 
 MakeApp = Callable[..., TokmemApp]
@@ -31,17 +28,6 @@ Compare = Callable[..., bool]
 Steps = Callable[[Pilot[None]], Awaitable[None]]
 
 pytestmark = pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
-
-
-@pytest.fixture
-def untaught(seed: Callable[[Callable[[ProfileStore], None]], None]) -> None:
-    """Two procedures without memories."""
-
-    def add(store: ProfileStore) -> None:
-        store.add_procedure(TODO)
-        store.add_procedure(MOOD)
-
-    seed(add)
 
 
 async def say_three_things(pilot: Pilot[None]) -> None:
@@ -57,14 +43,6 @@ async def go_to_procedures(pilot: Pilot[None]) -> TokmemApp:
     app = await ready(pilot)
     await pilot.press("f3")
     await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
-    return app
-
-
-async def go_to_train(pilot: Pilot[None]) -> TokmemApp:
-    """F4, drawn."""
-    app = await ready(pilot)
-    await pilot.press("f4")
-    await until(pilot, lambda: isinstance(app.screen, TrainScreen))
     return app
 
 
@@ -176,31 +154,6 @@ def test_bank(
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, BankDialog))
         await until(pilot, lambda: "It fits" in texts(app, "#verdict"))
-
-    compare(snap_compare, make_app(), size, steps)
-
-
-def test_train_setup(snap_compare: Compare, make_app: MakeApp, untaught: None, size: tuple[int, int]) -> None:
-    async def steps(pilot: Pilot[None]) -> None:
-        await go_to_train(pilot)
-
-    compare(snap_compare, make_app(), size, steps)
-
-
-def test_train_progress(snap_compare: Compare, make_app: MakeApp, untaught: None, size: tuple[int, int]) -> None:
-    async def steps(pilot: Pilot[None]) -> None:
-        app = await go_to_train(pilot)
-        await pilot.press("t")
-        await until(pilot, lambda: app.runner.job is not None and "step 26 of 40" in texts(app, "#now"))
-
-    compare(snap_compare, make_app("--steps", "40", "--wait-at-step", "26"), size, steps)
-
-
-def test_train_result(snap_compare: Compare, make_app: MakeApp, untaught: None, size: tuple[int, int]) -> None:
-    async def steps(pilot: Pilot[None]) -> None:
-        app = await go_to_train(pilot)
-        await pilot.press("t")
-        await until(pilot, lambda: train(app).pane == "result")
 
     compare(snap_compare, make_app(), size, steps)
 

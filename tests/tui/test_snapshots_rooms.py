@@ -5,20 +5,18 @@ After a wanted change: ``pytest tests/tui/test_snapshots_rooms.py --snapshot-upd
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pytest_textual_snapshot import SVGImageExtension
-from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from profiles.paths import AppPaths
 from profiles.records import ProfileInfo
 from profiles.registry import ProfileRegistry
-from tests.tui.conftest import MOOD
+from tests.tui.conftest import MOOD, Pictures
 from tests.tui.driving import ready, texts, until
 from tests.tui.scripted_engine import make_model
 from tests.tui.test_lock_screens import PASSPHRASE
@@ -44,11 +42,6 @@ from tui.widgets.setting_view import SettingTable
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]
-Steps = Callable[[Pilot[None]], Awaitable[object]]
-Pictures = Callable[[TokmemApp, Steps], Awaitable[None]]
-
-SIZES = ((80, 24), (160, 50))
-THEMES = ("tokmem-dark", "tokmem-light")
 
 
 @pytest.fixture(autouse=True)
@@ -77,25 +70,6 @@ def _places(self: Any, *, measured: bool) -> list[Any]:
         settings_module.Place(name, f"{root}/{name.replace(' ', '-')}", 12_400_000 if measured else None, what)
         for name, what in (("this profile", "Procedures, memories and chats."), ("models", "Prepared models."))
     ]
-
-
-@pytest.fixture
-def pictures(snapshot: SnapshotAssertion) -> Pictures:
-    """Drive the app once, then compare it at each size and in each theme."""
-    exact = snapshot.use_extension(SVGImageExtension)
-
-    async def compare(app: TokmemApp, steps: Steps) -> None:
-        async with app.run_test(size=SIZES[0]) as pilot:
-            await steps(pilot)
-            for theme in THEMES:
-                app.theme = theme
-                for size in SIZES:
-                    await pilot.resize_terminal(*size)
-                    for _ in range(4):
-                        await pilot.pause()
-                    assert app.export_screenshot(title="") == exact(name=f"{size[0]}x{size[1]}-{theme[7:]}")
-
-    return compare
 
 
 @pytest.fixture
@@ -140,7 +114,7 @@ async def test_profiles_busy(pictures: Pictures, make_app: MakeApp, family: None
         app.train(["todo_line"])
         await until(
             pilot,
-            lambda: app.runner.job is not None and any(one.step == 4 for one in app.runner.job.progress.values()),
+            lambda: app.trainings.current is not None and app.trainings.current.progress.step == 4,
             "training",
         )
         await profiles(pilot)

@@ -153,6 +153,6 @@ async def test_training_goes_on_while_looking_around(make_app: MakeApp, paths: A
         await until(pilot, lambda: screen(app).step == "learning" and "done" in texts(app, "#about"))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ChatScreen))
-        assert app.runner.job is not None and app.runner.job.running
-        await app.runner.cancel()
-        await until(pilot, lambda: app.runner.job is not None and not app.runner.job.running)
+        await until(pilot, lambda: app.trainings.current is not None)
+        await app.trainings.stop()
+        await until(pilot, lambda: not app.trainings.working)

@@ -8,7 +8,7 @@ from typing import Any
 from tokmem_desk.errors import InterruptedByUser
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
-from tui.training import duration
+from tui.training_progress import duration
 
 
 def run(context: Context, options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from tui.cli.console import number, percent, shortened, table
 from tui.engine.protocol import Confusion, Trained
-from tui.training import duration
+from tui.training_progress import duration
 
 _METRICS = {
     "routing_accuracy": "the best procedure is the right one (none left aside)",

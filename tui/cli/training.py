@@ -1,21 +1,23 @@
-"""A training from the command line's side: show its progress, keep its job, activate what it made."""
+"""A training from the command line's side: put it into the queue, show its progress, activate what it made."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
-from profiles.records import JobRecord, JobState
-from tokmem_desk.errors import InterruptedByUser, NotFoundError, TokmemError, UsageError
+from profiles.records import JobRecord
+from tokmem_desk.errors import InterruptedByUser, NotFoundError, TokmemError
 from tui.cli.context import Context
 from tui.engine.protocol import Message, Trained, TrainResult
-from tui.training import PHASES, duration
+from tui.training_progress import PHASES, duration
 
 
 def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
     """Train procedures and let what was trained answer from now on.
 
-    A training that was cut off by a crash goes on from its last checkpoint; its job is taken up again here.
+    A training that was cut off by a crash goes on from its last checkpoint; its job is taken up again here. What this
+    command cannot train because it is stopped or fails does not stay in the queue: nobody would expect it there.
 
     Args:
         context: with the engine.
@@ -28,19 +30,32 @@ def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
     """
     settings, store = context.settings, context.store
     request = {
-        "names": list(names),
         "preset": settings.text("preset"),
         "span": settings.whole("span") or None,
         "router": settings.text("router"),
     }
-    with store.training():  # a job that another program works on is none to take up
-        job = _unfinished(context, request)
-    if job is None:
-        job = store.add_job("train", request)
+    trained: list[Trained] = []
+    cancelled = False
+    with store.working_off():
+        jobs = store.queue_training(names, request)
+        try:
+            while jobs and not cancelled:
+                one, cancelled = _train_one(context, jobs.pop(0))
+                trained += one
+        finally:
+            for job in jobs:
+                with contextlib.suppress(NotFoundError):  # its procedure was removed meanwhile
+                    store.set_job(job.id, "cancelled")
+    return TrainResult(cancelled=cancelled, trained=trained)
+
+
+def _train_one(context: Context, job: JobRecord) -> tuple[list[Trained], bool]:
+    """What was trained and activated, and whether Ctrl-C was pressed."""
+    store = context.store
     store.set_job(job.id, "running")
     result: TrainResult | None = None
     try:
-        for event in context.engine.stream("train", patient=True, job=job.id, **request):
+        for event in context.engine.stream("train", patient=True, job=job.id, names=[job.procedure], **job.request):
             if event["event"] == "done":
                 result = cast(TrainResult, event["result"])
             elif event["event"] == "progress":
@@ -48,54 +63,20 @@ def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
         context.console.end_progress()
         if result is None:
             raise InterruptedByUser("Stopped.")
+        if not result["trained"]:
+            store.set_job(job.id, "cancelled")
+            return [], result["cancelled"]
+        store.decide_job(job.id, activate=True)
     except InterruptedByUser:
-        _record(context, job, "cancelled")
+        store.set_job(job.id, "cancelled")
         raise
+    except NotFoundError:  # what else there is to train is not harmed
+        context.console.error(f"{job.procedure} was removed while it was being trained.")
+        return [], False
     except TokmemError as caught:
-        _record(context, job, "failed", error=caught)
+        store.set_job(job.id, "failed", error=dict(caught.as_dict()))
         raise
-    _record(context, job, "cancelled" if result["cancelled"] else "done", trained=result["trained"])
-    return TrainResult(cancelled=result["cancelled"], trained=_activated(context, result["trained"]))
-
-
-def _activated(context: Context, trained: Sequence[Trained]) -> list[Trained]:
-    """Activate memories; one whose procedure was removed meanwhile is left out."""
-    active = []
-    for one in trained:
-        try:
-            context.store.activate_memory(one["memory_id"])
-        except NotFoundError:
-            context.console.error(f"{one['name']} was removed while it was being trained.")
-            continue
-        active.append(one)
-    return active
-
-
-def _unfinished(context: Context, request: dict[str, Any]) -> JobRecord | None:
-    """The newest training with this request that has not ended."""
-    jobs = [job for job in context.store.jobs() if job.kind == "train" and not job.ended and job.request == request]
-    return jobs[-1] if jobs else None
-
-
-def _record(
-    context: Context,
-    job: JobRecord,
-    state: JobState,
-    *,
-    trained: Sequence[Trained] = (),
-    error: TokmemError | None = None,
-) -> None:
-    """Write the job's end, unless the engine has done so."""
-    try:
-        if context.store.job(job.id).state != state:
-            context.store.set_job(
-                job.id,
-                state,
-                result={"trained": list(trained)} if trained else None,
-                error=None if error is None else dict(error.as_dict()),
-            )
-    except UsageError:  # the engine has written another end, which stands
-        return
+    return result["trained"], result["cancelled"]
 
 
 def _show(context: Context, event: Message) -> None:

@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, error_from_dict
-from tui.engine.protocol import LINE_LIMIT, Message, decode, encode
+from tui.engine.protocol import LINE_LIMIT, CancelHow, Message, decode, encode
 
 CLOSE_SECONDS = 0.5
 """How long the engine may take to end by itself before it is killed."""
@@ -70,7 +70,7 @@ class RequestHandle:
         self._request = request
         self._events: asyncio.Queue[Message | TokmemError] = asyncio.Queue()
         self._sent = False
-        self._cancel_wanted = False
+        self._cancel_wanted: CancelHow | None = None
         self._ended = False
 
     def __aiter__(self) -> RequestHandle:
@@ -82,8 +82,8 @@ class RequestHandle:
         if not self._sent:
             await self.client._send(self._request, self)
             self._sent = True
-            if self._cancel_wanted:
-                await self.client._cancel(self.id)
+            if self._cancel_wanted is not None:
+                await self.client._cancel(self.id, self._cancel_wanted)
         event = await self._events.get()
         if isinstance(event, TokmemError):
             self._ended = True
@@ -101,11 +101,15 @@ class RequestHandle:
                 return dict(event["result"])
         raise EngineError("The request has ended already.")
 
-    async def cancel(self) -> None:
-        """Ask the engine to end this request; it then ends by itself, with what it has."""
-        self._cancel_wanted = True
+    async def cancel(self, how: CancelHow = "keep") -> None:
+        """Ask the engine to end this request; it then ends by itself.
+
+        Args:
+            how: ``keep`` what it has; a training also knows ``pause`` (keep a checkpoint and no result) and ``drop``.
+        """
+        self._cancel_wanted = how
         if self._sent and not self._ended:
-            await self.client._cancel(self.id)
+            await self.client._cancel(self.id, how)
 
     @property
     def sent(self) -> bool:
@@ -242,10 +246,10 @@ class EngineClient:
             # The reader sees the same end of the pipe and fails every open handle.
             return
 
-    async def _cancel(self, target: int) -> None:
+    async def _cancel(self, target: int, how: CancelHow) -> None:
         if self.running and target in self._open:
             with contextlib.suppress(ConnectionError):
-                await self._write({"id": next(self._ids), "op": "cancel", "target": target})
+                await self._write({"id": next(self._ids), "op": "cancel", "target": target, "how": how})
 
     async def _write(self, message: Message) -> None:
         assert self._process is not None

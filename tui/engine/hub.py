@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tokmem_desk.errors import EngineError, TokmemError
 from tui.engine.client import EngineClient, RequestHandle
-from tui.engine.protocol import LINE_LIMIT, Message, decode, encode
+from tui.engine.protocol import LINE_LIMIT, Message, cancel_how, decode, encode
 
 AVAILABLE = os.name != "nt"
 """Windows has no Unix sockets in asyncio; there each app starts an engine of its own."""
@@ -77,7 +77,7 @@ class _Connection:
         if op == "cancel":
             handle = self._open.get(int(message.get("target", 0)))
             if handle is not None:
-                await handle.cancel()
+                await handle.cancel(cancel_how(message))
             await self._send({"id": number, "event": "done", "result": {"found": handle is not None}})
             return
         self._open[number] = self._client.submit(op, **message)

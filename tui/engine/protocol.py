@@ -15,6 +15,9 @@ from tokmem_desk.errors import EngineError
 Message = dict[str, Any]
 """A request or an event as it stands on the pipe."""
 
+CancelHow = Literal["keep", "pause", "drop"]
+"""What a cancelled training leaves: the best so far, a checkpoint to go on from, or nothing."""
+
 LINE_LIMIT = 64 * 1024 * 1024
 """Longest line in bytes; a conversation or a confusion table is far below it."""
 
@@ -183,7 +186,7 @@ class Trained(TypedDict):
 
 
 class TrainResult(TypedDict):
-    """The result of ``train``."""
+    """The result of ``train``; ``trained`` is empty where it was paused or dropped."""
 
     cancelled: bool
     trained: list[Trained]
@@ -243,6 +246,17 @@ class Effect(TypedDict):
     own: Taken
     others: list[TakenFrom]
     chat: Taken
+
+
+def cancel_how(message: Message) -> CancelHow:
+    """What a ``cancel`` asks for; anything unknown keeps what there is."""
+    match message.get("how"):
+        case "pause":
+            return "pause"
+        case "drop":
+            return "drop"
+        case _:
+            return "keep"
 
 
 def encode(message: Message) -> bytes:

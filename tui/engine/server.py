@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from profiles.paths import AppPaths
 from tokmem_desk.errors import EngineError, InterruptedByUser, OutOfMemoryError, TokmemError, UsageError
 from tui.engine.models import LoadedModel
-from tui.engine.protocol import Message, decode, encode
+from tui.engine.protocol import CancelHow, Message, cancel_how, decode, encode
 
 log = logging.getLogger("tui.engine")
 
@@ -38,6 +38,8 @@ class Request:
     fields: Message
     send: Callable[[Message], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
+    how: CancelHow = "keep"
+    """What is asked for once it is cancelled."""
     takes_turns: bool = False
     """True once other requests may run between its steps: nothing but tokens is left to do."""
 
@@ -103,6 +105,7 @@ class Server:
             if op == "cancel":
                 target = self._known.get(int(fields.get("target", 0)))
                 if target is not None:
+                    target.how = cancel_how(fields)
                     target.cancelled.set()
                 self._send({"id": number, "event": "done", "result": {"found": target is not None}})
                 continue

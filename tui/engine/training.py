@@ -6,12 +6,12 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from profiles.paths import AppPaths, private_folder
+from profiles.checkpoints import checkpoint_file
+from profiles.paths import AppPaths
 from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.bank_file import memory_to_bytes
@@ -141,8 +141,8 @@ class _OneTraining:
         self._ready, self._config, self._router = ready, config, router
         self._record = store.procedure(ready.procedure.name)
         self._budget = settings.whole("memory_budget_mb")
-        folder = paths.checkpoints / Path(store.folder).name
-        self._checkpoint = private_folder(folder) / f"{self._record.uuid}.safetensors"
+        fingerprint = model.backbone.fingerprint.digest
+        self._checkpoint = checkpoint_file(paths, store, ready.procedure.name, fingerprint)
         memories = shelf.memories(store)
         self._others = {n: m for n, m in memories.items() if n != ready.procedure.name}
         self._earlier = memories.get(ready.procedure.name)
@@ -163,6 +163,10 @@ class _OneTraining:
                 sample = self._sample(training)
             self._tell(progress, sample)
             yield
+            if self._gives_up:
+                if self._request.how == "pause" and progress.phase == "train":
+                    self._store.vault.write(self._checkpoint, training.checkpoint().to_bytes())
+                return
             if self._request.cancelled.is_set():
                 training.stop()
         result = training.result
@@ -187,9 +191,17 @@ class _OneTraining:
                     yield
                 if self._request.cancelled.is_set():
                     return
+        if self._gives_up:
+            return
         yield from self._keep(memory, result)
-        with suppress(OSError):
-            self._checkpoint.unlink(missing_ok=True)
+        if self.trained is not None:
+            with suppress(OSError):
+                self._checkpoint.unlink(missing_ok=True)
+
+    @property
+    def _gives_up(self) -> bool:
+        """Whether it was asked to end without a result: to go on another time, or never."""
+        return self._request.cancelled.is_set() and self._request.how != "keep"
 
     def _start(self) -> Training:
         resume = None
@@ -253,6 +265,8 @@ class _OneTraining:
                 else:
                     self._tell_measuring(step)
                     yield
+                if self._gives_up:  # the last checkpoint is a few steps old, and measuring begins anew
+                    return
                 if self._request.cancelled.is_set():
                     break
         card = scored.card if scored is not None else {"seconds": result.seconds, "steps": result.steps, "advice": []}
@@ -265,6 +279,7 @@ class _OneTraining:
                 self._store.to_procedure(name).pairs if self._unchanged() else self._ready.procedure.pairs,
                 {**memory.settings, "backbone": self._model.backbone.model_id},
                 card,
+                job_id=self._request.fields.get("job"),
             )
         except NotFoundError:
             (self._store.memory_folder / file).unlink(missing_ok=True)

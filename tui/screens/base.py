@@ -12,7 +12,6 @@ from textual.worker import Worker
 
 from tui.engine_link import EngineState
 from tui.keys import name_bindings
-from tui.training import TrainJob
 from tui.widgets.status_header import StatusHeader
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class AppScreen(Screen[None]):
     async def on_mount(self) -> None:
         """Listen to the app."""
         self.tokmem.engine_changed.subscribe(self, self._engine_news)
-        self.tokmem.job_changed.subscribe(self, self._job_news)
+        self.tokmem.jobs_changed.subscribe(self, self._job_news)
         self.tokmem.store_changed.subscribe(self, self._store_news)
         self.show_header()
         await self.begin()
@@ -69,13 +68,13 @@ class AppScreen(Screen[None]):
     def show_header(self) -> None:
         """Draw the header anew."""
         app = self.tokmem
-        self.query_one(StatusHeader).show(app.profile, app.link.state, app.runner.job, app.model)
+        self.query_one(StatusHeader).show(app.profile, app.link.state, app.trainings.text, app.model)
 
     def on_engine_changed(self, state: EngineState) -> None:
         """The engine began, went on with, or ended loading, or it died."""
 
-    def on_job_changed(self, job: TrainJob) -> None:
-        """The training went a step, began or ended."""
+    def on_jobs_changed(self) -> None:
+        """A training went a step, began or ended, or the queue is another one."""
 
     def on_store_changed(self) -> None:
         """Procedures, pairs or memories may differ, by whoever's hand."""
@@ -84,9 +83,9 @@ class AppScreen(Screen[None]):
         self.show_header()
         self.on_engine_changed(state)
 
-    def _job_news(self, job: TrainJob) -> None:
+    def _job_news(self, count: int) -> None:
         self.show_header()
-        self.on_job_changed(job)
+        self.on_jobs_changed()
 
     def _store_news(self, revision: int) -> None:
         self.on_store_changed()

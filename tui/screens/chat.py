@@ -29,7 +29,6 @@ from tui.screens.base import AppScreen
 from tui.screens.choose_route import RouteDialog
 from tui.screens.conversations import Conversations
 from tui.screens.turn_actions import TurnActions
-from tui.training import TrainJob
 from tui.turns import Turn, error_text, split_route
 from tui.widgets.history import HistoryPanel
 from tui.widgets.learn_bar import LearnBar
@@ -134,7 +133,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     def on_store_changed(self) -> None:
         self._show_procedures()
 
-    def on_job_changed(self, job: TrainJob) -> None:
+    def on_jobs_changed(self) -> None:
         self._show_waiting()
 
     def on_screen_resume(self) -> None:
@@ -277,10 +276,9 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     def _show_waiting(self) -> None:
         if not self.is_mounted:
             return
-        job = self.tokmem.runner.job
         waiting = self.tokmem.store.waiting(self.tokmem.fingerprint)
-        busy = job is not None and (job.running or (bool(job.trained) and not job.decided))
-        self.query_one(LearnBar).show(waiting, training=busy)
+        cared_for = {job.name for job in self.tokmem.trainings.jobs}  # in the queue, or learned and undecided
+        self.query_one(LearnBar).show({name: count for name, count in waiting.items() if name not in cared_for})
 
     # The prompt and the line below it
 

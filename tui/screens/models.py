@@ -204,7 +204,7 @@ class ModelsScreen(AppScreen):
         if not row.ready:
             await self._pull(row)
             return
-        if self.tokmem.runner.job is not None and self.tokmem.runner.job.running:
+        if self.tokmem.trainings.running:
             raise BusyError("A training runs on the present model.", next_step="Stop it first, or wait for its end.")
         if not row.in_use and not await self._agreed_to_size(row):
             return

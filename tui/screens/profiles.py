@@ -18,7 +18,6 @@ from tokmem_desk.errors import BusyError
 from tui.screens.base import AppScreen
 from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
 from tui.screens.profile_dialogs import EraseDialog, ProfileNameDialog
-from tui.training import TrainJob
 from tui.widgets.profile_card import ProfileCard, ProfileDetails, holdings
 from tui.words import size
 
@@ -80,7 +79,7 @@ class ProfilesScreen(AppScreen):
     async def _load_again(self) -> None:
         await self._load()
 
-    def on_job_changed(self, job: TrainJob) -> None:
+    def on_jobs_changed(self) -> None:
         self._draw()
 
     async def _load(self) -> None:
@@ -109,8 +108,7 @@ class ProfilesScreen(AppScreen):
         cards = list(self.query(ProfileCard))
         if len(cards) != len(self._infos):
             return  # the list is being read anew
-        own_job = self.tokmem.runner.job
-        training = self.tokmem.profile if own_job is not None and own_job.running else self.tokmem.training_elsewhere()
+        training = self.tokmem.profile if self.tokmem.trainings.running else self.tokmem.training_elsewhere()
         for card, info in zip(cards, self._infos, strict=True):
             card.show(
                 info,
@@ -283,7 +281,6 @@ class ProfilesScreen(AppScreen):
         return {info.name for info in self._infos}
 
     def _is_training(self, name: str) -> bool:
-        job = self.tokmem.runner.job
         if name == self.tokmem.profile:
-            return job is not None and job.running
+            return self.tokmem.trainings.running
         return self.tokmem.training_elsewhere() == name

@@ -1,19 +1,24 @@
-"""Train: choose, watch, decide. Shows the app's one training job; the job itself is in ``tui.training``."""
+"""Train: choose, watch the queue, decide. The queue itself is in ``tui.training``."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Button, ContentSwitcher, RadioButton, SelectionList
+from textual.containers import Container
+from textual.dom import DOMNode
+from textual.widgets import Button, ContentSwitcher, DataTable, RadioButton, SelectionList
 
 from tui.engine_link import EngineState
 from tui.guard import shows_errors
 from tui.overview import procedure_lines
 from tui.screens.base import AppScreen
+from tui.screens.confirm import ConfirmDialog
 from tui.training import PRESETS, TrainJob
-from tui.widgets.scorecard import ResultTable, ScorecardPane
+from tui.widgets.job_table import JobTable
+from tui.widgets.scorecard import ScorecardPane, is_better
 from tui.widgets.train_progress import TrainProgress
 from tui.widgets.train_setup import TrainSetup
 
@@ -24,28 +29,40 @@ class TrainScreen(AppScreen):
     MODE = "train"
     CSS_PATH = "train.tcss"
     AUTO_FOCUS = "#choice"
+    LISTS: ClassVar[tuple[type[DOMNode], ...]] = (JobTable,)
     HELP_TITLE = "Train"
     HELP_TEXT = (
-        "Tick what should be trained and press t. Chat goes on meanwhile. Stopping early keeps the best so far. At the "
-        "end you see how the new memory does on pairs it never saw, and you decide: nothing changes in the chat before."
+        "Tick what should be trained and press t; it waits in the queue, also when the app is closed. Chat goes on "
+        "meanwhile. Esc stops early and keeps the best so far, Space pauses everything. At the end you see how the new "
+        "memory does on pairs it never saw, and you decide: nothing changes in the chat before."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "train", "Train"),
         Binding("escape", "stop", "Stop, keep the best"),
-        Binding("a", "activate", "Activate ticked"),
-        Binding("k", "keep_old", "Keep old"),
+        Binding("a", "activate", "Activate", show=False),
+        Binding("A", "activate_all", "Activate all better ones"),
+        Binding("k", "keep_old", "Keep old", show=False),
         Binding("p", "add_pairs", "Add pairs"),
+        Binding("space", "pause", "Pause", show=False),
         Binding("r", "resume", "Resume"),
-        Binding("x", "give_up", "Forget it"),
+        Binding("d", "remove", "Remove", show=False),
         Binding("l", "log_scale", "Log scale"),
         *(Binding(str(place), f"preset('{preset}')", preset, show=False) for place, preset in enumerate(PRESETS, 1)),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._choosing = False
+        """The person wants to see what can be trained although something is in the queue."""
+
     def body(self) -> ComposeResult:
-        with ContentSwitcher(initial="setup"):
+        with ContentSwitcher(initial="setup", id="panes"):
             yield TrainSetup(id="setup")
-            yield TrainProgress(id="progress")
-            yield ScorecardPane(id="result")
+            with Container(id="queue"):
+                yield JobTable(id="jobs")
+                with ContentSwitcher(initial="progress", id="detail"):
+                    yield TrainProgress(id="progress")
+                    yield ScorecardPane(id="result")
 
     async def begin(self) -> None:
         """Draw what there is."""
@@ -56,7 +73,7 @@ class TrainScreen(AppScreen):
         if state.phase == "ready":
             self._draw_setup()
 
-    def on_job_changed(self, job: TrainJob) -> None:
+    def on_jobs_changed(self) -> None:
         self._draw()
 
     def on_store_changed(self) -> None:
@@ -68,85 +85,121 @@ class TrainScreen(AppScreen):
 
     @property
     def pane(self) -> str:
-        """Which of the three is in sight."""
-        return str(self.query_one(ContentSwitcher).current)
+        """What is in sight: ``setup``, or of the job under the cursor ``progress`` or ``result``."""
+        outer = str(self.query_one("#panes", ContentSwitcher).current)
+        return outer if outer == "setup" else str(self.query_one("#detail", ContentSwitcher).current)
+
+    @property
+    def job(self) -> TrainJob | None:
+        """The job under the cursor, while the queue is in sight."""
+        if not self.is_mounted or self.pane == "setup":
+            return None
+        selected = self.query_one(JobTable).selected_id
+        return None if selected is None else self.tokmem.trainings.job(selected)
+
+    # Drawing
 
     def _draw(self) -> None:
-        job = self.tokmem.runner.job
-        before = self.pane
-        if job is None or job.decided or (job.state == "cancelled" and not job.trained):
-            self._switch("setup")
-            self._draw_setup()
-        elif job.running:
-            self._switch("progress")
-            self.query_one(TrainProgress).show(job)
-        else:
-            self._switch("result")
-            self.query_one(ScorecardPane).show(job)
-        if self.pane != before:
+        if not self.is_mounted:
+            return
+        jobs = self.tokmem.trainings.jobs
+        panes = self.query_one("#panes", ContentSwitcher)
+        before = panes.current
+        if not jobs:
+            self._choosing = False
+        panes.current = "queue" if jobs and not self._choosing else "setup"
+        table = self.query_one(JobTable)
+        table.show(jobs)
+        if panes.current != before:
             self._focus_pane()
+        if panes.current == "setup":
+            self._draw_setup()
+        else:
+            self._draw_detail()
         self.refresh_bindings()
 
-    def _switch(self, pane: str) -> None:
-        self.query_one(ContentSwitcher).current = pane
-
     def _focus_pane(self) -> None:
-        if self.pane == "setup":
+        if self.query_one("#panes", ContentSwitcher).current == "setup":
             self.query_one(SelectionList).focus()
-        elif self.pane == "progress":
-            self.query_one("#samples").focus()
+            return
+        table = self.query_one(JobTable)
+        first = self.tokmem.trainings.in_state("undecided", "running") or self.tokmem.trainings.jobs
+        table.select(str(first[0].id))
+        table.focus()
+
+    def _draw_detail(self) -> None:
+        job = self.job
+        if job is None:
+            return
+        detail = self.query_one("#detail", ContentSwitcher)
+        if job.trained is not None:
+            detail.current = "result"
+            self.query_one(ScorecardPane).show(job.trained)
         else:
-            self.query_one(ResultTable if self.query_one(ResultTable).display else "#card-scroll").focus()
+            detail.current = "progress"
+            self.query_one(TrainProgress).show(job)
+
+    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
+        """Show the job of the row."""
+        event.stop()
+        self._draw_detail()
+        self.refresh_bindings()
 
     @shows_errors
     def _draw_setup(self) -> None:
         if not self.is_mounted:
             return
-        waiting = self.tokmem.runner.unfinished()
-        words = ""
-        if waiting is not None:
-            names = ", ".join(waiting.request.get("names") or ())
-            words = f"An earlier training of {names} was broken off. r goes on with it, x forgets it."
+        count = len(self.tokmem.trainings.jobs)
+        words = f"In the queue: {count}. Esc goes back to it." if count else ""
         self.query_one(TrainSetup).show(procedure_lines(self.tokmem.store, self.tokmem.fingerprint), words)
         self.refresh_bindings()
 
+    # What can be done
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Offer what the pane in sight can do."""
-        if not self.is_mounted or action not in {
-            "train",
-            "stop",
-            "activate",
-            "keep_old",
-            "add_pairs",
-            "resume",
-            "give_up",
-            "log_scale",
-            "preset",
-            "tick",
-        }:
+        if not self.is_mounted:
             return True
-        job = self.tokmem.runner.job
-        has_trained = job is not None and bool(job.trained)
+        trainings, job = self.tokmem.trainings, self.job
+        state = None if job is None else job.state
         match action:
-            case "train" | "preset":
+            case "preset":
                 return self.pane == "setup"
-            case "stop" | "log_scale":
-                return self.pane == "progress"
-            case "resume" | "give_up":
-                if self.pane == "result":
-                    return job is not None and job.state == "failed"
-                return self.pane == "setup" and self.tokmem.runner.unfinished() is not None
-            case "activate" | "tick":
-                return self.pane == "result" and has_trained
-            case "keep_old" | "add_pairs":
-                return self.pane == "result"
+            case "stop":
+                return self._choosing or (job is not None and trainings.current is not None)
+            case "log_scale":
+                return job is not None and bool(job.progress.losses) and job.trained is None
+            case "activate" | "keep_old" | "add_pairs":
+                return state == "undecided" or (action == "add_pairs" and state == "failed")
+            case "activate_all":
+                return job is not None and len(self._better) > 1
+            case "pause":
+                return job is not None and bool(trainings.in_state("running", "queued", "paused"))
+            case "resume":
+                return state in ("paused", "failed")
+            case "remove":
+                return state is not None and state != "undecided"
+            case "move":
+                return state in ("queued", "paused")
         return True
+
+    @property
+    def _better(self) -> list[TrainJob]:
+        """What waits for a decision and is better than what there is."""
+        return [job for job in self.tokmem.trainings.jobs if job.trained and is_better(job.trained["scorecard"])]
 
     @shows_errors
     def action_train(self) -> None:
-        """Start with what is ticked."""
+        """Put what is ticked into the queue; from the queue, go and choose."""
         setup = self.query_one(TrainSetup)
-        self.tokmem.train(setup.names, setup.preset)
+        if self.pane != "setup":
+            self._choosing = True
+            self._draw()
+            return
+        names, preset = setup.names, setup.preset
+        self._choosing = False
+        self.tokmem.train(names, preset)
+        self._draw()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """The same by mouse or Enter."""
@@ -157,60 +210,86 @@ class TrainScreen(AppScreen):
         self.query_one(f"#preset-{preset}", RadioButton).value = True
 
     async def action_stop(self) -> None:
-        """End early; the best so far is kept."""
-        await self.tokmem.runner.cancel()
+        """End what runs early, with the best so far; from choosing, back to the queue."""
+        if self._choosing:
+            self._choosing = False
+            self._draw()
+            return
+        await self.tokmem.trainings.stop()
+
+    @shows_errors
+    async def action_pause(self) -> None:
+        """Halt everything, or go on with everything that is paused."""
+        trainings = self.tokmem.trainings
+        if trainings.in_state("running", "queued"):
+            await trainings.pause()
+        else:
+            trainings.resume(trainings.in_state("paused"))
+            self.tokmem.work_off()
+
+    @shows_errors
+    def action_resume(self) -> None:
+        """Go on with the one under the cursor."""
+        if self.job is not None:
+            self.tokmem.trainings.resume([self.job])
+            self.tokmem.work_off()
+
+    @work(group="remove", exit_on_error=False)
+    async def action_remove(self) -> None:
+        """Take a job out of the queue; asks where work would be lost."""
+        job = self.job
+        if job is None:
+            return
+        if job.progress.train_step:
+            question = ConfirmDialog(
+                f"Cancel the training of {job.name}?",
+                f"What it has learned in {job.progress.train_step} steps is lost. The memory you have stays.",
+                "Cancel it",
+                "Go on",
+                danger=True,
+            )
+            if not await self.app.push_screen_wait(question):
+                return
+            job = self.tokmem.trainings.job(job.id)  # it may have ended meanwhile
+        if job is not None and job.state != "undecided":
+            await self.tokmem.trainings.remove(job)
+
+    @shows_errors
+    def action_move(self, by: int) -> None:
+        """Earlier or later in the queue."""
+        if self.job is not None:
+            self.tokmem.trainings.move(self.job, by)
 
     def action_log_scale(self) -> None:
         """Draw the loss on a logarithmic scale, or not."""
         progress = self.query_one(TrainProgress)
         progress.log_scale = not progress.log_scale
-        if self.tokmem.runner.job is not None:
-            progress.show(self.tokmem.runner.job)
-
-    def action_tick(self) -> None:
-        """Tick or untick a result."""
-        self.query_one(ScorecardPane).tick()
+        self._draw_detail()
 
     @shows_errors
     def action_activate(self) -> None:
-        """Use the ticked memories from now on and drop the others."""
-        active = self.tokmem.runner.activate(sorted(self.query_one(ScorecardPane).ticked))
-        self.tokmem.announce_store()
-        names = ", ".join(active)
-        self.notify(f"Active now: {names}. F2 to try." if active else "Kept the old memories.", markup=False)
+        """Use the memory under the cursor from now on."""
+        if self.job is not None:
+            self._decide([self.job], activate=True)
+
+    @shows_errors
+    def action_activate_all(self) -> None:
+        """Use all that are better than what there is; the others wait on."""
+        self._decide(self._better, activate=True)
 
     @shows_errors
     def action_keep_old(self) -> None:
-        """Drop what was trained."""
-        self.tokmem.runner.keep_old()
+        """Drop the memory under the cursor."""
+        if self.job is not None:
+            self._decide([self.job], activate=False)
+
+    def _decide(self, jobs: list[TrainJob], *, activate: bool) -> None:
+        names = ", ".join(self.tokmem.trainings.decide(jobs, activate=activate))
         self.tokmem.announce_store()
-        self.notify("Kept the old memories.")
+        if names:
+            self.notify(f"Active now: {names}. F2 to try." if activate else f"Kept the old: {names}.", markup=False)
 
     def action_add_pairs(self) -> None:
         """To the procedure; the result waits here."""
-        job = self.tokmem.runner.job
-        name = self.query_one(ScorecardPane).selected_name or (job.names[0] if job is not None else None)
-        if name is not None:
-            self.tokmem.open_procedure(name)
-
-    @shows_errors
-    def action_resume(self) -> None:
-        """Go on with a job that was broken off."""
-        job = self.tokmem.runner.job
-        if self.pane == "result" and job is not None:
-            self.tokmem.resume(self.tokmem.store.job(job.job_id))
-            return
-        waiting = self.tokmem.runner.unfinished()
-        if waiting is not None:
-            self.tokmem.resume(waiting)
-
-    @shows_errors
-    def action_give_up(self) -> None:
-        """Do not offer the broken-off job again."""
-        if self.pane == "result":
-            self.tokmem.runner.keep_old()
-            return
-        waiting = self.tokmem.runner.unfinished()
-        if waiting is not None:
-            self.tokmem.runner.give_up(waiting)
-            self._draw_setup()
+        if self.job is not None:
+            self.tokmem.open_procedure(self.job.name)

@@ -102,7 +102,7 @@ class WelcomeScreen(AppScreen):
     def on_engine_changed(self, state: EngineState) -> None:
         self._draw()
 
-    def on_job_changed(self, job: TrainJob) -> None:
+    def on_jobs_changed(self) -> None:
         self._draw()
 
     def on_screen_resume(self) -> None:
@@ -147,15 +147,18 @@ class WelcomeScreen(AppScreen):
         return pull if pull is not None and pull.model == self._wanted and pull.state != "done" else None
 
     @property
+    def _job(self) -> TrainJob | None:
+        """The training of the sample that was chosen."""
+        return None if self._sample is None else self.tokmem.trainings.of(str(self._sample.procedure_name))
+
+    @property
     def step(self) -> Step:
         """What the person is about to do, or waits for."""
-        job = self.tokmem.runner.job
-        state = self.tokmem.link.state
-        if self._sample is not None and job is not None and job.names == [self._sample.procedure_name]:
-            if job.running:
-                return "learning"
-            if job.trained and not job.decided:
-                return "result"
+        job, state = self._job, self.tokmem.link.state
+        if job is not None and job.state in ("queued", "running"):
+            return "learning"
+        if job is not None and job.trained is not None:
+            return "result"
         if self._pull is not None or state.phase == "loading":
             return "getting"
         return "sample" if state.phase == "ready" else "model"
@@ -190,14 +193,13 @@ class WelcomeScreen(AppScreen):
                 self._draw_example()
                 go.label, other.label = "Teach it this", "Esc Look around"
             case "learning":
-                job = self.tokmem.runner.job
-                assert job is not None
-                about.update(about_learning(job))
+                assert self._job is not None
+                about.update(about_learning(self._job))
                 go.label, other.label = "Please wait", "Esc Look around meanwhile"
             case "result":
-                job = self.tokmem.runner.job
-                assert job is not None
-                about.update(about_result(job.trained[0]))
+                assert self._job is not None
+                assert self._job.trained is not None
+                about.update(about_result(self._job.trained))
                 go.label, other.label = "Use it and try it", "Drop it"
         go.disabled = str(go.label) == "Please wait"
         if step != self._step or self.focused is None:
@@ -237,9 +239,9 @@ class WelcomeScreen(AppScreen):
 
     def _say_fault(self) -> None:
         place = self.query_one("#fault", Static)
-        pull, state, job = self._pull, self.tokmem.link.state, self.tokmem.runner.job
+        pull, state, job = self._pull, self.tokmem.link.state, self._job
         error = pull.error if pull is not None else state.error if state.phase == "failed" else None
-        if error is None and self.step == "sample" and job is not None and job.state == "failed":
+        if error is None and self.step == "sample" and job is not None:
             error = job.error
         place.update(Content(f"! {error.message.splitlines()[0]} {error.next_step}".strip() if error else ""))
         place.display = error is not None
@@ -334,15 +336,17 @@ class WelcomeScreen(AppScreen):
 
     def _try(self) -> None:
         """Activate what was learned and put a message that it never saw into the prompt."""
-        sample = self._sample
+        sample, job = self._sample, self._job
         assert sample is not None
-        self.tokmem.runner.activate([str(sample.procedure_name)])
+        assert job is not None
+        self.tokmem.trainings.decide([job], activate=True)
         self.tokmem.announce_store()
         self.tokmem.end_welcome(sample.held_out[0].input if sample.held_out else sample.pairs[0].input)
 
     @shows_errors
     def _drop(self) -> None:
-        self.tokmem.runner.keep_old()
+        if self._job is not None:
+            self.tokmem.trainings.decide([self._job], activate=False)
         self._sample = None
         self._draw()
 

@@ -18,14 +18,13 @@ class LearnBar(Static):
     }
     """
 
-    def show(self, waiting: Mapping[str, int], *, training: bool) -> None:
+    def show(self, waiting: Mapping[str, int]) -> None:
         """Draw.
 
         Args:
-            waiting: corrections by procedure.
-            training: whether a training is on its way, which may learn them.
+            waiting: corrections by procedure, without those that a training is about to learn.
         """
-        self.display = bool(waiting) and not training
+        self.display = bool(waiting)
         if not self.display:
             return
         count = sum(waiting.values())

@@ -1,81 +1,77 @@
-"""The loss over the steps of a training, as columns; the width stands for all steps, so it fills as time goes on."""
+"""The loss over the steps of a training: what it learns from as a line, what is held out as points.
+
+The width stands for all steps, so that it fills as time goes on. The two differ in form, not in colour alone.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from textual.content import Content
-from textual.widgets import Static
+from textual.color import Color
+from textual_plotext import PlotextPlot
 
-_EIGHTHS = " ▁▂▃▄▅▆▇█"
-_LABEL_CELLS = 6
+Curve = Sequence[tuple[int, float]]
+_LEAST = 1e-3
+"""Where a logarithmic scale ends; training stops above it."""
+_TICKS_FROM = 6
+"""Rows from which there is room for the steps below the curve."""
 
 
-class LossPlot(Static):
+class LossPlot(PlotextPlot):  # type: ignore[misc]  # the package has no types
     """Draws what it was shown last, as wide and high as it is."""
 
     DEFAULT_CSS = """
-    LossPlot { height: 5; width: 1fr; color: $primary; }
+    LossPlot { height: 9; width: 1fr; }
     """
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._losses: list[tuple[int, float]] = []
-        self._steps = 1
-        self._log_scale = False
+        self._shown: tuple[list[tuple[int, float]], list[tuple[int, float]], int, bool] = ([], [], 1, False)
 
-    def show(self, losses: Sequence[tuple[int, float]], steps: int, *, log_scale: bool) -> None:
+    def show(self, losses: Curve, held_out: Curve, steps: int, *, log_scale: bool) -> None:
         """Draw.
 
         Args:
             losses: step, from 1, and loss in nats; in order, and not of every step.
+            held_out: the same on the held-out pairs, of some steps.
             steps: of the whole training.
             log_scale: draw the logarithm.
         """
-        self._losses, self._steps, self._log_scale = list(losses), max(steps, 1), log_scale
+        self._shown = list(losses), list(held_out), max(steps, 2), log_scale
         self._draw()
 
     def on_resize(self) -> None:
-        """Use the room there is."""
+        """Other ticks, as there is room."""
         self._draw()
 
     def _draw(self) -> None:
-        width, height = self.size.width - _LABEL_CELLS - 1, self.size.height
-        if not self._losses or width < 4 or height < 1:
-            self.update("")
+        losses, held_out, steps, log_scale = self._shown
+        plot = self.plt
+        plot.clear_figure()
+        if not losses:
+            self.refresh()
             return
-        scaled = [(step, math.log(max(loss, 1e-6)) if self._log_scale else loss) for step, loss in self._losses]
-        values = columns(scaled, width, self._steps)
-        drawn = [value for value in values if value is not None]
-        low, high = (min(drawn), max(drawn)) if self._log_scale else (0.0, max(drawn))
-        span = (high - low) or 1.0
-        # One eighth at least, so that a column that exists can be seen.
-        eighths = [0 if value is None else max(1, round((value - low) / span * height * 8)) for value in values]
-        lines = []
-        for row in range(height - 1, -1, -1):
-            label = high if row == height - 1 else low if row == 0 else None
-            text = "" if label is None else f"{math.exp(label) if self._log_scale else label:.2f}"
-            bar = "".join(_EIGHTHS[min(8, max(0, count - row * 8))] for count in eighths)
-            lines.append(Content.assemble(Content.styled(f"{text:>{_LABEL_CELLS}} ", "$muted"), bar))
-        self.update(Content("\n").join(lines))
+        ceiling = max(loss for _, loss in (*losses, *held_out))
+        floor = min(loss for _, loss in (*losses, *held_out)) if log_scale else 0.0
+        plot.plot(*_columns(losses, log_scale), marker="braille", color=self._rgb("primary"))
+        if held_out:
+            plot.scatter(*_columns(held_out, log_scale), marker="○", color=self._rgb("accent"))
+        plot.xlim(1, steps)
+        if log_scale:
+            plot.yscale("log")
+            plot.ylim(max(floor, _LEAST), max(ceiling, 2 * _LEAST))
+        else:
+            plot.ylim(0, ceiling)
+        plot.yfrequency(max(2, min(4, self.size.height // 2)))
+        ticks = sorted({1, *(steps * part // 4 for part in (1, 2, 3, 4))})
+        plot.xticks(ticks if self.size.height >= _TICKS_FROM else [])
+        plot.frame(False)
+        self.refresh()
+
+    def _rgb(self, name: str) -> tuple[int, int, int]:
+        """A colour of the theme as the package takes it."""
+        return Color.parse(self.app.theme_variables[name]).rgb
 
 
-def columns(points: Sequence[tuple[int, float]], width: int, steps: int) -> list[float | None]:
-    """The mean of the losses that fall into each of ``width`` columns; None where training has not been yet.
-
-    A column without a point of its own repeats the one to its left.
-    """
-    sums, counts = [0.0] * width, [0] * width
-    last = -1
-    for step, loss in points:
-        first = min(width - 1, max(0, (step - 1) * width // steps))
-        sums[first] += loss
-        counts[first] += 1
-        # A step is as wide as it is: the newest one fills its own columns too.
-        last = max(last, min(width, math.ceil(step * width / steps)) - 1, first)
-    means: list[float | None] = []
-    for place in range(width):
-        mean = sums[place] / counts[place] if counts[place] else means[-1] if means else None
-        means.append(mean if place <= last else None)
-    return means
+def _columns(curve: Curve, log_scale: bool) -> tuple[list[int], list[float]]:
+    return [step for step, _ in curve], [max(loss, _LEAST) if log_scale else loss for _, loss in curve]

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 from tui.engine.protocol import BeforeScores, Confusion, Scorecard, Trained
-from tui.training import TrainJob, duration
+from tui.training_progress import duration
 from tui.widgets.train_progress import sample_lines
 
 SHOWN_LABELS = 8
@@ -21,92 +17,33 @@ WORSE_BY = 0.05
 """Less than this in ROUGE-L on a few held-out pairs is chance."""
 
 
-class ResultTable(DataTable[Text]):
-    """A row per trained procedure, with a tick for those to activate."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("space", "screen.tick", "Tick", key_display="spc"),
-        Binding("enter", "screen.activate", "Activate", show=False),
-        Binding("k", "screen.keep_old", "Keep old"),
-        Binding("j", "cursor_down", show=False),
-    ]
-
-
-class ScorecardPane(Vertical):
-    """Rows for all, and everything about the one under the cursor."""
+class ScorecardPane(VerticalScroll):
+    """Everything about one new memory, above all whether it is better."""
 
     DEFAULT_CSS = """
     ScorecardPane {
-        height: 1fr; padding: 1 2 0 2;
+        height: 1fr; padding: 0 2; scrollbar-size-vertical: 1;
         #outcome { height: auto; margin: 0 0 1 0; }
-        ResultTable {
-            height: auto; max-height: 8; background: transparent; margin: 0 0 1 0; scrollbar-size-horizontal: 0;
-        }
-        #card-scroll { height: 1fr; scrollbar-size-vertical: 1; }
         #card { height: auto; }
     }
     """
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id)
-        self.ticked: set[str] = set()
-        self._trained: list[Trained] = []
-        self._job_id: int | None = None
+        self._shown = ""
 
     def compose(self) -> ComposeResult:
         yield Static(id="outcome")
-        yield ResultTable(id="results", cursor_type="row", cell_padding=1)
-        with VerticalScroll(id="card-scroll"):
-            yield Static(id="card")
+        yield Static(id="card")
 
-    def show(self, job: TrainJob) -> None:
-        """Draw the end of a job. Every memory that beats the untrained backbone is ticked at first."""
-        if job.job_id != self._job_id:
-            self._job_id = job.job_id
-            self.ticked = {one["name"] for one in job.trained if is_better(one["scorecard"])}
-        self._trained = job.trained
-        self.query_one("#outcome", Static).update(_outcome(job))
-        self.query_one(ResultTable).display = bool(job.trained)
-        self._draw_table()
-        self._draw_card()
-
-    def tick(self) -> None:
-        """Tick or untick the row under the cursor."""
-        one = self._selected
-        if one is not None:
-            self.ticked ^= {one["name"]}
-            self._draw_table()
-
-    @property
-    def selected_name(self) -> str | None:
-        """The procedure under the cursor."""
-        return None if self._selected is None else self._selected["name"]
-
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        """Show the card of the row."""
-        event.stop()
-        self._draw_card()
-
-    @property
-    def _selected(self) -> Trained | None:
-        row = self.query_one(ResultTable).cursor_row
-        return self._trained[row] if 0 <= row < len(self._trained) else None
-
-    def _draw_table(self) -> None:
-        table = self.query_one(ResultTable)
-        row = table.cursor_row
-        table.clear(columns=True)
-        for title in ("Activate", "Procedure", "Routing", "Exact", "ROUGE-L", "untrained", "in prompt"):
-            table.add_column(Text(title))
-        for one in self._trained:
-            ticked = Text("[x]" if one["name"] in self.ticked else "[ ]", style="bold", justify="center")
-            table.add_row(ticked, Text(one["name"], style="bold"), *_figures(one["scorecard"]))
-        if self._trained:
-            table.move_cursor(row=min(row, len(self._trained) - 1))
-
-    def _draw_card(self) -> None:
-        one = self._selected
-        self.query_one("#card", Static).update(Content("") if one is None else card_text(one))
+    def show(self, trained: Trained) -> None:
+        """Draw what a training has made, unless it is in sight already."""
+        if trained["memory_id"] == self._shown:
+            return
+        self._shown = trained["memory_id"]
+        self.scroll_home(animate=False)
+        self.query_one("#outcome", Static).update(_outcome(trained["scorecard"]))
+        self.query_one("#card", Static).update(card_text(trained))
 
 
 def is_better(card: Scorecard) -> bool:
@@ -128,20 +65,6 @@ def was_measured(card: Scorecard) -> bool:
 def share(value: float) -> str:
     """A part of one as whole percent."""
     return f"{value:.0%}"
-
-
-def _figures(card: Scorecard) -> list[Text]:
-    """The cells of the table behind the name."""
-    if not was_measured(card):
-        return [Text("-", justify="right") for _ in range(5)]
-    prompt = card.get("prompt")
-    return [
-        Text(share(card["routing_accuracy"]), justify="right"),
-        Text(share(card["exact_match"]), justify="right"),
-        Text(f"{card['rouge_l']:.2f}", justify="right", style="bold"),
-        Text(f"{card['base']['rouge_l']:.2f}", justify="right"),
-        Text("-" if prompt is None else f"{prompt['rouge_l']:.2f}", justify="right"),
-    ]
 
 
 def card_text(one: Trained) -> Content:
@@ -171,7 +94,12 @@ def card_text(one: Trained) -> Content:
         Content.styled("Where the held-out messages went", "bold $primary"),
         *_confusion(card["confusion"]),
     ]
-    lines.append(Content(f"{share(card['false_trigger_rate'])} of ordinary chat was taken for a procedure."))
+    lines.append(
+        Content(
+            f"{share(card['routing_accuracy'])} of them found it; "
+            f"{share(card['false_trigger_rate'])} of ordinary chat was taken for a procedure."
+        )
+    )
     if card["samples"]:
         lines += [Content(""), Content.styled("Held-out pairs", "bold $primary")]
         for sample in card["samples"]:
@@ -179,22 +107,23 @@ def card_text(one: Trained) -> Content:
     return Content("\n").join(lines)
 
 
-def _outcome(job: TrainJob) -> Content:
-    count = len(job.trained)
-    what = "1 procedure" if count == 1 else f"{count} procedures"
-    if job.error is not None:
-        message = job.error.message.splitlines()[0]
-        return Content.assemble(
-            Content.styled(f"{job.error.title}. ", "bold $text-error"),
-            Content(f"{message} {job.error.next_step}\nThe memories you had are unchanged. "),
-            Content.styled("r", "bold $accent"),
-            " goes on from the last checkpoint.",
-        )
-    if not count:
-        return Content("Stopped before anything was learned. The memories you had are unchanged.")
-    if job.state == "cancelled":
-        return Content.styled(f"Stopped early; the best so far of {what} is below and can be used.", "bold")
-    return Content.styled(f"Trained {what}. Nothing changes in the chat until you activate it.", "bold")
+def _outcome(card: Scorecard) -> Content:
+    if not was_measured(card):
+        words = "Stopped early; the best so far can be used."
+    elif is_better(card):
+        words = "Better than without it."
+    else:
+        words = "No better than what you have: more pairs may help more than activating it."
+    return Content.assemble(
+        Content.styled(f"{words} ", "bold"),
+        "Nothing changes in the chat before you press ",
+        Content.styled("a", "bold $accent"),
+        " (activate). ",
+        Content.styled("k", "bold $accent"),
+        " keeps the old, ",
+        Content.styled("p", "bold $accent"),
+        " adds pairs. It waits here, also after closing the app.",
+    )
 
 
 def _comparison(card: Scorecard) -> list[Content]:

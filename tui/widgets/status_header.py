@@ -9,7 +9,6 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from tui.engine_link import EngineState
-from tui.training import TrainJob
 
 SCREENS = (
     ("chat", "F2", "Chat"),
@@ -76,11 +75,18 @@ class StatusHeader(Horizontal):
         for tab in self.query(ScreenTab):
             tab.show(event.size.width >= TITLES_FROM)
 
-    def show(self, profile: str, engine: EngineState, job: TrainJob | None, model: str) -> None:
-        """Draw the state at the right; what matters most stands first, because the end is cut."""
+    def show(self, profile: str, engine: EngineState, training: str, model: str) -> None:
+        """Draw the state at the right; what matters most stands first, because the end is cut.
+
+        Args:
+            profile: its name.
+            engine: what it does.
+            training: the queue in a few words, or nothing.
+            model: as the settings name it.
+        """
         parts = [Content.styled(profile, "bold")]
-        if job is not None and (job.running or (job.trained and not job.decided)):
-            parts.append(Content.styled(job.text, "$accent"))
+        if training:
+            parts.append(Content.styled(training, "$accent"))
         if engine.phase == "failed":
             parts.append(Content.styled("engine stopped", "$text-error"))
         elif engine.phase == "loading":

@@ -1,4 +1,4 @@
-"""A running training: how far, how long yet, the loss, and what the memory makes of held-out pairs by now."""
+"""One training: how far, how long yet, the loss, and what the memory makes of held-out pairs by now."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import ProgressBar, Static
 
-from tui.training import PHASES, ProcedureProgress, TrainJob, duration
+from tui.training import TrainJob
+from tui.training_progress import PHASES, Progress, duration
 from tui.widgets.loss_plot import LossPlot
 
 SHOWN_SAMPLES = 4
@@ -18,8 +19,7 @@ class TrainProgress(Vertical):
 
     DEFAULT_CSS = """
     TrainProgress {
-        height: 1fr; padding: 1 2;
-        #queue { height: auto; max-height: 6; margin: 0 0 1 0; }
+        height: 1fr; padding: 0 2;
         #now { height: auto; }
         ProgressBar { width: 1fr; height: 1; margin: 0 0 1 0; }
         ProgressBar Bar { width: 1fr; }
@@ -36,7 +36,6 @@ class TrainProgress(Vertical):
         self.log_scale = False
 
     def compose(self) -> ComposeResult:
-        yield Static(id="queue")
         yield Static(id="now")
         yield ProgressBar(total=100, show_eta=False)
         yield Static(id="loss-line")
@@ -46,73 +45,80 @@ class TrainProgress(Vertical):
             yield Static(id="sample-lines")
 
     def show(self, job: TrainJob) -> None:
-        """Draw the job as it stands."""
-        self.query_one("#queue", Static).update(_queue(job))
-        one = job.progress.get(job.current)
-        self.query_one("#now", Static).update(_now(job, one))
+        """Draw a job that runs, waits or has failed."""
+        progress = job.progress
+        self.query_one("#now", Static).update(_now(job))
         bar = self.query_one(ProgressBar)
-        bar.update(total=None if job.fraction is None else 100, progress=100 * (job.fraction or 0))
+        bar.display = job.state == "running"
+        bar.update(total=100 if progress.phase else None, progress=100 * progress.fraction)
         line, plot = self.query_one("#loss-line", Static), self.query_one(LossPlot)
-        line.display = plot.display = one is not None and bool(one.losses)
-        if one is not None and one.losses:
-            line.update(_loss_line(one, self.log_scale))
-            plot.show(one.losses, one.train_steps, log_scale=self.log_scale)
+        line.display = plot.display = bool(progress.losses)
+        if progress.losses:
+            line.update(_loss_line(progress, self.log_scale))
+            plot.show(progress.losses, progress.held_out_losses, progress.train_steps, log_scale=self.log_scale)
         notes = self.query_one("#notes", Static)
-        notes.update("\n".join(job.notes[-3:]))
-        notes.display = bool(job.notes)
-        self.query_one("#sample-lines", Static).update(_samples(one))
+        notes.update("\n".join(progress.notes[-3:]))
+        notes.display = bool(progress.notes)
+        self.query_one("#sample-lines", Static).update(_samples(progress))
 
 
-def _queue(job: TrainJob) -> Content:
-    width = max(len(name) for name in job.names)
-    lines = []
-    for name in job.names:
-        one = job.progress.get(name)
-        if name == job.current and one is not None:
-            sign, words = "▸", PHASES.get(one.phase, one.phase)
-        elif one is not None:
-            sign, words = (
-                "✓",
-                "" if one.best_held_out_loss is None else f"best held-out loss {one.best_held_out_loss:.3f}",
-            )
-        else:
-            sign, words = "·", "waits"
-        style = "bold $primary" if sign == "▸" else "$muted" if sign == "·" else ""
-        lines.append(
-            Content.assemble(Content.styled(f"{sign} {name:<{width}}", style), Content.styled(f"  {words}", "$muted"))
-        )
-    return Content("\n").join(lines)
+def _now(job: TrainJob) -> Content:
+    progress, preset = job.progress, Content.styled(f"preset {job.preset}", "$muted")
+    name = Content.styled(job.name, "bold $primary")
+    match job.state:
+        case "failed":
+            return _failure(job)
+        case "queued":
+            words = "waits for its turn. ⇧↑ and ⇧↓ move it, d takes it out."
+        case "paused" if progress.train_step:
+            words = f"paused at step {progress.train_step} of {progress.train_steps}; Space goes on from there."
+        case "paused":
+            words = "paused; Space goes on."
+        case _ if job.ending == "keep":
+            words = "stopping after this step; the best so far is kept."
+        case _ if job.ending:
+            words = "stopping after this step."
+        case _ if not progress.phase:
+            words = "starting; the engine may have to load the model first."
+        case _:
+            words = PHASES.get(progress.phase, progress.phase)
+            if progress.steps and progress.phase == "train":
+                words += f" · step {progress.step} of {progress.steps}"
+            elif progress.steps:
+                words += f" · {progress.step / progress.steps:.0%}"
+            if progress.eta_s is not None:
+                words += f" · {duration(progress.eta_s)} left"
+    return Content.assemble(name, "  ", words, "  ", preset)
 
 
-def _now(job: TrainJob, one: ProcedureProgress | None) -> Content:
-    if job.state == "stopping":
-        return Content("Stopping after this step; the best so far is kept.")
-    if one is None:
-        return Content("Starting; the engine may have to load the model first.")
-    words = [Content.styled(one.name, "bold"), Content(PHASES.get(one.phase, one.phase))]
-    if one.steps and one.phase == "train":
-        words.append(Content(f"step {one.step} of {one.steps}"))
-    elif one.steps:
-        words.append(Content(f"{one.step / one.steps:.0%}"))
-    if job.eta_s is not None:
-        words.append(Content.styled(f"{duration(job.eta_s)} left", "$accent"))
-    return Content(" · ").join(words)
+def _failure(job: TrainJob) -> Content:
+    if job.error is None:
+        return Content.styled(f"{job.name} could not be trained.", "bold $text-error")
+    message = job.error.message.splitlines()[0]
+    return Content.assemble(
+        Content.styled(f"{job.name}: {job.error.title}. ", "bold $text-error"),
+        Content(f"{message} {job.error.next_step}\nThe memories you had are unchanged. "),
+        Content.styled("r", "bold $accent"),
+        " tries again, from the last checkpoint where there is one; ",
+        Content.styled("d", "bold $accent"),
+        " takes it out.",
+    )
 
 
-def _loss_line(one: ProcedureProgress, log_scale: bool) -> Content:
-    parts = [f"loss {one.losses[0][1]:.2f} → {one.losses[-1][1]:.2f}" + (" (log)" if log_scale else "")]
-    if one.held_out_loss is not None:
-        parts.append(f"held out {one.held_out_loss:.2f}")
-    if one.best_held_out_loss is not None:
-        parts.append(f"best {one.best_held_out_loss:.2f}, kept")
+def _loss_line(progress: Progress, log_scale: bool) -> Content:
+    parts = [f"⠤ loss {progress.losses[0][1]:.2f} → {progress.losses[-1][1]:.2f}" + (" (log)" if log_scale else "")]
+    if progress.held_out_loss is not None:
+        parts.append(f"○ held out {progress.held_out_loss:.2f}")
+    if progress.best_held_out_loss is not None:
+        parts.append(f"best {progress.best_held_out_loss:.2f}, kept")
     return Content.styled(" · ".join(parts), "$muted")
 
 
-def _samples(one: ProcedureProgress | None) -> Content:
-    if one is None or not one.samples:
+def _samples(progress: Progress) -> Content:
+    if not progress.samples:
         return Content("")
     lines = [Content.styled("Pairs it has not seen, as it answers them now", "bold $primary")]
-    for sample in one.samples[-SHOWN_SAMPLES:]:
+    for sample in progress.samples[-SHOWN_SAMPLES:]:
         lines += sample_lines(sample["input"], sample["expected"], sample["got"])
     return Content("\n").join(lines)
 

@@ -33,7 +33,7 @@ class TrainSetup(Vertical):
         RadioSet { border: none; background: transparent; padding: 0; height: auto; width: auto; margin: 0 0 1 0; }
         .hint { color: $muted; height: auto; }
         .heading { color: $primary; text-style: bold; height: 1; }
-        #waiting-job { height: auto; color: $text-warning; margin: 0 0 1 0; }
+        #in-queue { height: auto; color: $text-warning; margin: 0 0 1 0; }
         #nothing { height: auto; margin: 1 0; color: $muted; }
         #start { width: auto; }
     }
@@ -44,7 +44,7 @@ class TrainSetup(Vertical):
         self._fresh: set[str] = set()
 
     def compose(self) -> ComposeResult:
-        yield Static(id="waiting-job", markup=False)
+        yield Static(id="in-queue", markup=False)
         yield Static("What to train", classes="heading")
         yield Static("New and changed procedures are ticked. Chat goes on while it trains.", classes="hint")
         yield TickList(id="choice")
@@ -55,12 +55,12 @@ class TrainSetup(Vertical):
                 yield Choice(Content(f"{preset:<9} {PRESET_WORDS[preset]}"), id=f"preset-{preset}")
         yield Button("t Train", id="start", variant="primary", compact=True)
 
-    def show(self, lines: Sequence[ProcedureLine], waiting_job: str) -> None:
+    def show(self, lines: Sequence[ProcedureLine], queue: str) -> None:
         """Draw; a procedure is ticked when it becomes new or changed, and unticked when it is trained.
 
         Args:
             lines: all procedures.
-            waiting_job: a sentence about a job of an earlier run, or nothing.
+            queue: a sentence about what is in the queue already, or nothing.
         """
         choice = self.query_one(SelectionList)
         chosen, highlighted = set(choice.selected), choice.highlighted
@@ -85,9 +85,9 @@ class TrainSetup(Vertical):
                 "There are no pairs to learn from. ", ("F3", "bold $accent"), " is where they are written."
             )
         )
-        place = self.query_one("#waiting-job", Static)
-        place.update(waiting_job)
-        place.display = bool(waiting_job)
+        place = self.query_one("#in-queue", Static)
+        place.update(queue)
+        place.display = bool(queue)
 
     def choose(self, names: Sequence[str]) -> None:
         """Tick exactly these."""

@@ -9,7 +9,8 @@ from tokmem_desk.machine import Fit, Machine, fit, needed_bytes
 from tui.engine.protocol import Trained
 from tui.engine_link import EngineState
 from tui.model_pull import ModelPull
-from tui.training import TrainJob, duration
+from tui.training import TrainJob
+from tui.training_progress import duration
 from tui.widgets.model_view import VERDICT_COLOURS, VERDICT_SIGNS, bar
 from tui.words import count, parameters, size
 
@@ -135,18 +136,17 @@ def about_sample() -> Content:
 
 def about_learning(job: TrainJob) -> Content:
     """How far the training is, and what the model makes of an unseen message so far."""
-    name = job.names[0]
-    progress = job.progress.get(name)
-    left = "" if job.eta_s is None else f", {duration(job.eta_s)} left"
+    progress = job.progress
+    left = "" if progress.eta_s is None else f", {duration(progress.eta_s)} left"
     lines = [
-        Content.styled(f"Learning {name}", "bold $primary"),
+        Content.styled(f"Learning {job.name}", "bold $primary"),
         Content(""),
-        Content(f"{job.fraction or 0:.0%} done{left}"),
-        bar(job.fraction or 0.0),
+        Content(f"{progress.fraction:.0%} done{left}"),
+        bar(progress.fraction),
     ]
-    if progress is not None and progress.loss is not None:
+    if progress.loss is not None:
         lines.append(Content.styled(f"loss {progress.loss:.2f}: how surprised it still is by your answers", "$muted"))
-    if progress is not None and progress.samples:
+    if progress.samples:
         sample = progress.samples[-1]
         sign = "✓" if sample["got"].strip() == sample["expected"].strip() else "…"
         lines += [

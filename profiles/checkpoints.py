@@ -1,0 +1,33 @@
+"""Where the state of an unfinished training lies. What stands in it is the trainer's business."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from profiles.paths import AppPaths, private_folder
+from profiles.store import ProfileStore
+
+SUFFIX = ".safetensors"
+
+
+def checkpoint_file(paths: AppPaths, store: ProfileStore, name: str, fingerprint: str) -> Path:
+    """The file of a procedure on one backbone, in a folder that is there; written and read by the store's vault.
+
+    Raises:
+        NotFoundError: no procedure of that name.
+        StorageError: the folder could not be made.
+    """
+    folder = private_folder(paths.checkpoints / store.folder.name)
+    return folder / f"{store.procedure(name).uuid}-{fingerprint[:12]}{SUFFIX}"
+
+
+def drop_checkpoints(paths: AppPaths, store: ProfileStore, name: str) -> None:
+    """Let the next training of a procedure begin anew, on every backbone.
+
+    Raises:
+        NotFoundError: no procedure of that name.
+    """
+    for file in (paths.checkpoints / store.folder.name).glob(f"{store.procedure(name).uuid}*{SUFFIX}"):
+        with contextlib.suppress(OSError):  # then it is refused or overwritten by the next training
+            file.unlink()
