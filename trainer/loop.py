@@ -194,7 +194,8 @@ class Training:
                     raise _too_much() from error
                 self._batch_size = max(1, self._batch_size // 2)
                 self._optimiser.zero_grad(set_to_none=True)
-                note = f"Memory ran short: going on with {self._batch_size} pairs at a time."
+                pairs = "1 pair" if self._batch_size == 1 else f"{self._batch_size} pairs"
+                note = f"Memory ran short: going on with {pairs} at a time."
                 continue
             self._step += 1
             self._loss = loss if math.isnan(self._loss) else _RUNNING_MEAN * self._loss + (1 - _RUNNING_MEAN) * loss

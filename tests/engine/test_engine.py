@@ -16,6 +16,7 @@ from tokmem_desk.errors import EngineError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair
 from tui.engine.before import unlearned
 from tui.engine.client import EngineClient, engine_command, run_blocking
+from tui.engine.protocol import CancelHow
 from tui.engine.training import split
 
 SCORECARD_KEYS = {
@@ -128,6 +129,53 @@ def test_a_killed_training_goes_on_where_it_was(client: EngineClient, home: Path
     first = next(e for e in events if e.get("phase") == "train")
     assert first["step"] == 26
     assert not list(checkpoints.rglob("*.safetensors"))
+
+
+def stopped_at(client: EngineClient, how: CancelHow, step: int, **fields: Any) -> list[dict[str, Any]]:
+    """The events of a training that is asked to end in its middle."""
+    events = []
+    handle = client.submit("train", profile="default", names=["shout"], preset="thorough", span=4, **fields)
+    for event in run_blocking(handle):
+        events.append(event)
+        if event["event"] == "progress" and event.get("phase") == "train" and event["step"] == step:
+            client._own_runner().run(handle.cancel(how))
+    return events
+
+
+def test_a_paused_training_leaves_a_checkpoint_and_goes_on_at_the_next_step(client: EngineClient, home: Path) -> None:
+    checkpoints = AppPaths.resolve(home).checkpoints
+    paused = stopped_at(client, "pause", 7)
+    assert paused[-1]["result"]["trained"] == []
+    last = max(e["step"] for e in paused if e.get("phase") == "train")
+    assert len(list(checkpoints.rglob("*.safetensors"))) == 1
+    on = stopped_at(client, "keep", last + 3)
+    assert f"at step {last}" in next(e["note"] for e in on if e.get("note"))
+    assert next(e for e in on if e.get("phase") == "train")["step"] == last + 1
+    assert [t["name"] for t in on[-1]["result"]["trained"]] == ["shout"]
+    assert not list(checkpoints.rglob("*.safetensors"))
+
+
+def test_a_dropped_training_leaves_no_memory(client: EngineClient, home: Path) -> None:
+    dropped = stopped_at(client, "drop", 3)
+    assert dropped[-1]["result"] == {"cancelled": True, "trained": []}
+    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
+        assert store.memories("shout") == []
+
+
+def test_a_result_waits_in_the_queue_the_moment_it_is_there(client: EngineClient, home: Path) -> None:
+    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
+        store.queue_training(["shout"], {"preset": "quick", "span": 4})
+        job = store.next_job()
+        assert job is not None
+        result = result_of(client, "train", job=job.id, names=["shout"], **job.request)
+        (waiting,) = store.open_jobs()
+        assert (waiting.state, waiting.memory_id) == ("undecided", result["trained"][0]["memory_id"])
+
+
+def test_several_held_out_pairs_are_answered_while_it_learns(client: EngineClient) -> None:
+    events = stopped_at(client, "keep", 40)
+    shown = [e["sample"]["input"] for e in events if e.get("sample")]
+    assert len(shown) > len(set(shown)) >= 2, "in turn, and again"
 
 
 def test_chat_goes_on_while_training(client: EngineClient, home: Path) -> None:

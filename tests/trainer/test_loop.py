@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
+from tokmem_desk.errors import BadInputError, IncompatibleError, OutOfMemoryError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.recall import answer_batch
 from trainer.checkpoint import Checkpoint
@@ -170,3 +170,35 @@ def test_one_procedure_learns_a_fixed_string_on_the_real_model(real_backbone: Ba
     assert answer_batch(real_backbone, [query], [training.result.memories[0]], max_tokens=12) == ["SESAME 42"]
     for (data, absmax), (now, state) in zip(stored, real_backbone.forms.stored_forms(), strict=True):
         assert torch.equal(data, now) and torch.equal(absmax, state.absmax)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [torch.OutOfMemoryError("no memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()],
+    ids=["cuda", "cpu", "python"],
+)
+def test_short_memory_halves_the_batch_and_says_so(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    training = Training(tiny_backbone("llama"), [procedure()], dataclasses.replace(FAST, batch_size=4))
+    plain = Training._loss_of
+
+    def short(self: Training, rows: list[int]) -> torch.Tensor:
+        if len(rows) > 1:
+            raise error
+        return plain(self, rows)
+
+    monkeypatch.setattr(Training, "_loss_of", short)
+    notes = [p.note for p in drive(training) if p.note]
+    assert notes == ["Memory ran short: going on with 1 pair at a time."]
+    assert training.result is not None and training.result.stopped == "end"
+
+    def never(self: Training, rows: list[int]) -> torch.Tensor:
+        raise error
+
+    monkeypatch.setattr(Training, "_loss_of", never)
+    with pytest.raises(OutOfMemoryError, match="even with one pair at a time"):
+        drive(Training(tiny_backbone("llama"), [procedure()], FAST))
+    monkeypatch.setattr(Training, "_loss_of", lambda self, rows: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        drive(Training(tiny_backbone("llama"), [procedure()], FAST))

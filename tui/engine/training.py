@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 SPLIT_FROM = 8
 """Pairs from which on a sixth is held out for the scorecard, when the procedure brings no test pairs."""
 
-_SAMPLES_PER_RUN = 3
+_SAMPLES_PER_RUN = 6
+_SAMPLED_PAIRS = 3
+"""Held-out pairs that are answered in turn while a memory learns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ class _OneTraining:
         for progress in training:
             sample = None
             if progress.phase == "train" and progress.step in sample_at:
-                sample = self._sample(training)
+                sample = self._sample(training, self._ready.held_out[sample_at[progress.step]])
             self._tell(progress, sample)
             yield
             if self._gives_up:
@@ -307,15 +309,15 @@ class _OneTraining:
 
     # --- talking -----------------------------------------------------------------------------------
 
-    def _sample_steps(self, training: Training) -> frozenset[int]:
+    def _sample_steps(self, training: Training) -> dict[int, int]:
+        """After which steps to answer which of the held-out pairs."""
         if not self._wants_prompt:
-            return frozenset()
-        total = training.planned_steps
-        return frozenset(total * i // (_SAMPLES_PER_RUN + 1) for i in range(1, _SAMPLES_PER_RUN + 1))
+            return {}
+        total, pairs = training.planned_steps, min(_SAMPLED_PAIRS, len(self._ready.held_out))
+        return {total * i // (_SAMPLES_PER_RUN + 1): (i - 1) % pairs for i in range(1, _SAMPLES_PER_RUN + 1)}
 
-    def _sample(self, training: Training) -> dict[str, str]:
+    def _sample(self, training: Training, pair: ExamplePair) -> dict[str, str]:
         """What the memory makes of one held-out pair by now."""
-        pair = self._ready.held_out[0]
         backbone = self._model.backbone
         limit = answer_tokens(backbone, [pair])
         got = answer_batch(backbone, [backbone.format.query(pair.input)], [training.snapshot()[0]], max_tokens=limit)

@@ -105,8 +105,7 @@ class ProcedureAdvice(ProcedureActions):
             return
         others = any(one.memory is not None and one.record.enabled and one is not line for one in self.lines)
         known = self._overlaps.get(line.record.id)
-        job = self.tokmem.runner.job
-        if others and not (job is not None and job.running) and (known is None or known[0] != self._overlap_key(line)):
+        if others and not self.tokmem.trainings.running and (known is None or known[0] != self._overlap_key(line)):
             self._overlap_timer = self.set_timer(OVERLAP_AFTER_SECONDS, self._look_for_overlap)
 
     @work(exclusive=True, group="overlap", exit_on_error=False)
