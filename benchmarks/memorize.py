@@ -24,6 +24,7 @@ from benchmarks.options import Options, add_method_options, make_parser, numbers
 from benchmarks.result import ResultFile, Run
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.fingerprint import identify_weights
+from tokmem_desk.memory import join_memories
 from tokmem_desk.query_state import QueryState
 from trainer.config import PAPER, TrainConfig
 from trainer.objective import TrainableMemories
@@ -166,7 +167,7 @@ def _logits(
     backbone: Backbone, state: QueryState, steering: Steering, query: Sequence[int], labels: torch.Tensor
 ) -> torch.Tensor:
     """[t x v] at the positions that predict the labels; ``query`` stands between memory and response."""
-    batch = backbone.layout.join([state], [steering.layer_rows(backbone, state.length)])
+    batch = join_memories(backbone, [state], [steering])
     between = torch.tensor(list(query), dtype=torch.long, device=labels.device)
     told = backbone.embed_ids(torch.cat([between, labels[:-1]]))[None]
     inputs = torch.cat([backbone.embed_rows(steering.rows)[None], told], dim=1)

@@ -51,7 +51,7 @@ def numbers(generator: random.Random, *shape: int) -> Block:
     return Block("F32", shape, struct.pack(f"<{count}f", *(generator.uniform(-2, 2) for _ in range(count))))
 
 
-def memory_file(seed: int = 0, *, rows: int = 1, positions: int = 3, **changes: Any) -> bytes:
+def memory_file(seed: int = 0, *, rows: int = 1, positions: int = 3, lens: bool = True, **changes: Any) -> bytes:
     """A memory file as a training leaves it; ``positions=0`` makes one of rows alone."""
     generator = random.Random(seed)
     blocks = {
@@ -70,6 +70,8 @@ def memory_file(seed: int = 0, *, rows: int = 1, positions: int = 3, **changes: 
         for g in range(2):
             blocks[f"keys.{g}"] = numbers(generator, LAYERS, HEADS, positions, SIZE)
             blocks[f"values.{g}"] = numbers(generator, LAYERS, HEADS, positions, SIZE + 1)
+    if lens and positions and seed % 3 == 0:
+        blocks["lens"] = numbers(generator, 2 * 2 * LAYERS * HEADS * (SIZE + SIZE + 1) * (1 + seed % 2))
     parts = MemoryParts(
         f"memory{seed}", seed % 2 == 1, settings,
         FINGERPRINT.as_dict(), ROUTER_DIGEST, blocks,
@@ -81,11 +83,11 @@ def uuid_of(place: int) -> str:
     return f"{place + 1:032x}"
 
 
-def procedures(count: int = 3, *, with_pairs: bool = False) -> list[ExportProcedure]:
+def procedures(count: int = 3, *, with_pairs: bool = False, lens: bool = True) -> list[ExportProcedure]:
     """``count`` procedures, the second one without keys and values."""
     made = []
     for place in range(count):
-        data = memory_file(place, rows=1 + place % 3, positions=0 if place == 1 else 2 + place % 4)
+        data = memory_file(place, rows=1 + place % 3, positions=0 if place == 1 else 2 + place % 4, lens=lens)
         pairs = tuple(ExamplePair(f"do {place} {i}", f"done {place} {i}", ("also",) * (i == 0)) for i in range(3))
         made.append(
             ExportProcedure(

@@ -13,6 +13,7 @@ from tokmem_desk.bank_file import memory_to_bytes
 from tokmem_desk.calibration import Calibration
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.features import FeatureLayers, RouterBasis
+from tokmem_desk.lens import Lens, initial_lens
 from tokmem_desk.memory import Memory, RouterStatistics, Steering, initial_layer_rows
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ class TinyModel:
         values = tuple(v + torch.randn(v.shape, generator=drawn) for v in free.values)
         rows = 0.5 * torch.randn(1, self.backbone.hidden_size, generator=drawn)
         address = torch.randn(self.backbone.hidden_size, generator=drawn)
-        return Memory(name, Steering(rows, keys, values), address, False, self.statistics(seed))
+        shapes = self.backbone.key_shapes
+        lens = Lens.of([torch.randn(t.shape, generator=drawn) * 0.2 for t in initial_lens(shapes, 2, seed).tensors()])
+        return Memory(name, Steering(rows, keys, values, lens), address, False, self.statistics(seed))
 
     def add(self, store: ProfileStore, name: str, seed: int) -> str:
         """Give a procedure an active memory; returns the memory's id."""

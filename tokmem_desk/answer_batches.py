@@ -13,6 +13,7 @@ import torch
 from tokmem_desk.constrained import Constraint
 from tokmem_desk.decoding import PROCEDURE_TOKENS
 from tokmem_desk.errors import GenerationError
+from tokmem_desk.memory import join_memories
 from tokmem_desk.reading import can_read, read
 
 if TYPE_CHECKING:
@@ -115,11 +116,7 @@ def _answer_part(
     between: Callable[[], None],
 ) -> list[str]:
     done = backbone.prefill(queries)
-    rows = [
-        None if m is None else m.steering.layer_rows(backbone, s.length)
-        for m, s in zip(memories, done.states, strict=True)
-    ]
-    batch = backbone.layout.join(done.states, rows)
+    batch = join_memories(backbone, done.states, [None if m is None else m.steering for m in memories])
     if row_count:
         inputs = torch.stack([backbone.embed_rows(m.steering.rows) for m in memories if m is not None])
         last = backbone.extend(batch, inputs)[:, -1]

@@ -114,7 +114,7 @@ class _Reader:
 
     def _check_whole(self, manifest: Manifest) -> None:
         """What no procedure can tell alone: order, places one behind the other, nothing twice."""
-        row = position = sketch = reader = 0
+        row = position = sketch = lens = reader = 0
         for at, procedure in enumerate(manifest.procedures):
             where = f"procedures[{at}]"
             if procedure.row != at:
@@ -125,15 +125,22 @@ class _Reader:
                 self.fail(f"{where}.positions", "does not follow the procedure before")
             if procedure.sketch.offset != sketch:
                 self.fail(f"{where}.sketch", "does not follow the procedure before")
+            if procedure.lens.offset != lens:
+                self.fail(f"{where}.lens", "does not follow the procedure before")
             if procedure.reader.offset != reader:
                 self.fail(f"{where}.reader", "does not follow the procedure before")
             if bool(procedure.reader.count) != bool(procedure.reader_form):
                 self.fail(f"{where}.reader", "does not fit its form")
             row, position = row + procedure.rows.count, position + procedure.positions.count
             sketch += procedure.sketch.count
+            lens += procedure.lens.count
             reader += procedure.reader.count
-        if position and not manifest.groups:
+        if (position or lens) and not manifest.groups:
             self.fail("layer_groups", "is empty although there are keys and values")
+        of_rank_1 = sum(2 * g.layers * g.heads * (g.key_size + g.value_size) for g in manifest.groups)
+        for at, procedure in enumerate(manifest.procedures):
+            if procedure.lens.count and procedure.lens.count % of_rank_1:
+                self.fail(f"procedures[{at}].lens", "does not fit the layer groups")
         for what, values in (("name", manifest.names), ("uuid", [one.uuid for one in manifest.procedures])):
             if len(set(values)) < len(values):
                 self.fail("procedures", f"names a {what} twice")
@@ -199,6 +206,8 @@ class _Reader:
             rows=self._span(fields, "rows", where),
             positions=self._span(fields, "positions", where),
             sketch=self._span(fields, "sketch", where),
+            # Banks of format 1 know no lens.
+            lens=self._span(fields, "lens", where) if "lens" in fields else Span(0, 0),
             reader=self._span(fields, "reader", where),
             reader_form=self.table(fields, "reader_form", where),
             tied=self.flag(fields, "tied", where),

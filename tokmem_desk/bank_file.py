@@ -2,8 +2,8 @@
 
 One file holds one memory. Tensors: ``steering`` [r x d], ``address`` [d], ``keys.G`` and ``values.G``
 [l x k x m x e] for each layer group G, ``router.mean`` [f], ``router.count`` [1], ``router.sketch`` [r x f]
-and ``router.scatter`` [1]; with a reader also its network's weights in one row, ``reader`` [w], while its
-form stands among the settings. The metadata names the
+and ``router.scatter`` [1]; with a lens its numbers in one row, ``lens`` [w]; with a reader also its network's
+weights in one row, ``reader`` [w], while its form stands among the settings. The metadata names the
 format, the backbone's fingerprint and how the memory was trained. Nothing is trusted: version, names,
 shapes, dtypes, finiteness and fingerprint are checked before a memory is made. Where the file lies, and
 that it is replaced atomically, is the caller's business: reading and writing is from and to bytes.
@@ -21,6 +21,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tokmem_desk.errors import BadInputError, IncompatibleError
+from tokmem_desk.lens import Lens
 from tokmem_desk.memory import Memory, RouterStatistics, Steering
 from tokmem_desk.reading import Reader
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from tokmem_desk.fingerprint import Fingerprint
 
 FORMAT = "tokmem-memory"
-VERSION = 1
+VERSION = 2
+"""2 knows lenses."""
 _LARGEST_SPAN = 4096
 
 
@@ -53,6 +55,8 @@ def memory_to_bytes(memory: Memory, fingerprint: Fingerprint) -> bytes:
         tensors["router.sketch"] = memory.statistics.sketch
         tensors["router.scatter"] = torch.tensor([memory.statistics.scatter])
         metadata["router.digest"] = memory.statistics.digest
+    if memory.steering.lens is not None:
+        tensors["lens"] = memory.steering.lens.numbers()
     if memory.steering.reader is not None:
         tensors["reader"] = memory.steering.reader.weights()
     return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
@@ -99,7 +103,9 @@ def memory_from_bytes(data: bytes, backbone: Backbone, source: str) -> Memory:
     address = _checked(tensors, "address", (backbone.hidden_size,), source)
     statistics = _checked_statistics(tensors, metadata.get("router.digest", ""), source)
     device = backbone.torch_device
-    steering = replace(steering, reader=_checked_reader(settings, tensors, source))
+    steering = replace(
+        steering, lens=_checked_lens(tensors, backbone, source), reader=_checked_reader(settings, tensors, source)
+    )
     return Memory(name, steering.to(device), address.to(device), tied, statistics, settings)
 
 
@@ -138,6 +144,16 @@ def _checked_statistics(tensors: dict[str, Tensor], digest: str, source: str) ->
     ):
         raise BadInputError(f"The router statistics in {source} are damaged.", next_step="Train it again.")
     return RouterStatistics(mean.float(), int(count), sketch.float(), float(scatter), digest)
+
+
+def _checked_lens(tensors: dict[str, Tensor], backbone: Backbone, source: str) -> Lens | None:
+    if "lens" not in tensors:
+        return None
+    numbers = _checked(tensors, "lens", (tensors["lens"].numel(),), source)
+    try:
+        return Lens.rebuild(numbers, backbone.key_shapes)
+    except ValueError as error:
+        raise BadInputError(f"The lens in {source} is damaged ({error}).", next_step="Train it again.") from error
 
 
 def _checked_reader(settings: object, tensors: dict[str, Tensor], source: str) -> Reader | None:

@@ -15,7 +15,7 @@ from typing import Any
 from tokmem_desk.fingerprint import Fingerprint
 
 FORMAT = "tokmem-bank"
-VERSION = "1.0.0"
+VERSION = "2.0.0"
 """Another first number means that a reader of this one cannot understand the file."""
 
 TENSOR_FILE, MANIFEST_FILE, PROBE_FILE, PAIR_FILE, CORRECTION_FILE, CARD_FILE = (
@@ -61,6 +61,7 @@ class BankProcedure:
         rows: its rows in ``steering``.
         positions: its places with keys and values; count 0 for a memory of rows alone.
         sketch: its rows in ``router.sketch``.
+        lens: its numbers in ``lens``; count 0 without a lens.
         reader: its numbers in ``reader``; count 0 without a reader.
         reader_form: what those numbers are, see ``reading.Reader.describe``; empty without a reader.
         tied: the address is the first row of the steering.
@@ -92,6 +93,7 @@ class BankProcedure:
     trained: str = ""
     output_schema: str | None = None
     reads_conversation: bool = False
+    lens: Span = Span(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,7 @@ class Manifest:
 def _fields(procedure: BankProcedure) -> dict[str, Any]:
     """As ``asdict`` would, without copying every value: banks have thousands of these."""
     found = {one.name: getattr(procedure, one.name) for one in fields(BankProcedure)}
-    for name in ("rows", "positions", "sketch", "reader"):
+    for name in ("rows", "positions", "sketch", "lens", "reader"):
         found[name] = {"offset": found[name].offset, "count": found[name].count}
     return found
 

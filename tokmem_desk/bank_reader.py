@@ -90,6 +90,8 @@ class OpenBank:
                     begin, count = procedure.positions.offset * rows, procedure.positions.count * rows
                     self._take(blocks, f"{what}.{g}", begin, count, shape=shape)
         self._take(blocks, "router.mean", procedure.row, 1, flat=True)
+        if procedure.lens.count:
+            self._take(blocks, "lens", procedure.lens.offset, procedure.lens.count)
         if procedure.reader.count:
             self._take(blocks, "reader", procedure.reader.offset, procedure.reader.count)
         self._take(blocks, "router.sketch", procedure.sketch.offset, procedure.sketch.count)
@@ -247,6 +249,8 @@ def _check_shapes(source: str, manifest: Manifest, header: Header) -> None:
             count = positions * group.layers * group.heads
             wanted[f"keys.{g}"] = ((count, group.key_size), numbers)
             wanted[f"values.{g}"] = ((count, group.value_size), numbers)
+    if lenses := last.lens.offset + last.lens.count:
+        wanted["lens"] = ((lenses,), numbers)
     if readers := last.reader.offset + last.reader.count:
         wanted["reader"] = ((readers,), numbers)
     if "router.anchors" in header.tensors:

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import PurePath
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from tokmem_desk.bank_card import UNKNOWN_LICENCE, card_text
 from tokmem_desk.bank_crypt import ProtectedWriter
@@ -202,7 +202,7 @@ class _Content:
         self.groups = _groups(first)
         self._hidden = self.fingerprint.hidden_size
         described: list[BankProcedure] = []
-        rows = positions = sketches = numbers = 0
+        rows = positions = sketches = lenses = numbers = 0
         for at, procedure in enumerate(procedures):
             parts = first if at == 0 else self._read(at)
             self._check(parts, procedure.name)
@@ -210,18 +210,21 @@ class _Content:
             keys = parts.blocks.get("keys.0")
             position_span = Span(positions, 0 if keys is None else keys.shape[2])
             sketch_span = Span(sketches, parts.blocks["router.sketch"].shape[0])
-            reader = parts.blocks.get("reader")
-            reader_span = Span(numbers, 0 if reader is None else reader.shape[0])
-            described.append(_described(procedure, parts, at, row_span, position_span, sketch_span, reader_span))
+            lens_span = Span(lenses, _length(parts, "lens"))
+            reader_span = Span(numbers, _length(parts, "reader"))
+            spans = _Spans(row_span, position_span, sketch_span, lens_span, reader_span)
+            described.append(_described(procedure, parts, at, spans))
             rows, positions = rows + row_span.count, positions + position_span.count
             sketches += sketch_span.count
+            lenses += lens_span.count
             numbers += reader_span.count
             self.groups = self.groups or _groups(parts)
             size = sum(len(block.data) for block in parts.blocks.values())
             if size <= room:
                 self._kept[at], room = parts, room - size
         self.procedures = tuple(described)
-        self._rows, self._positions, self._sketches, self._numbers = rows, positions, sketches, numbers
+        self._rows, self._positions, self._sketches = rows, positions, sketches
+        self._lenses, self._numbers = lenses, numbers
 
     def header(self, bank: ExportBank, number: str, created: str) -> tuple[bytes, int]:
         """The header of the tensor file, and how long the file will be."""
@@ -268,6 +271,8 @@ class _Content:
             found.append((f"keys.{g}", f"keys.{g}", "F32", (count, group.key_size)))
             found.append((f"values.{g}", f"values.{g}", "F32", (count, group.value_size)))
         found.append(("router.mean", "router.mean", "F32", (n, self.dimensions)))
+        if self._lenses:
+            found.append(("lens", "lens", "F32", (self._lenses,)))
         if self._numbers:
             found.append(("reader", "reader", "F32", (self._numbers,)))
         found.append(("router.sketch", "router.sketch", "F32", (self._sketches, self.dimensions)))
@@ -308,11 +313,18 @@ class _Content:
             and self._block(parts, "router.scatter").shape == (1,)
             and _groups(parts) in ((), self.groups or _groups(parts))
         )
-        reader = parts.blocks.get("reader")
-        if reader is not None and (len(reader.shape) != 1 or reader.dtype != "F32" or "reader" not in parts.settings):
-            raise BadInputError(f"Tensor 'reader' of {name!r} has an unknown form.", next_step=NEXT_STEP)
+        for tensor in ("lens", "reader"):
+            numbers = parts.blocks.get(tensor)
+            if numbers is not None and (
+                len(numbers.shape) != 1
+                or numbers.dtype != "F32"
+                or (tensor == "reader" and "reader" not in parts.settings)
+                or (tensor == "lens" and not _groups(parts))
+            ):
+                raise BadInputError(f"Tensor {tensor!r} of {name!r} has an unknown form.", next_step=NEXT_STEP)
         known = {
             *_LENGTHS,
+            "lens",
             "reader",
             *(f"{what}.{g}" for what in ("keys", "values") for g in range(len(_groups(parts)))),
         }
@@ -341,9 +353,22 @@ def _groups(parts: MemoryParts) -> tuple[LayerGroup, ...]:
     return tuple(groups)
 
 
-def _described(
-    procedure: ExportProcedure, parts: MemoryParts, row: int, rows: Span, positions: Span, sketch: Span, reader: Span
-) -> BankProcedure:
+class _Spans(NamedTuple):
+    """Where a memory's numbers stand."""
+
+    rows: Span
+    positions: Span
+    sketch: Span
+    lens: Span
+    reader: Span
+
+
+def _length(parts: MemoryParts, tensor: str) -> int:
+    block = parts.blocks.get(tensor)
+    return 0 if block is None else block.shape[0]
+
+
+def _described(procedure: ExportProcedure, parts: MemoryParts, row: int, spans: _Spans) -> BankProcedure:
     return BankProcedure(
         uuid=procedure.uuid,
         name=procedure.name,
@@ -352,11 +377,8 @@ def _described(
         threshold=procedure.threshold,
         version=procedure.version,
         row=row,
-        rows=rows,
-        positions=positions,
-        sketch=sketch,
-        reader=reader,
-        reader_form=parts.settings["reader"] if reader.count else {},
+        **spans._asdict(),
+        reader_form=parts.settings["reader"] if spans.reader.count else {},
         tied=parts.tied,
         pair_count=procedure.pair_count,
         pairs_digest=procedure.pairs_digest,

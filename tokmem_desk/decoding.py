@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tokmem_desk.memory import join_memories
+
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.memory import Memory
@@ -58,8 +60,7 @@ class TextStream:
 @torch.no_grad()
 def start_memory(backbone: Backbone, memory: Memory, prefilled: Prefilled) -> tuple[JoinedBatch, Tensor]:
     """Put a memory behind one prefilled query; returns the batch and the [v] logits of the first token."""
-    state = prefilled.states[0]
-    batch = backbone.layout.join([state], [memory.steering.layer_rows(backbone, state.length)])
+    batch = join_memories(backbone, [prefilled.states[0]], [memory.steering])
     with backbone.forms.decoding():
         hidden = backbone.extend(batch, backbone.embed_rows(memory.steering.rows)[None])
     return batch, backbone.logits(hidden[0, -1])

@@ -2,8 +2,9 @@
 
 A memory stands right after the query. Its first positions exist in every layer's keys and values only
 (``keys``, ``values``: trained directly, like a prefix, but placed behind the query); its last positions are
-rows read as input embeddings (``rows``), the paper's memory tokens. The paper's form (TokMem, arXiv
-2510.00444, eq. 2) is the special case without keys and values. Appended rows have ids v, v+1, …: no
+rows read as input embeddings (``rows``), the paper's memory tokens. A ``lens`` edits what they and the response see
+of the query. The paper's form (TokMem, arXiv
+2510.00444, eq. 2) is the special case of rows alone. Appended rows have ids v, v+1, …: no
 reserved token is used, the vocabulary is never resized, and no text encodes to one.
 
 No optimiser and no file here: see ``trainer`` and ``bank_file``.
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tokmem_desk.backbone import Backbone
+    from tokmem_desk.lens import Lens
+    from tokmem_desk.query_state import JoinedBatch, QueryState
     from tokmem_desk.reading import Reader
 
 Form = Literal["rows", "layers"]
@@ -42,12 +45,14 @@ class Steering:
         rows: [r x d] float32 input embeddings in the scale of the embedding matrix, r >= 1.
         keys: one [l x k x m x e] float32 tensor per layer group, free of position; empty without them.
         values: as ``keys``.
+        lens: how the memory sees the query; None leaves the query as it is.
         reader: reads the response off the message where the pairs allow it; the rest does not act then.
     """
 
     rows: Tensor
     keys: tuple[Tensor, ...] = ()
     values: tuple[Tensor, ...] = ()
+    lens: Lens | None = None
     reader: Reader | None = None
 
     @property
@@ -61,7 +66,8 @@ class Steering:
 
     def parameter_count(self) -> int:
         """Trained numbers."""
-        return sum(t.numel() for t in (self.rows, *self.keys, *self.values))
+        lens = self.lens.tensors() if self.lens is not None else []
+        return sum(t.numel() for t in (self.rows, *self.keys, *self.values, *lens))
 
     def layer_rows(self, backbone: Backbone, position: int) -> LayerRows | None:
         """Keys and values as they stand from ``position`` on; None when the memory has rows only.
@@ -81,6 +87,7 @@ class Steering:
             self.rows.detach(),
             tuple(k.detach() for k in self.keys),
             tuple(v.detach() for v in self.values),
+            None if self.lens is None else self.lens.detached(),
             self.reader,
         )
 
@@ -90,8 +97,20 @@ class Steering:
             self.rows.to(device),
             tuple(k.to(device) for k in self.keys),
             tuple(v.to(device) for v in self.values),
+            None if self.lens is None else self.lens.to(device),
             None if self.reader is None else self.reader.to(device),
         )
+
+
+def join_memories(backbone: Backbone, states: Sequence[QueryState], blocks: Sequence[Steering | None]) -> JoinedBatch:
+    """Queries, each as its memory sees it and followed by the memory's keys and values, as one batch.
+
+    The rows are not in it yet: they are the first input. Gradient flows into the blocks and nowhere else.
+    """
+    pairs = list(zip(states, blocks, strict=True))
+    seen = [s if block is None or block.lens is None else block.lens.see(backbone, s) for s, block in pairs]
+    rows = [None if block is None else block.layer_rows(backbone, s.length) for s, block in pairs]
+    return backbone.layout.join(seen, rows)
 
 
 @dataclass(frozen=True, slots=True)

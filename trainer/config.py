@@ -22,6 +22,8 @@ class TrainConfig:
     """``layers``: keys and values in every layer and one row; ``rows``: input embeddings alone (paper)."""
     span: int = DEFAULT_SPAN
     """Positions the memory takes in the context."""
+    lens_rank: int = 8
+    """Rank of the edit of the query's keys and values, see ``tokmem_desk.lens``; 0 for none. Only with ``layers``."""
     epochs: int = 30
     """Passes over the example pairs."""
     max_steps: int = 600
@@ -69,6 +71,7 @@ class TrainConfig:
 PAPER = TrainConfig(
     form="rows",
     span=1,
+    lens_rank=0,
     epochs=1,
     max_steps=10**6,
     batch_size=4,

@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tokmem_desk.memory import Steering, initial_layer_rows, initial_rows
+from tokmem_desk.lens import Lens, initial_lens
+from tokmem_desk.memory import Steering, initial_layer_rows, initial_rows, join_memories
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
-    from tokmem_desk.query_state import LayerRows, QueryState
+    from tokmem_desk.query_state import QueryState
     from trainer.config import TrainConfig
 
 _IGNORED = -100
@@ -88,6 +89,16 @@ class TrainableMemories(nn.Module):
                 ):
                     stacked = torch.stack(parts)
                     target.append(ScaledParameter(stacked, one if config.absolute_rate else _rms(stacked, 2)))
+        self.lens = nn.ModuleList()
+        if config.form == "layers" and config.lens_rank:
+            shapes = backbone.key_shapes
+            lenses = [initial_lens(shapes, config.lens_rank, config.seed + i).tensors() for i in range(len(texts))]
+            for place, part in enumerate(zip(*lenses, strict=True)):
+                start = torch.stack(part).to(rows.device)
+                # What leaves the lens starts at zero; its scale is that of r numbers that sum to a variance of 1.
+                leaves = place % 2 == 1
+                scale = one * config.lens_rank**-0.5 if leaves else _rms(start, 2)
+                self.lens.append(ScaledParameter(start, one if config.absolute_rate else scale))
         self.address: ScaledParameter | None = None
         if not config.tied:
             address = initial_rows(backbone, len(texts), seed=config.seed)
@@ -103,7 +114,16 @@ class TrainableMemories(nn.Module):
         rows = self.rows()
         keys = [k() for k in self.keys]
         values = [v() for v in self.values]
-        return [Steering(rows[p], tuple(k[p] for k in keys), tuple(v[p] for v in values)) for p in range(rows.shape[0])]
+        lens = [part() for part in self.lens]
+        return [
+            Steering(
+                rows[p],
+                tuple(k[p] for k in keys),
+                tuple(v[p] for v in values),
+                Lens.of([part[p] for part in lens]) if lens else None,
+            )
+            for p in range(rows.shape[0])
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +158,7 @@ def response_loss(
         columns: [m x d] memory columns that stand in the softmax beside the vocabulary, or None.
     """
     device = backbone.torch_device
-    # Samples of one procedure share the object; rotating per length keeps distances as at recall.
-    layer_rows: list[LayerRows | None] = [
-        block.layer_rows(backbone, state.length) for block, state in zip(steering, states, strict=True)
-    ]
-    batch = backbone.layout.join(states, layer_rows)
+    batch = join_memories(backbone, states, steering)
     rows = backbone.embed_rows(torch.stack([block.rows for block in steering]))
     width = max(len(response) for response in responses)
     labels = torch.full((len(responses), width), _IGNORED)

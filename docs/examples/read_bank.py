@@ -21,13 +21,13 @@ def rows_of(tensor, offset, count):
 def read_bank(path):
     with zipfile.ZipFile(path) as archive:
         manifest, data = json.loads(archive.read("manifest.json")), archive.read("bank.safetensors")
-    if manifest["format"] != "tokmem-bank" or not manifest["version"].startswith("1."):
-        raise ValueError("not a bank of format 1")
+    assert manifest["format"] == "tokmem-bank" and manifest["version"].split(".")[0] in ("1", "2"), "another format"
     if hashlib.sha256(data).hexdigest() != manifest["files"]["bank.safetensors"]["sha256"]:
         raise ValueError("the bank is damaged")
     tensors, memories = dict(safetensors.deserialize(data)), {}
     for one in manifest["procedures"]:
         spans = {"steering": one["rows"], "router.sketch": one["sketch"], "reader": one["reader"]}
+        spans["lens"] = one.get("lens", {"count": 0})  # format 1 has none
         spans |= {name: {"offset": one["row"], "count": 1} for name in ("address", "router.mean", "router.count")}
         for g, group in enumerate(manifest["layer_groups"]):
             places = {key: value * group["layers"] * group["heads"] for key, value in one["positions"].items()}

@@ -165,6 +165,9 @@ def first(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: m["procedures"][2]["positions"].update(count=9), "has shape"),
         (lambda m: m["procedures"][2]["sketch"].update(count=9), "has shape"),
         (lambda m: m["procedures"][2]["sketch"].update(offset=9), "sketch in its manifest does not follow"),
+        (lambda m: first(m)["lens"].update(offset=9), "lens in its manifest does not follow"),
+        (lambda m: first(m)["lens"].update(count=9), "lens in its manifest does not"),
+        (lambda m: m["procedures"][2]["lens"].update(count=9), "lens in its manifest does not fit the layer groups"),
         (lambda m: m["router"].update(dimensions=7), "'router.mean' has shape"),
         (lambda m: m["layer_groups"].clear(), "layer_groups"),
         (lambda m: m["layer_groups"][0].update(heads=0), "out of range"),
@@ -182,11 +185,11 @@ def test_a_manifest_that_does_not_hold(tmp_path: Path, change: Callable[..., obj
 
 
 def test_a_newer_format_is_incompatible(tmp_path: Path) -> None:
-    refused(tmp_path, rewritten(lambda m: m.update(version="2.0.0")), "Update tokmem-desk", IncompatibleError)
+    refused(tmp_path, rewritten(lambda m: m.update(version="3.0.0")), "Update tokmem-desk", IncompatibleError)
     file = tmp_path / "minor.tokmem"
-    file.write_bytes(rewritten(lambda m: m.update(version="1.9.0", news="?"), news__txt=b"what 1.9 added"))
+    file.write_bytes(rewritten(lambda m: m.update(version="2.9.0", news="?"), news__txt=b"what 2.9 added"))
     with open_bank(file) as opened:
-        assert opened.manifest.version == "1.9.0"
+        assert opened.manifest.version == "2.9.0"
 
 
 def tensors_with(change: Callable[[bytearray, Any], object]) -> bytes:

@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 
 from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes, read_metadata
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
+from tokmem_desk.lens import Lens, initial_lens
 from tokmem_desk.memory import Memory, RouterStatistics, Steering, initial_layer_rows, initial_rows, renormalise
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def make(backbone: Backbone, span: int = 3) -> Memory:
     free = initial_layer_rows(backbone, span - 1, backbone.format.encode_text("the lazy dog jumps over the fox"))
     rows = initial_rows(backbone, 1)
     statistics = RouterStatistics.of(torch.randn(24, 7), "digest")
-    return Memory("note", Steering(rows, free.keys, free.values), rows[0].clone(), False, statistics, {"seed": 1})
+    lens = Lens.of([torch.randn(t.shape) for t in initial_lens(backbone.key_shapes, 2, 0).tensors()])
+    steering = Steering(rows, free.keys, free.values, lens)
+    return Memory("note", steering, rows[0].clone(), False, statistics, {"seed": 1})
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
@@ -37,6 +40,8 @@ def test_round_trip_is_bit_identical(tiny_backbone: Callable[..., Backbone], fam
         (*again.steering.keys, *again.steering.values), (*memory.steering.keys, *memory.steering.values), strict=True
     ):
         assert torch.equal(mine, theirs)
+    assert again.steering.lens is not None and memory.steering.lens is not None
+    assert torch.equal(again.steering.lens.numbers(), memory.steering.lens.numbers())
     assert again.statistics is not None and memory.statistics is not None
     assert torch.equal(again.statistics.mean, memory.statistics.mean) and again.statistics.count == 24
     assert torch.equal(again.statistics.sketch, memory.statistics.sketch)
@@ -59,6 +64,8 @@ def rewrite(data: bytes, change: Callable[[dict[str, torch.Tensor], dict[str, st
         (lambda t, m: t["keys.0"].fill_(float("inf")), "not finite"),
         (lambda t, m: t.update({"keys.0": t["keys.0"][:, :, :1].contiguous()}), "has shape"),
         (lambda t, m: t.pop("values.0"), "no tensor 'values.0'"),
+        (lambda t, m: t.update(lens=t["lens"][:-1].contiguous()), "lens .* damaged"),
+        (lambda t, m: t["lens"].fill_(float("nan")), "not finite"),
         (lambda t, m: t["router.mean"].fill_(float("nan")), "router statistics"),
         (lambda t, m: m.update(format="other"), "not a memory file"),
         (lambda t, m: m.update(settings="{"), "description inside"),

@@ -12,6 +12,7 @@ from tokmem_desk.calibration import Calibration, chattiness, fit_calibration, ti
 from tokmem_desk.chat_format import Turn
 from tokmem_desk.conversation import CUT_BLOCKS
 from tokmem_desk.errors import NotFoundError
+from tokmem_desk.lens import Lens, initial_lens
 from tokmem_desk.memory import Memory, Steering, initial_layer_rows, initial_rows
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.recall import Answer, Bank, Piece, Routed, Sampling, answer_batch, recall, route_messages
@@ -25,7 +26,10 @@ def memory(backbone: Backbone, name: str, span: int = 4, seed: int = 0) -> Memor
     text = backbone.format.encode_text("Write a commit message for this change. " * 3)
     free = initial_layer_rows(backbone, span - 1, text[seed : seed + 20])
     rows = initial_rows(backbone, 1, seed=seed) + 0.3 * seed
-    return Memory(name, Steering(rows, free.keys, free.values), torch.zeros(backbone.hidden_size), False)
+    drawn = torch.Generator().manual_seed(seed)
+    shapes = backbone.key_shapes
+    lens = Lens.of([torch.randn(t.shape, generator=drawn) * 0.2 for t in initial_lens(shapes, 2, seed).tensors()])
+    return Memory(name, Steering(rows, free.keys, free.values, lens), torch.zeros(backbone.hidden_size), False)
 
 
 def token_bank(backbone: Backbone, names: list[str], favourite: str | None, message: str) -> Bank:

@@ -26,7 +26,7 @@ from tokmem_desk import background
 from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.bank_lines import MAX_PROBES, Probe, probe_of
 from tokmem_desk.errors import IncompatibleError, UsageError
-from tokmem_desk.memory import Memory, RouterStatistics
+from tokmem_desk.memory import Memory, RouterStatistics, join_memories
 from tokmem_desk.routing import Candidate, DiscriminantRouter
 from tokmem_desk.spread import on_grid
 from tui.engine.banks import BankShelf
@@ -288,8 +288,7 @@ def _measure_batch(
     candidates: list[list[Candidate]] = router.candidates(done)
     assert done.pooled is not None
     vectors = basis.project(done.pooled, backbone.hidden_size)
-    rows = [m.steering.layer_rows(backbone, s.length) for m, s in zip(memories, done.states, strict=True)]
-    batch = backbone.layout.join(done.states, rows)
+    batch = join_memories(backbone, done.states, [m.steering for m in memories])
     inputs = torch.stack([backbone.embed_rows(m.steering.rows) for m in memories])
     logits = backbone.logits(backbone.extend(batch, inputs)[:, -1]).float()
     log_probabilities = torch.log_softmax(logits, dim=-1).cpu()

@@ -19,6 +19,7 @@ from tokmem_desk.memory import Memory, RouterStatistics, Steering
 
 if TYPE_CHECKING:
     from profiles.records import MemoryRecord
+    from tokmem_desk.lens import Lens
     from tokmem_desk.reading import Reader
 
 KEPT = 64
@@ -48,6 +49,10 @@ class ShelvedSteering(Steering):
     @property
     def values(self) -> tuple[Tensor, ...]:
         return self._block().values
+
+    @property
+    def lens(self) -> Lens | None:
+        return self._block().lens
 
     @property
     def reader(self) -> Reader | None:

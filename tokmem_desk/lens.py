@@ -1,0 +1,129 @@
+"""A lens: how a memory sees the message, as a low-rank edit of the keys and values kept of it.
+
+The query stands before the memory, so what the backbone keeps of it is the same for every procedure. A lens
+changes that on its way to the memory and the response: in every layer
+
+    k' = k + k A_k B_k        v' = v + v A_v B_v
+
+with all heads of a token as one vector, k free of position, A of shape [k·e x r] and B of shape [r x k·e]. The
+message is read once, whatever procedure acts on it; the edit is linear in what was kept, takes no position of the
+context, and nothing of it reaches another message. It is what a low-rank adapter (LoRA, arXiv 2106.09685) on the key
+and value projections would do to the message, without running the message again.
+
+Letters: l layers of a group, k key-value heads, e head size, q query tokens, r rank.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tokmem_desk.query_state import QueryState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tokmem_desk.backbone import Backbone
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """Low-rank edits, one tensor of each kind per layer group.
+
+    Attributes:
+        keys_in: [l x k·e x r] float32, A_k.
+        keys_out: [l x r x k·e] float32, B_k; zero changes nothing.
+        values_in: as ``keys_in``, A_v.
+        values_out: as ``keys_out``, B_v.
+    """
+
+    keys_in: tuple[Tensor, ...]
+    keys_out: tuple[Tensor, ...]
+    values_in: tuple[Tensor, ...]
+    values_out: tuple[Tensor, ...]
+
+    @property
+    def rank(self) -> int:
+        return self.keys_in[0].shape[-1]
+
+    def tensors(self) -> list[Tensor]:
+        """All of them: per layer group ``keys_in``, ``keys_out``, ``values_in``, ``values_out``."""
+        groups = zip(self.keys_in, self.keys_out, self.values_in, self.values_out, strict=True)
+        return [tensor for group in groups for tensor in group]
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor]) -> Lens:
+        """A lens of tensors in the order of ``tensors()``."""
+        return cls(tuple(tensors[0::4]), tuple(tensors[1::4]), tuple(tensors[2::4]), tuple(tensors[3::4]))
+
+    def numbers(self) -> Tensor:
+        """[w] float32: all tensors in a row, for files."""
+        return torch.cat([tensor.detach().float().flatten() for tensor in self.tensors()])
+
+    @classmethod
+    def rebuild(cls, numbers: Tensor, key_shapes: Sequence[tuple[int, int, int, int]]) -> Lens:
+        """The lens that ``numbers`` are of.
+
+        Args:
+            key_shapes: layers, key-value heads, key size and value size of each layer group.
+
+        Raises:
+            ValueError: no rank gives that many numbers.
+        """
+        rank, rest = divmod(numbers.numel(), lens_size(key_shapes, 1))
+        if rest or not rank:
+            raise ValueError(f"{numbers.numel()} numbers are no lens for these layers")
+        shapes = [shape for group in key_shapes for shape in _shapes(group, rank)]
+        parts = numbers.split([torch.Size(shape).numel() for shape in shapes])
+        return cls.of([part.view(shape).clone() for part, shape in zip(parts, shapes, strict=True)])
+
+    def see(self, backbone: Backbone, state: QueryState) -> QueryState:
+        """What was kept of a query, as this memory sees it; carries gradient."""
+        keys, values = [], []
+        for g, (k, v) in enumerate(zip(state.keys, state.values, strict=True)):
+            # A sliding layer has kept the last tokens only.
+            places = torch.arange(state.length - k.shape[-2], state.length, device=k.device)
+            free = backbone.rotate(k.float(), places, g, back=True)
+            edit = backbone.rotate(_edit(free, self.keys_in[g], self.keys_out[g]), places, g)
+            keys.append((k.float() + edit).to(k.dtype))
+            values.append((v.float() + _edit(v.float(), self.values_in[g], self.values_out[g])).to(v.dtype))
+        return QueryState(tuple(keys), tuple(values), state.length)
+
+    def detached(self) -> Lens:
+        return Lens.of([tensor.detach() for tensor in self.tensors()])
+
+    def to(self, device: torch.device) -> Lens:
+        return Lens.of([tensor.to(device) for tensor in self.tensors()])
+
+
+def lens_size(key_shapes: Sequence[tuple[int, int, int, int]], rank: int) -> int:
+    """How many numbers a lens of that rank has."""
+    return sum(2 * rank * layers * heads * (size + value_size) for layers, heads, size, value_size in key_shapes)
+
+
+def initial_lens(key_shapes: Sequence[tuple[int, int, int, int]], rank: int, seed: int) -> Lens:
+    """A lens that changes nothing yet: A normal with variance 1 / (k·e), B zero, as LoRA starts."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors = []
+    for group in key_shapes:
+        for place, shape in enumerate(_shapes(group, rank)):
+            entry = place % 2 == 0
+            tensors.append(torch.randn(shape, generator=generator) * shape[1] ** -0.5 if entry else torch.zeros(shape))
+    return Lens.of(tensors)
+
+
+def _shapes(group: tuple[int, int, int, int], rank: int) -> list[tuple[int, int, int]]:
+    """Shapes of ``keys_in``, ``keys_out``, ``values_in`` and ``values_out``."""
+    layers, heads, size, value_size = group
+    k, v = heads * size, heads * value_size
+    return [(layers, k, rank), (layers, rank, k), (layers, v, rank), (layers, rank, v)]
+
+
+def _edit(x: Tensor, entry: Tensor, exit_: Tensor) -> Tensor:
+    """[l x k x q x e]: the edit of such keys or values."""
+    layers, heads, tokens, size = x.shape
+    flat = x.transpose(1, 2).reshape(layers, tokens, heads * size)
+    return (flat @ entry @ exit_).view(layers, tokens, heads, size).transpose(1, 2)
