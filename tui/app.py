@@ -318,9 +318,11 @@ class TokmemApp(ProfileDesk):
     async def work_off(self) -> None:
         """Train what is queued, unless that is being done. Goes on whatever screen or profile is in sight."""
         trainings, profile = self.trainings, self.profile
-        await trainings.work()
-        if trainings.working:  # by an earlier call
-            return
+        try:
+            if not await trainings.work():
+                return
+        except TokmemError as caught:  # the queue stays; a profile that was left is closed all the same
+            self.show_error(caught)
         if trainings is not self.trainings or self.locked:
             await self.end_left_profile(profile)
             if not self.locked:

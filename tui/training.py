@@ -105,7 +105,7 @@ class TrainQueue:
         self._changed = changed
         self._handle: RequestHandle | None = None
         try:
-            with store.working_off(seconds=0.05):  # what a crash left in the middle is queued again
+            with store.working_off(seconds=0.0):  # what a crash left in the middle is queued again
                 pass
         except BusyError:
             pass
@@ -277,23 +277,27 @@ class TrainQueue:
 
     # Work
 
-    async def work(self) -> None:
-        """Train until nothing is queued. Returns at once while this app or another program works on a queue.
+    async def work(self) -> bool:
+        """Train until nothing is queued.
+
+        Returns:
+            False, at once, when there is nothing to do, or this app or another program is working on a queue.
 
         Raises:
             OfflineError: the model would have to be fetched; the queue stays as it is.
         """
         if not self.may_work:
-            return
+            return False
         self.working = self._link.training = True
         self._held = False
         try:
-            with self._store.working_off():
+            with self._store.working_off(seconds=0.0):
                 while not self._held and (record := self._store.next_job()) is not None:
                     await self._run(record)
                     self.ended_in_row += 1
+            return True
         except BusyError:  # of another program; the app asks again from time to time
-            return
+            return False
         finally:
             self.working = self._link.training = False
             self.ended_in_row = 0

@@ -80,6 +80,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         self._active: Waiting | None = None
         self._edited: Turn | None = None
         self._told: set[str] = set()
+        self._cared_for: set[str] = set()
 
     def body(self) -> ComposeResult:
         with Horizontal():
@@ -134,7 +135,8 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         self._show_procedures()
 
     def on_jobs_changed(self) -> None:
-        self._show_waiting()
+        if self._in_queue != self._cared_for:  # not at every step
+            self._show_waiting()
 
     def on_screen_resume(self) -> None:
         """Another screen may have changed the procedures."""
@@ -277,8 +279,13 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         if not self.is_mounted:
             return
         waiting = self.tokmem.store.waiting(self.tokmem.fingerprint)
-        cared_for = {job.name for job in self.tokmem.trainings.jobs}  # in the queue, or learned and undecided
-        self.query_one(LearnBar).show({name: count for name, count in waiting.items() if name not in cared_for})
+        self._cared_for = self._in_queue
+        self.query_one(LearnBar).show({name: count for name, count in waiting.items() if name not in self._cared_for})
+
+    @property
+    def _in_queue(self) -> set[str]:
+        """Procedures that will be, or were, trained, and nobody has decided yet."""
+        return {job.name for job in self.tokmem.trainings.jobs}
 
     # The prompt and the line below it
 
