@@ -29,11 +29,9 @@ from tokmem_desk.errors import (
 from tui.engine.client import RequestHandle
 from tui.engine.protocol import Scorecard, Trained, TrainResult
 from tui.engine_link import EngineLink
-from tui.training_progress import Progress, duration
+from tui.training_progress import KEEP_SECONDS, Progress, duration
 
 PRESETS = ("quick", "normal", "thorough")
-KEEP_SECONDS = 2.0
-"""How often the progress of a running job is written to its row."""
 
 
 @dataclass(slots=True)

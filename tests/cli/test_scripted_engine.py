@@ -68,18 +68,42 @@ class TestTrain:
     def test_a_killed_command_leaves_a_job_that_is_taken_up(self, scripted, pairs_file):
         scripted("proc", "add", "todo", "--pairs", str(pairs_file))
         process = scripted.start("train", SCRIPTED="--steps 1000 --step-delay 0.02")
-        while not running_jobs(scripted):
+        while not (job := running_job(scripted)) or not job.progress:
             time.sleep(0.05)
         process.kill()
         process.communicate()
-        assert scripted("train").code == 0
+        with stored(scripted) as store:
+            assert store.open_jobs()[0].progress["train_step"] > 0, "an app could go on with it, too"
+        assert scripted("train", SCRIPTED="--steps 1000").code == 0
         with stored(scripted) as store:
             assert [job.state for job in store.jobs()] == ["done"]
+
+    def test_what_a_command_cannot_train_does_not_stay_in_the_queue(self, scripted, pairs_file):
+        for name in ("one", "two", "three"):
+            scripted("proc", "add", name, "--pairs", str(pairs_file))
+        process = scripted.start("train", "one", "two", SCRIPTED="--steps 1000 --step-delay 0.02")
+        ended = interrupt_when(process, lambda: bool(running_jobs(scripted)))
+        assert ended.code == 130 and "kept the best so far of one" in ended.err
+        with stored(scripted) as store:
+            assert {job.procedure: job.state for job in store.jobs()} == {"one": "done", "two": "cancelled"}
+        assert scripted("train", "three", "two", SCRIPTED="--crash-at-step 3").code == 1
+        with stored(scripted) as store:
+            assert [(job.procedure, job.state) for job in store.open_jobs()] == [("three", "failed")]
+
+    def test_a_second_training_is_told_to_wait(self, trained):
+        with stored(trained) as store, store.working_off():
+            ended = trained("train", "todo")
+            assert ended.code == 3 and "running in another tokmem-desk" in ended.err
 
 
 def running_jobs(command_line: CommandLine) -> list[int]:
     with stored(command_line) as store:
         return [job.id for job in store.jobs("running")]
+
+
+def running_job(command_line: CommandLine):
+    with stored(command_line) as store:
+        return next(iter(store.jobs("running")), None)
 
 
 class TestAsk:

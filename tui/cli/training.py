@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Sequence
 from typing import cast
 
@@ -10,7 +11,7 @@ from profiles.records import JobRecord
 from tokmem_desk.errors import InterruptedByUser, NotFoundError, TokmemError
 from tui.cli.context import Context
 from tui.engine.protocol import Message, Trained, TrainResult
-from tui.training_progress import PHASES, duration
+from tui.training_progress import KEEP_SECONDS, PHASES, Progress, duration
 
 
 def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
@@ -54,12 +55,17 @@ def _train_one(context: Context, job: JobRecord) -> tuple[list[Trained], bool]:
     store = context.store
     store.set_job(job.id, "running")
     result: TrainResult | None = None
+    progress, kept_at = Progress.from_dict(job.progress), time.monotonic()
     try:
         for event in context.engine.stream("train", patient=True, job=job.id, names=[job.procedure], **job.request):
             if event["event"] == "done":
                 result = cast(TrainResult, event["result"])
             elif event["event"] == "progress":
                 _show(context, event)
+                progress.take(event)
+                if time.monotonic() - kept_at >= KEEP_SECONDS:  # for an app that looks on, or goes on after a kill
+                    kept_at = time.monotonic()
+                    store.set_job(job.id, progress=progress.as_dict())
         context.console.end_progress()
         if result is None:
             raise InterruptedByUser("Stopped.")
