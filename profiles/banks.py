@@ -82,6 +82,7 @@ class IncomingProcedure:
     """None: only its pairs come, to be trained here."""
     output_schema: str | None = None
     reads_conversation: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +216,8 @@ class BankTable(StoreBase):
         cursor = connection.execute(
             """
             INSERT INTO procedures (uuid, name, description, pattern, source, enabled, threshold, version,
-                pairs_digest, created, updated, output_schema, reads_conversation)
-            VALUES (?, ?, ?, ?, ?, 1, ?, 1, ?, ?, ?, ?, ?)
+                pairs_digest, created, updated, output_schema, reads_conversation, group_name)
+            VALUES (?, ?, ?, ?, ?, 1, ?, 1, ?, ?, ?, ?, ?, ?)
             """,
             (
                 uuid.uuid4().hex if fresh_uuid else one.uuid,
@@ -230,6 +231,7 @@ class BankTable(StoreBase):
                 moment,
                 one.output_schema,
                 int(one.reads_conversation),
+                one.group,
             ),
         )
         key = int(cursor.lastrowid or 0)

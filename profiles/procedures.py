@@ -7,14 +7,20 @@ import uuid
 from typing import Any
 
 from profiles.base import Row, StoreBase, bump_revision, now, storable
-from profiles.pair_rules import text_fault
 from profiles.pairs import insert_pairs, pair_of, refuse_faults
 from profiles.records import ProcedureRecord
 from profiles.undo import UndoEntry
 from profiles.version_notes import note_version
 from tokmem_desk.errors import ConflictError, UsageError
 from tokmem_desk.output_schema import read_schema
-from tokmem_desk.procedures import ExamplePair, Procedure, check_name, pairs_digest
+from tokmem_desk.procedures import (
+    MAX_GROUP_CHARACTERS,
+    ExamplePair,
+    Procedure,
+    check_name,
+    may_name_group,
+    pairs_digest,
+)
 
 _SELECT = """
     SELECT p.*,
@@ -25,9 +31,6 @@ _SELECT = """
 
 _VERSIONED = frozenset({"description", "output_schema", "reads_conversation"})
 """Columns whose change is one of the procedure's versions."""
-
-MAX_GROUP_CHARACTERS = 40
-"""Longest name of a group; it stands in a column of the list."""
 
 
 class ProcedureTable(StoreBase):
@@ -166,7 +169,7 @@ class ProcedureTable(StoreBase):
             UsageError: the group's name is too long or unusable.
         """
         plain = " ".join(group.split())
-        if len(plain) > MAX_GROUP_CHARACTERS or text_fault(plain) is not None:
+        if not may_name_group(plain):
             raise UsageError(
                 f"{plain[:60]!r} cannot name a group.", next_step=f"Use at most {MAX_GROUP_CHARACTERS} characters."
             )

@@ -105,6 +105,7 @@ def procedures(count: int = 3, *, with_pairs: bool = False, lens: bool = True) -
                 pairs=PairSet(pairs, pairs[:1]) if with_pairs else None,
                 output_schema='{"type": "object", "properties": {"a": {"type": "string"}}}' if place == 2 else None,
                 reads_conversation=place == 1,
+                group="things I do" if place == 0 else "",
             )
         )
     return made

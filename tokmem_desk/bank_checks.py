@@ -28,7 +28,7 @@ from tokmem_desk.bank_manifest import (
 from tokmem_desk.errors import BadInputError, IncompatibleError, TokmemError, UsageError
 from tokmem_desk.fingerprint import Fingerprint
 from tokmem_desk.output_schema import MAX_SCHEMA_CHARACTERS, read_schema
-from tokmem_desk.procedures import check_name
+from tokmem_desk.procedures import check_name, may_name_group
 
 _MAX_TEXT = 20_000
 _DAMAGED = "Ask for the file again: it was changed or cut on its way."
@@ -218,7 +218,16 @@ class _Reader:
             trained=self.text(fields, "trained", where, 40),
             output_schema=self._schema(fields, where),
             reads_conversation=self.flag(fields, "reads_conversation", where),
+            group=self._group_name(fields, where),
         )
+
+    def _group_name(self, fields: Mapping[str, Any], where: str) -> str:
+        if "group" not in fields:
+            return ""
+        name = self.text(fields, "group", where)
+        if not may_name_group(name):
+            self.fail(f"{where}.group", "cannot name a group")
+        return name
 
     def _schema(self, fields: Mapping[str, Any], where: str) -> str | None:
         if fields.get("output_schema") is None:

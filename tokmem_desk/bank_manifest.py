@@ -67,6 +67,7 @@ class BankProcedure:
         tied: the address is the first row of the steering.
         output_schema: JSON schema that answers are held to, as text.
         reads_conversation: the procedure sees earlier turns too.
+        group: a name that procedures of one kind share; empty: none. A bank need not say.
         pair_count, pairs_digest: the pairs it was made from.
         settings: how it was trained.
         scores: figures of its scorecard, no text.
@@ -94,6 +95,7 @@ class BankProcedure:
     output_schema: str | None = None
     reads_conversation: bool = False
     lens: Span = Span(0, 0)
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

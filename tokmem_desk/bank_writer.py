@@ -71,6 +71,7 @@ class ExportProcedure:
     pairs: PairSet | None = None
     output_schema: str | None = None
     reads_conversation: bool = False
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +388,7 @@ def _described(procedure: ExportProcedure, parts: MemoryParts, row: int, spans: 
         trained=procedure.trained,
         output_schema=procedure.output_schema,
         reads_conversation=procedure.reads_conversation,
+        group=procedure.group,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,16 @@ AUTO_ROUTE = "auto"
 _NAME = re.compile(r"[a-z0-9_-]{1,40}")
 _RESERVED = frozenset({NONE_ROUTE, AUTO_ROUTE})
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
+
+
+MAX_GROUP_CHARACTERS = 40
+"""Longest name of a group; it stands in a column of the list."""
+
+
+def may_name_group(name: str) -> bool:
+    """Whether a group may be called so: short, single spaces, nothing that a terminal would obey; empty is no group."""
+    plain = name == " ".join(name.split()) and len(name) <= MAX_GROUP_CHARACTERS
+    return plain and not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
 def check_name(name: str, what: str = "procedure") -> str:

@@ -146,6 +146,7 @@ def _procedures(
                 pairs=pairs,
                 output_schema=record.output_schema,
                 reads_conversation=record.reads_conversation,
+                group=record.group,
             )
         )
     return found
@@ -331,6 +332,7 @@ def incoming(bank: OpenBank, placements: Sequence[Placement], files: Mapping[str
                 memory=memory,
                 output_schema=one.output_schema,
                 reads_conversation=one.reads_conversation,
+                group=one.group,
             )
         )
     corrections = [

@@ -51,6 +51,7 @@ def test_round_trip_is_bit_identical(tmp_path: Path, count: int, passphrase: str
             assert (found.uuid, found.description, found.pattern) == (given.uuid, given.description, given.pattern)
             assert (found.threshold, found.version, found.pair_count) == (given.threshold, given.version, 3)
             assert (found.output_schema, found.reads_conversation) == (given.output_schema, given.reads_conversation)
+            assert found.group == given.group
         assert list(opened.probes) == list(made.probes) and opened.anchors() == made.anchors
         assert opened.manifest.router.calibration["sharpness"] == 9.5
         if count == 3:
@@ -157,6 +158,10 @@ def first(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: first(m).update(threshold=1.5), "not a probability"),
         (lambda m: first(m).update(output_schema="{"), "output_schema in its manifest cannot be used"),
         (lambda m: first(m).pop("reads_conversation"), "neither true nor false"),
+        (lambda m: first(m).update(group="x" * 41), "cannot name a group"),
+        (lambda m: first(m).update(group=" two  spaces"), "cannot name a group"),
+        (lambda m: first(m).update(group="bell\x07"), "cannot name a group"),
+        (lambda m: first(m).update(group=None), "is not a text"),
         (lambda m: first(m).update(pair_count=-1), "whole number"),
         (lambda m: first(m).update(pair_count=True), "whole number"),
         (lambda m: first(m).update(description="x\x00"), "no text has"),
@@ -190,6 +195,13 @@ def test_a_newer_format_is_incompatible(tmp_path: Path) -> None:
     file.write_bytes(rewritten(lambda m: m.update(version="2.9.0", news="?"), news__txt=b"what 2.9 added"))
     with open_bank(file) as opened:
         assert opened.manifest.version == "2.9.0"
+
+
+def test_a_bank_without_groups_has_none(tmp_path: Path) -> None:
+    file = tmp_path / "bare.tokmem"
+    file.write_bytes(rewritten(lambda m: [one.pop("group") for one in m["procedures"]]))
+    with open_bank(file) as opened:
+        assert [one.group for one in opened.manifest.procedures] == ["", "", ""]
 
 
 def tensors_with(change: Callable[[bytearray, Any], object]) -> bytes:

@@ -63,7 +63,7 @@ def test_names_that_meet() -> None:
 
 def test_an_import_answers_at_once_and_can_be_taken_back(store: ProfileStore) -> None:
     with store.quarantine() as folder:
-        more = {"output_schema": '{"type":"object"}', "reads_conversation": True}
+        more = {"output_schema": '{"type":"object"}', "reads_conversation": True, "group": "home"}
         first = incoming(store, folder, threshold=0.7, pattern="b.*", held_out=PAIRS[:1], **more)
         second = incoming(store, folder, "mood_log", pairs=())
         corrections = [IncomingCorrection("please a", "mood_log", "todo"), IncomingCorrection("hi", "todo", "none")]
@@ -73,6 +73,7 @@ def test_an_import_answers_at_once_and_can_be_taken_back(store: ProfileStore) ->
     assert (record.uuid, record.threshold, record.pattern, record.source) == (first.uuid, 0.7, "b.*", "bank.tokmem")
     assert (record.pair_count, record.held_out_count, record.enabled) == (2, 1, True)
     assert (record.output_schema, record.reads_conversation) == ('{"type":"object"}', True)
+    assert record.group == "home" and store.procedure("mood_log").group == ""
     memories = {one.procedure: one for one in store.active_memories(BACKBONE)}
     assert store.read_memory(memories["todo"].file) == b"tensors of todo"
     assert memories["mood_log"].pair_count == 2 and memories["mood_log"].scorecard == {"rouge_l": 0.5}

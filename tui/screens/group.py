@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.suggester import SuggestFromList
 from textual.widgets import Button, Input, Static
 
-from profiles.procedures import MAX_GROUP_CHARACTERS
+from tokmem_desk.procedures import MAX_GROUP_CHARACTERS
 from tui.screens.dialog import Dialog, buttons, paragraph
 
 
