@@ -17,7 +17,7 @@ from profiles.banks import Conflict
 from tokmem_desk.bank_manifest import Manifest
 from tokmem_desk.bank_reader import open_bank
 from tokmem_desk.bank_source import SUFFIX
-from tokmem_desk.errors import BusyError, InterruptedByUser
+from tokmem_desk.errors import BusyError
 from tui.bank_transfer import (
     choose,
     incoming,
@@ -30,6 +30,7 @@ from tui.bank_transfer import (
     write_export,
 )
 from tui.engine.protocol import BackboneInfo
+from tui.progress import Progress
 
 if TYPE_CHECKING:
     from profiles.store import ProfileStore
@@ -75,14 +76,16 @@ async def export_bank(app: TokmemApp, wish: ExportWish) -> Manifest:
     return await asyncio.to_thread(write_export, wish.path, bank, wish.passphrase)
 
 
-async def import_bank(app: TokmemApp, wish: ImportWish) -> list[str]:
+async def import_bank(app: TokmemApp, wish: ImportWish, progress: Progress) -> list[str]:
     """Take a bank in and return the procedures' names here; with ``retrain`` they are not trained yet.
 
     Raises:
+        InterruptedByUser: it was stopped; nothing was imported.
         TokmemError: it is damaged, does not fit, or its probes came out otherwise; nothing was imported.
     """
     store, backbone = app.store, await _backbone(app)
     with contextlib.ExitStack() as stack:
+        progress.tell(f"Reading {wish.path.name}", None)
         opening = open_bank(wish.path, lambda _: wish.passphrase or "")
         bank = await asyncio.to_thread(stack.enter_context, opening)
         _same_profile(app, store)
@@ -92,15 +95,18 @@ async def import_bank(app: TokmemApp, wish: ImportWish) -> list[str]:
             raise refusal(bank, verdict)
         if not any(place.new_name for place in placements):
             return []
+        progress.check()
         folder = stack.enter_context(store.quarantine())
         if wish.retrain:
             return store.import_bank(incoming(bank, placements, None), folder)
-        fields = await asyncio.to_thread(stage, bank, placements, store, folder, backbone["router"])
-        checked = await _result(app, "bank_check", **fields)
+        fields = await asyncio.to_thread(stage, bank, placements, store, folder, backbone["router"], progress)
+        checked = await _result(app, "bank_check", progress, **fields)
+        progress.check()
         if checked["cancelled"]:
-            raise InterruptedByUser("The import was stopped; nothing was imported.")
+            raise BusyError("The engine stopped looking at the memories; nothing was imported.")
         refuse_failed(checked)
         _same_profile(app, store)
+        progress.tell(f"Taking {len(checked['files'])} memories in", None)
         return store.import_bank(incoming(bank, placements, checked["files"]), folder)
 
 
@@ -113,11 +119,16 @@ async def _backbone(app: TokmemApp) -> BackboneInfo:
     return backbone
 
 
-async def _result(app: TokmemApp, op: str, **fields: Any) -> dict[str, Any]:
+async def _result(app: TokmemApp, op: str, progress: Progress | None = None, **fields: Any) -> dict[str, Any]:
     result: dict[str, Any] = {"cancelled": True}
-    async for event in app.link.events(app.link.submit(op, profile=app.profile, **fields)):
+    request = app.link.submit(op, profile=app.profile, **fields)
+    if progress is not None:
+        progress.request = request
+    async for event in app.link.events(request):
         if event["event"] == "done":
             result = dict(event["result"])
+        elif progress is not None and event["event"] == "progress":
+            progress.tell(str(event.get("text") or ""), event.get("fraction"))
     return result
 
 

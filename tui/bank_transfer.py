@@ -40,6 +40,7 @@ from tokmem_desk.errors import (
     UsageError,
 )
 from tokmem_desk.procedures import NONE_ROUTE
+from tui.progress import Progress
 
 _PACKAGES = ("tokmem-desk", "torch", "transformers", "bitsandbytes")
 _SHOWN_REASONS = 3
@@ -247,7 +248,12 @@ def conflicts(bank: OpenBank, store: ProfileStore) -> list[str]:
 
 
 def stage(
-    bank: OpenBank, placements: Sequence[Placement], store: ProfileStore, folder: Path, router: str
+    bank: OpenBank,
+    placements: Sequence[Placement],
+    store: ProfileStore,
+    folder: Path,
+    router: str,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Put a bank's memories into quarantine and return the fields of the engine's ``bank_check``.
 
@@ -255,12 +261,17 @@ def stage(
 
     Args:
         router: digest of the router in use.
+        progress: is told of each memory, and may stop it.
 
     Raises:
+        InterruptedByUser: it was stopped.
         TokmemError: the file changed since it was checked, or the disk refuses.
     """
-    memories = []
+    memories: list[dict[str, str]] = []
     for one, place in zip(bank.manifest.procedures, placements, strict=True):
+        if progress is not None:
+            progress.check()
+            progress.tell("Looking at the memories", len(memories) / len(placements))
         file = store.write_memory(bank.memory(one, place.new_name or None), folder)
         memories.append({"uuid": one.uuid, "name": one.name, "file": file})
     # Statistics of another router are made anew from the pairs, where there are some.

@@ -16,6 +16,7 @@ from tests.tui.driving import SIZES, procedures, ready, texts, until
 from tests.tui.test_procedures import open_procedures, rows
 from tui.app import TokmemApp
 from tui.screens.bank_dialogs import BankDialog, ExportDialog
+from tui.screens.busy import BusyDialog
 from tui.screens.failure import FailureDialog
 from tui.screens.import_pairs import ImportDialog
 from tui.screens.procedures import ProceduresScreen
@@ -151,6 +152,21 @@ async def test_what_goes_wrong_changes_nothing(make_app: MakeApp, tmp_path: Path
         await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
         assert app.store.procedures() == [] and not app.store.quarantine_folder.exists()
         assert procedures(app).query_one("#empty").display
+
+
+async def test_an_import_shows_how_far_it_is_and_can_be_stopped(make_app: MakeApp, tmp_path: Path) -> None:
+    file = write(tmp_path / "a.tokmem", bank(60))
+    async with make_app("--step-delay", "0.2").run_test(size=(80, 24)) as pilot:
+        app = await open_procedures(pilot)
+        await look_into(pilot, app, file)
+        await until(pilot, lambda: app.screen.query_one("#import", Button).display)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, BusyDialog) and "Running probes" in texts(app, "#words"))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
+        assert app.store.procedures() == [] and not app.store.quarantine_folder.exists()
+        assert not list(app.store.memory_folder.glob("*")) and app.store.undo_text() is None
+        assert not app.link.busy
 
 
 async def test_nothing_to_export(make_app: MakeApp) -> None:

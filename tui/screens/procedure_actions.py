@@ -17,6 +17,7 @@ from tui.guard import shows_errors
 from tui.overview import ProcedureLine
 from tui.samples import sample_files
 from tui.screens.base import AppScreen
+from tui.screens.busy import BusyDialog
 from tui.screens.confirm import ConfirmDialog
 from tui.screens.drafts import DraftsDialog
 from tui.screens.edit_procedure import ProcedureDialog
@@ -191,8 +192,11 @@ class ProcedureActions(AppScreen):
         )
         if wish is None:
             return
-        self.notify(f"Checking {path.name} on this computer.", markup=False)
-        names = await import_bank(app, wish)
+        names = await self.app.push_screen_wait(
+            BusyDialog(f"Importing {path.name}", lambda progress: import_bank(app, wish, progress))
+        )
+        if names is None:
+            return
         self.changed(names[0] if names else None)
         if wish.retrain:
             app.train(names)

@@ -1,0 +1,75 @@
+"""A modal over work that takes a while: what goes on, how far it is, and Esc to stop it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, cast
+
+from textual import work
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Button, Static
+
+from tokmem_desk.errors import InterruptedByUser, TokmemError
+from tui.progress import Progress
+from tui.screens.dialog import Dialog, buttons
+from tui.widgets.model_view import bar
+
+if TYPE_CHECKING:
+    from tui.app import TokmemApp
+
+
+class BusyDialog(Dialog[list[str] | None]):
+    """What the work returns; None when it was stopped or went wrong, which is said.
+
+    Args:
+        title: of the box.
+        task: does it; gets what it tells its progress to.
+    """
+
+    def __init__(self, title: str, task: Callable[[Progress], Awaitable[list[str]]]) -> None:
+        super().__init__(title)
+        self._work = task
+        self._progress = Progress(self._told)
+        self._stopping = False
+
+    def body(self) -> ComposeResult:
+        yield Static("", id="words", markup=False)
+        yield Static(bar(0.0), id="bar")
+        yield buttons(("cancel", "Esc Stop"))
+
+    def on_mount(self) -> None:
+        """Begin."""
+        self._run()
+
+    @work(exit_on_error=False)
+    async def _run(self) -> None:
+        try:
+            self.dismiss(await self._work(self._progress))
+        except InterruptedByUser as caught:
+            self.app.notify(caught.message, markup=False)
+            self.dismiss(None)
+        except TokmemError as caught:
+            self.dismiss(None)
+            cast("TokmemApp", self.app).show_error(caught)
+
+    def _told(self, words: str, share: float | None) -> None:
+        self.call_later(self._show, words, share)
+
+    def _show(self, words: str, share: float | None) -> None:
+        if self._stopping:
+            return
+        self.query_one("#words", Static).update(Content(words))
+        place = self.query_one("#bar", Static)
+        place.visible = share is not None
+        place.update(bar(share or 0.0))
+
+    async def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Stop."""
+        await self.action_leave()
+
+    async def action_leave(self) -> None:  # type: ignore[override]  # Textual awaits actions that are coroutines
+        """Stop; the box stays until that has happened."""
+        self._show("Stopping …", None)
+        self._stopping = True
+        await self._progress.stop()
