@@ -42,8 +42,9 @@ class ProceduresScreen(ProcedureAdvice):
     LISTS = (ProcedureTable, PairGrid)
     HELP_TITLE = "Procedures"
     HELP_TEXT = (
-        "At the left your procedures, at the right the pairs of the one under the cursor. About 10 to 30 pairs make a "
-        "good procedure. Pairs marked t are held out: they measure and are never learned from. ! marks what seems odd. "
+        "At the left your procedures, at the right the pairs of the one under the cursor; Enter goes there, e changes "
+        "what the cursor is on, p lets the model suggest pairs. About 10 to 30 pairs make a good procedure. Pairs "
+        "marked t are held out: they measure and are never learned from. ! marks what seems odd. "
         "Paste a table that you copied in a spreadsheet, and it is taken as pairs. w shows when a procedure answers, "
         "and moves that; o gives answers a form, lets them see the conversation, and hands them to a local command."
     )

@@ -19,7 +19,8 @@ class ProcedureTable(NamedTable):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "screen.add_procedure", "Add"),
-        Binding("e,enter", "screen.edit_procedure", "Edit", key_display="e"),
+        Binding("enter,right,l", "screen.to_pairs", "Pairs", key_display="⏎", show=False),
+        Binding("e", "screen.edit_procedure", "Edit"),
         Binding("o", "screen.edit_tool", "Form and command", show=False),
         Binding("d,delete", "screen.delete_procedure", "Delete", key_display="d"),
         Binding("space", "screen.toggle_procedure", "On", key_display="spc"),
@@ -27,7 +28,6 @@ class ProcedureTable(NamedTable):
         Binding("G", "screen.toggle_group", "Whole group on or off", show=False),
         Binding("k", "cursor_up", show=False),
         Binding("j", "cursor_down", show=False),
-        Binding("right,l", "screen.to_pairs", "Pairs", show=False),
     ]
 
     DEFAULT_CSS = """
