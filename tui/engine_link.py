@@ -18,9 +18,9 @@ from tui.engine.protocol import BackboneInfo, Message
 
 LOAD_PHASES = {
     "fetch": "downloading the model",
-    "convert": "preparing the model, once",
+    "convert": "preparing the model",
     "load": "loading the model",
-    "calibrate": "learning what ordinary chat looks like, once",
+    "calibrate": "learning what ordinary chat looks like",
 }
 
 

@@ -20,7 +20,7 @@ from tui.words import size
 SPEED_SECONDS = 8.0
 """The speed is that of the last seconds, so that it tells what goes on now."""
 
-STEPS = {"fetch": "downloading", "convert": "preparing, once"}
+STEPS = {"fetch": "downloading", "convert": "preparing it, only this once"}
 
 
 class ModelPull:
@@ -83,7 +83,8 @@ class ModelPull:
             return "ready"
         if self.state == "failed":
             return "failed"
-        done = "" if self.fraction is None else f" {self.fraction:.0%}"
+        # Preparing has few and long steps: their share would stand still and look stuck.
+        done = "" if self.fraction is None or self.step == "convert" else f" {self.fraction:.0%}"
         if self.state == "paused":
             return f"paused{done and ' at' + done}"
         parts = [f"{STEPS.get(self.step, 'starting')}{done}"]
@@ -91,7 +92,7 @@ class ModelPull:
             parts.append(f"{size(round(self.fraction * self.download_bytes))} of {size(self.download_bytes)}")
         if self.bytes_per_second:
             parts.append(f"{size(round(self.bytes_per_second))}/s")
-        if self.eta_seconds is not None:
+        if self.eta_seconds is not None and self.step != "convert":
             parts.append(f"{duration(self.eta_seconds)} left")
         return " · ".join(parts)
 

@@ -22,9 +22,10 @@ from profiles.store import ProfileStore
 from tokmem_desk.catalogue import CATALOGUE
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
-from tui.cli.arguments import PROGRAM, build_parser
+from tui.cli.arguments import build_parser
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import PROGRAM
 
 SHELLS = ("bash", "zsh", "fish")
 
