@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from textual import work
@@ -20,18 +19,15 @@ from textual.screen import Screen
 from textual.signal import Signal
 from textual.worker import Worker, WorkerState
 
-from profiles.paths import AppPaths, private_folder
+from profiles.paths import AppPaths
 from profiles.settings import Settings
-from tokmem_desk.errors import OfflineError, TokmemError
+from tokmem_desk.errors import TokmemError
 from tui import debug_report
 from tui.commands import commands
-from tui.engine.client import EngineClient
-from tui.engine_link import EngineLink, EngineState
+from tui.engine_desk import EngineDesk, EngineFactory
 from tui.guard import shows_errors
 from tui.keys import BINDING_IDS, usable_keymap
-from tui.model_pull import ModelPull
 from tui.overview import changed_words, procedure_lines
-from tui.profile_desk import ProfileDesk
 from tui.screens.base import AppScreen
 from tui.screens.chat import ChatScreen
 from tui.screens.confirm import ConfirmDialog
@@ -47,12 +43,6 @@ from tui.screens.train import TrainScreen
 from tui.screens.welcome import WelcomeScreen
 from tui.themes import DARK, LIGHT, muted_of
 
-EngineFactory = Callable[[Path, Settings], EngineClient]
-"""Makes the client of an engine that is not started yet; gets the file for its log, and the settings in force."""
-
-ENGINE_SETTINGS = ("model", "device", "offline")
-"""What an engine is started with: another value needs another engine."""
-
 OUTSIDE_SECONDS = 2.0
 """How often to look whether another program changed the profile."""
 
@@ -62,7 +52,7 @@ EXAMPLES = 8
 """How many procedures an empty chat shows with an example."""
 
 
-class TokmemApp(ProfileDesk):
+class TokmemApp(EngineDesk):
     """See the module.
 
     Args:
@@ -100,19 +90,14 @@ class TokmemApp(ProfileDesk):
     COMMAND_PALETTE_DISPLAY = "^p"
 
     def __init__(self, paths: AppPaths, settings: Settings, engine: EngineFactory, profile: str | None = None) -> None:
-        super().__init__()
+        super().__init__(engine)
         self.paths = paths
         self.settings = settings
         self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
         """The last unexpected errors, with tracebacks."""
-        self._engine_factory = engine
         self._profile_wanted = profile
-        self.pull: ModelPull | None = None
-        """The newest download of a model."""
-        self.engine_changed: Signal[EngineState] = Signal(self, "engine")
         self.jobs_changed: Signal[int] = Signal(self, "jobs")
         self.store_changed: Signal[int] = Signal(self, "store")
-        self.pull_changed: Signal[ModelPull] = Signal(self, "pull")
         self.register_theme(DARK)
         self.register_theme(LIGHT)
 
@@ -120,9 +105,7 @@ class TokmemApp(ProfileDesk):
         """Open the profile, show the chat, and only then start the engine."""
         self.theme = self._theme_wanted()
         try:
-            self._engine_has = self._engine_wants
-            self.link = EngineLink(self.make_client(self.settings), self._engine_news)
-            self.link.may_fetch = False  # not before the person has agreed
+            self.prepare_engine()
             self.open_first_profile(self._profile_wanted)
         except TokmemError as caught:
             self._refuse_to_start(caught)
@@ -156,84 +139,10 @@ class TokmemApp(ProfileDesk):
         variables = super().get_css_variables()
         return {**variables, "muted": muted_of(variables)}
 
-    def make_client(self, settings: Settings, log_name: str = "engine.log") -> EngineClient:
-        """An engine that is not started yet."""
-        return self._engine_factory(private_folder(self.paths.logs) / log_name, settings)
-
     @work(exit_on_error=False)
     async def _refuse_to_start(self, error: TokmemError) -> None:
         await self.push_screen_wait(FailureDialog(error, "Nothing was changed."))
         self.exit(return_code=error.exit_code, message=str(error))
-
-    # The engine
-
-    @work(group="engine", exit_on_error=False)
-    async def load_engine(self) -> None:
-        """Start the engine and load the backbone, asking before any download."""
-        try:
-            await self.link.load(self.profile)
-        except OfflineError as caught:
-            if self.settings.flag("offline") or self.link.may_fetch:
-                self.show_error(caught)
-                return
-            question = ConfirmDialog("Download the model?", caught.message, "Download", "Not now")
-            if await self.push_screen_wait(question):
-                self.link.may_fetch = True
-                await self.link.load(self.profile)
-
-    @property
-    def model(self) -> str:
-        """The backbone as the settings name it."""
-        return self.settings.text("model")
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Of the loaded backbone; before that, of the one that was used last."""
-        backbone = self.link.state.backbone
-        return backbone["fingerprint"] if backbone else self._fingerprint
-
-    def _engine_news(self, state: EngineState) -> None:
-        self.engine_changed.publish(state)
-        self._go_on_training()
-
-    async def restart_engine(self) -> None:
-        """Go on with an engine for the settings in force; it loads with the next request, or by ``load_engine``."""
-        self._engine_has = self._engine_wants
-        await self.link.replace_client(self.make_client(self.settings))
-
-    @property
-    def _engine_wants(self) -> tuple[object, ...]:
-        """What an engine would be started with now."""
-        return tuple(self.settings.get(name) for name in ENGINE_SETTINGS)
-
-    @work(group="engine-care", exclusive=True, exit_on_error=False)
-    async def _care_for_engine(self) -> None:
-        """Between two requests: another engine where the settings ask for one, none where it is not used."""
-        limit = 60 * self.settings.whole("keep_alive_minutes")
-        if self.link.busy:
-            return
-        if self._engine_has != self._engine_wants:
-            await self.restart_engine()
-        elif limit and self.link.state.phase == "ready" and self.link.idle_seconds > limit:
-            await self.link.unload()
-
-    @shows_errors
-    def pull_model(self, model: str, title: str, download_bytes: int | None) -> None:
-        """Fetch a model beside everything else, or go on with the one that was paused."""
-        if self.pull is None or self.pull.model != model or self.pull.state == "done":
-            settings = self.settings.with_value("model", model)
-            self.pull = ModelPull(
-                model, title, download_bytes, lambda: self.make_client(settings, "pull.log"), self.pull_changed.publish
-            )
-        self._run_pull(self.pull)
-
-    @work(group="pull", exit_on_error=False)
-    async def _run_pull(self, pull: ModelPull) -> None:
-        await pull.run()
-        if pull.state == "done":
-            self.notify(f"{pull.title} is ready. F8, then Enter uses it.", markup=False)
-        elif pull.error is not None and not isinstance(self.screen, (ModelsScreen, WelcomeScreen)):
-            self.show_error(pull.error)
 
     # Settings
 

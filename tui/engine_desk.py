@@ -1,0 +1,132 @@
+"""The part of the app that looks after the engine: starts, restarts and ends it, and fetches models beside it.
+
+Draws nothing itself, but asks before a download.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from textual import work
+from textual.signal import Signal
+
+from profiles.paths import private_folder
+from profiles.settings import Settings
+from tokmem_desk.errors import OfflineError, TokmemError
+from tui.engine.client import EngineClient
+from tui.engine_link import EngineLink, EngineState
+from tui.guard import shows_errors
+from tui.model_pull import ModelPull
+from tui.profile_desk import ProfileDesk
+from tui.screens.confirm import ConfirmDialog
+from tui.screens.models import ModelsScreen
+from tui.screens.welcome import WelcomeScreen
+
+EngineFactory = Callable[[Path, Settings], EngineClient]
+"""Makes the client of an engine that is not started yet; gets the file for its log, and the settings in force."""
+
+ENGINE_SETTINGS = ("model", "device", "offline")
+"""What an engine is started with: another value needs another engine."""
+
+
+class EngineDesk(ProfileDesk):
+    """See the module; the base of ``tui.app.TokmemApp``.
+
+    Args:
+        engine: makes the engine's client.
+    """
+
+    def __init__(self, engine: EngineFactory) -> None:
+        super().__init__()
+        self._engine_factory = engine
+        self.pull: ModelPull | None = None
+        """The newest download of a model."""
+        self.engine_changed: Signal[EngineState] = Signal(self, "engine")
+        self.pull_changed: Signal[ModelPull] = Signal(self, "pull")
+
+    def show_error(self, error: TokmemError) -> None:
+        """Say what happened."""
+        raise NotImplementedError
+
+    def _go_on_training(self) -> None:
+        """Train what waits, where the engine is ready for it."""
+        raise NotImplementedError
+
+    def prepare_engine(self) -> None:
+        """Make the link to an engine that starts with the first request."""
+        self._engine_has = self._engine_wants
+        self.link = EngineLink(self.make_client(self.settings), self._engine_news)
+        self.link.may_fetch = False  # not before the person has agreed
+
+    def make_client(self, settings: Settings, log_name: str = "engine.log") -> EngineClient:
+        """An engine that is not started yet."""
+        return self._engine_factory(private_folder(self.paths.logs) / log_name, settings)
+
+    @work(group="engine", exit_on_error=False)
+    async def load_engine(self) -> None:
+        """Start the engine and load the backbone, asking before any download."""
+        try:
+            await self.link.load(self.profile)
+        except OfflineError as caught:
+            if self.settings.flag("offline") or self.link.may_fetch:
+                self.show_error(caught)
+                return
+            question = ConfirmDialog("Download the model?", caught.message, "Download", "Not now")
+            if await self.push_screen_wait(question):
+                self.link.may_fetch = True
+                await self.link.load(self.profile)
+
+    @property
+    def model(self) -> str:
+        """The backbone as the settings name it."""
+        return self.settings.text("model")
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the loaded backbone; before that, of the one that was used last."""
+        backbone = self.link.state.backbone
+        return backbone["fingerprint"] if backbone else self._fingerprint
+
+    def _engine_news(self, state: EngineState) -> None:
+        self.engine_changed.publish(state)
+        self._go_on_training()
+
+    async def restart_engine(self) -> None:
+        """Go on with an engine for the settings in force; it loads with the next request, or by ``load_engine``."""
+        self._engine_has = self._engine_wants
+        await self.link.replace_client(self.make_client(self.settings))
+
+    @property
+    def _engine_wants(self) -> tuple[object, ...]:
+        """What an engine would be started with now."""
+        return tuple(self.settings.get(name) for name in ENGINE_SETTINGS)
+
+    @work(group="engine-care", exclusive=True, exit_on_error=False)
+    async def _care_for_engine(self) -> None:
+        """Between two requests: another engine where the settings ask for one, none where it is not used."""
+        limit = 60 * self.settings.whole("keep_alive_minutes")
+        if self.link.busy:
+            return
+        if self._engine_has != self._engine_wants:
+            await self.restart_engine()
+        elif limit and self.link.state.phase == "ready" and self.link.idle_seconds > limit:
+            await self.link.unload()
+
+    @shows_errors
+    def pull_model(self, model: str, title: str, download_bytes: int | None) -> None:
+        """Fetch a model beside everything else, or go on with the one that was paused."""
+        if self.pull is None or self.pull.model != model or self.pull.state == "done":
+            settings = self.settings.with_value("model", model)
+            self.pull = ModelPull(
+                model, title, download_bytes, lambda: self.make_client(settings, "pull.log"), self.pull_changed.publish
+            )
+        self._run_pull(self.pull)
+
+    @work(group="pull", exit_on_error=False)
+    async def _run_pull(self, pull: ModelPull) -> None:
+        await pull.run()
+        if pull.state == "done":
+            self.notify(f"{pull.title} is ready. F8, then Enter uses it.", markup=False)
+        elif pull.error is not None and not isinstance(self.screen, (ModelsScreen, WelcomeScreen)):
+            self.show_error(pull.error)
