@@ -1,7 +1,8 @@
 """How long it takes to export a bank of many procedures and to import it, without the engine's probes.
 
 Memories are random numbers in the shapes of the default model, in both forms: ``rows`` (the paper's memory tokens) and
-``layers`` (keys and values in every layer, the app's default), and they lie in profiles on the disk as trained ones do.
+``layers`` (keys and values in every layer and a lens, the app's default), and they lie in profiles on the disk as
+trained ones do.
 Export reads them and writes the file; import checks all of it, puts the memories into quarantine, syncs them and writes
 the rows. Each figure is the best of several runs: what the disk does beside us is not ours to measure. Every run checks
 that the memories came back bit for bit.
@@ -32,13 +33,14 @@ from profiles.store import ProfileStore
 from tokmem_desk.bank_lines import Probe
 from tokmem_desk.bank_reader import open_bank
 from tokmem_desk.fingerprint import Fingerprint
+from tokmem_desk.lens import lens_size
 from tokmem_desk.memory_bytes import Block, MemoryParts, put_together, take_apart
 from tokmem_desk.procedures import pairs_digest
 from tui.bank_transfer import choose, incoming, prepare_export, stage, write_export
 
 HIDDEN, LAYERS, HEADS, HEAD_SIZE, DIMENSIONS = 576, 30, 3, 64, 512
 """Of SmolLM2-135M-Instruct, the default model, and of its router."""
-SKETCH_ROWS, ANCHORS, SPAN = 4, 600, 16
+SKETCH_ROWS, ANCHORS, SPAN, LENS_RANK = 4, 600, 16, 8
 FORMS = ("rows", "layers")
 FINGERPRINT = Fingerprint(
     model_id="benchmark",
@@ -157,6 +159,7 @@ def _memory(generator: np.random.Generator, form: str, name: str) -> bytes:
     if form == "layers":
         for what in ("keys.0", "values.0"):
             blocks[what] = numbers(LAYERS, HEADS, SPAN - 1, HEAD_SIZE)
+        blocks["lens"] = numbers(lens_size([(LAYERS, HEADS, HEAD_SIZE, HEAD_SIZE)], LENS_RANK))
     return put_together(MemoryParts(name, False, {"form": form}, FINGERPRINT.as_dict(), "a" * 64, blocks))
 
 
