@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
+from textual.app import App, ComposeResult
 
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BadInputError
@@ -12,7 +14,7 @@ from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.themes import muted_of
 from tui.training_progress import duration
 from tui.turns import split_route
-from tui.widgets.loss_plot import columns
+from tui.widgets.loss_plot import LossPlot
 from tui.widgets.pair_rows import DRAFT, NO_ROWS, pair_rows
 from tui.widgets.route_chip import percent
 from tui.widgets.status_header import short_model
@@ -53,14 +55,6 @@ def test_duration(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_loss_columns() -> None:
-    assert columns([(1, 4.0), (2, 2.0)], width=4, steps=4) == [4.0, 2.0, None, None]
-    assert columns([(1, 4.0), (2, 2.0)], width=4, steps=2) == [4.0, 4.0, 2.0, 2.0]
-    assert columns([(1, 4.0), (2, 2.0), (3, 1.0), (4, 1.0)], width=2, steps=4) == [3.0, 1.0]
-    assert columns([(3, 1.0)], width=4, steps=4) == [None, None, 1.0, None]
-    assert columns([], width=2, steps=4) == [None, None]
-
-
 def test_short_model() -> None:
     assert [short_model(name) for name in ("a/b", "/x/y/", "C:\\m\\n", "default")] == ["b", "y", "n", "default"]
 
@@ -87,3 +81,26 @@ def test_rows_of_the_grid_are_those_the_filter_lets_pass(tmp_path: Path) -> None
     assert teas[-1].key == DRAFT and len(NO_ROWS) == 0
     with pytest.raises(IndexError):
         teas[3]
+
+
+@pytest.mark.parametrize("log_scale", [False, True])
+@pytest.mark.parametrize(
+    "losses", [[(1, 3.0)], [(1, 0.0)], [(1, math.nan)], [(1, math.inf), (2, 1.0)], [(1, 2.0), (2, 1.0)]]
+)
+async def test_any_losses_are_drawn_in_any_theme_and_size(losses: list[tuple[int, float]], log_scale: bool) -> None:
+    class Host(App[None]):
+        def compose(self) -> ComposeResult:
+            yield LossPlot()
+
+    async with Host().run_test(size=(80, 12)) as pilot:
+        plot = pilot.app.query_one(LossPlot)
+        for size in ((80, 12), (20, 3), (1, 1)):
+            await pilot.resize_terminal(*size)
+            plot.show(losses, losses[:1], 1, log_scale=log_scale)
+            await pilot.pause()
+        await pilot.resize_terminal(80, 12)
+        for theme in pilot.app.available_themes:
+            pilot.app.theme = theme
+            plot.show(losses, [], 40, log_scale=log_scale)
+            await pilot.pause()
+            pilot.app.export_screenshot()

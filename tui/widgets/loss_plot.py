@@ -5,6 +5,7 @@ The width stands for all steps, so that it fills as time goes on. The two differ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from textual.color import Color
@@ -12,7 +13,7 @@ from textual_plotext import PlotextPlot
 
 Curve = Sequence[tuple[int, float]]
 _LEAST = 1e-3
-"""Where a logarithmic scale ends; training stops above it."""
+"""Where a logarithmic scale ends; training stops above it. Also the least height of the drawing, in its own units."""
 _TICKS_FROM = 6
 """Rows from which there is room for the steps below the curve."""
 
@@ -37,7 +38,8 @@ class LossPlot(PlotextPlot):  # type: ignore[misc]  # the package has no types
             steps: of the whole training.
             log_scale: draw the logarithm.
         """
-        self._shown = list(losses), list(held_out), max(steps, 2), log_scale
+        drawn, circles = ([one for one in curve if math.isfinite(one[1])] for curve in (losses, held_out))
+        self._shown = drawn, circles, max(steps, 2), log_scale
         self._draw()
 
     def on_resize(self) -> None:
@@ -51,18 +53,18 @@ class LossPlot(PlotextPlot):  # type: ignore[misc]  # the package has no types
         if not losses:
             self.refresh()
             return
-        ceiling = max(loss for _, loss in (*losses, *held_out))
-        floor = min(loss for _, loss in (*losses, *held_out)) if log_scale else 0.0
+        values = [max(loss, _LEAST) for _, loss in (*losses, *held_out)]
+        # The package's own logarithmic scale fails where it is small: the logarithm is taken here.
+        low, high = (math.log(min(values)), math.log(max(values))) if log_scale else (0.0, max(values))
+        low, high = (low, high) if high - low > _LEAST else (low - _LEAST, high + _LEAST)
         plot.plot(*_columns(losses, log_scale), marker="braille", color=self._rgb("primary"))
         if held_out:
             plot.scatter(*_columns(held_out, log_scale), marker="○", color=self._rgb("accent"))
         plot.xlim(1, steps)
-        if log_scale:
-            plot.yscale("log")
-            plot.ylim(max(floor, _LEAST), max(ceiling, 2 * _LEAST))
-        else:
-            plot.ylim(0, ceiling)
-        plot.yfrequency(max(2, min(4, self.size.height // 2)))
+        plot.ylim(low, high)
+        count = max(2, min(4, self.size.height // 2))
+        places = [low + (high - low) * part / (count - 1) for part in range(count)]
+        plot.yticks(places, [f"{math.exp(place) if log_scale else place:.2f}" for place in places])
         ticks = sorted({1, *(steps * part // 4 for part in (1, 2, 3, 4))})
         plot.xticks(ticks if self.size.height >= _TICKS_FROM else [])
         plot.frame(False)
@@ -74,4 +76,4 @@ class LossPlot(PlotextPlot):  # type: ignore[misc]  # the package has no types
 
 
 def _columns(curve: Curve, log_scale: bool) -> tuple[list[int], list[float]]:
-    return [step for step, _ in curve], [max(loss, _LEAST) if log_scale else loss for _, loss in curve]
+    return [step for step, _ in curve], [math.log(max(loss, _LEAST)) if log_scale else loss for _, loss in curve]
