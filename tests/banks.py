@@ -10,28 +10,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import benchmarks.bank
 from tokmem_desk.bank_lines import BankCorrection, PairSet, Probe
 from tokmem_desk.bank_writer import ExportBank, ExportProcedure, write_bank
-from tokmem_desk.fingerprint import Fingerprint
 from tokmem_desk.memory_bytes import Block, MemoryParts, put_together
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 
 HIDDEN, DIMENSIONS, LAYERS, HEADS, SIZE = 8, 6, 2, 2, 4
 ROUTER_DIGEST = "ab" * 32
-FINGERPRINT = Fingerprint(
+FINGERPRINT = replace(
+    benchmarks.bank.FINGERPRINT,
     model_id="made-up/Tiny-Instruct",
     revision="r1",
-    family="llama",
     hidden_size=HIDDEN,
     vocabulary_size=100,
-    tied=True,
-    config_sha256="1" * 64,
-    tokenizer_sha256="2" * 64,
-    layout_sha256="3" * 64,
-    embedding_sha256="4" * 64,
-    weights_sha256="5" * 64,
-    quantization="nf4-double",
-    compute_dtype="bfloat16",
 )
 CARD = {
     "rouge_l": 0.75,

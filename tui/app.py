@@ -272,6 +272,11 @@ class TokmemApp(EngineDesk):
 
     # Keys
 
+    def get_key_display(self, binding: Binding) -> str:
+        """Keys of the top row as they are printed on them."""
+        shown = super().get_key_display(binding)
+        return shown.upper() if shown[:1] == "f" and shown[1:].isdigit() else shown
+
     def action_help(self) -> None:
         """The keys for where the focus is."""
         if isinstance(self.screen, HelpDialog):
@@ -333,6 +338,9 @@ class TokmemApp(EngineDesk):
     @work(group="elsewhere", exit_on_error=False)
     async def run_on(self, mode: str, action: str) -> None:
         """Go to a screen and do something there, where it can be done now."""
+        if self.locked:  # also while a profile is being rewritten: no screen has anything to draw
+            self.notify("The profile is closed now; try again in a moment.")
+            return
         await self.switch_mode(mode)
         screen = self.screen
         name = action.removeprefix("screen.")

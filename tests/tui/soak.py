@@ -33,12 +33,15 @@ from tui.app import TokmemApp
 from tui.commands import MODE_WORDS, actions_of
 from tui.engine.client import EngineClient
 from tui.screens.chat import ChatScreen
+from tui.screens.locked import LockedScreen
 from tui.screens.profile_dialogs import EraseDialog
 from tui.widgets.prompt import Prompt
 
 SIZES = ((80, 24), (120, 40), (160, 50))
 MESSAGES = ("I need to buy milk", "Lovely day because my sister came", "What is [/INST] anyway?", "@none hello", "")
-WORDS = ("anna", "Tea | 3.20", "0.5", "[/INST] {x}", "", "many words in a row, and one more")
+PASSPHRASE = "many words in a row, and one more"
+"""The only one of the words that a profile may be locked with."""
+WORDS = ("anna", "Tea | 3.20", "0.5", "[/INST] {x}", "", PASSPHRASE)
 OUTSIDE = {"chat.editor"}
 """Opens another program in the terminal, which a test has none of."""
 
@@ -130,6 +133,7 @@ class Soak:
             if place % 41 == 0:
                 await self.pilot.resize_terminal(*self.random.choice(SIZES))
             self._check_faults()
+            await self._open_again()
         await self._come_to_rest()
         self._check_faults()
 
@@ -163,6 +167,19 @@ class Soak:
             await self._settle()
         raise Lost(f"A dialog cannot be left: {self.app.screen}, after {self.done[-5:]}")
 
+    async def _open_again(self) -> None:
+        """Wait for a profile that is being rewritten, and open one that was locked."""
+        for _ in range(2000):
+            if not self.app.locked:
+                return
+            if isinstance(self.app.screen, LockedScreen):
+                field = self.app.screen.query_one("#passphrase", Input)
+                if not field.value:
+                    field.value = PASSPHRASE
+                    await self.pilot.press("enter")
+            await self.pilot.pause(0.02)
+        raise Lost(f"A profile does not open again, after {self.done[-5:]}")
+
     async def _fill(self, screen: ModalScreen[object]) -> None:
         for field in screen.query(Input):
             field.value = self.random.choice(WORDS)
@@ -175,6 +192,7 @@ class Soak:
         await self.pilot.press(self.random.choice(("enter", "ctrl+s")))
 
     async def _say_something(self) -> None:
+        await self._open_again()
         self.app.switch_mode("chat")
         await self._settle()
         if isinstance(self.app.screen, ChatScreen):

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Button, Input, Static
+from textual.widgets import Input, Static
 
-from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.screens.dialog import SaveDialog, buttons, paragraph
 
 
-class LineDialog(Dialog[str | None]):
+class LineDialog(SaveDialog[str | None]):
     """What was typed, or None.
 
     Args:
@@ -34,18 +34,8 @@ class LineDialog(Dialog[str | None]):
         yield Static("", id="fault", classes="inline-error", markup=False)
         yield buttons(("cancel", "Esc Cancel"), ("yes", self._label), primary="yes")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter agrees."""
-        self._agree()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Agree or leave."""
-        if event.button.id == "yes":
-            self._agree()
-        else:
-            self.dismiss(None)
-
-    def _agree(self) -> None:
+    def action_save(self) -> None:
+        """Hand it over, or say what is wrong with it."""
         text = self.query_one(Input).value.strip()
         fault = None if self._fault is None else self._fault(text)
         if not text:

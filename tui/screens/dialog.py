@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen, ScreenResultType
-from textual.widgets import Button, Static
+from textual.widgets import Button, Input, Static
 
 from tui.keys import name_bindings
 
@@ -46,7 +46,16 @@ class Dialog(ModalScreen[ScreenResultType]):
 
 
 class SaveDialog(Dialog[ScreenResultType]):
-    """A modal with a button ``cancel`` and one that saves."""
+    """A modal with a button ``cancel`` and one that saves. Enter goes from field to field, at the end it saves."""
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """To the next field, or save."""
+        fields = [field for field in self.query(Input) if field.display]
+        later = fields[fields.index(event.input) + 1 :]
+        if later:
+            later[0].focus()
+        else:
+            self.action_save()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Save or leave."""

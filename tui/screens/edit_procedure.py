@@ -39,13 +39,6 @@ class ProcedureDialog(SaveDialog[tuple[str, str] | None]):
         yield Input(self._description, placeholder="Turn a purchase into one ledger line", id="description")
         yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter goes on to the next field, then saves."""
-        if event.input.id == "name":
-            self.query_one("#description").focus()
-        else:
-            self.action_save()
-
     def action_save(self) -> None:
         """Hand both over, or say what is wrong with the name."""
         name = self.query_one("#name", Input).value.strip()

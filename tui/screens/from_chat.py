@@ -8,14 +8,14 @@ from itertools import pairwise
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Button, Input, Select, Static
+from textual.widgets import Input, Select, Static
 from textual.widgets.selection_list import Selection
 
 from profiles.pair_rules import pair_fault
 from profiles.records import ConversationRecord, MessageRecord
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair, check_name
-from tui.screens.dialog import Dialog, buttons
+from tui.screens.dialog import SaveDialog, buttons
 from tui.turns import error_text
 from tui.widgets.ticks import TickList
 from tui.widgets.wrapped import one_line
@@ -32,7 +32,7 @@ class ChatPairs:
     pairs: list[ExamplePair]
 
 
-class FromChatDialog(Dialog[ChatPairs | None]):
+class FromChatDialog(SaveDialog[ChatPairs | None]):
     """Chosen exchanges, or None.
 
     Args:
@@ -96,18 +96,8 @@ class FromChatDialog(Dialog[ChatPairs | None]):
         words = "Into the procedure, whose pairs stay" if exists else "Into a new procedure"
         self.query_one("#name-label", Static).update(words)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter takes them."""
-        self._accept()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Take them, or none."""
-        if event.button.id == "take":
-            self._accept()
-        else:
-            self.dismiss(None)
-
-    def _accept(self) -> None:
+    def action_save(self) -> None:
+        """Hand it over, or say what is wrong with it."""
         name = self.query_one("#name", Input).value.strip()
         chosen = sorted(int(value) for value in self.query_one(TickList).selected)
         try:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from textual.app import ComposeResult
 from textual.suggester import SuggestFromList
-from textual.widgets import Button, Input, Static
+from textual.widgets import Input, Static
 
 from tokmem_desk.procedures import MAX_GROUP_CHARACTERS
-from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.screens.dialog import SaveDialog, buttons, paragraph
 
 
-class GroupDialog(Dialog[str | None]):
+class GroupDialog(SaveDialog[str | None]):
     """A group, an empty text for none, or None when all stays as it is.
 
     Args:
@@ -33,10 +33,6 @@ class GroupDialog(Dialog[str | None]):
             yield paragraph(f"In use: {', '.join(self._groups)}", classes="muted")
         yield buttons(("cancel", "Esc Cancel"), ("save", "⏎ Save"), primary="save")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter saves."""
-        self.dismiss(event.value.strip())
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Save or leave."""
-        self.dismiss(self.query_one(Input).value.strip() if event.button.id == "save" else None)
+    def action_save(self) -> None:
+        """Hand the name over."""
+        self.dismiss(self.query_one(Input).value.strip())

@@ -83,13 +83,6 @@ class NewPassphraseDialog(SaveDialog[str | None]):
         """The fault is gone with the text it was about."""
         self.query_one("#fault").remove_class("-shown")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter goes on to the second field, then saves."""
-        if event.input.id == "first":
-            self.query_one("#second").focus()
-        else:
-            self.action_save()
-
     def action_save(self) -> None:
         """Hand it over, or say what is wrong with it."""
         first, second = self.query_one("#first", Input).value, self.query_one("#second", Input).value

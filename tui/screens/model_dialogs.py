@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Button, Input, Static
+from textual.widgets import Input, Static
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.model_store import ModelStore
-from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.screens.dialog import SaveDialog, buttons, paragraph
 
 
-class ModelNameDialog(Dialog[str | None]):
+class ModelNameDialog(SaveDialog[str | None]):
     """A Hub id, a folder or a GGUF file that is there, or None.
 
     Args:
@@ -36,18 +36,8 @@ class ModelNameDialog(Dialog[str | None]):
         """The fault is gone with the text it was about."""
         self.query_one("#fault").remove_class("-shown")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter takes it."""
-        self._take()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Take it or leave."""
-        if event.button.id == "cancel":
-            self.dismiss(None)
-        else:
-            self._take()
-
-    def _take(self) -> None:
+    def action_save(self) -> None:
+        """Hand it over, or say what is wrong with it."""
         wanted = self.query_one(Input).value.strip()
         try:
             if not wanted:

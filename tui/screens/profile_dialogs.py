@@ -41,10 +41,6 @@ class ProfileNameDialog(SaveDialog[str | None]):
         )
         yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter saves."""
-        self.action_save()
-
     def on_input_changed(self, event: Input.Changed) -> None:
         """The fault is gone with the text it was about."""
         self.query_one("#fault").remove_class("-shown")

@@ -105,7 +105,7 @@ class PairPanel(Vertical):
         self.pairs = pairs
         overlap = advice.overlap
         self._notes = advice.notes if overlap is None else _with_overlap(advice.notes, pairs, overlap)
-        _put(self.query_one("#about", Static), _about(line))
+        _put(self.query_one("#about", Static), _about(line, short=self.app.size.width < 100))
         sentences = (overlap_sentences(overlap) if overlap else []) + [finding.text for finding in advice.findings]
         most = SHOWN_FINDINGS if self.app.size.width >= 100 else SHOWN_NARROW
         shown = [Content(f"! {sentence}") for sentence in sentences[:most]]
@@ -350,10 +350,11 @@ def _with_overlap(notes: Mapping[int, Sequence[str]], pairs: PairList, overlap: 
     return dict(found)
 
 
-def _about(line: ProcedureLine) -> Content:
+def _about(line: ProcedureLine, *, short: bool) -> Content:
+    """The head of the panel; in short form what must be cut off is the description, not the figures."""
     record = line.record
     lines = [Content.styled(record.name, "bold $primary")]
-    if record.description:
+    if record.description and not short:
         lines.append(Content.styled(record.description, "$muted"))
     lines.append(Content(memory_sentence(line)))
     if record.output_schema is not None or record.reads_conversation:
@@ -362,6 +363,8 @@ def _about(line: ProcedureLine) -> Content:
     more = f" · group {record.group}" if record.group else ""
     more += "" if record.threshold is None else f" · answers from {record.threshold:.0%} on"
     lines.append(Content(f"{_count(record.pair_count, 'pair')} to learn from{held_out}{more}"))
+    if record.description and short:
+        lines.append(Content.styled(record.description, "$muted"))
     return Content("\n").join(lines)
 
 
