@@ -43,7 +43,7 @@ class TrainScreen(AppScreen):
         Binding("A", "activate_all", "Activate all better ones"),
         Binding("k", "keep_old", "Keep old", show=False),
         Binding("p", "add_pairs", "Add pairs"),
-        Binding("space", "pause", "Pause", show=False),
+        Binding("space", "pause", "Pause or go on", show=False),
         Binding("r", "resume", "Resume"),
         Binding("d", "remove", "Remove", show=False),
         Binding("l", "log_scale", "Log scale"),

@@ -28,7 +28,7 @@ class JobTable(NamedTable):
         Binding("j", "cursor_down", show=False),
         Binding("shift+up,K", "screen.move(-1)", "Earlier", key_display="⇧↑"),
         Binding("shift+down,J", "screen.move(1)", "Later", key_display="⇧↓"),
-        Binding("space", "screen.pause", "Pause", key_display="spc"),
+        Binding("space", "screen.pause", "Pause or go on", key_display="spc"),
         Binding("d,delete", "screen.remove", "Remove", key_display="d"),
     ]
 
