@@ -17,6 +17,7 @@ from tui.screens.confirm import ConfirmDialog
 from tui.screens.edit_pair import PairDialog
 from tui.screens.edit_procedure import ProcedureDialog
 from tui.screens.group import GroupDialog
+from tui.screens.procedure_advice import LINTED_AT_ONCE
 from tui.screens.procedures import ProceduresScreen
 from tui.screens.train import TrainScreen
 from tui.widgets.pair_grid import MEASURED_ROWS, PairGrid
@@ -395,3 +396,21 @@ def test_wrapping() -> None:
     assert wrapped("", 5, 3) == [""]
     assert one_line("a\nb", 9) == "a⏎b"
     assert one_line("abcdefgh", 4) == "abc…"
+
+
+async def test_advice_on_many_pairs_comes_a_moment_later(
+    make_app: MakeApp, seed: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tui.screens.procedure_advice, "LINT_AFTER_SECONDS", 0.01)
+    many = tuple(ExamplePair(f"input {n}", f"answer {n}") for n in range(LINTED_AT_ONCE))
+    seed(lambda store: store.add_procedure(Procedure("big", (*many, many[3]))) and None)
+    async with make_app().run_test(size=(160, 50)) as pilot:
+        app = await open_procedures(pilot)
+        await until(pilot, lambda: f"Pairs 4 and {len(many) + 1} are the same" in texts(app, "#findings"))
+        assert [place for place, row in enumerate(grid(app).rows) if row.sign] == [3, len(many)]
+        await pilot.press("right", "d")
+        await until(pilot, lambda: f"Pairs 3 and {len(many)} are the same" in texts(app, "#findings"))
+        assert [place for place, row in enumerate(grid(app).rows) if row.sign] == [2, len(many) - 1]
+        await pilot.press("end", "d")
+        await until(pilot, lambda: not texts(app, "#findings"))
+        assert not any(row.sign for row in grid(app).rows)

@@ -23,7 +23,7 @@ from tui.widgets.pair_panel import Advice
 OVERLAP_AFTER_SECONDS = 1.5
 """How long nothing may have changed before the engine looks for overlaps, so that it never hampers writing."""
 
-LINT_AFTER_SECONDS = 0.3
+LINT_AFTER_SECONDS = 1.0
 LINTED_AT_ONCE = 500
 """Up to so many pairs are looked at with every change."""
 
