@@ -10,13 +10,14 @@ single request, costs nothing beyond its own forward pass.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.routing import Candidate
-from tokmem_desk.splitting import BEGIN, CONTENT
+from tokmem_desk.splitting import BEGIN, CONTENT, JOINT
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,12 @@ _SAME_COST = 0.5
 """Nats that two requests in a row for one procedure cost. With both numbers no single request of the development data
 is cut that was whole before; see docs/composition.md."""
 
+_ECHO = 0.95
+_ECHO_JOINT = 0.3
+"""Where the word that opens a message stands again behind what may be a joint ("buy milk and buy eggs"), a beginning
+is at least that probable. The splitter was fitted on requests of different kinds; of two alike it is too unsure."""
+
+_WORD = re.compile(r"[^\W\d_]+")
 _TRIMMED = " \t\r\n,;:-&"
 
 
@@ -88,7 +95,12 @@ def find_requests(
         whole: routes of the message as a whole.
     """
     message = message.strip()
-    marks = splitter.marks(tokens)
+    places = backbone.format.places(message)
+    marks = splitter.marks(tokens).clone()
+    for token in _echoes(message, places):
+        if marks[token - 1, JOINT] >= _ECHO_JOINT:
+            marks[token - 1, JOINT] = 1.0
+            marks[token, BEGIN] = marks[token, BEGIN].clamp(min=_ECHO)
     begins = marks[1:, BEGIN]
     if begins.numel() == 0 or float(begins.max()) < PROPOSED_FROM:
         return []
@@ -96,7 +108,6 @@ def find_requests(
     proposals = sorted(
         (int(i) + 1, float(p)) for i, p in zip(best.indices, best.values, strict=True) if p >= PROPOSED_FROM
     )
-    places = backbone.format.places(message)
     bounds = [0, *(token for token, _ in proposals), len(places)]
     stretches = _stretches(message, places, bounds, marks)
     texts = list(dict.fromkeys(s.text for s in stretches))
@@ -113,6 +124,21 @@ def find_requests(
         return []
     order = [texts.index(stretch.text) for stretch in chosen]
     return [Request(texts[i], routes[texts[i]], ran.row(i)) for i in order]
+
+
+def _echoes(message: str, places: Sequence[tuple[int, int]]) -> list[int]:
+    """Tokens at which the word that opens the message, of two letters or more, stands again.
+
+    Not where a number or a mark follows: "Sentence 2:" is a label.
+    """
+    words = [(found.start(), found.group().lower()) for found in _WORD.finditer(message)]
+    again = [
+        start
+        for start, word in words[2:]
+        if word == words[0][1] and len(word) > 1 and message[start + len(word) :].lstrip()[:1].isalpha()
+    ]
+    tokens = (next((i for i, (_, end) in enumerate(places) if end > start), 0) for start in again)
+    return [token for token in tokens if token > 0]
 
 
 def _tempered(probability: float) -> float:

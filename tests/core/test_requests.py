@@ -132,7 +132,8 @@ def test_a_message_is_not_cut_without_reason(
     for message, begins in (
         (MESSAGE, {}),
         (MESSAGE, {"the weather": 0.1}),
-        ("Paid 3 and Paid 4", {"Paid 4": 0.85}),
+        ("Paid 3, Paid 4", {"Paid 4": 0.85}),
+        ("I paid for tea and I paid for milk", {}),
         ("it rains and snow falls", {"snow": 0.99}),
         ("Paid 3 and milk", {"milk": 0.6}),
     ):
@@ -158,6 +159,22 @@ def test_two_requests_for_one_procedure_are_two_where_the_second_clearly_begins(
         ("pay", "Paid 4 for milk"),
         ("sky", "the weather"),
     ]
+
+
+def test_the_opening_word_behind_a_joint_is_a_clear_beginning(
+    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    router = FirstWordRouter(backbone)
+    for message, parts in (
+        ("Paid for tea and Paid for milk", ["Paid for tea", "Paid for milk"]),
+        ("Paid for tea & Paid for milk", ["Paid for tea & Paid for milk"]),
+        ("Paid 3 for tea and Paid 4 for milk", ["Paid 3 for tea and Paid 4 for milk"]),
+        ("Paid and Paid", ["Paid and Paid"]),
+    ):
+        bank = bank_of(backbone, router, given(backbone, splitter, message, {}), monkeypatch)
+        answer = list(recall(backbone, bank, message, max_tokens=2))[-1]
+        assert isinstance(answer, Answer) and [s.part for s in answer.segments] == parts
 
 
 def test_a_request_sees_the_earlier_ones_of_its_message_where_its_procedure_reads_the_conversation(
