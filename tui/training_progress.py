@@ -52,7 +52,7 @@ class Progress:
     def take(self, event: Message) -> None:
         """Note what a ``progress`` event of the request ``train`` says."""
         if note := event.get("note"):
-            self.notes.append(str(note))
+            self.notes = [*(known for known in self.notes if known != note), str(note)]
         if not event.get("procedure"):
             return
         self.eta_s = event.get("eta_s")

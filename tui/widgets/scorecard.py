@@ -108,12 +108,15 @@ def card_text(one: Trained) -> Content:
 
 
 def _outcome(card: Scorecard) -> Content:
+    before = card.get("before")
     if not was_measured(card):
         words = "Stopped early; the best so far can be used."
+    elif before is not None:
+        words = f"{_compared(before).capitalize()} what you have now."
     elif is_better(card):
         words = "Better than without it."
     else:
-        words = "No better than what you have: more pairs may help more than activating it."
+        words = "No better than without it: more pairs may help more than activating it."
     return Content.assemble(
         Content.styled(f"{words} ", "bold"),
         "Nothing changes in the chat before you press ",
@@ -174,9 +177,13 @@ def _before_and_after(before: BeforeScores) -> list[Content]:
         style = "bold" if name == "this memory" else ""
         lines.append(Content.styled(f"{name:<20} " + " ".join(f"{cell:>10}" for cell in cells), style))
     change = now["rouge_l"] - before["rouge_l"]
-    words = "better than" if change > WORSE_BY else "worse than" if change < -WORSE_BY else "about as good as"
-    lines.append(Content(f"→ {words} what you have now ({change:+.2f} ROUGE-L)"))
+    lines.append(Content(f"→ {_compared(before)} what you have now ({change:+.2f} ROUGE-L)"))
     return lines
+
+
+def _compared(before: BeforeScores) -> str:
+    change = before["now"]["rouge_l"] - before["rouge_l"]
+    return "better than" if change > WORSE_BY else "worse than" if change < -WORSE_BY else "about as good as"
 
 
 def _confusion(confusion: Confusion) -> list[Content]:
