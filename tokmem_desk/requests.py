@@ -48,11 +48,11 @@ _SAME_FROM = 0.9
 it. What one procedure answers is mostly one request, however many sentences it has; a clear beginning alone says
 otherwise."""
 
-_SAME_COST = 0.5
-"""Nats that two requests in a row for one procedure cost. With both numbers no single request of the development data
+_SAME_COST = 1.0
+"""Nats that two requests in a row for one procedure cost. With both numbers no single request that was measured
 is cut that was whole before; see docs/composition.md."""
 
-_ECHO = 0.95
+_ECHO = 0.98
 _ECHO_JOINT = 0.3
 """Where the word that opens a message stands again behind what may be a joint ("buy milk and buy eggs"), a beginning
 is at least that probable. The splitter was fitted on requests of different kinds; of two alike it is too unsure."""
