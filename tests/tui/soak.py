@@ -226,6 +226,15 @@ class Soak:
         await self._leave_dialogs()
 
 
+def open_all(paths: AppPaths) -> dict[str, ProfileStore]:
+    """All profiles by name, those too that were given a passphrase on the way."""
+    with ProfileRegistry(paths) as registry:
+        return {
+            info.name: registry.open(info.name, key=registry.key(info.name, PASSPHRASE) if info.locked else None)
+            for info in registry.list()
+        }
+
+
 def check_home(home: Path) -> dict[str, dict[str, int]]:
     """Check every database and count rows; what was there at the beginning must still be.
 
@@ -234,9 +243,7 @@ def check_home(home: Path) -> dict[str, dict[str, int]]:
     """
     paths = AppPaths.resolve(home)
     counted: dict[str, dict[str, int]] = {}
-    with ProfileRegistry(paths) as registry:
-        names = [info.name for info in registry.list() if not info.locked]
-        stores = {name: registry.open(name) for name in names}
+    stores = open_all(paths)
     for name, store in stores.items():
         with store:
             damage = store.damage()
@@ -280,9 +287,7 @@ async def soak(home: Path, times: int, seed: int) -> dict[str, dict[str, int]]:
         fewest = min(run.counts.values())
         assert fewest >= times, run.counts
     counted = check_home(home)
-    with ProfileRegistry(AppPaths.resolve(home)) as registry:
-        stores = [registry.open(info.name) for info in registry.list() if not info.locked]
-    for store in stores:
+    for store in open_all(AppPaths.resolve(home)).values():
         with store:
             if store.select("SELECT 1 FROM conversations WHERE title = 'kept'"):
                 check_kept(store)
