@@ -23,15 +23,13 @@ from torch import Tensor
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.lens import Lens
 from tokmem_desk.memory import Memory, RouterStatistics, Steering
+from tokmem_desk.memory_bytes import FORMAT, VERSION
 from tokmem_desk.reading import Reader
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.fingerprint import Fingerprint
 
-FORMAT = "tokmem-memory"
-VERSION = 2
-"""2 knows lenses."""
 _LARGEST_SPAN = 4096
 
 

@@ -13,7 +13,8 @@ from tokmem_desk.errors import BadInputError
 from tokmem_desk.tensor_bytes import lay_out, read_header
 
 FORMAT = "tokmem-memory"
-VERSION = 1
+VERSION = 2
+"""2 knows lenses; files of version 1 are read as before."""
 NEXT_STEP = "Train the procedure again."
 
 
@@ -50,7 +51,8 @@ def take_apart(data: bytes, source: str) -> MemoryParts:
     try:
         header = read_header(data, len(data))
         metadata = header.metadata
-        if metadata.get("format") != FORMAT or metadata["version"] != str(VERSION):
+        known = [str(number) for number in range(1, VERSION + 1)]
+        if metadata.get("format") != FORMAT or metadata["version"] not in known:
             raise ValueError("another format")
         settings, fingerprint = json.loads(metadata["settings"]), json.loads(metadata["fingerprint"])
         if not isinstance(settings, dict) or not isinstance(fingerprint, dict):

@@ -171,7 +171,7 @@ def test_engine_ends_with_its_client(make_client: MakeClient, taught: None, tmp_
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    for _ in range(100):
+    for _ in range(600):
         if not alive(pid):
             return
         time.sleep(0.05)
