@@ -40,6 +40,7 @@ class EngineDesk(ProfileDesk):
     def __init__(self, engine: EngineFactory) -> None:
         super().__init__()
         self._engine_factory = engine
+        self._caring = False
         self.pull: ModelPull | None = None
         """The newest download of a model."""
         self.engine_changed: Signal[EngineState] = Signal(self, "engine")
@@ -94,24 +95,38 @@ class EngineDesk(ProfileDesk):
 
     async def restart_engine(self) -> None:
         """Go on with an engine for the settings in force; it loads with the next request, or by ``load_engine``."""
-        self._engine_has = self._engine_wants
-        await self.link.replace_client(self.make_client(self.settings))
+        # First, lest the next look starts another one meanwhile.
+        before, self._engine_has = self._engine_has, self._engine_wants
+        try:
+            await self.link.replace_client(self.make_client(self.settings))
+        except BaseException:
+            self._engine_has = before
+            raise
 
     @property
     def _engine_wants(self) -> tuple[object, ...]:
         """What an engine would be started with now."""
         return tuple(self.settings.get(name) for name in ENGINE_SETTINGS)
 
-    @work(group="engine-care", exclusive=True, exit_on_error=False)
-    async def _care_for_engine(self) -> None:
+    def _care_for_engine(self) -> None:
+        """Look after it, unless that is going on: ending an engine may take longer than the time to the next look."""
+        if not self._caring:
+            self._caring = True
+            self._look_after_engine()
+
+    @work(group="engine-care", exit_on_error=False)
+    async def _look_after_engine(self) -> None:
         """Between two requests: another engine where the settings ask for one, none where it is not used."""
-        limit = 60 * self.settings.whole("keep_alive_minutes")
-        if self.link.busy:
-            return
-        if self._engine_has != self._engine_wants:
-            await self.restart_engine()
-        elif limit and self.link.state.phase == "ready" and self.link.idle_seconds > limit:
-            await self.link.unload()
+        try:
+            limit = 60 * self.settings.whole("keep_alive_minutes")
+            if self.link.busy:
+                return
+            if self._engine_has != self._engine_wants:
+                await self.restart_engine()
+            elif limit and self.link.state.phase == "ready" and self.link.idle_seconds > limit:
+                await self.link.unload()
+        finally:
+            self._caring = False
 
     @shows_errors
     def pull_model(self, model: str, title: str, download_bytes: int | None) -> None:
