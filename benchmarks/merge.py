@@ -20,7 +20,7 @@ from benchmarks.result import predictions_path
 from profiles.atomic import write_text
 from tokmem_desk.errors import BadInputError
 
-_OF_THE_RUN = ("pid", "threads", "memory_mb", "reason")
+_OF_THE_RUN = ("threads", "reason")
 """What may differ between runs on one backbone."""
 
 

@@ -27,6 +27,7 @@ from tokmem_desk.bank_manifest import (
 )
 from tokmem_desk.errors import BadInputError, IncompatibleError, TokmemError, UsageError
 from tokmem_desk.fingerprint import Fingerprint
+from tokmem_desk.memory_bytes import lens_size
 from tokmem_desk.output_schema import MAX_SCHEMA_CHARACTERS, read_schema
 from tokmem_desk.procedures import check_name, may_name_group
 
@@ -137,7 +138,7 @@ class _Reader:
             reader += procedure.reader.count
         if (position or lens) and not manifest.groups:
             self.fail("layer_groups", "is empty although there are keys and values")
-        of_rank_1 = sum(2 * g.layers * g.heads * (g.key_size + g.value_size) for g in manifest.groups)
+        of_rank_1 = lens_size([(g.layers, g.heads, g.key_size, g.value_size) for g in manifest.groups], 1)
         for at, procedure in enumerate(manifest.procedures):
             if procedure.lens.count and procedure.lens.count % of_rank_1:
                 self.fail(f"procedures[{at}].lens", "does not fit the layer groups")

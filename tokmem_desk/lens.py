@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tokmem_desk.memory_bytes import lens_size
 from tokmem_desk.query_state import QueryState
 
 if TYPE_CHECKING:
@@ -97,11 +98,6 @@ class Lens:
 
     def to(self, device: torch.device) -> Lens:
         return Lens.of([tensor.to(device) for tensor in self.tensors()])
-
-
-def lens_size(key_shapes: Sequence[tuple[int, int, int, int]], rank: int) -> int:
-    """How many numbers a lens of that rank has."""
-    return sum(2 * rank * layers * heads * (size + value_size) for layers, heads, size, value_size in key_shapes)
 
 
 def initial_lens(key_shapes: Sequence[tuple[int, int, int, int]], rank: int, seed: int) -> Lens:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,3 +92,12 @@ def put_together(parts: MemoryParts) -> bytes:
 
 
 _ORDER = ("F32", "I32", "BF16")
+
+
+def lens_size(key_shapes: Sequence[tuple[int, int, int, int]], rank: int) -> int:
+    """How many numbers a lens of that rank has, see ``lens``.
+
+    Args:
+        key_shapes: layers, key-value heads, key size and value size of each layer group.
+    """
+    return sum(2 * rank * layers * heads * (size + value_size) for layers, heads, size, value_size in key_shapes)

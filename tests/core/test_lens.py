@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from tests.tiny_models import WINDOW
-from tokmem_desk.lens import Lens, initial_lens, lens_size
+from tokmem_desk.lens import Lens, initial_lens
 from tokmem_desk.memory import Steering, initial_layer_rows, initial_rows, join_memories
+from tokmem_desk.memory_bytes import lens_size
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
