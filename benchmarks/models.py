@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.features import RouterBasis
     from tokmem_desk.splitting import Splitter
+    from trainer.prior import Prior
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Loaded:
     backbone: Backbone
     basis: RouterBasis
     splitter: Splitter
+    prior: Prior | None
     facts: dict[str, Any]
     cache: Path
 
@@ -55,4 +57,4 @@ def load(options: Options) -> Loaded:
     facts = model.describe()
     del facts["pid"], facts["memory_mb"]
     facts["threads"] = torch.get_num_threads()
-    return Loaded(model.backbone, model.basis, model.splitter, facts, paths.cache / "benchmarks")
+    return Loaded(model.backbone, model.basis, model.splitter, model.prior, facts, paths.cache / "benchmarks")

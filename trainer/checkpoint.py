@@ -42,9 +42,9 @@ class Checkpoint:
     numbers: dict[str, float | int | None]
 
     @staticmethod
-    def identify(names: Sequence[str], pairs: Sequence[Sequence[ExamplePair]], config: TrainConfig) -> str:
-        """SHA-256 over what a run depends on."""
-        parts = [*names, *(pairs_digest(p) for p in pairs), json.dumps(config.as_dict(), sort_keys=True)]
+    def identify(names: Sequence[str], pairs: Sequence[Sequence[ExamplePair]], config: TrainConfig, prior: str) -> str:
+        """SHA-256 over what a run depends on; ``prior`` is the digest of what it started from."""
+        parts = [prior, *names, *(pairs_digest(p) for p in pairs), json.dumps(config.as_dict(), sort_keys=True)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def to_bytes(self) -> bytes:

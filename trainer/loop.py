@@ -28,6 +28,7 @@ from trainer.samples import QueryOf, Sample, batch_at, batch_count, demonstratio
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
+    from trainer.prior import Prior
 
 _RUNNING_MEAN = 0.8
 
@@ -100,7 +101,7 @@ class Training:
         save: Callable[[bytes], None] | None = None,
         save_every: int = 25,
         query_of: QueryOf | None = None,
-        start_from: Callable[[TrainableMemories], None] | None = None,
+        prior: Prior | None = None,
     ) -> None:
         """Prepare a run; nothing heavy happens before the first step.
 
@@ -111,7 +112,7 @@ class Training:
             resume: state of a killed run with the same pairs and settings.
             save: receives checkpoint bytes every ``save_every`` steps.
             query_of: how a pair becomes a query; the input alone by default.
-            start_from: may set the trainable start (the next of several rounds).
+            prior: what memories of this backbone start from; None for the demonstrations alone.
 
         Raises:
             BadInputError: no pairs, or a pair longer than the context.
@@ -130,9 +131,8 @@ class Training:
             backbone, [s.query for s in everything], budget_mb=memory_budget_mb, feature_layers=feature_layers
         )
         texts = [demonstrations(backbone, p, at_least=4 * config.span) for p in self._procedures]
-        self._memories = TrainableMemories(backbone, config, texts)
-        if start_from is not None:
-            start_from(self._memories)
+        self._memories = TrainableMemories(backbone, config, texts, prior)
+        self._prior = prior.digest if prior is not None and config.form == "layers" else ""
         self._others = other_addresses
         self._optimiser = torch.optim.AdamW(
             self._memories.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -146,7 +146,7 @@ class Training:
         self._best: list[Tensor] | None = None
         self._checks_without_gain = 0
         self._identity = Checkpoint.identify(
-            [p.name for p in self._procedures], [p.pairs for p in self._procedures], config
+            [p.name for p in self._procedures], [p.pairs for p in self._procedures], config, self._prior
         )
         if resume is not None:
             self._restore(resume)
@@ -372,6 +372,8 @@ class Training:
         memories = []
         for p, (procedure, block) in enumerate(zip(self._procedures, self._memories.steering(), strict=True)):
             settings = {**self._config.as_dict(), "steps": self._step, "pairs": len(procedure.pairs)}
+            if self._prior:
+                settings["prior"] = self._prior
             memories.append(
                 Memory(procedure.name, block.detached(), addresses[p], self._config.tied, settings=settings)
             )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.query_state import QueryState
     from trainer.config import TrainConfig
+    from trainer.prior import Prior
 
 _IGNORED = -100
 
@@ -65,12 +66,15 @@ class TrainableMemories(nn.Module):
     the softmax.
     """
 
-    def __init__(self, backbone: Backbone, config: TrainConfig, texts: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, backbone: Backbone, config: TrainConfig, texts: Sequence[Sequence[int]], prior: Prior | None = None
+    ) -> None:
         """Start every procedure's memory.
 
         Args:
             texts: token ids per procedure of the demonstrations that keys and values start from; only
                 their count matters for the form ``rows``.
+            prior: where memories of this backbone start; None for the demonstrations alone.
         """
         super().__init__()
         self.tied = config.tied
@@ -78,8 +82,8 @@ class TrainableMemories(nn.Module):
         rows = torch.stack([initial_rows(backbone, row_count, seed=config.seed + i) for i in range(len(texts))])
         one = torch.ones((), device=rows.device)
         self.rows = ScaledParameter(rows, one if config.absolute_rate else _rms(rows, 0))
-        self.keys = nn.ModuleList()
-        self.values = nn.ModuleList()
+        self.keys: list[ScaledParameter] = []
+        self.values: list[ScaledParameter] = []
         if config.form == "layers":
             starts = [initial_layer_rows(backbone, config.span - 1, ids) for ids in texts]
             for g in range(len(backbone.layout.groups)):
@@ -89,7 +93,7 @@ class TrainableMemories(nn.Module):
                 ):
                     stacked = torch.stack(parts)
                     target.append(ScaledParameter(stacked, one if config.absolute_rate else _rms(stacked, 2)))
-        self.lens = nn.ModuleList()
+        self.lens: list[ScaledParameter] = []
         if config.form == "layers" and config.lens_rank:
             shapes = backbone.key_shapes
             lenses = [initial_lens(shapes, config.lens_rank, config.seed + i).tensors() for i in range(len(texts))]
@@ -99,10 +103,28 @@ class TrainableMemories(nn.Module):
                 leaves = place % 2 == 1
                 scale = one * config.lens_rank**-0.5 if leaves else _rms(start, 2)
                 self.lens.append(ScaledParameter(start, one if config.absolute_rate else scale))
+        # Lists of the three kinds for those who use them; the module knows its parts by this one.
+        self.layers = nn.ModuleList([*self.keys, *self.values, *self.lens])
         self.address: ScaledParameter | None = None
         if not config.tied:
             address = initial_rows(backbone, len(texts), seed=config.seed)
             self.address = ScaledParameter(address, one if config.absolute_rate else _rms(address, 0))
+        if prior is not None and config.form == "layers":
+            self._begin_at(prior, config)
+
+    @torch.no_grad()
+    def _begin_at(self, prior: Prior, config: TrainConfig) -> None:
+        self.rows.start.add_(self.rows.scale * prior.row)
+        for parts, shifts in zip((self.keys, self.values), prior.shifts(config.span - 1), strict=True):
+            for part, shift in zip(parts, shifts, strict=True):
+                part.start.add_(part.scale * shift)
+        if config.lens_rank == prior.lens.rank:
+            for part, start in zip(self.lens, prior.lens.tensors(), strict=True):
+                part.start.copy_(start.expand_as(part.start))
+
+    def parts(self) -> list[ScaledParameter]:
+        """What steers: rows, keys and values of each layer group, and the lens, stacked over procedures."""
+        return [self.rows, *self.keys, *self.values, *self.lens]
 
     def addresses(self) -> Tensor:
         """[p x d] float32."""
@@ -111,19 +133,18 @@ class TrainableMemories(nn.Module):
 
     def steering(self) -> list[Steering]:
         """The steering of each procedure; carries gradient."""
-        rows = self.rows()
-        keys = [k() for k in self.keys]
-        values = [v() for v in self.values]
-        lens = [part() for part in self.lens]
-        return [
-            Steering(
-                rows[p],
-                tuple(k[p] for k in keys),
-                tuple(v[p] for v in values),
-                Lens.of([part[p] for part in lens]) if lens else None,
-            )
-            for p in range(rows.shape[0])
-        ]
+        tensors = [part() for part in self.parts()]
+        return [steering_of([t[p] for t in tensors], len(self.keys)) for p in range(tensors[0].shape[0])]
+
+
+def steering_of(tensors: Sequence[Tensor], groups: int) -> Steering:
+    """One procedure's steering from its tensors in the order of ``TrainableMemories.parts``.
+
+    Args:
+        groups: layer groups that have keys and values; 0 for rows alone.
+    """
+    keys, values, lens = tensors[1 : 1 + groups], tensors[1 + groups : 1 + 2 * groups], tensors[1 + 2 * groups :]
+    return Steering(tensors[0], tuple(keys), tuple(values), Lens.of(lens) if lens else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,9 @@ def learn_ours(context: Context, procedures: Sequence[Procedure], seed: int) -> 
     steps = 0
     for procedure in procedures:
         began = time.perf_counter()
-        result = run_training(Training(backbone, [procedure], config, feature_layers=basis.layers.pooled))
+        result = run_training(
+            Training(backbone, [procedure], config, feature_layers=basis.layers.pooled, prior=context.loaded.prior)
+        )
         assert result.pooled is not None
         vectors = basis.project(result.pooled, backbone.hidden_size)
         statistics[procedure.name] = RouterStatistics.of(vectors, basis.digest)

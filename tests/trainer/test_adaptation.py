@@ -17,7 +17,7 @@ from tokmem_desk.catalogue import ADAPTED
 from tokmem_desk.device import choose_device
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from trainer.adaptation import Adaptation, AdaptationConfig
-from trainer.auxiliary import NAMES, auxiliary_examples
+from trainer.auxiliary.chains import NAMES, auxiliary_examples
 from trainer.checkpoint import Checkpoint
 
 pytest.importorskip("peft")

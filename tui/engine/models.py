@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.features import RouterBasis
     from tokmem_desk.splitting import Splitter
+    from trainer.prior import Prior
 
 Report = Callable[[str, float | None, str], None]
 """Receives phase, share done (None when unknown) and a text for people."""
 
 ROUTER_FILE = "router.safetensors"
 SPLITTER_FILE = "splitter.safetensors"
+PRIOR_FILE = "prior.safetensors"
 
 _Fitted = TypeVar("_Fitted", "RouterBasis", "Splitter")
 
@@ -44,6 +46,7 @@ class LoadedModel:
         self._backbone: Backbone | None = None
         self._basis: RouterBasis | None = None
         self._splitter: Splitter | None = None
+        self._prior: Prior | None = None
         self._choice: DeviceChoice | None = None
 
     @property
@@ -63,6 +66,11 @@ class LoadedModel:
         """What finds the requests of a message; only after ``load`` has run to its end."""
         assert self._splitter is not None
         return self._splitter
+
+    @property
+    def prior(self) -> Prior | None:
+        """Where memories start; None where none was learned for this model yet. Only after ``load``."""
+        return self._prior
 
     @property
     def loaded(self) -> bool:
@@ -139,6 +147,38 @@ class LoadedModel:
                 report,
             )
         self._backbone.token_space = self._splitter.space
+        self._prior = self._learned_prior(report)
+
+    @property
+    def prior_file(self) -> Path:
+        """Where a prior that was learned on this computer lies, or would."""
+        return self._beside(PRIOR_FILE)
+
+    def _beside(self, name: str) -> Path:
+        return self._folder / (f"adapted.{name}" if self.adapted else name)
+
+    def _learned_prior(self, report: Report) -> Prior | None:
+        """The prior learned here, else the one that ships; it takes too long to learn one unasked."""
+        from trainer.prior import Prior, shipped_prior
+
+        try:
+            return Prior.from_bytes(self.prior_file.read_bytes(), self.backbone)
+        except FileNotFoundError:
+            pass
+        except (BadInputError, OSError) as error:
+            report("load", None, f"{PRIOR_FILE} cannot be used: {error}")
+        return shipped_prior(self.backbone)
+
+    def keep_prior(self, data: bytes) -> None:
+        """Take a prior into use and keep it beside the model.
+
+        Raises:
+            TokmemError: it is not of this model, or cannot be written.
+        """
+        from trainer.prior import Prior
+
+        self._prior = Prior.from_bytes(data, self.backbone)
+        write_bytes(self.prior_file, data)
 
     @property
     def adapter_file(self) -> Path:
@@ -165,7 +205,7 @@ class LoadedModel:
         report: Report,
     ) -> Generator[None, None, _Fitted]:
         """Read what was fitted to the model before, or fit it and keep it beside the model."""
-        stored = self._folder / (f"adapted.{name}" if self.adapted else name)
+        stored = self._beside(name)
         try:
             return read(stored.read_bytes(), self.backbone)
         except FileNotFoundError:
@@ -192,6 +232,7 @@ class LoadedModel:
         self._backbone = None
         self._basis = None
         self._splitter = None
+        self._prior = None
 
     def describe(self) -> dict[str, Any]:
         """The result of ``load``: what runs, where and why."""
@@ -211,6 +252,7 @@ class LoadedModel:
             "form": "layers" if backbone.rotates_keys else "rows",
             "memory_mb": round(memory_in_use_mb(self.choice.device)),
             "router": self.basis.digest,
+            "prior": self.prior.digest if self.prior is not None else None,
             "identity": backbone.fingerprint.as_dict(),
             "pid": os.getpid(),
             # Said of those models only: see tokmem_desk.recompute.

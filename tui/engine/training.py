@@ -237,6 +237,7 @@ class _OneTraining:
             feature_layers=self._model.basis.layers.pooled,
             resume=resume,
             save=lambda data: self._store.vault.write(self._checkpoint, data),
+            prior=self._model.prior,
         )
 
     def _statistics(self, result: TrainResult) -> RouterStatistics:

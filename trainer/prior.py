@@ -1,0 +1,119 @@
+"""Where memories start: what auxiliary procedures have in common, learned once per backbone.
+
+Two dozen pairs say little about how values are found in a message and copied exactly, and every procedure needs
+that. A prior holds it: an initial lens, and a shift of the initial row, keys and values. Training starts there and its
+decay pulls back to there, so what a few pairs do not say stays as the prior has it (in the language of hierarchical
+models, a Gaussian prior with a learned mean). How one is learned is in ``trainer.prior_training``; that of the
+default backbone ships with the program. No user's pair takes part.
+
+Letters: l layers of a group, k key-value heads, m memory positions, e head size, d hidden size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+from torch.nn import functional as F
+
+from tokmem_desk.bank_file import read_metadata
+from tokmem_desk.errors import BadInputError
+from tokmem_desk.lens import Lens
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+_FORMAT = "tokmem-prior"
+_VERSION = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What every memory of one backbone starts from.
+
+    Attributes:
+        row: [d] float32, added to initial rows, in units of their root mean square.
+        keys: one [l x k x m x e] float32 per layer group, added to initial keys, in units of the root mean square of
+            their layer.
+        values: as ``keys``.
+        lens: the initial lens, as it is.
+        fingerprint: of the backbone.
+        digest: identity of this prior; stands in the settings of every memory that started from it.
+    """
+
+    row: Tensor
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    lens: Lens
+    fingerprint: str
+    digest: str
+
+    def shifts(self, positions: int) -> tuple[list[Tensor], list[Tensor]]:
+        """``keys`` and ``values`` for a memory of that many positions: the last ones, zeros in front of more."""
+        return [_last(k, positions) for k in self.keys], [_last(v, positions) for v in self.values]
+
+    @classmethod
+    def from_bytes(cls, data: bytes, backbone: Backbone) -> Prior:
+        """Read a prior.
+
+        Raises:
+            BadInputError: damaged, of another version or another backbone.
+        """
+        try:
+            metadata = read_metadata(data)
+            tensors = {name: t.to(backbone.torch_device, torch.float32) for name, t in load(data).items()}
+            if (metadata.get("format"), metadata.get("version")) != (_FORMAT, _VERSION):
+                raise ValueError("another format")
+            lens = Lens.rebuild(tensors["lens"], backbone.key_shapes)
+            prior = cls(
+                tensors["row"],
+                tuple(tensors[f"keys.{g}"] for g in range(len(backbone.key_shapes))),
+                tuple(tensors[f"values.{g}"] for g in range(len(backbone.key_shapes))),
+                lens,
+                metadata["fingerprint"],
+                hashlib.sha256(data).hexdigest()[:16],
+            )
+        except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+            raise BadInputError(f"The stored prior is damaged ({error}).") from error
+        if prior.fingerprint != backbone.fingerprint.digest:
+            raise BadInputError("The stored prior belongs to another backbone.")
+        if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
+            raise BadInputError("The stored prior holds values that are not finite.")
+        return prior
+
+
+def prior_to_bytes(
+    backbone: Backbone, row: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], lens: Lens
+) -> bytes:
+    """A prior of ``backbone`` as a file; half precision is enough for where something starts."""
+    tensors = {"row": row, "lens": lens.numbers()}
+    tensors |= {f"keys.{g}": k for g, k in enumerate(keys)} | {f"values.{g}": v for g, v in enumerate(values)}
+    metadata = {"format": _FORMAT, "version": _VERSION, "fingerprint": backbone.fingerprint.digest}
+    return save({name: t.detach().cpu().to(torch.float16).contiguous() for name, t in tensors.items()}, metadata)
+
+
+def shipped_name(model_id: str) -> str:
+    """The file name of a shipped prior."""
+    return f"prior-{re.sub(r'[^a-z0-9.]+', '-', model_id.lower())}.safetensors"
+
+
+def shipped_prior(backbone: Backbone) -> Prior | None:
+    """The prior that comes with the program for this backbone, or None."""
+    file = resources.files("tokmem_desk").joinpath("fitted", shipped_name(backbone.model_id))
+    try:
+        return Prior.from_bytes(file.read_bytes(), backbone)
+    except (FileNotFoundError, BadInputError):
+        return None
+
+
+def _last(shift: Tensor, positions: int) -> Tensor:
+    have = shift.shape[-2]
+    return shift[..., have - positions :, :] if have >= positions else F.pad(shift, (0, 0, positions - have, 0))

@@ -1,0 +1,188 @@
+"""How a prior is learned: one start for many auxiliary procedures, each of which also learns something of its own.
+
+Procedure t has the parameters start_t + scale_t (s + d_t): s is common to all, d_t its own. Its pairs are divided.
+Those of one part teach d_t as any training does, with decay toward zero; those of the other part teach s, which so
+learns what helps on pairs that the procedure's own part has not seen. It is a first-order form of learning to learn
+(MAML, arXiv 1703.03400) in which procedures are taken up and left one after the other: a pool is open at any time.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tokmem_desk.errors import IncompatibleError
+from tokmem_desk.memory import Steering
+from tokmem_desk.procedures import ExamplePair, Procedure
+from trainer.auxiliary import auxiliary_procedures
+from trainer.config import TrainConfig, preset
+from trainer.loop import Progress
+from trainer.objective import TrainableMemories, response_loss, steering_of
+from trainer.prior import prior_to_bytes
+from trainer.samples import demonstrations
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+_RUNNING_MEAN = 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class PriorConfig:
+    """Settings of a run."""
+
+    steps: int = 1000
+    """Optimiser steps of the common part."""
+    at_once: int = 4
+    """Procedures in one step."""
+    pairs_of_each: int = 2
+    """Pairs of each for its own part, and as many for the common one."""
+    pool: int = 48
+    """Procedures that are open at a time."""
+    visits: int = 10
+    """Steps after which a procedure is left for a new one."""
+    held_back: float = 0.3
+    """Share of a procedure's pairs that teach the common part only."""
+    learning_rate: float = 5e-3
+    """Adam's step for the common part, in units of the initial values' root mean square; falls as a cosine."""
+    warmup: int = 50
+    """Steps over which the rate rises."""
+    composed_per_written: int = 1
+    """Procedures put together by chance for every written one."""
+    seed: int = 0
+
+
+class _Open:
+    """One auxiliary procedure while it is in the pool."""
+
+    def __init__(
+        self, backbone: Backbone, procedure: Procedure, config: TrainConfig, held_back: float, seed: str
+    ) -> None:
+        pairs = list(procedure.pairs)
+        random.Random(seed).shuffle(pairs)
+        count = max(1, round(held_back * len(pairs)))
+        self.common, self.own = pairs[:count], pairs[count:]
+        taught = replace(procedure, pairs=tuple(self.own))
+        texts = [demonstrations(backbone, taught, at_least=4 * config.span)]
+        self.memories = TrainableMemories(backbone, config, texts)
+        self.optimiser = torch.optim.AdamW(
+            self.memories.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.visits = 0
+
+    def blocks(self, common: Sequence[Tensor]) -> tuple[Steering, Steering]:
+        """The memory with gradient into its own part, and with gradient into the common one."""
+        own, shared = [], []
+        for part, s in zip(self.memories.parts(), common, strict=True):
+            own.append((part.start + part.scale * (s.detach() + part.delta))[0])
+            shared.append((part.start + part.scale * (s + part.delta.detach()))[0])
+        groups = len(self.memories.keys)
+        return steering_of(own, groups), steering_of(shared, groups)
+
+    def learn(self, clip_norm: float) -> None:
+        """One step of its own part."""
+        torch.nn.utils.clip_grad_norm_(self.memories.parameters(), clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.visits += 1
+
+
+class PriorTraining:
+    """One run; iterate it, then read ``result``: a prior's file, or None when it was stopped."""
+
+    def __init__(self, backbone: Backbone, config: PriorConfig | None = None) -> None:
+        """Prepare a run.
+
+        Raises:
+            IncompatibleError: memories of this backbone have no keys and values, so there is nothing to start.
+        """
+        if not backbone.rotates_keys:
+            raise IncompatibleError(
+                f"Memories of {backbone.model_id} are rows alone, which start at the mean of its vocabulary."
+            )
+        self._backbone = backbone
+        self._config = config = config or PriorConfig()
+        self._memory_config = preset("normal")
+        self._source = auxiliary_procedures(config.composed_per_written)
+        self._opened = 0
+        self._stop = False
+        self.loss = math.nan
+        self.result: bytes | None = None
+        self._pool: list[_Open] = []
+        self._common: list[Tensor] = []
+
+    def stop(self) -> None:
+        """End at the next step, without a result."""
+        self._stop = True
+
+    def __iter__(self) -> Iterator[Progress]:
+        config, began = self._config, time.monotonic()
+        self._pool = [self._open() for _ in range(config.pool)]
+        # Visits are spread, or the whole pool would be new at once.
+        for place, member in enumerate(self._pool):
+            member.visits = place * config.visits // config.pool
+        self._common = [torch.zeros_like(part.start[0], requires_grad=True) for part in self._pool[0].memories.parts()]
+        optimiser = torch.optim.AdamW(self._common, lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
+        for step in range(config.steps):
+            if self._stop:
+                return
+            rise = min(1.0, (step + 1) / config.warmup)
+            rate = config.learning_rate * rise * max(0.02, 0.5 * (1 + math.cos(math.pi * step / config.steps)))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            self._learn(step, optimiser)
+            left = (time.monotonic() - began) / (step + 1) * (config.steps - step - 1)
+            yield Progress("prior", step + 1, config.steps, self.loss, seconds_left=left)
+        self.result = self._file()
+
+    def _open(self) -> _Open:
+        procedure = next(self._source)
+        self._opened += 1
+        seed = f"{self._config.seed}/{self._opened}"
+        return _Open(self._backbone, procedure, self._memory_config, self._config.held_back, seed)
+
+    def _learn(self, step: int, optimiser: torch.optim.Optimizer) -> None:
+        config, rng = self._config, random.Random(f"{self._config.seed}/step/{step}")
+        backbone = self._backbone
+        places = rng.sample(range(len(self._pool)), config.at_once)
+        pairs: list[ExamplePair] = []
+        blocks: list[Steering] = []
+        for place in places:
+            member = self._pool[place]
+            for part, block in zip((member.own, member.common), member.blocks(self._common), strict=True):
+                chosen = rng.sample(part, min(config.pairs_of_each, len(part)))
+                pairs += chosen
+                blocks += [block] * len(chosen)
+        states = backbone.prefill([backbone.format.query(pair.input) for pair in pairs]).states
+        optimiser.zero_grad(set_to_none=True)
+        with backbone.training():
+            answer = response_loss(backbone, states, blocks, [backbone.format.response(p.response) for p in pairs])
+            # Per token of one of the two parts: neither sees the other's gradient.
+            loss = 2 * answer.total / answer.tokens
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._common, self._memory_config.clip_norm)
+        optimiser.step()
+        for place in places:
+            self._pool[place].learn(self._memory_config.clip_norm)
+            if self._pool[place].visits >= config.visits:
+                self._pool[place] = self._open()
+        now = float(loss.detach()) / 2
+        self.loss = now if math.isnan(self.loss) else _RUNNING_MEAN * self.loss + (1 - _RUNNING_MEAN) * now
+
+    @torch.no_grad()
+    def _file(self) -> bytes:
+        """Shifts stay relative, since every memory starts from its own pairs; the lens is taken as it is."""
+        memories = self._pool[0].memories
+        groups = len(memories.keys)
+        moved = [(part.start + part.scale * s)[0] for part, s in zip(memories.parts(), self._common, strict=True)]
+        lens = steering_of(moved, groups).lens
+        assert lens is not None
+        row, shifts = self._common[0][0], self._common[1 : 1 + 2 * groups]
+        return prior_to_bytes(self._backbone, row, shifts[:groups], shifts[groups:], lens)
