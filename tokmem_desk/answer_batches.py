@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tokmem_desk.constrained import Constraint
+from tokmem_desk.constrained import constraint_of
 from tokmem_desk.decoding import PROCEDURE_TOKENS
 from tokmem_desk.errors import GenerationError
 from tokmem_desk.memory import join_memories
@@ -52,6 +52,7 @@ def answer_messages(
         queries,
         [memories[i] for i in others],
         schemas=[schemas[i] for i in others] if schemas else (),
+        texts=[messages[i] for i in others],
         max_tokens=max_tokens,
         rows_at_once=rows_at_once,
     )
@@ -67,6 +68,7 @@ def answer_batch(
     memories: Sequence[Memory | None],
     *,
     schemas: Sequence[OutputSchema | None] = (),
+    texts: Sequence[str] = (),
     max_tokens: int = PROCEDURE_TOKENS,
     rows_at_once: int = 16,
     between: Callable[[], None] = lambda: None,
@@ -78,12 +80,14 @@ def answer_batch(
     Args:
         messages: token ids of each query.
         memories: one per query; a batch may mix them.
-        schemas: one per query where answers must have a form; none of them when empty.
+        schemas: one per query where answers must fit one; none of them when empty.
+        texts: the message of each query, which answers under a memory with a form are held to; free when empty.
         between: called after every token, so that others get a turn.
     """
     order = sorted(range(len(messages)), key=lambda i: len(messages[i]))
     answers = [""] * len(messages)
     forms = schemas or [None] * len(messages)
+    said: Sequence[str | None] = texts or [None] * len(messages)
     for start in range(0, len(order), rows_at_once):
         rows = order[start : start + rows_at_once]
         # A batch has one number of input rows; plain queries and memories of other shapes go apart.
@@ -97,6 +101,7 @@ def answer_batch(
                 [messages[i] for i in members],
                 [memories[i] for i in members],
                 [forms[i] for i in members],
+                [said[i] for i in members],
                 count,
                 max_tokens,
                 between,
@@ -111,6 +116,7 @@ def _answer_part(
     queries: Sequence[Sequence[int]],
     memories: Sequence[Memory | None],
     schemas: Sequence[OutputSchema | None],
+    said: Sequence[str | None],
     row_count: int,
     max_tokens: int,
     between: Callable[[], None],
@@ -122,7 +128,7 @@ def _answer_part(
         last = backbone.extend(batch, inputs)[:, -1]
     else:
         last = done.last_hidden
-    constraints = [None if schema is None else Constraint(backbone.vocabulary, schema) for schema in schemas]
+    constraints = [constraint_of(backbone, *one) for one in zip(memories, schemas, said, strict=True)]
     ids: list[list[int]] = [[] for _ in queries]
     open_rows = set(range(len(queries)))
     for _ in range(max_tokens):

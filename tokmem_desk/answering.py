@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tokmem_desk.answers import Bank, Piece, Routed, Timing
 from tokmem_desk.chat_format import Turn
-from tokmem_desk.constrained import CLOSING_TOKENS, Constraint
+from tokmem_desk.constrained import CLOSING_TOKENS, SchemaConstraint, constraint_of
 from tokmem_desk.conversation import OwnedCache, fit_conversation
 from tokmem_desk.decoding import CHAT_TOKENS, PROCEDURE_TOKENS, Chooser, Sampling, TextStream, start_memory, step
 from tokmem_desk.errors import GenerationError
@@ -98,17 +98,20 @@ class Answering:
         self.context_tokens = self.prompt_tokens = int(batch.lengths[0])
         room = backbone.context_length - self.prompt_tokens
         limit = min(limit, room if self._schema is None else max(1, room - CLOSING_TOKENS))
-        constraint = None if self._schema is None else Constraint(backbone.vocabulary, self._schema)
+        # Values of an answer that reads the conversation may come from there.
+        message = None if told else self._part.routed.part
+        constraint = constraint_of(backbone, self._memory, self._schema, message)
+        schema = constraint if isinstance(constraint, SchemaConstraint) else None
         stream = TextStream(backbone.format.decode if constraint is None else constraint.decode)
         chooser = Chooser(self._sampling, greedy=self._memory is not None)
         try:
-            for place in range(limit if constraint is None else limit + CLOSING_TOKENS):
+            for place in range(limit if schema is None else limit + CLOSING_TOKENS):
                 if self._cancelled():
                     self.stopped = "cancelled"
                     break
                 if constraint is not None:
-                    if place == limit:
-                        constraint.close()
+                    if place == limit and schema is not None:
+                        schema.close()
                     logits = constraint.mask(logits)
                 token = chooser.pick(logits)
                 if timing.tokens == 0:
@@ -141,8 +144,8 @@ class Answering:
         self.response = stream.shown
         if stop_text is not None:
             self.response = self.response.split(stop_text)[0].rstrip()
-        if constraint is not None and not self.problem and self.stopped != "cancelled":
-            self._read_arguments(constraint)
+        if schema is not None and not self.problem and self.stopped != "cancelled":
+            self._read_arguments(schema)
 
     def _read(self, memory: Memory) -> Piece:
         """The answer of a memory with a reader: all of it at once."""
@@ -156,10 +159,10 @@ class Answering:
             timing.first_token = time.perf_counter() - self._began
         timing.tokens += tokens
         if self._schema is not None:
-            self._read_arguments(Constraint(backbone.vocabulary, self._schema))
+            self._read_arguments(SchemaConstraint(backbone.vocabulary, self._schema))
         return Piece(self.response)
 
-    def _read_arguments(self, constraint: Constraint) -> None:
+    def _read_arguments(self, constraint: SchemaConstraint) -> None:
         try:
             self.arguments = constraint.arguments(self.response)
         except GenerationError as error:

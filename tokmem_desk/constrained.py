@@ -1,4 +1,4 @@
-"""Hold an answer to a schema while it is generated: which tokens may come next, and which must.
+"""Hold an answer to a schema or a form while it is generated: which tokens may come next, and which must.
 
 Wraps llguidance, which computes the set of allowed tokens from the tokenizer's own bytes, so that it works for
 byte-level and SentencePiece vocabularies alike. Knows no memory and no route; ``recall`` asks it before each token.
@@ -17,11 +17,16 @@ from tokmem_desk.errors import GenerationError, IncompatibleError, TokmemError, 
 from tokmem_desk.output_schema import OutputSchema
 
 if TYPE_CHECKING:
+    from tokmem_desk.answer_form import AnswerForm
     from tokmem_desk.backbone import Backbone
+    from tokmem_desk.memory import Memory
 
 CLOSING_TOKENS = 128
 """An answer that has reached its greatest length gets at most this many tokens more to close what is open."""
 
+
+_REFUSES = 3.0
+"""By how many nats the model must prefer a forbidden token for an answer that may end to end."""
 
 _CLOSERS = '}],:"0123456789-[{ntf'
 """Outside a string, what ends soonest comes first."""
@@ -60,15 +65,22 @@ class Vocabulary:
 
 
 class Constraint:
-    """One answer's way through a schema. Feed it every token of the answer, in order."""
+    """One answer's way through a grammar. Feed it every token of the answer, in order."""
 
-    def __init__(self, vocabulary: Vocabulary, schema: OutputSchema) -> None:
+    def __init__(self, vocabulary: Vocabulary, grammar: str) -> None:
+        """Begin an answer.
+
+        Args:
+            grammar: as llguidance reads it.
+
+        Raises:
+            GenerationError: it cannot be followed.
+        """
         from llguidance import LLMatcher
 
-        self._vocabulary, self._schema = vocabulary, schema
-        self._matcher: Any = LLMatcher(vocabulary.tokens, schema.grammar, log_level=0)
+        self._vocabulary = vocabulary
+        self._matcher: Any = LLMatcher(vocabulary.tokens, grammar, log_level=0)
         self._taken: list[int] = []
-        self._closing = False
         self._check()
 
     def mask(self, logits: Tensor) -> Tensor:
@@ -81,8 +93,12 @@ class Constraint:
         self._check()
         if not bool(allowed.any()):
             raise GenerationError("No answer can fit the procedure's schema.", next_step="Look at the schema.")
-        masked = logits.masked_fill(~allowed.to(logits.device), float("-inf"))
-        return self._nearest_end(masked, allowed) if self._closing else masked
+        return self._preferred(logits.masked_fill(~allowed.to(logits.device), float("-inf")), allowed)
+
+    def _preferred(self, masked: Tensor, allowed: Tensor) -> Tensor:
+        """What of the allowed may be chosen: all of it, here."""
+        del allowed
+        return masked
 
     def take(self, token: int, *, ahead: bool = True) -> list[int]:
         """Note a token; with ``ahead`` returns those that must follow it, which are noted too and need no logits."""
@@ -103,15 +119,31 @@ class Constraint:
         """True when nothing may be added."""
         return bool(self._matcher.is_stopped())
 
-    def close(self) -> None:
-        """From now on prefer what brings the answer to its end."""
-        self._closing = True
-
     def decode(self, ids: list[int]) -> str:
         """The text of an answer's tokens, exactly: no cleaning up, no space taken from its beginning."""
         stops = set(self._vocabulary.tokens.eos_tokens)
         data: bytes = self._vocabulary.tokens.decode_bytes([one for one in ids if one not in stops])
         return data.decode("utf-8", "replace")
+
+    def _check(self) -> None:
+        if self._matcher.is_error():
+            raise GenerationError(
+                f"The procedure's schema cannot be followed ({first_line(ValueError(self._matcher.get_error()))}).",
+                next_step="Make the schema simpler.",
+            )
+
+
+class SchemaConstraint(Constraint):
+    """One answer's way through a procedure's schema."""
+
+    def __init__(self, vocabulary: Vocabulary, schema: OutputSchema) -> None:
+        self._schema = schema
+        self._closing = False
+        super().__init__(vocabulary, schema.grammar)
+
+    def close(self) -> None:
+        """From now on prefer what brings the answer to its end."""
+        self._closing = True
 
     def arguments(self, text: str) -> dict[str, Any]:
         """The object that a finished answer is.
@@ -127,8 +159,10 @@ class Constraint:
                 next_step="Allow a longer answer, or look at the schema.",
             ) from caught
 
-    def _nearest_end(self, masked: Tensor, allowed: Tensor) -> Tensor:
-        """Leave one token that closes something or completes a value; the model's choice where none does."""
+    def _preferred(self, masked: Tensor, allowed: Tensor) -> Tensor:
+        """While closing, one token that closes something or completes a value; the model's choice where none does."""
+        if not self._closing:
+            return masked
         stops = [one for one in self._vocabulary.tokens.eos_tokens if one < len(allowed) and allowed[one]]
         inside = _inside_string(self.decode(self._taken))
         ids = stops or [self._vocabulary.id_of(one) for one in ('"' if inside else _CLOSERS)]
@@ -139,12 +173,68 @@ class Constraint:
                 return alone
         return masked
 
-    def _check(self) -> None:
-        if self._matcher.is_error():
-            raise GenerationError(
-                f"The procedure's schema cannot be followed ({first_line(ValueError(self._matcher.get_error()))}).",
-                next_step="Make the schema simpler.",
-            )
+
+class FormConstraint(Constraint):
+    """One answer's way through the form that a procedure's pairs share.
+
+    Nobody has declared that form, so it never stops an answer: where it cannot be followed, the rest is free.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, form: AnswerForm, message: str) -> None:
+        from llguidance import LLMatcher
+
+        self._followed = True
+        self._wanted = torch.zeros(())
+        try:
+            super().__init__(vocabulary, LLMatcher.grammar_from_regex(form.pattern(message)))
+        except (GenerationError, ValueError):
+            self._followed = False
+
+    def _preferred(self, masked: Tensor, allowed: Tensor) -> Tensor:
+        """Where the model would rather leave the form than stay in it and the answer may end here, it ends."""
+        ends = [one for one in self._vocabulary.tokens.eos_tokens if one < len(allowed) and allowed[one]]
+        if not ends or float(self._wanted - masked.max()) < _REFUSES:
+            return masked
+        alone = torch.full_like(masked, float("-inf"))
+        alone[ends[0]] = 0.0
+        return alone
+
+    def mask(self, logits: Tensor) -> Tensor:
+        """[v] logits in which every token that must not come next is minus infinity."""
+        self._wanted = logits.max()
+        if self._followed:
+            try:
+                return super().mask(logits)
+            except GenerationError:
+                self._followed = False
+        return logits
+
+    def take(self, token: int, *, ahead: bool = True) -> list[int]:
+        """Note a token; with ``ahead`` returns those that must follow it."""
+        if self._followed:
+            try:
+                return super().take(token, ahead=ahead)
+            except GenerationError:
+                self._followed = False
+        return []
+
+    @property
+    def complete(self) -> bool:
+        return self._followed and super().complete
+
+
+def constraint_of(
+    backbone: Backbone, memory: Memory | None, schema: OutputSchema | None, message: str | None
+) -> Constraint | None:
+    """What holds an answer: the procedure's schema, else the form that its pairs share, else nothing.
+
+    Args:
+        message: None where values may also come from elsewhere, such as the conversation.
+    """
+    if schema is not None:
+        return SchemaConstraint(backbone.vocabulary, schema)
+    form = None if memory is None or message is None else memory.form
+    return None if form is None or message is None else FormConstraint(backbone.vocabulary, form, message)
 
 
 def _inside_string(text: str) -> bool:

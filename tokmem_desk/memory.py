@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from tokmem_desk.answer_form import AnswerForm
 from tokmem_desk.errors import UsageError
 from tokmem_desk.query_state import LayerRows
 from tokmem_desk.spread import on_grid, sketch
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from tokmem_desk.lens import Lens
     from tokmem_desk.query_state import JoinedBatch, QueryState
     from tokmem_desk.reading import Reader
+
+FORM_SETTING = "answer_form"
+"""The setting of a memory that holds its ``form``."""
 
 Form = Literal["rows", "layers"]
 """``rows``: input embeddings alone, as in the paper. ``layers``: keys and values in every layer, then one row."""
@@ -171,6 +175,15 @@ class Memory:
     tied: bool
     statistics: RouterStatistics | None = None
     settings: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def form(self) -> AnswerForm | None:
+        """The form that the answers of its pairs share; None where they share none, or it cannot be read."""
+        found = self.settings.get(FORM_SETTING)
+        try:
+            return AnswerForm.from_dict(found) if isinstance(found, dict) else None
+        except ValueError:
+            return None
 
 
 def renormalise(new: Tensor, old: Tensor) -> Tensor:

@@ -53,6 +53,8 @@ class TrainConfig:
     """How often the held-out pairs are looked at during a whole run."""
     floor_loss: float = 0.02
     """Stop when the running loss, in nats per token, has fallen below: there is nothing left to learn."""
+    shared_form: bool = True
+    """Hold answers to the form that all pairs share, where they share one (``tokmem_desk.form_induction``)."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -85,6 +87,7 @@ PAPER = TrainConfig(
     patience=10**6,
     checks_per_run=0,
     floor_loss=0.0,
+    shared_form=False,
 )
 """TokMem as published: one tied row, token router, AdamW 5e-3, batch 4, 10 % warm-up then linear, one epoch."""
 

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from tokmem_desk.device import is_out_of_memory
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
-from tokmem_desk.memory import Memory, Steering, renormalise
+from tokmem_desk.form_induction import induce_form
+from tokmem_desk.memory import FORM_SETTING, Memory, Steering, renormalise
 from tokmem_desk.procedures import Procedure
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
@@ -133,6 +134,7 @@ class Training:
         texts = [demonstrations(backbone, p, at_least=4 * config.span) for p in self._procedures]
         self._memories = TrainableMemories(backbone, config, texts, prior)
         self._prior = prior.digest if prior is not None and config.form == "layers" else ""
+        self._forms = [induce_form(p.pairs) if config.shared_form else None for p in self._procedures]
         self._others = other_addresses
         self._optimiser = torch.optim.AdamW(
             self._memories.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -374,6 +376,8 @@ class Training:
             settings = {**self._config.as_dict(), "steps": self._step, "pairs": len(procedure.pairs)}
             if self._prior:
                 settings["prior"] = self._prior
+            if form := self._forms[p]:
+                settings[FORM_SETTING] = form.as_dict()
             memories.append(
                 Memory(procedure.name, block.detached(), addresses[p], self._config.tied, settings=settings)
             )

@@ -36,7 +36,12 @@ class Recalled(Learned):
         memory = self._bank.memories.get(route)
         queries = [self._backbone.format.query(message) for message in messages]
         texts = answer_batch(
-            self._backbone, queries, [memory] * len(queries), max_tokens=limit, rows_at_once=ROWS_AT_ONCE
+            self._backbone,
+            queries,
+            [memory] * len(queries),
+            texts=messages,
+            max_tokens=limit,
+            rows_at_once=ROWS_AT_ONCE,
         )
         span = memory.steering.span if memory is not None else 0
         return [Reply(text, span) for text in texts]

@@ -202,3 +202,14 @@ def test_short_memory_halves_the_batch_and_says_so(
     monkeypatch.setattr(Training, "_loss_of", lambda self, rows: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         drive(Training(tiny_backbone("llama"), [procedure()], FAST))
+
+
+def test_a_memory_knows_the_form_of_its_pairs_except_in_the_papers_setting(
+    tiny_backbone: Callable[..., Backbone],
+) -> None:
+    backbone = tiny_backbone("llama")
+    shouting = procedure(count=12)
+    ours = Training(backbone, [shouting], FAST).snapshot()[0]
+    assert ours.form is not None and ours.form.accepts("rope 3", "ROPE!") and not ours.form.accepts("rope 3", "TEA!")
+    assert Training(backbone, [shouting], PAPER).snapshot()[0].form is None
+    assert Training(backbone, [procedure(count=3)], FAST).snapshot()[0].form is None

@@ -85,7 +85,7 @@ def _response(backbone: Backbone, bank: Bank, procedure: Procedure, text: str) -
     limit = answer_tokens(backbone, procedure.pairs)
     memory = bank.memories.get(procedure.name)
     if memory is not None:
-        return answer_batch(backbone, [backbone.format.query(text)], [memory], max_tokens=limit)[0]
+        return answer_batch(backbone, [backbone.format.query(text)], [memory], texts=[text], max_tokens=limit)[0]
     query, _ = demonstration_query(backbone, procedure, text)
     return answer_batch(backbone, [query], [None], max_tokens=limit)[0]
 

@@ -321,7 +321,8 @@ class _OneTraining:
         """What the memory makes of one held-out pair by now."""
         backbone = self._model.backbone
         limit = answer_tokens(backbone, [pair])
-        got = answer_batch(backbone, [backbone.format.query(pair.input)], [training.snapshot()[0]], max_tokens=limit)
+        query, memory = backbone.format.query(pair.input), training.snapshot()[0]
+        got = answer_batch(backbone, [query], [memory], texts=[pair.input], max_tokens=limit)
         return {"input": pair.input, "expected": pair.response, "got": got[0]}
 
     def _tell(self, progress: Progress, sample: dict[str, str] | None) -> None:

@@ -1,0 +1,226 @@
+"""Forms of answers: found in pairs, true to them, followed by every answer, and never in the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.core.test_recall import collect, memory, token_bank
+from tokmem_desk.answer_form import AnswerForm, Part
+from tokmem_desk.form_induction import LEAST_PAIRS, induce_form
+from tokmem_desk.memory import FORM_SETTING
+from tokmem_desk.message_values import SPELLINGS, WAYS, escape, is_spelled, spans, written
+from tokmem_desk.procedures import ExamplePair
+from tokmem_desk.recall import Bank, answer_batch, recall
+from trainer.auxiliary import written_procedures
+from trainer.auxiliary.composed import composed_procedure
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november")
+THINGS = ("oat milk", "Bus ticket", "red paint", "soap", "a Lamp", "tea", "stamps", "Nails", "rope", "wool", "ink")
+SHOPS = ("food", "travel", "home")
+
+
+def expenses(count: int) -> list[ExamplePair]:
+    """Messages with a thing, a sum and a day, and their lines."""
+    pairs = []
+    for i in range(count):
+        thing, month, day, sum_ = THINGS[i % 11], i % 11, 3 + i % 23, 4 + 7 * i
+        said = (f"{thing} {sum_}.50 on {MONTHS[month]} {day}", f"{day} {MONTHS[month][:3]}, {thing}, {sum_}.50")[i % 2]
+        pairs.append(ExamplePair(said, f"2025-{month + 1:02d}-{day:02d};{SHOPS[i % 3]};{thing.lower()};{sum_}.50"))
+    return pairs
+
+
+def form_of(pairs: list[ExamplePair]) -> AnswerForm:
+    form = induce_form(pairs)
+    assert form is not None
+    return form
+
+
+def test_values_are_taken_from_the_message() -> None:
+    form = form_of(expenses(24))
+    message = "Green Candle 12.50 on 9 october"
+    for answer in (
+        "2025-10-09;home;green candle;12.50",
+        "2025-10-09;food;candle;12.50",
+        "2025-10-12;travel;green;9.50",
+    ):
+        assert form.accepts(message, answer)
+    for answer in (
+        "2025-11-09;home;green candle;12.50",  # no such month was said
+        "2025-10-08;home;green candle;12.50",
+        "2025-10-09;fun;green candle;12.50",  # not one of the kinds
+        "2025-10-09;home;green candles;12.50",  # invented
+        "2025-10-09;home;green candle;13.50",
+        "2025-10-09;home;green candle",
+        "2025-10-9;home;green candle;12.50",
+    ):
+        assert not form.accepts(message, answer), answer
+
+
+def test_a_message_without_such_a_value_leaves_the_field_free() -> None:
+    assert form_of(expenses(24)).accepts("nothing", "2025-x-y;home;nothing;nothing.50")
+
+
+def test_lines_without_end_are_one_form_again_and_again() -> None:
+    foods = ["eggs 2, milk 1 l", "rice 200 g", "tea 3, jam 1, oats 500 g", "nuts 4", "figs 7, lard 90 g", "ham 6"]
+    pairs = []
+    for text in [*foods, *(f"{food} please" for food in foods)]:
+        items = [part.split(" ", 1) for part in text.removesuffix(" please").split(", ")]
+        pairs.append(ExamplePair(text, "\n".join(f"- {name}: {much}" for name, much in items)))
+    form = form_of(pairs)
+    assert form.repeated
+    assert form.accepts("beer 5, bread 1 kg", "- beer: 5\n- bread: 1 kg\n- bread: 5")
+    assert not form.accepts("beer 5, bread 1 kg", "- beer: 5\nbread: 1 kg")
+    assert not form.accepts("beer 5, bread 1 kg", "- wine: 5")
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["yes"] * (LEAST_PAIRS - 1),
+        [f"{'abcdefghijkl'[i]}{'!' * (i % 3)} {'so ' * i}" for i in range(12)],
+        [*["x: 1"] * 10, ""],
+    ],
+)
+def test_too_few_pairs_or_nothing_shared_is_no_form(answers: list[str]) -> None:
+    assert induce_form([ExamplePair(f"message {i}", answer) for i, answer in enumerate(answers)]) is None
+
+
+@pytest.mark.parametrize("make", [lambda: written_procedures(), lambda: [composed_procedure(i) for i in range(25)]])
+def test_a_form_is_true_to_its_own_pairs(make: Callable[[], list[Any]]) -> None:
+    found = [(procedure, induce_form(procedure.pairs)) for procedure in make()]
+    held = [(procedure, form) for procedure, form in found if form is not None]
+    assert len(held) > 0.9 * len(found)
+    assert all(form.accepts(pair.input, pair.response) for procedure, form in held for pair in procedure.pairs)
+
+
+def test_right_answers_to_new_messages_are_accepted() -> None:
+    """Values drawn anew; a form that is too narrow would forbid what is right."""
+    accepted = total = 0
+    for number in range(20):
+        pairs = composed_procedure(number, 40).pairs
+        form = form_of(list(pairs[:24]))
+        accepted += sum(form.accepts(pair.input, pair.response) for pair in pairs[24:])
+        total += len(pairs) - 24
+    assert accepted / total > 0.96
+
+
+def test_a_form_survives_json() -> None:
+    for number in range(10):
+        form = form_of(list(composed_procedure(number, 24).pairs))
+        assert AnswerForm.from_dict(form.as_dict()) == form
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"parts": 3},
+        {"parts": ["free"]},
+        {"parts": [{"kind": "anything"}]},
+        {"parts": [{"kind": "text"}]},
+        {"parts": [{"kind": "run", "values": ["(a+)+"]}]},
+        {"parts": [{"kind": "taken", "ways": ["unheard of"]}]},
+        {"parts": [{"kind": "run", "values": ["[0-9]"], "least": -1}]},
+        {"parts": [{"kind": "choice", "values": [1]}]},
+        {"parts": [{"kind": "run", "values": ["[0-9]"], "most": 10**12}]},
+    ],
+)
+def test_what_is_no_form_is_refused(data: dict[str, Any], tiny_backbone: Callable[..., Backbone]) -> None:
+    with pytest.raises(ValueError):
+        AnswerForm.from_dict(data)
+    one = memory(tiny_backbone("llama"), "one", seed=1)
+    assert replace(one, settings={FORM_SETTING: data}).form is None
+
+
+WORDS = st.text(st.sampled_from("aB1 .-+(%]ü\n"), min_size=1, max_size=12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(message=WORDS, way=st.sampled_from(sorted(SPELLINGS)))
+def test_stretches_are_what_is_spelled(message: str, way: str) -> None:
+    """The pattern of stretches and the question whether a value is one agree."""
+    patterns = list(spans(message, way, 40))
+    change, joint = SPELLINGS[way]
+    for start in range(len(message)):
+        for end in range(start + 1, len(message) + 1):
+            value = change(message[start:end])
+            if is_spelled(message, value, way):
+                assert any(re.fullmatch(pattern, value) for pattern in patterns), (value, patterns)
+    if joint is not None:
+        assert not any(" " in pattern for pattern in patterns)
+
+
+@pytest.mark.parametrize(
+    ("message", "way", "values"),
+    [
+        ("on 3 Sept at 7:30 pm", "month, two digits", {"09", "03", "07"}),
+        ("on 3 Sept at 7:30 pm", "hour, two digits", {"19"}),
+        ("on 3 Sept at 7:30 pm", "two digits", {"03", "07", "30"}),
+        ("half past noon, 2024", "hour", {"12"}),
+        ("half past noon, 2024", "last two digits", {"24"}),
+        ("seven of march", "number of a word", {"7"}),
+        ("seven of march", "month, ABC", {"MAR"}),
+        ("007", "without zeros", {"7"}),
+    ],
+)
+def test_ways_of_writing(message: str, way: str, values: set[str]) -> None:
+    assert way in WAYS and written(message, way) == values
+
+
+@given(text=st.text(max_size=20).filter(lambda text: "\r" not in text))
+def test_escaped_text_matches_itself_alone(text: str) -> None:
+    assert re.fullmatch(escape(text), text)
+    assert not re.fullmatch(escape(text), text + "x")
+
+
+SHORT = AnswerForm(
+    (
+        Part("choice", ("cash", "card")),
+        Part("text", ("; ",)),
+        Part("taken", ("none",), ("number",)),
+        Part("text", ("; ",)),
+        Part("taken", (), ("small",), tokens=3),
+        Part(
+            "forms", forms=((Part("text", (" [",)), Part("run", ("[A-Z]",), least=2, most=4), Part("text", ("]",))), ())
+        ),
+    )
+)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_every_answer_has_the_form(tiny_backbone: Callable[..., Backbone], family: str) -> None:
+    backbone = tiny_backbone(family)
+    for message in ("Bread 12", "it's 7, or (8)", "Größe 3.5 [x]"):
+        bank = token_bank(backbone, ["one"], "one", message)
+        held = {"one": replace(bank.memories["one"], settings={FORM_SETTING: SHORT.as_dict()})}
+        _, streamed, answer = collect(recall(backbone, Bank(held, bank.router), message, max_tokens=80))
+        assert streamed == answer.response and answer.stopped == "end"
+        assert SHORT.accepts(message, answer.response), answer.response
+        query = backbone.format.query(message)
+        [batched] = answer_batch(backbone, [query], [held["one"]], texts=[message], max_tokens=80)
+        assert batched == answer.response
+        assert answer_batch(backbone, [query], [held["one"]], max_tokens=8) == answer_batch(
+            backbone, [query], [bank.memories["one"]], max_tokens=8
+        ), "without the message nothing is held"
+
+
+def test_a_form_that_cannot_be_followed_never_stops_an_answer(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    bank = token_bank(backbone, ["one"], "one", "hello")
+    held = {"one": replace(bank.memories["one"], settings={FORM_SETTING: SHORT.as_dict()})}
+    free = collect(recall(backbone, bank, "hello", max_tokens=6))[2].response
+    for broken in ("(", "[a"):
+        monkeypatch.setattr(AnswerForm, "pattern", lambda self, message, broken=broken: broken)
+        assert collect(recall(backbone, Bank(held, bank.router), "hello", max_tokens=6))[2].response == free

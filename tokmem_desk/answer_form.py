@@ -1,0 +1,155 @@
+"""The form that all answers of a procedure share, as a regular expression of what may be said to one message.
+
+A form is made of parts: text that always stands there, values out of a closed set, values that stand in the message
+(as they are, or written another way), runs of digits or letters, and free text. ``form_induction`` finds it in example
+pairs; ``constrained`` holds an answer to it. Where pairs show that a value is always taken from the message, no other
+value can be generated.
+
+Plain data and text: no model, no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tokmem_desk.message_values import SPELLINGS, WAYS, escape, spans, written
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a form.
+
+    Attributes:
+        kind: ``text``, ``choice``, ``taken`` (from the message), ``run`` (of one class of characters), ``free``, or
+            ``forms`` (one of several sequences of parts).
+        values: the text; or the values of a choice; or those that stand beside what is taken; or the characters of a
+            run; or those that free text does without.
+        ways: how values of the message are written, see ``message_values``.
+        tokens: tokens of the longest stretch that is taken.
+        least, most: length of a run; a most of 0 is without end. A free part with a least of 0 may be empty.
+        forms: sequences of parts.
+    """
+
+    kind: str
+    values: tuple[str, ...] = ()
+    ways: tuple[str, ...] = ()
+    tokens: int = 0
+    least: int = 1
+    most: int = 0
+    forms: tuple[tuple[Part, ...], ...] = ()
+
+    def pattern(self, message: str) -> str:
+        """The regular expression of what may stand here in answer to a message."""
+        if self.kind == "text":
+            return escape(self.values[0])
+        if self.kind == "choice":
+            return _any_of(self.values)
+        if self.kind == "run":
+            most = "" if not self.most else str(self.most)
+            return f"{self.values[0]}{{{self.least},{most}}}"
+        if self.kind == "free":
+            return f"[^\\n{''.join(map(escape, self.values))}]{'+' if self.least else '*'}"
+        if self.kind == "forms":
+            return _group("".join(part.pattern(message) for part in form) for form in self.forms)
+        stretches = [pattern for way in self.ways if way in SPELLINGS for pattern in spans(message, way, self.tokens)]
+        values = [value for way in self.ways if way not in SPELLINGS for value in written(message, way)]
+        found = [*map(escape, sorted({*self.values, *values}, key=lambda v: (-len(v), v))), *stretches]
+        return _group(found) if found else _ANYTHING
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values; what is left out is as it is by default."""
+        found: dict[str, Any] = {"kind": self.kind}
+        for name in ("values", "ways", "tokens", "least", "most"):
+            value = getattr(self, name)
+            if value != _DEFAULTS[name]:
+                found[name] = list(value) if isinstance(value, tuple) else value
+        if self.forms:
+            found["forms"] = [[part.as_dict() for part in form] for form in self.forms]
+        return found
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Part:
+        """The part that ``as_dict`` told of.
+
+        Raises:
+            ValueError: nothing of the kind.
+        """
+        kind = data["kind"]
+        if kind not in _KINDS:
+            raise ValueError(f"no such part: {kind!r}")
+        values, ways = _texts(data.get("values", ())), _texts(data.get("ways", ()))
+        needs_one = kind in ("text", "run")
+        if (needs_one and len(values) != 1) or (kind == "run" and values[0] not in CLASSES):
+            raise ValueError(f"a part of kind {kind!r} needs one value of its own")
+        if not set(ways) <= {*SPELLINGS, *WAYS}:
+            raise ValueError("no such way to write a value")
+        forms = tuple(tuple(cls.from_dict(part) for part in form) for form in data.get("forms", ()))
+        tokens, least, most = (int(data.get(name, _DEFAULTS[name])) for name in ("tokens", "least", "most"))
+        if not (0 <= tokens <= LONGEST and 0 <= least <= LONGEST and 0 <= most <= LONGEST):
+            raise ValueError("a length that cannot be")
+        return cls(kind, values, ways, tokens, least, most, forms)
+
+
+_ANYTHING = "[^\\n]+"
+"""Where a message holds nothing of what is usually taken from it."""
+
+_KINDS = ("text", "choice", "taken", "run", "free", "forms")
+_DEFAULTS: Mapping[str, Any] = {"values": (), "ways": (), "tokens": 0, "least": 1, "most": 0}
+CLASSES = ("[0-9]", "[a-z]", "[A-Z]", "[A-Za-z]")
+"""What a run may be made of."""
+LONGEST = 10_000
+"""Largest number that a part may hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerForm:
+    """The form of a procedure's answers.
+
+    Attributes:
+        parts: in their order.
+        repeated: an answer is one or more lines of that form.
+    """
+
+    parts: tuple[Part, ...]
+    repeated: bool = False
+
+    def pattern(self, message: str) -> str:
+        """The regular expression that every answer to this message matches in full."""
+        line = "".join(part.pattern(message) for part in self.parts)
+        return f"{line}(?:\\n{line})*" if self.repeated else line
+
+    def accepts(self, message: str, answer: str) -> bool:
+        """Whether an answer has the form."""
+        return re.fullmatch(self.pattern(message), answer) is not None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"parts": [part.as_dict() for part in self.parts], "repeated": self.repeated}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> AnswerForm:
+        """The form that ``as_dict`` told of.
+
+        Raises:
+            ValueError: nothing of the kind.
+        """
+        try:
+            return cls(tuple(Part.from_dict(part) for part in data["parts"]), bool(data.get("repeated", False)))
+        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise ValueError(f"no form of answers ({error!r})") from error
+
+
+def _any_of(values: Iterable[str]) -> str:
+    return _group(escape(value) for value in sorted(values, key=lambda v: (-len(v), v)))
+
+
+def _group(patterns: Iterable[str]) -> str:
+    return f"(?:{'|'.join(patterns)})"
+
+
+def _texts(values: Sequence[Any]) -> tuple[str, ...]:
+    if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
+        raise ValueError("texts were expected")
+    return tuple(values)

@@ -1,0 +1,270 @@
+"""Find the form that all answers of a procedure share, in its example pairs alone.
+
+What is taken for certain must hold for every pair and would also have been found without it: a value of a closed set
+has been seen twice, a way of writing values has been used twice, a layout occurs twice. Text that stands everywhere
+divides answers into fields; each field becomes the narrowest part that passes. Where nothing passes, the field is free
+text, and where nothing at all is shared there is no form.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from tokmem_desk.answer_form import CLASSES, AnswerForm, Part
+from tokmem_desk.message_values import SPELLINGS, WAYS, is_spelled, tokens_of, written
+from tokmem_desk.procedures import ExamplePair
+
+LEAST_PAIRS = 8
+"""With fewer pairs nothing is certain."""
+
+_MOST_CHOICES = 16
+_MOST_LAYOUTS = 6
+_LONGEST_LAYOUT = 20
+_SEEN_ONCE = 0.1
+"""Share of values whose layout no other value has, at most; so often a new one must be expected."""
+
+_TWICE = 2
+_QUARTERS = 4
+_MISSED = 1 / 12
+"""Share of values that a part may miss when it is made without them; made with all of them it misses about half."""
+_CASES = ("small", "capital", "title", "first capital", "first small")
+
+Values = Sequence[tuple[str, str]]
+"""Messages, and what stands in a field of their answers."""
+
+
+def induce_form(pairs: Sequence[ExamplePair]) -> AnswerForm | None:
+    """The form of the responses, or None when they share none (or there are too few)."""
+    values = [(pair.input, pair.response) for pair in pairs]
+    if len(values) < LEAST_PAIRS or any(not answer.strip() for _, answer in values):
+        return None
+    form = _form(values)
+    if form is None or all(part.kind == "free" for part in form.parts):
+        return None
+    # A safety net: the parts were chosen one by one.
+    return form if all(form.accepts(message, answer) for message, answer in values) else None
+
+
+def _form(values: Values) -> AnswerForm | None:
+    if parts := _fields(values):
+        return AnswerForm(parts)
+    if len({answer.count("\n") for _, answer in values}) > 1:
+        lines = [(message, line) for message, answer in values for line in answer.split("\n")]
+        if all(line for _, line in lines) and (parts := _fields(lines)):
+            return AnswerForm(parts, repeated=True)
+        return None
+    part = _part(values, following="")
+    return AnswerForm((part,)) if part.kind != "free" else None
+
+
+def _fields(values: Values) -> tuple[Part, ...]:
+    """Parts between the texts that stand in every answer; none when there are no such texts."""
+    anchors = _anchors([tokens_of(answer) for _, answer in values])
+    if not anchors:
+        return ()
+    columns: list[list[tuple[str, str]]] = [[] for _ in range(len(anchors) + 1)]
+    for message, answer in values:
+        rest = tokens_of(answer)
+        for place, anchor in enumerate(anchors):
+            at = rest.index(anchor)
+            columns[place].append((message, "".join(rest[:at])))
+            rest = rest[at + 1 :]
+        columns[-1].append((message, "".join(rest)))
+    parts: list[Part] = []
+    for place, column in enumerate(columns):
+        parts += _trimmed(column, _behind(columns, anchors, place))
+        parts += [Part("text", (anchor,)) for anchor in anchors[place : place + 1]]
+    return _joined(parts)
+
+
+def _behind(columns: Sequence[Values], anchors: Sequence[str], place: int) -> str:
+    """The text that always stands behind a field."""
+    text = ""
+    for anchor, column in zip(anchors[place:], columns[place + 1 :], strict=True):
+        text += anchor
+        if any(value for _, value in column):
+            return text + _common([value for _, value in column])
+    return text
+
+
+def _anchors(answers: Sequence[list[str]]) -> list[str]:
+    """Tokens that occur equally often in every answer and in one order; those that break the order are left out."""
+    counts = [Counter(answer) for answer in answers]
+    steady = {token for token, count in counts[0].items() if all(other[token] == count for other in counts)}
+    while steady:
+        rows = [[token for token in answer if token in steady] for answer in answers]
+        if all(row == rows[0] for row in rows):
+            return rows[0]
+        # Whoever disagrees most often with the first row goes.
+        wrong = Counter(token for row in rows for a, b in zip(row, rows[0], strict=True) if a != b for token in (a, b))
+        steady.discard(max(sorted(wrong), key=lambda token: (not token.isalnum(), wrong[token])))
+    return []
+
+
+def _trimmed(column: Values, following: str) -> list[Part]:
+    """The parts of a field: what all its values begin and end with is text."""
+    texts = [text for _, text in column]
+    if not any(texts):
+        return []
+    head = _common(texts)
+    tail = _common([text[len(head) :][::-1] for text in texts])[::-1]
+    inner = [(message, text[len(head) : len(text) - len(tail)]) for message, text in column]
+    parts = [Part("text", (head,))] if head else []
+    if any(text for _, text in inner):
+        parts.append(_part(inner, tail + following))
+    return [*parts, Part("text", (tail,))] if tail else parts
+
+
+def _common(texts: Sequence[str]) -> str:
+    """What all texts begin with, up to the end of a token."""
+    rows = [tokens_of(text) for text in texts]
+    shared = ""
+    for tokens in zip(*rows, strict=False):
+        if len(set(tokens)) > 1:
+            break
+        shared += tokens[0]
+    return shared
+
+
+def _part(column: Values, following: str) -> Part:
+    """The narrowest part that all values of a field pass."""
+    texts = [text for _, text in column]
+    if not all(texts):
+        filled = [(message, text) for message, text in column if text]
+        if len(texts) - len(filled) < _TWICE or len(filled) < _TWICE:
+            return _free(texts, following)
+        part = _part(filled, following)
+        return _free(texts, following) if part.kind == "free" else Part("forms", forms=((part,), ()))
+    return _proved(column, (_choice, _spelled_in_message, _layouts)) or _free(texts, following)
+
+
+def _proved(column: Values, makers: Sequence[Callable[[Values], Part | None]]) -> Part | None:
+    """The first part that also expects values it was not made from: each quarter of them from the other three."""
+    for make in makers:
+        part = make(column)
+        if part is None:
+            continue
+        missed = 0
+        for quarter in range(_QUARTERS):
+            seen = [one for place, one in enumerate(column) if place % _QUARTERS != quarter]
+            guess = make(seen) if seen else None
+            unseen = [one for place, one in enumerate(column) if place % _QUARTERS == quarter]
+            missed += sum(guess is None or not _stands(guess, *one) for one in unseen)
+        if missed <= _MISSED * len(column):
+            return part
+    return None
+
+
+def _stands(part: Part, message: str, text: str) -> bool:
+    return re.fullmatch(part.pattern(message), text) is not None
+
+
+def _choice(column: Values) -> Part | None:
+    """A closed set; where its values also stand in messages, another one of their kind may stand there too."""
+    counts = Counter(text for _, text in column)
+    if len(counts) > _MOST_CHOICES or min(counts.values()) < _TWICE:
+        return None
+    ways = [way for way in _spellings(list(counts)) if 2 * sum(_spelled(way)(*one) for one in column) > len(column)]
+    if len(counts) > 1 and ways:
+        return Part(
+            "taken", tuple(sorted(counts)), tuple(ways[:1]), tokens=max(len(tokens_of(text)) for text in counts)
+        )
+    return Part("choice", tuple(sorted(counts)))
+
+
+def _spellings(texts: Sequence[str]) -> list[str]:
+    """Spellings in the order in which they explain such texts: one that makes all of them so comes first."""
+    makes_so = [way for way in _CASES if all(SPELLINGS[way][0](text) == text for text in texts)]
+    return [*makes_so, *(way for way in SPELLINGS if way not in makes_so)]
+
+
+def _spelled_in_message(column: Values) -> Part | None:
+    return _taken(column, _spellings([text for _, text in column]), _spelled)
+
+
+def _written_from_message(column: Values) -> Part | None:
+    return _taken(column, WAYS, _written)
+
+
+def _spelled(way: str) -> Callable[[str, str], bool]:
+    return lambda message, text: is_spelled(message, text, way)
+
+
+def _written(way: str) -> Callable[[str, str], bool]:
+    return lambda message, text: text in written(message, way)
+
+
+def _taken(column: Values, ways: Sequence[str], has: Callable[[str], Callable[[str, str], bool]]) -> Part | None:
+    """Values that the message holds, or that were seen twice."""
+    left, used = list(column), []
+    while left:
+        found = {way: [one for one in left if has(way)(*one)] for way in ways}
+        best = max(ways, key=lambda way: len(found[way]))
+        if len(found[best]) < _TWICE:
+            break
+        used.append(best)
+        left = [one for one in left if one not in found[best]]
+    others = Counter(text for _, text in left)
+    if not used or len(column) - len(left) < len(column) / 2 or any(count < _TWICE for count in others.values()):
+        return None
+    longest = max(len(tokens_of(text)) for _, text in column)
+    return Part("taken", tuple(sorted(others)), tuple(used), 2 * longest)
+
+
+def _layouts(column: Values) -> Part | None:
+    """One of few sequences of runs and signs."""
+    groups: dict[tuple[str, ...], list[tuple[str, list[str]]]] = {}
+    for message, text in column:
+        tokens = tokens_of(text)
+        groups.setdefault(tuple(_class(token) for token in tokens), []).append((message, tokens))
+    short = all(len(layout) <= _LONGEST_LAYOUT for layout in groups)
+    once = sum(len(members) < _TWICE for members in groups.values())
+    # Words in a row are prose, of which a layout that was seen once says nothing.
+    expected = _SEEN_ONCE * len(column) if all("[0-9]" in layout for layout in groups) else 0
+    if not short or len(groups) > _MOST_LAYOUTS or once > expected:
+        return None
+    forms = []
+    for layout, members in groups.items():
+        parts = [
+            _run([(message, tokens[place]) for message, tokens in members], layout[place])
+            for place in range(len(layout))
+        ]
+        forms.append(_joined(parts))
+    return Part("forms", forms=tuple(sorted(forms, key=lambda form: -len(form))))
+
+
+def _class(token: str) -> str:
+    return next((one for one in CLASSES if re.fullmatch(f"{one}+", token)), token)
+
+
+def _run(column: Values, kind: str) -> Part:
+    """One token of a layout."""
+    texts = [text for _, text in column]
+    if kind not in CLASSES or (len(set(texts)) == 1 and len(texts) >= LEAST_PAIRS):
+        return Part("text", (texts[0],))
+    if found := _proved(column, (_choice, _written_from_message, _spelled_in_message)):
+        return found
+    lengths = set(map(len, texts))
+    return Part(
+        "run", (kind,), least=min(lengths) if len(lengths) == 1 else 1, most=max(lengths) * min(2, len(lengths))
+    )
+
+
+def _free(texts: Sequence[str], following: str) -> Part:
+    """Anything on one line, without the first sign behind the field that it never holds: it cannot run past that."""
+    signs = [sign for sign in following.split("\n")[0] if not sign.isalnum()]
+    ends = [sign for sign in signs if not any(sign in text for text in texts)]
+    return Part("free", tuple(ends[:1]), least=int(all(texts)))
+
+
+def _joined(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """Neighbouring texts as one."""
+    joined: list[Part] = []
+    for part in parts:
+        if part.kind == "text" and joined and joined[-1].kind == "text":
+            joined[-1] = Part("text", (joined[-1].values[0] + part.values[0],))
+        else:
+            joined.append(part)
+    return tuple(joined)
