@@ -34,6 +34,8 @@ class TinyModel:
     loaded: bool = True
     splitter: None = None
     """Every message is one request."""
+    prior: None = None
+    """Memories start from their own pairs."""
 
     def load(self, *_: Any) -> Any:
         return iter(())

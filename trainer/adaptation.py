@@ -16,14 +16,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tokmem_desk.adapter import Adapter, adapter_to_bytes, view
 from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.memory import initial_rows
 from trainer.auxiliary.chains import NAMES, auxiliary_examples
 from trainer.chain import chain_batch, encode, plain_chain_loss, rate_at
-from trainer.checkpoint import Checkpoint
+from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.loop import Progress
 
 if TYPE_CHECKING:
@@ -144,23 +144,11 @@ class Adaptation:
 
     def checkpoint(self) -> Checkpoint:
         """Everything needed to go on as if nothing had happened."""
-        tensors: dict[str, Tensor] = {}
-        for i, parameter in enumerate(self._parameters):
-            tensors[f"now.{i}"] = parameter.detach()
-            for key, value in self._optimiser.state.get(parameter, {}).items():
-                tensors[f"adam.{i}.{key}"] = value
-        kept = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+        kept = optimised_state(self._parameters, self._optimiser)
         return Checkpoint(self._identity, kept, {"step": self._step, "loss": self.loss})
 
-    @torch.no_grad()
     def _restore(self, checkpoint: Checkpoint) -> None:
-        for i, parameter in enumerate(self._parameters):
-            parameter.copy_(checkpoint.tensors[f"now.{i}"])
-            prefix = f"adam.{i}."
-            state = {k.removeprefix(prefix): v for k, v in checkpoint.tensors.items() if k.startswith(prefix)}
-            if state:
-                device = parameter.device
-                self._optimiser.state[parameter] = {k: v if k == "step" else v.to(device) for k, v in state.items()}
+        put_back(checkpoint.tensors, self._parameters, self._optimiser)
         self._step = int(checkpoint.numbers["step"] or 0)
         loss = checkpoint.numbers["loss"]
         self.loss = math.nan if loss is None else float(loss)

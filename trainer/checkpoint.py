@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -74,3 +75,27 @@ class Checkpoint:
                 f"The checkpoint of the interrupted training is damaged ({error}).",
                 next_step="Start the training anew.",
             ) from error
+
+
+def optimised_state(parameters: Sequence[Tensor], optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Parameters as they are, and what their optimiser knows of them, as tensors of a checkpoint."""
+    tensors: dict[str, Tensor] = {}
+    for i, parameter in enumerate(parameters):
+        tensors[f"now.{i}"] = parameter
+        for key, value in optimiser.state.get(parameter, {}).items():
+            tensors[f"adam.{i}.{key}"] = value
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def put_back(tensors: Mapping[str, Tensor], parameters: Sequence[Tensor], optimiser: torch.optim.Optimizer) -> None:
+    """The opposite of ``optimised_state``."""
+    for i, parameter in enumerate(parameters):
+        parameter.copy_(tensors[f"now.{i}"])
+        prefix = f"adam.{i}."
+        state = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+        if state:
+            # Adam keeps its count of steps on the CPU.
+            optimiser.state[parameter] = {
+                k: v.cpu() if k == "step" else v.to(parameter.device) for k, v in state.items()
+            }

@@ -21,7 +21,7 @@ from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
 from tokmem_desk.form_induction import induce_form
 from tokmem_desk.memory import FORM_SETTING, Memory, Steering, renormalise
 from tokmem_desk.procedures import Procedure
-from trainer.checkpoint import Checkpoint
+from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.config import TrainConfig
 from trainer.objective import ResponseLoss, TrainableMemories, response_loss, routing_loss
 from trainer.query_cache import QueryCache
@@ -39,7 +39,7 @@ class Progress:
     """One sign of life.
 
     Attributes:
-        phase: ``cache`` while queries run once, then ``train``.
+        phase: ``cache`` while queries run once, then ``train``; other runs have names of their own.
         step, steps: optimiser steps done and planned (of the cache: per cent).
         loss: running mean of the training loss, nats per labelled token; None before the first step.
         held_out_loss, best_held_out_loss: the same on held-out pairs, None without such pairs.
@@ -324,12 +324,9 @@ class Training:
     def checkpoint(self) -> Checkpoint:
         """Everything needed to go on as if nothing had happened."""
         parameters = list(self._memories.parameters())
-        tensors = {f"now.{i}": p.detach() for i, p in enumerate(parameters)}
+        tensors = optimised_state(parameters, self._optimiser)
         for i, tensor in enumerate(self._best or ()):
-            tensors[f"best.{i}"] = tensor
-        for i, parameter in enumerate(parameters):
-            for key, value in self._optimiser.state.get(parameter, {}).items():
-                tensors[f"adam.{i}.{key}"] = value
+            tensors[f"best.{i}"] = tensor.detach().cpu().contiguous()
         numbers = {
             "step": self._step,
             "batch_size": self._batch_size,
@@ -338,7 +335,7 @@ class Training:
             "best_accuracy": self._best_accuracy,
             "checks_without_gain": self._checks_without_gain,
         }
-        return Checkpoint(self._identity, {k: v.detach().cpu().contiguous() for k, v in tensors.items()}, numbers)
+        return Checkpoint(self._identity, tensors, numbers)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         if checkpoint.identity != self._identity:
@@ -346,18 +343,10 @@ class Training:
                 "The interrupted training was of other pairs or settings.", next_step="Start the training anew."
             )
         parameters = list(self._memories.parameters())
-        tensors = {k: v.to(self._backbone.torch_device) for k, v in checkpoint.tensors.items()}
-        with torch.no_grad():
-            for i, parameter in enumerate(parameters):
-                parameter.copy_(tensors[f"now.{i}"])
-        if "best.0" in tensors:
-            self._best = [tensors[f"best.{i}"] for i in range(len(parameters))]
-        for i, parameter in enumerate(parameters):
-            prefix = f"adam.{i}."
-            state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            if state:
-                state["step"] = state["step"].cpu()
-                self._optimiser.state[parameter] = state
+        put_back(checkpoint.tensors, parameters, self._optimiser)
+        if "best.0" in checkpoint.tensors:
+            device = self._backbone.torch_device
+            self._best = [checkpoint.tensors[f"best.{i}"].to(device) for i in range(len(parameters))]
         numbers = checkpoint.numbers
         self._step, self._batch_size = int(numbers["step"] or 0), int(numbers["batch_size"] or 1)
         self._loss = math.nan if numbers["loss"] is None else float(numbers["loss"])

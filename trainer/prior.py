@@ -6,16 +6,19 @@ decay pulls back to there, so what a few pairs do not say stays as the prior has
 models, a Gaussian prior with a learned mean). How one is learned is in ``trainer.prior_training``; that of the
 default backbone ships with the program. No user's pair takes part.
 
+To make the shipped one anew: ``tokmem-desk model prepare default``, then copy ``prior.safetensors`` from the model's
+folder (``tokmem-desk model info default``) to ``tokmem_desk/fitted/`` under the name that
+``trainer.prior_files.shipped_name`` gives for its id.
+
 Letters: l layers of a group, k key-value heads, m memory positions, e head size, d hidden size.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +30,7 @@ from torch.nn import functional as F
 from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.lens import Lens
+from trainer.prior_files import shipped_file
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -72,6 +76,8 @@ class Prior:
             tensors = {name: t.to(backbone.torch_device, torch.float32) for name, t in load(data).items()}
             if (metadata.get("format"), metadata.get("version")) != (_FORMAT, _VERSION):
                 raise ValueError("another format")
+            if metadata["fingerprint"] != backbone.fingerprint.digest:
+                raise BadInputError("The stored prior belongs to another backbone.")
             lens = Lens.rebuild(tensors["lens"], backbone.key_shapes)
             prior = cls(
                 tensors["row"],
@@ -83,8 +89,6 @@ class Prior:
             )
         except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
             raise BadInputError(f"The stored prior is damaged ({error}).") from error
-        if prior.fingerprint != backbone.fingerprint.digest:
-            raise BadInputError("The stored prior belongs to another backbone.")
         if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
             raise BadInputError("The stored prior holds values that are not finite.")
         return prior
@@ -97,21 +101,26 @@ def prior_to_bytes(
     tensors = {"row": row, "lens": lens.numbers()}
     tensors |= {f"keys.{g}": k for g, k in enumerate(keys)} | {f"values.{g}": v for g, v in enumerate(values)}
     metadata = {"format": _FORMAT, "version": _VERSION, "fingerprint": backbone.fingerprint.digest}
-    return save({name: t.detach().cpu().to(torch.float16).contiguous() for name, t in tensors.items()}, metadata)
-
-
-def shipped_name(model_id: str) -> str:
-    """The file name of a shipped prior."""
-    return f"prior-{re.sub(r'[^a-z0-9.]+', '-', model_id.lower())}.safetensors"
+    halves = {name: t.detach().cpu().to(torch.float16).contiguous() for name, t in tensors.items()}
+    return _in_order(save(halves, metadata))
 
 
 def shipped_prior(backbone: Backbone) -> Prior | None:
     """The prior that comes with the program for this backbone, or None."""
-    file = resources.files("tokmem_desk").joinpath("fitted", shipped_name(backbone.model_id))
     try:
-        return Prior.from_bytes(file.read_bytes(), backbone)
+        return Prior.from_bytes(shipped_file(backbone.model_id).read_bytes(), backbone)
     except (FileNotFoundError, BadInputError):
         return None
+
+
+def _in_order(data: bytes) -> bytes:
+    """The same file with its metadata sorted: the library shuffles them, and one prior shall have one digest."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _last(shift: Tensor, positions: int) -> Tensor:

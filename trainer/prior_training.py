@@ -4,24 +4,33 @@ Procedure t has the parameters start_t + scale_t (s + d_t): s is common to all, 
 Those of one part teach d_t as any training does, with decay toward zero; those of the other part teach s, which so
 learns what helps on pairs that the procedure's own part has not seen. It is a first-order form of learning to learn
 (MAML, arXiv 1703.03400) in which procedures are taken up and left one after the other: a pool is open at any time.
+
+An interrupted run goes on from a checkpoint of the common part. The procedures' own parts are not kept: the pool is
+opened anew, with the next procedures in line, so the result is as good as that of a run in one go but not the same
+to the bit.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import random
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from tokmem_desk.errors import IncompatibleError
+from tokmem_desk.device import is_out_of_memory
+from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
 from tokmem_desk.memory import Steering
 from tokmem_desk.procedures import ExamplePair, Procedure
 from trainer.auxiliary import auxiliary_procedures
+from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.config import TrainConfig, preset
 from trainer.loop import Progress
 from trainer.objective import TrainableMemories, response_loss, steering_of
@@ -97,11 +106,24 @@ class _Open:
 class PriorTraining:
     """One run; iterate it, then read ``result``: a prior's file, or None when it was stopped."""
 
-    def __init__(self, backbone: Backbone, config: PriorConfig | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        config: PriorConfig | None = None,
+        *,
+        resume: Checkpoint | None = None,
+        save: Callable[[bytes], None] | None = None,
+        save_every: int = 25,
+    ) -> None:
         """Prepare a run.
 
+        Args:
+            resume: state of an interrupted run with the same settings.
+            save: receives checkpoint bytes every ``save_every`` steps.
+
         Raises:
-            IncompatibleError: memories of this backbone have no keys and values, so there is nothing to start.
+            IncompatibleError: memories of this backbone have no keys and values, so there is nothing to start; or
+                ``resume`` is of another run.
         """
         if not backbone.rotates_keys:
             raise IncompatibleError(
@@ -110,37 +132,78 @@ class PriorTraining:
         self._backbone = backbone
         self._config = config = config or PriorConfig()
         self._memory_config = preset("normal")
-        self._source = auxiliary_procedures(config.composed_per_written)
-        self._opened = 0
+        self._save, self._save_every = save, save_every
+        facts = [asdict(config), self._memory_config.as_dict(), backbone.fingerprint.digest]
+        self._identity = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        if resume is not None and resume.identity != self._identity:
+            raise IncompatibleError("The interrupted run was of other settings.", next_step="Start it anew.")
+        self._opened = 0 if resume is None else int(resume.numbers["opened"] or 0)
+        self._source = islice(auxiliary_procedures(config.composed_per_written), self._opened, None)
         self._stop = False
+        self._step = 0
         self.loss = math.nan
         self.result: bytes | None = None
-        self._pool: list[_Open] = []
-        self._common: list[Tensor] = []
+        self._pool = [self._open()]
+        self._common = [torch.zeros_like(part.start[0], requires_grad=True) for part in self._pool[0].memories.parts()]
+        self._optimiser = torch.optim.AdamW(self._common, lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
+        if resume is not None:
+            put_back(resume.tensors, self._common, self._optimiser)
+            self._step = int(resume.numbers["step"] or 0)
+            loss = resume.numbers["loss"]
+            self.loss = math.nan if loss is None else float(loss)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the whole run."""
+        return self._config.steps
 
     def stop(self) -> None:
         """End at the next step, without a result."""
         self._stop = True
 
     def __iter__(self) -> Iterator[Progress]:
-        config, began = self._config, time.monotonic()
-        self._pool = [self._open() for _ in range(config.pool)]
+        """Steps; first the pool opens, in phase ``open``, then it learns, in phase ``prior``.
+
+        Raises:
+            OutOfMemoryError: a step does not fit into the memory.
+        """
+        try:
+            yield from self._run()
+        except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is one
+            if not is_out_of_memory(error):
+                raise
+            raise OutOfMemoryError(
+                "Learning where memories start does not fit into the memory.",
+                next_step="Close other programs, or choose a smaller model.",
+            ) from error
+
+    def _run(self) -> Iterator[Progress]:
+        config = self._config
+        while len(self._pool) < config.pool and not self._stop:
+            self._pool.append(self._open())
+            yield Progress("open", len(self._pool), config.pool)
         # Visits are spread, or the whole pool would be new at once.
         for place, member in enumerate(self._pool):
             member.visits = place * config.visits // config.pool
-        self._common = [torch.zeros_like(part.start[0], requires_grad=True) for part in self._pool[0].memories.parts()]
-        optimiser = torch.optim.AdamW(self._common, lr=config.learning_rate, weight_decay=0.0, betas=(0.9, 0.99))
-        for step in range(config.steps):
-            if self._stop:
-                return
-            rise = min(1.0, (step + 1) / config.warmup)
-            rate = config.learning_rate * rise * max(0.02, 0.5 * (1 + math.cos(math.pi * step / config.steps)))
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            self._learn(step, optimiser)
-            left = (time.monotonic() - began) / (step + 1) * (config.steps - step - 1)
-            yield Progress("prior", step + 1, config.steps, self.loss, seconds_left=left)
-        self.result = self._file()
+        first, began = self._step, time.monotonic()
+        while self._step < config.steps and not self._stop:
+            rise = min(1.0, (self._step + 1) / config.warmup)
+            fall = max(0.02, 0.5 * (1 + math.cos(math.pi * self._step / config.steps)))
+            for group in self._optimiser.param_groups:
+                group["lr"] = config.learning_rate * rise * fall
+            self._learn()
+            if self._save is not None and self._step % self._save_every == 0:
+                self._save(self.checkpoint().to_bytes())
+            pace = (time.monotonic() - began) / (self._step - first)
+            left = pace * (config.steps - self._step)
+            yield Progress("prior", self._step, config.steps, self.loss, seconds_left=left)
+        if not self._stop:
+            self.result = self._file()
+
+    def checkpoint(self) -> Checkpoint:
+        """The common part and how far it is; not the pool."""
+        numbers: dict[str, float | int | None] = {"step": self._step, "loss": self.loss, "opened": self._opened}
+        return Checkpoint(self._identity, optimised_state(self._common, self._optimiser), numbers)
 
     def _open(self) -> _Open:
         procedure = next(self._source)
@@ -148,8 +211,8 @@ class PriorTraining:
         seed = f"{self._config.seed}/{self._opened}"
         return _Open(self._backbone, procedure, self._memory_config, self._config.held_back, seed)
 
-    def _learn(self, step: int, optimiser: torch.optim.Optimizer) -> None:
-        config, rng = self._config, random.Random(f"{self._config.seed}/step/{step}")
+    def _learn(self) -> None:
+        config, rng = self._config, random.Random(f"{self._config.seed}/step/{self._step}")
         backbone = self._backbone
         places = rng.sample(range(len(self._pool)), config.at_once)
         pairs: list[ExamplePair] = []
@@ -161,14 +224,15 @@ class PriorTraining:
                 pairs += chosen
                 blocks += [block] * len(chosen)
         states = backbone.prefill([backbone.format.query(pair.input) for pair in pairs]).states
-        optimiser.zero_grad(set_to_none=True)
+        self._optimiser.zero_grad(set_to_none=True)
         with backbone.training():
             answer = response_loss(backbone, states, blocks, [backbone.format.response(p.response) for p in pairs])
             # Per token of one of the two parts: neither sees the other's gradient.
             loss = 2 * answer.total / answer.tokens
             loss.backward()
         torch.nn.utils.clip_grad_norm_(self._common, self._memory_config.clip_norm)
-        optimiser.step()
+        self._optimiser.step()
+        self._step += 1
         for place in places:
             self._pool[place].learn(self._memory_config.clip_norm)
             if self._pool[place].visits >= config.visits:

@@ -19,7 +19,9 @@ def written_procedures() -> list[Procedure]:
     data = json.loads(resources.files(__name__).joinpath("written.json").read_text(encoding="utf-8"))
     return [
         Procedure(
-            one["name"], tuple(ExamplePair(message, answer) for message, answer in one["pairs"]), one["description"]
+            one["name"],
+            tuple(ExamplePair(message, answer) for message, answer in one["pairs"]),
+            description=one["description"],
         )
         for one in data["procedures"]
     ]
