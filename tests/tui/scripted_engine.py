@@ -52,6 +52,7 @@ BACKBONE = {
     "licence": "Apache-2.0",
     "span_default": 8,
     "router": banks.ROUTER_DIGEST,
+    "prior": None,
     "identity": banks.FINGERPRINT.as_dict(),
 }
 

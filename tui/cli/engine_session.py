@@ -154,7 +154,7 @@ class EngineSession:
             deadline = None if patient else time.monotonic() + STOP_SECONDS
             tasks.add(asyncio.ensure_future(cancel(), loop=loop))
             self._console.end_progress()
-            keeping = ", and keeping the best so far; Ctrl-C again gives up" if patient else ""
+            keeping = ", and keeping what there is so far; Ctrl-C again gives up" if patient else ""
             self._console.say(f"Stopping{keeping}.")
 
         def on_interrupt(number: int, frame: FrameType | None) -> None:

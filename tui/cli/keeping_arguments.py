@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tui.cli.parsing import Parser, Subparsers, define, define_group, whole_number
+from tui.cli.parsing import Parser, Subparsers, define, define_group, positive_number, whole_number
 
 CONFLICTS = ("rename", "replace", "skip")
+_MODEL_ID = "'default', an id, a folder or a GGUF file"
 
 
 def add_bank(commands: Subparsers, shared: Parser) -> None:
@@ -71,7 +72,7 @@ def _passphrase_options(parser: Parser) -> None:
 
 
 def add_model(commands: Subparsers, shared: Parser) -> None:
-    actions = define_group(commands, shared, "model", "backbones: list, fetch, choose, remove")
+    actions = define_group(commands, shared, "model", "backbones: list, fetch, choose, prepare, remove")
     define(actions, shared, "list", "model", "list_all", "the models known by name, and those in the cache")
     for name, function, help_text in (
         ("pull", "pull", "fetch a model and prepare it"),
@@ -80,7 +81,12 @@ def add_model(commands: Subparsers, shared: Parser) -> None:
         ("remove", "remove", "delete a prepared model from the cache"),
     ):
         made = define(actions, shared, name, "model", function, help_text)
-        made.add_argument("id", metavar="ID", help="'default', an id, a folder or a GGUF file")
+        made.add_argument("id", metavar="ID", help=_MODEL_ID)
+    prepare = define(
+        actions, shared, "prepare", "model", "prepare", "learn where its new memories start; once, some tens of minutes"
+    )
+    prepare.add_argument("id", metavar="ID", nargs="?", help=f"{_MODEL_ID}; without it the one in use")
+    prepare.add_argument("--steps", metavar="N", type=positive_number, help="how long to learn (default: 1000)")
 
 
 def add_config(commands: Subparsers, shared: Parser) -> None:

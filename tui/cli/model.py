@@ -6,14 +6,24 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, CatalogueEntry
+from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, CatalogueEntry, own_name
 from tokmem_desk.errors import NotFoundError, TokmemError
 from tokmem_desk.model_store import ModelInfo
+from trainer.prior_files import PRIOR_FILE, shipped_file
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.model_run import follow
 from tui.cli.proc import changed
+from tui.training_progress import duration
 from tui.words import parameters, size
+
+PRIORS = {
+    "shipped": "the prior that comes with the program",
+    "learned": "the prior learned on this computer",
+    "none": "their own pairs alone; see: tokmem-desk model prepare",
+}
+"""What ``model info`` says of what new memories start from."""
 
 
 def list_all(context: Context, options: argparse.Namespace) -> int:
@@ -57,6 +67,23 @@ def pull(context: Context, options: argparse.Namespace) -> int:
     return changed(context, "model pull", [backbone["id"]], text, backbone=backbone)
 
 
+def prepare(context: Context, options: argparse.Namespace) -> int:
+    """Learn where new memories of a model start; what was stopped goes on the next time."""
+    wanted = context if options.id is None else context.with_model(options.id)
+    backbone = wanted.engine.load(profile=False)
+    if backbone["prior"]:
+        wanted.console.say("New memories of this model start from a prior already; the new one takes its place.")
+    wanted.console.say(f"{backbone['id']} on {backbone['device']} ({backbone['reason']})")
+
+    def finished(result: dict[str, Any]) -> str:
+        return (
+            f"New memories of {result['id']} start from what was learned in {duration(result['seconds'])}. "
+            "Those trained before stay as they are."
+        )
+
+    return follow(wanted, "prepare", "learning where memories start", finished, steps=options.steps)
+
+
 def use(context: Context, options: argparse.Namespace) -> int:
     """Make a model the default of this person."""
     source = context.models.resolve(options.id)
@@ -79,6 +106,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
     found = context.models.info(options.id)
     one = _object(found.id, found.entry, found if found.record is not None else None)
     one["in_use"] = found.id == _id_in_use(context)
+    one["prior"] = _prior(found, adapted=options.id.endswith(ADAPTED))
     facts = [
         ("model", one["id"]),
         ("title", one["title"]),
@@ -92,6 +120,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
         ("source", one["source"]),
         ("revision", one["revision"]),
         ("weights", one["quantisation"]),
+        ("memories start from", PRIORS[one["prior"]]),
         ("note", one["note"]),
     ]
     context.console.result(one, table(("what", "value"), [fact for fact in facts if fact[1] not in (None, "")]))
@@ -124,6 +153,13 @@ def _object(model_id: str, entry: CatalogueEntry | None, stored: ModelInfo | Non
         "quantisation": record.quantisation if record else None,
         "note": entry.note if entry else "",
     }
+
+
+def _prior(model: ModelInfo, *, adapted: bool) -> str:
+    """What new memories of a model start from, as the engine chooses; whether a file is sound shows when it loads."""
+    if model.folder is not None and (model.folder / own_name(PRIOR_FILE, adapted=adapted)).is_file():
+        return "learned"
+    return "shipped" if not adapted and shipped_file(model.id).is_file() else "none"
 
 
 def _is_adapted(context: Context, wanted: str) -> bool:

@@ -26,6 +26,7 @@ from tui.engine.banks import BankShelf
 from tui.engine.drafting import draft
 from tui.engine.evaluation import evaluate
 from tui.engine.models import LoadedModel
+from tui.engine.preparation import prepare
 from tui.engine.probing import check_bank, make_probes
 from tui.engine.server import Handler, Request
 from tui.engine.standing import TextVectors, effect, overlap
@@ -60,6 +61,7 @@ class Handlers:
             "route": self.route,
             "train": self.train,
             "adapt": self.adapt,
+            "prepare": self.prepare,
             "eval": self.eval,
             "overlap": self.overlap,
             "effect": self.effect,
@@ -245,6 +247,14 @@ class Handlers:
         self._jobs[request.id] = f"adapt {self.model.backbone.model_id}"
         try:
             yield from adapt(request, self.paths, self.model)
+        finally:
+            del self._jobs[request.id]
+
+    def prepare(self, request: Request) -> Iterator[None]:
+        yield from self.ready(request)
+        self._jobs[request.id] = f"prepare {self.model.backbone.model_id}"
+        try:
+            yield from prepare(request, self.paths, self.model)
         finally:
             del self._jobs[request.id]
 

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from profiles.atomic import write_bytes
 from profiles.paths import AppPaths
-from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE
+from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, own_name
 from tokmem_desk.device import DeviceChoice, choose_device, memory_in_use_mb
 from tokmem_desk.errors import BadInputError, NotFoundError, OfflineError, TokmemError
 from tokmem_desk.model_record import model_family, read_record
 from tokmem_desk.model_store import ModelStore
 from trainer.config import DEFAULT_SPAN
+from trainer.prior_files import PRIOR_FILE
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -30,7 +31,6 @@ Report = Callable[[str, float | None, str], None]
 
 ROUTER_FILE = "router.safetensors"
 SPLITTER_FILE = "splitter.safetensors"
-PRIOR_FILE = "prior.safetensors"
 
 _Fitted = TypeVar("_Fitted", "RouterBasis", "Splitter")
 
@@ -155,7 +155,7 @@ class LoadedModel:
         return self._beside(PRIOR_FILE)
 
     def _beside(self, name: str) -> Path:
-        return self._folder / (f"adapted.{name}" if self.adapted else name)
+        return self._folder / own_name(name, adapted=self.adapted)
 
     def _learned_prior(self, report: Report) -> Prior | None:
         """The prior learned here, else the one that ships; it takes too long to learn one unasked."""
@@ -177,8 +177,9 @@ class LoadedModel:
         """
         from trainer.prior import Prior
 
-        self._prior = Prior.from_bytes(data, self.backbone)
+        prior = Prior.from_bytes(data, self.backbone)
         write_bytes(self.prior_file, data)
+        self._prior = prior
 
     @property
     def adapter_file(self) -> Path:

@@ -92,6 +92,8 @@ class BackboneInfo(TypedDict):
     span_default: int
     router: str
     """Digest of the router's configuration."""
+    prior: str | None
+    """Digest of what new memories start from; None where their own pairs are all there is."""
     identity: dict[str, Any]
     """The backbone's whole fingerprint."""
     recomputes: NotRequired[bool]

@@ -22,7 +22,7 @@ from tui.engine.protocol import CancelHow, Message, cancel_how, decode, encode
 
 log = logging.getLogger("tui.engine")
 
-PATIENT_OPS = frozenset({"train", "eval"})
+PATIENT_OPS = frozenset({"train", "prepare", "eval"})
 """Requests that wait while an impatient one has something to do."""
 
 ASIDE_OPS = frozenset({"overlap", "effect", "draft"})
