@@ -19,6 +19,9 @@ from tokmem_desk.procedures import ExamplePair
 LEAST_PAIRS = 8
 """With fewer pairs nothing is certain."""
 
+_ENOUGH = 16
+"""With fewer values only the text around them is."""
+
 _MOST_CHOICES = 16
 _MOST_LAYOUTS = 6
 _LONGEST_LAYOUT = 20
@@ -26,6 +29,8 @@ _SEEN_ONCE = 0.1
 """Share of values whose layout no other value has, at most; so often a new one must be expected."""
 
 _TWICE = 2
+_OFTEN = 3
+"""How often the values of a closed set have been seen, on average."""
 _QUARTERS = 4
 _MISSED = 1 / 12
 """Share of values that a part may miss when it is made without them; made with all of them it misses about half."""
@@ -137,7 +142,15 @@ def _part(column: Values, following: str) -> Part:
             return _free(texts, following)
         part = _part(filled, following)
         return _free(texts, following) if part.kind == "free" else Part("forms", forms=((part,), ()))
-    return _proved(column, (_choice, _spelled_in_message, _layouts)) or _free(texts, following)
+    if len(column) < _ENOUGH:
+        return _free(texts, following)
+    if closed := _choice(column):
+        return closed
+    tokens = [tokens_of(text) for text in texts]
+    kinds = {_class(token) for one in tokens for token in one}
+    if all(len(one) == 1 for one in tokens) and len(kinds) == 1:
+        return _run(column, kinds.pop())
+    return _proved(column, (_spelled_in_message,)) or _layouts(column) or _free(texts, following)
 
 
 def _proved(column: Values, makers: Sequence[Callable[[Values], Part | None]]) -> Part | None:
@@ -164,7 +177,7 @@ def _stands(part: Part, message: str, text: str) -> bool:
 def _choice(column: Values) -> Part | None:
     """A closed set; where its values also stand in messages, another one of their kind may stand there too."""
     counts = Counter(text for _, text in column)
-    if len(counts) > _MOST_CHOICES or min(counts.values()) < _TWICE:
+    if len(counts) > _MOST_CHOICES or min(counts.values()) < _TWICE or len(column) < _OFTEN * len(counts):
         return None
     ways = [way for way in _spellings(list(counts)) if 2 * sum(_spelled(way)(*one) for one in column) > len(column)]
     if len(counts) > 1 and ways:
@@ -210,7 +223,7 @@ def _taken(column: Values, ways: Sequence[str], has: Callable[[str], Callable[[s
     if not used or len(column) - len(left) < len(column) / 2 or any(count < _TWICE for count in others.values()):
         return None
     longest = max(len(tokens_of(text)) for _, text in column)
-    return Part("taken", tuple(sorted(others)), tuple(used), 2 * longest)
+    return Part("taken", tuple(sorted(others)), tuple(used), 2 * longest if longest > 1 else 1)
 
 
 def _layouts(column: Values) -> Part | None:
@@ -244,7 +257,7 @@ def _run(column: Values, kind: str) -> Part:
     texts = [text for _, text in column]
     if kind not in CLASSES or (len(set(texts)) == 1 and len(texts) >= LEAST_PAIRS):
         return Part("text", (texts[0],))
-    if found := _proved(column, (_choice, _written_from_message, _spelled_in_message)):
+    if found := _choice(column) or _proved(column, (_written_from_message, _spelled_in_message)):
         return found
     lengths = set(map(len, texts))
     return Part(

@@ -87,13 +87,16 @@ def is_spelled(message: str, value: str, way: str) -> bool:
 
 
 def spans(message: str, way: str, longest: int) -> Iterator[str]:
-    """Regular expressions of all stretches of at most ``longest`` tokens in that spelling, one for each beginning."""
+    """Regular expressions of the stretches of at most ``longest`` tokens in that spelling, one for each beginning.
+
+    With a longest of one, words and numbers alone.
+    """
     change, joint = SPELLINGS[way]
     pieces = tokens_of(message)[:_LONGEST]
     if joint is not None:
         pieces = [piece for piece in pieces if piece.isalnum()]
     for start, first in enumerate(pieces):
-        if first.isspace():
+        if first.isspace() or (longest == 1 and not first.isalnum()):
             continue
         stretch = pieces[start : start + longest]
         while stretch and stretch[-1].isspace():

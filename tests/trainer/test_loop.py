@@ -208,7 +208,7 @@ def test_a_memory_knows_the_form_of_its_pairs_except_in_the_papers_setting(
     tiny_backbone: Callable[..., Backbone],
 ) -> None:
     backbone = tiny_backbone("llama")
-    shouting = procedure(count=12)
+    shouting = procedure(count=20)
     ours = Training(backbone, [shouting], FAST).snapshot()[0]
     assert ours.form is not None and ours.form.accepts("rope 3", "ROPE!") and not ours.form.accepts("rope 3", "TEA!")
     assert Training(backbone, [shouting], PAPER).snapshot()[0].form is None
