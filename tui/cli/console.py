@@ -170,7 +170,6 @@ class Console:
 
     def _clear(self) -> None:
         if self._progress_shown:
-            self._progress_shown = ""
             self._write("")
 
     def _write(self, text: str) -> None:
