@@ -46,7 +46,8 @@ def begin(request: Request, phase: str, path: Path, make: Callable[[Checkpoint |
     except FileNotFoundError:
         return make(None, save)
     except (OSError, TokmemError) as error:
-        request.emit("progress", phase=phase, note=f"Starting anew: {error}")
+        reason = error.message if isinstance(error, TokmemError) else error  # without "start anew": that is done here
+        request.emit("progress", phase=phase, note=f"Starting anew: {reason}")
         return make(None, save)
     request.emit("progress", phase=phase, note="Going on where the interrupted run stopped.")
     return run
