@@ -1,0 +1,103 @@
+"""How often the form that pairs share would forbid a right answer to a new message. Needs no model.
+
+Forms are made from some pairs of each procedure and asked about the others: of folders in the data format, and of the
+auxiliary procedures that ship with the program. Every number of pairs is an entry of ``sources``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.data import load_tasks
+from benchmarks.options import numbers, run_program, say
+from profiles.atomic import write_bytes
+from tokmem_desk.form_induction import induce_form
+from tokmem_desk.procedures import Procedure
+from trainer.auxiliary import written_procedures
+from trainer.auxiliary.composed import composed_procedure
+
+_COMPOSED = 100
+_COMPOSED_TESTS = 8
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.forms", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, action="append", default=[], metavar="DIR", help="a folder; may be repeated"
+    )
+    parser.add_argument(
+        "--pairs", type=numbers, default=(14, 24, 40), metavar="N[,N]", help="pairs a form is made from"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.json", help="where the result goes")
+    options = parser.parse_args(arguments)
+    return run_program(lambda: run(options.data, options.pairs, options.out))
+
+
+def run(folders: Sequence[Path], counts: Sequence[int], out: Path) -> None:
+    """Measure and write the result.
+
+    Raises:
+        BadInputError: a folder cannot be used.
+    """
+    data = {folder.name: load_tasks(folder).procedures for folder in folders}
+    sources = []
+    for count in counts:
+        for name, procedures in data.items():
+            sources.append(_measured(name, count, (replace(p, pairs=p.pairs[:count]) for p in procedures)))
+        sources.append(_measured("written", count, map(_split(count), written_procedures())))
+        composed = (composed_procedure(seed, count + _COMPOSED_TESTS) for seed in range(_COMPOSED))
+        sources.append(_measured("composed", count, map(_split(count), composed)))
+    write_bytes(out, (json.dumps({"benchmark": "forms", "sources": sources}, indent=2) + "\n").encode())
+
+
+def _split(count: int) -> Callable[[Procedure], Procedure]:
+    def split(procedure: Procedure) -> Procedure:
+        """Some pairs to make a form from, drawn by the procedure's name, and the others as test pairs."""
+        pairs = list(procedure.pairs)
+        random.Random(procedure.name).shuffle(pairs)
+        return replace(procedure, pairs=tuple(pairs[:count]), held_out=tuple(pairs[count:]))
+
+    return split
+
+
+def _measured(source: str, count: int, procedures: Iterable[Procedure]) -> dict[str, Any]:
+    with_form = asked = accepted = total = 0
+    seconds = 0.0
+    for procedure in procedures:
+        if len(procedure.pairs) < count or not procedure.held_out:
+            continue
+        total += 1
+        began = time.perf_counter()
+        form = induce_form(procedure.pairs)
+        seconds += time.perf_counter() - began
+        if form is not None:
+            with_form += 1
+            asked += len(procedure.held_out)
+            accepted += sum(
+                any(form.accepts(pair.input, answer) for answer in pair.accepted) for pair in procedure.held_out
+            )
+    share = accepted / asked if asked else None
+    say(f"{source}, {count} pairs: {with_form} of {total} have a form, {accepted} of {asked} right answers accepted")
+    return {
+        "source": source,
+        "pairs": count,
+        "procedures": total,
+        "with_form": with_form,
+        "right_answers": asked,
+        "accepted": share,
+        "seconds_each": seconds / total if total else None,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
