@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -163,8 +163,7 @@ class DiscriminantRouter:
         probabilities = self._basis.calibration.probabilities(
             own @ self._means.T, chattiness(own, self._chat), self._counts, self._tightness, bias
         )
-        wish = self._tuning.none_bias + operating_bias(len(self._names))
-        return _ranked(probabilities, self._names, replace(self._tuning, none_bias=wish))
+        return _ranked(probabilities, self._names, self._tuning, operating_bias(len(self._names)))
 
     def _signs(self, corrections: Sequence[Correction]) -> Tensor:
         """[c x p]: +1 for the right procedure, -1 for the wrong one, or for all where ``none`` is right."""
@@ -188,7 +187,7 @@ class DiscriminantRouter:
 
 
 def operating_bias(procedures: int) -> float:
-    """Logits taken from ``none`` in a bank of so many procedures: most with few of them, nothing from a hundred on.
+    """How many nats ``none`` gives way in a bank of so many procedures: most with few, nothing from a hundred on.
 
     Few procedures cover little of what people say, so what resembles one is meant for it, and ordinary chat stays far
     away: of sixty messages of chat none came closer to twelve procedures than .85 for ``none``, while half of the
@@ -209,8 +208,14 @@ _CORRECTION_LOGITS = 8.0
 further, or harder, takes messages along that were right; see docs/routing.md."""
 
 
-def _ranked(probabilities: Tensor, names: Sequence[str], tuning: RouterTuning) -> list[list[Candidate]]:
-    """Rows of [n x (p + 1)] probabilities (``none`` last) as candidates, with a person's wishes applied."""
+def _ranked(
+    probabilities: Tensor, names: Sequence[str], tuning: RouterTuning, gives_way: float = 0.0
+) -> list[list[Candidate]]:
+    """Rows of [n x (p + 1)] probabilities (``none`` last) as candidates, with a person's wishes applied.
+
+    Args:
+        gives_way: by how many nats ``none`` must be ahead to be chosen, negated; probabilities stay what they are.
+    """
     if tuning.none_bias:
         none = torch.sigmoid(torch.logit(probabilities[:, -1:], eps=1e-9) + tuning.none_bias)
         rest = probabilities[:, :-1] / probabilities[:, :-1].sum(dim=1, keepdim=True).clamp_min(1e-12)
@@ -224,6 +229,8 @@ def _ranked(probabilities: Tensor, names: Sequence[str], tuning: RouterTuning) -
         candidates = [Candidate(names[place], p) for place, p in zip(places, values, strict=True)]
         candidates.append(Candidate(NONE_ROUTE, none_share))
         candidates.sort(key=lambda c: (-c.probability, c.route))
+        if candidates[0].route == NONE_ROUTE and candidates[1].probability > none_share * math.exp(gives_way):
+            candidates[:2] = candidates[1::-1]
         best = candidates[0]
         if best.probability < thresholds.get(best.route, 0.0):
             none_first = [c for c in candidates if c.route == NONE_ROUTE]
