@@ -47,7 +47,7 @@ _RUNNING_MEAN = 0.98
 class PriorConfig:
     """Settings of a run."""
 
-    steps: int = 1000
+    steps: int = 500
     """Optimiser steps of the common part."""
     at_once: int = 4
     """Procedures in one step."""

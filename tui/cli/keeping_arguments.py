@@ -86,7 +86,7 @@ def add_model(commands: Subparsers, shared: Parser) -> None:
         actions, shared, "prepare", "model", "prepare", "learn where its new memories start; once, some tens of minutes"
     )
     prepare.add_argument("id", metavar="ID", nargs="?", help=f"{_MODEL_ID}; without it the one in use")
-    prepare.add_argument("--steps", metavar="N", type=positive_number, help="how long to learn (default: 1000)")
+    prepare.add_argument("--steps", metavar="N", type=positive_number, help="how long to learn (default: 500)")
 
 
 def add_config(commands: Subparsers, shared: Parser) -> None:
