@@ -55,6 +55,7 @@ def load(options: Options) -> Loaded:
     for _ in model.load(report, lambda: False):
         pass
     facts = model.describe()
-    del facts["pid"], facts["memory_mb"]
+    # Where memories start concerns one method; its settings name it.
+    del facts["pid"], facts["memory_mb"], facts["prior"]
     facts["threads"] = torch.get_num_threads()
     return Loaded(model.backbone, model.basis, model.splitter, model.prior, facts, paths.cache / "benchmarks")

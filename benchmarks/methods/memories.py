@@ -95,7 +95,9 @@ def learn_ours(context: Context, procedures: Sequence[Procedure], seed: int) -> 
         seconds[procedure.name] = time.perf_counter() - began
         steps += result.steps
     bank = Bank(memories, DiscriminantRouter(basis, backbone.hidden_size, statistics))
-    return Recalled(context, bank, seconds, {**config.as_dict(), "router": "discriminant", "steps": steps})
+    prior = None if context.loaded.prior is None else context.loaded.prior.digest
+    settings = {**config.as_dict(), "prior": prior, "router": "discriminant", "steps": steps}
+    return Recalled(context, bank, seconds, settings)
 
 
 def learn_tokmem(context: Context, procedures: Sequence[Procedure], seed: int) -> Learned:
