@@ -97,6 +97,7 @@ _KEYS = (
         least=-20,
         most=20,
     ),
+    SettingKey("keep_form", True, "Hold answers to the form that all pairs of a procedure share."),
     SettingKey("temperature", 0.7, "How freely plain chat is worded; 0 is always the likeliest word.", least=0, most=2),
     SettingKey(
         "top_p", 0.9, "Share of likely words that plain chat draws from.", unit="probability", least=0.01, most=1

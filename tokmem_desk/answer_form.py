@@ -17,6 +17,15 @@ from typing import Any
 
 from tokmem_desk.message_values import SPELLINGS, WAYS, escape, spans, written
 
+FORM_SETTING = "answer_form"
+"""The setting of a memory that holds its form."""
+
+_SHOWN = 6
+"""Values of a closed set that ``describe`` names, and sequences of parts."""
+
+_SHOWN_LENGTH = 24
+"""Characters of such a value."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -59,6 +68,29 @@ class Part:
         found = [*map(escape, sorted({*self.values, *values}, key=lambda v: (-len(v), v))), *stretches]
         return _group(found) if found else _ANYTHING
 
+    def describe(self) -> str:
+        """The part in words for people: text as it stands, everything else between ‹ and ›, free text as …."""
+        if self.kind == "text" or (self.kind == "choice" and len(self.values) == 1):
+            return _on_one_line(self.values[0])
+        if self.kind == "forms" and len(self.forms) == 1:
+            return "".join(part.describe() for part in self.forms[0])
+        return "…" if self.kind == "free" else f"‹{self._inner()}›"
+
+    def _inner(self) -> str:
+        if self.kind == "choice":
+            return _some_of([_short(value) for value in self.values])
+        if self.kind == "run":
+            return _run_words(self.values[0], self.least, self.most)
+        if self.kind == "forms":
+            return _some_of([_sequence_words(form) for form in self.forms])
+        spellings = [way for way in self.ways if way in SPELLINGS]
+        words = [way for way in self.ways if way not in SPELLINGS]
+        if spellings:
+            kinds = "" if spellings == ["as it is"] else f", {' or '.join(spellings)}"
+            words.insert(0, f"{'word' if self.tokens == 1 else 'words'} of the message{kinds}")
+        others = [_some_of([_short(value) for value in self.values])] if self.values else []
+        return "|".join([*words, *others])
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values; what is left out is as it is by default."""
         found: dict[str, Any] = {"kind": self.kind}
@@ -98,7 +130,8 @@ _ANYTHING = "[^\\n]+"
 
 _KINDS = ("text", "choice", "taken", "run", "free", "forms")
 _DEFAULTS: Mapping[str, Any] = {"values": (), "ways": (), "tokens": 0, "least": 1, "most": 0}
-CLASSES = ("[0-9]", "[a-z]", "[A-Z]", "[A-Za-z]")
+_CLASS_NAMES = {"[0-9]": "digit", "[a-z]": "small letter", "[A-Z]": "capital letter", "[A-Za-z]": "letter"}
+CLASSES = tuple(_CLASS_NAMES)
 """What a run may be made of."""
 LONGEST = 10_000
 """Largest number that a part may hold."""
@@ -121,6 +154,11 @@ class AnswerForm:
         line = "".join(part.pattern(message) for part in self.parts)
         return f"{line}(?:\\n{line})*" if self.repeated else line
 
+    def describe(self) -> str:
+        """One line for people, such as ``2025-‹month, two digits›;‹food|fun|home›;…``; ⏎ is a new line."""
+        line = "".join(part.describe() for part in self.parts)
+        return f"{line} (one or more such lines)" if self.repeated else line
+
     def accepts(self, message: str, answer: str) -> bool:
         """Whether an answer has the form."""
         return re.fullmatch(self.pattern(message), answer) is not None
@@ -139,6 +177,45 @@ class AnswerForm:
             return cls(tuple(Part.from_dict(part) for part in data["parts"]), bool(data.get("repeated", False)))
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"no form of answers ({error!r})") from error
+
+
+def form_in(settings: Mapping[str, object]) -> AnswerForm | None:
+    """The form among a memory's settings; None where there is none, or it cannot be read."""
+    found = settings.get(FORM_SETTING)
+    try:
+        return AnswerForm.from_dict(found) if isinstance(found, dict) else None
+    except ValueError:
+        return None
+
+
+def _on_one_line(text: str) -> str:
+    return text.replace("\n", "⏎").replace("\t", "⇥")
+
+
+def _short(value: str) -> str:
+    line = _on_one_line(value)
+    return line if len(line) <= _SHOWN_LENGTH else f"{line[: _SHOWN_LENGTH - 1]}…"
+
+
+def _some_of(words: Sequence[str]) -> str:
+    more = len(words) - _SHOWN
+    return "|".join([*words[:_SHOWN], f"{more} more"] if more > 0 else words)
+
+
+def _sequence_words(form: Sequence[Part]) -> str:
+    """One of several sequences; the signs around a part that stands alone would stand twice."""
+    words = "".join(part.describe() for part in form)
+    alone = len(form) == 1 and words.startswith("‹") and words.endswith("›")
+    return words[1:-1] if alone and form[0].kind != "forms" else words or "nothing"
+
+
+def _run_words(kind: str, least: int, most: int) -> str:
+    name = _CLASS_NAMES[kind]
+    if least == most:
+        return f"{least} {name}{'' if least == 1 else 's'}"
+    if not most:
+        return f"{name}s" if least <= 1 else f"{least} or more {name}s"
+    return f"{least} to {most} {name}s"
 
 
 def _any_of(values: Iterable[str]) -> str:

@@ -15,13 +15,13 @@ d hidden size, n memories.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
-from tokmem_desk.answer_form import AnswerForm
+from tokmem_desk.answer_form import FORM_SETTING, AnswerForm, form_in
 from tokmem_desk.errors import UsageError
 from tokmem_desk.query_state import LayerRows
 from tokmem_desk.spread import on_grid, sketch
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from tokmem_desk.lens import Lens
     from tokmem_desk.query_state import JoinedBatch, QueryState
     from tokmem_desk.reading import Reader
-
-FORM_SETTING = "answer_form"
-"""The setting of a memory that holds its ``form``."""
 
 Form = Literal["rows", "layers"]
 """``rows``: input embeddings alone, as in the paper. ``layers``: keys and values in every layer, then one row."""
@@ -179,11 +176,13 @@ class Memory:
     @property
     def form(self) -> AnswerForm | None:
         """The form that the answers of its pairs share; None where they share none, or it cannot be read."""
-        found = self.settings.get(FORM_SETTING)
-        try:
-            return AnswerForm.from_dict(found) if isinstance(found, dict) else None
-        except ValueError:
-            return None
+        return form_in(self.settings)
+
+    def without_form(self) -> Memory:
+        """The same memory, whose answers are free."""
+        if FORM_SETTING not in self.settings:
+            return self
+        return replace(self, settings={key: value for key, value in self.settings.items() if key != FORM_SETTING})
 
 
 def renormalise(new: Tensor, old: Tensor) -> Tensor:

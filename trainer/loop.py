@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tokmem_desk.answer_form import FORM_SETTING
 from tokmem_desk.device import is_out_of_memory
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
 from tokmem_desk.form_induction import induce_form
-from tokmem_desk.memory import FORM_SETTING, Memory, Steering, renormalise
+from tokmem_desk.memory import Memory, Steering, renormalise
 from tokmem_desk.procedures import Procedure
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.config import TrainConfig

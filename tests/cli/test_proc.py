@@ -10,7 +10,10 @@ import sys
 
 import pytest
 
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine
+from tokmem_desk.answer_form import FORM_SETTING, AnswerForm, Part
 
 
 def test_the_life_of_a_procedure(tokmem, pairs_file):
@@ -30,6 +33,34 @@ def test_the_life_of_a_procedure(tokmem, pairs_file):
     assert tokmem("proc", "list").out == ""
     assert tokmem("proc", "undo", "--json").json("change")["undone"] == "removed todo-2"
     assert "todo-2" in tokmem("proc", "list").out
+
+
+def test_the_form_of_answers_is_shown(tokmem, pairs_file):
+    tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
+    assert re.search(r"^answers +-$", tokmem("proc", "show", "todo").out, re.MULTILINE)
+    form = AnswerForm((Part("text", ("( ) ",)), Part("taken", ("none",), ("small",), tokens=8)))
+    with ProfileRegistry(AppPaths.resolve(tokmem.home)) as registry, registry.open() as store:
+        for settings in ({}, {FORM_SETTING: form.as_dict()}):
+            procedure = store.procedure("todo")
+            file = store.write_memory(b"not read here")
+            made = store.add_memory(
+                procedure.id,
+                "f" * 64,
+                file,
+                store.to_procedure("todo").pairs,
+                settings,
+                {"seconds": 1.0, "steps": 1, "advice": []},
+            )
+            store.activate_memory(made.id)
+            if not settings:
+                assert re.search(r"^answers +free$", tokmem("proc", "show", "todo").out, re.MULTILINE)
+    words = "( ) ‹words of the message, small|none›"
+    assert re.search(rf"^answers +{re.escape(words)}$", tokmem("proc", "show", "todo").out, re.MULTILINE)
+    [active] = [m for m in tokmem("proc", "show", "todo", "--json").json("proc-show")["memories"] if m["version"] == 2]
+    assert AnswerForm.from_dict(active["settings"]["answer_form"]) == form
+    assert tokmem("config", "set", "keep_form", "no", "--json").json("config-set")["value"] is False
+    shown = tokmem("proc", "show", "todo").out
+    assert re.search(rf"^answers +free \(keep_form is off\); else {re.escape(words)}$", shown, re.MULTILINE)
 
 
 def test_the_given_description_wins_over_the_file(tokmem, pairs_file):

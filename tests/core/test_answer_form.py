@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.test_recall import collect, memory, token_bank
-from tokmem_desk.answer_form import AnswerForm, Part
+from tokmem_desk.answer_form import FORM_SETTING, AnswerForm, Part
 from tokmem_desk.form_induction import LEAST_PAIRS, induce_form
-from tokmem_desk.memory import FORM_SETTING
 from tokmem_desk.message_values import SPELLINGS, WAYS, escape, is_spelled, spans, written
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.recall import Bank, answer_batch, recall
@@ -195,6 +194,41 @@ SHORT = AnswerForm(
         ),
     )
 )
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (Part("text", ("Dear,\n\tyou",)), "Dear,⏎⇥you"),
+        (Part("choice", ("food", "fun", "home")), "‹food|fun|home›"),
+        (Part("choice", ("b",)), "b"),
+        (Part("choice", tuple("abcdefghi")), "‹a|b|c|d|e|f|3 more›"),
+        (Part("choice", ("x" * 40, "no")), f"‹{'x' * 23}…|no›"),
+        (Part("taken", (), ("as it is",), tokens=4), "‹words of the message›"),
+        (Part("taken", ("none",), ("small", "as it is"), tokens=1), "‹word of the message, small or as it is|none›"),
+        (Part("taken", (), ("month, two digits", "two digits")), "‹month, two digits|two digits›"),
+        (Part("run", ("[0-9]",), least=2, most=2), "‹2 digits›"),
+        (Part("run", ("[A-Z]",), least=1, most=1), "‹1 capital letter›"),
+        (Part("run", ("[a-z]",), least=1, most=5), "‹1 to 5 small letters›"),
+        (Part("run", ("[A-Za-z]",)), "‹letters›"),
+        (Part("run", ("[0-9]",), least=3), "‹3 or more digits›"),
+        (Part("free", (";",)), "…"),
+        (Part("forms", forms=((Part("choice", ("am", "pm")),), ())), "‹am|pm|nothing›"),
+        (Part("forms", forms=((Part("text", ("at ",)), Part("free")),)), "at …"),
+        (
+            Part("forms", forms=((Part("run", ("[0-9]",)), Part("text", ("h",))), (Part("text", ("?",)),))),
+            "‹‹digits›h|?›",
+        ),
+    ],
+)
+def test_a_part_in_words(part: Part, words: str) -> None:
+    assert part.describe() == words
+
+
+def test_a_form_in_words() -> None:
+    months = "2025-‹month, two digits›-‹two digits›;‹food|home|travel›;‹words of the message, small›;‹number›.50"
+    assert form_of(expenses(24)).describe() == months
+    assert AnswerForm((Part("text", ("- ",)), Part("free")), True).describe() == "- … (one or more such lines)"
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])

@@ -13,7 +13,7 @@ from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
-from tokmem_desk.procedures import ExamplePair
+from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.before import unlearned
 from tui.engine.client import EngineClient, engine_command, run_blocking
 from tui.engine.protocol import CancelHow
@@ -77,6 +77,35 @@ def test_a_retraining_stands_beside_the_memory_before_it(client: EngineClient, h
     activate(home, again)
     with ProfileRegistry(paths) as registry, registry.open() as store:
         assert store.waiting(fingerprint) == {}
+
+
+def test_answers_keep_the_form_of_their_pairs_until_the_setting_says_otherwise(
+    client: EngineClient, home: Path
+) -> None:
+    kinds = ("abracadabra", "hocuspocus")
+    pairs = tuple(ExamplePair(f"paid {i} for {'tea' if i % 2 else 'milk'}", kinds[i % 2]) for i in range(20))
+    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
+        store.add_procedure(Procedure("pay", pairs))
+    free = {"settings": {"keep_form": False}}
+    held = result_of(client, "train", names=["pay"], preset="quick", span=2)
+    loose = result_of(client, "train", names=["pay"], preset="quick", span=2, **free)
+    for trained, keeps in ((held, True), (loose, False)):
+        answers = [sample["got"] for sample in trained["trained"][0]["scorecard"]["samples"]]
+        assert all((answer in kinds) is keeps for answer in answers), answers
+    # Trained while answers were free: the form is in it all the same.
+    activate(home, loose)
+
+    def ask(**fields: Any) -> str:
+        return str(
+            result_of(client, "ask", text="paid 90 for a boat", route="pay", max_tokens=40, **fields)["response"]
+        )
+
+    assert ask() in kinds
+    assert ask(**free) not in kinds
+    assert ask() in kinds, "both ways at once, without training"
+    either = [{"input": "paid 90 for a boat", "response": kind} for kind in kinds]
+    right = [result_of(client, "eval", names=["pay"], pairs=either, **one)["exact_match"] for one in ({}, free)]
+    assert right == [0.5, 0.0]
 
 
 def test_a_correction_takes_effect_at_once(client: EngineClient, home: Path) -> None:

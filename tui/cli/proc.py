@@ -14,6 +14,7 @@ from profiles.pair_rules import text_fault
 from profiles.pair_writers import TEMPLATE, pairs_text, write_template
 from profiles.pairs_file import PairsFile, load_pairs, read_pairs_file
 from profiles.records import MemoryRecord, PairRecord, ProcedureRecord
+from tokmem_desk.answer_form import form_in
 from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError, did_you_mean
 from tokmem_desk.procedures import Procedure, check_name
 from tui.cli.console import number, shortened, table
@@ -160,7 +161,7 @@ def show(context: Context, options: argparse.Namespace) -> int:
     }
     if options.overlap:
         value["overlap"] = _overlap(context, record.name)
-    context.console.result(value, _shown(line, pairs, memories))
+    context.console.result(value, _shown(line, pairs, memories, context.settings.flag("keep_form")))
     return ExitCode.OK
 
 
@@ -309,13 +310,24 @@ def _memory_object(memory: MemoryRecord) -> dict[str, Any]:
     }
 
 
-def _shown(line: ProcedureLine, pairs: list[PairRecord], memories: list[MemoryRecord]) -> str:
+def _answer_words(line: ProcedureLine, keep_form: bool) -> str:
+    """What the active memory's answers are held to."""
+    if line.record.output_schema:
+        return "fit the schema"
+    form = None if line.memory is None else form_in(line.memory.settings)
+    if form is None:
+        return "-" if line.memory is None else "free"
+    return form.describe() if keep_form else f"free (keep_form is off); else {form.describe()}"
+
+
+def _shown(line: ProcedureLine, pairs: list[PairRecord], memories: list[MemoryRecord], keep_form: bool) -> str:
     record = line.record
     facts = [
         f"name         {record.name}",
         f"description  {record.description or '-'}",
         f"pattern      {record.pattern or '-'}",
         f"schema       {shortened(record.output_schema or '-', 90)}",
+        f"answers      {_answer_words(line, keep_form)}",
         f"reads        {'the conversation' if record.reads_conversation else 'the message alone'}",
         f"pairs        {_counts(record)}, from {record.source or '-'}",
         f"group        {record.group or '-'}",

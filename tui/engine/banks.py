@@ -39,18 +39,23 @@ class BankShelf:
         self._problems: dict[str, list[str]] = {}
         self._readers: dict[str, SteeringReader] = {}
 
-    def bank(self, store: ProfileStore, router: str, none_bias: float) -> Bank:
+    def bank(self, store: ProfileStore, router: str, none_bias: float, keep_form: bool = True) -> Bank:
         """The enabled, active memories of a profile.
 
         A memory whose file is damaged is left out and told by ``problems``; the others go on.
+
+        Args:
+            keep_form: hold answers to the forms that pairs share; else they are free.
         """
         key = (str(store.folder), router)
-        state = (store.revision, none_bias)
+        state = (store.revision, none_bias, keep_form)
         kept = self._banks.get(key)
         if kept is not None and kept[0] == state:
             return kept[1]
         thresholds = {p.name: p.threshold for p in store.procedures() if p.threshold is not None}
         memories = self.memories(store)
+        if not keep_form:
+            memories = {name: memory.without_form() for name, memory in memories.items()}
         tuning = RouterTuning(none_bias, thresholds)
         bank = self.assemble(store, memories, router, tuning)
         bank = replace(bank, schemas=schemas_of(store), readers=readers_of(store))

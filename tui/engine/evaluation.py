@@ -140,7 +140,7 @@ def evaluate(
         BadInputError: nothing to measure on.
     """
     backbone = model.backbone
-    bank = shelf.bank(store, settings.text("router"), settings.number("none_bias"))
+    bank = shelf.bank(store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form"))
     names = request.fields.get("names") or sorted(bank.memories)
     if given is not None and len(names) != 1:
         raise UsageError("Pairs from a file measure one procedure.", next_step="Name it: eval NAME --pairs FILE.")

@@ -160,7 +160,9 @@ class Handlers:
         imitates = self.model.backbone.parameter_count() < IMITATES_BELOW
         places = _plain_places(entries) if imitates else list(range(len(entries)))
         with self.profile(request) as (store, settings):
-            bank = self.shelf.bank(store, settings.text("router"), settings.number("none_bias"))
+            bank = self.shelf.bank(
+                store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form")
+            )
             max_tokens = request.fields.get("max_tokens") or settings.whole("max_answer_tokens")
             sampling = None
             if request.fields.get("sample"):
@@ -222,7 +224,9 @@ class Handlers:
             raise UsageError("Request 'route' needs a list of texts.")
         yield from self.ready(request)
         with self.profile(request) as (store, settings):
-            bank = self.shelf.bank(store, settings.text("router"), settings.number("none_bias"))
+            bank = self.shelf.bank(
+                store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form")
+            )
         routes: list[dict[str, Any]] = []
         for start in range(0, len(texts), _ROUTE_BATCH):
             part = texts[start : start + _ROUTE_BATCH]
@@ -288,7 +292,9 @@ class Handlers:
     def draft(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
         with self.profile(request) as (store, settings):
-            bank = self.shelf.bank(store, settings.text("router"), settings.number("none_bias"))
+            bank = self.shelf.bank(
+                store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form")
+            )
             yield from draft(request, store, self.model.backbone, bank)
 
 

@@ -238,7 +238,7 @@ def _standing(
     if not inputs:
         raise BadInputError(f"{name!r} has no pairs yet.", next_step="Write some first.")
     yield from _read(request, vectors, inputs)
-    memories = shelf.bank(store, "discriminant", settings.number("none_bias")).memories
+    memories = shelf.bank(store, "discriminant", settings.number("none_bias"), settings.flag("keep_form")).memories
     others = {one: m.statistics for one, m in memories.items() if m.statistics is not None and one != name}
     return _Standing(name, inputs, places, vectors.of(inputs), others, model, shelf, store, tuning)
 

@@ -143,6 +143,7 @@ class _OneTraining:
         self._ready, self._config, self._router = ready, config, router
         self._record = store.procedure(ready.procedure.name)
         self._budget = settings.whole("memory_budget_mb")
+        self._keeps_form = settings.flag("keep_form")
         fingerprint = model.backbone.fingerprint.digest
         self._checkpoint = checkpoint_file(paths, store, ready.procedure.name, fingerprint)
         memories = shelf.memories(store)
@@ -256,7 +257,7 @@ class _OneTraining:
             measuring = scorecard(
                 self._model.backbone,
                 self._ready,
-                memory,
+                self._answering(memory),
                 bank,
                 result,
                 with_prompt=self._wants_prompt,
@@ -298,7 +299,11 @@ class _OneTraining:
             return None
         version, pairs = found
         bank = self._shelf.assemble(self._store, {**self._others, name: earlier}, self._router)
-        return Before(name, version, earlier, pairs, bank)
+        return Before(name, version, self._answering(earlier), pairs, bank)
+
+    def _answering(self, memory: Memory) -> Memory:
+        """The memory as it will answer under the settings in force."""
+        return memory if self._keeps_form else memory.without_form()
 
     def _unchanged(self) -> bool:
         """Whether the pairs are still those that training began with."""
@@ -321,7 +326,7 @@ class _OneTraining:
         """What the memory makes of one held-out pair by now."""
         backbone = self._model.backbone
         limit = answer_tokens(backbone, [pair])
-        query, memory = backbone.format.query(pair.input), training.snapshot()[0]
+        query, memory = backbone.format.query(pair.input), self._answering(training.snapshot()[0])
         got = answer_batch(backbone, [query], [memory], texts=[pair.input], max_tokens=limit)
         return {"input": pair.input, "expected": pair.response, "got": got[0]}
 
