@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from profiles.paths import AppPaths
+from profiles.records import JsonObject
 from profiles.registry import ProfileRegistry
 from profiles.settings import Settings
 from profiles.store import ProfileStore
@@ -158,9 +159,10 @@ def pictures(snapshot: SnapshotAssertion) -> Pictures:
     return compare
 
 
-def remember(store: ProfileStore, name: str) -> None:
+def remember(store: ProfileStore, name: str, settings: JsonObject | None = None) -> None:
     """Give a procedure an active memory, as if it had been trained."""
     file = store.write_memory(memory_file(store.procedure(name).id))
     pairs = store.to_procedure(name).pairs
-    record = store.add_memory(store.procedure(name).id, FINGERPRINT, file, pairs, {}, scorecard(store, name, steps=8))
+    card = scorecard(store, name, steps=8)
+    record = store.add_memory(store.procedure(name).id, FINGERPRINT, file, pairs, settings or {}, card)
     store.activate_memory(record.id)

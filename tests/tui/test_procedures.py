@@ -10,7 +10,9 @@ from textual.widgets import Input, TextArea
 
 import tui.screens.procedure_advice
 from profiles.store import ProfileStore
+from tests.tui.conftest import remember
 from tests.tui.driving import SIZES, procedures, ready, texts, until
+from tokmem_desk.answer_form import FORM_SETTING, AnswerForm, Part
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
 from tui.screens.confirm import ConfirmDialog
@@ -85,6 +87,15 @@ async def test_table_and_pairs(make_app: MakeApp, taught: None, size: tuple[int,
         assert "ROUGE-L 0.88" in texts(app, "#about")
         await pilot.press("k")
         await until(pilot, lambda: "Only 2 different pairs" in texts(app, "#findings"))
+
+
+async def test_the_form_of_answers_stands_above_the_pairs(make_app: MakeApp, taught: None, seed: Seed) -> None:
+    form = AnswerForm((Part("choice", ("food", "fun")), Part("text", (";",)), Part("free")))
+    seed(lambda store: remember(store, "todo_line", {FORM_SETTING: form.as_dict()}))
+    async with make_app().run_test(size=SIZES[-1]) as pilot:
+        app = await open_procedures(pilot)
+        await pilot.press("j")
+        await until(pilot, lambda: "Its pairs share ‹food|fun›;…" in texts(app, "#about"))
 
 
 async def test_samples(make_app: MakeApp) -> None:

@@ -17,6 +17,7 @@ from textual.widgets import Input, Static
 from profiles.lint import Finding
 from profiles.pairs import PairList
 from profiles.records import PairRecord
+from tokmem_desk.answer_form import form_in
 from tui.engine.protocol import Overlap
 from tui.messages import PairTextWanted, PairWanted, PairWritten
 from tui.overlap_words import overlap_sentences
@@ -24,9 +25,12 @@ from tui.overview import ProcedureLine, changed_words
 from tui.widgets.cell_editor import CellEditor
 from tui.widgets.pair_grid import PairGrid
 from tui.widgets.pair_rows import DRAFT, CellPart, pair_rows
+from tui.widgets.wrapped import one_line
 
 SHOWN_FINDINGS = 4
 SHOWN_NARROW = 1
+_FORM_LENGTH = 160
+"""Characters of a form of answers."""
 Then = Literal["stay", "next", "previous", "away"]
 
 
@@ -359,6 +363,8 @@ def _about(line: ProcedureLine, *, short: bool) -> Content:
     lines.append(Content(memory_sentence(line)))
     if record.output_schema is not None or record.reads_conversation:
         lines.append(Content(tool_sentence(line)))
+    elif form := None if line.memory is None or short else form_in(line.memory.settings):
+        lines.append(Content.styled(one_line(f"Its pairs share {form.describe()}", _FORM_LENGTH), "$muted"))
     held_out = f", {record.held_out_count} held out (t) to measure" if record.held_out_count else ""
     more = f" · group {record.group}" if record.group else ""
     more += "" if record.threshold is None else f" · answers from {record.threshold:.0%} on"
