@@ -46,7 +46,7 @@ def loaded(tiny_backbone: Callable[..., Backbone], tmp_path_factory: pytest.Temp
     basis = next(done for done in fit_basis(backbone) if isinstance(done, RouterBasis))
     splitter = next(done for done in fit_splitter(backbone, count=60) if isinstance(done, Splitter))
     backbone.token_space = splitter.space
-    return Loaded(backbone, basis, splitter, {"id": "tiny"}, tmp_path_factory.mktemp("cache"))
+    return Loaded(backbone, basis, splitter, None, {"id": "tiny"}, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture
