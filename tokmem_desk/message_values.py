@@ -1,8 +1,8 @@
 """Values that a message holds, and the ways in which an answer may write them.
 
 A *spelling* writes a stretch of the message's words: as it stands, in small letters, as a slug, …. Other ways look for
-numbers, months and times of day and write them in a form of their own. All of them are what people do with values by
-hand; months and number words are English ones, and a message in another language simply has none.
+numbers, months, weekdays and times of day and write them in a form of their own. All of them are what people do with
+values by hand; months and number words are English ones, and a message in another language simply has none.
 """
 
 from __future__ import annotations
@@ -127,8 +127,12 @@ def _runs(message: str) -> list[str]:
     return re.findall(r"\d+", message)
 
 
+def _words(message: str) -> list[str]:
+    return re.findall(r"[^\W\d_]{3,}", message)
+
+
 def _month_numbers(message: str) -> list[int]:
-    words = re.findall(r"[^\W\d_]{3,}", message.lower())
+    words = _words(message.lower())
     named = [n for word in words for n, month in enumerate(_MONTHS, 1) if month.startswith(word)]
     return named + [int(run) for run in _runs(message) if 1 <= int(run) <= 12]
 
@@ -156,6 +160,9 @@ _WAYS: dict[str, Callable[[str], list[str]]] = {
     "month, Abc": lambda m: [_MONTHS[n - 1][:3].title() for n in _month_numbers(m)],
     "month, abc": lambda m: [_MONTHS[n - 1][:3] for n in _month_numbers(m)],
     "month": lambda m: [_MONTHS[n - 1].title() for n in _month_numbers(m)],
+    "abc of a word": lambda m: [word[:3].lower() for word in _words(m)],
+    "Abc of a word": lambda m: [word[:3].title() for word in _words(m)],
+    "ABC of a word": lambda m: [word[:3].upper() for word in _words(m)],
     "hour, two digits": lambda m: [f"{hour:02d}" for hour in _hours(m)],
     "hour": lambda m: [str(hour) for hour in _hours(m)],
 }

@@ -170,6 +170,8 @@ def test_stretches_are_what_is_spelled(message: str, way: str) -> None:
         ("seven of march", "number of a word", {"7"}),
         ("seven of march", "month, ABC", {"MAR"}),
         ("007", "without zeros", {"7"}),
+        ("on Friday, ok", "abc of a word", {"fri"}),
+        ("on Friday, ok", "ABC of a word", {"FRI"}),
     ],
 )
 def test_ways_of_writing(message: str, way: str, values: set[str]) -> None:
