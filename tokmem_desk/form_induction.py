@@ -8,6 +8,7 @@ text, and where nothing at all is shared there is no form.
 
 from __future__ import annotations
 
+import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +19,13 @@ from tokmem_desk.procedures import ExamplePair
 
 LEAST_PAIRS = 8
 """With fewer pairs nothing is certain."""
+
+_MOST_PAIRS = 200
+"""Pairs that a form is made from at most; looking longer finds nothing more."""
+_MOST_ASKED = 1000
+"""Further pairs that it is tried on."""
+_REFUSED = 0.01
+"""Share of those that it may refuse: in thousands of pairs some are odd."""
 
 _ENOUGH = 16
 """With fewer values only the text around them is."""
@@ -42,14 +50,23 @@ Values = Sequence[tuple[str, str]]
 
 def induce_form(pairs: Sequence[ExamplePair]) -> AnswerForm | None:
     """The form of the responses, or None when they share none (or there are too few)."""
-    values = [(pair.input, pair.response) for pair in pairs]
+    values = [(pair.input, pair.response) for pair in _some(pairs, _MOST_PAIRS)]
     if len(values) < LEAST_PAIRS or any(not answer.strip() for _, answer in values):
         return None
     form = _form(values)
     if form is None or all(part.kind == "free" for part in form.parts):
         return None
     # A safety net: the parts were chosen one by one.
-    return form if all(form.accepts(message, answer) for message, answer in values) else None
+    if not all(form.accepts(message, answer) for message, answer in values):
+        return None
+    others = _some(pairs, _MOST_ASKED) if len(pairs) > _MOST_PAIRS else []
+    refused = sum(not form.accepts(pair.input, pair.response) for pair in others)
+    return form if refused <= _REFUSED * len(others) else None
+
+
+def _some(pairs: Sequence[ExamplePair], most: int) -> Sequence[ExamplePair]:
+    """So many of the pairs at most, drawn by chance: what stands in a row in a file is often alike."""
+    return pairs if len(pairs) <= most else random.Random(most).sample(list(pairs), most)
 
 
 def _form(values: Values) -> AnswerForm | None:

@@ -69,7 +69,7 @@ def is_spelled(message: str, value: str, way: str) -> bool:
     change, joint = SPELLINGS[way]
     if not value or value != value.strip():
         return False
-    pieces, wanted = tokens_of(message), value
+    pieces, wanted = tokens_of(message)[:_LONGEST], value
     if joint is not None:
         pieces = [piece for piece in pieces if piece.isalnum()]
     for start in range(len(pieces)):

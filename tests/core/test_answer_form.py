@@ -65,6 +65,13 @@ def test_values_are_taken_from_the_message() -> None:
         assert not form.accepts(message, answer), answer
 
 
+def test_thousands_of_pairs_are_looked_at_in_part() -> None:
+    many = expenses(3000)
+    assert form_of(many).accepts("Green Candle 12.50 on 9 october", "2025-10-09;home;green candle;12.50")
+    strange = [ExamplePair("odd", "so odd " * (1 + i % 9)) for i in range(3000)]
+    assert induce_form([strange[i] if i % 3 == 1 else pair for i, pair in enumerate(many)]) is None
+
+
 def test_a_message_without_such_a_value_leaves_the_field_free() -> None:
     assert form_of(expenses(24)).accepts("nothing", "2025-x-y;home;nothing;nothing.50")
 
