@@ -58,6 +58,11 @@ def memory_file(seed: int = 0, *, rows: int = 1, positions: int = 3, lens: bool 
     if seed % 3 == 2:
         blocks["reader"] = numbers(generator, 7 + seed)
         settings["reader"] = {"slots": [["who", "text", False]], "order": None}
+    if lens and seed % 3 == 0:
+        settings["answer_form"] = {
+            "parts": [{"kind": "text", "values": ["done "]}, {"kind": "taken", "ways": ["number"], "tokens": 1}],
+            "repeated": False,
+        }
     if positions:
         for g in range(2):
             blocks[f"keys.{g}"] = numbers(generator, LAYERS, HEADS, positions, SIZE)

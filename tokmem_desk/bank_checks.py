@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from tokmem_desk.answer_form import AnswerForm
 from tokmem_desk.bank_manifest import (
     FORMAT,
     MANIFEST_FILE,
@@ -32,6 +33,8 @@ from tokmem_desk.output_schema import MAX_SCHEMA_CHARACTERS, read_schema
 from tokmem_desk.procedures import check_name, may_name_group
 
 _MAX_TEXT = 20_000
+_LARGEST_FORM = 200_000
+"""Characters of a form of answers as JSON; real ones have a few thousand."""
 _DAMAGED = "Ask for the file again: it was changed or cut on its way."
 
 
@@ -220,7 +223,19 @@ class _Reader:
             output_schema=self._schema(fields, where),
             reads_conversation=self.flag(fields, "reads_conversation", where),
             group=self._group_name(fields, where),
+            answer_form=self._form(fields, where),
         )
+
+    def _form(self, fields: dict[str, Any], where: str) -> dict[str, Any]:
+        if not fields.get("answer_form"):
+            return {}
+        form = self.table(fields, "answer_form", where)
+        try:
+            if len(json.dumps(form)) > _LARGEST_FORM:
+                self.fail(f"{where}.answer_form", "is too large")
+            return AnswerForm.from_dict(form).as_dict()
+        except (ValueError, RecursionError):
+            self.fail(f"{where}.answer_form", "is no form of answers")
 
     def _group_name(self, fields: Mapping[str, Any], where: str) -> str:
         if "group" not in fields:

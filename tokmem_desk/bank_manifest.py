@@ -68,6 +68,8 @@ class BankProcedure:
         output_schema: JSON schema that answers are held to, as text.
         reads_conversation: the procedure sees earlier turns too.
         group: a name that procedures of one kind share; empty: none. A bank need not say.
+        answer_form: the form that its answers keep, see ``answer_form.AnswerForm.as_dict``; empty without one. A bank
+            need not say.
         pair_count, pairs_digest: the pairs it was made from.
         settings: how it was trained.
         scores: figures of its scorecard, no text.
@@ -96,6 +98,7 @@ class BankProcedure:
     reads_conversation: bool = False
     lens: Span = Span(0, 0)
     group: str = ""
+    answer_form: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tokmem_desk.answer_form import FORM_SETTING
 from tokmem_desk.bank_checks import damaged, read_manifest
 from tokmem_desk.bank_lines import (
     BankCorrection,
@@ -101,7 +102,11 @@ class OpenBank:
             MemoryParts(
                 name or procedure.name,
                 procedure.tied,
-                procedure.settings | ({"reader": procedure.reader_form} if procedure.reader.count else {}),
+                {
+                    **procedure.settings,
+                    **({"reader": procedure.reader_form} if procedure.reader.count else {}),
+                    **({FORM_SETTING: procedure.answer_form} if procedure.answer_form else {}),
+                },
                 self._fingerprint,
                 manifest.router.digest,
                 blocks,

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 from typing import Any, BinaryIO, NamedTuple
 
+from tokmem_desk.answer_form import FORM_SETTING
 from tokmem_desk.bank_card import UNKNOWN_LICENCE, card_text
 from tokmem_desk.bank_crypt import ProtectedWriter
 from tokmem_desk.bank_lines import BankCorrection, PairSet, Probe, lines, pair_lines
@@ -389,6 +390,7 @@ def _described(procedure: ExportProcedure, parts: MemoryParts, row: int, spans: 
         output_schema=procedure.output_schema,
         reads_conversation=procedure.reads_conversation,
         group=procedure.group,
+        answer_form=parts.settings.get(FORM_SETTING) or {},
     )
 
 

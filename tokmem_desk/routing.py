@@ -229,7 +229,8 @@ def _ranked(
         candidates = [Candidate(names[place], p) for place, p in zip(places, values, strict=True)]
         candidates.append(Candidate(NONE_ROUTE, none_share))
         candidates.sort(key=lambda c: (-c.probability, c.route))
-        if candidates[0].route == NONE_ROUTE and candidates[1].probability > none_share * math.exp(gives_way):
+        runner_up = candidates[1].probability if len(candidates) > 1 else 0.0
+        if candidates[0].route == NONE_ROUTE and runner_up > none_share * math.exp(gives_way):
             candidates[:2] = candidates[1::-1]
         best = candidates[0]
         if best.probability < thresholds.get(best.route, 0.0):

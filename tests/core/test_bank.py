@@ -162,6 +162,9 @@ def first(manifest: dict[str, Any]) -> dict[str, Any]:
         (lambda m: first(m).update(group=" two  spaces"), "cannot name a group"),
         (lambda m: first(m).update(group="bell\x07"), "cannot name a group"),
         (lambda m: first(m).update(group=None), "is not a text"),
+        (lambda m: first(m).update(answer_form={"parts": [{"kind": "spell"}]}), "is no form of answers"),
+        (lambda m: first(m).update(answer_form=["free"]), "answer_form"),
+        (lambda m: first(m)["answer_form"]["parts"].extend([{"kind": "free"}] * 20_000), "is too large"),
         (lambda m: first(m).update(pair_count=-1), "whole number"),
         (lambda m: first(m).update(pair_count=True), "whole number"),
         (lambda m: first(m).update(description="x\x00"), "no text has"),
@@ -197,11 +200,14 @@ def test_a_newer_format_is_incompatible(tmp_path: Path) -> None:
         assert opened.manifest.version == "2.9.0"
 
 
-def test_a_bank_without_groups_has_none(tmp_path: Path) -> None:
+def test_a_bank_need_not_say_groups_and_forms(tmp_path: Path) -> None:
     file = tmp_path / "bare.tokmem"
-    file.write_bytes(rewritten(lambda m: [one.pop("group") for one in m["procedures"]]))
+    file.write_bytes(
+        rewritten(lambda m: [one.pop(name) for one in m["procedures"] for name in ("group", "answer_form")])
+    )
     with open_bank(file) as opened:
         assert [one.group for one in opened.manifest.procedures] == ["", "", ""]
+        assert [one.answer_form for one in opened.manifest.procedures] == [{}, {}, {}]
 
 
 def tensors_with(change: Callable[[bytearray, Any], object]) -> bytes:
