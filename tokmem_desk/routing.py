@@ -83,7 +83,7 @@ class TokenRouter:
         partition = torch.logsumexp(self._backbone.logits(prefilled.last_hidden), dim=-1)
         scores = self._backbone.cap_logits(prefilled.last_hidden @ self._addresses.T)
         probabilities = torch.softmax(torch.cat([scores, partition[:, None]], dim=1), dim=1)
-        return _ranked(probabilities, self._names, self._tuning)
+        return ranked(probabilities, self._names, self._tuning)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +163,7 @@ class DiscriminantRouter:
         probabilities = self._basis.calibration.probabilities(
             own @ self._means.T, chattiness(own, self._chat), self._counts, self._tightness, bias
         )
-        return _ranked(probabilities, self._names, self._tuning, operating_bias(len(self._names)))
+        return ranked(probabilities, self._names, self._tuning, operating_bias(len(self._names)))
 
     def _signs(self, corrections: Sequence[Correction]) -> Tensor:
         """[c x p]: +1 for the right procedure, -1 for the wrong one, or for all where ``none`` is right."""
@@ -208,7 +208,7 @@ _CORRECTION_LOGITS = 8.0
 further, or harder, takes messages along that were right; see docs/routing.md."""
 
 
-def _ranked(
+def ranked(
     probabilities: Tensor, names: Sequence[str], tuning: RouterTuning, gives_way: float = 0.0
 ) -> list[list[Candidate]]:
     """Rows of [n x (p + 1)] probabilities (``none`` last) as candidates, with a person's wishes applied.

@@ -16,7 +16,7 @@ from tokmem_desk.lens import Lens, initial_lens
 from tokmem_desk.memory import Memory, Steering, initial_layer_rows, initial_rows
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.recall import Answer, Bank, Piece, Routed, Sampling, answer_batch, recall, route_messages
-from tokmem_desk.routing import RouterTuning, TokenRouter
+from tokmem_desk.routing import RouterTuning, TokenRouter, operating_bias, ranked
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -176,6 +176,21 @@ def test_thresholds_and_none_bias_move_routes(tiny_backbone: Callable[..., Backb
         tuned = Bank(bank.memories, TokenRouter(backbone, memories, tuning))
         assert route_messages(backbone, tuned, ["hello"])[0].route == NONE_ROUTE
     assert route_messages(backbone, bank, []) == []
+
+
+def test_none_gives_way_to_few_procedures_and_not_to_many() -> None:
+    assert operating_bias(1) == operating_bias(20) == -0.5 < operating_bias(40) < 0 == operating_bias(100)
+    probabilities = torch.tensor([[0.40, 0.06, 0.54], [0.20, 0.20, 0.60], [0.0, 0.0, 1.0]])
+    chosen = [[one[0].route for one in ranked(probabilities, ["a", "b"], RouterTuning(), bias)] for bias in (0.0, -0.5)]
+    assert chosen == [[NONE_ROUTE] * 3, ["a", NONE_ROUTE, NONE_ROUTE]]
+    first = ranked(probabilities, ["a", "b"], RouterTuning(), -0.5)[0]
+    assert [round(one.probability, 2) for one in first] == [0.40, 0.54, 0.06], "probabilities stay what they are"
+
+
+def test_a_bank_without_procedures_routes_to_none(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    [routed] = route_messages(backbone, Bank({}, TokenRouter(backbone, [])), ["hello"])
+    assert routed.route == NONE_ROUTE and routed.probability == pytest.approx(1.0)
 
 
 def test_calibration_separates_groups_from_chat() -> None:
