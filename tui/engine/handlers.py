@@ -20,7 +20,7 @@ from tokmem_desk.conversation import ConversationCache, OwnedCache
 from tokmem_desk.device import memory_in_use_mb, release_memory
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
-from tokmem_desk.recall import Answer, Piece, Routed, Sampling, recall, route_messages
+from tokmem_desk.recall import Answer, Bank, Piece, Routed, Sampling, recall, route_messages
 from tui.engine.adaptation import adapt
 from tui.engine.banks import BankShelf
 from tui.engine.drafting import draft
@@ -85,6 +85,19 @@ class Handlers:
             request.emit("progress", phase=phase, fraction=fraction, text=text)
 
         yield from self.model.load(report, request.cancelled.is_set)
+
+    def _bank(self, store: ProfileStore, settings: Settings) -> Bank:
+        """The profile's procedures that are trained and switched on, as its settings want them to answer."""
+        return self.shelf.bank(store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form"))
+
+    @contextmanager
+    def _job(self, request: Request, text: str) -> Iterator[None]:
+        """``status`` names what is going on."""
+        self._jobs[request.id] = text
+        try:
+            yield
+        finally:
+            del self._jobs[request.id]
 
     @contextmanager
     def profile(self, request: Request) -> Iterator[tuple[ProfileStore, Settings]]:
@@ -160,9 +173,7 @@ class Handlers:
         imitates = self.model.backbone.parameter_count() < IMITATES_BELOW
         places = _plain_places(entries) if imitates else list(range(len(entries)))
         with self.profile(request) as (store, settings):
-            bank = self.shelf.bank(
-                store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form")
-            )
+            bank = self._bank(store, settings)
             max_tokens = request.fields.get("max_tokens") or settings.whole("max_answer_tokens")
             sampling = None
             if request.fields.get("sample"):
@@ -224,9 +235,7 @@ class Handlers:
             raise UsageError("Request 'route' needs a list of texts.")
         yield from self.ready(request)
         with self.profile(request) as (store, settings):
-            bank = self.shelf.bank(
-                store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form")
-            )
+            bank = self._bank(store, settings)
         routes: list[dict[str, Any]] = []
         for start in range(0, len(texts), _ROUTE_BATCH):
             part = texts[start : start + _ROUTE_BATCH]
@@ -239,28 +248,19 @@ class Handlers:
 
     def train(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
-        self._jobs[request.id] = f"train in {request.text('profile')}"
-        try:
-            with self.profile(request) as (store, settings):
-                yield from train(request, store, settings, self.paths, self.model, self.shelf)
-        finally:
-            del self._jobs[request.id]
+        job = f"train in {request.text('profile')}"
+        with self._job(request, job), self.profile(request) as (store, settings):
+            yield from train(request, store, settings, self.paths, self.model, self.shelf)
 
     def adapt(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
-        self._jobs[request.id] = f"adapt {self.model.backbone.model_id}"
-        try:
+        with self._job(request, f"adapt {self.model.backbone.model_id}"):
             yield from adapt(request, self.paths, self.model)
-        finally:
-            del self._jobs[request.id]
 
     def prepare(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
-        self._jobs[request.id] = f"prepare {self.model.backbone.model_id}"
-        try:
+        with self._job(request, f"prepare {self.model.backbone.model_id}"):
             yield from prepare(request, self.paths, self.model)
-        finally:
-            del self._jobs[request.id]
 
     def eval(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
@@ -292,9 +292,7 @@ class Handlers:
     def draft(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
         with self.profile(request) as (store, settings):
-            bank = self.shelf.bank(
-                store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form")
-            )
+            bank = self._bank(store, settings)
             yield from draft(request, store, self.model.backbone, bank)
 
 
