@@ -151,7 +151,8 @@ def _memory(
     backbone = context.backbone
     if readable(pairs) is None:
         procedure = Procedure(name, tuple(pairs), description=about)
-        memory = run_training(Training(backbone, [procedure], our_config(context, seed))).memories[0]
+        training = Training(backbone, [procedure], our_config(context, seed), prior=context.loaded.prior)
+        memory = run_training(training).memories[0]
         return Memory(name, memory.steering, memory.address, memory.tied, statistics, memory.settings)
     reader = next(
         done for done in train_reader(backbone, context.loaded.splitter.space, pairs, seed) if isinstance(done, Reader)
