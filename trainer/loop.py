@@ -11,12 +11,13 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from tokmem_desk.answer_form import FORM_SETTING
+from tokmem_desk.answer_form import FORM_SETTING, AnswerForm
 from tokmem_desk.device import is_out_of_memory
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
 from tokmem_desk.form_induction import induce_form
@@ -135,7 +136,6 @@ class Training:
         texts = [demonstrations(backbone, p, at_least=4 * config.span) for p in self._procedures]
         self._memories = TrainableMemories(backbone, config, texts, prior)
         self._prior = prior.digest if prior is not None and config.form == "layers" else ""
-        self._forms = [induce_form(p.pairs) if config.shared_form else None for p in self._procedures]
         self._others = other_addresses
         self._optimiser = torch.optim.AdamW(
             self._memories.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -153,6 +153,11 @@ class Training:
         )
         if resume is not None:
             self._restore(resume)
+
+    @cached_property
+    def _forms(self) -> list[AnswerForm | None]:
+        """The form of each procedure's answers; looked for when a memory is first asked for."""
+        return [induce_form(p.pairs) if self._config.shared_form else None for p in self._procedures]
 
     @property
     def planned_steps(self) -> int:
