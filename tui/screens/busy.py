@@ -13,7 +13,7 @@ from textual.widgets import Button, Static
 from tokmem_desk.errors import InterruptedByUser, TokmemError
 from tui.progress import Progress
 from tui.screens.dialog import Dialog, buttons
-from tui.widgets.model_view import bar
+from tui.widgets.bar import bar
 
 if TYPE_CHECKING:
     from tui.app import TokmemApp

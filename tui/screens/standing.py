@@ -18,6 +18,7 @@ from tui.engine_link import EngineLink
 from tui.overlap_words import counts_at, measured_words, overlap_sentences
 from tui.screens.dialog import Dialog, buttons, paragraph
 from tui.turns import error_text
+from tui.widgets.bar import bar
 
 STEP = 0.05
 FINE_STEP = 0.01
@@ -132,12 +133,10 @@ class StandingDialog(Dialog[float | str | None]):
 
     def _draw(self) -> None:
         words = "auto" if not self.level else f"{self.level:.0%}"
-        filled = round(self.level * BAR_CELLS)
         self.query_one("#slider", Static).update(
             Content.assemble(
                 Content.styled(f"{'Threshold':<16}", "bold"),
-                Content.styled("━" * filled + "◆", "$primary"),
-                Content.styled("─" * (BAR_CELLS - filled), "$panel-lighten-2"),
+                bar(self.level, cells=BAR_CELLS, knob="◆"),
                 Content.styled(f"  {words}", "bold $primary"),
             )
         )
@@ -161,14 +160,12 @@ class StandingDialog(Dialog[float | str | None]):
         )
         lines = [Content("")]
         for what, count, of, words, good in rows:
-            filled = round(count / of * BAR_CELLS) if of else 0
             # A bar that is not empty must be seen.
-            filled = max(filled, 1) if count else 0
+            filled = max(count / of, 1 / BAR_CELLS) if count else 0.0
             lines.append(
                 Content.assemble(
                     f"{what:<14} ",
-                    Content.styled("━" * filled, "$text-success" if good else "$text-error"),
-                    Content.styled("─" * (BAR_CELLS - filled), "$panel-lighten-2"),
+                    bar(filled, "$text-success" if good else "$text-error", cells=BAR_CELLS),
                     Content.styled(f" {count:>4} of {of:<4}", "bold"),
                     Content.styled(words, "$muted"),
                 )

@@ -41,7 +41,8 @@ class JobTable(NamedTable):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", cell_padding=1, show_header=False)
-        self._names_width = 0
+        self._jobs: Sequence[TrainJob] = ()
+        self._widths = (0, 0)
 
     @property
     def selected_id(self) -> int | None:
@@ -49,15 +50,20 @@ class JobTable(NamedTable):
         return None if self.selected_name is None else int(self.selected_name)
 
     def show(self, jobs: Sequence[TrainJob]) -> None:
-        """Draw; rows are made anew only when they are others than before, so that a step costs one cell."""
-        width = max((len(job.name) for job in jobs), default=1)
+        """Draw; rows are made anew only when they are others than before, so that a step costs one cell.
+
+        Widths are given, not found by the table: it measures when it is idle, and until then cuts what is longer.
+        """
+        self._jobs = jobs
+        names = min(max((len(job.name) for job in jobs), default=1) + 2, 26)
+        widths = (names, max(1, self.scrollable_content_region.width - names - 4))
         keys = [str(job.id) for job in jobs]
-        if keys != [str(row.key.value) for row in self.ordered_rows] or width != self._names_width:
+        if keys != [str(row.key.value) for row in self.ordered_rows] or widths != self._widths:
             selected, row = self.selected_name, self.cursor_row
-            self._names_width = width
+            self._widths = widths
             self.clear(columns=True)
-            self.add_column(Text(), key="name", width=min(width + 2, 26))
-            self.add_column(Text(), key="state")
+            for key, width in zip(("name", "state"), widths, strict=True):
+                self.add_column(Text(), key=key, width=width)
             for job in jobs:
                 self.add_row(*_cells(job), key=str(job.id))
             self.keep_cursor(selected, row)
@@ -65,7 +71,11 @@ class JobTable(NamedTable):
         for job in jobs:
             for column, cell in zip(("name", "state"), _cells(job), strict=True):
                 if self.get_cell(str(job.id), column) != cell:
-                    self.update_cell(str(job.id), column, cell, update_width=True)
+                    self.update_cell(str(job.id), column, cell)
+
+    def on_resize(self) -> None:
+        """What a job does has all the room that its name leaves."""
+        self.show(self._jobs)
 
 
 def _cells(job: TrainJob) -> tuple[Text, Text]:

@@ -16,9 +16,9 @@ from tui.engine_link import EngineState
 from tui.keys import keyed
 from tui.model_pull import ModelPull
 from tui.model_rows import ModelRow
+from tui.widgets.bar import bar
 from tui.words import parameters, size
 
-BAR_CELLS = 34
 VERDICT_SIGNS = {"fits": "✓", "tight": "~", "too big": "✗"}
 VERDICT_COLOURS = {"fits": "$text-success", "tight": "$text-warning", "too big": "$text-error"}
 
@@ -209,11 +209,3 @@ def _in_short(row: ModelRow, pull: ModelPull | None, state: EngineState, *, offl
 
 def _figure(name: str, amount: int, style: str = "") -> Content:
     return Content.assemble(Content.styled(f"{name:<20}", "$muted"), Content.styled(f"{size(amount):>10}", style))
-
-
-def bar(share: float, colour: str = "$primary") -> Content:
-    """A line that is filled as far as ``share`` says, 0 to 1."""
-    filled = round(share * BAR_CELLS)
-    return Content.assemble(
-        Content.styled("━" * filled, colour), Content.styled("─" * (BAR_CELLS - filled), "$panel-lighten-2")
-    )

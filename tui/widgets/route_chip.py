@@ -6,6 +6,7 @@ from textual.content import Content
 
 from tokmem_desk.procedures import NONE_ROUTE
 from tui.turns import Answer
+from tui.widgets.bar import bar
 
 RUNNERS_UP = 3
 BAR_CELLS = 16
@@ -29,16 +30,14 @@ def chip_content(answer: Answer, status: str, *, opened: bool) -> Content:
     shown = list(answer.candidates[: RUNNERS_UP + 1])
     width = max((len(one["route"]) for one in shown), default=0)
     lines = [line]
-    for one in shown:
-        filled = round(one["probability"] * BAR_CELLS)
-        lines.append(
-            Content.assemble(
-                f"  {one['route']:<{width}}  ",
-                Content.styled("━" * filled, "$primary"),
-                Content.styled("─" * (BAR_CELLS - filled), "$panel-lighten-2"),
-                f" {percent(one['probability']):>5}",
-            )
+    lines += [
+        Content.assemble(
+            f"  {one['route']:<{width}}  ",
+            bar(one["probability"], cells=BAR_CELLS),
+            f" {percent(one['probability']):>5}",
         )
+        for one in shown
+    ]
     if made := how_made(answer):
         lines.append(Content.styled(f"  {made}", "$muted"))
     return Content("\n").join(lines)

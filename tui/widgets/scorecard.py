@@ -9,6 +9,7 @@ from textual.widgets import Static
 
 from tui.engine.protocol import BeforeScores, Confusion, Scorecard, Trained
 from tui.training_progress import duration
+from tui.widgets.bar import bar
 from tui.widgets.train_progress import sample_lines
 
 SHOWN_LABELS = 8
@@ -141,12 +142,10 @@ def _comparison(card: Scorecard) -> list[Content]:
     best = max(row[2] for row in rows)
     lines = [Content.styled(f"{'':<20} {'exact':>6} {'ROUGE-L':>8}", "$muted")]
     for name, exact, rouge, words in rows:
-        filled = round(rouge * BAR_CELLS)
         lines.append(
             Content.assemble(
                 Content.styled(f"{name:<20} {share(exact):>6} {rouge:>8.2f}  ", "bold" if rouge == best else ""),
-                Content.styled("━" * filled, "$primary" if name == "this memory" else "$secondary"),
-                Content.styled("─" * (BAR_CELLS - filled), "$panel-lighten-2"),
+                bar(rouge, "$primary" if name == "this memory" else "$secondary", cells=BAR_CELLS),
                 Content.styled(f"  {words}", "$muted"),
             )
         )

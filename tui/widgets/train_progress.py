@@ -5,10 +5,11 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import ProgressBar, Static
+from textual.widgets import Static
 
 from tui.training import TrainJob
 from tui.training_progress import PHASES, Progress, duration
+from tui.widgets.bar import bar
 from tui.widgets.loss_plot import LossPlot
 
 SHOWN_SAMPLES = 4
@@ -21,8 +22,7 @@ class TrainProgress(Vertical):
     TrainProgress {
         height: 1fr; padding: 0 2;
         #now { height: auto; }
-        ProgressBar { width: 1fr; height: 1; margin: 0 0 1 0; }
-        ProgressBar Bar { width: 1fr; }
+        #done { height: 1; margin: 0 0 1 0; }
         #loss-line { height: 1; }
         LossPlot { margin: 0 0 1 0; }
         #samples { height: 1fr; scrollbar-size-vertical: 1; }
@@ -37,7 +37,7 @@ class TrainProgress(Vertical):
 
     def compose(self) -> ComposeResult:
         yield Static(id="now")
-        yield ProgressBar(total=100, show_eta=False)
+        yield Static(id="done")
         yield Static(id="loss-line")
         yield LossPlot(id="loss-plot")
         yield Static(id="notes", markup=False)
@@ -48,9 +48,9 @@ class TrainProgress(Vertical):
         """Draw a job that runs, waits or has failed."""
         progress = job.progress
         self.query_one("#now", Static).update(_now(job))
-        bar = self.query_one(ProgressBar)
-        bar.display = job.state == "running"
-        bar.update(total=100 if progress.phase else None, progress=100 * progress.fraction)
+        done = self.query_one("#done", Static)
+        done.display = job.state == "running"
+        done.update(Content.assemble(bar(progress.fraction), f" {progress.fraction:.0%}"))
         line, plot = self.query_one("#loss-line", Static), self.query_one(LossPlot)
         line.display = plot.display = bool(progress.losses)
         if progress.losses:

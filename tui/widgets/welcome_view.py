@@ -11,7 +11,8 @@ from tui.engine_link import EngineState
 from tui.model_pull import ModelPull
 from tui.training import TrainJob
 from tui.training_progress import duration
-from tui.widgets.model_view import VERDICT_COLOURS, VERDICT_SIGNS, bar
+from tui.widgets.bar import bar
+from tui.widgets.model_view import VERDICT_COLOURS, VERDICT_SIGNS
 from tui.words import count, parameters, size
 
 STEPS = (
