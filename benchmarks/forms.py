@@ -19,7 +19,9 @@ from typing import Any
 from benchmarks.data import load_tasks
 from benchmarks.options import numbers, run_program, say
 from profiles.atomic import write_bytes
+from tokmem_desk.answer_form import AnswerForm
 from tokmem_desk.form_induction import induce_form
+from tokmem_desk.form_walk import takes_once
 from tokmem_desk.procedures import Procedure
 from trainer.auxiliary import written_procedures
 from trainer.auxiliary.composed import composed_procedure
@@ -70,8 +72,12 @@ def _split(count: int) -> Callable[[Procedure], Procedure]:
     return split
 
 
+def _allows(form: AnswerForm, message: str, answer: str) -> bool:
+    return form.accepts(message, answer) and (not form.once or takes_once(form, message, answer))
+
+
 def _measured(source: str, count: int, procedures: Iterable[Procedure]) -> dict[str, Any]:
-    with_form = asked = accepted = total = 0
+    with_form = once = asked = accepted = total = 0
     seconds = 0.0
     for procedure in procedures:
         if len(procedure.pairs) < count or not procedure.held_out:
@@ -83,9 +89,8 @@ def _measured(source: str, count: int, procedures: Iterable[Procedure]) -> dict[
         if form is not None:
             with_form += 1
             asked += len(procedure.held_out)
-            accepted += sum(
-                any(form.accepts(pair.input, answer) for answer in pair.accepted) for pair in procedure.held_out
-            )
+            once += form.once
+            accepted += sum(any(_allows(form, pair.input, one) for one in pair.accepted) for pair in procedure.held_out)
     share = accepted / asked if asked else None
     say(f"{source}, {count} pairs: {with_form} of {total} have a form, {accepted} of {asked} right answers accepted")
     return {
@@ -93,6 +98,7 @@ def _measured(source: str, count: int, procedures: Iterable[Procedure]) -> dict[
         "pairs": count,
         "procedures": total,
         "with_form": with_form,
+        "nothing_twice": once,
         "right_answers": asked,
         "accepted": share,
         "seconds_each": seconds / total if total else None,

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tokmem_desk.message_values import SPELLINGS, WAYS, escape, spans, written
+from tokmem_desk.message_values import SPELLINGS, WAYS, escape, spans, spelled_at, written
 
 FORM_SETTING = "answer_form"
 """The setting of a memory that holds its form."""
@@ -50,8 +50,12 @@ class Part:
     most: int = 0
     forms: tuple[tuple[Part, ...], ...] = ()
 
-    def pattern(self, message: str) -> str:
-        """The regular expression of what may stand here in answer to a message."""
+    def pattern(self, message: str, used: frozenset[int] = frozenset()) -> str:
+        """The regular expression of what may stand here in answer to a message.
+
+        Args:
+            used: places of the message's tokens that nothing more may be taken from.
+        """
         if self.kind == "text":
             return escape(self.values[0])
         if self.kind == "choice":
@@ -62,11 +66,36 @@ class Part:
         if self.kind == "free":
             return f"[^\\n{''.join(map(escape, self.values))}]{'+' if self.least else '*'}"
         if self.kind == "forms":
-            return _group("".join(part.pattern(message) for part in form) for form in self.forms)
-        stretches = [pattern for way in self.ways if way in SPELLINGS for pattern in spans(message, way, self.tokens)]
-        values = [value for way in self.ways if way not in SPELLINGS for value in written(message, way)]
-        found = [*map(escape, sorted({*self.values, *values}, key=lambda v: (-len(v), v))), *stretches]
+            return _group("".join(part.pattern(message, used) for part in form) for form in self.forms)
+        sources = self.sources(message, used)
+        values = {value for _, value, whole in sources if whole} | set(self.values)
+        stretches = [pattern for _, pattern, whole in sources if not whole]
+        found = [*map(escape, sorted(values, key=lambda v: (-len(v), v))), *stretches]
         return _group(found) if found else _ANYTHING
+
+    def sources(self, message: str, used: frozenset[int] = frozenset()) -> list[tuple[int, str, bool]]:
+        """Where in the message a value that is taken can come from.
+
+        Returns:
+            The place of the first token, and a value and True, or an expression of stretches and False.
+        """
+        found: list[tuple[int, str, bool]] = []
+        for way in self.ways:
+            if way in SPELLINGS:
+                found += [(place, pattern, False) for place, pattern in spans(message, way, self.tokens, used)]
+            else:
+                found += [(place, value, True) for place, value in written(message, way) if place not in used]
+        return found
+
+    def origins(self, message: str, value: str) -> list[tuple[int, ...]]:
+        """The stretches of the message, as places of tokens, that a value can have been taken from."""
+        found: dict[tuple[int, ...], None] = {}
+        for way in self.ways:
+            if way in SPELLINGS:
+                found |= dict.fromkeys(spelled_at(message, value, way))
+            else:
+                found |= dict.fromkeys((place,) for place, one in written(message, way) if one == value)
+        return list(found)
 
     def describe(self) -> str:
         """The part in words for people: text as it stands, everything else between ‹ and ›, free text as …."""
@@ -144,10 +173,12 @@ class AnswerForm:
     Attributes:
         parts: in their order.
         repeated: an answer is one or more lines of that form.
+        once: no two values are taken from the same words of a message.
     """
 
     parts: tuple[Part, ...]
     repeated: bool = False
+    once: bool = False
 
     def pattern(self, message: str) -> str:
         """The regular expression that every answer to this message matches in full."""
@@ -157,14 +188,15 @@ class AnswerForm:
     def describe(self) -> str:
         """One line for people, such as ``2025-‹month, two digits›;‹food|fun|home›;…``; ⏎ is a new line."""
         line = "".join(part.describe() for part in self.parts)
-        return f"{line} (one or more such lines)" if self.repeated else line
+        notes = ["one or more such lines"] * self.repeated + ["nothing of the message twice"] * self.once
+        return f"{line} ({', '.join(notes)})" if notes else line
 
     def accepts(self, message: str, answer: str) -> bool:
         """Whether an answer has the form."""
         return re.fullmatch(self.pattern(message), answer) is not None
 
     def as_dict(self) -> dict[str, Any]:
-        return {"parts": [part.as_dict() for part in self.parts], "repeated": self.repeated}
+        return {"parts": [part.as_dict() for part in self.parts], "repeated": self.repeated, "once": self.once}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> AnswerForm:
@@ -174,7 +206,8 @@ class AnswerForm:
             ValueError: nothing of the kind.
         """
         try:
-            return cls(tuple(Part.from_dict(part) for part in data["parts"]), bool(data.get("repeated", False)))
+            parts = tuple(Part.from_dict(part) for part in data["parts"])
+            return cls(parts, bool(data.get("repeated", False)), bool(data.get("once", False)))
         except (KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"no form of answers ({error!r})") from error
 

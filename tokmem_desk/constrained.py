@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.errors import GenerationError, IncompatibleError, TokmemError, first_line
+from tokmem_desk.form_walk import FormWalk
 from tokmem_desk.output_schema import OutputSchema
 
 if TYPE_CHECKING:
@@ -105,7 +106,11 @@ class Constraint:
         self._matcher.consume_token(token)
         self._check()
         self._taken.append(token)
-        if not ahead or self._matcher.is_stopped():
+        return self._forced() if ahead else []
+
+    def _forced(self) -> list[int]:
+        """The tokens that must follow, which are noted."""
+        if self._matcher.is_stopped():
             return []
         forced: list[int] = [int(one) for one in self._matcher.compute_ff_tokens()]
         if forced:
@@ -185,8 +190,12 @@ class FormConstraint(Constraint):
 
         self._followed = True
         self._wanted = torch.zeros(())
+        self._walk = FormWalk(form, message) if form.once else None
+        pattern = self._walk.begin() if self._walk is not None else None
+        if pattern is None:
+            self._walk, pattern = None, form.pattern(message)
         try:
-            super().__init__(vocabulary, LLMatcher.grammar_from_regex(form.pattern(message)))
+            super().__init__(vocabulary, LLMatcher.grammar_from_regex(pattern))
         except (GenerationError, ValueError):
             self._followed = False
 
@@ -211,12 +220,31 @@ class FormConstraint(Constraint):
 
     def take(self, token: int, *, ahead: bool = True) -> list[int]:
         """Note a token; with ``ahead`` returns those that must follow it."""
+        followed: list[int] = []
         if self._followed:
             try:
-                return super().take(token, ahead=ahead)
+                followed = super().take(token, ahead=ahead)
+                while self._narrow() and ahead and (forced := self._forced()):
+                    followed += forced
             except GenerationError:
                 self._followed = False
-        return []
+        return followed
+
+    def _narrow(self) -> bool:
+        """Leave out of the grammar what has been taken from the message by now; True when it changed."""
+        from llguidance import LLMatcher
+
+        if self._walk is None or self._matcher.is_stopped():
+            return False
+        pattern = self._walk.narrow(self.decode(self._taken))
+        if pattern is None:
+            return False
+        matcher = LLMatcher(self._vocabulary.tokens, LLMatcher.grammar_from_regex(pattern), log_level=0)
+        # Tokens may reach past what the grammar now knows: where they do not fit it, the wider one stays.
+        if matcher.is_error() or not matcher.consume_tokens(self._taken) or matcher.is_error():
+            return False
+        self._matcher = matcher
+        return True
 
     @property
     def complete(self) -> bool:

@@ -12,9 +12,11 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tokmem_desk.answer_form import CLASSES, AnswerForm, Part
-from tokmem_desk.message_values import SPELLINGS, WAYS, is_spelled, tokens_of, written
+from tokmem_desk.form_walk import sequences, takes_once
+from tokmem_desk.message_values import ANY_CAPITALS, SPELLINGS, WAYS, spelled_at, tokens_of, written
 from tokmem_desk.procedures import ExamplePair
 
 LEAST_PAIRS = 8
@@ -61,7 +63,18 @@ def induce_form(pairs: Sequence[ExamplePair]) -> AnswerForm | None:
         return None
     others = _some(pairs, _MOST_ASKED) if len(pairs) > _MOST_PAIRS else []
     refused = sum(not form.accepts(pair.input, pair.response) for pair in others)
-    return form if refused <= _REFUSED * len(others) else None
+    if refused > _REFUSED * len(others):
+        return None
+    return replace(form, once=_once(form, values))
+
+
+def _once(form: AnswerForm, values: Values) -> bool:
+    """Whether no answer takes the same words of its message twice, though it takes several values."""
+    lines = sequences(form)
+    several = form.repeated or any(sum(part.kind == "taken" for part in line) > 1 for line in lines)
+    if len(values) < _ENOUGH or not several or not any(part.kind == "taken" for line in lines for part in line):
+        return False
+    return all(takes_once(form, message, answer) for message, answer in values)
 
 
 def _some(pairs: Sequence[ExamplePair], most: int) -> Sequence[ExamplePair]:
@@ -167,7 +180,8 @@ def _part(column: Values, following: str) -> Part:
     kinds = {_class(token) for one in tokens for token in one}
     if all(len(one) == 1 for one in tokens) and len(kinds) == 1:
         return _run(column, kinds.pop())
-    return _proved(column, (_spelled_in_message,)) or _layouts(column) or _free(texts, following)
+    taken = _proved(column, (_spelled_in_message, _spelled_in_any_capitals))
+    return taken or _layouts(column) or _free(texts, following)
 
 
 def _proved(column: Values, makers: Sequence[Callable[[Values], Part | None]]) -> Part | None:
@@ -207,11 +221,15 @@ def _choice(column: Values) -> Part | None:
 def _spellings(texts: Sequence[str]) -> list[str]:
     """Spellings in the order in which they explain such texts: one that makes all of them so comes first."""
     makes_so = [way for way in _CASES if all(SPELLINGS[way][0](text) == text for text in texts)]
-    return [*makes_so, *(way for way in SPELLINGS if way not in makes_so)]
+    return [*makes_so, *(way for way in SPELLINGS if way not in makes_so and way != ANY_CAPITALS)]
 
 
 def _spelled_in_message(column: Values) -> Part | None:
     return _taken(column, _spellings([text for _, text in column]), _spelled)
+
+
+def _spelled_in_any_capitals(column: Values) -> Part | None:
+    return _taken(column, [ANY_CAPITALS], _spelled)
 
 
 def _written_from_message(column: Values) -> Part | None:
@@ -219,11 +237,11 @@ def _written_from_message(column: Values) -> Part | None:
 
 
 def _spelled(way: str) -> Callable[[str, str], bool]:
-    return lambda message, text: is_spelled(message, text, way)
+    return lambda message, text: any(spelled_at(message, text, way))
 
 
 def _written(way: str) -> Callable[[str, str], bool]:
-    return lambda message, text: text in written(message, way)
+    return lambda message, text: any(text == value for _, value in written(message, way))
 
 
 def _taken(column: Values, ways: Sequence[str], has: Callable[[str], Callable[[str, str], bool]]) -> Part | None:
@@ -236,9 +254,17 @@ def _taken(column: Values, ways: Sequence[str], has: Callable[[str], Callable[[s
             break
         used.append(best)
         left = [one for one in left if one not in found[best]]
+    # What was seen once makes a part no surer, but it may be: a day as a word among days in digits.
+    odd = [one for one in left if Counter(text for _, text in left)[one[1]] < _TWICE]
+    if len(odd) <= _MISSED * len(column):
+        for one in odd:
+            if way := next((way for way in ways if has(way)(*one)), None):
+                used.append(way)
+                left.remove(one)
     others = Counter(text for _, text in left)
     if not used or len(column) - len(left) < len(column) / 2 or any(count < _TWICE for count in others.values()):
         return None
+    used = list(dict.fromkeys(used))
     longest = max(len(tokens_of(text)) for _, text in column)
     return Part("taken", tuple(sorted(others)), tuple(used), 2 * longest if longest > 1 else 1)
 
@@ -255,14 +281,31 @@ def _layouts(column: Values) -> Part | None:
     expected = _SEEN_ONCE * len(column) if all("[0-9]" in layout for layout in groups) else 0
     if not short or len(groups) > _MOST_LAYOUTS or once > expected:
         return None
+    pools: dict[tuple[str, ...], list[tuple[str, str]]] = {}
+    for layout, members in groups.items():
+        for place in range(len(layout)):
+            for key in _pool_keys(layout, place):
+                pools.setdefault(key, []).extend((message, tokens[place]) for message, tokens in members)
     forms = []
     for layout, members in groups.items():
-        parts = [
-            _run([(message, tokens[place]) for message, tokens in members], layout[place])
-            for place in range(len(layout))
-        ]
+        parts = []
+        for place in range(len(layout)):
+            own = [(message, tokens[place]) for message, tokens in members]
+            part = _run(own, layout[place])
+            if part.kind == "run":
+                alike = (pools[key] for key in _pool_keys(layout, place))
+                part = next((found for pool in alike if (found := _proved(pool, (_written_from_message,)))), part)
+            parts.append(part)
         forms.append(_joined(parts))
     return Part("forms", forms=tuple(sorted(forms, key=lambda form: -len(form))))
+
+
+def _pool_keys(layout: Sequence[str], place: int) -> list[tuple[str, ...]]:
+    """What a token of a layout is probably like in other layouts: those behind the same sign, those of its class."""
+    if layout[place] not in CLASSES:
+        return []
+    before = layout[place - 1].strip() if place else ""
+    return [(layout[place], before), (layout[place],)]
 
 
 def _class(token: str) -> str:

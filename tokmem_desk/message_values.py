@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import takewhile
 
 TOKEN = re.compile(r"[^\W\d_]+|\d+|\s|[^\w\s]|_")
 """A word, a run of digits, or one other character."""
@@ -27,6 +28,7 @@ _NUMBERS = {
     )
 }
 _TIME = re.compile(r"\b(\d{1,2})(?:[:.h](\d{2}))?\s*([ap])\.?m\b", re.IGNORECASE)
+_NOON = re.compile(r"noon|midnight", re.IGNORECASE)
 _LONGEST = 160
 """Tokens of a message in which stretches are looked for."""
 
@@ -48,8 +50,12 @@ SPELLINGS: dict[str, tuple[Callable[[str], str], str | None]] = {
     "title": (str.title, None),
     "slug": (str.lower, "-"),
     "snake": (str.lower, "_"),
+    "any capitals": (str.lower, None),
 }
 """What is done to a stretch, and what joins its words and numbers (None: what stood between them)."""
+
+ANY_CAPITALS = "any capitals"
+"""The spelling that also leaves every word its choice of capitals: ``celsius`` or ``Celsius``."""
 
 
 _SPECIAL = re.compile(r"([\\.+*?()|\[\]{}^$#&~/\-])")
@@ -64,41 +70,49 @@ def tokens_of(text: str) -> list[str]:
     return TOKEN.findall(text)
 
 
-def is_spelled(message: str, value: str, way: str) -> bool:
-    """Whether a value is a stretch of the message in that spelling."""
+def spelled_at(message: str, value: str, way: str) -> Iterator[tuple[int, ...]]:
+    """Which tokens of the message, by place, a value is in that spelling: once for each stretch that it can be."""
     change, joint = SPELLINGS[way]
     if not value or value != value.strip():
-        return False
-    pieces, wanted = tokens_of(message)[:_LONGEST], value
-    if joint is not None:
-        pieces = [piece for piece in pieces if piece.isalnum()]
+        return
+    wanted = change(value) if way == ANY_CAPITALS else value
+    pieces = _pieces(message, joint)
     for start in range(len(pieces)):
-        if pieces[start].isspace():
+        if pieces[start][1].isspace():
             continue
         text = ""
         for end in range(start, len(pieces)):
-            text += (joint if joint is not None and text else "") + pieces[end]
+            text += (joint if joint is not None and text else "") + pieces[end][1]
             changed = change(text)
             if changed == wanted:
-                return True
+                yield tuple(place for place, _ in pieces[start : end + 1])
             if len(changed) >= len(wanted):
                 break
-    return False
 
 
-def spans(message: str, way: str, longest: int) -> Iterator[str]:
+def _pieces(message: str, joint: str | None) -> list[tuple[int, str]]:
+    """Tokens of the message with their places; words and numbers alone where something joins them."""
+    pieces = list(enumerate(tokens_of(message)[:_LONGEST]))
+    return pieces if joint is None else [one for one in pieces if one[1].isalnum()]
+
+
+def spans(message: str, way: str, longest: int, used: frozenset[int] = frozenset()) -> Iterator[tuple[int, str]]:
     """Regular expressions of the stretches of at most ``longest`` tokens in that spelling, one for each beginning.
 
     With a longest of one, words and numbers alone.
+
+    Args:
+        used: places of tokens that no stretch may hold.
+
+    Returns:
+        The place of the first token, and the expression.
     """
     change, joint = SPELLINGS[way]
-    pieces = tokens_of(message)[:_LONGEST]
-    if joint is not None:
-        pieces = [piece for piece in pieces if piece.isalnum()]
-    for start, first in enumerate(pieces):
-        if first.isspace() or (longest == 1 and not first.isalnum()):
+    pieces = _pieces(message, joint)
+    for start, (place, first) in enumerate(pieces):
+        if place in used or first.isspace() or (longest == 1 and not first.isalnum()):
             continue
-        stretch = pieces[start : start + longest]
+        stretch = [piece for _, piece in takewhile(lambda one: one[0] not in used, pieces[start : start + longest])]
         while stretch and stretch[-1].isspace():
             stretch.pop()
         text, pattern, closing = "", "", 0
@@ -112,59 +126,77 @@ def spans(message: str, way: str, longest: int) -> Iterator[str]:
             waiting = ""
             before = change(text)
             text += more
-            added = change(text)[len(before) :]
-            pattern += f"(?:{escape(added)}" if before else escape(added)
+            added = _in_any_capitals(more) if way == ANY_CAPITALS else escape(change(text)[len(before) :])
+            pattern += f"(?:{added}" if before else added
             closing += bool(before)
-        yield pattern + ")?" * closing
+        yield place, pattern + ")?" * closing
 
 
-def written(message: str, way: str) -> set[str]:
-    """What numbers, months and times of the message are in that way of writing."""
-    return set(_WAYS[way](message))
+def _in_any_capitals(piece: str) -> str:
+    """The expression of a piece of a stretch: as it is, in small letters, or with a capital in front."""
+    word = piece.lstrip()
+    ways = sorted({word, word.lower(), _first_up(word.lower()), _first_up(word), _first_down(word)})
+    return escape(piece[: len(piece) - len(word)]) + (
+        f"(?:{'|'.join(map(escape, ways))})" if len(ways) > 1 else escape(word)
+    )
 
 
-def _runs(message: str) -> list[str]:
-    return re.findall(r"\d+", message)
+def written(message: str, way: str) -> list[tuple[int, str]]:
+    """What numbers, months and times of the message are in that way of writing, and the place of each one's token."""
+    starts = {match.start(): place for place, match in enumerate(TOKEN.finditer(message))}
+    return [(starts[start], value) for start, value in _WAYS[way](message) if start in starts]
 
 
-def _words(message: str) -> list[str]:
-    return re.findall(r"[^\W\d_]{3,}", message)
+_Found = list[tuple[int, str]]
+"""Where something begins in the message, in characters, and what it is."""
 
 
-def _month_numbers(message: str) -> list[int]:
-    words = _words(message.lower())
-    named = [n for word in words for n, month in enumerate(_MONTHS, 1) if month.startswith(word)]
-    return named + [int(run) for run in _runs(message) if 1 <= int(run) <= 12]
+def _runs(message: str) -> _Found:
+    return [(found.start(), found[0]) for found in re.finditer(r"\d+", message)]
 
 
-def _small_numbers(message: str) -> list[int]:
-    return [_NUMBERS[word] for word in re.findall(r"[a-z]+", message.lower()) if word in _NUMBERS]
+def _words(message: str) -> _Found:
+    return [(found.start(), found[0]) for found in re.finditer(r"[^\W\d_]{3,}", message)]
 
 
-def _hours(message: str) -> list[int]:
-    found = [int(hour) % 12 + (12 if half.lower() == "p" else 0) for hour, _, half in _TIME.findall(message)]
-    low = message.lower()
-    return found + ([12] if "noon" in low else []) + ([0] if "midnight" in low else [])
+def _months(message: str) -> list[tuple[int, int]]:
+    named = [
+        (start, n)
+        for start, word in _words(message)
+        for n, month in enumerate(_MONTHS, 1)
+        if month.startswith(word.lower())
+    ]
+    return named + [(start, int(run)) for start, run in _runs(message) if 1 <= int(run) <= len(_MONTHS)]
 
 
-_WAYS: dict[str, Callable[[str], list[str]]] = {
+def _small_numbers(message: str) -> list[tuple[int, int]]:
+    found = re.finditer(r"[^\W\d_]+", message)
+    return [(one.start(), _NUMBERS[one[0].lower()]) for one in found if one[0].lower() in _NUMBERS]
+
+
+def _hours(message: str) -> list[tuple[int, int]]:
+    found = [(one.start(), int(one[1]) % 12 + (12 if one[3].lower() == "p" else 0)) for one in _TIME.finditer(message)]
+    return found + [(one.start(), 12 * (one[0].lower() == "noon")) for one in _NOON.finditer(message)]
+
+
+_WAYS: dict[str, Callable[[str], _Found]] = {
     "number": _runs,
-    "two digits": lambda m: [f"{int(run):02d}" for run in _runs(m) if len(run) <= 2],
-    "without zeros": lambda m: [str(int(run)) for run in _runs(m) if len(run) <= 15],
-    "last two digits": lambda m: [run[-2:] for run in _runs(m) if len(run) == 4],
-    "number of a word": lambda m: [str(number) for number in _small_numbers(m)],
-    "two digits of a word": lambda m: [f"{number:02d}" for number in _small_numbers(m)],
-    "month, two digits": lambda m: [f"{n:02d}" for n in _month_numbers(m)],
-    "month, number": lambda m: [str(n) for n in _month_numbers(m)],
-    "month, ABC": lambda m: [_MONTHS[n - 1][:3].upper() for n in _month_numbers(m)],
-    "month, Abc": lambda m: [_MONTHS[n - 1][:3].title() for n in _month_numbers(m)],
-    "month, abc": lambda m: [_MONTHS[n - 1][:3] for n in _month_numbers(m)],
-    "month": lambda m: [_MONTHS[n - 1].title() for n in _month_numbers(m)],
-    "abc of a word": lambda m: [word[:3].lower() for word in _words(m)],
-    "Abc of a word": lambda m: [word[:3].title() for word in _words(m)],
-    "ABC of a word": lambda m: [word[:3].upper() for word in _words(m)],
-    "hour, two digits": lambda m: [f"{hour:02d}" for hour in _hours(m)],
-    "hour": lambda m: [str(hour) for hour in _hours(m)],
+    "two digits": lambda m: [(at, f"{int(run):02d}") for at, run in _runs(m) if len(run) <= 2],
+    "without zeros": lambda m: [(at, str(int(run))) for at, run in _runs(m) if len(run) <= 15],
+    "last two digits": lambda m: [(at, run[-2:]) for at, run in _runs(m) if len(run) == 4],
+    "number of a word": lambda m: [(at, str(number)) for at, number in _small_numbers(m)],
+    "two digits of a word": lambda m: [(at, f"{number:02d}") for at, number in _small_numbers(m)],
+    "month, two digits": lambda m: [(at, f"{n:02d}") for at, n in _months(m)],
+    "month, number": lambda m: [(at, str(n)) for at, n in _months(m)],
+    "month, ABC": lambda m: [(at, _MONTHS[n - 1][:3].upper()) for at, n in _months(m)],
+    "month, Abc": lambda m: [(at, _MONTHS[n - 1][:3].title()) for at, n in _months(m)],
+    "month, abc": lambda m: [(at, _MONTHS[n - 1][:3]) for at, n in _months(m)],
+    "month": lambda m: [(at, _MONTHS[n - 1].title()) for at, n in _months(m)],
+    "abc of a word": lambda m: [(at, word[:3].lower()) for at, word in _words(m)],
+    "Abc of a word": lambda m: [(at, word[:3].title()) for at, word in _words(m)],
+    "ABC of a word": lambda m: [(at, word[:3].upper()) for at, word in _words(m)],
+    "hour, two digits": lambda m: [(at, f"{hour:02d}") for at, hour in _hours(m)],
+    "hour": lambda m: [(at, str(hour)) for at, hour in _hours(m)],
 }
 WAYS = tuple(_WAYS)
 """The ways of ``written``."""

@@ -1,0 +1,177 @@
+"""An answer's way through a form whose values are taken from the message once each.
+
+A regular expression cannot say that, so the answer is read as it grows: what it has taken so far is left out
+of the expression for the rest. A sequence of parts that needs more values than the message has left cannot be entered.
+
+Plain data and text: no model, no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from itertools import product
+
+from tokmem_desk.answer_form import AnswerForm, Part
+from tokmem_desk.message_values import escape
+
+_MOST_SEQUENCES = 64
+"""With more ways to put its alternatives together a form is taken as it is."""
+
+_MOST_TRIED = 2_000
+"""Ways to give values a stretch of their own that are tried."""
+
+Taken = tuple[tuple[tuple[int, ...], ...], ...]
+"""Of each value, the stretches of the message that it can be, as places of tokens; without values that need none."""
+
+
+def sequences(form: AnswerForm) -> list[tuple[Part, ...]]:
+    """The form without alternatives: every sequence of parts that a line of it can be; none when there are too many."""
+    choices: list[tuple[tuple[Part, ...], ...]] = []
+    for part in form.parts:
+        inner = part.forms if part.kind == "forms" else ((part,),)
+        if any(one.kind == "forms" for sequence in inner for one in sequence):
+            return []
+        choices.append(inner)
+    count = 1
+    for inner in choices:
+        count *= len(inner)
+    if count > _MOST_SEQUENCES:
+        return []
+    return [tuple(part for inner in chosen for part in inner) for chosen in product(*choices)]
+
+
+class FormWalk:
+    """What may still be said to one message, given what has been said."""
+
+    def __init__(self, form: AnswerForm, message: str) -> None:
+        self._message = message
+        self._repeated = form.repeated
+        self._lines = sequences(form)
+        self._prefixes = cache(self._prefix)
+        self._told: tuple[object, ...] = ()
+
+    def begin(self) -> str | None:
+        """The expression of all answers; None where the message has too few values for any."""
+        return self._line_pattern("", frozenset())
+
+    def narrow(self, text: str) -> str | None:
+        """The expression of all answers that begin with ``text``; None where nothing more is known than before."""
+        taken: Taken = ()
+        done, line = "", text
+        if self._repeated and "\n" in text:
+            done, line = text[: text.rindex("\n") + 1], text[text.rindex("\n") + 1 :]
+            taken = self.taken(done.splitlines()) or ()
+        found = [(place, *self._progress(place, line)) for place in range(len(self._lines))]
+        whole = self.taken([line]) if self._repeated and line else None
+        # A line may grow, but it will never take less than it does now.
+        later = self._line_pattern("\\n", _used((*taken, *(whole or ())))) if self._repeated else None
+        told = (done, later is None, *((place, count) for place, count, _, _ in found))
+        if told == self._told:
+            return None
+        self._told = told
+        ways = []
+        for place, count, head, more in found:
+            rest = self._rest(self._lines[place][count:], _used((*taken, *more)))
+            ways += [escape(head) + rest] if rest is not None else []
+        if not ways:
+            return None
+        # Which words later lines may take is known when this one is done.
+        wider = self._line_pattern("\\n", _used(taken)) if later else None
+        return f"{escape(done)}(?:{'|'.join(ways)})" + (f"(?:{wider})*" if wider else "")
+
+    def taken(self, lines: Sequence[str]) -> Taken | None:
+        """What whole lines take from the message; None when one of them has not the form."""
+        taken: Taken = ()
+        for line in lines:
+            for place, parts in enumerate(self._lines):
+                if found := self._prefixes(place, len(parts)).fullmatch(line):
+                    taken += self._taken(parts, found)
+                    break
+            else:
+                return None
+        return taken
+
+    def _line_pattern(self, before: str, used: Used) -> str | None:
+        ways = [rest for parts in self._lines if (rest := self._rest(parts, used)) is not None]
+        if not ways:
+            return None
+        line = f"(?:{'|'.join(ways)})"
+        if not before and self._repeated:
+            return f"{line}(?:\\n{line})*"
+        return before + line
+
+    def _prefix(self, place: int, count: int) -> re.Pattern[str]:
+        """The first parts of a sequence, a group for each."""
+        return re.compile("".join(f"({part.pattern(self._message)})" for part in self._lines[place][:count]))
+
+    def _progress(self, place: int, line: str) -> tuple[int, str, Taken]:
+        """How many parts of a sequence a line has behind it, up to a text; their text, and what they take."""
+        parts = self._lines[place]
+        for count in range(len(parts), 0, -1):
+            if parts[count - 1].kind == "text" and (found := self._prefixes(place, count).match(line)):
+                return count, found[0], self._taken(parts[:count], found)
+        return 0, "", ()
+
+    def _taken(self, parts: Sequence[Part], found: re.Match[str]) -> Taken:
+        return tuple(
+            tuple(origins)
+            for place, part in enumerate(parts, start=1)
+            if part.kind == "taken" and (origins := part.origins(self._message, found[place]))
+        )
+
+    def _rest(self, parts: Sequence[Part], used: Used) -> str | None:
+        """The expression of parts that take nothing used; None when too little is left for them."""
+        needs = [
+            {source[0] for source in part.sources(self._message, used)}
+            for part in parts
+            if part.kind == "taken" and not part.values and part.sources(self._message)
+        ]
+        return "".join(part.pattern(self._message, used) for part in parts) if _each_has_one(needs) else None
+
+
+Used = frozenset[int]
+"""Places of tokens that nothing more may be taken from."""
+
+
+def _used(taken: Taken) -> Used:
+    """Tokens that certainly belong to a value: a value that stands in the message twice may be either."""
+    counts = Counter(taken)
+    return frozenset(
+        token for origins, count in counts.items() if count >= len(origins) for one in origins for token in one
+    )
+
+
+def _each_has_one(needs: Sequence[set[int]]) -> bool:
+    """Whether everyone can have one of its own (augmenting paths, Kuhn 1955)."""
+    owner: dict[int, int] = {}
+
+    def find(who: int, seen: set[int]) -> bool:
+        for one in needs[who] - seen:
+            seen.add(one)
+            if one not in owner or find(owner[one], seen):
+                owner[one] = who
+                return True
+        return False
+
+    return all(find(who, set()) for who in range(len(needs)))
+
+
+def takes_once(form: AnswerForm, message: str, answer: str) -> bool:
+    """Whether every value of an answer of this form can have come from words of its own."""
+    taken = FormWalk(form, message).taken(answer.split("\n") if form.repeated else [answer])
+    if taken is None:
+        return False
+    tried = 0
+
+    def place(values: Taken, used: Used) -> bool:
+        nonlocal tried
+        tried += 1
+        if not values or tried > _MOST_TRIED:
+            return not values
+        return any(used.isdisjoint(one) and place(values[1:], used.union(one)) for one in values[0])
+
+    # Values with the fewest origins first.
+    return place(tuple(sorted(taken, key=len)), frozenset())
