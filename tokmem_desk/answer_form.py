@@ -196,7 +196,9 @@ class AnswerForm:
         return re.fullmatch(self.pattern(message), answer) is not None
 
     def as_dict(self) -> dict[str, Any]:
-        return {"parts": [part.as_dict() for part in self.parts], "repeated": self.repeated, "once": self.once}
+        found = {"parts": [part.as_dict() for part in self.parts], "repeated": self.repeated}
+        # Only where it says something, so that a form of an earlier version is written as it was read.
+        return {**found, "once": True} if self.once else found
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> AnswerForm:
