@@ -4,7 +4,11 @@ The adapter stands on the query and value projections and is never merged into t
 load serves both: a ``Backbone`` and its adapted view share everything, and each switches the adapter to its
 own state before it runs. An adapted backbone has a fingerprint of its own, so memories belong to one of the
 two. With the adapter comes the row of its end-of-procedure token (``chain``). How an adapter is trained is in
-``trainer.adaptation``.
+``trainer.adaptation``; that of the default model ships with the program.
+
+To make the shipped one anew: ``tokmem-desk adapt --model default``, then copy ``adapter.safetensors`` from the model's
+folder (``tokmem-desk model info default``) to ``tokmem_desk/fitted/`` under the name that
+``tokmem_desk.shipped.shipped_name`` gives for its id.
 """
 
 from __future__ import annotations
@@ -117,6 +121,7 @@ def adapted(backbone: Backbone, data: bytes, adapter: Adapter | None = None) -> 
         BadInputError: no such file, or damaged.
         IncompatibleError: made for another backbone.
     """
+    anew = f"Run: tokmem-desk adapt --model {backbone.model_id}"
     try:
         metadata = read_metadata(data)
         tensors = load(data)
@@ -127,11 +132,9 @@ def adapted(backbone: Backbone, data: bytes, adapter: Adapter | None = None) -> 
         if eop.shape != (backbone.hidden_size,) or not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
             raise ValueError("values that cannot be")
     except (SafetensorError, ValueError, KeyError) as error:
-        raise BadInputError(f"The adapter is damaged ({error}).", next_step="Run: tokmem-desk adapt") from error
+        raise BadInputError(f"The adapter is damaged ({error}).", next_step=anew) from error
     if metadata.get("fingerprint") != backbone.fingerprint.digest:
-        raise IncompatibleError(
-            f"The adapter was made for another backbone than {backbone.model_id}.", next_step="Run: tokmem-desk adapt"
-        )
+        raise IncompatibleError(f"The adapter was made for another backbone than {backbone.model_id}.", next_step=anew)
     layers = adapter or Adapter(backbone)
     layers.fill(weights)
     return view(backbone, layers, hashlib.sha256(data).hexdigest(), eop.to(backbone.torch_device))

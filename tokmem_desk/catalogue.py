@@ -13,10 +13,16 @@ GIB = 2**30
 
 
 ADAPTED = "+adapted"
-"""Behind a model's id: the same model with the adapter that ``adapt`` has made for it."""
+"""Behind a model's id: the same model with an adapter, which ``adapt`` has made for it or which ships."""
+
+ADAPTED_NOTE = "For the paper's chains of memories. Plain chat is worse than without the adapter."
+"""What to know before an adapted model is used."""
 
 ADAPTER_FILE = "adapter.safetensors"
-"""The adapter's name in the model's folder."""
+"""An adapter that was made on this computer, in its model's folder."""
+
+PRIOR_FILE = "prior.safetensors"
+"""A prior that was learned on this computer, in its model's folder."""
 
 
 def own_name(name: str, *, adapted: bool) -> str:

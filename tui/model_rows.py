@@ -6,11 +6,11 @@ Reads the model store; draws nothing.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokmem_desk.catalogue import CATALOGUE, CatalogueEntry
+from tokmem_desk.catalogue import ADAPTED, CATALOGUE, CatalogueEntry
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.machine import Fit, Machine, fit, needed_bytes
 from tokmem_desk.model_store import ModelInfo, ModelStore
@@ -18,7 +18,7 @@ from tokmem_desk.model_store import ModelInfo, ModelStore
 
 @dataclass(frozen=True, slots=True)
 class ModelRow:
-    """One model, here or not."""
+    """One model, here or not; the adapted form of a model has a row of its own, with what is known of the model."""
 
     id: str
     title: str
@@ -29,9 +29,24 @@ class ModelRow:
     """None where its size is not known before it is fetched."""
 
     @property
+    def adapted(self) -> bool:
+        """Whether it is the adapted form of a model."""
+        return self.id.endswith(ADAPTED)
+
+    @property
+    def base(self) -> str:
+        """The model's own id, also for its adapted form."""
+        return self.id.removesuffix(ADAPTED)
+
+    @property
+    def lacks_adapter(self) -> bool:
+        """Whether it is an adapted form that is chosen but cannot be used: its model is here, an adapter is not."""
+        return self.adapted and self.stored is not None and self.stored.adapter == "none"
+
+    @property
     def ready(self) -> bool:
-        """Whether it is on this computer, converted."""
-        return self.stored is not None
+        """Whether it is on this computer, converted, with its adapter where it needs one."""
+        return self.stored is not None and not self.lacks_adapter
 
     @property
     def licence(self) -> str:
@@ -42,8 +57,10 @@ class ModelRow:
 
     @property
     def disk_bytes(self) -> int | None:
-        """What the converted model takes; None when it is not here."""
-        return self.stored.record.size if self.stored is not None and self.stored.record is not None else None
+        """What the converted model takes; None when it is not here, and for an adapted form, which shares the files."""
+        if self.adapted or self.stored is None or self.stored.record is None:
+            return None
+        return self.stored.record.size
 
     @property
     def download_bytes(self) -> int | None:
@@ -54,7 +71,7 @@ class ModelRow:
 def model_rows(
     store: ModelStore, wanted: str, machine: Machine, loaded_bytes: int, pulled: str | None = None
 ) -> list[ModelRow]:
-    """The models on this computer first, then the others of the catalogue.
+    """The models on this computer first, then the others of the catalogue; below each its adapted form, if any.
 
     Args:
         store: of the converted models.
@@ -65,15 +82,18 @@ def model_rows(
     """
     stored = {info.id: info for info in store.list()}
     try:
-        used = store.resolve(wanted).id
+        used = store.resolve(wanted).id + (ADAPTED if wanted.endswith(ADAPTED) else "")
     except TokmemError:
         used = wanted
     entries = {entry.id: entry for entry in CATALOGUE}
-    ids = [*sorted(stored, key=lambda one: (one != used, one)), *(one for one in entries if one not in stored)]
-    ids = [*(one for one in (used, pulled) if one is not None and one not in ids), *ids]
+    chosen = [one for one in (used, pulled) if one is not None]
+    first = used.removesuffix(ADAPTED)
+    ids = [*sorted(stored, key=lambda one: (one != first, one)), *(one for one in entries if one not in stored)]
+    ids = [*(base for one in chosen if (base := one.removesuffix(ADAPTED)) not in ids), *ids]
     rows = []
-    for one in ids:
-        entry, info = entries.get(one), stored.get(one)
+    for one in _with_adapted(ids, stored, chosen):
+        base = one.removesuffix(ADAPTED)
+        entry, info = entries.get(base), stored.get(base)
         need = needed_bytes(entry, None if info is None or info.record is None else info.record.size)
         freed = 0 if one == used else loaded_bytes
         # What is loaded has its memory already: count it as free for itself.
@@ -81,7 +101,7 @@ def model_rows(
         rows.append(
             ModelRow(
                 id=one,
-                title=entry.title if entry is not None else short_name(one),
+                title=(entry.title if entry is not None else short_name(base)) + ", adapted" * (one != base),
                 entry=entry,
                 stored=info,
                 in_use=one == used,
@@ -89,6 +109,14 @@ def model_rows(
             )
         )
     return rows
+
+
+def _with_adapted(ids: Sequence[str], stored: Mapping[str, ModelInfo], chosen: Sequence[str]) -> Iterator[str]:
+    """The ids, each followed by that of its adapted form where that can be used or was asked for."""
+    for one in dict.fromkeys(ids):
+        yield one
+        if (one in stored and stored[one].adapter != "none") or one + ADAPTED in chosen:
+            yield one + ADAPTED
 
 
 def disk_words(folder: Path, entry: CatalogueEntry | None) -> tuple[int | None, int]:

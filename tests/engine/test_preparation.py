@@ -111,7 +111,7 @@ def test_a_prior_beside_the_model_comes_before_the_shipped_one(
     home: Path, tiny_model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = tmp_path / "shipped"
-    monkeypatch.setattr(prior_module, "shipped_file", lambda model_id: shipped)
+    monkeypatch.setattr(prior_module, "shipped_file", lambda kind, model_id: shipped)
     plain = Loading(home, tiny_model_folder)
     assert plain.model.prior is None and plain.digest is None
     own, other = learned(plain.model, seed=0), learned(plain.model, seed=1)

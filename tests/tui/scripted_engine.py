@@ -23,6 +23,7 @@ from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
 from profiles.store import ProfileStore
 from tests import banks
+from tokmem_desk.catalogue import ADAPTED
 from tokmem_desk.errors import (
     FetchError,
     IncompatibleError,
@@ -118,6 +119,8 @@ class ScriptedEngine:
     async def do_load(self, request: dict[str, Any]) -> dict[str, Any]:
         """The backbone."""
         wanted = ModelStore(AppPaths.resolve(self.options.home).models).resolve(self.options.model)
+        if self.options.model.endswith(ADAPTED):  # a backbone of its own, to which no memory belongs yet
+            return {**BACKBONE, "id": wanted.id + ADAPTED, "fingerprint": "ada" + FINGERPRINT[3:]}
         return dict(self.backbone) if self.options.model == "default" else {**BACKBONE, "id": wanted.id}
 
     async def do_fetch(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
+from textual.widgets import Input, SelectionList
 
 from profiles.paths import AppPaths
 from tests.tui.driving import SIZES, ready, texts, until
 from tests.tui.scripted_engine import make_model
-from tokmem_desk.catalogue import CATALOGUE, DEFAULT_ID, GIB
+from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, DEFAULT_ID, GIB
 from tokmem_desk.machine import Machine
 from tokmem_desk.model_store import ModelStore
 from tui.app import TokmemApp
@@ -21,11 +21,13 @@ from tui.screens.confirm import ConfirmDialog
 from tui.screens.failure import FailureDialog
 from tui.screens.model_dialogs import ModelNameDialog
 from tui.screens.models import ModelsScreen
+from tui.screens.train import TrainScreen
 from tui.widgets.model_view import ModelTable
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]
 QWEN = "Qwen/Qwen2.5-0.5B-Instruct"
+ADAPTED_ID = DEFAULT_ID + ADAPTED
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +69,7 @@ async def test_verdicts_with_their_sums(make_app: MakeApp, default_is_here: None
     async with make_app().run_test(size=size) as pilot:
         app = await models(pilot)
         assert next(str(key.value) for key in table(app).rows) == DEFAULT_ID
-        assert table(app).row_count == len(CATALOGUE)
+        assert table(app).row_count == len(CATALOGUE) + 1, "the default model has an adapted form"
         assert cell(app, DEFAULT_ID, "sign") == "●" and cell(app, DEFAULT_ID, "fit") == "✓ fits"
         assert cell(app, "Qwen/Qwen2.5-3B-Instruct", "fit") == "~ tight"
         assert cell(app, "Qwen/Qwen2.5-7B-Instruct", "fit") == "✗ too big"
@@ -215,3 +217,112 @@ async def test_another_model_by_path_or_id(make_app: MakeApp, default_is_here: N
         await pilot.press("enter")
         await until(pilot, lambda: app.pull is not None and app.pull.running and "someone/else" in table(app).rows)
         await pilot.press("escape")
+
+
+def row_ids(app: TokmemApp) -> list[str]:
+    """The models in the list, from the top."""
+    return [str(key.value) for key in table(app).rows]
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_an_adapted_form_stands_below_its_model(
+    make_app: MakeApp, default_is_here: None, paths: AppPaths, size: tuple[int, int]
+) -> None:
+    make_model(ModelStore(paths.models), QWEN)
+    async with make_app().run_test(size=size) as pilot:
+        app = await models(pilot, ADAPTED_ID)
+        assert row_ids(app)[:3] == [DEFAULT_ID, ADAPTED_ID, QWEN] and QWEN + ADAPTED not in row_ids(app)
+        assert "adapted to chains" in cell(app, ADAPTED_ID, "name") and cell(app, ADAPTED_ID, "sign") == "◉"
+        await until(pilot, lambda: "comes with the program" in texts(app, "ModelDetails"), "where it is from")
+        assert "Plain chat is worse" in texts(app, "ModelDetails")
+        assert app.screen.check_action("pull", ()) is False
+
+
+async def test_use_the_adapted_form_and_train_for_it(
+    make_app: MakeApp, default_is_here: None, taught: None, paths: AppPaths
+) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await models(pilot, ADAPTED_ID)
+        assert app.profile is not None and app.store.needs_training(app.fingerprint or "") == []
+        await pilot.press("u")
+        await until(
+            pilot,
+            lambda: app.link.state.phase == "ready" and (app.link.state.backbone or {}).get("id") == ADAPTED_ID,
+            "the adapted form",
+        )
+        assert f'model = "{ADAPTED_ID}"' in paths.config_file.read_text()
+        await until(pilot, lambda: cell(app, ADAPTED_ID, "sign") == "●" and cell(app, DEFAULT_ID, "sign") == "◉")
+        assert row_ids(app)[:2] == [DEFAULT_ID, ADAPTED_ID], "in use, and below its model all the same"
+        await pilot.press("f4")
+        await until(pilot, lambda: isinstance(app.screen, TrainScreen))
+        choice = app.screen.query_one(SelectionList)
+        await until(pilot, lambda: set(choice.selected) == {"todo_line", "mood_log"}, "offered for training, not begun")
+        assert not app.trainings.running
+        await pilot.press("f8")
+        table(app).select(DEFAULT_ID)
+        await pilot.press("u")
+        await until(pilot, lambda: app.link.state.phase == "ready" and app.model == DEFAULT_ID, "back")
+
+
+async def test_removing_an_adapted_form_leaves_its_model(
+    make_app: MakeApp, default_is_here: None, paths: AppPaths
+) -> None:
+    store = ModelStore(paths.models)
+    own = store.folder / DEFAULT_ID / ADAPTER_FILE
+    own.write_bytes(bytes(2048))
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await models(pilot, ADAPTED_ID)
+        await until(pilot, lambda: "made on this computer" in texts(app, "ModelDetails"))
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        assert "The model stays" in texts(app)
+        await pilot.press("enter")
+        assert own.exists(), "the focus is on the harmless answer"
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.click("#yes")
+        await until(pilot, lambda: not own.exists(), "removed")
+        assert store.is_ready(DEFAULT_ID)
+        await until(pilot, lambda: "comes with the program" in texts(app, "ModelDetails"), "the shipped one again")
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+        assert "comes with the program and cannot be removed" in texts(app)
+        assert store.is_ready(DEFAULT_ID)
+
+
+async def test_an_adapter_that_went_while_it_is_chosen(
+    make_app: MakeApp, default_is_here: None, paths: AppPaths
+) -> None:
+    make_model(ModelStore(paths.models), QWEN)
+    own = ModelStore(paths.models).folder / QWEN.lower().replace("/", "--") / ADAPTER_FILE
+    own.write_bytes(bytes(2048))
+    async with make_app(model=QWEN + ADAPTED).run_test(size=(120, 40)) as pilot:
+        app = await models(pilot, QWEN + ADAPTED)
+        assert cell(app, QWEN + ADAPTED, "sign") == "●" and row_ids(app)[:2] == [QWEN, QWEN + ADAPTED]
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        await pilot.click("#yes")
+        await until(pilot, lambda: f"adapt --model {QWEN}" in texts(app, "ModelDetails"), "what to do")
+        await until(pilot, lambda: app.link.state.phase == "off", "unloaded")
+        assert app.screen.check_action("pull", ()) is False and app.screen.check_action("remove", ()) is False
+        await pilot.press("u")
+        await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+        assert "has not been adapted yet" in texts(app)
+
+
+async def test_removing_a_model_says_that_its_adapter_goes_and_unloads_the_adapted_form(
+    make_app: MakeApp, default_is_here: None, paths: AppPaths
+) -> None:
+    own = ModelStore(paths.models).folder / DEFAULT_ID / ADAPTER_FILE
+    own.write_bytes(bytes(2048))
+    async with make_app(model=ADAPTED_ID).run_test(size=(120, 40)) as pilot:
+        app = await models(pilot, DEFAULT_ID)
+        await until(pilot, lambda: app.link.state.phase == "ready", "loaded")
+        await pilot.press("d")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
+        assert "The adapter that was made for it on this computer goes too" in texts(app)
+        await pilot.click("#yes")
+        await until(pilot, lambda: not own.exists() and app.link.state.phase == "off", "removed and unloaded")
+        await until(pilot, lambda: "not on this computer" in texts(app, "ModelDetails"))
+        table(app).select(ADAPTED_ID)
+        await until(pilot, lambda: app.screen.check_action("pull", ()) is True, "to be fetched again")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tokmem_desk.catalogue import ADAPTED
 from tui.cli.context import Context
+from tui.cli.model import ADAPTERS
 from tui.cli.model_run import follow
 from tui.training_progress import duration
 
@@ -13,6 +15,12 @@ from tui.training_progress import duration
 def run(context: Context, options: argparse.Namespace) -> int:
     """Run the adaptation phase; what was stopped goes on the next time."""
     backbone = context.engine.load()
+    origin = context.models.info(context.model).adapter
+    if origin != "none" and not context.model.endswith(ADAPTED):
+        context.console.say(
+            f"This model has {ADAPTERS[origin]} already; the new one takes its place. Memories of "
+            f"{backbone['id']}{ADAPTED} have to be trained anew then."
+        )
     context.console.say(f"{backbone['id']} on {backbone['device']} ({backbone['reason']})")
 
     def finished(result: dict[str, Any]) -> str:

@@ -196,7 +196,14 @@ def _chats(commands: Subparsers, shared: Parser) -> None:
 
 
 def _adapt(commands: Subparsers, shared: Parser) -> None:
-    made = define(commands, shared, "adapt", "adapt", "run", "adapt a model to chains of memories, beside its weights")
+    made = define(
+        commands,
+        shared,
+        "adapt",
+        "adapt",
+        "run",
+        "adapt a model to chains of memories, beside its weights; the default model brings that",
+    )
     made.add_argument(
         "--examples", metavar="N", type=positive_number, help="auxiliary requests to learn from (default: 1000)"
     )

@@ -78,7 +78,7 @@ def add_model(commands: Subparsers, shared: Parser) -> None:
         ("pull", "pull", "fetch a model and prepare it"),
         ("use", "use", "make it the model that is used when none is named"),
         ("info", "info", "licence, size, need of memory, and where it is"),
-        ("remove", "remove", "delete a prepared model from the cache"),
+        ("remove", "remove", "delete a prepared model from the cache; of ID+adapted the adapter alone"),
     ):
         made = define(actions, shared, name, "model", function, help_text)
         made.add_argument("id", metavar="ID", help=_MODEL_ID)

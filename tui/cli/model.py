@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, CatalogueEntry, own_name
-from tokmem_desk.errors import NotFoundError, TokmemError
+from tokmem_desk.catalogue import ADAPTED, ADAPTED_NOTE, CATALOGUE, PRIOR_FILE, CatalogueEntry, own_name
+from tokmem_desk.errors import TokmemError
 from tokmem_desk.model_store import ModelInfo
-from trainer.prior_files import PRIOR_FILE, shipped_file
+from tokmem_desk.shipped import shipped_file
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
@@ -25,17 +24,22 @@ PRIORS = {
 }
 """What ``model info`` says of what new memories start from."""
 
+ADAPTERS = {
+    "made": "the adapter made on this computer",
+    "shipped": "the adapter that comes with the program",
+}
+"""Where an adapter comes from."""
+
 
 def list_all(context: Context, options: argparse.Namespace) -> int:
     """List the models known by name, then the others in the cache."""
     stored = {info.id: info for info in context.models.list()}
-    known = [_object(entry.id, entry, stored.pop(entry.id, None)) for entry in CATALOGUE]
-    found = known + [_object(info.id, None, info) for info in stored.values()]
-    found += [
-        {**one, "id": one["id"] + ADAPTED, "title": f"{one['title']}, adapted to chains"}
-        for one in found
-        if one["folder"] and (Path(one["folder"]) / ADAPTER_FILE).is_file()
-    ]
+    known = [(entry.id, entry, stored.pop(entry.id, None)) for entry in CATALOGUE]
+    found = []
+    for model_id, entry, info in [*known, *((info.id, None, info) for info in stored.values())]:
+        found.append(_object(model_id, entry, info))
+        if info is not None and info.adapter != "none":
+            found.append(_adapted(found[-1]))
     in_use = _id_in_use(context)
     for one in found:
         one["in_use"] = one["id"] == in_use
@@ -89,24 +93,30 @@ def use(context: Context, options: argparse.Namespace) -> int:
     source = context.models.resolve(options.id)
     # A relative path means something else in another folder.
     adapted = ADAPTED if options.id.endswith(ADAPTED) else ""
-    if adapted and not _is_adapted(context, options.id):
-        raise NotFoundError(
-            f"{source.id} has not been adapted yet.", next_step=f"Run: tokmem-desk adapt --model {source.id}"
-        )
+    if adapted:
+        context.models.info(options.id).require_adapter()
     wanted = options.id if source.path is None else str(source.path) + adapted
     row = context.settings.set("model", wanted)
-    text = f"{source.id} is used from now on."
+    text = f"{source.id}{adapted} is used from now on."
     if row.value != wanted:
         text = f"Written to the settings, but {row.source} says {row.value}, which wins."
-    return changed(context, "model use", [source.id], text)
+    return changed(context, "model use", [source.id + adapted], text)
 
 
 def info(context: Context, options: argparse.Namespace) -> int:
     """Describe one model."""
     found = context.models.info(options.id)
     one = _object(found.id, found.entry, found if found.record is not None else None)
-    one["in_use"] = found.id == _id_in_use(context)
-    one["prior"] = _prior(found, adapted=options.id.endswith(ADAPTED))
+    adapted = options.id.endswith(ADAPTED)
+    if adapted:
+        found.require_adapter()
+        one = _adapted(one)
+    one["in_use"] = one["id"] == _id_in_use(context)
+    one["prior"] = _prior(found, adapted=adapted)
+    one["adapter"] = found.adapter
+    with_adapter = ADAPTERS.get(found.adapter)
+    if with_adapter and not adapted:
+        with_adapter += f"; use it with: tokmem-desk model use {options.id}{ADAPTED}"
     facts = [
         ("model", one["id"]),
         ("title", one["title"]),
@@ -121,6 +131,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
         ("revision", one["revision"]),
         ("weights", one["quantisation"]),
         ("memories start from", PRIORS[one["prior"]]),
+        ("adapted with", with_adapter),
         ("note", one["note"]),
     ]
     context.console.result(one, table(("what", "value"), [fact for fact in facts if fact[1] not in (None, "")]))
@@ -128,8 +139,10 @@ def info(context: Context, options: argparse.Namespace) -> int:
 
 
 def remove(context: Context, options: argparse.Namespace) -> int:
-    """Delete a prepared model from the cache; it can be fetched again."""
+    """Delete a prepared model from the cache, which can be fetched again; of an adapted one, the adapter alone."""
     found = context.models.resolve(options.id)
+    if options.id.endswith(ADAPTED):
+        return _remove_adapter(context, options, found.id)
     freed = context.models.remove(options.id)
     return changed(context, "model remove", [found.id], f"Removed {found.id}: {size(freed)} freed.", freed_bytes=freed)
 
@@ -159,12 +172,19 @@ def _prior(model: ModelInfo, *, adapted: bool) -> str:
     """What new memories of a model start from, as the engine chooses; whether a file is sound shows when it loads."""
     if model.folder is not None and (model.folder / own_name(PRIOR_FILE, adapted=adapted)).is_file():
         return "learned"
-    return "shipped" if not adapted and shipped_file(model.id).is_file() else "none"
+    return "shipped" if shipped_file("prior", model.id + (ADAPTED if adapted else "")).is_file() else "none"
 
 
-def _is_adapted(context: Context, wanted: str) -> bool:
-    folder = context.models.info(wanted).folder
-    return folder is not None and (folder / ADAPTER_FILE).is_file()
+def _adapted(one: dict[str, Any]) -> dict[str, Any]:
+    return {**one, "id": one["id"] + ADAPTED, "title": f"{one['title']}, adapted to chains", "note": ADAPTED_NOTE}
+
+
+def _remove_adapter(context: Context, options: argparse.Namespace, model_id: str) -> int:
+    freed = context.models.remove_adapter(options.id)
+    left = context.models.info(options.id).adapter
+    then = f" The one that comes with the program is used for {model_id}{ADAPTED} again." if left == "shipped" else ""
+    text = f"Removed the adapter that was made for {model_id}: {size(freed)} freed.{then}"
+    return changed(context, "model remove", [model_id + ADAPTED], text, freed_bytes=freed)
 
 
 def _id_in_use(context: Context) -> str:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from profiles.atomic import write_bytes
 from profiles.paths import AppPaths
-from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, own_name
+from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, PRIOR_FILE, own_name
 from tokmem_desk.device import DeviceChoice, choose_device, memory_in_use_mb
-from tokmem_desk.errors import BadInputError, NotFoundError, OfflineError, TokmemError
+from tokmem_desk.errors import BadInputError, IncompatibleError, OfflineError, StorageError, TokmemError
 from tokmem_desk.model_record import model_family, read_record
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.model_store import ModelStore, not_adapted
+from tokmem_desk.shipped import shipped_file
 from trainer.config import DEFAULT_SPAN
-from trainer.prior_files import PRIOR_FILE
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -124,10 +124,10 @@ class LoadedModel:
             self._choice = choose_device(self._device, model_family(folder))
             licence = record.licence if record is not None else ""
             model_id = record.id if record is not None else self._wanted
-            self._backbone = load_backbone(folder, self._choice, model_id, licence)
             self._folder = folder
-            if self.adapted:
-                self._backbone = self._with_adapter(self._backbone)
+            backbone = load_backbone(folder, self._choice, model_id, licence)
+            # Kept only now: where the adapter cannot be used, the next request shall not find the plain model instead.
+            self._backbone = self._with_adapter(backbone) if self.adapted else backbone
             yield
         if self._basis is None:
             self._basis = yield from self._fitted(
@@ -183,18 +183,40 @@ class LoadedModel:
 
     @property
     def adapter_file(self) -> Path:
-        """Where this model's adapter lies, or would."""
+        """Where an adapter that was made on this computer lies, or would."""
         return self._folder / ADAPTER_FILE
 
     def _with_adapter(self, plain: Backbone) -> Backbone:
+        """With the adapter made here, else with the one that ships: memories of one are of no use with the other.
+
+        So an adapter made here that cannot be used is an error, never a reason to take the shipped one.
+        """
         from tokmem_desk.adapter import adapted
 
+        anew = f"tokmem-desk adapt --model {plain.model_id}"
         try:
-            return adapted(plain, self.adapter_file.read_bytes())
+            data = self.adapter_file.read_bytes()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise StorageError(
+                f"{self.adapter_file} cannot be read ({error.strerror}).", next_step=f"Make it anew: {anew}"
+            ) from error
+        else:
+            try:
+                return adapted(plain, data)
+            except TokmemError as error:
+                error.next_step = f"Make it anew: {anew}. Or: tokmem-desk model remove {plain.model_id}{ADAPTED}"
+                raise
+        try:
+            return adapted(plain, shipped_file("adapter", plain.model_id).read_bytes())
         except FileNotFoundError as error:
-            raise NotFoundError(
-                f"{self._wanted} has not been adapted yet.",
-                next_step=f"Run: tokmem-desk adapt --model {self._wanted}",
+            raise not_adapted(plain.model_id) from error
+        except IncompatibleError as error:
+            raise IncompatibleError(
+                f"The adapter that comes with the program is not for {plain.model_id} as it runs on this computer, "
+                f"in {self.choice.compute_dtype}.",
+                next_step=f"Make one here: {anew}",
             ) from error
 
     def _fitted(

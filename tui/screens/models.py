@@ -12,9 +12,10 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
+from tokmem_desk.catalogue import ADAPTED
 from tokmem_desk.errors import BusyError, OfflineError, TokmemError
 from tokmem_desk.machine import Machine, look_at_machine
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.model_store import ModelStore, not_adapted
 from tui.engine_link import EngineState
 from tui.guard import shows_errors
 from tui.model_pull import ModelPull
@@ -39,6 +40,7 @@ class ModelsScreen(AppScreen):
     HELP_TEXT = (
         "The model that everything runs on: the backbone. ● is in use, ◉ is on this computer, ○ would be fetched "
         "first. A memory works on the model that it was trained on; with another one, procedures are trained anew. "
+        "The adapted form of a model is one of its own in that respect, over the same files. "
         "Fetching can be paused and goes on later, also after the app was closed."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -182,7 +184,7 @@ class ModelsScreen(AppScreen):
         row, pull = self.selected, self.tokmem.pull
         match action:
             case "pull":
-                return row is not None and not row.ready
+                return row is not None and not row.ready and not row.lacks_adapter
             case "pause":
                 return pull is not None and pull.state == "running"
             case "remove":
@@ -201,6 +203,8 @@ class ModelsScreen(AppScreen):
         row = self.selected
         if row is None:
             return
+        if row.lacks_adapter:
+            raise not_adapted(row.base)
         if not row.ready:
             await self._pull(row)
             return
@@ -235,7 +239,7 @@ class ModelsScreen(AppScreen):
     async def action_pull(self) -> None:
         """Fetch the model under the cursor, or go on with it."""
         row = self.selected
-        if row is not None and not row.ready:
+        if row is not None and not row.ready and not row.lacks_adapter:
             await self._pull(row)
 
     async def _pull(self, row: ModelRow) -> None:
@@ -296,17 +300,21 @@ class ModelsScreen(AppScreen):
 
     @work(exit_on_error=False)
     async def action_remove(self) -> None:
-        """Delete the model's files after asking; it can be fetched again."""
+        """Delete the model's files after asking; it can be fetched again. Of an adapted one, the adapter alone."""
         row = self.selected
         if row is None:
+            return
+        if row.adapted and row.ready:
+            await self._remove_adapter(row)
             return
         pull = self.tokmem.pull
         if pull is not None and pull.model == row.id and pull.running:
             raise BusyError(f"{row.title} is being fetched.", next_step="Pause it with Esc first.")
-        loaded = row.in_use and self.tokmem.link.state.phase in ("ready", "loading")
-        if loaded and self.tokmem.link.busy:
-            raise BusyError(f"{row.title} is at work.", next_step="Stop the answer or the training first.")
+        # Its adapted form works with the same files.
+        loaded = any(self._is_loaded(one) for one in self._rows if one.base == row.base)
         what = f"{size(row.disk_bytes)} are freed. " if row.disk_bytes else "What has arrived of it is deleted. "
+        if row.stored is not None and row.stored.adapter == "made":
+            what += "The adapter that was made for it on this computer goes too. "
         keep = "Procedures, pairs and memories stay; memories need this model again to work."
         question = ConfirmDialog(f"Remove {row.title}?", what + keep, "Remove", danger=True)
         if not await self.app.push_screen_wait(question):
@@ -319,13 +327,43 @@ class ModelsScreen(AppScreen):
         self._draw()
         self.notify(f"Removed {row.title}: {size(freed)} freed.", markup=False)
 
+    async def _remove_adapter(self, row: ModelRow) -> None:
+        """Delete an adapter that was made here, after asking; one that ships is refused."""
+        loaded = self._is_loaded(row)
+        if row.stored is not None and row.stored.adapter == "made":
+            question = ConfirmDialog(
+                f"Remove the adapter of {row.base}?",
+                "The model stays. Memories trained with this adapter work again only if it is made anew in the same "
+                f"way, which takes a while: tokmem-desk adapt --model {row.base}",
+                "Remove",
+                danger=True,
+            )
+            if not await self.app.push_screen_wait(question):
+                return
+        freed = await asyncio.to_thread(self._store.remove_adapter, row.id)
+        if loaded:
+            await self.tokmem.link.unload()
+        self._draw()
+        self.notify(f"Removed the adapter of {row.base}: {size(freed)} freed.", markup=False)
+
+    def _is_loaded(self, row: ModelRow) -> bool:
+        """Whether the engine holds this model.
+
+        Raises:
+            BusyError: it does, and is at work.
+        """
+        loaded = row.in_use and self.tokmem.link.state.phase in ("ready", "loading")
+        if loaded and self.tokmem.link.busy:
+            raise BusyError(f"{row.title} is at work.", next_step="Stop the answer or the training first.")
+        return loaded
+
 
 def _settings_name(row: ModelRow) -> str:
-    """How the settings name a model: its id, or what a local one was made from."""
+    """How the settings name a model: its id, or what a local one was made from; and whether it is the adapted form."""
     if row.entry is None and row.stored is not None and row.stored.record is not None:
         kind, _, place = row.stored.record.source.partition(": ")
         if kind in ("folder", "gguf"):
-            return place
+            return place + (ADAPTED if row.adapted else "")
     return row.id
 
 

@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Static
 
+from tokmem_desk.catalogue import ADAPTED_NOTE
 from tokmem_desk.machine import Fit
 from tui.engine_link import EngineState
 from tui.keys import keyed
@@ -19,6 +20,7 @@ from tui.model_rows import ModelRow
 from tui.widgets.bar import bar
 from tui.words import parameters, size
 
+ADAPTERS = {"made": "made on this computer", "shipped": "comes with the program"}
 VERDICT_SIGNS = {"fits": "✓", "tight": "~", "too big": "✗"}
 VERDICT_COLOURS = {"fits": "$text-success", "tight": "$text-warning", "too big": "$text-error"}
 
@@ -105,15 +107,18 @@ class ModelDetails(Static):
         lines += [_state_line(row, pull, state, offline=offline), *_pull_lines(pull), Content("")]
         lines += _facts(row)
         lines += [Content(""), Content.styled("Memory", "bold $primary"), *_sum(row.fit, row.in_use)]
-        if row.entry is not None and row.entry.note:
-            lines += [Content(""), Content(row.entry.note)]
+        note = ADAPTED_NOTE if row.adapted else row.entry.note if row.entry is not None else ""
+        if note:
+            lines += [Content(""), Content(note)]
         self.update(Content("\n").join(lines))
 
 
 def _cells(row: ModelRow, pull: ModelPull | None, wide: bool) -> list[Text]:
     pulling = pull is not None and pull.model == row.id and pull.state in ("running", "pausing")
     sign = "↓" if pulling else "●" if row.in_use else "◉" if row.ready else "○"
-    cells = [Text(sign), Text(row.title, style="bold" if row.ready else "", no_wrap=True, overflow="ellipsis")]
+    # Below its model, whose name need not stand there twice.
+    title = "└ adapted to chains" if row.adapted else row.title
+    cells = [Text(sign), Text(title, style="bold" if row.ready else "", no_wrap=True, overflow="ellipsis")]
     if wide:
         cells.append(Text(row.licence.split(" (")[0], no_wrap=True, overflow="ellipsis"))
     cells.append(Text(size(row.disk_bytes), justify="right"))
@@ -130,6 +135,8 @@ def _state_line(row: ModelRow, pull: ModelPull | None, state: EngineState, *, of
         return Content.styled("● in use and loaded", "$text-success")
     if row.in_use and state.phase == "loading":
         return Content.styled(f"● in use; {state.text}", "$accent")
+    if row.lacks_adapter:
+        return Content.styled(f"! chosen, but not adapted yet: tokmem-desk adapt --model {row.base}", "$text-warning")
     if row.in_use:
         return Content("● in use, not loaded now" if row.ready else "● chosen, but not on this computer yet")
     if row.ready:
@@ -159,7 +166,9 @@ def _facts(row: ModelRow) -> list[Content]:
             ("parameters", parameters(row.entry.parameters)),
             ("download", size(row.entry.download_bytes)),
         ]
-    if row.stored is not None and row.stored.record is not None:
+    if row.adapted and row.ready and row.stored is not None:
+        facts += [("adapter", ADAPTERS[row.stored.adapter]), ("weights", f"those of {row.base}, shared")]
+    elif row.stored is not None and row.stored.record is not None:
         facts += [("on disk", size(row.stored.record.size)), ("weights", row.stored.record.quantisation)]
     return [Content.assemble(Content.styled(f"{name:<11}", "$muted"), value) for name, value in facts if value]
 
@@ -194,11 +203,12 @@ def _in_short(row: ModelRow, pull: ModelPull | None, state: EngineState, *, offl
         return [*lines, *_pull_lines(pull)[1:]]
     gate = " · ask on the Hub first" if row.entry is not None and row.entry.gated else ""
     lines.append(Content(f"Licence {row.licence}{gate}"))
-    lines.append(
-        Content(f"Download {size(row.download_bytes)} · on disk {size(row.disk_bytes)}")
-        if row.entry is not None
-        else Content(f"On disk {size(row.disk_bytes)}")
-    )
+    if row.adapted and row.ready and row.stored is not None:
+        lines += [Content(ADAPTED_NOTE), Content(f"Adapter: {ADAPTERS[row.stored.adapter]}; weights shared")]
+    elif row.entry is not None:
+        lines.append(Content(f"Download {size(row.download_bytes)} · on disk {size(row.disk_bytes)}"))
+    else:
+        lines.append(Content(f"On disk {size(row.disk_bytes)}"))
     found = row.fit
     if found is None:
         return [*lines, Content("Its memory is not known before it is fetched.")]
