@@ -90,11 +90,22 @@ class Constraint:
         Raises:
             GenerationError: nothing may come next.
         """
+        allowed = self.allowed()
+        if allowed is None:
+            return logits
+        return self._preferred(logits.masked_fill(~allowed.to(logits.device), float("-inf")), allowed)
+
+    def allowed(self) -> Tensor | None:
+        """[v] bool, the tokens that may come next; None when everything may.
+
+        Raises:
+            GenerationError: nothing may come next.
+        """
         allowed = self._vocabulary.allowed(self._matcher.compute_logit_bias())
         self._check()
         if not bool(allowed.any()):
             raise GenerationError("No answer can fit the procedure's schema.", next_step="Look at the schema.")
-        return self._preferred(logits.masked_fill(~allowed.to(logits.device), float("-inf")), allowed)
+        return allowed
 
     def _preferred(self, masked: Tensor, allowed: Tensor) -> Tensor:
         """What of the allowed may be chosen: all of it, here."""
@@ -211,12 +222,16 @@ class FormConstraint(Constraint):
     def mask(self, logits: Tensor) -> Tensor:
         """[v] logits in which every token that must not come next is minus infinity."""
         self._wanted = logits.max()
+        return super().mask(logits)
+
+    def allowed(self) -> Tensor | None:
+        """[v] bool, the tokens that may come next; None when the form cannot be followed any more."""
         if self._followed:
             try:
-                return super().mask(logits)
+                return super().allowed()
             except GenerationError:
                 self._followed = False
-        return logits
+        return None
 
     def take(self, token: int, *, ahead: bool = True) -> list[int]:
         """Note a token; with ``ahead`` returns those that must follow it."""

@@ -11,19 +11,18 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from tokmem_desk.answer_form import FORM_SETTING, AnswerForm
+from tokmem_desk.answer_form import FORM_SETTING
 from tokmem_desk.device import is_out_of_memory
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
-from tokmem_desk.form_induction import induce_form
 from tokmem_desk.memory import Memory, Steering, renormalise
 from tokmem_desk.procedures import Procedure
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
+from trainer.choices import SharedForms
 from trainer.config import TrainConfig
 from trainer.objective import ResponseLoss, TrainableMemories, response_loss, routing_loss
 from trainer.query_cache import QueryCache
@@ -129,6 +128,7 @@ class Training:
         self.result: TrainResult | None = None
         as_query = query_of or (lambda _procedure, pair: backbone.format.query(pair.input))
         self._train, self._held_out = encode_procedures(backbone, self._procedures, config, as_query)
+        self._shared = SharedForms(backbone, self._procedures, wanted=config.shared_form)
         everything = self._train + self._held_out
         self._cache = QueryCache(
             backbone, [s.query for s in everything], budget_mb=memory_budget_mb, feature_layers=feature_layers
@@ -153,11 +153,6 @@ class Training:
         )
         if resume is not None:
             self._restore(resume)
-
-    @cached_property
-    def _forms(self) -> list[AnswerForm | None]:
-        """The form of each procedure's answers; looked for when a memory is first asked for."""
-        return [induce_form(p.pairs) if self._config.shared_form else None for p in self._procedures]
 
     @property
     def planned_steps(self) -> int:
@@ -289,6 +284,7 @@ class Training:
             blocks,
             [s.response for s in samples],
             columns if self._config.memory_columns else None,
+            [self._shared.choices(sample) for sample in samples],
         )
 
     def _rate(self, step: int) -> float:
@@ -371,7 +367,7 @@ class Training:
             settings = {**self._config.as_dict(), "steps": self._step, "pairs": len(procedure.pairs)}
             if self._prior:
                 settings["prior"] = self._prior
-            if form := self._forms[p]:
+            if form := self._shared.forms[p]:
                 settings[FORM_SETTING] = form.as_dict()
             memories.append(
                 Memory(procedure.name, block.detached(), addresses[p], self._config.tied, settings=settings)

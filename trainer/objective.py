@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from tokmem_desk.lens import Lens, initial_lens
 from tokmem_desk.memory import Steering, initial_layer_rows, initial_rows, join_memories
@@ -27,10 +28,15 @@ from tokmem_desk.memory import Steering, initial_layer_rows, initial_rows, join_
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.query_state import QueryState
+    from trainer.choices import Choices
     from trainer.config import TrainConfig
     from trainer.prior import Prior
 
 _IGNORED = -100
+
+OPEN_SHARE = 0.9
+"""How much the right token's probability among those that the form allows counts, beside that among all tokens: a
+memory also learns the form, a little, for answers that are not held to it."""
 
 
 class ScaledParameter(nn.Module):
@@ -169,6 +175,7 @@ def response_loss(
     steering: Sequence[Steering],
     responses: Sequence[Sequence[int]],
     columns: Tensor | None = None,
+    choices: Sequence[Choices | None] = (),
 ) -> ResponseLoss:
     """Cross-entropy of responses under their memories.
 
@@ -177,6 +184,8 @@ def response_loss(
         steering: memory of each sample; all of one number of rows.
         responses: label ids of each sample, the end of the turn included.
         columns: [m x d] memory columns that stand in the softmax beside the vocabulary, or None.
+        choices: of each sample what may stand at each label; none when empty. Where it is known, the probability
+            among those counts for ``OPEN_SHARE`` and the probability among all tokens for the rest.
     """
     device = backbone.torch_device
     batch = join_memories(backbone, states, steering)
@@ -191,16 +200,30 @@ def response_loss(
     inputs = torch.cat([rows, backbone.embed_ids(shown)], dim=1)
     there = torch.cat([torch.ones(rows.shape[:2], dtype=torch.long, device=device), present[:, 1:].long()], dim=1)
     hidden = backbone.extend(batch, inputs, there)[:, rows.shape[1] - 1 :]
-    return _cross_entropy(backbone, hidden[present], labels[present], columns)
+    opened: list[Tensor | None] = []
+    for response, known in zip(responses, choices, strict=False):
+        opened += [None] * len(response) if known is None else known
+    return _cross_entropy(backbone, hidden[present], labels[present], columns, opened)
 
 
-def _cross_entropy(backbone: Backbone, hidden: Tensor, targets: Tensor, columns: Tensor | None) -> ResponseLoss:
+def _cross_entropy(
+    backbone: Backbone, hidden: Tensor, targets: Tensor, columns: Tensor | None, choices: Choices = ()
+) -> ResponseLoss:
     logits = backbone.logits(hidden)
     if columns is not None:
         logits = torch.cat([logits, backbone.cap_logits(hidden.float() @ columns.T)], dim=-1)
-    total = F.cross_entropy(logits, targets, reduction="sum")
-    correct = None if torch.is_grad_enabled() else int((logits.argmax(dim=-1) == targets).sum())
-    return ResponseLoss(total, int(targets.numel()), correct)
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    best = None if torch.is_grad_enabled() else logits.argmax(dim=-1)
+    if held := [place for place, ids in enumerate(choices) if ids is not None]:
+        rows = torch.tensor(held, device=targets.device)
+        ids = pad_sequence([ids for ids in choices if ids is not None], batch_first=True, padding_value=-1)
+        ids = ids.to(targets.device)
+        scores = logits[rows].float().gather(1, ids.clamp_min(0)).masked_fill(ids < 0, float("-inf"))
+        among = scores.logsumexp(dim=-1) - logits[rows, targets[rows]].float()
+        losses = losses.index_copy(0, rows, torch.lerp(losses[rows], among.to(losses.dtype), OPEN_SHARE))
+        if best is not None:
+            best[rows] = ids.gather(1, scores.argmax(dim=-1, keepdim=True))[:, 0]
+    return ResponseLoss(losses.sum(), int(targets.numel()), None if best is None else int((best == targets).sum()))
 
 
 def routing_loss(

@@ -31,11 +31,13 @@ QueryOf = Callable[[Procedure, ExamplePair], list[int]]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One pair: ids of the query, ids of the response with the end of the turn, place of its procedure."""
+    """One pair: ids of the query, ids of the response with the end of the turn, place of its procedure, its texts."""
 
     query: list[int]
     response: list[int]
     owner: int
+    message: str
+    text: str
 
 
 def encode_procedures(
@@ -56,7 +58,8 @@ def encode_procedures(
             )
         samples = []
         for number, pair in enumerate(procedure.pairs, start=1):
-            sample = Sample(query_of(procedure, pair), backbone.format.response(pair.response), owner)
+            response = backbone.format.response(pair.response)
+            sample = Sample(query_of(procedure, pair), response, owner, pair.input, pair.response)
             try:
                 backbone.check_length(len(sample.query) + len(sample.response), room=config.span)
             except IncompatibleError as error:
