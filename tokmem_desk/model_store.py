@@ -20,7 +20,7 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, CatalogueEntry, WheelPart, find_entry
+from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, CatalogueEntry, WheelPart, find_entry, own_name
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.disk import sync, sync_files
 from tokmem_desk.errors import (
@@ -340,7 +340,10 @@ class ModelStore:
             )
 
     def remove_adapter(self, wanted: str) -> int:
-        """Delete the adapter that was made here for a model, which stays; returns the bytes freed.
+        """Delete the adapter that was made here for a model, which stays, and what was fitted to it.
+
+        Returns:
+            The bytes freed.
 
         Raises:
             NotFoundError: there is no adapter.
@@ -354,10 +357,11 @@ class ModelStore:
                 next_step="It takes no room in the cache. The plain model works without it.",
             )
         assert info.folder is not None
-        file = info.folder / ADAPTER_FILE
-        with disk_errors(f"Removing {file}"):
-            freed = file.stat().st_size
-            file.unlink()
+        freed = 0
+        for file in (info.folder / ADAPTER_FILE, *fitted_to_adapter(info.folder)):
+            with disk_errors(f"Removing {file}"):
+                freed += file.stat().st_size
+                file.unlink()
         return freed
 
     def remove(self, wanted: str) -> int:
@@ -401,6 +405,11 @@ class ModelStore:
 
     def _place(self, source: Source) -> Path:
         return self.folder / source.slug
+
+
+def fitted_to_adapter(folder: Path) -> list[Path]:
+    """Files in a model's folder that are of no use with another adapter."""
+    return sorted(folder.glob(own_name("*", adapted=True)))
 
 
 def not_adapted(model_id: str) -> NotFoundError:

@@ -14,7 +14,7 @@ from tokmem_desk.backbone import Backbone, load_backbone
 from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE
 from tokmem_desk.device import choose_device
 from tokmem_desk.errors import BadInputError, IncompatibleError, NotFoundError, StorageError, TokmemError
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.model_store import ModelStore, fitted_to_adapter
 from trainer.adaptation import Adaptation, AdaptationConfig
 from tui.engine import models as models_module
 from tui.engine.models import LoadedModel
@@ -75,6 +75,22 @@ def test_the_own_adapter_comes_before_the_shipped_one(
     assert second not in (first.fingerprint.digest, plain.fingerprint.digest)
     own.unlink()
     assert load().backbone.fingerprint.digest == first.fingerprint.digest
+
+
+def test_another_adapter_takes_nothing_over(
+    load: Callable[[], LoadedModel], shipped: Path, model_folder: Path, tiny_model_folder: Path, home: Path
+) -> None:
+    """What was fitted to one adapter, its prior among it, is of no use with the next."""
+    plain = load_backbone(model_folder, choose_device("cpu"), str(tiny_model_folder))
+    shipped.write_bytes(made(plain, seed=0))
+    model = load()
+    model.prior_file.write_bytes(b"of the shipped one")
+    assert {file.name for file in fitted_to_adapter(model_folder)} >= {"adapted.prior.safetensors"}
+    model.keep_adapter(made(plain, seed=1))
+    assert fitted_to_adapter(model_folder) == []
+    load()
+    assert ModelStore(AppPaths.resolve(home).models).remove_adapter(f"{tiny_model_folder}{ADAPTED}") > 0
+    assert fitted_to_adapter(model_folder) == [] and not (model_folder / ADAPTER_FILE).exists()
 
 
 def test_an_own_adapter_that_cannot_be_used_is_an_error(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from profiles.atomic import write_bytes
 from profiles.paths import AppPaths, private_folder
 from tokmem_desk.catalogue import ADAPTED
 from tokmem_desk.errors import IncompatibleError
@@ -35,7 +34,7 @@ def adapt(request: Request, paths: AppPaths, model: LoadedModel) -> Iterator[Non
     run = begin(request, "adapt", checkpoint, make)
     began = time.monotonic()
     try:
-        yield from drive(request, checkpoint, run, lambda data: write_bytes(model.adapter_file, data))
+        yield from drive(request, checkpoint, run, model.keep_adapter)
     finally:
         run.close()
     request.emit(

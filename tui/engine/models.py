@@ -15,8 +15,9 @@ from profiles.paths import AppPaths
 from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, PRIOR_FILE, own_name
 from tokmem_desk.device import DeviceChoice, choose_device, memory_in_use_mb
 from tokmem_desk.errors import BadInputError, IncompatibleError, OfflineError, StorageError, TokmemError
+from tokmem_desk.fetch import disk_errors
 from tokmem_desk.model_record import model_family, read_record
-from tokmem_desk.model_store import ModelStore, not_adapted
+from tokmem_desk.model_store import ModelStore, fitted_to_adapter, not_adapted
 from tokmem_desk.shipped import shipped_file
 from trainer.config import DEFAULT_SPAN
 
@@ -185,6 +186,17 @@ class LoadedModel:
     def adapter_file(self) -> Path:
         """Where an adapter that was made on this computer lies, or would."""
         return self._folder / ADAPTER_FILE
+
+    def keep_adapter(self, data: bytes) -> None:
+        """Keep an adapter beside the model; what was fitted to an earlier one goes.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        write_bytes(self.adapter_file, data)
+        for file in fitted_to_adapter(self._folder):
+            with disk_errors(f"Removing {file}"):
+                file.unlink()
 
     def _with_adapter(self, plain: Backbone) -> Backbone:
         """With the adapter made here, else with the one that ships: memories of one are of no use with the other.
