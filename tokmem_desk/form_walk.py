@@ -26,6 +26,9 @@ _MOST_TRIED = 2_000
 Taken = tuple[tuple[tuple[int, ...], ...], ...]
 """Of each value, the stretches of the message that it can be, as places of tokens; without values that need none."""
 
+Used = frozenset[int]
+"""Places of tokens that nothing more may be taken from."""
+
 
 def sequences(form: AnswerForm) -> list[tuple[Part, ...]]:
     """The form without alternatives: every sequence of parts that a line of it can be; none when there are too many."""
@@ -55,7 +58,8 @@ class FormWalk:
 
     def begin(self) -> str | None:
         """The expression of all answers; None where the message has too few values for any."""
-        return self._line_pattern("", frozenset())
+        line = self._line(frozenset())
+        return f"{line}(?:\\n{line})*" if line and self._repeated else line
 
     def narrow(self, text: str) -> str | None:
         """The expression of all answers that begin with ``text``; None where nothing more is known than before."""
@@ -63,12 +67,12 @@ class FormWalk:
         done, line = "", text
         if self._repeated and "\n" in text:
             done, line = text[: text.rindex("\n") + 1], text[text.rindex("\n") + 1 :]
-            taken = self.taken(done.splitlines()) or ()
+            taken = self.taken(done[:-1].split("\n")) or ()
         found = [(place, *self._progress(place, line)) for place in range(len(self._lines))]
         whole = self.taken([line]) if self._repeated and line else None
         # A line may grow, but it will never take less than it does now.
-        later = self._line_pattern("\\n", _used((*taken, *(whole or ())))) if self._repeated else None
-        told = (done, later is None, *((place, count) for place, count, _, _ in found))
+        ends = not self._repeated or self._line(_used((*taken, *(whole or ())))) is None
+        told = (done, ends, *((place, count) for place, count, _, _ in found))
         if told == self._told:
             return None
         self._told = told
@@ -79,8 +83,8 @@ class FormWalk:
         if not ways:
             return None
         # Which words later lines may take is known when this one is done.
-        wider = self._line_pattern("\\n", _used(taken)) if later else None
-        return f"{escape(done)}(?:{'|'.join(ways)})" + (f"(?:{wider})*" if wider else "")
+        later = "" if ends else f"(?:\\n{self._line(_used(taken))})*"
+        return f"{escape(done)}(?:{'|'.join(ways)}){later}"
 
     def taken(self, lines: Sequence[str]) -> Taken | None:
         """What whole lines take from the message; None when one of them has not the form."""
@@ -94,14 +98,10 @@ class FormWalk:
                 return None
         return taken
 
-    def _line_pattern(self, before: str, used: Used) -> str | None:
+    def _line(self, used: Used) -> str | None:
+        """The expression of a line that takes nothing used; None when too little is left for any."""
         ways = [rest for parts in self._lines if (rest := self._rest(parts, used)) is not None]
-        if not ways:
-            return None
-        line = f"(?:{'|'.join(ways)})"
-        if not before and self._repeated:
-            return f"{line}(?:\\n{line})*"
-        return before + line
+        return f"(?:{'|'.join(ways)})" if ways else None
 
     def _prefix(self, place: int, count: int) -> re.Pattern[str]:
         """The first parts of a sequence, a group for each."""
@@ -132,10 +132,6 @@ class FormWalk:
         return "".join(part.pattern(self._message, used) for part in parts) if _each_has_one(needs) else None
 
 
-Used = frozenset[int]
-"""Places of tokens that nothing more may be taken from."""
-
-
 def _used(taken: Taken) -> Used:
     """Tokens that certainly belong to a value: a value that stands in the message twice may be either."""
     counts = Counter(taken)
@@ -149,7 +145,9 @@ def _each_has_one(needs: Sequence[set[int]]) -> bool:
     owner: dict[int, int] = {}
 
     def find(who: int, seen: set[int]) -> bool:
-        for one in needs[who] - seen:
+        for one in needs[who]:
+            if one in seen:
+                continue
             seen.add(one)
             if one not in owner or find(owner[one], seen):
                 owner[one] = who
