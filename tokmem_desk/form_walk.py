@@ -53,7 +53,8 @@ class FormWalk:
         self._message = message
         self._repeated = form.repeated
         self._lines = sequences(form)
-        self._prefixes = cache(self._prefix)
+        # Both are asked for at every token, and mostly the same.
+        self._prefixes, self._line = cache(self._prefix), cache(self._line_without)
         self._told: tuple[object, ...] = ()
 
     def begin(self) -> str | None:
@@ -98,7 +99,7 @@ class FormWalk:
                 return None
         return taken
 
-    def _line(self, used: Used) -> str | None:
+    def _line_without(self, used: Used) -> str | None:
         """The expression of a line that takes nothing used; None when too little is left for any."""
         ways = [rest for parts in self._lines if (rest := self._rest(parts, used)) is not None]
         return f"(?:{'|'.join(ways)})" if ways else None
