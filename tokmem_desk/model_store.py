@@ -357,12 +357,7 @@ class ModelStore:
                 next_step="It takes no room in the cache. The plain model works without it.",
             )
         assert info.folder is not None
-        freed = 0
-        for file in (info.folder / ADAPTER_FILE, *fitted_to_adapter(info.folder)):
-            with disk_errors(f"Removing {file}"):
-                freed += file.stat().st_size
-                file.unlink()
-        return freed
+        return _delete(info.folder / ADAPTER_FILE) + drop_fitted_to_adapter(info.folder)
 
     def remove(self, wanted: str) -> int:
         """Delete a converted model and what is left of its download; returns the bytes freed.
@@ -410,6 +405,18 @@ class ModelStore:
 def fitted_to_adapter(folder: Path) -> list[Path]:
     """Files in a model's folder that are of no use with another adapter."""
     return sorted(folder.glob(own_name("*", adapted=True)))
+
+
+def drop_fitted_to_adapter(folder: Path) -> int:
+    """Delete them; returns the bytes freed."""
+    return sum(map(_delete, fitted_to_adapter(folder)))
+
+
+def _delete(file: Path) -> int:
+    with disk_errors(f"Removing {file}"):
+        size = file.stat().st_size
+        file.unlink()
+    return size
 
 
 def not_adapted(model_id: str) -> NotFoundError:

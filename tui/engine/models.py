@@ -15,9 +15,8 @@ from profiles.paths import AppPaths
 from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, PRIOR_FILE, own_name
 from tokmem_desk.device import DeviceChoice, choose_device, memory_in_use_mb
 from tokmem_desk.errors import BadInputError, IncompatibleError, OfflineError, StorageError, TokmemError
-from tokmem_desk.fetch import disk_errors
 from tokmem_desk.model_record import model_family, read_record
-from tokmem_desk.model_store import ModelStore, fitted_to_adapter, not_adapted
+from tokmem_desk.model_store import ModelStore, drop_fitted_to_adapter, not_adapted
 from tokmem_desk.shipped import shipped_file
 from trainer.config import DEFAULT_SPAN
 
@@ -194,9 +193,7 @@ class LoadedModel:
             StorageError: it cannot be written.
         """
         write_bytes(self.adapter_file, data)
-        for file in fitted_to_adapter(self._folder):
-            with disk_errors(f"Removing {file}"):
-                file.unlink()
+        drop_fitted_to_adapter(self._folder)
 
     def _with_adapter(self, plain: Backbone) -> Backbone:
         """With the adapter made here, else with the one that ships: memories of one are of no use with the other.
