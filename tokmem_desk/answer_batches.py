@@ -1,4 +1,4 @@
-"""Greedy answers to many messages at once, each under its own memory: for evaluation, drafts and benchmarks.
+"""Answers to many messages at once, each under its own memory: for evaluation, drafts and benchmarks.
 
 Stored weights throughout. Routes come from the caller.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from tokmem_desk.beam import WIDTH, BeamSearch, search_width
 from tokmem_desk.constrained import constraint_of
 from tokmem_desk.decoding import PROCEDURE_TOKENS
 from tokmem_desk.errors import GenerationError
@@ -31,7 +32,7 @@ def answer_messages(
     rows_at_once: int,
     schemas: Sequence[OutputSchema | None] = (),
 ) -> list[str]:
-    """Answers to messages, each under its own memory: read where it has a reader, else greedy, see ``answer_batch``."""
+    """Answers to messages, each under its own memory: read where it has a reader, else see ``answer_batch``."""
     answers = [""] * len(messages)
     reading = [i for i, memory in enumerate(memories) if memory is not None and can_read(backbone, memory)]
     for start in range(0, len(reading), rows_at_once):
@@ -72,8 +73,11 @@ def answer_batch(
     max_tokens: int = PROCEDURE_TOKENS,
     rows_at_once: int = 16,
     between: Callable[[], None] = lambda: None,
+    width: int = WIDTH,
 ) -> list[str]:
-    """Greedy answers to many queries, each under its own memory (None: the untrained backbone).
+    """Answers to many queries, each under its own memory (None: the untrained backbone).
+
+    Greedy, or by beam search where a form holds them, as in ``answering``.
 
     For evaluation: stored weights throughout, several queries in a batch.
 
@@ -83,6 +87,7 @@ def answer_batch(
         schemas: one per query where answers must fit one; none of them when empty.
         texts: the message of each query, which answers under a memory with a form are held to; free when empty.
         between: called after every token, so that others get a turn.
+        width: of the beam search.
     """
     order = sorted(range(len(messages)), key=lambda i: len(messages[i]))
     answers = [""] * len(messages)
@@ -105,6 +110,7 @@ def answer_batch(
                 count,
                 max_tokens,
                 between,
+                width,
             )
             for i, text in zip(members, texts, strict=True):
                 answers[i] = text
@@ -120,6 +126,7 @@ def _answer_part(
     row_count: int,
     max_tokens: int,
     between: Callable[[], None],
+    width: int,
 ) -> list[str]:
     done = backbone.prefill(queries)
     batch = join_memories(backbone, done.states, [None if m is None else m.steering for m in memories])
@@ -128,32 +135,31 @@ def _answer_part(
         last = backbone.extend(batch, inputs)[:, -1]
     else:
         last = done.last_hidden
-    constraints = [constraint_of(backbone, *one) for one in zip(memories, schemas, said, strict=True)]
-    ids: list[list[int]] = [[] for _ in queries]
-    open_rows = set(range(len(queries)))
+    searches = []
+    for one in zip(memories, schemas, said, strict=True):
+        constraint = constraint_of(backbone, *one)
+        beams = search_width(backbone, constraint, width)
+        searches.append(BeamSearch(constraint, backbone.format.stop_ids, width=beams))
     for _ in range(max_tokens):
         logits = backbone.logits(last)
-        for i, constraint in enumerate(constraints):
-            if constraint is not None and i in open_rows:
-                try:
-                    logits[i] = constraint.mask(logits[i])
-                except GenerationError:  # what came so far is what is measured
-                    open_rows.discard(i)
-        tokens = logits.argmax(dim=-1)
-        for i, token in enumerate(tokens.tolist()):
-            if i in open_rows:
-                if token in backbone.format.stop_ids:
-                    open_rows.discard(i)
-                else:
-                    ids[i].append(token)
-                    if (constraint := constraints[i]) is not None:
-                        constraint.take(token, ahead=False)
-                        if constraint.complete:
-                            open_rows.discard(i)
+        rows: list[int] = []
+        tokens: list[tuple[int, ...]] = []
+        start = 0
+        for search in searches:
+            end = start + search.growing
+            try:
+                grown = search.advance(logits[start:end]) if end > start else []
+            except GenerationError:  # what came so far is what is measured
+                search.stop()
+                grown = []
+            rows += [start + one.row for one in grown]
+            tokens += [one.tokens for one in grown]
+            start = end
         between()
-        if not open_rows:
+        if not rows:
             break
-        last = backbone.extend(batch, backbone.embed_ids(tokens[:, None]))[:, -1]
-    texts = [backbone.format.decode(answer) for answer in ids]
+        batch.select(rows)
+        last = backbone.extend(batch, backbone.embed_ids(torch.tensor(tokens, device=last.device)))[:, -1]
+    texts = [backbone.format.decode(list(search.best.ids)) for search in searches]
     stop_text = backbone.format.stop_text
     return [text.split(stop_text)[0].rstrip() if stop_text and not row_count else text for text in texts]

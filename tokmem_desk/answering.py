@@ -14,15 +14,26 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from tokmem_desk.answers import Bank, Piece, Routed, Timing
+from tokmem_desk.beam import BeamSearch, search_width
 from tokmem_desk.chat_format import Turn
 from tokmem_desk.constrained import CLOSING_TOKENS, SchemaConstraint, constraint_of
 from tokmem_desk.conversation import OwnedCache, fit_conversation
-from tokmem_desk.decoding import CHAT_TOKENS, PROCEDURE_TOKENS, Chooser, Sampling, TextStream, start_memory, step
+from tokmem_desk.decoding import (
+    CHAT_TOKENS,
+    PROCEDURE_TOKENS,
+    Chooser,
+    Sampling,
+    TextStream,
+    start_memory,
+    step,
+    step_each,
+)
 from tokmem_desk.errors import GenerationError
 from tokmem_desk.reading import can_read, read
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
+    from tokmem_desk.constrained import Constraint
     from tokmem_desk.memory import Memory
     from tokmem_desk.prefill import Prefilled
     from tokmem_desk.query_state import JoinedBatch
@@ -103,6 +114,9 @@ class Answering:
         constraint = constraint_of(backbone, self._memory, self._schema, message)
         schema = constraint if isinstance(constraint, SchemaConstraint) else None
         stream = TextStream(backbone.format.decode if constraint is None else constraint.decode)
+        if search_width(backbone, constraint) > 1:
+            yield from self._search(batch, logits, constraint, stream, limit)
+            return
         chooser = Chooser(self._sampling, greedy=self._memory is not None)
         try:
             for place in range(limit if schema is None else limit + CLOSING_TOKENS):
@@ -146,6 +160,40 @@ class Answering:
             self.response = self.response.split(stop_text)[0].rstrip()
         if schema is not None and not self.problem and self.stopped != "cancelled":
             self._read_arguments(schema)
+
+    def _search(
+        self, batch: JoinedBatch, logits: Tensor, constraint: Constraint | None, stream: TextStream, limit: int
+    ) -> Iterator[Piece]:
+        """An answer by beam search; a piece is told as soon as no other answer can win."""
+        backbone = self._backbone
+        search = BeamSearch(constraint, backbone.format.stop_ids, ahead=True)
+        logits = logits[None]
+        self.stopped = "end"
+        while grown := search.advance(logits):
+            yield from self._tell(stream, search.settled)
+            if self._cancelled():
+                self.stopped = "cancelled"
+                break
+            if search.length >= limit:
+                self.stopped = "end" if search.finished else "length"
+                break
+            batch.select([one.row for one in grown])
+            logits = step_each(backbone, batch, [one.tokens for one in grown])
+        if self.stopped != "cancelled":
+            yield from self._tell(stream, search.best.ids)
+        if rest := stream.finish():
+            yield Piece(rest)
+        self.response = stream.shown
+
+    def _tell(self, stream: TextStream, ids: Sequence[int]) -> Iterator[Piece]:
+        """What is new of an answer that begins with these tokens."""
+        new = ids[len(stream.ids) :]
+        if new and self._timing.tokens == 0:
+            self._timing.first_token = time.perf_counter() - self._began
+        self._timing.tokens += len(new)
+        self.context_tokens += len(new)
+        if piece := "".join(stream.add(one) for one in new):
+            yield Piece(piece)
 
     def _read(self, memory: Memory) -> Piece:
         """The answer of a memory with a reader: all of it at once."""

@@ -8,7 +8,8 @@ Letters: v vocabulary.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor
@@ -135,6 +136,12 @@ class Constraint:
         """True when nothing may be added."""
         return bool(self._matcher.is_stopped())
 
+    def copy(self) -> Self:
+        """Another way on from here."""
+        other = copy.copy(self)
+        other._matcher, other._taken = self._matcher.deep_copy(), list(self._taken)
+        return other
+
     def decode(self, ids: list[int]) -> str:
         """The text of an answer's tokens, exactly: no cleaning up, no space taken from its beginning."""
         stops = set(self._vocabulary.tokens.eos_tokens)
@@ -244,6 +251,13 @@ class FormConstraint(Constraint):
             except GenerationError:
                 self._followed = False
         return followed
+
+    def copy(self) -> Self:
+        """Another way on from here."""
+        other = super().copy()
+        # What a walk keeps of the message and the form is the same for all.
+        other._walk = copy.copy(self._walk)
+        return other
 
     def _narrow(self) -> bool:
         """Leave out of the grammar what has been taken from the message by now; True when it changed."""

@@ -5,7 +5,7 @@ Knows no route and no request. Memory tokens never stand in the softmax of an an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -66,13 +66,18 @@ def start_memory(backbone: Backbone, memory: Memory, prefilled: Prefilled) -> tu
     return batch, backbone.logits(hidden[0, -1])
 
 
-@torch.no_grad()
 def step(backbone: Backbone, batch: JoinedBatch, *tokens: int) -> Tensor:
     """Append tokens, most often one, to a batch of one; returns the [v] logits of the next."""
-    ids = torch.tensor([tokens], device=backbone.torch_device)
+    return step_each(backbone, batch, [tokens])[0]
+
+
+@torch.no_grad()
+def step_each(backbone: Backbone, batch: JoinedBatch, tokens: Sequence[Sequence[int]]) -> Tensor:
+    """Append tokens to each sample, as many to all; returns the [b x v] logits of the next."""
+    ids = torch.tensor(tokens, device=backbone.torch_device)
     with backbone.forms.decoding():
         hidden = backbone.extend(batch, backbone.embed_ids(ids))
-    return backbone.logits(hidden[0, -1])
+    return backbone.logits(hidden[:, -1])
 
 
 class Chooser:

@@ -83,6 +83,14 @@ class JoinedBatch:
     mask: Tensor
     lengths: Tensor
 
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with these samples, in this order; one may stand there several times."""
+        if list(rows) == list(range(len(self.mask))):
+            return
+        index = torch.tensor(rows, device=self.mask.device)
+        self.cache.batch_select_indices(index)
+        self.mask, self.lengths = self.mask[index], self.lengths[index]
+
 
 class CacheLayout:
     """Cuts and joins caches of one backbone.

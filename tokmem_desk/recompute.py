@@ -42,6 +42,14 @@ class RecomputedBatch(JoinedBatch):
     told: list[Tensor] = field(default_factory=list)
     running: bool = False
 
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with these samples, in this order; one may stand there several times."""
+        if list(rows) == list(range(len(self.told))):
+            return
+        self.told = [self.told[row] for row in rows]
+        self.lengths = self.lengths[torch.tensor(rows, device=self.lengths.device)]
+        self.mask, self.running = _present(self.lengths), False
+
 
 class RecomputedLayout(CacheLayout):
     """Keeps ids instead of keys and values.

@@ -1,0 +1,179 @@
+"""Beam search over an answer that is held to a form.
+
+A form makes greedy decoding shortsighted: it forbids words without knowing what is lost later by those that are left,
+so the likeliest first word may lead where nothing likely follows. A few answers therefore grow side by side; one that
+falls far behind is given up, so that a memory that is sure of itself costs no more than greedy decoding. The search
+ends when nothing that still grows can overtake what is finished. With a width of one it is greedy decoding.
+
+Knows no batch and no cache: it is given logits and says what to run next. Letters: n answers that grow, v vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tokmem_desk.constrained import FormConstraint
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.constrained import Constraint
+
+WIDTH = 4
+"""Answers that grow side by side, at most."""
+
+GIVEN_UP = 4.0
+"""By how many nats an answer may be behind the best one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beam:
+    """An answer in the making.
+
+    Attributes:
+        ids: its tokens, without an end.
+        score: log probability of its tokens, and of its end where it has one, among those that were allowed.
+        constraint: its way through what holds it.
+    """
+
+    ids: tuple[int, ...]
+    score: float
+    constraint: Constraint | None
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """What is to be run next for one answer: ``row`` of the last logits is the answer that it has grown from."""
+
+    row: int
+    tokens: tuple[int, ...]
+
+
+class BeamSearch:
+    """The search for one answer. Give it the first token's logits, then those behind what it asks to run."""
+
+    def __init__(
+        self, constraint: Constraint | None, stop_ids: Collection[int], *, width: int = WIDTH, ahead: bool = False
+    ) -> None:
+        """Begin.
+
+        Args:
+            stop_ids: tokens that end an answer.
+            ahead: while one answer is left, take tokens that must follow without asking for their logits.
+        """
+        self._stop_ids, self._width, self._ahead = stop_ids, width, ahead
+        self._growing = [Beam((), 0.0, constraint)]
+        self._finished: Beam | None = None
+
+    @property
+    def growing(self) -> int:
+        """How many answers grow: n. None does when the answer is found."""
+        return len(self._growing)
+
+    @property
+    def length(self) -> int:
+        """Tokens of the longest answer that grows."""
+        return max((len(beam.ids) for beam in self._growing), default=0)
+
+    @property
+    def finished(self) -> bool:
+        """True when an answer has come to its end, though others may still overtake it."""
+        return self._finished is not None
+
+    @property
+    def best(self) -> Beam:
+        """The best answer: the finished one, else the best that grows."""
+        return self._finished or max(self._growing, key=lambda beam: beam.score)
+
+    @property
+    def settled(self) -> tuple[int, ...]:
+        """Tokens that the answer begins with whatever comes."""
+        best = self.best.ids
+        count = next(
+            (i for i, token in enumerate(best) for beam in self._growing if beam.ids[i : i + 1] != (token,)), None
+        )
+        return best[:count]
+
+    def stop(self) -> None:
+        """Let nothing grow any more."""
+        self._finished = self.best
+        self._growing = []
+
+    def advance(self, logits: Tensor) -> list[Grown]:
+        """Choose what comes next.
+
+        Args:
+            logits: [n x v] float, of each answer that grows.
+
+        Returns:
+            One entry per answer that goes on, all with as many tokens; empty when the answer is found.
+
+        Raises:
+            GenerationError: nothing may come next, and the constraint does not let go.
+        """
+        scores = torch.stack([self._scores(beam, row) for beam, row in zip(self._growing, logits, strict=True)])
+        # Ends take places of their own, so that as many answers as there is room for go on growing.
+        count = min(self._width * (1 + len(self._stop_ids)), scores.numel())
+        values, places = scores.flatten().topk(count)
+        before, self._growing = self._growing, []
+        grown: list[Grown] = []
+        for score, place in zip(values.tolist(), places.tolist(), strict=True):
+            row, token = divmod(place, scores.shape[1])
+            if len(self._growing) == self._width or score == float("-inf") or self._behind(score):
+                break
+            if token in self._stop_ids:
+                self._finish(Beam(before[row].ids, score, None))
+                continue
+            constraint = before[row].constraint
+            if constraint is not None and any(one.row == row for one in grown):
+                constraint = constraint.copy()
+            self._growing.append(Beam((*before[row].ids, token), score, constraint))
+            grown.append(Grown(row, (token,)))
+        return self._follow(grown)
+
+    def _scores(self, beam: Beam, logits: Tensor) -> Tensor:
+        """[v] log probability of the answer with each token behind it."""
+        if beam.constraint is not None:
+            logits = beam.constraint.mask(logits)
+        return beam.score + logits.float().log_softmax(dim=-1)
+
+    def _behind(self, score: float) -> bool:
+        """Whether an answer can be given up; those that grow come in the order of their scores, which only fall."""
+        finished = float("-inf") if self._finished is None else self._finished.score
+        leader = max(finished, self._growing[0].score if self._growing else finished)
+        return score <= finished or score < leader - GIVEN_UP
+
+    def _finish(self, beam: Beam) -> None:
+        if self._finished is None or beam.score > self._finished.score:
+            self._finished = beam
+
+    def _follow(self, grown: list[Grown]) -> list[Grown]:
+        """Let constraints note the tokens; answers to which nothing can be added are finished."""
+        alone = self._ahead and len(self._growing) == 1
+        growing, going = [], []
+        for beam, one in zip(self._growing, grown, strict=True):
+            tokens = one.tokens
+            if (constraint := beam.constraint) is not None:
+                forced = constraint.take(*tokens, ahead=alone)
+                beam, tokens = replace(beam, ids=(*beam.ids, *forced)), (*tokens, *forced)
+                if constraint.complete:
+                    self._finish(beam)
+                    continue
+            growing.append(beam)
+            going.append(Grown(one.row, tokens))
+        kept = [i for i, beam in enumerate(growing) if self._finished is None or beam.score > self._finished.score]
+        self._growing = [growing[i] for i in kept]
+        return [going[i] for i in kept]
+
+
+def search_width(backbone: Backbone, constraint: Constraint | None, width: int = WIDTH) -> int:
+    """How many answers may grow side by side: several where a form holds them.
+
+    One where sequences run from their beginning at every token (see ``recompute``), and with a schema, whose answers
+    are arguments more than words.
+    """
+    return width if isinstance(constraint, FormConstraint) and not backbone.layout.recurrent else 1
