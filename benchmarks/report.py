@@ -43,6 +43,7 @@ COLUMNS = {
     "prompt_tokens": "prompt tokens",
     "train_seconds": "train s",
     "query_seconds": "query s",
+    "seconds_to_first": "time, first is 1",
     "rank_seconds": "rank s",
     "fit_seconds": "fit s",
     "router_mb": "router MB",

@@ -32,6 +32,11 @@ class Recalled(Learned):
         )
         self._context, self._backbone, self._bank = context, context.backbone, bank
 
+    @property
+    def memories(self) -> dict[str, Memory]:
+        """By route."""
+        return self._bank.memories
+
     def answer(self, route: str, messages: Sequence[str], limit: int) -> list[Reply]:
         memory = self._bank.memories.get(route)
         queries = [self._backbone.format.query(message) for message in messages]
@@ -48,7 +53,7 @@ class Recalled(Learned):
 
     def beside(self, others: Sequence[Recalled]) -> Recalled:
         """One bank of this one's and others' memories, as if they had been added one after the other."""
-        memories = {n: m for learned in (self, *others) for n, m in learned._bank.memories.items()}
+        memories = {n: m for learned in (self, *others) for n, m in learned.memories.items()}
         statistics = {n: m.statistics for n, m in memories.items() if m.statistics is not None}
         router = DiscriminantRouter(self._context.loaded.basis, self._backbone.hidden_size, statistics)
         seconds = {n: s for learned in (self, *others) for n, s in learned.seconds.items()}

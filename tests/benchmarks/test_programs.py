@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import bank, capacity, correction, learning, personal, routing, speed
+from benchmarks import bank, beams, capacity, correction, learning, personal, routing, speed
 from benchmarks.correction_user import METHODS, Replay, Said
 from benchmarks.methods import Context
 from benchmarks.models import Loaded
@@ -26,6 +26,7 @@ from tokmem_desk.procedures import ExamplePair, Procedure
 @pytest.fixture
 def tiny_programs(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> None:
     monkeypatch.setattr(learning, "load", lambda _options: loaded)
+    monkeypatch.setattr(beams, "load", lambda _options: loaded)
     monkeypatch.setattr(routing, "load", lambda _options: loaded)
     monkeypatch.setattr(correction, "load", lambda _options: loaded)
     monkeypatch.setattr("benchmarks.methods.base.MiniLm", lambda *_: WordRetriever())
@@ -57,6 +58,19 @@ def test_what_no_seed_changes_is_measured_once(data_folder: Path, tmp_path: Path
     document = _read(out)
     assert document["seeds"] == [0, 1, 2] and document["methods"]["base"]["spread"]["rouge_l"] == 0
     assert len(out.with_name("p.predictions.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.usefixtures("tiny_programs")
+def test_widths_answer_under_the_same_memories(data_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "b.json"
+    asked = ["--methods", "width-1,width-2", "--seeds", "1", "--limit", "1", "--procedures", "2"]
+    assert beams.main(["--data", str(data_folder), "--out", str(out), *asked]) == 0
+    methods = _read(out)["methods"]
+    assert list(methods) == ["width-1", "width-2"]
+    for method in methods.values():
+        assert len(method["per_procedure"]) == 2 and 0 <= method["metrics"]["rouge_l"] <= 1
+    assert methods["width-1"]["metrics"]["seconds_to_first"] == 1
+    assert methods["width-2"]["metrics"]["seconds_to_first"] > 0
 
 
 @pytest.mark.usefixtures("tiny_programs")
