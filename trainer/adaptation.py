@@ -25,6 +25,7 @@ from trainer.auxiliary.chains import NAMES, auxiliary_examples
 from trainer.chain import chain_batch, encode, plain_chain_loss, rate_at
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.loop import Progress
+from trainer.metrics import running_mean
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -139,8 +140,7 @@ class Adaptation:
         nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
         self._optimiser.step()
         self._step += 1
-        now = float(loss.detach())
-        self.loss = now if math.isnan(self.loss) else _RUNNING_MEAN * self.loss + (1 - _RUNNING_MEAN) * now
+        self.loss = running_mean(self.loss, float(loss.detach()), _RUNNING_MEAN)
 
     def checkpoint(self) -> Checkpoint:
         """Everything needed to go on as if nothing had happened."""

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from tokmem_desk.chain import Chain, embed_symbols, extra_logits
 from tokmem_desk.memory import initial_rows, renormalise
 from trainer.loop import Progress
+from trainer.metrics import running_mean
 from trainer.query_cache import QueryCache
 
 if TYPE_CHECKING:
@@ -213,8 +214,7 @@ class ChainTraining:
                 loss.backward()
             nn.utils.clip_grad_norm_(parameters, self._config.clip_norm)
             optimiser.step()
-            now = float(loss.detach())
-            running = now if math.isnan(running) else _RUNNING_MEAN * running + (1 - _RUNNING_MEAN) * now
+            running = running_mean(running, float(loss.detach()), _RUNNING_MEAN)
             pace = (time.monotonic() - began) / (step + 1)
             yield Progress("train", step + 1, self.steps, running, seconds_left=pace * (self.steps - step - 1))
 

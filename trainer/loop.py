@@ -24,6 +24,7 @@ from tokmem_desk.procedures import Procedure
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.choices import SharedForms
 from trainer.config import TrainConfig
+from trainer.metrics import running_mean
 from trainer.objective import ResponseLoss, TrainableMemories, response_loss, routing_loss
 from trainer.query_cache import QueryCache
 from trainer.samples import QueryOf, Sample, batch_at, batch_count, demonstrations, encode_procedures
@@ -201,7 +202,7 @@ class Training:
                 note = f"Memory ran short: going on with {pairs} at a time."
                 continue
             self._step += 1
-            self._loss = loss if math.isnan(self._loss) else _RUNNING_MEAN * self._loss + (1 - _RUNNING_MEAN) * loss
+            self._loss = running_mean(self._loss, loss, _RUNNING_MEAN)
             held_out = None
             if self._held_out and check_every and (self._step % check_every == 0 or self._step == self._steps):
                 held_out = self._check()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -159,3 +160,8 @@ def score_routes(
         list(labels),
         counts,
     )
+
+
+def running_mean(before: float, now: float, keep: float) -> float:
+    """A mean that forgets: ``keep`` of what it was; ``before`` is not a number in the beginning."""
+    return now if math.isnan(before) else keep * before + (1 - keep) * now

@@ -33,6 +33,7 @@ from trainer.auxiliary import auxiliary_procedures
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.config import TrainConfig, preset
 from trainer.loop import Progress
+from trainer.metrics import running_mean
 from trainer.objective import TrainableMemories, response_loss, steering_of
 from trainer.prior import prior_to_bytes
 from trainer.samples import demonstrations
@@ -237,8 +238,7 @@ class PriorTraining:
             self._pool[place].learn(self._memory_config.clip_norm)
             if self._pool[place].visits >= config.visits:
                 self._pool[place] = self._open()
-        now = float(loss.detach()) / 2
-        self.loss = now if math.isnan(self.loss) else _RUNNING_MEAN * self.loss + (1 - _RUNNING_MEAN) * now
+        self.loss = running_mean(self.loss, float(loss.detach()) / 2, _RUNNING_MEAN)
 
     @torch.no_grad()
     def _file(self) -> bytes:
