@@ -162,7 +162,14 @@ def _quantise(folder: Path, target: Path, device: DeviceChoice) -> Conversion:
     model = AutoModelForCausalLM.from_pretrained(
         folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
     )
-    model.save_pretrained(target)
+    if done.quantisation == "as published":
+        # Loading has shown that the files are whole; quantised weights cannot always be saved as they were.
+        for file in folder.glob("model*.safetensors*"):
+            shutil.copyfile(file, target / file.name)
+        model.config.save_pretrained(target)
+        model.generation_config.save_pretrained(target)
+    else:
+        model.save_pretrained(target)
     tokenizer.save_pretrained(target)
     return done
 

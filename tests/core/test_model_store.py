@@ -109,6 +109,22 @@ def test_the_record_says_what_was_done(store: ModelStore, source: Path) -> None:
     store.verify(str(source))
 
 
+def test_a_model_that_is_quantised_already_keeps_its_weights(store: ModelStore, source: Path, tmp_path: Path) -> None:
+    """As publishers' own 4-bit folders are."""
+    from safetensors.torch import load_file
+
+    published = shutil.copytree(store.ensure(str(source), CPU, silent), tmp_path / "published-4bit")
+    (published / "backbone.json").unlink()
+    folder = store.ensure(str(published), CPU, silent)
+    record = read_record(folder)
+    assert record is not None and record.quantisation == "as published"
+    before, after = (load_file(one / "model.safetensors") for one in (published, folder))
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    ids = torch.tensor([[3, 4, 5]])
+    first, second = (load_backbone(one, CPU, "tiny").model(input_ids=ids).logits for one in (published, folder))
+    assert torch.equal(first, second)
+
+
 def test_the_second_time_nothing_is_done(store: ModelStore, source: Path) -> None:
     folder = store.ensure(str(source), CPU, silent)
     before = (folder / "model.safetensors").stat()
