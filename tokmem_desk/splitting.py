@@ -118,8 +118,9 @@ def fit_splitter(backbone: Backbone, count: int = _MESSAGES) -> Iterator[float |
     for start in range(0, len(messages), _AT_ONCE):
         queries = [backbone.format.query(message.text) for message in messages[start : start + _AT_ONCE]]
         done = backbone.prefill(queries, keep_states=False, token_layers=layers)
-        # Half precision: there are tens of thousands of them.
-        states += [tokens.to("cpu", torch.float16) for tokens in done.tokens]
+        # In the dtype that the model computes in: tens of thousands would be too many in float32, and float16 ends
+        # at 65,504, which some models' states exceed (Gemma 3).
+        states += [tokens.cpu() for tokens in done.tokens]
         yield min(1.0, (start + len(queries)) / len(messages))
     space = fit_space(states, layers, backbone)
     projected = [space.project(tokens) for tokens in states]

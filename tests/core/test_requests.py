@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -101,6 +101,23 @@ def bank_of(backbone: Backbone, router: FirstWordRouter, splitter: object, monke
     monkeypatch.setattr(backbone, "token_space", splitter.space)  # type: ignore[attr-defined]
     memories: dict[str, Memory] = {name: memory(backbone, name, seed=i + 1) for i, name in enumerate(("pay", "sky"))}
     return Bank(memories, router, splitter=splitter)  # type: ignore[arg-type]
+
+
+def test_states_beyond_half_precision_are_no_obstacle(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some models' hidden states exceed what float16 can hold, those of Gemma 3 by far."""
+    backbone = tiny_backbone("gemma3")
+    run = backbone.prefill
+
+    def loud(*given: Any, **options: Any) -> Prefilled:
+        done = run(*given, **options)
+        return replace(done, tokens=[tokens * 1e6 for tokens in done.tokens])
+
+    monkeypatch.setattr(backbone, "prefill", loud)
+    made = next(done for done in fit_splitter(backbone, count=40) if isinstance(done, Splitter))
+    assert all(bool(torch.isfinite(part).all()) for part in (made.space.centre, made.space.projection))
+    assert bool(made.space.spread.max() > 65504)
 
 
 def test_each_request_is_a_segment_with_its_own_route(
