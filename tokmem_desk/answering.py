@@ -97,10 +97,9 @@ class Answering:
 
     def pieces(self) -> Iterator[Piece]:
         """Generate until the end, the limit, or a stop."""
-        backbone, timing = self._backbone, self._timing
+        backbone = self._backbone
         usual = CHAT_TOKENS if self._memory is None else PROCEDURE_TOKENS
         limit = usual if self._max_tokens is None else self._max_tokens
-        stop_text = backbone.format.stop_text if self._memory is None else None
         told = bool(self._conversation)
         if self._memory is not None and can_read(backbone, self._memory, conversation=told):
             yield self._read(self._memory)
@@ -112,11 +111,17 @@ class Answering:
         # Values of an answer that reads the conversation may come from there.
         message = None if told else self._part.routed.part
         constraint = constraint_of(backbone, self._memory, self._schema, message)
-        schema = constraint if isinstance(constraint, SchemaConstraint) else None
         stream = TextStream(backbone.format.decode if constraint is None else constraint.decode)
-        if search_width(backbone, constraint) > 1:
-            yield from self._search(batch, logits, constraint, stream, limit)
-            return
+        generate = self._search if search_width(backbone, constraint) > 1 else self._spell
+        yield from generate(batch, logits, constraint, stream, limit)
+
+    def _spell(
+        self, batch: JoinedBatch, logits: Tensor, constraint: Constraint | None, stream: TextStream, limit: int
+    ) -> Iterator[Piece]:
+        """An answer word by word: plain chat, free answers, and those that a schema holds."""
+        backbone, timing = self._backbone, self._timing
+        stop_text = backbone.format.stop_text if self._memory is None else None
+        schema = constraint if isinstance(constraint, SchemaConstraint) else None
         chooser = Chooser(self._sampling, greedy=self._memory is not None)
         try:
             for place in range(limit if schema is None else limit + CLOSING_TOKENS):
