@@ -176,4 +176,5 @@ def search_width(backbone: Backbone, constraint: Constraint | None, width: int =
     One where sequences run from their beginning at every token (see ``recompute``), and with a schema, whose answers
     are arguments more than words.
     """
-    return width if isinstance(constraint, FormConstraint) and not backbone.layout.recurrent else 1
+    held = isinstance(constraint, FormConstraint) and constraint.followed
+    return width if held and not backbone.layout.recurrent else 1

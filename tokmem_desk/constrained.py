@@ -206,7 +206,8 @@ class FormConstraint(Constraint):
     def __init__(self, vocabulary: Vocabulary, form: AnswerForm, message: str) -> None:
         from llguidance import LLMatcher
 
-        self._followed = True
+        self.followed = True
+        """False from where the form cannot be followed: the rest is free."""
         self._wanted = torch.zeros(())
         self._walk = FormWalk(form, message) if form.once else None
         pattern = self._walk.begin() if self._walk is not None else None
@@ -215,7 +216,7 @@ class FormConstraint(Constraint):
         try:
             super().__init__(vocabulary, LLMatcher.grammar_from_regex(pattern))
         except (GenerationError, ValueError):
-            self._followed = False
+            self.followed = False
 
     def _preferred(self, masked: Tensor, allowed: Tensor) -> Tensor:
         """Where the model would rather leave the form than stay in it and the answer may end here, it ends."""
@@ -233,23 +234,23 @@ class FormConstraint(Constraint):
 
     def allowed(self) -> Tensor | None:
         """[v] bool, the tokens that may come next; None when the form cannot be followed any more."""
-        if self._followed:
+        if self.followed:
             try:
                 return super().allowed()
             except GenerationError:
-                self._followed = False
+                self.followed = False
         return None
 
     def take(self, token: int, *, ahead: bool = True) -> list[int]:
         """Note a token; with ``ahead`` returns those that must follow it."""
         followed: list[int] = []
-        if self._followed:
+        if self.followed:
             try:
                 followed = super().take(token, ahead=ahead)
                 while self._narrow() and ahead and (forced := self._forced()):
                     followed += forced
             except GenerationError:
-                self._followed = False
+                self.followed = False
         return followed
 
     def copy(self) -> Self:
@@ -277,7 +278,7 @@ class FormConstraint(Constraint):
 
     @property
     def complete(self) -> bool:
-        return self._followed and super().complete
+        return self.followed and super().complete
 
 
 def constraint_of(

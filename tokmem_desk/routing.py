@@ -214,12 +214,18 @@ def ranked(
     """Rows of [n x (p + 1)] probabilities (``none`` last) as candidates, with a person's wishes applied.
 
     Args:
-        gives_way: by how many nats ``none`` must be ahead to be chosen, negated; probabilities stay what they are.
+        gives_way: by how many nats ``none`` must be ahead to be chosen, negated. Where a procedure is chosen its
+            probabilities are those with which it was; where ``none`` is, they stay what they were: so they can be
+            trusted best (docs/routing.md).
     """
     if tuning.none_bias:
         none = torch.sigmoid(torch.logit(probabilities[:, -1:], eps=1e-9) + tuning.none_bias)
         rest = probabilities[:, :-1] / probabilities[:, :-1].sum(dim=1, keepdim=True).clamp_min(1e-12)
         probabilities = torch.cat([rest * (1 - none), none], dim=1)
+    if names:
+        weighed = torch.cat([probabilities[:, :-1], probabilities[:, -1:] * math.exp(gives_way)], dim=1)
+        known = weighed[:, :-1].amax(dim=1, keepdim=True) > weighed[:, -1:]
+        probabilities = torch.where(known, weighed / weighed.sum(dim=1, keepdim=True), probabilities)
     thresholds = tuning.thresholds or {}
     best_known = probabilities[:, :-1].topk(min(LISTED, len(names)), dim=1)
     ranked = []
@@ -229,9 +235,6 @@ def ranked(
         candidates = [Candidate(names[place], p) for place, p in zip(places, values, strict=True)]
         candidates.append(Candidate(NONE_ROUTE, none_share))
         candidates.sort(key=lambda c: (-c.probability, c.route))
-        runner_up = candidates[1].probability if len(candidates) > 1 else 0.0
-        if candidates[0].route == NONE_ROUTE and runner_up > none_share * math.exp(gives_way):
-            candidates[:2] = candidates[1::-1]
         best = candidates[0]
         if best.probability < thresholds.get(best.route, 0.0):
             none_first = [c for c in candidates if c.route == NONE_ROUTE]

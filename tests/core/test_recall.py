@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -183,8 +184,10 @@ def test_none_gives_way_to_few_procedures_and_not_to_many() -> None:
     probabilities = torch.tensor([[0.40, 0.06, 0.54], [0.20, 0.20, 0.60], [0.0, 0.0, 1.0]])
     chosen = [[one[0].route for one in ranked(probabilities, ["a", "b"], RouterTuning(), bias)] for bias in (0.0, -0.5)]
     assert chosen == [[NONE_ROUTE] * 3, ["a", NONE_ROUTE, NONE_ROUTE]]
-    first = ranked(probabilities, ["a", "b"], RouterTuning(), -0.5)[0]
-    assert [round(one.probability, 2) for one in first] == [0.40, 0.54, 0.06], "probabilities stay what they are"
+    first, second, _ = ranked(probabilities, ["a", "b"], RouterTuning(), -0.5)
+    none = 0.54 * math.exp(-0.5)
+    assert [one.probability for one in first] == pytest.approx([part / (0.46 + none) for part in (0.40, none, 0.06)])
+    assert [one.probability for one in second] == pytest.approx([0.60, 0.20, 0.20]), "none is as probable as it was"
 
 
 def test_a_bank_without_procedures_routes_to_none(tiny_backbone: Callable[..., Backbone]) -> None:
