@@ -163,7 +163,11 @@ class DiscriminantRouter:
         probabilities = self._basis.calibration.probabilities(
             own @ self._means.T, chattiness(own, self._chat), self._counts, self._tightness, bias
         )
-        return ranked(probabilities, self._names, self._tuning, operating_bias(len(self._names)))
+        gives_way = torch.full_like(probabilities[:, :1], operating_bias(len(self._names)))
+        if bias is not None:
+            # Somebody has said of a message like this what does not answer it: that outweighs what is usual.
+            gives_way[bias.amin(dim=1) < 0] = 0.0
+        return ranked(probabilities, self._names, self._tuning, gives_way)
 
     def _signs(self, corrections: Sequence[Correction]) -> Tensor:
         """[c x p]: +1 for the right procedure, -1 for the wrong one, or for all where ``none`` is right."""
@@ -209,21 +213,21 @@ further, or harder, takes messages along that were right; see docs/routing.md.""
 
 
 def ranked(
-    probabilities: Tensor, names: Sequence[str], tuning: RouterTuning, gives_way: float = 0.0
+    probabilities: Tensor, names: Sequence[str], tuning: RouterTuning, gives_way: Tensor | None = None
 ) -> list[list[Candidate]]:
     """Rows of [n x (p + 1)] probabilities (``none`` last) as candidates, with a person's wishes applied.
 
     Args:
-        gives_way: by how many nats ``none`` must be ahead to be chosen, negated. Where a procedure is chosen its
-            probabilities are those with which it was; where ``none`` is, they stay what they were: so they can be
-            trusted best (docs/routing.md).
+        gives_way: [n x 1] by how many nats ``none`` must be ahead to be chosen, negated; nothing when None. Where a
+            procedure is chosen its probabilities are those with which it was; where ``none`` is, they stay what they
+            were: so they can be trusted best (docs/routing.md).
     """
     if tuning.none_bias:
         none = torch.sigmoid(torch.logit(probabilities[:, -1:], eps=1e-9) + tuning.none_bias)
         rest = probabilities[:, :-1] / probabilities[:, :-1].sum(dim=1, keepdim=True).clamp_min(1e-12)
         probabilities = torch.cat([rest * (1 - none), none], dim=1)
-    if names:
-        weighed = torch.cat([probabilities[:, :-1], probabilities[:, -1:] * math.exp(gives_way)], dim=1)
+    if gives_way is not None:
+        weighed = torch.cat([probabilities[:, :-1], probabilities[:, -1:] * gives_way.exp()], dim=1)
         known = weighed[:, :-1].amax(dim=1, keepdim=True) > weighed[:, -1:]
         probabilities = torch.where(known, weighed / weighed.sum(dim=1, keepdim=True), probabilities)
     thresholds = tuning.thresholds or {}

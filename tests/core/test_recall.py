@@ -182,9 +182,10 @@ def test_thresholds_and_none_bias_move_routes(tiny_backbone: Callable[..., Backb
 def test_none_gives_way_to_few_procedures_and_not_to_many() -> None:
     assert operating_bias(1) == operating_bias(20) < -1 < operating_bias(40) < 0 == operating_bias(60)
     probabilities = torch.tensor([[0.40, 0.06, 0.54], [0.20, 0.20, 0.60], [0.0, 0.0, 1.0]])
-    chosen = [[one[0].route for one in ranked(probabilities, ["a", "b"], RouterTuning(), bias)] for bias in (0.0, -0.5)]
+    half = torch.full((3, 1), -0.5)
+    chosen = [[one[0].route for one in ranked(probabilities, ["a", "b"], RouterTuning(), by)] for by in (None, half)]
     assert chosen == [[NONE_ROUTE] * 3, ["a", NONE_ROUTE, NONE_ROUTE]]
-    first, second, _ = ranked(probabilities, ["a", "b"], RouterTuning(), -0.5)
+    first, second, _ = ranked(probabilities, ["a", "b"], RouterTuning(), half)
     none = 0.54 * math.exp(-0.5)
     assert [one.probability for one in first] == pytest.approx([part / (0.46 + none) for part in (0.40, none, 0.06)])
     assert [one.probability for one in second] == pytest.approx([0.60, 0.20, 0.20]), "none is as probable as it was"
