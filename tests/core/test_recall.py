@@ -179,8 +179,9 @@ def test_thresholds_and_none_bias_move_routes(tiny_backbone: Callable[..., Backb
     assert route_messages(backbone, bank, []) == []
 
 
-def test_none_gives_way_to_few_procedures_and_not_to_many() -> None:
-    assert operating_bias(1) == operating_bias(20) < -1 < operating_bias(40) < 0 == operating_bias(60)
+def test_none_gives_way_to_a_dozen_procedures_and_not_to_many() -> None:
+    assert operating_bias(12) == operating_bias(20) < -1 < operating_bias(40) < 0 == operating_bias(60)
+    assert operating_bias(12) < operating_bias(6) < operating_bias(3) == operating_bias(1) == -0.5
     probabilities = torch.tensor([[0.40, 0.06, 0.54], [0.20, 0.20, 0.60], [0.0, 0.0, 1.0]])
     half = torch.full((3, 1), -0.5)
     chosen = [[one[0].route for one in ranked(probabilities, ["a", "b"], RouterTuning(), by)] for by in (None, half)]
