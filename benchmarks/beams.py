@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmarks import settings
-from benchmarks.data import choose_procedures, draw, load_tasks
+from benchmarks.data import load_tasks
+from benchmarks.learning import drawn
 from benchmarks.methods import Context
 from benchmarks.methods.memories import learn_ours
 from benchmarks.models import load
@@ -46,7 +47,6 @@ def run(options: Options) -> None:
     data = load_tasks(options.data)
     loaded = load(options)
     context = Context(loaded, settings.chosen("personal", loaded.backbone.model_id))
-    chosen = choose_procedures(data.procedures, options, max(options.procedures, default=None))
     head = {
         "benchmark": "beams",
         "backbone": loaded.facts,
@@ -56,24 +56,21 @@ def run(options: Options) -> None:
     runs: dict[str, list[Run]] = {}
     with ResultFile(options.out, head) as result:
         for seed in range(options.seeds):
-            drawn = [draw(p, pairs=options.pairs, limit=options.limit, seed=seed, described=False) for p in chosen]
-            procedures = [p for p in drawn if p.held_out]
+            count = max(options.procedures, default=None)
+            procedures = [p for p in drawn(options, data, count, options.pairs, seed) if p.held_out]
             say(f"seed {seed}: learning {len(procedures)} procedures")
             memories = learn_ours(context, procedures, seed).memories
             figures: dict[str, dict[str, Metrics]] = {method: {} for method in options.methods}
             for procedure in procedures:
-                for method, of_method in _measured(
-                    loaded.backbone, procedure, memories[procedure.name], options.methods
-                ):
+                measured = _measured(loaded.backbone, procedure, memories[procedure.name], options.methods)
+                for method, of_method in measured.items():
                     figures[method][procedure.name] = of_method
             for method, per_procedure in figures.items():
                 runs.setdefault(method, []).append(Run(mean_over([*per_procedure.values()]), per_procedure))
             result.add({"procedures": len(procedures), "pairs": options.pairs}, runs)
 
 
-def _measured(
-    backbone: Backbone, procedure: Procedure, memory: Memory, methods: Sequence[str]
-) -> list[tuple[str, Metrics]]:
+def _measured(backbone: Backbone, procedure: Procedure, memory: Memory, methods: Sequence[str]) -> dict[str, Metrics]:
     """Figures of each width."""
     limit = answer_tokens(backbone, procedure.held_out)
     answers: dict[str, list[str]] = {method: [] for method in methods}
@@ -87,19 +84,18 @@ def _measured(
                 backbone, [query], [memory], texts=[pair.input], max_tokens=limit, width=width
             )
             seconds[method] += time.perf_counter() - began
-    measured: list[tuple[str, Metrics]] = []
+    measured: dict[str, Metrics] = {}
     for method in methods:
         scores = score_answers(answers[method], procedure.held_out, procedure.pattern)
         each = seconds[method] / len(procedure.held_out)
         say(f"{procedure.name}, {method}: ROUGE-L {scores.rouge_l:.3f}, {each:.2f} s")
-        figures: Metrics = {
+        measured[method] = {
             "rouge_l": scores.rouge_l,
             "exact_match": scores.exact_match,
             "form_valid": scores.form_valid,
             "query_seconds": each,
             "seconds_to_first": seconds[method] / seconds[methods[0]],
         }
-        measured.append((method, figures))
     return measured
 
 

@@ -66,7 +66,8 @@ def _none_messages(data: TaskData, options: Options) -> list[str]:
     return data.none_messages[: options.limit * len(data.procedures)]
 
 
-def _drawn(options: Options, data: TaskData, count: int | None, shots: int | None, seed: int) -> list[Procedure]:
+def drawn(options: Options, data: TaskData, count: int | None, shots: int | None, seed: int) -> list[Procedure]:
+    """The chosen procedures, each with its pairs and test pairs as drawn by a seed."""
     return [
         draw(p, pairs=shots, limit=options.limit, seed=seed, described=options.descriptions)
         for p in choose_procedures(data.procedures, options, count)
@@ -81,7 +82,7 @@ def _run_setting(
     for method in options.methods:
         first: list[Procedure] = []
         for seed in range(options.seeds):
-            procedures = _drawn(options, data, count, shots, seed)
+            procedures = drawn(options, data, count, shots, seed)
             if method in SEEDLESS and procedures == first:
                 runs[method].append(runs[method][0])
                 result.add(setting, runs)
@@ -97,7 +98,7 @@ def _run_setting(
 
 def _tune(benchmark: str, options: Options, data: TaskData, context: Context) -> None:
     shots = max(options.shots) if options.shots else options.pairs
-    procedures = _drawn(options, data, None, shots, _DEVELOPMENT_SEED)
+    procedures = drawn(options, data, None, shots, _DEVELOPMENT_SEED)
     for method, grid in settings.grids().items():
         if method in options.methods:
             say(f"Searching the settings of {method}")

@@ -148,7 +148,7 @@ def _answer_part(
         for search in searches:
             end = start + search.growing
             try:
-                grown = search.advance(logits[start:end]) if end > start else []
+                grown = search.advance(logits[start:end])
             except GenerationError:  # what came so far is what is measured
                 search.stop()
                 grown = []

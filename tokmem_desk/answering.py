@@ -119,7 +119,7 @@ class Answering:
         self, batch: JoinedBatch, logits: Tensor, constraint: Constraint | None, stream: TextStream, limit: int
     ) -> Iterator[Piece]:
         """An answer word by word: plain chat, free answers, and those that a schema holds."""
-        backbone, timing = self._backbone, self._timing
+        backbone = self._backbone
         stop_text = backbone.format.stop_text if self._memory is None else None
         schema = constraint if isinstance(constraint, SchemaConstraint) else None
         chooser = Chooser(self._sampling, greedy=self._memory is not None)
@@ -133,17 +133,13 @@ class Answering:
                         schema.close()
                     logits = constraint.mask(logits)
                 token = chooser.pick(logits)
-                if timing.tokens == 0:
-                    timing.first_token = time.perf_counter() - self._began
-                timing.tokens += 1
-                self.context_tokens += 1
+                self._count(1)
                 if token in backbone.format.stop_ids:
                     self.stopped = "end" if place < limit else "length"
                     break
                 tokens = [token] if constraint is None else [token, *constraint.take(token)]
                 piece = "".join(stream.add(one) for one in tokens)
-                timing.tokens += len(tokens) - 1
-                self.context_tokens += len(tokens) - 1
+                self._count(len(tokens) - 1)
                 if stop_text is not None and stop_text in stream.shown:
                     self.stopped = "end"
                     break
@@ -193,12 +189,16 @@ class Answering:
     def _tell(self, stream: TextStream, ids: Sequence[int]) -> Iterator[Piece]:
         """What is new of an answer that begins with these tokens."""
         new = ids[len(stream.ids) :]
-        if new and self._timing.tokens == 0:
-            self._timing.first_token = time.perf_counter() - self._began
-        self._timing.tokens += len(new)
-        self.context_tokens += len(new)
+        self._count(len(new))
         if piece := "".join(stream.add(one) for one in new):
             yield Piece(piece)
+
+    def _count(self, tokens: int) -> None:
+        """Note that so many tokens have come."""
+        if tokens and self._timing.tokens == 0:
+            self._timing.first_token = time.perf_counter() - self._began
+        self._timing.tokens += tokens
+        self.context_tokens += tokens
 
     def _read(self, memory: Memory) -> Piece:
         """The answer of a memory with a reader: all of it at once."""

@@ -115,6 +115,8 @@ class BeamSearch:
         Raises:
             GenerationError: nothing may come next, and the constraint does not let go.
         """
+        if not self._growing:
+            return []
         scores = torch.stack([self._scores(beam, row) for beam, row in zip(self._growing, logits, strict=True)])
         # Ends take places of their own, so that as many answers as there is room for go on growing.
         count = min(self._width * (1 + len(self._stop_ids)), scores.numel())

@@ -87,7 +87,9 @@ class JoinedBatch:
         """Go on with these samples, in this order; one may stand there several times."""
         if list(rows) == list(range(len(self.mask))):
             return
-        index = torch.tensor(rows, device=self.mask.device)
+        self._pick(torch.tensor(rows, device=self.mask.device))
+
+    def _pick(self, index: Tensor) -> None:
         self.cache.batch_select_indices(index)
         self.mask, self.lengths = self.mask[index], self.lengths[index]
 

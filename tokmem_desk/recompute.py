@@ -42,12 +42,9 @@ class RecomputedBatch(JoinedBatch):
     told: list[Tensor] = field(default_factory=list)
     running: bool = False
 
-    def select(self, rows: Sequence[int]) -> None:
-        """Go on with these samples, in this order; one may stand there several times."""
-        if list(rows) == list(range(len(self.told))):
-            return
-        self.told = [self.told[row] for row in rows]
-        self.lengths = self.lengths[torch.tensor(rows, device=self.lengths.device)]
+    def _pick(self, index: Tensor) -> None:
+        self.told = [self.told[row] for row in index.tolist()]
+        self.lengths = self.lengths[index]
         self.mask, self.running = _present(self.lengths), False
 
 
