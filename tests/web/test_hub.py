@@ -121,6 +121,19 @@ async def test_nonsense_is_let_go_and_others_stay(hub: EngineHub, tmp_path: Path
     await client.close()
 
 
+async def test_closing_with_a_connection_open_is_no_error(hub: EngineHub) -> None:
+    said: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
+    reader, writer = await asyncio.open_unix_connection(hub.path)
+    writer.write(encode({"id": 1, "op": "load", "profile": "default"}))
+    assert await reader.readline()
+    await hub.close()
+    assert await reader.read() == b""
+    writer.close()
+    await asyncio.sleep(0)
+    assert said == []
+
+
 async def test_a_hub_that_is_gone_is_said(hub: EngineHub, tmp_path: Path) -> None:
     await hub.close()
     client = window(hub, tmp_path, "one")

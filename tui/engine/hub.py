@@ -46,10 +46,13 @@ class EngineHub:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: what asyncio makes of a coroutine function reports its cancelling as an error.
+        task = asyncio.create_task(self._serve(reader, writer))
         self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(self._client, writer)
         try:
             with contextlib.suppress(
@@ -58,7 +61,6 @@ class EngineHub:
                 while line := await reader.readline():
                     await connection.take(decode(line))
         finally:
-            self._connections.discard(task)
             await connection.end()
 
 
