@@ -50,7 +50,8 @@ docs: $(VENV)/.installed-test
 	$(BIN)/python -m docs.screenshots
 
 bench: $(VENV)/.installed-bench
-	$(BIN)/python -m benchmarks.speed --out benchmarks/results/speed.json $(ARGS)
+	@mkdir -p benchmarks/out
+	$(BIN)/python -m benchmarks.speed --out benchmarks/out/speed.json $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
