@@ -24,6 +24,7 @@ from tokmem_desk.decoding import (
     Chooser,
     Sampling,
     TextStream,
+    goes_in_circles,
     start_memory,
     step,
     step_each,
@@ -147,6 +148,9 @@ class Answering:
                     yield Piece(piece)
                 if constraint is not None and constraint.complete:
                     self.stopped = "end" if place < limit else "length"
+                    break
+                if self._memory is None and goes_in_circles(stream.ids):
+                    self.stopped = "repeats"
                     break
                 logits = step(backbone, batch, *tokens)
                 self._ids += tokens

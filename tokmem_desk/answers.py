@@ -87,9 +87,10 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The end of a recall. ``stopped`` is ``end``, ``length`` or ``cancelled``.
+    """The end of a recall.
 
     Attributes:
+        stopped: ``end``, ``length``, ``repeats`` (plain chat that went in circles) or ``cancelled``.
         routed: the route of the first segment.
         response: the responses of all segments, a line break between them.
         segments: in the order in which they were answered, at least one.

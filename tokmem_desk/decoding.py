@@ -24,6 +24,11 @@ PROCEDURE_TOKENS = 256
 CHAT_TOKENS = 512
 """Longest answers (of one segment), in tokens, unless a caller says otherwise."""
 
+CIRCLING_TOKENS = 64
+"""Plain chat that has gone in a circle for so long is ended; no circle is looked for that is longer than that."""
+
+_ROUNDS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -78,6 +83,22 @@ def step_each(backbone: Backbone, batch: JoinedBatch, tokens: Sequence[Sequence[
     with backbone.forms.decoding():
         hidden = backbone.extend(batch, backbone.embed_ids(ids))
     return backbone.logits(hidden[:, -1])
+
+
+def goes_in_circles(ids: Sequence[int]) -> bool:
+    """Whether an answer ends in one passage said over and over.
+
+    That is one passage of up to ``CIRCLING_TOKENS``, four times or more, over as many tokens at least: short enough
+    to spare a reader the rest, and longer than the rule of a table or a laugh.
+    """
+    for period in range(1, CIRCLING_TOKENS + 1):
+        length = max(CIRCLING_TOKENS, _ROUNDS * period)
+        if length > len(ids):
+            return False
+        # Most periods fail at the last token.
+        if ids[-1] == ids[-1 - period] and all(ids[-n] == ids[-n - period] for n in range(1, length - period + 1)):
+            return True
+    return False
 
 
 class Chooser:

@@ -29,6 +29,10 @@ class AnswerPart:
     text: str = ""
 
 
+ENDINGS = {"length": "cut at its greatest length", "repeats": "ended: it was repeating itself"}
+"""Why an answer that nobody stopped is not whole, in words."""
+
+
 @dataclass(slots=True)
 class Answer:
     """What came back; grows while it streams."""
@@ -40,8 +44,8 @@ class Answer:
     forced: bool = False
     timing: Timing | None = None
     status: MessageStatus = "complete"
-    cut: bool = False
-    """True when the answer reached its greatest length."""
+    cut: str = ""
+    """Why the answer ended before its end: a key of ``ENDINGS``."""
     message_id: int | None = None
     correction_id: int | None = None
     corrected_from: str | None = None
@@ -144,7 +148,7 @@ def take_event(answer: Answer, event: Message) -> None:
             answer.route, answer.probability = result["route"], result["probability"]
             answer.candidates = result["candidates"]
             answer.status = "stopped" if result["stopped"] == "cancelled" else "complete"
-            answer.cut = result["stopped"] == "length"
+            answer.cut = result["stopped"] if result["stopped"] in ENDINGS else ""
             answer.span, answer.context = result["span"], result["context"]
             answer.parts = [AnswerPart(s["route"], s["probability"], s["response"]) for s in result["segments"]]
             answer.segments, answer.calling = [dict(one) for one in result["segments"]], False
@@ -168,7 +172,8 @@ def turns_of(records: Sequence[MessageRecord], lessons: Mapping[int, Lesson]) ->
                 forced=bool(details.get("forced")),
                 timing=cast(Timing | None, record.timing),
                 status=record.status,
-                cut=bool(details.get("cut")),
+                # Older ones are kept with a bare yes.
+                cut="length" if details.get("cut") is True else details.get("cut") or "",
                 message_id=record.id,
                 correction_id=lesson.correction_id,
                 corrected_from=lesson.wrong_route,

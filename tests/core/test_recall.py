@@ -12,6 +12,7 @@ import torch
 from tokmem_desk.calibration import Calibration, chattiness, fit_calibration, tightness
 from tokmem_desk.chat_format import Turn
 from tokmem_desk.conversation import CUT_BLOCKS
+from tokmem_desk.decoding import CIRCLING_TOKENS, Chooser, goes_in_circles
 from tokmem_desk.errors import NotFoundError
 from tokmem_desk.lens import Lens, initial_lens
 from tokmem_desk.memory import Memory, Steering, initial_layer_rows, initial_rows
@@ -110,6 +111,37 @@ def test_stop_comes_within_one_token_and_keeps_the_partial(tiny_backbone: Callab
     _, streamed, answer = collect(recall(backbone, bank, "hello", cancelled=cancelled))
     if answer.stopped != "end":
         assert answer.stopped == "cancelled" and answer.timing.tokens == 3 and answer.response == streamed
+
+
+@pytest.mark.parametrize(
+    ("ids", "circles"),
+    [
+        ([5] * 64, True),
+        ([5] * 63, False),
+        ([9, 9, 9, *range(16)] + [*range(16)] * 3, True),
+        ([*range(16)] * 3 + [*range(15)], False),
+        ([*range(40)] * 4, True),
+        ([*range(40)] * 3 + [*range(39)], False),
+        ([*range(64)] * 4, True),
+        ([*range(65)] * 6, False),
+        ([*range(16)] * 5 + [99], False),
+        ([], False),
+    ],
+)
+def test_circles_are_told_from_what_is_said_twice(ids: list[int], circles: bool) -> None:
+    assert goes_in_circles(ids) is circles
+
+
+def test_plain_chat_that_goes_in_circles_is_ended_and_a_procedure_is_not(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    bank = token_bank(backbone, ["one"], "one", "hello")
+    monkeypatch.setattr(Chooser, "pick", lambda self, logits: 40)
+    _, streamed, answer = collect(recall(backbone, bank, "hello", route="none", max_tokens=200))
+    assert answer.stopped == "repeats" and answer.timing.tokens == CIRCLING_TOKENS and answer.response == streamed
+    _, _, answer = collect(recall(backbone, bank, "hello", route="one", max_tokens=200))
+    assert answer.stopped == "length" and answer.timing.tokens == 200, "a procedure may have to say one thing often"
 
 
 def test_a_long_conversation_loses_its_oldest_messages_and_says_so(tiny_backbone: Callable[..., Backbone]) -> None:

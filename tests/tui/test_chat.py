@@ -124,6 +124,18 @@ async def test_escape_stops_and_keeps_the_partial(make_app: MakeApp, taught: Non
         assert app.store.messages(conversation.id)[-1].status == "stopped"
 
 
+async def test_an_answer_that_went_in_circles_says_so(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        chat(app).query_one(Prompt).take("!circles please")
+        await pilot.press("enter")
+        await until(pilot, lambda: not chat(app).busy and chat(app).session.turns[-1].answer.status == "complete")
+        assert "repeating itself" in last_view(app).text
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        assert "repeating itself" in last_view(app).text, "kept with the chat"
+
+
 async def test_messages_queue_while_busy(make_app: MakeApp, taught: None) -> None:
     async with make_app().run_test() as pilot:
         app = await ready(pilot)

@@ -125,6 +125,8 @@ def show_answer(
             console.say(segment["problem"], style="dim")
     if result["stopped"] == "length":
         console.say("(cut: this is the longest answer; --max-tokens allows a longer one)", style="dim")
+    if result["stopped"] == "repeats":
+        console.say("(ended: the model was repeating itself)", style="dim")
     code: int = ExitCode.INTERRUPTED if result["stopped"] == "cancelled" else ExitCode.OK
     if finish is not None and code == ExitCode.OK:
         code = finish(result)

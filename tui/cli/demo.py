@@ -118,7 +118,7 @@ def _ask(context: Context, text: str) -> dict[str, Any]:
         elif event["event"] == "done":
             result = event["result"]
     if plain:
-        console.data(" …" if result["stopped"] == "length" else "")
+        console.data(" …" if result["stopped"] in ("length", "repeats") else "")
     return result
 
 

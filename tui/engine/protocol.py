@@ -71,7 +71,7 @@ class AskResult(TypedDict):
     response: str
     timing: Timing
     segments: list[SegmentInfo]
-    stopped: Literal["end", "length", "cancelled"]
+    stopped: Literal["end", "length", "repeats", "cancelled"]
     span: int
     context: Context
     prompt_tokens: int

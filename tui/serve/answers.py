@@ -20,7 +20,7 @@ from tui.engine_link import EngineLink
 from tui.serve.requests import ChatRequest
 
 _KNOWN_ANSWERS = 2000
-_REASONS = {"end": "stop", "length": "length", "cancelled": "stop"}
+_REASONS = {"end": "stop", "length": "length", "repeats": "stop", "cancelled": "stop"}
 _cancelling: set[asyncio.Task[None]] = set()  # so that no task is collected before it has run
 
 

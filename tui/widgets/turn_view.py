@@ -26,7 +26,7 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.keys import keyed
 from tui.messages import TurnAction, TurnActionWanted
-from tui.turns import Turn
+from tui.turns import ENDINGS, Turn
 from tui.widgets.call_view import calls_content
 from tui.widgets.markdown_lines import markdown_lines
 from tui.widgets.route_chip import chip_content, route_words, speed
@@ -318,7 +318,7 @@ class TurnView(Widget, can_focus=True):
         elif answer.status == "failed":
             words.append("no answer" if not answer.text else "broken off")
         if answer.cut:
-            words.append("cut at its greatest length")
+            words.append(ENDINGS[answer.cut])
         if told := speed(answer):
             words.append(told)
         return " · ".join(words)
