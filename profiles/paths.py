@@ -1,7 +1,7 @@
 """Where everything lives on this machine, and folders that only their owner can read.
 
-The one module that decides a location. Resolving touches no disk: folders are made, 0700, by whoever is about
-to write into them.
+The one module that decides a location. Resolving changes nothing on the disk: folders are made, 0700, by whoever is
+about to write into them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from platformdirs import PlatformDirs
 
 from profiles.atomic import storage_error
+from tokmem_desk.disk import typed_path
 
 HOME_VARIABLE = "TOKMEM_HOME"
 _APP = "tokmem-desk"
@@ -35,10 +36,13 @@ class AppPaths:
         Args:
             home: the value of ``--home``.
             environ: replaces ``os.environ``.
+
+        Raises:
+            UsageError: a path that cannot be.
         """
         moved_to = home or _from_environment(os.environ if environ is None else environ)
         if moved_to is not None:
-            root = Path(moved_to).expanduser().absolute()
+            root = typed_path(moved_to).absolute()
             return cls(root / "config.toml", root / "data", root / "state", root / "cache")
         folders = PlatformDirs(_APP, appauthor=False)
         return cls(

@@ -1,9 +1,30 @@
-"""Make what was written last through a power cut. Knows no place: every path is an argument."""
+"""Make what was written last through a power cut, and read paths that people type. Knows no place of its own."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from tokmem_desk.errors import UsageError
+
+
+def typed_path(text: str | Path) -> Path:
+    """A path as a person writes it, with ``~``; it can be asked about afterwards, whether something is there or not.
+
+    Raises:
+        UsageError: nothing can be there: an unknown ``~name``, a name too long, a folder that may not be entered.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, RuntimeError, ValueError) as caught:  # RuntimeError: no such ~name; ValueError: a NUL
+        reason = caught.strerror if isinstance(caught, OSError) else str(caught)
+        raise UsageError(
+            f"{str(text)[:200]} cannot be used as a path ({reason}).", next_step="Give another one."
+        ) from caught
+    return path
 
 
 def sync(path: Path) -> None:

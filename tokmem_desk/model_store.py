@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, CatalogueEntry, WheelPart, find_entry, own_name
 from tokmem_desk.device import DeviceChoice
-from tokmem_desk.disk import sync, sync_files
+from tokmem_desk.disk import sync, sync_files, typed_path
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,
@@ -122,12 +122,13 @@ class ModelStore:
         Raises:
             NotFoundError: none of these.
             BadInputError: a file that is no GGUF.
+            UsageError: a path that cannot be.
         """
         wanted = wanted.removesuffix(ADAPTED)
         entry = find_entry(wanted)
         if entry is not None:
             return Source(entry.id, "wheel" if entry.wheels else "hub", _slug(entry.id), entry)
-        path = Path(wanted).expanduser()
+        path = typed_path(wanted)
         if path.is_dir() and wanted:
             return Source(wanted, "folder", _local_slug(path), path=path.resolve())
         if path.is_file():

@@ -32,6 +32,7 @@ from tokmem_desk.bank_manifest import Manifest
 from tokmem_desk.bank_reader import OpenBank
 from tokmem_desk.bank_source import SUFFIX
 from tokmem_desk.bank_writer import ExportBank, ExportProcedure, write_bank
+from tokmem_desk.disk import typed_path
 from tokmem_desk.errors import (
     BadInputError,
     ConflictError,
@@ -68,8 +69,12 @@ def choose(store: ProfileStore, fingerprint: str, names: Sequence[str]) -> list[
 
 
 def export_path(text: str) -> Path:
-    """Where a bank goes: with the ending that banks have, unless another one was given."""
-    path = Path(text).expanduser()
+    """Where a bank goes: with the ending that banks have, unless another one was given.
+
+    Raises:
+        UsageError: a path that cannot be.
+    """
+    path = typed_path(text)
     return path if path.suffix or path.is_dir() else path.with_name(f"{path.name}{SUFFIX}")
 
 

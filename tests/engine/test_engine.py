@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
@@ -182,6 +182,24 @@ def test_a_paused_training_leaves_a_checkpoint_and_goes_on_at_the_next_step(clie
     assert next(e for e in on if e.get("phase") == "train")["step"] == last + 1
     assert [t["name"] for t in on[-1]["result"]["trained"]] == ["shout"]
     assert not list(checkpoints.rglob("*.safetensors"))
+
+
+async def test_a_training_whose_client_is_gone_leaves_a_checkpoint_and_no_memory(
+    home: Path, tiny_model_folder: Path
+) -> None:
+    paths = AppPaths.resolve(home)
+    command = engine_command(home=home, model=str(tiny_model_folder), device="cpu")
+    client = EngineClient(command, private_folder(paths.logs) / "engine.log")
+    async for event in client.submit("train", profile="default", names=["shout"], preset="thorough", span=4):
+        if event.get("phase") == "train" and event["step"] == 7:
+            assert client._process is not None and client._process.stdin is not None
+            client._process.stdin.close()
+            await client._process.wait()
+            break
+    await client.close()
+    assert len(list(paths.checkpoints.rglob("*.safetensors"))) == 1, "a step before the first one that is kept anyway"
+    with ProfileRegistry(paths) as registry, registry.open() as store:
+        assert store.memories("shout") == []
 
 
 def test_a_dropped_training_leaves_no_memory(client: EngineClient, home: Path) -> None:

@@ -97,6 +97,22 @@ async def test_who_leaves_takes_the_requests_along(
     assert (await handles[-1].result())["stopped"] == "cancelled"
 
 
+async def test_a_training_goes_on_another_time_when_its_client_leaves(
+    hub: EngineHub, engine: EngineClient, own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handles = []
+    submit = engine.submit
+    monkeypatch.setattr(engine, "submit", lambda op, **fields: handles.append(submit(op, **fields)) or handles[-1])
+    client = window(hub, tmp_path, "one")
+    async for event in client.submit("train", profile="default", names=[TODO.name], preset="normal"):
+        if event.get("phase") == "train" and event["step"] >= 3:
+            break
+    client.kill()
+    await client.close()
+    assert (await handles[-1].result())["trained"] == []
+    assert len(list(AppPaths.resolve(own_home).checkpoints.rglob("*.safetensors"))) == 1
+
+
 async def test_a_crash_is_told_to_all_and_the_engine_comes_back(hub: EngineHub, tmp_path: Path) -> None:
     one, two = window(hub, tmp_path, "one"), window(hub, tmp_path, "two")
     slow = asyncio.create_task(two.submit("ask", **ask("!slow")).result())

@@ -14,7 +14,7 @@ from tui.training_progress import duration
 
 def run(context: Context, options: argparse.Namespace) -> int:
     """Run the adaptation phase; what was stopped goes on the next time."""
-    backbone = context.engine.load()
+    backbone = context.engine.load(profile=False)
     origin = context.models.info(context.model).adapter
     if origin != "none" and not context.model.endswith(ADAPTED):
         context.console.say(

@@ -30,12 +30,12 @@ def run(context: Context, options: argparse.Namespace) -> int:
         return app.run(context, options)
     if options.go_on and options.temporary:
         raise UsageError("A temporary chat has nothing to go on with.", next_step="Leave out -c or --temporary.")
-    console = context.console
+    console, store = context.console, context.store  # opened before the engine, so closed after it: answers are kept
     context.engine.load()
-    session = ChatSession(context.store, context.engine.link, context.profile.name)
+    session = ChatSession(store, context.engine.link, context.profile.name)
     session.begin(temporary=options.temporary)
     if options.go_on:
-        session.open(conversation_id(context.store, LAST))
+        session.open(conversation_id(store, LAST))
     if console.can_ask:
         console.say(HELP, style="dim")
     code: int = ExitCode.OK

@@ -98,8 +98,6 @@ class EngineSession:
             self._agree_to_fetch()
             backbone = cast(BackboneInfo, self.result("load", fetch=True))
             self._console.end_progress()
-            if self.interrupted:  # too late to stop the loading, not too late to stop what comes next
-                raise InterruptedByUser("Stopped.")
             self._backbone = backbone
         return self._backbone
 
@@ -107,10 +105,13 @@ class EngineSession:
         """The result of a request; what it reports on the way is not shown, except for loading.
 
         Raises:
+            InterruptedByUser: Ctrl-C was pressed meanwhile, even if too late to stop this one.
             TokmemError: what the engine reported.
         """
         for event in self.stream(op, **fields):
             if event["event"] == "done":
+                if self.interrupted:
+                    raise InterruptedByUser("Stopped.")
                 return dict(event["result"])
         raise InterruptedByUser("Stopped before the engine had finished.")
 

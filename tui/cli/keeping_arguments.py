@@ -77,11 +77,12 @@ def add_model(commands: Subparsers, shared: Parser) -> None:
     for name, function, help_text in (
         ("pull", "pull", "fetch a model and prepare it"),
         ("use", "use", "make it the model that is used when none is named"),
-        ("info", "info", "licence, size, need of memory, and where it is"),
         ("remove", "remove", "delete a prepared model from the cache; of ID+adapted the adapter alone"),
     ):
         made = define(actions, shared, name, "model", function, help_text)
         made.add_argument("id", metavar="ID", help=_MODEL_ID)
+    info = define(actions, shared, "info", "model", "info", "licence, size, need of memory, and where it is")
+    info.add_argument("id", metavar="ID", nargs="?", help=f"{_MODEL_ID}; without it the one in use")
     prepare = define(
         actions, shared, "prepare", "model", "prepare", "learn where its new memories start; once, some tens of minutes"
     )

@@ -66,7 +66,7 @@ def pull(context: Context, options: argparse.Namespace) -> int:
     source = wanted.models.resolve(options.id)
     if wanted.models.is_ready(options.id):
         context.console.say(f"{source.id} is ready already.")
-    backbone = wanted.engine.load()
+    backbone = wanted.engine.load(profile=False)
     text = f"{backbone['id']} is ready. To use it by default: tokmem-desk model use {options.id}"
     return changed(context, "model pull", [backbone["id"]], text, backbone=backbone)
 
@@ -105,9 +105,10 @@ def use(context: Context, options: argparse.Namespace) -> int:
 
 def info(context: Context, options: argparse.Namespace) -> int:
     """Describe one model."""
-    found = context.models.info(options.id)
+    wanted = options.id or context.model
+    found = context.models.info(wanted)
     one = _object(found.id, found.entry, found if found.record is not None else None)
-    adapted = options.id.endswith(ADAPTED)
+    adapted = wanted.endswith(ADAPTED)
     if adapted:
         found.require_adapter()
         one = _adapted(one)
@@ -116,7 +117,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
     one["adapter"] = found.adapter
     with_adapter = ADAPTERS.get(found.adapter)
     if with_adapter and not adapted:
-        with_adapter += f"; use it with: tokmem-desk model use {options.id}{ADAPTED}"
+        with_adapter += f"; use it with: tokmem-desk model use {wanted}{ADAPTED}"
     facts = [
         ("model", one["id"]),
         ("title", one["title"]),
@@ -124,7 +125,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
         ("parameters", parameters(one["parameters"])),
         ("download", size(one["download_bytes"])),
         ("memory", size(one["memory_bytes"])),
-        ("ready", "yes" if one["ready"] else f"no; fetch it: tokmem-desk model pull {options.id}"),
+        ("ready", "yes" if one["ready"] else f"no; fetch it: tokmem-desk model pull {wanted}"),
         ("on disk", size(one["disk_bytes"]) if one["ready"] else "-"),
         ("folder", one["folder"]),
         ("source", one["source"]),

@@ -44,6 +44,8 @@ def add(context: Context, options: argparse.Namespace) -> int:
         raise BadInputError(f"The description {fault}.", next_step="Correct it and try again.")
     schema = found.output_schema if options.schema is None else load_schema(options.schema).text
     reads = found.reads_conversation or options.reads_conversation
+    if options.overlap:  # before anything changes: the model may not be there
+        context.engine.load()
     record = context.store.add_procedure(
         Procedure(name, found.pairs, found.held_out, description, found.pattern, schema, reads),
         source=Path(options.pairs).name,
@@ -160,6 +162,7 @@ def show(context: Context, options: argparse.Namespace) -> int:
         "findings": finding_objects(lint_pairs([one.pair for one in pairs], output_schema=record.output_schema)),
     }
     if options.overlap:
+        context.engine.load()
         value["overlap"] = _overlap(context, record.name)
     context.console.result(value, _shown(line, pairs, memories, context.settings.flag("keep_form")))
     return ExitCode.OK

@@ -16,6 +16,9 @@ from tui.overlap_words import LEVELS, counts_at
 def threshold(context: Context, options: argparse.Namespace) -> int:
     """Set how probable a procedure must be to answer, show what that does, or both."""
     record = context.store.procedure(options.name)
+    measures = options.value is None or options.effect
+    if measures:  # before anything changes: the model may not be there
+        context.engine.load()
     if options.value is not None:
         value = None if options.value == "auto" else float(options.value)
         record = context.store.set_threshold(record.name, value)
@@ -24,7 +27,7 @@ def threshold(context: Context, options: argparse.Namespace) -> int:
         )
         context.console.say(f"The threshold of {record.name} is {words}.")
     effect: Effect | None = None
-    if options.value is None or options.effect:
+    if measures:
         effect = cast(Effect, context.engine.result("effect", name=record.name))
     context.console.result(_object(record.name, record.threshold, effect), "" if effect is None else _table(effect))
     return ExitCode.OK

@@ -37,7 +37,5 @@ def _batch(context: Context, file: str) -> int:
             context.console.progress(f"Routing message {start + 1} of {len(queries)}")
         for found in context.engine.result("route", texts=chunk)["routes"]:
             context.console.json(found)
-        if context.engine.interrupted:
-            return ExitCode.INTERRUPTED
     context.console.end_progress()
     return ExitCode.OK

@@ -20,7 +20,7 @@ from tui.engine.hub import AVAILABLE, EngineHub
 def run(context: Context, options: argparse.Namespace) -> int:
     """Load the model, print a link, and serve windows."""
     with listen(options.port) as listener, tempfile.TemporaryDirectory(prefix="tokmem-desk-") as folder:
-        context.engine.load()
+        context.engine.load(profile=False)
         path = Path(folder) / "engine" if AVAILABLE else None
 
         # Imported this late: a web server is of no use to the other commands.

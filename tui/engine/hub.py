@@ -1,8 +1,8 @@
 """One engine for several apps: passes requests of many clients on to it and events back, over a Unix socket.
 
 Each connection speaks the engine's own protocol and numbers its requests as it likes; ``tui.engine.relay`` makes such
-a connection look like an engine process. When a connection ends, its requests are cancelled. Knows no model and no
-screen.
+a connection look like an engine process. When a connection ends, its requests are cancelled and its trainings paused.
+Knows no model and no screen.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ class _Connection:
         task.add_done_callback(self._tasks.discard)
 
     async def end(self) -> None:
-        """Cancel what is open and wait for the engine to have heard of it."""
+        """Cancel what is open and wait for the engine to have heard of it; trainings go on another time."""
         for handle in list(self._open.values()):
-            await handle.cancel()
+            await handle.cancel("pause")
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -104,7 +104,7 @@ class _Connection:
             with contextlib.suppress(ConnectionError):
                 await self._send({"id": number, "event": "error", "error": error.as_dict()})
         except ConnectionError:
-            await handle.cancel()
+            await handle.cancel("pause")
         finally:
             self._open.pop(number, None)
 

@@ -25,7 +25,7 @@ from profiles.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.bank_lines import MAX_PROBES, Probe, probe_of
-from tokmem_desk.errors import IncompatibleError, UsageError
+from tokmem_desk.errors import IncompatibleError, InterruptedByUser, UsageError
 from tokmem_desk.memory import Memory, RouterStatistics, join_memories
 from tokmem_desk.routing import Candidate, DiscriminantRouter
 from tokmem_desk.spread import on_grid
@@ -97,6 +97,7 @@ def make_probes(request: Request, store: ProfileStore, model: LoadedModel, shelf
             memories[name] = memory
         if at % _BATCH == 0:
             yield
+            _refuse_stopped(request)
     prompts = _prompts(request, store, model, memories)
     probes: list[dict[str, Any]] = []
     order = [name for name in names if name in sampled]
@@ -115,6 +116,7 @@ def make_probes(request: Request, store: ProfileStore, model: LoadedModel, shelf
         )
         probes.append(probe.as_dict())
         yield
+        _refuse_stopped(request)
     if not probes:
         raise UsageError(
             "The context of this model is too short to probe any memory.", next_step="Train a shorter one."
@@ -135,6 +137,11 @@ def make_probes(request: Request, store: ProfileStore, model: LoadedModel, shelf
             "fresh": fresh,
         },
     )
+
+
+def _refuse_stopped(request: Request) -> None:
+    if request.cancelled.is_set():
+        raise InterruptedByUser("Stopped; nothing was written.")
 
 
 def _sample(names: Sequence[str], uuids: Mapping[str, str]) -> list[str]:

@@ -113,6 +113,8 @@ class Server:
             self._known[number] = request
             self._inbox.put(request)
         for request in list(self._known.values()):
+            # Whoever is gone asked for no early result; a training goes on from here another time.
+            request.how = "pause"
             request.cancelled.set()
         self._inbox.put(None)
 

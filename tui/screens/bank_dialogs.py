@@ -88,7 +88,11 @@ class ExportDialog(Dialog[ExportWish | None]):
     def _accept(self) -> None:
         value = {one.id: one.value.strip() for one in self.query(Input)}
         names = (value["names"] or "").replace(",", " ").split()
-        path = export_path(value["path"] or "")
+        try:
+            path = export_path(value["path"] or "")
+        except TokmemError as caught:
+            _show_fault(self, error_text(caught))
+            return
         passphrase = self.query_one("#passphrase", Input).value
         fault = ""
         if unknown := [name for name in names if name not in self._trained]:

@@ -10,6 +10,7 @@ from textual.widgets import Input
 
 from profiles.atomic import write_text
 from profiles.chat_export import as_markdown, export_text, format_of
+from tokmem_desk.disk import typed_path
 from tokmem_desk.errors import TokmemError
 from tui.chat_session import ChatSession
 from tui.guard import shows_errors
@@ -123,7 +124,7 @@ class Conversations(AppScreen):
         typed = await self.app.push_screen_wait(dialog)
         if typed is None:
             return
-        path = Path(typed).expanduser()
+        path = typed_path(typed)
         if path.exists():
             question = ConfirmDialog("Replace this file?", f"{path} is there already.", "Replace", danger=True)
             if not await self.app.push_screen_wait(question):
@@ -144,8 +145,8 @@ def file_stem(title: str) -> str:
 
 
 def _fault_of_file(typed: str) -> str | None:
-    path = Path(typed).expanduser()
     try:
+        path = typed_path(typed)
         format_of(path.name)
     except TokmemError as caught:
         return error_text(caught)

@@ -22,6 +22,7 @@ from profiles.pair_forms import COLUMNS, FORM_WORDS, ColumnMapping, guess_mappin
 from profiles.pair_writers import write_template
 from profiles.pairs_file import OtherColumnsError, PairsFile, read_pairs_file
 from profiles.pasted import PASTED, read_pasted
+from tokmem_desk.disk import typed_path
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
 from tui.screens.dialog import Dialog, buttons
@@ -59,7 +60,7 @@ class PathSuggester(Suggester):
         folder, _, stem = value.rpartition("/")
         try:
             entries = sorted(Path(f"{folder}/" if "/" in value else ".").expanduser().iterdir())
-        except OSError:
+        except (OSError, RuntimeError, ValueError):  # RuntimeError: no such ~name, or not yet
             return None
         for entry in entries:
             fits = entry.name.startswith(stem) and (stem or not entry.name.startswith("."))
@@ -120,7 +121,12 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter reads the file, then imports."""
         if event.input.id == "path":
-            self._path = Path(event.value.strip()).expanduser()
+            try:
+                self._path = typed_path(event.value.strip())
+            except TokmemError as caught:
+                self._show_found(None)
+                self._fault(error_text(caught))
+                return
             if is_bank(self._path):
                 self.dismiss(self._path)
                 return
@@ -207,9 +213,9 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
         if self._pasted is not None:
             return
         place = self.query_one("#path", Input)
-        typed = Path(place.value.strip()).expanduser()
-        path = typed if typed.suffix else typed / "pairs_template.csv"
         try:
+            typed = typed_path(place.value.strip())
+            path = typed if typed.suffix else typed / "pairs_template.csv"
             write_template(path)
         except TokmemError as caught:
             self._fault(error_text(caught))
