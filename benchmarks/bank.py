@@ -41,6 +41,7 @@ HIDDEN, LAYERS, HEADS, HEAD_SIZE, DIMENSIONS = 576, 30, 3, 64, 512
 """Of SmolLM2-135M-Instruct, the default model, and of its router."""
 SKETCH_ROWS, ANCHORS, SPAN, LENS_RANK = 4, 600, 16, 8
 FORMS = ("rows", "layers")
+RECIPE = "a" * 64
 FINGERPRINT = Fingerprint(
     model_id="benchmark",
     revision="",
@@ -159,7 +160,7 @@ def _memory(generator: np.random.Generator, form: str, name: str) -> bytes:
         for what in ("keys.0", "values.0"):
             blocks[what] = numbers(LAYERS, HEADS, SPAN - 1, HEAD_SIZE)
         blocks["lens"] = numbers(lens_size([(LAYERS, HEADS, HEAD_SIZE, HEAD_SIZE)], LENS_RANK))
-    return put_together(MemoryParts(name, False, {"form": form}, FINGERPRINT.as_dict(), "a" * 64, blocks))
+    return put_together(MemoryParts(name, False, {"form": form}, FINGERPRINT.as_dict(), RECIPE, blocks))
 
 
 def _probed(store: ProfileStore) -> dict[str, Any]:
@@ -168,6 +169,7 @@ def _probed(store: ProfileStore) -> dict[str, Any]:
     anchors = np.zeros((ANCHORS, DIMENSIONS), dtype="<f4").tobytes()
     return {
         "probes": [Probe(uuid, "hello", "none", 1.0, 0.0, ((1, -1.0),)).as_dict()],
+        "recipe": RECIPE,
         "configuration": {},
         "calibration": {},
         "anchors": base64.b64encode(anchors).decode(),

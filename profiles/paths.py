@@ -68,6 +68,11 @@ class AppPaths:
         return self.cache / "models"
 
     @property
+    def fitted(self) -> Path:
+        """What was fitted to backbones. Memories are of use with that very fit only, so it is data and no cache."""
+        return self.data / "fitted"
+
+    @property
     def logs(self) -> Path:
         """The engine's log files."""
         return self.state / "logs"

@@ -127,6 +127,7 @@ def bank(count: int = 3, *, with_pairs: bool = False, **changes: Any) -> ExportB
         "A bank of tests",
         procedures(count, with_pairs=with_pairs),
         probes(min(count, 3)),
+        ROUTER_DIGEST,
         licence="CC0-1.0",
         backbone_licence="Apache-2.0",
         configuration={"dimensions": DIMENSIONS},

@@ -82,6 +82,7 @@ class ExportBank:
     Attributes:
         title: for people.
         licence: of the bank, as its owner names it; empty when nobody said.
+        recipe: digest of the router's configuration; the memories' statistics are of one fit of it.
         configuration, calibration: of the router, see ``RouterRecord``.
         anchors: bytes of [c x k] float32, the shipped chat messages in the router's space; empty without.
         generator: names and versions of the programs that made it.
@@ -90,6 +91,7 @@ class ExportBank:
     title: str
     procedures: Sequence[ExportProcedure]
     probes: Sequence[Probe]
+    recipe: str
     licence: str = ""
     backbone_licence: str = ""
     configuration: Mapping[str, Any] = field(default_factory=dict)
@@ -168,9 +170,7 @@ def _write(
         backbone=content.fingerprint,
         backbone_licence=bank.backbone_licence,
         groups=content.groups,
-        router=RouterRecord(
-            content.router_digest, content.dimensions, dict(bank.configuration), dict(bank.calibration)
-        ),
+        router=RouterRecord(bank.recipe, content.dimensions, dict(bank.configuration), dict(bank.calibration)),
         procedures=content.procedures,
         files=files,
     )

@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -26,6 +27,7 @@ from tokmem_desk import background
 from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.calibration import Calibration, fit_calibration
 from tokmem_desk.errors import BadInputError
+from tokmem_desk.fingerprint import digest_of
 from tokmem_desk.threads import one_thread
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class FeatureLayers:
         return blocks[:, wanted].flatten(1).float()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RouterBasis:
     """The fitted feature space of one backbone.
 
@@ -112,9 +114,14 @@ class RouterBasis:
         moved = {name: getattr(self, name).to(device) for name in _TENSORS}
         return replace(self, **moved)
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of the configuration; statistics made under another digest do not mix with these."""
+        """Of this very fit; statistics made under another digest do not mix with these."""
+        return digest_of(self.recipe, self.centre, self.spread, self.offset, self.projection)
+
+    @property
+    def recipe(self) -> str:
+        """SHA-256 of the configuration. Spaces of one recipe differ by a rotation, which anchors tell (bank files)."""
         head = json.dumps([_VERSION, self.layers.means, self.layers.lasts, self.fingerprint, DIMENSIONS, _SHRINKAGE])
         return hashlib.sha256(head.encode()).hexdigest()
 
@@ -123,7 +130,7 @@ class RouterBasis:
         metadata = {
             "format": "tokmem-router",
             "version": str(_VERSION),
-            "digest": self.digest,
+            "digest": self.recipe,
             "means": json.dumps(self.layers.means),
             "lasts": json.dumps(self.layers.lasts),
             "calibration": json.dumps(self.calibration.as_dict()),
@@ -153,7 +160,7 @@ class RouterBasis:
             )
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise BadInputError(f"The stored router is damaged ({error}).") from error
-        if basis.fingerprint != backbone.fingerprint.digest or metadata.get("digest") != basis.digest:
+        if basis.fingerprint != backbone.fingerprint.digest or metadata.get("digest") != basis.recipe:
             raise BadInputError("The stored router belongs to another backbone or version.")
         if not bool(torch.isfinite(basis.projection).all()):
             raise BadInputError("The stored router holds values that are not finite.")

@@ -129,3 +129,15 @@ def _quantisation(config: Any) -> str:
     if not fields.get("load_in_4bit"):
         return str(fields.get("quant_method", "unknown"))
     return f"{fields['bnb_4bit_quant_type']}-{'double' if fields['bnb_4bit_use_double_quant'] else 'single'}"
+
+
+def digest_of(recipe: str, *tensors: torch.Tensor) -> str:
+    """SHA-256 over how something was fitted and the float32 numbers that came out.
+
+    A fitted space is determined up to signs and rotations, which other thread counts, libraries and cards choose
+    otherwise: what was measured in one fit means nothing in another, though both follow the same recipe.
+    """
+    found = hashlib.sha256(recipe.encode())
+    for tensor in tensors:
+        found.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()

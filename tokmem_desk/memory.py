@@ -123,7 +123,7 @@ class RouterStatistics:
         count: how many inputs.
         sketch: [r x f] float32, the largest directions in which its inputs differ, see ``spread``.
         scatter: summed squared distance of its inputs from their mean.
-        digest: hash of the router configuration that made the features.
+        digest: of the fitted space that the features are of, ``RouterBasis.digest``; its recipe's in a bank file.
     """
 
     mean: Tensor

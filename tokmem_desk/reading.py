@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.token_space import TokenNetwork
 
 if TYPE_CHECKING:
@@ -197,9 +198,19 @@ def can_read(backbone: Backbone, memory: Memory, *, conversation: bool = False) 
 
     Args:
         conversation: there is one that the procedure reads.
+
+    Raises:
+        IncompatibleError: it is all that the memory has, and it was learned in another token space.
     """
     reader, space = memory.steering.reader, backbone.token_space
-    if reader is None or space is None or reader.space != space.digest:
+    if reader is None:
+        return False
+    if space is None or reader.space != space.digest:
+        if reader.alone:
+            raise IncompatibleError(
+                f"{memory.name!r} reads messages in a space that was fitted elsewhere or before.",
+                next_step=f"Train it again: tokmem-desk train {memory.name}",
+            )
         return False
     return reader.alone or not conversation
 

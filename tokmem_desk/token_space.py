@@ -8,16 +8,18 @@ Letters: b batch, t tokens, f hidden states of a token over the layers used, k p
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
+
+from tokmem_desk.fingerprint import digest_of
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -29,7 +31,7 @@ _SAMPLE = 20_000
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class TokenSpace:
     """A backbone's projection.
 
@@ -46,11 +48,11 @@ class TokenSpace:
     projection: Tensor
     fingerprint: str
 
-    @property
+    @cached_property
     def digest(self) -> str:
-        """SHA-256 of what it was made from; a network trained over another space cannot be used."""
-        head = json.dumps([_VERSION, self.layers, self.fingerprint, list(self.projection.shape)])
-        return hashlib.sha256(head.encode()).hexdigest()
+        """Of this very fit; a network trained over another one cannot be used."""
+        recipe = json.dumps([_VERSION, self.layers, self.fingerprint, list(self.projection.shape)])
+        return digest_of(recipe, self.centre, self.spread, self.projection)
 
     def project(self, tokens: Tensor) -> Tensor:
         """[t x k] float32 of [t x f] hidden states."""

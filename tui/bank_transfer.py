@@ -98,6 +98,7 @@ def prepare_export(
         title=title,
         procedures=_procedures(store, memories, probed.get("fresh") or {}, with_pairs=with_pairs),
         probes=[probe_of(fields) for fields in probed["probes"]],
+        recipe=probed["recipe"],
         licence=licence,
         backbone_licence=str(probed.get("licence") or ""),
         configuration=probed["configuration"],

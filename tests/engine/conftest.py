@@ -16,11 +16,18 @@ from tui.engine.client import EngineClient, engine_command, run_blocking
 
 
 @pytest.fixture(scope="session")
-def prepared_models(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
-    """A models folder with the tiny model converted and calibrated once, to be copied into homes."""
+def prepared_home(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
+    """A home with the tiny model converted and calibrated once, for ``copy_model``."""
     home = tmp_path_factory.mktemp("prepared")
     run_engine(home, tiny_model_folder, lambda client: result_of(client, "load"))
-    return AppPaths.resolve(home).models
+    return home
+
+
+def copy_model(prepared: Path, home: Path) -> None:
+    """Have the tiny model ready in another home."""
+    one, other = AppPaths.resolve(prepared), AppPaths.resolve(home)
+    for folder in ("models", "fitted"):
+        shutil.copytree(getattr(one, folder), getattr(other, folder), dirs_exist_ok=True)
 
 
 def run_engine(home: Path, model: Path, use: Callable[[EngineClient], Any]) -> Any:
@@ -37,10 +44,10 @@ def result_of(client: EngineClient, op: str, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def home(own_home: Path, prepared_models: Path) -> Path:
+def home(own_home: Path, prepared_home: Path) -> Path:
     """A home with the model ready and two untrained procedures."""
     paths = AppPaths.resolve(own_home)
-    shutil.copytree(prepared_models, paths.models)
+    copy_model(prepared_home, own_home)
     words = ["milk", "bread", "tea", "lunch", "note", "table", "fox", "dog", "card", "blue"]
     shout = Procedure("shout", tuple(ExamplePair(f"say {w} {i}", w.upper()) for i, w in enumerate(words)))
     count = Procedure(

@@ -13,13 +13,13 @@ import torch
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
-from tests.engine.conftest import result_of, run_engine
+from tests.engine.conftest import copy_model, result_of, run_engine
 from tests.engine.test_engine import activate
 from tokmem_desk.bank_reader import OpenBank, open_bank
 from tokmem_desk.errors import IncompatibleError, UsageError
 from tokmem_desk.memory_bytes import take_apart
 from tui.bank_transfer import choose, incoming, plan, prepare_export, refuse_failed, stage, verdict_of, write_export
-from tui.engine.client import EngineClient
+from tui.engine.client import EngineClient, run_blocking
 
 MESSAGES = ["say tea 2", "5 of 12 euro", "hello there", "what is the capital of Norway"]
 
@@ -61,10 +61,10 @@ def trained(client: EngineClient, home: Path) -> EngineClient:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, prepared_models: Path) -> Path:
+def elsewhere(tmp_path: Path, prepared_home: Path) -> Path:
     """Another home with the same model and nothing in it."""
     home = tmp_path / "elsewhere"
-    shutil.copytree(prepared_models, AppPaths.resolve(home).models)
+    copy_model(prepared_home, home)
     return home
 
 
@@ -127,7 +127,7 @@ def test_a_space_that_is_turned_elsewhere_is_turned_back(
     """Another machine may find the same router with other signs and angles: nothing but those may differ."""
     exported(trained, home, tmp_path / "all.tokmem")
     before = behaviour(trained)
-    turn_stored_space(AppPaths.resolve(elsewhere).models)
+    turn_stored_space(elsewhere)
 
     def use(client: EngineClient) -> Any:
         with open_bank(tmp_path / "all.tokmem") as bank:
@@ -142,12 +142,61 @@ def test_a_space_that_is_turned_elsewhere_is_turned_back(
         assert {c["route"]: c["probability"] for c in theirs["candidates"]} == pytest.approx(expected, abs=0.02)
 
 
-def turn_stored_space(models: Path) -> None:
+def test_own_procedures_are_measured_anew_in_a_space_that_was_fitted_anew(
+    trained: EngineClient, home: Path, tiny_model_folder: Path
+) -> None:
+    """Their statistics of the old space would send every message to none, or anywhere."""
+    before, _ = behaviour(trained)
+    turn_stored_space(home)
+    after, _ = run_engine(home, tiny_model_folder, behaviour)
+    for one, other in zip(before, after, strict=True):
+        assert other["route"] == one["route"]
+        expected = {c["route"]: c["probability"] for c in one["candidates"]}
+        assert {c["route"]: c["probability"] for c in other["candidates"]} == pytest.approx(expected, abs=0.05)
+
+
+def test_what_came_without_pairs_has_to_come_again_then(
+    trained: EngineClient, home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
+) -> None:
+    exported(trained, home, tmp_path / "all.tokmem")
+
+    def bring(client: EngineClient) -> None:
+        with open_bank(tmp_path / "all.tokmem") as bank:
+            imported(client, elsewhere, bank)
+
+    def look(client: EngineClient) -> Any:
+        events = run_blocking(client.submit("ask", profile="default", text="hello", max_tokens=2))
+        return [event["text"] for event in events if event.get("phase") == "problem"]
+
+    run_engine(elsewhere, tiny_model_folder, bring)
+    assert run_engine(elsewhere, tiny_model_folder, look) == []
+    turn_stored_space(elsewhere)
+    problems = run_engine(elsewhere, tiny_model_folder, look)
+    assert len(problems) == 2 and all("imported or trained again" in one for one in problems)
+
+
+def test_the_space_outlives_the_model(trained: EngineClient, home: Path, prepared_home: Path, tiny_model_folder: Path):
+    before, _ = behaviour(trained)
+    paths = AppPaths.resolve(home)
+    shutil.rmtree(paths.models)
+    shutil.copytree(AppPaths.resolve(prepared_home).models, paths.models)
+    phases: set[str] = set()
+
+    def load(client: EngineClient) -> Any:
+        phases.update(str(event.get("phase")) for event in run_blocking(client.submit("load")))
+        return behaviour(client)[0]
+
+    assert run_engine(home, tiny_model_folder, load) == before
+    assert "load" in phases and "calibrate" not in phases
+
+
+def turn_stored_space(home: Path) -> None:
+    """As fitting the router on another machine does."""
     from safetensors.torch import load, save
 
     from tokmem_desk.bank_file import read_metadata
 
-    [file] = models.rglob("router.safetensors")
+    [file] = AppPaths.resolve(home).fitted.glob("*-router.safetensors")
     data = file.read_bytes()
     tensors, metadata = load(data), read_metadata(data)
     generator = torch.Generator().manual_seed(1)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import openai
 import pytest
 
-from profiles.paths import AppPaths
 from tests.cli.conftest import SECONDS, CommandLine, interrupt_when
-from tests.engine.conftest import prepared_models  # noqa: F401 - a fixture
+from tests.engine.conftest import copy_model, prepared_home  # noqa: F401 - the second is a fixture
 
 pytestmark = pytest.mark.slow
 
 HELLO = [{"role": "user", "content": "What is the weather today?"}]
 
 
-def test_completions(own_home: Path, tiny_model_folder: Path, prepared_models: Path):  # noqa: F811
-    shutil.copytree(prepared_models, AppPaths.resolve(own_home).models)
+def test_completions(own_home: Path, tiny_model_folder: Path, prepared_home: Path):  # noqa: F811
+    copy_model(prepared_home, own_home)
     tokmem = CommandLine(own_home, options=("--model", str(tiny_model_folder), "--device", "cpu"))
     process = tokmem.start("serve", "--port", "0", "--json")
     assert process.stdout is not None

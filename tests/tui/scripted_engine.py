@@ -405,6 +405,7 @@ class ScriptedEngine:
         return {
             "probes": probes[:50],
             "fingerprint": FINGERPRINT,
+            "recipe": banks.ROUTER_DIGEST,
             "licence": BACKBONE["licence"],
             "configuration": made.configuration,
             "calibration": made.calibration,

@@ -93,7 +93,7 @@ class BankShelf:
                 found[record.procedure] = memory_of(row, record, steering, backbone.torch_device)
                 continue
             try:
-                memory = self._measured(store, record, reader.load(record.file, record.procedure))
+                memory = self.measured(store, record, reader.load(record.file, record.procedure))
             except TokmemError as error:
                 problems.append(str(error))
                 continue
@@ -106,17 +106,24 @@ class BankShelf:
                 store.keep_router_rows(fresh)
         return found
 
-    def _measured(self, store: ProfileStore, record: MemoryRecord, memory: Memory) -> Memory:
-        """The memory with statistics for this router.
+    def measured(self, store: ProfileStore, record: MemoryRecord, memory: Memory) -> Memory:
+        """The memory with statistics for this router; the same object where it has them.
 
         Raises:
             IncompatibleError: it has none, and came without the pairs to measure them.
         """
-        if memory.statistics is not None and memory.statistics.digest == self._model.basis.digest:
+        statistics, basis = memory.statistics, self._model.basis
+        if statistics is not None and statistics.digest == basis.digest:
             return memory
+        if statistics is not None and statistics.digest == basis.recipe:
+            # Made before files said which fit their statistics are of: there was one then, and it is kept.
+            return replace(memory, statistics=replace(statistics, digest=basis.digest))
         inputs = [pair.input for pair in store.memory_pairs(record.id)]
         if not inputs:  # imported without its pairs
-            raise IncompatibleError(f"{record.procedure!r} has to be trained again: the router has changed.")
+            raise IncompatibleError(
+                f"{record.procedure!r} has to be imported or trained again: the router has changed, and its pairs are "
+                "not here."
+            )
         return replace(memory, statistics=self.statistics(inputs))
 
     def _reader(self, store: ProfileStore) -> SteeringReader:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from profiles.atomic import write_bytes
-from profiles.paths import AppPaths
+from profiles.paths import AppPaths, private_folder
 from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, PRIOR_FILE, own_name
 from tokmem_desk.device import DeviceChoice, choose_device, memory_in_use_mb
 from tokmem_desk.errors import BadInputError, IncompatibleError, OfflineError, StorageError, TokmemError
@@ -39,6 +39,7 @@ class LoadedModel:
     """What is loaded, or will be with the first request."""
 
     def __init__(self, paths: AppPaths, model_id: str, device: str, *, offline: bool) -> None:
+        self._paths = paths
         self.store = ModelStore(paths.models, offline=offline)
         self.adapted = model_id.endswith(ADAPTED)
         self._wanted = model_id.removesuffix(ADAPTED)
@@ -236,28 +237,42 @@ class LoadedModel:
         text: str,
         report: Report,
     ) -> Generator[None, None, _Fitted]:
-        """Read what was fitted to the model before, or fit it and keep it beside the model."""
-        stored = self._beside(name)
-        try:
-            return read(stored.read_bytes(), self.backbone)
-        except FileNotFoundError:
-            pass
-        except (BadInputError, OSError) as error:
-            report("calibrate", None, f"{name} cannot be used: {error}")
-        fitted: _Fitted | None = None
+        """Read what was fitted to the model before, or fit it and keep it with the data.
+
+        Not with the model: fitting anew on other threads, libraries or cards gives a space turned otherwise, and what
+        memories know of the first one would be worth nothing after ``model remove`` and ``model pull``.
+        """
+        stored = self._paths.fitted / f"{self.backbone.fingerprint.digest[:16]}-{name}"
+        for file in (stored, self._beside(name)):  # where earlier versions kept it
+            try:
+                data = file.read_bytes()
+                fitted = read(data, self.backbone)
+            except FileNotFoundError:
+                continue
+            except (BadInputError, OSError) as error:
+                report("calibrate", None, f"{name} cannot be used: {error}")
+                continue
+            if file != stored:
+                self._keep_fitted(stored, data, report)
+            return fitted
+        made: _Fitted | None = None
         for done in fit(self.backbone):
             if isinstance(done, float):
                 report("calibrate", done, text)
                 yield
             else:
-                fitted = done
-        assert fitted is not None
+                made = done
+        assert made is not None
+        self._keep_fitted(stored, made.to_bytes(), report)
+        return made
+
+    def _keep_fitted(self, file: Path, data: bytes, report: Report) -> None:
         try:
-            write_bytes(stored, fitted.to_bytes())
+            private_folder(file.parent)
+            write_bytes(file, data)
         except TokmemError as error:
-            # Only costs time at the next start.
-            report("calibrate", 1.0, f"{name} could not be kept: {error}")
-        return fitted
+            # Only costs time at the next start, where the same comes out.
+            report("calibrate", 1.0, f"{file.name} could not be kept: {error}")
 
     def unload(self) -> None:
         """Let go of the model. Ending the process is the surer way to free memory."""
@@ -283,7 +298,7 @@ class LoadedModel:
             "quantization": backbone.fingerprint.quantization,
             "form": "layers" if backbone.rotates_keys else "rows",
             "memory_mb": round(memory_in_use_mb(self.choice.device)),
-            "router": self.basis.digest,
+            "router": self.basis.recipe,
             "prior": self.prior.digest if self.prior is not None else None,
             "identity": backbone.fingerprint.as_dict(),
             "pid": os.getpid(),

@@ -27,6 +27,7 @@ from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.bank_lines import MAX_PROBES, Probe, probe_of
 from tokmem_desk.errors import IncompatibleError, InterruptedByUser, UsageError
 from tokmem_desk.memory import Memory, RouterStatistics, join_memories
+from tokmem_desk.reading import can_read
 from tokmem_desk.routing import Candidate, DiscriminantRouter
 from tokmem_desk.spread import on_grid
 from tui.engine.banks import BankShelf
@@ -81,15 +82,9 @@ def make_probes(request: Request, store: ProfileStore, model: LoadedModel, shelf
     memories: dict[str, Memory] = {}
     fresh: dict[str, str] = {}
     for at, name in enumerate(names):
-        memory = memory_from_bytes(store.read_memory(records[name].file), backbone, f"The memory of {name!r}")
-        if memory.statistics is None or memory.statistics.digest != basis.digest:
-            inputs = [pair.input for pair in store.memory_pairs(records[name].id)]
-            if not inputs:
-                raise IncompatibleError(
-                    f"The router has changed since {name!r} was made, and its pairs are not here.",
-                    next_step="Leave it out.",
-                )
-            memory = replace(memory, statistics=shelf.statistics(inputs))
+        kept = memory_from_bytes(store.read_memory(records[name].file), backbone, f"The memory of {name!r}")
+        memory = shelf.measured(store, records[name], kept)
+        if memory is not kept:
             fresh[name] = base64.b64encode(memory_to_bytes(memory, backbone.fingerprint)).decode()
         assert memory.statistics is not None
         statistics[name] = memory.statistics
@@ -126,6 +121,7 @@ def make_probes(request: Request, store: ProfileStore, model: LoadedModel, shelf
         result={
             "probes": probes,
             "fingerprint": backbone.fingerprint.digest,
+            "recipe": basis.recipe,
             "licence": backbone.licence,
             "configuration": {
                 "layers": list(basis.layers.means),
@@ -188,10 +184,9 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, shelf:
     for at, one in enumerate(given):
         name, uuid, file = str(one["name"]), str(one["uuid"]), str(one["file"])
         memory = memory_from_bytes(store.read_memory(file, folder), backbone, f"The memory of {name!r}")
+        measured_anew |= memory.statistics is None or memory.statistics.digest != basis.recipe
         changed = _here(memory, turn, inputs.get(uuid), model, shelf)
-        if changed is not memory:
-            measured_anew |= turn is None
-            file = store.write_memory(memory_to_bytes(changed, backbone.fingerprint), folder)
+        file = store.write_memory(memory_to_bytes(changed, backbone.fingerprint), folder)
         assert changed.statistics is not None
         statistics[name], files[uuid] = changed.statistics, file
         if uuid in probed:
@@ -221,21 +216,25 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, shelf:
 def _here(
     memory: Memory, turn: Tensor | None, inputs: Sequence[str] | None, model: LoadedModel, shelf: BankShelf
 ) -> Memory:
-    """The memory with statistics that are valid on this machine; the same object when they were."""
-    statistics = memory.statistics
-    digest = model.basis.digest
-    if statistics is None or statistics.digest != digest:
+    """The memory with statistics of this machine's router.
+
+    Raises:
+        IncompatibleError: it cannot be used here.
+    """
+    can_read(model.backbone, memory)
+    statistics, basis = memory.statistics, model.basis
+    if statistics is None or statistics.digest != basis.recipe:
         if not inputs:
             raise IncompatibleError(
                 f"{memory.name!r} was made with another version of the router, and its pairs are not in the file.",
                 next_step="Ask for an export with pairs, or update tokmem-desk on both sides.",
             )
         return replace(memory, statistics=shelf.statistics(list(inputs)))
-    if turn is None:
-        return memory
-    mean, sketch = statistics.mean.to(turn.device) @ turn, statistics.sketch.to(turn.device) @ turn
-    turned = RouterStatistics(mean, statistics.count, on_grid(sketch), statistics.scatter, digest)
-    return replace(memory, statistics=turned)
+    mean, sketch = statistics.mean, statistics.sketch
+    if turn is not None:
+        mean, sketch = mean.to(turn.device) @ turn, on_grid(sketch.to(turn.device) @ turn)
+    here = RouterStatistics(mean, statistics.count, sketch, statistics.scatter, basis.digest)
+    return replace(memory, statistics=here)
 
 
 def _turn(anchors: bytes, here: Tensor) -> Tensor | None:
