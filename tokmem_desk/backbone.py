@@ -145,6 +145,14 @@ class Backbone:
         """The tokens as those see them who hold answers to a schema; made when first asked for."""
         return Vocabulary(self)
 
+    @cached_property
+    def vocabulary_for_forms(self) -> Vocabulary | None:
+        """The same; None where the tokenizer lets nothing be held: forms, which nobody declared, can do without."""
+        try:
+            return self.vocabulary
+        except IncompatibleError:
+            return None
+
     def parameter_count(self) -> int:
         """Parameters of the model, 4-bit ones counted as what they stand for."""
         total = 0

@@ -22,6 +22,8 @@ _PINNED_DATE = "26 Jul 2024"
 _PINNED_CLOCK = f"{{% macro strftime_now(format) %}}{_PINNED_DATE}{{% endmacro %}}\n"
 """Stands in front of templates that read the clock. A macro, because functions cannot be passed to a template."""
 
+_LEAD = "\n"
+"""Stands in front of a text that must not begin with a tokenizer's own space, and is taken away again."""
 _MARK = "\u2402user\u2403"
 _ANSWER_MARK = "\u2402answer\u2403"
 _SECOND_MARK = "\u2402second\u2403"
@@ -89,6 +91,7 @@ class ChatFormat:
             )
         self.stop_ids = frozenset({self.end_id, *eos_ids, tokenizer.eos_token_id} - {None})
         markers = [token.content for token in added.values() if not token.special]
+        self._lead_ids = self._leading_ids()
         self._breaks = _breaks_inside(text for text in markers if any(text in layout for layout in self._texts))
 
     # --- reading the layout off a template ---------------------------------------------------------
@@ -142,24 +145,51 @@ class ChatFormat:
 
     def encode_text(self, text: str) -> list[int]:
         """Ids of a person's text: special tokens, and added ones that the layout uses, become ordinary text."""
-        pieces = self._breaks.split(text) if self._breaks else [text]
-        ids: list[int] = []
-        for piece in pieces:
-            ids += self._tokenizer(piece, add_special_tokens=False, split_special_tokens=True).input_ids
-        return ids
+        return [token for token, _ in self._tokens(text)]
 
     def places(self, message: str) -> list[tuple[int, int]]:
         """[start, end) in the characters of the stripped message of each of its tokens in ``query``."""
-        text = message.strip()
-        places: list[tuple[int, int]] = []
+        return [place for _, place in self._tokens(message.strip())]
+
+    def _tokens(self, text: str, *, spaced: bool = True) -> list[tuple[int, tuple[int, int]]]:
+        """Ids of a text, each with its [start, end) in it.
+
+        Args:
+            spaced: a tokenizer that puts a space in front of texts may do so.
+        """
+        found: list[tuple[int, tuple[int, int]]] = []
         start = 0
         for piece in self._breaks.split(text) if self._breaks else [text]:
-            encoded = self._tokenizer(
-                piece, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
-            )
-            places += [(start + first, start + after) for first, after in encoded.offset_mapping]
+            lead = "" if spaced or not piece else _LEAD
+            skipped = len(self._lead_ids) if lead else 0
+            ids, places = self._encoded(lead + piece if skipped else piece)
+            if ids[:skipped] != self._lead_ids[:skipped]:  # it ran into the text: then with a space after all
+                skipped = 0
+                ids, places = self._encoded(piece)
+            shift = start - len(lead) if skipped else start
+            found += [
+                (token, (shift + first, shift + after))
+                for token, (first, after) in zip(ids[skipped:], places[skipped:], strict=True)
+            ]
             start += len(piece)
-        return places
+            spaced = False
+        return found
+
+    def _encoded(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        encoded = self._tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+        )
+        return list(encoded.input_ids), list(encoded.offset_mapping)
+
+    def _leading_ids(self) -> list[int]:
+        """The tokens of ``_LEAD`` in front of a text, where the tokenizer would put a space instead; else none.
+
+        SentencePiece tokenizers (Llama 2, Mistral) encode a text as if a space came before it.
+        """
+        alone, behind, lead = (
+            self._tokenizer(text, add_special_tokens=False).input_ids for text in ("a", f"{_LEAD}a", _LEAD)
+        )
+        return list(lead) if behind[: len(lead)] == lead and behind[len(lead) :] != alone else []
 
     def query(self, message: str) -> list[int]:
         """Ids of ``head + message + tail``: the query of a single message."""
@@ -194,8 +224,11 @@ class ChatFormat:
         return [*ids, *self.tail_ids]
 
     def response(self, text: str) -> list[int]:
-        """Ids of a response as it is learned: the text and the end of the turn."""
-        return [*self.encode_text(text), self.end_id]
+        """Ids of a response as it is learned: the text and the end of the turn.
+
+        It begins without the space that some tokenizers put in front, since forms and schemas hold answers to the text.
+        """
+        return [*(token for token, _ in self._tokens(text, spaced=False)), self.end_id]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of generated ids, special tokens left out."""

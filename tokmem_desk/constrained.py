@@ -292,7 +292,13 @@ def constraint_of(
     if schema is not None:
         return SchemaConstraint(backbone.vocabulary, schema)
     form = None if memory is None or message is None else memory.form
-    return None if form is None or message is None else FormConstraint(backbone.vocabulary, form, message)
+    return None if form is None or message is None else held_to(form, backbone, message)
+
+
+def held_to(form: AnswerForm, backbone: Backbone, message: str) -> FormConstraint | None:
+    """The beginning of an answer in that form; None where the tokenizer lets nothing be held, and answers are free."""
+    vocabulary = backbone.vocabulary_for_forms
+    return None if vocabulary is None else FormConstraint(vocabulary, form, message)
 
 
 def _inside_string(text: str) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from tokmem_desk.answer_form import AnswerForm
-from tokmem_desk.constrained import FormConstraint
+from tokmem_desk.constrained import held_to
 from tokmem_desk.form_induction import induce_form
 from tokmem_desk.procedures import Procedure
 
@@ -66,8 +66,10 @@ class SharedForms:
 
 
 def _open_choices(backbone: Backbone, form: AnswerForm, sample: Sample) -> Choices:
-    constraint = FormConstraint(backbone.vocabulary, form, sample.message)
+    constraint = held_to(form, backbone, sample.message)
     found: list[Tensor | None] = []
+    if constraint is None:
+        return [None] * len(sample.response)
     for token in sample.response:
         allowed = None if constraint.complete else constraint.allowed()
         # A pair that the form refuses (it may, of many) is learned as it stands from there on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -19,7 +20,10 @@ from tokmem_desk.beam import Beam, BeamSearch, search_width
 from tokmem_desk.constrained import SchemaConstraint, constraint_of
 from tokmem_desk.decoding import start_memory, step, step_each
 from tokmem_desk.output_schema import read_schema
+from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.recall import answer_batch, recall
+from trainer.choices import SharedForms
+from trainer.samples import Sample
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -100,6 +104,27 @@ def test_a_stopped_search_keeps_what_it_had() -> None:
 def held_by(backbone: Backbone, form: str, message: str) -> Memory:
     bank = token_bank(backbone, ["one"], "one", message)
     return replace(bank.memories["one"], settings={FORM_SETTING: FORMS[form].as_dict()})
+
+
+def test_a_tokenizer_that_lets_nothing_be_held_leaves_answers_free(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*given: object, **named: object) -> object:
+        raise ValueError("can't determine decoder type")
+
+    monkeypatch.setattr("llguidance.hf.from_tokenizer", refuse)
+    backbone, message = copy.copy(tiny_backbone("llama")), "Paid 12.50 for lunch"
+    for kept in ("vocabulary", "vocabulary_for_forms"):
+        backbone.__dict__.pop(kept, None)
+    held = held_by(backbone, "SUM", message)
+    query = backbone.format.query(message)
+    answers = [
+        answer_batch(backbone, [query], [one], texts=[message], max_tokens=6)[0] for one in (held, held.without_form())
+    ]
+    assert answers[0] == answers[1] != ""
+    sample = Sample(query, backbone.format.response("12.50"), 0, message, "12.50")
+    forms = SharedForms(backbone, [Procedure("one", (ExamplePair(message, "12.50"),) * 20)], wanted=True)
+    assert set(forms.choices(sample) or ()) <= {None}
 
 
 def by_hand(backbone: Backbone, held: Memory, message: str, width: int, longest: int) -> tuple[Beam, int]:

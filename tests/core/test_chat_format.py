@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tokenizers import AddedToken
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from tests.tiny_models import CHAT_TEMPLATE, SPECIAL, tiny_tokenizer
+from tokmem_desk.answer_form import AnswerForm, Part
 from tokmem_desk.chat_format import ChatFormat, Turn
+from tokmem_desk.constrained import FormConstraint, Vocabulary
 from tokmem_desk.errors import IncompatibleError
 
 DATED_TEMPLATE = (
@@ -175,3 +179,48 @@ def test_the_digest_tells_layouts_apart() -> None:
     digests = [ChatFormat(tokenizer).digest() for tokenizer in layouts]
     assert len(set(digests)) == 3
     assert ChatFormat(tiny_tokenizer()).digest() == digests[0]
+
+
+def spaced_tokenizer(kind: str) -> Any:
+    """A tokenizer that puts a space in front of texts, as those of Llama 2 (``prepend``) and Mistral do."""
+    pieces = ["<unk>", "<s>", "</s>", "▁", *(chr(code) for code in range(33, 127)), "\n"]
+    merges = [("▁", "f"), ("▁f", "o"), ("▁fo", "o"), ("▁foo", "d"), ("f", "o"), ("fo", "o"), ("foo", "d")]
+    pieces += [one + other for one, other in merges]
+    model = models.BPE(vocab={piece: i for i, piece in enumerate(pieces)}, merges=merges, unk_token="<unk>")
+    made = Tokenizer(model)
+    if kind == "prepend":
+        made.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    else:
+        made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    made.decoder = decoders.Sequence(steps)
+    return PreTrainedTokenizerFast(tokenizer_object=made, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+@pytest.mark.parametrize("kind", ["prepend", "metaspace"])
+def test_responses_begin_as_forms_and_schemas_let_them(kind: str) -> None:
+    tokenizer = spaced_tokenizer(kind)
+    layout = ChatFormat(tokenizer)
+    assert tokenizer.convert_ids_to_tokens(layout.encode_text("food; food")) == ["▁food", ";", "▁food"]
+    learned = layout.response("food; food")
+    assert tokenizer.convert_ids_to_tokens(learned) == ["food", ";", "▁food", "</s>"]
+    assert layout.decode(learned) == "food; food"
+    backbone = SimpleNamespace(tokenizer=tokenizer, vocabulary_size=len(tokenizer), format=layout, model_id="spaced")
+    form = AnswerForm((Part("choice", ("food", "drink")), Part("choice", ("; food", "; drink"))))
+    constraint = FormConstraint(Vocabulary(backbone), form, "a message")  # type: ignore[arg-type]
+    for token in learned:
+        allowed = constraint.allowed()
+        assert allowed is not None and bool(allowed[token]), tokenizer.convert_ids_to_tokens(token)
+        if token != layout.end_id:
+            constraint.take(token, ahead=False)
+    assert constraint.decode(learned) == "food; food"
+
+
+@pytest.mark.parametrize("kind", ["prepend", "metaspace"])
+def test_places_are_those_of_the_tokens_of_the_query(kind: str) -> None:
+    tokenizer = spaced_tokenizer(kind)
+    layout = ChatFormat(tokenizer)
+    places = layout.places(" food; foodx ")
+    tokens = tokenizer.convert_ids_to_tokens(layout.encode_text("food; foodx"))
+    assert tokens == ["▁food", ";", "▁food", "x"]
+    assert ["food; foodx"[first:after].strip() for first, after in places] == ["food", ";", "food", "x"]

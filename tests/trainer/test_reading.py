@@ -14,7 +14,7 @@ import torch
 from tests.core.test_recall import memory
 from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.chat_format import Turn
-from tokmem_desk.errors import BadInputError
+from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.reading import Reader, Slot, best_marks, spans
 from tokmem_desk.recall import Answer, Bank, answer_batch, answer_messages, recall
@@ -70,8 +70,12 @@ def test_a_memory_with_a_reader_answers_by_reading(
     assert loaded.steering.reader is not None and loaded.steering.reader.describe() == reader.describe()
     bank = Bank({"buy": loaded}, TokenRouter(backbone, [loaded]), splitter=splitter)
     message = examples[0].input
-    generated = list(recall(backbone, bank, message, route="buy", max_tokens=4))[-1]
-    assert isinstance(generated, Answer) and generated.response != examples[0].response, "no space, no reading"
+    with pytest.raises(IncompatibleError, match="'buy' reads messages in a space that was fitted elsewhere"):
+        list(recall(backbone, bank, message, route="buy", max_tokens=4))
+    other = replace(splitter.space, projection=-splitter.space.projection)
+    monkeypatch.setattr(backbone, "token_space", other)
+    with pytest.raises(IncompatibleError, match="Train it again: tokmem-desk train buy"):
+        list(recall(backbone, bank, message, route="buy", max_tokens=4))
     monkeypatch.setattr(backbone, "token_space", splitter.space)
     read = list(recall(backbone, bank, message, route="buy"))[-1]
     assert isinstance(read, Answer) and read.response == examples[0].response and read.stopped == "end"
