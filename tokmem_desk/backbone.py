@@ -168,7 +168,7 @@ class Backbone:
         self._adapter, self._adapted = adapter, on
 
     def renew_prefixes(self) -> None:
-        """Forget what was computed of queries: after the weights that run have changed."""
+        """Forget what was computed of queries: the weights that run have changed, or a person's texts have to go."""
         self._queries = QueryRunner(self)
 
     @property

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tokmem_desk.device import is_out_of_memory
 from tokmem_desk.errors import OutOfMemoryError
 from tokmem_desk.query_state import QueryState
 
@@ -90,8 +91,9 @@ class QueryRunner:
         for part in self._parts(queries):
             try:
                 ran = self._run_part([queries[i] for i in part], keep_states, feature_layers, token_layers)
-            except torch.OutOfMemoryError as error:
-                raise _too_much() from error
+            except (RuntimeError, MemoryError) as error:
+                _refuse_too_much(error)
+                raise
             done.update(zip(part, ran, strict=True))
         rows = [done[i] for i in range(len(queries))]
         return Prefilled(
@@ -111,8 +113,9 @@ class QueryRunner:
             # In parts, for the same bound on activations.
             for start in range(0, len(ids), _PREFILL_TOKENS):
                 hidden = self._backbone.extend(batch, inputs[:, start : start + _PREFILL_TOKENS])
-        except torch.OutOfMemoryError as error:
-            raise _too_much() from error
+        except (RuntimeError, MemoryError) as error:
+            _refuse_too_much(error)
+            raise
         longer = self._backbone.layout.cut(batch.cache, [state.length + len(ids)])
         return Prefilled(longer, hidden[:, -1].float(), None)
 
@@ -228,8 +231,10 @@ class QueryRunner:
         return tuple(lowest[:n])
 
 
-def _too_much() -> OutOfMemoryError:
-    return OutOfMemoryError(
-        "Reading the messages did not fit into the graphics memory.",
-        next_step="Close other programs that use the card, or choose a smaller model.",
-    )
+def _refuse_too_much(error: Exception) -> None:
+    """Say it in words where an error means that memory ran out."""
+    if is_out_of_memory(error):
+        raise OutOfMemoryError(
+            "Reading the messages did not fit into the memory.",
+            next_step="Close other programs, or choose a smaller model.",
+        ) from error

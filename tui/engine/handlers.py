@@ -142,6 +142,8 @@ class Handlers:
             except NotFoundError:  # erased or renamed: whose is whose cannot be told any more
                 self.shelf = BankShelf(self.model)
                 self._conversations = None
+        if self.model.loaded:  # demonstrations in a prompt are a beginning that many queries share
+            self.model.backbone.renew_prefixes()
         release_memory(self.model.choice.device)
         request.emit("done", result={})
         yield

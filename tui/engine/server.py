@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from profiles.paths import AppPaths
+from tokmem_desk.device import is_out_of_memory
 from tokmem_desk.errors import EngineError, InterruptedByUser, OutOfMemoryError, TokmemError, UsageError
 from tui.engine.models import LoadedModel
 from tui.engine.protocol import CancelHow, Message, cancel_how, decode, encode
@@ -159,17 +160,9 @@ class Server:
             self._finish(request, error)
         except BrokenPipeError:
             self._ended = True
-        except MemoryError:
-            self._finish(
-                request, OutOfMemoryError("The memory of this machine is used up.", next_step="Close other programs.")
-            )
         except Exception as error:  # whatever else: the request fails, the engine lives, the log tells
             log.exception("request %s failed", request.op)
-            fault = EngineError(
-                f"The engine met something unforeseen ({type(error).__name__}: {error}).",
-                next_step="Try again; the engine's log has the details.",
-            )
-            self._finish(request, fault)
+            self._finish(request, _in_words(error))
         line.popleft()
 
     def _finish(self, request: Request, error: TokmemError) -> None:
@@ -181,3 +174,15 @@ class Server:
     def _send(self, message: Message) -> None:
         with self._write_lock:
             self._sink.write(encode(message))
+
+
+def _in_words(error: Exception) -> TokmemError:
+    if is_out_of_memory(error):
+        return OutOfMemoryError(
+            "The memory of this machine, or of its card, is used up.",
+            next_step="Close other programs, or choose a smaller model.",
+        )
+    return EngineError(
+        f"The engine met something unforeseen ({type(error).__name__}: {error}).",
+        next_step="Try again; the engine's log has the details.",
+    )
