@@ -165,11 +165,11 @@ class ProfileDesk(App[None]):
             self.switch_mode("profiles")
         with ProfileRegistry(self.paths) as registry:
             info = registry.info(name)
-            kept = self._left_open.get(name)
             if info.locked and key is None:  # also where a training keeps it open: the passphrase is the person's
                 key = await self.push_screen_wait(UnlockDialog(self.paths, name))
                 if key is None:
                     return False
+            kept = self._left_open.get(name)  # only now: during the question its training may end, and close it
             store = kept[0] if kept is not None else registry.open(name, key=key)
             registry.switch(name)
         self._left_open.pop(name, None)

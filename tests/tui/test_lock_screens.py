@@ -238,6 +238,23 @@ async def test_a_training_left_behind_does_not_open_the_profile_to_others(make_a
         assert app.profile == "anna"
 
 
+async def test_a_training_that_ends_while_the_passphrase_is_typed(make_app: MakeApp, locked: str) -> None:
+    async with make_app("--wait-at-step", "4").run_test(size=(80, 24)) as pilot:
+        app = await unlocked(pilot)
+        app.train(["todo_line"], "quick")
+        await until(pilot, lambda: app.trainings.running, "training")
+        await app.open_profile("anna")
+        app.run_worker(app.open_profile("default"))
+        await until(pilot, lambda: isinstance(app.screen, UnlockDialog), "its passphrase is asked for")
+        (app.paths.config_file.parent / "go-on").touch()
+        await until(pilot, lambda: not app._left_open, "the training ends, and its store is closed")
+        app.screen.query_one("#passphrase", Input).value = PASSPHRASE
+        await pilot.press("enter")
+        await until(pilot, lambda: app.profile == "default", "back in it")
+        app._look_outside()
+        assert [job.state for job in app.trainings.jobs] == ["undecided"]
+
+
 async def test_what_was_not_sent_comes_back(make_app: MakeApp, locked: str, paths: AppPaths) -> None:
     text = "half a thought,\nand more"
     async with make_app().run_test() as pilot:
