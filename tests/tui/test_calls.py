@@ -163,3 +163,22 @@ async def test_the_form_and_the_command_are_written_in_a_dialog(make_app: MakeAp
         assert record.reads_conversation and json.loads(record.output_schema or "") == SCHEMA
         assert app.store.commands()[name].template == ("note", "--", "{text}")
         assert "Answers with text, day · reads the conversation" in texts(app, "#about")
+
+
+@pytest.mark.parametrize("odd", ["first\nsecond", "parted\u2028here", "", " "])
+async def test_a_command_that_lines_cannot_show_stays_as_it_is(make_app: MakeApp, with_note: None, odd: str) -> None:
+    async with make_app().run_test(size=(110, 50)) as pilot:
+        app = await ready(pilot)
+        app.store.set_command("note", ("note", "-c", odd, "{text}"))
+        before = app.store.allow_command("note", "digest")
+        await pilot.press("f3")
+        await until(pilot, lambda: procedures(app).query("#procedures"))
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(app.screen, ToolDialog))
+        assert app.screen.query_one("#template", TextArea).read_only
+        assert "tokmem-desk proc command note" in texts(app)
+        app.screen.query(Checkbox).first().value = True
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: not isinstance(app.screen, ToolDialog))
+        assert app.store.procedure("note").reads_conversation
+        assert app.store.command("note") == before, "the command and the consent"

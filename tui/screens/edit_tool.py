@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,27 +48,40 @@ class ToolDialog(SaveDialog[ToolDraft | None]):
     def __init__(self, record: ProcedureRecord, command: CommandRecord | None) -> None:
         super().__init__(f"Form and command of {record.name}")
         self._record, self._command = record, command
+        template = () if command is None else command.template
+        self._fixed = template if _arguments("\n".join(template)) != template else None
+        """A template that a line for each argument cannot show; it stays as it is here."""
 
     def body(self) -> ComposeResult:
         document = None if self._record.output_schema is None else json.loads(self._record.output_schema)
         schema = "" if document is None else json.dumps(document, indent=2, ensure_ascii=False)
-        template = "" if self._command is None else "\n".join(self._command.template)
         yield Static("JSON schema of its answers (empty: free text)", classes="field-label")
         yield TextArea(schema, id="schema")
         yield Checkbox(Content("It sees the conversation, not the message alone"), self._record.reads_conversation)
-        yield Static("Local command: program, then one argument a line (empty: none)", classes="field-label")
-        yield TextArea(template, id="template")
-        yield paragraph("{name} stands for a value, {name?} may be missing, {name...} for each of a list.")
+        yield from self._command_fields()
         if self._command is not None and self._command.allowed is not None:
             yield Checkbox(Content("It runs without asking"), True, id="allowed")
         yield Static("", id="fault", classes="inline-error", markup=False)
         yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
 
+    def _command_fields(self) -> ComposeResult:
+        if self._fixed is not None:
+            yield Static("Local command", classes="field-label")
+            yield TextArea(shlex.join(self._fixed), id="template", read_only=True)
+            yield paragraph(
+                "An argument is blank or has a line break, so the command stays as it is here. "
+                f"To change it: tokmem-desk proc command {self._record.name} -- …"
+            )
+            return
+        template = "" if self._command is None else "\n".join(self._command.template)
+        yield Static("Local command: program, then one argument a line (empty: none)", classes="field-label")
+        yield TextArea(template, id="template")
+        yield paragraph("{name} stands for a value, {name?} may be missing, {name...} for each of a list.")
+
     def action_save(self) -> None:
         """Hand it over, or say what is wrong and where."""
         schema_text = self.query_one("#schema", TextArea).text.strip()
-        lines = self.query_one("#template", TextArea).text.splitlines()
-        template = tuple(line for line in lines if line.strip())
+        template = self._fixed or _arguments(self.query_one("#template", TextArea).text)
         schema = None
         try:
             if schema_text:
@@ -90,3 +104,8 @@ class ToolDialog(SaveDialog[ToolDraft | None]):
         place = self.query_one("#fault", Static)
         place.update(Content(fault))
         place.add_class("-shown")
+
+
+def _arguments(text: str) -> tuple[str, ...]:
+    """A template as it is written here: an argument a line, without empty lines."""
+    return tuple(line for line in text.splitlines() if line.strip())
