@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import overload
 
 from profiles.base import Row, StoreBase, bump_revision, now, storable
@@ -184,27 +184,37 @@ class PairTable(StoreBase):
             entry.save(text)
             _touch(connection, key, "edit", text)
 
-    def replace_pairs(
-        self, name: str, pairs: Sequence[ExamplePair], part: Part = "train", source: str = ""
-    ) -> list[PairRecord]:
-        """Put ``pairs`` in the place of all pairs of one part, in one step; the other part stays.
+    def import_pairs(
+        self, name: str, parts: Mapping[Part, Sequence[ExamplePair]], source: str = "", *, replace: bool = False
+    ) -> None:
+        """Append pairs to several parts, in one step that one undo takes back.
+
+        Args:
+            name: of the procedure.
+            parts: what to append to each; a part that is not in it stays.
+            source: where they come from, for people.
+            replace: put them in the place of all pairs of those parts.
 
         Raises:
             NotFoundError: no procedure of that name.
-            BadInputError: a pair has an empty or unusable text; nothing was replaced.
+            BadInputError: a pair has an empty or unusable text; nothing was changed.
         """
-        refuse_faults(pairs)
+        for pairs in parts.values():
+            refuse_faults(pairs)
         with self._database.writing() as connection:
             key = self._procedure_id(name)
             entry = UndoEntry(connection)
             entry.before("procedures", "id = ?", (key,))
-            entry.before("pairs", "procedure_id = ? AND part = ?", (key, part))
-            connection.execute("DELETE FROM pairs WHERE procedure_id = ? AND part = ?", (key, part))
-            entry.added("pairs", insert_pairs(connection, key, pairs, part, source))
-            text = f"replaced the {'held-out ' if part == 'held_out' else ''}pairs of {name}"
+            if replace:
+                for part in parts:
+                    entry.before("pairs", "procedure_id = ? AND part = ?", (key, part))
+                    connection.execute("DELETE FROM pairs WHERE procedure_id = ? AND part = ?", (key, part))
+            ids = [one for part, pairs in parts.items() for one in insert_pairs(connection, key, pairs, part, source)]
+            entry.added("pairs", ids)
+            which = "pairs" if "train" in parts else "held-out pairs"
+            text = f"replaced the {which} of {name}" if replace else f"added {_count(len(ids))} to {name}"
             entry.save(text)
             _touch(connection, key, "many", text)
-        return self.pairs(name, part)
 
     def _pair_row(self, pair_id: int) -> Row:
         row = self._database.row("SELECT * FROM pairs WHERE id = ?", (pair_id,))

@@ -26,6 +26,7 @@ from profiles.pair_readers import (
     read_json,
     read_jsonl,
 )
+from profiles.records import Part
 from tokmem_desk.errors import BadInputError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import ExamplePair
 
@@ -69,6 +70,12 @@ class PairsFile:
     def count(self) -> int:
         """Usable pairs, held-out ones included."""
         return len(self.pairs) + len(self.held_out)
+
+    @property
+    def parts(self) -> dict[Part, tuple[ExamplePair, ...]]:
+        """The pairs of each part that there are some of."""
+        parts: dict[Part, tuple[ExamplePair, ...]] = {"train": self.pairs, "held_out": self.held_out}
+        return {part: pairs for part, pairs in parts.items() if pairs}
 
 
 def load_pairs(path: Path, mapping: ColumnMapping | None = None) -> PairsFile:

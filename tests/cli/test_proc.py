@@ -78,6 +78,18 @@ def test_import_adds_or_replaces(tokmem, pairs_file, tmp_path):
     assert (replaced["pairs"], replaced["held_out"]) == (1, 2)
 
 
+@pytest.mark.parametrize("options", [(), ("--replace",)])
+def test_an_import_is_one_undo(tokmem, pairs_file, tmp_path, options):
+    tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
+    before = tokmem("proc", "show", "todo", "--json").json("proc-show")
+    more = tmp_path / "more.json"
+    more.write_text(json.dumps({"train": [{"input": "a", "response": "b"}], "test": [{"input": "c", "response": "d"}]}))
+    tokmem("proc", "import", "todo", "--pairs", str(more), *options)
+    tokmem("proc", "undo")
+    after = tokmem("proc", "show", "todo", "--json").json("proc-show")
+    assert (after["train"], after["test"]) == (before["train"], before["test"])
+
+
 def test_one_row_is_taken_with_advice(tokmem, tmp_path):
     file = tmp_path / "one.csv"
     file.write_text("input,response\na,b\n")

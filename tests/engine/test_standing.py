@@ -61,7 +61,7 @@ def test_the_effect_of_a_threshold_is_what_routing_does(client: EngineClient, ho
         routes = [one["route"] for one in result_of(client, "route", texts=texts)["routes"]]
         assert routes.count("shout") == sum(value >= level for value in effect["own"]["taken"]), level
     with opened(home) as store:
-        store.replace_pairs("shout", [], "held_out")
+        store.import_pairs("shout", {"held_out": []}, replace=True)
     left_out = result_of(client, "effect", name="shout")
     assert left_out["measured_on"] == "left_out" and left_out["own"]["of"] == 10 and left_out["threshold"] == 1.0
 

@@ -59,7 +59,7 @@ from tokmem_desk.procedures import ExamplePair
 
 with ProfileStore(Path(sys.argv[1])) as store:
     for step in range(10_000):
-        store.replace_pairs("shared", [ExamplePair(f"{step} {row}", "x") for row in range(20)])
+        store.import_pairs("shared", {"train": [ExamplePair(f"{step} {row}", "x") for row in range(20)]}, replace=True)
         print(step, flush=True)
 """
 
@@ -259,7 +259,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 def test_damage_inside_names_the_file_and_the_backup(tmp_path: Path, ledger: Procedure) -> None:
     with ProfileStore(tmp_path) as store:
         store.add_procedure(ledger)
-        store.replace_pairs("ledger", [ExamplePair(f"{row} " * 200, "x") for row in range(200)])
+        store.import_pairs("ledger", {"train": [ExamplePair(f"{row} " * 200, "x") for row in range(200)]}, replace=True)
         copy = store.backup()
     size = store.file.stat().st_size
     with store.file.open("r+b") as file:  # the first half stays, so that it still opens

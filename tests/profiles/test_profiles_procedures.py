@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import profiles.undo
+from profiles.records import Part
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
@@ -80,7 +81,7 @@ def test_unusable_pairs_change_nothing(store: ProfileStore, ledger: Procedure, p
     for attempt in (
         lambda: store.add_procedure(Procedure("other", (good, pair))),
         lambda: store.add_pairs("ledger", [good, pair]),
-        lambda: store.replace_pairs("ledger", [good, pair]),
+        lambda: store.import_pairs("ledger", {"train": [good], "held_out": [good, pair]}, replace=True),
     ):
         with pytest.raises(BadInputError, match=reason):
             attempt()
@@ -179,8 +180,8 @@ def test_undo_says_what_it_took_back_until_nothing_is_left(store: ProfileStore, 
         lambda: store.add_pairs("ledger", [ExamplePair("a", "b")]),
         lambda: store.update_pair(store.pairs("ledger")[0].id, input="espresso 3.50"),
         lambda: store.delete_pair(store.pairs("ledger")[1].id),
-        lambda: store.replace_pairs("ledger", [ExamplePair("c", "d")]),
-        lambda: store.replace_pairs("ledger", [], "held_out"),
+        lambda: store.import_pairs("ledger", {"train": [ExamplePair("c", "d")]}, replace=True),
+        lambda: store.import_pairs("ledger", {"held_out": []}, replace=True),
         lambda: store.set_threshold("ledger", 0.5),
         lambda: store.set_description("ledger", "Money."),
         lambda: store.rename_procedure("ledger", "money"),
@@ -209,6 +210,30 @@ def test_undo_says_what_it_took_back_until_nothing_is_left(store: ProfileStore, 
     assert store.undo_text() is None
     with pytest.raises(NotFoundError, match="There is nothing to undo."):
         store.undo()
+
+
+@pytest.mark.parametrize(
+    ("replace", "inputs", "text"),
+    [
+        (False, (["coffee 3.50", "tram 2", "a"], ["bread 4", "b", "c"]), "added 3 pairs to ledger"),
+        (True, (["a"], ["b", "c"]), "replaced the pairs of ledger"),
+    ],
+)
+def test_an_import_of_both_parts_is_one_step(
+    store: ProfileStore, ledger: Procedure, replace: bool, inputs: tuple[list[str], list[str]], text: str
+) -> None:
+    store.add_procedure(ledger)
+    before = store.to_procedure("ledger")
+    parts: dict[Part, list[ExamplePair]] = {
+        "train": [ExamplePair("a", "1")],
+        "held_out": [ExamplePair("b", "2"), ExamplePair("c", "3")],
+    }
+    store.import_pairs("ledger", parts, "more.csv", replace=replace)
+    assert tuple([pair.input for pair in store.pairs("ledger", part)] for part in parts) == inputs
+    assert store.pairs("ledger")[-1].source == "more.csv"
+    assert [one.text for one in store.versions("ledger")] == [text, "added ledger"]
+    assert store.undo() == text
+    assert store.to_procedure("ledger") == before
 
 
 def test_a_version_names_one_content_only(store: ProfileStore, ledger: Procedure) -> None:
@@ -241,13 +266,13 @@ def test_the_undo_log_is_bounded(store: ProfileStore, ledger: Procedure, monkeyp
     assert store.procedure("ledger").description == "wording 4"
 
     monkeypatch.setattr(profiles.undo, "KEPT_CHARACTERS", 5_000)
-    store.replace_pairs("ledger", [ExamplePair("x" * 6_000, "y")])
-    store.replace_pairs("ledger", [ExamplePair("a", "b")])
+    store.import_pairs("ledger", {"train": [ExamplePair("x" * 6_000, "y")]}, replace=True)
+    store.import_pairs("ledger", {"train": [ExamplePair("a", "b")]}, replace=True)
     store.delete_pair(store.pairs("ledger")[0].id)
     assert store.undo() == "deleted a pair of ledger"
     assert store.undo_text() is None  # the big one went, and with it what came before
 
-    store.replace_pairs("ledger", [ExamplePair("x" * 6_000, "y")])
+    store.import_pairs("ledger", {"train": [ExamplePair("x" * 6_000, "y")]}, replace=True)
     store.set_enabled("ledger", False)
     store.delete_pair(store.pairs("ledger")[0].id)
     assert store.undo_text() == "deleted a pair of ledger"  # the newest stays, however big
@@ -273,7 +298,7 @@ def test_any_text_survives_the_store(store: ProfileStore, first: list[ExamplePai
     procedure = Procedure("any", tuple(first), tuple(second))
     store.add_procedure(procedure)
     assert store.to_procedure("any") == procedure
-    store.replace_pairs("any", second)
+    store.import_pairs("any", {"train": second}, replace=True)
     assert [pair.pair for pair in store.pairs("any")] == second
     store.undo()
     assert store.to_procedure("any") == procedure

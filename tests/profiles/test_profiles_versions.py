@@ -77,7 +77,7 @@ def test_a_procedure_begun_by_hand_has_one_first_version(store: ProfileStore) ->
 def test_going_back_takes_pairs_description_and_memory(store: ProfileStore, unfolded: None) -> None:
     store.add_procedure(Procedure("p", (A, B), (C,), "first"))
     old = remember(store, "p")
-    store.replace_pairs("p", [C])
+    store.import_pairs("p", {"train": [C]}, replace=True)
     store.set_description("p", "second")
     new = remember(store, "p")
     assert store.roll_back("p", 2) == "went back to version 2 of p"
@@ -103,7 +103,7 @@ def test_going_back_before_the_training_takes_the_memory_made_from_those_pairs(s
     active = store.active_memory("p", "f")
     assert active is not None and active.id == memory
     store.add_procedure(Procedure("q", (A,)))
-    store.replace_pairs("q", [B, C])
+    store.import_pairs("q", {"train": [B, C]}, replace=True)
     remember(store, "q")
     store.roll_back("q", 1)
     assert store.active_memory("q", "f") is None, "no memory was ever made from that pair"
@@ -208,7 +208,7 @@ def do(store: ProfileStore, operation: str, number: int) -> None:
         "add2": lambda: store.add_pairs("p", [fresh, A], "held_out"),
         "edit": lambda: store.update_pair(chosen, response=f"other {number}"),
         "delete": lambda: store.delete_pair(chosen),
-        "replace": lambda: store.replace_pairs("p", [fresh, B]),
+        "replace": lambda: store.import_pairs("p", {"train": [fresh, B]}, replace=True),
         "describe": lambda: store.set_description("p", f"text {number}"),
         "train": lambda: remember(store, "p"),
         "undo": store.undo,

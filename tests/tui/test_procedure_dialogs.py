@@ -67,6 +67,24 @@ async def test_import_with_bad_rows(make_app: MakeApp, tmp_path: Path) -> None:
         assert app.store.pairs("cash_book")[0].source == "Cash book.csv"
 
 
+async def test_one_undo_takes_out_both_parts_of_an_import(make_app: MakeApp, taught: None, tmp_path: Path) -> None:
+    file = tmp_path / "mood_log.json"
+    file.write_text(
+        json.dumps({"train": [{"input": "a", "response": "b"}], "test": [{"input": "c", "response": "d"}]}), "utf-8"
+    )
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        before = app.store.to_procedure("mood_log")
+        await read_file(pilot, app, file)
+        await until(pilot, lambda: "1 pairs to learn from" in texts(app, "#found"))
+        app.screen.query_one("#name", Input).value = "mood_log"
+        app.screen.query_one("#import", Button).press()
+        await closed(pilot, app)
+        assert len(app.store.pair_list("mood_log")) == len(before.pairs) + 2
+        await pilot.press("ctrl+z")
+        await until(pilot, lambda: app.store.to_procedure("mood_log") == before, "both taken out")
+
+
 async def test_import_errors_stay_in_place(make_app: MakeApp, tmp_path: Path) -> None:
     async with make_app().run_test() as pilot:
         app = await open_procedures(pilot)

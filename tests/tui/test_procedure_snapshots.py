@@ -191,7 +191,9 @@ def test_versions(snap_compare: Compare, make_app: MakeApp, seed: Seed, size: Si
     def change(store: ProfileStore) -> None:
         store.add_procedure(TODO)
         store.add_pairs("todo_line", MOOD.pairs)
-        store.replace_pairs("todo_line", (*TODO.pairs[2:], *MOOD.pairs[:1], ExamplePair("new\none", "x")))
+        store.import_pairs(
+            "todo_line", {"train": (*TODO.pairs[2:], *MOOD.pairs[:1], ExamplePair("new\none", "x"))}, replace=True
+        )
 
     seed(change)
 

@@ -72,14 +72,7 @@ def import_pairs(context: Context, options: argparse.Namespace) -> int:
     """Add the pairs of a file to a procedure, or put them in the place of the present ones."""
     name = context.store.procedure(options.name).name
     found = _load(context, options)
-    source = Path(options.pairs).name
-    for part, pairs in (("train", found.pairs), ("held_out", found.held_out)):
-        if not pairs:
-            continue
-        if options.replace:
-            context.store.replace_pairs(name, pairs, "train" if part == "train" else "held_out", source)
-        else:
-            context.store.add_pairs(name, pairs, "train" if part == "train" else "held_out", source)
+    context.store.import_pairs(name, found.parts, Path(options.pairs).name, replace=options.replace)
     record = context.store.procedure(name)
     findings = lint_pairs([one.pair for one in context.store.pairs(name)], output_schema=record.output_schema)
     context.console.say(f"{name} has {_counts(record)} now.")

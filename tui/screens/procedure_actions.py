@@ -242,8 +242,7 @@ class ProcedureActions(AppScreen):
             return
         store, source = self.tokmem.store, choice.path.name
         if choice.name in self._names:
-            store.add_pairs(choice.name, choice.file.pairs, source=source)
-            store.add_pairs(choice.name, choice.file.held_out, "held_out", source=source)
+            store.import_pairs(choice.name, choice.file.parts, source)
         else:
             store.add_procedure(as_procedure(choice.file, choice.name), source=source)
         self.changed(choice.name)
