@@ -15,6 +15,8 @@ from profiles.paths import AppPaths
 from tests.tui.driving import SIZES, ask, chat, ready, texts, turn_texts, until
 from tests.tui.scripted_engine import FINGERPRINT
 from tui.app import TokmemApp
+from tui.progress import Progress
+from tui.screens.busy import BusyDialog
 from tui.screens.chat import ChatScreen
 from tui.screens.confirm import ConfirmDialog
 from tui.screens.failure import FailureDialog
@@ -165,6 +167,34 @@ async def test_unexpected_errors_surface(make_app: MakeApp) -> None:
         await pilot.press("enter", "f12")
         await until(pilot, lambda: isinstance(app.screen, ReportDialog))
         assert "Traceback" in texts(app, "#report")
+
+
+async def test_unexpected_errors_of_dialogs_surface(make_app: MakeApp) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+
+        async def broken() -> None:
+            raise ZeroDivisionError("a fault")
+
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, HelpDialog))
+        app.screen.run_worker(broken(), exit_on_error=False)
+        await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+        assert "ZeroDivisionError: a fault" in texts(app)
+
+
+async def test_an_unexpected_error_ends_the_dialog_over_its_work(make_app: MakeApp) -> None:
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+
+        async def broken(progress: Progress) -> list[str]:
+            raise ZeroDivisionError("a fault")
+
+        app.push_screen(BusyDialog("At work", broken))
+        await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+        assert "ZeroDivisionError: a fault" in texts(app)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, ChatScreen), "nothing is left over it")
 
 
 async def test_quit_ends_the_engine(make_app: MakeApp) -> None:

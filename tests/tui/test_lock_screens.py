@@ -14,6 +14,7 @@ from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_profiles import cards, names, profiles
 from tui.app import TokmemApp
 from tui.screens.chat import ChatScreen
+from tui.screens.failure import FailureDialog
 from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
 from tui.screens.locked import LockedScreen
 from tui.screens.profiles import ProfilesScreen
@@ -62,6 +63,24 @@ async def test_start_asks_for_the_passphrase(make_app: MakeApp, locked: str) -> 
         assert "Nothing was typed" in texts(app, "#fault")
         await unlocked(pilot)
         assert (await ask(pilot, "I need to buy milk")).answer.route == "todo_line"
+
+
+async def test_an_unexpected_error_gives_the_field_back(
+    make_app: MakeApp, locked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    async with make_app().run_test() as pilot:
+        app = app_of(pilot)
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen))
+        with monkeypatch.context() as patch:
+            patch.setattr(ProfileRegistry, "key", broken)
+            await pilot.press(*"wrong", "enter")
+            await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+        assert "ZeroDivisionError: a fault" in texts(app)
+        await pilot.press("enter")
+        await unlocked(pilot)
 
 
 async def test_the_recovery_key_opens_too(make_app: MakeApp, locked: str) -> None:

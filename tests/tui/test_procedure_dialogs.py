@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, OptionList, Select, TextArea
@@ -18,6 +19,7 @@ from tui.app import TokmemApp
 from tui.overlap_words import counts_at, overlap_sentences
 from tui.screens.drafts import DraftsDialog
 from tui.screens.edit_pair import PairDialog
+from tui.screens.failure import FailureDialog
 from tui.screens.from_chat import FromChatDialog
 from tui.screens.import_pairs import ImportDialog
 from tui.screens.procedures import ProceduresScreen
@@ -93,6 +95,20 @@ async def test_import_errors_stay_in_place(make_app: MakeApp, tmp_path: Path) ->
         assert isinstance(app.screen, ImportDialog)
         await pilot.press("escape")
         await closed(pilot, app)
+
+
+async def test_an_unexpected_error_of_reading_surfaces(
+    make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a fault")
+
+    monkeypatch.setattr("tui.screens.import_pairs.read_pairs_file", broken)
+    async with make_app().run_test() as pilot:
+        app = await open_procedures(pilot)
+        await read_file(pilot, app, tmp_path / "any.csv")
+        await until(pilot, lambda: isinstance(app.screen, FailureDialog))
+        assert "ZeroDivisionError: a fault" in texts(app)
 
 
 async def test_columns_are_guessed_shown_and_chosen(make_app: MakeApp, tmp_path: Path) -> None:

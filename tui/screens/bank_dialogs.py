@@ -183,10 +183,9 @@ class BankDialog(Dialog[ImportWish | None]):
         if event.worker.group != "read":
             return
         if event.state is WorkerState.SUCCESS and isinstance(event.worker.result, Look):
-            event.stop()
             self._show(event.worker.result)
         elif event.state is WorkerState.ERROR and isinstance(event.worker.error, TokmemError):
-            event.stop()
+            event.prevent_default()
             self.query_one("#found").display = False
             _show_fault(self, error_text(event.worker.error))
 

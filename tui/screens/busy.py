@@ -9,6 +9,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Button, Static
+from textual.worker import Worker, WorkerState
 
 from tokmem_desk.errors import InterruptedByUser, TokmemError
 from tui.progress import Progress
@@ -52,6 +53,11 @@ class BusyDialog(Dialog[list[str] | None]):
         except TokmemError as caught:
             self.dismiss(None)
             cast("TokmemApp", self.app).show_error(caught)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A fault of the app ends the work too: the box goes, before the base shows the fault."""
+        if event.state is WorkerState.ERROR:
+            self.dismiss(None)
 
     def _told(self, words: str, share: float | None) -> None:
         self.call_later(self._show, words, share)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -10,8 +10,12 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen, ScreenResultType
 from textual.widgets import Button, Input, Static
+from textual.worker import Worker
 
 from tui.keys import name_bindings
+
+if TYPE_CHECKING:
+    from tui.app import TokmemApp
 
 
 class Dialog(ModalScreen[ScreenResultType]):
@@ -39,6 +43,13 @@ class Dialog(ModalScreen[ScreenResultType]):
     def body(self) -> ComposeResult:
         """What stands in the box."""
         raise NotImplementedError
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Errors of this dialog's workers are shown like those of the app.
+
+        Textual calls a subclass's own handler first, and then this one; it prevents this where it shows them itself.
+        """
+        cast("TokmemApp", self.app).on_worker_state_changed(event)
 
     def action_leave(self) -> None:
         """Leave without an answer."""

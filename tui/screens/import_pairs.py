@@ -148,13 +148,12 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
         if event.worker.group != "read":
             return
         if event.state is WorkerState.SUCCESS and isinstance(event.worker.result, PairsFile):
-            event.stop()
             self._fault("")
             found = event.worker.result
             self._offer(found.columns, needed=not found.count, present=_present(found))
             self._show_found(found)
         elif event.state is WorkerState.ERROR and isinstance(event.worker.error, TokmemError):
-            event.stop()
+            event.prevent_default()
             error = event.worker.error
             self._show_found(None)
             if isinstance(error, OtherColumnsError) and not self._columns:

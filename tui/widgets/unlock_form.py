@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Input, Static
-from textual.worker import get_current_worker
+from textual.worker import Worker, WorkerState, get_current_worker
 
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
 from tokmem_desk.errors import TokmemError
+
+if TYPE_CHECKING:
+    from tui.app import TokmemApp
 
 
 class UnlockForm(Vertical):
@@ -96,6 +101,12 @@ class UnlockForm(Vertical):
             fault = f"{caught.message} {caught.next_step}".strip()
         if not get_current_worker().is_cancelled:
             self.app.call_from_thread(self._tried, key, fault)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """A fault of the app: it is shown like those of the app's own workers, and the field comes back."""
+        if event.state is WorkerState.ERROR:
+            self._tried(None, "It could not be tried.")
+        cast("TokmemApp", self.app).on_worker_state_changed(event)
 
     def _tried(self, key: ProfileKey | None, fault: str) -> None:
         field = self.query_one("#passphrase", Input)
