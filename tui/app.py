@@ -95,6 +95,8 @@ class TokmemApp(EngineDesk):
         self.settings = settings
         self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
         """The last unexpected errors, with tracebacks."""
+        self._lasting: dict[str, str] = {}
+        """What goes on going wrong by itself, by what was being done: each is shown once, until that goes well."""
         self._profile_wanted = profile
         self.jobs_changed: Signal[int] = Signal(self, "jobs")
         self.store_changed: Signal[int] = Signal(self, "store")
@@ -160,16 +162,20 @@ class TokmemApp(EngineDesk):
         self._revision = self.store.revision
         self.store_changed.publish(self._revision)
 
-    @shows_errors
     def _look_outside(self) -> None:
         self._care_for_engine()
         if self.locked:
             return
-        self._lock_when_idle()
-        self.trainings.refresh()
-        self._go_on_training()
-        if self.store.revision != self._revision:
-            self.announce_store()
+        try:
+            self._lock_when_idle()
+            self.trainings.refresh()
+            self._go_on_training()
+            if self.store.revision != self._revision:
+                self.announce_store()
+        except TokmemError as caught:  # of the disk, as a rule, and of every look from now on
+            self._show_lasting("look", caught)
+        else:
+            self._lasting.pop("look", None)
 
     def examples(self) -> list[tuple[str, str, bool]]:
         """Of each enabled procedure: name, of the first ``EXAMPLES`` the input of a pair, whether it has a memory."""
@@ -224,26 +230,33 @@ class TokmemApp(EngineDesk):
             self.switch_mode("train")
 
     @work(group="train", exit_on_error=False)
-    async def work_off(self) -> None:
-        """Train what is queued, unless that is being done. Goes on whatever screen or profile is in sight."""
+    async def work_off(self, *, asked: bool = True) -> None:
+        """Train what is queued, unless that is being done. Goes on whatever screen or profile is in sight.
+
+        Args:
+            asked: the person has just wished for it, and is told of what goes wrong though it went wrong before.
+        """
         trainings, profile = self.trainings, self.profile
+        if asked:
+            self._lasting.pop("train", None)
         try:
             if not await trainings.work():
                 return
+            self._lasting.pop("train", None)
         except TokmemError as caught:  # the queue stays; a profile that was left is closed all the same
-            self.show_error(caught)
+            self._show_lasting("train", caught)
         if trainings is not self.trainings or self.locked:
             await self.end_left_profile(profile)
             if not self.locked:
                 self.notify(f"The training in {profile} has ended. F5 goes there.", markup=False)
-                self.work_off()
+                self.work_off(asked=False)
             return
         self.announce_store()
 
     def _go_on_training(self) -> None:
         """Take up what waits in the queue, as after a restart; not before the engine is there."""
         if not self.locked and self.link.state.phase == "ready" and self.trainings.may_work:
-            self.work_off()
+            self.work_off(asked=False)
 
     def _job_news(self) -> None:
         self.jobs_changed.publish(len(self.trainings.jobs))
@@ -254,6 +267,12 @@ class TokmemApp(EngineDesk):
         """Say what happened, what is safe and what to do; the app lives on."""
         self.errors.append(f"{time.strftime('%H:%M:%S')} {type(error).__name__}: {error}")
         self.push_screen(FailureDialog(error))
+
+    def _show_lasting(self, doing: str, error: TokmemError) -> None:
+        """Show an error of what is tried again and again without the person, unless it is the one of the last time."""
+        if self._lasting.get(doing) != str(error):
+            self._lasting[doing] = str(error)
+            self.show_error(error)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """No error of a worker is dropped: ours are shown as they are, others as what they are, a fault of the app."""

@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from profiles.paths import AppPaths
 from tests.tui.driving import SIZES, ask, chat, ready, texts, turn_texts, until
 from tests.tui.scripted_engine import FINGERPRINT
+from tokmem_desk.errors import StorageError
 from tui.app import TokmemApp
 from tui.progress import Progress
 from tui.screens.busy import BusyDialog
@@ -195,6 +196,30 @@ async def test_an_unexpected_error_ends_the_dialog_over_its_work(make_app: MakeA
         assert "ZeroDivisionError: a fault" in texts(app)
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ChatScreen), "nothing is left over it")
+
+
+async def test_a_lasting_disk_error_is_shown_once(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failures() -> int:
+        return sum(isinstance(screen, FailureDialog) for screen in app.screen_stack)
+
+    def broken(*_: object) -> None:
+        raise StorageError("The disk reports an error.")
+
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        for _ in range(2):
+            with monkeypatch.context() as patch:
+                patch.setattr(app.store, "open_jobs", broken)
+                for _ in range(3):
+                    app._look_outside()
+                    await pilot.pause()
+                assert failures() == 1 and "The disk reports an error." in texts(app)
+                await pilot.press("enter")
+                await until(pilot, lambda: failures() == 0, "closed")
+                app._look_outside()
+                await pilot.pause()
+                assert failures() == 0, "nor is it shown again once it was read"
+            app._look_outside()
 
 
 async def test_quit_ends_the_engine(make_app: MakeApp) -> None:

@@ -13,6 +13,7 @@ from profiles.store import ProfileStore
 from tests.tui.conftest import MOOD, TODO
 from tests.tui.driving import SIZES, ask, ready, texts, train, until
 from tests.tui.scripted_engine import FINGERPRINT
+from tokmem_desk.errors import StorageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
 from tui.screens.chat import ChatScreen
@@ -338,3 +339,32 @@ async def test_short_memory_is_said_in_the_line(make_app: MakeApp, untaught: Non
         await at_step(pilot, app, "mood_log")
         await until(pilot, lambda: "Memory ran short: going on with 4 pairs at a time." in rows(app)[0])
         assert "4 pairs at a time" in texts(app.screen.query_one(TrainProgress).app, "#notes")
+
+
+async def test_a_queue_that_the_disk_refuses_says_so_once(
+    make_app: MakeApp, untaught: None, seed: Seed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failures() -> int:
+        return sum(isinstance(screen, FailureDialog) for screen in app.screen_stack)
+
+    def refuse(_: ProfileStore) -> None:
+        raise StorageError("The disk is full.")
+
+    seed(lambda store: store.queue_training(["todo_line"], QUICK) and None)
+    async with make_app().run_test() as pilot:
+        with monkeypatch.context() as patch:
+            patch.setattr(ProfileStore, "next_job", refuse)
+            app = await ready(pilot)
+            await until(pilot, lambda: isinstance(app.screen, FailureDialog), "refused")
+            for _ in range(3):
+                app._look_outside()
+                await app.workers.wait_for_complete()
+                await pilot.pause()
+            assert failures() == 1
+            await pilot.press("enter")
+            await until(pilot, lambda: failures() == 0, "closed")
+            app.train(["mood_log"], "quick")
+            await until(pilot, lambda: failures() == 1, "said again to who asks for it")
+            await pilot.press("enter")
+        app._look_outside()
+        await until(pilot, lambda: states(app) == [("todo_line", "undecided"), ("mood_log", "undecided")], "goes on")
