@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tokmem_desk.message_values import SPELLINGS, WAYS, escape, spans, spelled_at, written
+from tokmem_desk.message_values import SPELLINGS, WAYS, escape, spans, spelled_at, too_long, written
 
 FORM_SETTING = "answer_form"
 """The setting of a memory that holds its form."""
@@ -67,9 +67,11 @@ class Part:
             return f"[^\\n{''.join(map(escape, self.values))}]{'+' if self.least else '*'}"
         if self.kind == "forms":
             return _group("".join(part.pattern(message, used) for part in form) for form in self.forms)
+        if self._has_too_many(message):
+            return _ANYTHING
         sources = self.sources(message, used)
         values = {value for _, value, whole in sources if whole} | set(self.values)
-        stretches = [pattern for _, pattern, whole in sources if not whole]
+        stretches = dict.fromkeys(pattern for _, pattern, whole in sources if not whole)
         found = [*map(escape, sorted(values, key=lambda v: (-len(v), v))), *stretches]
         return _group(found) if found else _ANYTHING
 
@@ -77,8 +79,11 @@ class Part:
         """Where in the message a value that is taken can come from.
 
         Returns:
-            The place of the first token, and a value and True, or an expression of stretches and False.
+            The place of the first token, and a value and True, or an expression of stretches and False. Nothing where
+            the message has too many stretches to name them: then a value can be anything.
         """
+        if self._has_too_many(message):
+            return []
         found: list[tuple[int, str, bool]] = []
         for way in self.ways:
             if way in SPELLINGS:
@@ -86,6 +91,10 @@ class Part:
             else:
                 found += [(place, value, True) for place, value in written(message, way) if place not in used]
         return found
+
+    def _has_too_many(self, message: str) -> bool:
+        """Whether a message has more stretches than can be named; some of them alone would forbid the right one."""
+        return any(way in SPELLINGS for way in self.ways) and too_long(message, self.tokens)
 
     def origins(self, message: str, value: str) -> list[tuple[int, ...]]:
         """The stretches of the message, as places of tokens, that a value can have been taken from."""
@@ -155,7 +164,7 @@ class Part:
 
 
 _ANYTHING = "[^\\n]+"
-"""Where a message holds nothing of what is usually taken from it."""
+"""Where a message holds nothing of what is usually taken from it, or too much to name all of it."""
 
 _KINDS = ("text", "choice", "taken", "run", "free", "forms")
 _DEFAULTS: Mapping[str, Any] = {"values": (), "ways": (), "tokens": 0, "least": 1, "most": 0}

@@ -53,8 +53,10 @@ class FormWalk:
         self._message = message
         self._repeated = form.repeated
         self._lines = sequences(form)
-        # Both are asked for at every token, and mostly the same.
+        # Asked for at every token and by every sequence, and mostly the same.
         self._prefixes, self._line = cache(self._prefix), cache(self._line_without)
+        self._pattern, self._starts = cache(self._pattern_of), cache(self._starts_of)
+        self._origins = cache(self._origins_of)
         self._told: tuple[object, ...] = ()
 
     def begin(self) -> str | None:
@@ -106,31 +108,45 @@ class FormWalk:
 
     def _prefix(self, place: int, count: int) -> re.Pattern[str]:
         """The first parts of a sequence, a group for each."""
-        return re.compile("".join(f"({part.pattern(self._message)})" for part in self._lines[place][:count]))
+        return re.compile("".join(f"({self._pattern(part)})" for part in self._lines[place][:count]))
 
     def _progress(self, place: int, line: str) -> tuple[int, str, Taken]:
         """How many parts of a sequence a line has behind it, up to a text; their text, and what they take."""
         parts = self._lines[place]
         for count in range(len(parts), 0, -1):
-            if parts[count - 1].kind == "text" and (found := self._prefixes(place, count).match(line)):
+            last = parts[count - 1]
+            # An expression that cannot match need not be compiled.
+            if last.kind != "text" or last.values[0] not in line:
+                continue
+            if found := self._prefixes(place, count).match(line):
                 return count, found[0], self._taken(parts[:count], found)
         return 0, "", ()
 
     def _taken(self, parts: Sequence[Part], found: re.Match[str]) -> Taken:
         return tuple(
-            tuple(origins)
+            origins
             for place, part in enumerate(parts, start=1)
-            if part.kind == "taken" and (origins := part.origins(self._message, found[place]))
+            if part.kind == "taken" and (origins := self._origins(part, found[place]))
         )
 
     def _rest(self, parts: Sequence[Part], used: Used) -> str | None:
         """The expression of parts that take nothing used; None when too little is left for them."""
         needs = [
-            {source[0] for source in part.sources(self._message, used)}
+            self._starts(part, used)
             for part in parts
-            if part.kind == "taken" and not part.values and part.sources(self._message)
+            if part.kind == "taken" and not part.values and self._starts(part)
         ]
-        return "".join(part.pattern(self._message, used) for part in parts) if _each_has_one(needs) else None
+        return "".join(self._pattern(part, used) for part in parts) if _each_has_one(needs) else None
+
+    def _pattern_of(self, part: Part, used: Used = frozenset()) -> str:
+        return part.pattern(self._message, used)
+
+    def _origins_of(self, part: Part, value: str) -> tuple[tuple[int, ...], ...]:
+        return tuple(part.origins(self._message, value))
+
+    def _starts_of(self, part: Part, used: Used = frozenset()) -> Used:
+        """Places of the tokens with which a value of a part can begin."""
+        return frozenset(place for place, _, _ in part.sources(self._message, used))
 
 
 def _used(taken: Taken) -> Used:
@@ -141,7 +157,7 @@ def _used(taken: Taken) -> Used:
     )
 
 
-def _each_has_one(needs: Sequence[set[int]]) -> bool:
+def _each_has_one(needs: Sequence[frozenset[int]]) -> bool:
     """Whether everyone can have one of its own (augmenting paths, Kuhn 1955)."""
     owner: dict[int, int] = {}
 

@@ -29,8 +29,8 @@ _NUMBERS = {
 }
 _TIME = re.compile(r"\b(\d{1,2})(?:[:.h](\d{2}))?\s*([ap])\.?m\b", re.IGNORECASE)
 _NOON = re.compile(r"noon|midnight", re.IGNORECASE)
-_LONGEST = 160
-"""Tokens of a message in which stretches are looked for."""
+_MOST_STRETCHED = 4000
+"""Tokens of a message times tokens of a stretch: an expression of more takes too long to build at every value."""
 
 
 def _first_up(text: str) -> str:
@@ -77,8 +77,8 @@ def spelled_at(message: str, value: str, way: str) -> Iterator[tuple[int, ...]]:
         return
     wanted = change(value) if way == ANY_CAPITALS else value
     pieces = _pieces(message, joint)
-    for start in range(len(pieces)):
-        if pieces[start][1].isspace():
+    for start, (_, first) in enumerate(pieces):
+        if first.isspace() or not wanted.startswith(change(first)):
             continue
         text = ""
         for end in range(start, len(pieces)):
@@ -92,8 +92,13 @@ def spelled_at(message: str, value: str, way: str) -> Iterator[tuple[int, ...]]:
 
 def _pieces(message: str, joint: str | None) -> list[tuple[int, str]]:
     """Tokens of the message with their places; words and numbers alone where something joins them."""
-    pieces = list(enumerate(tokens_of(message)[:_LONGEST]))
+    pieces = list(enumerate(tokens_of(message)))
     return pieces if joint is None else [one for one in pieces if one[1].isalnum()]
+
+
+def too_long(message: str, longest: int) -> bool:
+    """Whether the stretches of at most ``longest`` tokens are too many to say in one expression."""
+    return len(message) * longest > _MOST_STRETCHED and len(tokens_of(message)) * longest > _MOST_STRETCHED
 
 
 def spans(message: str, way: str, longest: int, used: frozenset[int] = frozenset()) -> Iterator[tuple[int, str]]:

@@ -76,6 +76,25 @@ def test_a_message_without_such_a_value_leaves_the_field_free() -> None:
     assert form_of(expenses(24)).accepts("nothing", "2025-x-y;home;nothing;nothing.50")
 
 
+FILLING = ("last", "week", "the", "team", "went", "through", "all", "your", "points", "and", "wrote", "them", "down")
+CITIES = ("Paris", "Rome", "Berlin", "Madrid", "Lisbon", "Vienna", "Prague", "Dublin", "Oslo", "Athens", "Riga",
+          "Cairo", "Lima", "Quito", "Tunis", "Accra")  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [20, 130, 1000, 3000])
+def test_values_at_the_end_of_long_messages_are_found(words: int) -> None:
+    form = form_of([ExamplePair(f"We meet in {city} on Monday", f"city: {city}") for city in CITIES])
+    before = " ".join(FILLING[i % 13] for i in range(words))
+    mail = f"{before}. We meet in Tallinn on Monday"
+    assert form.accepts(mail, "city: Tallinn")
+    assert form.accepts(mail, "city: Toronto") == (words > 1000), "held to the words, as far as they can be named"
+    expense = f"{before}, Green Candle 12.50 on 9 october"
+    assert form_of(expenses(24)).accepts(expense, "2025-10-09;home;green candle;12.50")
+    assert not form_of(expenses(24)).accepts(expense, "2025-11-09;home;green candle;12.50"), "other values stay held"
+    assert len(form_of(expenses(24)).pattern(expense)) < 20_000
+    assert any(spelled_at(expense, "green candle", "small"))
+
+
 def test_lines_without_end_are_one_form_again_and_again() -> None:
     foods = ["eggs 2, milk 1 l", "rice 200 g", "tea 3, jam 1, oats 500 g", "nuts 4", "figs 7, lard 90 g", "ham 6"]
     pairs = []

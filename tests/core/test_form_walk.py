@@ -78,6 +78,17 @@ def test_lines_take_nothing_of_earlier_lines() -> None:
     assert not re.match(pattern + "$", "* tea\n* and\n* red wine\n* wine"), "nothing is left for another line"
 
 
+def test_a_message_with_too_many_words_to_name_leaves_them_free() -> None:
+    mail = f"{'we talked for long ' * 500}about Tea and red Wine, some 7"
+    answer = "* tea\n* red wine"
+    walk = FormWalk(LIST, mail)
+    patterns = [walk.begin(), *(walk.narrow(answer[:end]) for end in range(1, len(answer) + 1))]
+    assert all(pattern is None or re.fullmatch(pattern, answer) for pattern in patterns)
+    assert takes_once(LIST, mail, answer) and not takes_once(LIST, mail, "* tea\n* red wine\n* tea")
+    pattern = allowed(FormWalk(AnswerForm((WORDS, DASH, NUMBER), once=True), mail), "red wine-")
+    assert re.fullmatch(pattern, "red wine-7") and not re.fullmatch(pattern, "red wine-8")
+
+
 def test_a_sequence_that_needs_more_than_there_is_cannot_be_entered() -> None:
     one = FormWalk(LAYOUTS, "only 5").begin()
     three = FormWalk(LAYOUTS, "5, 6 and 7").begin()
