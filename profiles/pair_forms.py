@@ -98,7 +98,7 @@ def _places(wanted: str, columns: Sequence[str]) -> list[int]:
         key = name.strip().lower()
         if key in plain:
             found.append(plain.index(key))
-        elif key.isdecimal() and 1 <= int(key) <= len(columns):
+        elif key.isdecimal() and len(key) < 10 and 1 <= int(key) <= len(columns):
             found.append(int(key) - 1)
         else:
             raise UsageError(f"There is no column {name.strip()!r}; there are {quoted(columns)}.")

@@ -12,6 +12,7 @@ that it is replaced atomically, is the caller's business: reading and writing is
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,7 @@ def memory_from_bytes(data: bytes, backbone: Backbone, source: str) -> Memory:
         ) from error
     if metadata.get("format") != FORMAT:
         raise BadInputError(f"{source} is not a memory file.", next_step="Train the procedure again.")
-    if not metadata.get("version", "").isdigit() or int(metadata["version"]) > VERSION:
+    if not re.fullmatch(r"\d{1,6}", metadata.get("version", "")) or int(metadata["version"]) > VERSION:
         raise IncompatibleError(
             f"{source} was written by a newer version (format {metadata.get('version')}).",
             next_step="Update tokmem-desk.",

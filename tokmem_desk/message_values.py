@@ -171,7 +171,8 @@ def _months(message: str) -> list[tuple[int, int]]:
         for n, month in enumerate(_MONTHS, 1)
         if month.startswith(word.lower())
     ]
-    return named + [(start, int(run)) for start, run in _runs(message) if 1 <= int(run) <= len(_MONTHS)]
+    numbers = [(start, int(run)) for start, run in _runs(message) if len(run) <= 2]
+    return named + [(start, n) for start, n in numbers if 1 <= n <= len(_MONTHS)]
 
 
 def _small_numbers(message: str) -> list[tuple[int, int]]:

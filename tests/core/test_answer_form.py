@@ -204,6 +204,13 @@ def test_ways_of_writing(message: str, way: str, values: set[str]) -> None:
     assert way in WAYS and {value for _, value in written(message, way)} == values
 
 
+def test_a_run_of_thousands_of_digits_is_a_value_like_others() -> None:
+    message = f"{'1' * 5000} on 3 march"
+    assert all(isinstance(value, str) for way in WAYS for _, value in written(message, way))
+    assert {value for _, value in written(message, "month, two digits")} == {"03"}
+    assert form_of(expenses(24)).accepts(f"Candle 12.50 on 9 october, {message}", "2025-10-09;home;candle;12.50")
+
+
 @given(text=st.text(max_size=20).filter(lambda text: "\r" not in text))
 def test_escaped_text_matches_itself_alone(text: str) -> None:
     assert re.fullmatch(escape(text), text)

@@ -93,9 +93,10 @@ def test_another_backbone_or_a_newer_format_is_incompatible(tiny_backbone: Calla
     data = memory_to_bytes(make(backbone), backbone.fingerprint)
     with pytest.raises(IncompatibleError, match="trained for 'tiny-llama'.*not for 'tiny-qwen3'"):
         memory_from_bytes(data, other, "note.safetensors")
-    newer = rewrite(data, lambda t, m: m.update(version="99"))
-    with pytest.raises(IncompatibleError, match="newer version"):
-        memory_from_bytes(newer, backbone, "note.safetensors")
+    for version in ("99", "²", "9" * 5000):
+        newer = rewrite(data, lambda t, m, version=version: m.update(version=version))
+        with pytest.raises(IncompatibleError, match="newer version"):
+            memory_from_bytes(newer, backbone, "note.safetensors")
     stored = json.loads(read_metadata(data)["fingerprint"])
     assert stored["digest"] == backbone.fingerprint.digest
     assert dataclasses.replace(backbone.fingerprint, revision="z").digest == backbone.fingerprint.digest

@@ -142,6 +142,8 @@ def test_bad_mappings(text: str) -> None:
 def test_a_mapping_of_columns_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(OtherColumnsError, match="no column 'nope'; there are 'a', 'b'"):
         load_pairs(put(tmp_path, "a,b\n1,2\n", "a.csv"), ColumnMapping("nope", "b"))
+    with pytest.raises(OtherColumnsError, match="no column '9999"):
+        load_pairs(put(tmp_path, "a,b\n1,2\n", "a.csv"), ColumnMapping("9" * 5000, "b"))
 
 
 @pytest.mark.parametrize(
