@@ -219,7 +219,7 @@ class AnswerForm:
         try:
             parts = tuple(Part.from_dict(part) for part in data["parts"])
             return cls(parts, bool(data.get("repeated", False)), bool(data.get("once", False)))
-        except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise ValueError(f"no form of answers ({error!r})") from error
 
 

@@ -135,7 +135,7 @@ class ProtectedReader(io.RawIOBase):
             bearable = 2 <= cost <= _MAX_COST and cost & (cost - 1) == 0 and (fields["r"], fields["p"]) == (8, 1)
             if not bearable or not 1024 <= self._size <= 2**24 or (len(salt), len(self._prefix)) != (16, 7):
                 raise ValueError
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             raise self._damaged() from None
         self._header = MAGIC + line + b"\n"
         stored = source.seek(0, io.SEEK_END) - len(self._header)

@@ -158,6 +158,7 @@ def test_a_form_survives_json() -> None:
         {"parts": [{"kind": "run", "values": ["[0-9]"], "least": -1}]},
         {"parts": [{"kind": "choice", "values": [1]}]},
         {"parts": [{"kind": "run", "values": ["[0-9]"], "most": 10**12}]},
+        {"parts": [{"kind": "run", "values": ["[0-9]"], "most": float("inf")}]},
     ],
 )
 def test_what_is_no_form_is_refused(data: dict[str, Any], tiny_backbone: Callable[..., Backbone]) -> None:

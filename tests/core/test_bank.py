@@ -401,7 +401,17 @@ GREEDY = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("header", [b"{}", b"[]", b'{"version": 1}', b"[" * 3000, json.dumps(GREEDY).encode()])
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{}",
+        b"[]",
+        b'{"version": 1}',
+        b"[" * 3000,
+        json.dumps(GREEDY).encode(),
+        json.dumps(GREEDY | {"n": 1e400}).encode(),
+    ],
+)
 def test_a_protected_header_cannot_ask_for_everything(header: bytes) -> None:
     with pytest.raises(BadInputError):
         ProtectedReader(io.BytesIO(b"TOKMEM-PROTECTED\n" + header + b"\n" + bytes(100)), "x", "f")
