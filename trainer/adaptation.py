@@ -24,8 +24,9 @@ from tokmem_desk.memory import initial_rows
 from trainer.auxiliary.chains import NAMES, auxiliary_examples
 from trainer.chain import chain_batch, encode, plain_chain_loss, rate_at
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
+from trainer.finite_steps import FiniteSteps
 from trainer.loop import Progress
-from trainer.metrics import running_mean
+from trainer.metrics import known, running_mean
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -99,6 +100,7 @@ class Adaptation:
             ],
             weight_decay=0.0,
         )
+        self._finite = FiniteSteps(backbone, self.steps)
         self._step = 0
         self.loss = math.nan
         if resume is not None:
@@ -120,7 +122,7 @@ class Adaptation:
                 self._save(self.checkpoint().to_bytes())
             pace = (time.monotonic() - began) / (self._step - first)
             left = pace * (self.steps - self._step)
-            yield Progress("adapt", self._step, self.steps, self.loss, seconds_left=left)
+            yield Progress("adapt", self._step, self.steps, known(self.loss), seconds_left=left)
         if not self._stop:
             settings = {**asdict(self._config), "loss": self.loss}
             self.result = adapter_to_bytes(self._backbone, dict(self._lora), self._eop, settings)
@@ -137,10 +139,11 @@ class Adaptation:
             loss = total / count
             self._optimiser.zero_grad(set_to_none=True)
             loss.backward()
-        nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
-        self._optimiser.step()
+        norm = nn.utils.clip_grad_norm_(self._parameters, config.clip_norm)
         self._step += 1
-        self.loss = running_mean(self.loss, float(loss.detach()), _RUNNING_MEAN)
+        if numbers := self._finite.read([loss, norm]):
+            self._optimiser.step()
+            self.loss = running_mean(self.loss, numbers[0], _RUNNING_MEAN)
 
     def checkpoint(self) -> Checkpoint:
         """Everything needed to go on as if nothing had happened."""

@@ -21,8 +21,9 @@ from torch.nn import functional as F
 
 from tokmem_desk.chain import Chain, embed_symbols, extra_logits
 from tokmem_desk.memory import initial_rows, renormalise
+from trainer.finite_steps import FiniteSteps
 from trainer.loop import Progress
-from trainer.metrics import running_mean
+from trainer.metrics import known, running_mean
 from trainer.query_cache import QueryCache
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ class ChainTraining:
             yield Progress("cache", round(100 * share), 100)
         parameters = [self.rows, *([self._own_eop] if self._own_eop is not None else [])]
         optimiser = torch.optim.AdamW(parameters, lr=self._config.learning_rate, weight_decay=0.0)
+        finite = FiniteSteps(self._backbone, self.steps)
         running, began = math.nan, time.monotonic()
         for step in range(self.steps):
             for group in optimiser.param_groups:
@@ -212,11 +214,12 @@ class ChainTraining:
                 loss = total / count
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
-            nn.utils.clip_grad_norm_(parameters, self._config.clip_norm)
-            optimiser.step()
-            running = running_mean(running, float(loss.detach()), _RUNNING_MEAN)
+            norm = nn.utils.clip_grad_norm_(parameters, self._config.clip_norm)
+            if numbers := finite.read([loss, norm]):
+                optimiser.step()
+                running = running_mean(running, numbers[0], _RUNNING_MEAN)
             pace = (time.monotonic() - began) / (step + 1)
-            yield Progress("train", step + 1, self.steps, running, seconds_left=pace * (self.steps - step - 1))
+            yield Progress("train", step + 1, self.steps, known(running), seconds_left=pace * (self.steps - step - 1))
 
     def chain(self, *, renormalised: bool = True) -> Chain:
         """What came of it, earlier memories first.

@@ -24,7 +24,8 @@ from tokmem_desk.procedures import Procedure
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.choices import SharedForms
 from trainer.config import TrainConfig
-from trainer.metrics import running_mean
+from trainer.finite_steps import FiniteSteps
+from trainer.metrics import known, running_mean
 from trainer.objective import ResponseLoss, TrainableMemories, response_loss, routing_loss
 from trainer.query_cache import QueryCache
 from trainer.samples import QueryOf, Sample, batch_at, batch_count, demonstrations, encode_procedures
@@ -143,6 +144,7 @@ class Training:
         )
         self._batch_size = config.batch_size
         self._steps = min(config.max_steps, config.epochs * batch_count(self._train, config.batch_size))
+        self._finite = FiniteSteps(backbone, self._steps)
         self._step = 0
         self._loss = math.nan
         self._best_loss: float | None = None
@@ -167,6 +169,12 @@ class Training:
         self._stop = True
 
     def __iter__(self) -> Iterator[Progress]:
+        """The run, step by step.
+
+        Raises:
+            OutOfMemoryError: one pair at a time does not fit into the memory.
+            IncompatibleError: the numbers of one step after another overflow.
+        """
         began = time.monotonic()
         outcome = "end"
         try:
@@ -202,18 +210,21 @@ class Training:
                 note = f"Memory ran short: going on with {pairs} at a time."
                 continue
             self._step += 1
-            self._loss = running_mean(self._loss, loss, _RUNNING_MEAN)
+            if loss is None:
+                note = f"{note} Left out a step whose numbers overflowed ({self._finite.left_out} so far).".strip()
+            else:
+                self._loss = running_mean(self._loss, loss, _RUNNING_MEAN)
             held_out = None
             if self._held_out and check_every and (self._step % check_every == 0 or self._step == self._steps):
                 held_out = self._check()
-            if self._save is not None and self._step % self._save_every == 0:
+            if self._save is not None and loss is not None and self._step % self._save_every == 0:
                 self._save(self.checkpoint().to_bytes())
             pace = (time.monotonic() - began) / (self._step - first_step)
             yield Progress(
                 "train",
                 self._step,
                 self._steps,
-                self._loss,
+                known(self._loss),
                 held_out,
                 self._best_loss,
                 pace * (self._steps - self._step),
@@ -226,27 +237,34 @@ class Training:
 
     # --- one step ----------------------------------------------------------------------------------
 
-    def _optimise(self, rows: list[int]) -> float:
+    def _optimise(self, rows: list[int]) -> float | None:
+        """One step; the loss, or None where it was left out because something was not finite."""
         config = self._config
         for group in self._optimiser.param_groups:
             group["lr"] = config.learning_rate * self._rate(self._step)
         self._optimiser.zero_grad(set_to_none=True)
         labelled = sum(len(self._train[i].response) for i in rows) + (len(rows) if config.router_weight else 0)
-        total = 0.0
+        losses: list[Tensor] = []
         for start in range(0, len(rows), self._batch_size):
             part = rows[start : start + self._batch_size]
             with self._backbone.training():
                 loss = self._loss_of(part) / labelled
                 loss.backward()
-            total += float(loss.detach())
-        if config.clip_norm:
-            for deltas, grads in self._gradients():
-                norm = torch.sqrt(sum((g.pow(2).sum() for g in grads), start=torch.zeros((), device=deltas[0].device)))
+            losses.append(loss.detach())
+        norms: list[Tensor] = []
+        for deltas, grads in self._gradients():
+            norm = torch.sqrt(sum((g.pow(2).sum() for g in grads), start=torch.zeros((), device=deltas[0].device)))
+            norms.append(norm)
+            if config.clip_norm:
                 factor = torch.clamp(config.clip_norm / (norm + 1e-6), max=1.0)
                 for grad in grads:
                     grad.mul_(factor)
+        numbers = self._finite.read([*losses, *norms])
+        if numbers is None:
+            self._optimiser.zero_grad(set_to_none=True)
+            return None
         self._optimiser.step()
-        return total
+        return sum(numbers[: len(losses)])
 
     def _gradients(self) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
         """Gradients per procedure: independent ones must not clip one another. The paper's rows are one."""
@@ -313,7 +331,8 @@ class Training:
             total, tokens, correct = total + float(part.total), tokens + part.tokens, correct + (part.correct or 0)
         loss, accuracy = total / tokens, correct / tokens
         better_loss = self._best_loss is None or loss < self._best_loss
-        if accuracy > self._best_accuracy or (accuracy == self._best_accuracy and better_loss):
+        better = accuracy > self._best_accuracy or (accuracy == self._best_accuracy and better_loss)
+        if better and math.isfinite(loss):
             self._best_accuracy = accuracy
             self._best_loss = loss
             self._best = [p.detach().clone() for p in self._memories.parameters()]

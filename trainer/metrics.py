@@ -165,3 +165,8 @@ def score_routes(
 def running_mean(before: float, now: float, keep: float) -> float:
     """A mean that forgets: ``keep`` of what it was; ``before`` is not a number in the beginning."""
     return now if math.isnan(before) else keep * before + (1 - keep) * now
+
+
+def known(mean: float) -> float | None:
+    """A running mean, or None as long as there is nothing in it."""
+    return None if math.isnan(mean) else mean

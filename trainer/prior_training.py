@@ -32,8 +32,9 @@ from tokmem_desk.procedures import ExamplePair, Procedure
 from trainer.auxiliary import auxiliary_procedures
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.config import TrainConfig, preset
+from trainer.finite_steps import FiniteSteps
 from trainer.loop import Progress
-from trainer.metrics import running_mean
+from trainer.metrics import known, running_mean
 from trainer.objective import TrainableMemories, response_loss, steering_of
 from trainer.prior import prior_to_bytes
 from trainer.samples import demonstrations
@@ -96,9 +97,8 @@ class _Open:
         groups = len(self.memories.keys)
         return steering_of(own, groups), steering_of(shared, groups)
 
-    def learn(self, clip_norm: float) -> None:
-        """One step of its own part."""
-        torch.nn.utils.clip_grad_norm_(self.memories.parameters(), clip_norm)
+    def learn(self) -> None:
+        """One step of its own part, whose gradient has been clipped."""
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.visits += 1
@@ -141,6 +141,7 @@ class PriorTraining:
         self._opened = 0 if resume is None else int(resume.numbers["opened"] or 0)
         self._source = islice(auxiliary_procedures(config.composed_per_written), self._opened, None)
         self._stop = False
+        self._finite = FiniteSteps(backbone, config.steps)
         self._step = 0
         self.loss = math.nan
         self.result: bytes | None = None
@@ -167,6 +168,7 @@ class PriorTraining:
 
         Raises:
             OutOfMemoryError: a step does not fit into the memory.
+            IncompatibleError: the numbers of one step after another overflow.
         """
         try:
             yield from self._run()
@@ -197,7 +199,7 @@ class PriorTraining:
                 self._save(self.checkpoint().to_bytes())
             pace = (time.monotonic() - began) / (self._step - first)
             left = pace * (config.steps - self._step)
-            yield Progress("prior", self._step, config.steps, self.loss, seconds_left=left)
+            yield Progress("prior", self._step, config.steps, known(self.loss), seconds_left=left)
         if not self._stop:
             self.result = self._file()
 
@@ -231,14 +233,21 @@ class PriorTraining:
             # Per token of one of the two parts: neither sees the other's gradient.
             loss = 2 * answer.total / answer.tokens
             loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._common, self._memory_config.clip_norm)
-        self._optimiser.step()
+        limit = self._memory_config.clip_norm
+        norms = [torch.nn.utils.clip_grad_norm_(self._common, limit)]
+        norms += [torch.nn.utils.clip_grad_norm_(self._pool[place].memories.parameters(), limit) for place in places]
         self._step += 1
+        numbers = self._finite.read([loss, *norms])
+        if numbers is None:
+            for place in places:
+                self._pool[place].optimiser.zero_grad(set_to_none=True)
+            return
+        self._optimiser.step()
         for place in places:
-            self._pool[place].learn(self._memory_config.clip_norm)
+            self._pool[place].learn()
             if self._pool[place].visits >= config.visits:
                 self._pool[place] = self._open()
-        self.loss = running_mean(self.loss, float(loss.detach()) / 2, _RUNNING_MEAN)
+        self.loss = running_mean(self.loss, numbers[0] / 2, _RUNNING_MEAN)
 
     @torch.no_grad()
     def _file(self) -> bytes:

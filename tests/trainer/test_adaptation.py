@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from tokmem_desk.backbone import Backbone, load_backbone
 from tokmem_desk.catalogue import ADAPTED
 from tokmem_desk.device import choose_device
 from tokmem_desk.errors import BadInputError, IncompatibleError
+from trainer import adaptation
 from trainer.adaptation import Adaptation, AdaptationConfig
 from trainer.auxiliary.chains import NAMES, auxiliary_examples
 from trainer.checkpoint import Checkpoint
@@ -75,6 +79,29 @@ def test_it_learns_and_resumes_to_the_same_numbers(own_backbone: Callable[[str],
     assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
     with pytest.raises(IncompatibleError, match="other settings"):
         Adaptation(backbone, AdaptationConfig(examples=13), resume=Checkpoint.from_bytes(kept[0]))
+
+
+def test_a_step_that_overflows_is_left_out(
+    own_backbone: Callable[[str], Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, overflows = adaptation.plain_chain_loss, {2}
+    asked = itertools.count()
+
+    def loss(*arguments: Any) -> tuple[torch.Tensor, int]:
+        total, count = plain(*arguments)
+        return total * (math.inf if next(asked) in overflows else 1.0), count
+
+    monkeypatch.setattr(adaptation, "plain_chain_loss", loss)
+    backbone = own_backbone("llama")
+    run, data = finished(backbone)
+    run.close()
+    assert math.isfinite(run.loss) and all(bool(tensor.isfinite().all()) for tensor in load(data).values())
+    overflows |= set(range(100))
+    run = Adaptation(backbone, SHORT)
+    with pytest.raises(IncompatibleError, match="numbers overflow in every step"):
+        list(run)
+    assert run.result is None
+    run.close()
 
 
 def test_a_stopped_run_leaves_nothing(own_backbone: Callable[[str], Backbone]) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from tests.tiny_models import FAMILIES
 from tokmem_desk.chain import Chain, answer_chains
+from trainer import chain as chain_training
 from trainer.chain import (
     ChainConfig,
     ChainExample,
@@ -62,6 +64,22 @@ def test_a_chain_learns_its_example_and_answers_in_its_order(tiny_backbone: Call
     query = backbone.format.query(example.query)
     assert answer_chains(backbone, [query], chain) == [[("pay", "a"), ("sky", "b")]]
     assert answer_chains(backbone, [query], chain, most_segments=1) == [[("pay", "a")]]
+
+
+def test_a_step_that_overflows_is_left_out(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factors = iter([math.inf, 1.0, math.nan, 1.0])
+
+    def loss(*arguments: Any) -> tuple[torch.Tensor, int]:
+        total, count = chain_loss(*arguments)
+        return total * next(factors), count
+
+    monkeypatch.setattr(chain_training, "chain_loss", loss)
+    training = ChainTraining(tiny_backbone("llama"), ["pay"], [EXAMPLES[2]], ChainConfig(epochs=4))
+    losses = [progress.loss for progress in training if progress.phase == "train"]
+    assert losses[0] is None and losses[1] == losses[2] is not None
+    assert bool(training.chain().rows.isfinite().all())
 
 
 def test_later_rounds_leave_earlier_rows_as_they_are(tiny_backbone: Callable[..., Backbone]) -> None:

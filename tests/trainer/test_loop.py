@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -202,6 +203,64 @@ def test_short_memory_halves_the_batch_and_says_so(
     monkeypatch.setattr(Training, "_loss_of", lambda self, rows: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         drive(Training(tiny_backbone("llama"), [procedure()], FAST))
+
+
+def overflowing(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """Gradients of those steps (counted from 0) hold an infinite number, as in float16."""
+    plain = Training._gradients
+
+    def gradients(self: Training) -> Iterator[tuple[list[torch.Tensor], list[torch.Tensor]]]:
+        for parameters, grads in plain(self):
+            if self._step in steps:
+                grads[0].view(-1)[0] = math.inf
+            yield parameters, grads
+
+    monkeypatch.setattr(Training, "_gradients", gradients)
+
+
+@pytest.mark.parametrize("form", ["rows", "layers"])
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+def test_a_step_that_overflows_is_left_out(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch, form: str, clip_norm: float
+) -> None:
+    overflowing(monkeypatch, {0, 4, 5, 6})
+    config = dataclasses.replace(FAST, form=form, clip_norm=clip_norm)
+    training = Training(tiny_backbone("llama"), [procedure()], config)
+    steps = [p for p in drive(training) if p.phase == "train"]
+    assert [p.step for p in steps] == list(range(1, training.planned_steps + 1))
+    assert [p.step for p in steps if "numbers overflowed" in p.note] == [1, 5, 6, 7]
+    assert "(4 so far)" in steps[6].note
+    assert steps[0].loss is None and all(p.loss is not None and math.isfinite(p.loss) for p in steps[1:])
+    assert all(bool(torch.isfinite(p).all()) for p in parameters(training))
+    assert steps[-1].loss < steps[1].loss  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_a_training_that_always_overflows_ends_and_says_what_to_do(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch, count: int
+) -> None:
+    overflowing(monkeypatch, set(range(1000)))
+    saved: list[bytes] = []
+    config = dataclasses.replace(FAST, epochs=2)
+    training = Training(tiny_backbone("llama"), [procedure(count=count)], config, save=saved.append, save_every=1)
+    with pytest.raises(IncompatibleError, match="float32 on cpu: its numbers overflow.*--device cpu"):
+        drive(training)
+    assert not saved
+
+
+def test_a_loss_that_is_no_number_teaches_nothing(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Training._loss_of
+
+    def loss_of(self: Training, rows: list[int]) -> torch.Tensor:
+        return plain(self, rows) * (math.nan if self._step == 2 else 1.0)
+
+    monkeypatch.setattr(Training, "_loss_of", loss_of)
+    training = Training(tiny_backbone("llama"), [procedure()], FAST)
+    drive(training)
+    assert training.result is not None and math.isfinite(training.result.loss)
+    assert all(bool(torch.isfinite(p).all()) for p in parameters(training))
 
 
 def test_a_memory_knows_the_form_of_its_pairs_except_in_the_papers_setting(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from trainer.auxiliary.composed import composed_procedure
 from trainer.checkpoint import Checkpoint
 from trainer.config import preset
 from trainer.loop import Progress
-from trainer.objective import TrainableMemories, response_loss
+from trainer.objective import ResponseLoss, TrainableMemories, response_loss
 from trainer.prior import Prior
 from trainer.prior_training import PriorConfig, PriorTraining
 from trainer.samples import demonstrations
@@ -75,6 +76,29 @@ def test_it_learns_what_procedures_share(tiny_backbone: Callable[..., Backbone])
 
     unseen = [composed_procedure(1000 + number) for number in range(4)]
     assert all(loss(one, prior) < 0.9 * loss(one, None) for one in unseen)
+
+
+def test_a_step_that_overflows_is_left_out(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    run = PriorTraining(backbone, SHORT)
+    overflows = {0, 3}
+
+    def loss(*arguments: Any) -> ResponseLoss:
+        answer = response_loss(*arguments)
+        factor = math.inf if run.checkpoint().numbers["step"] in overflows else 1.0
+        return dataclasses.replace(answer, total=answer.total * factor)
+
+    monkeypatch.setattr(prior_training, "response_loss", loss)
+    losses = [progress.loss for progress in run if progress.phase == "prior"]
+    assert losses[0] is None and losses[3] == losses[2] and losses[-1] is not None and math.isfinite(losses[-1])
+    assert run.result is not None and Prior.from_bytes(run.result, backbone).row.isfinite().all()
+    overflows |= set(range(6))
+    with pytest.raises(IncompatibleError, match="numbers overflow in every step"):
+        run = PriorTraining(backbone, SHORT)
+        list(run)
+    assert run.result is None
 
 
 def test_the_same_seed_gives_the_same_bytes(tiny_backbone: Callable[..., Backbone]) -> None:
