@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tokmem_desk.errors import IncompatibleError
+from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +119,9 @@ def release_memory(device: str) -> None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of torch means that memory ran out; on a CPU it has no class of its own."""
+    """Whether an error means that memory ran out; torch has no class of its own for it on a CPU."""
     import torch
 
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, (torch.OutOfMemoryError, OutOfMemoryError, MemoryError)) or "DefaultCPUAllocator" in str(
+        error
+    )

@@ -199,7 +199,8 @@ class Training:
         while self._step < self._steps and not self._stop:
             try:
                 loss = self._optimise(batch_at(self._train, config.batch_size, config.seed, self._step))
-            except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is one
+            # torch.OutOfMemoryError is a RuntimeError; ours comes from messages that are read within the step.
+            except (RuntimeError, MemoryError, OutOfMemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
                 if self._batch_size == 1:

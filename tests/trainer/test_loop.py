@@ -175,8 +175,13 @@ def test_one_procedure_learns_a_fixed_string_on_the_real_model(real_backbone: Ba
 
 @pytest.mark.parametrize(
     "error",
-    [torch.OutOfMemoryError("no memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError()],
-    ids=["cuda", "cpu", "python"],
+    [
+        torch.OutOfMemoryError("no memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+        OutOfMemoryError("Reading the messages did not fit."),
+    ],
+    ids=["cuda", "cpu", "python", "reading"],
 )
 def test_short_memory_halves_the_batch_and_says_so(
     tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch, error: Exception
