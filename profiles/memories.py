@@ -20,7 +20,7 @@ from profiles.paths import private_folder
 from profiles.records import JsonObject, MemoryRecord, PairsChanged
 from profiles.undo import files_kept_for_undo, procedures_kept_for_undo
 from profiles.vault import Vault
-from profiles.version_notes import forget_removed, note_version
+from profiles.version_notes import forget_past, forget_removed, note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 
@@ -247,19 +247,24 @@ class MemoryTable(StoreBase):
             age_seconds: younger files stay, since their row may be about to be written.
 
         Raises:
-            StorageError: a file could not be deleted.
+            StorageError: the folder could not be read, or a file not be deleted.
         """
-        with self._database.writing() as connection:
-            forget_removed(connection, procedures_kept_for_undo(connection))
+        # An undo may hold megabytes: it is read only where something has lost its owner.
+        if self._database.row("SELECT 1 FROM versions WHERE procedure_id NOT IN (SELECT id FROM procedures)"):
+            with self._database.writing() as connection:
+                forget_removed(connection, procedures_kept_for_undo(connection))
         if not self.memory_folder.is_dir():
             return 0
         # Listed before the rows are read: a file that gets its row in between is not in danger.
         oldest = time.time() - age_seconds
-        files = [path for path in self.memory_folder.iterdir() if path.is_file()]
+        try:
+            files = [path for path in self.memory_folder.iterdir() if path.is_file()]
+        except OSError as caught:
+            raise storage_error(f"{self.memory_folder} could not be read", caught) from caught
         with self._database.reading():
-            kept = {str(row["file"]) for row in self._database.rows("SELECT file FROM memories")}
-            undo_rows = self._database.rows("SELECT restore FROM undo_log WHERE restore LIKE '%\"memories\"%'")
-            kept |= files_kept_for_undo(undo_rows)
+            kept = self._files_of_memories()
+            if any(path.name not in kept for path in files):
+                kept |= self._files_of_undos()
         removed = 0
         for path in files:
             try:
@@ -271,6 +276,24 @@ class MemoryTable(StoreBase):
             except OSError as caught:
                 raise storage_error(f"{path} could not be deleted", caught) from caught
         return removed
+
+    def forget_undo(self) -> None:
+        """Give up every undo and all versions but the present, so that removed pairs and memories are gone for good."""
+        with self._database.writing() as connection:
+            files = self._files_of_undos() - self._files_of_memories()
+            connection.execute("DELETE FROM undo_log")
+            forget_removed(connection, ())
+            for row in connection.execute("SELECT id FROM procedures").fetchall():
+                forget_past(connection, int(row["id"]))
+        for file in files:
+            drop_file(self.memory_folder / file)
+
+    def _files_of_memories(self) -> set[str]:
+        return {str(row["file"]) for row in self._database.rows("SELECT file FROM memories")}
+
+    def _files_of_undos(self) -> set[str]:
+        rows = self._database.rows("SELECT restore FROM undo_log WHERE restore LIKE '%\"memories\"%'")
+        return files_kept_for_undo(rows)
 
     def _counted(self, sql: str, key: int | str) -> Counter[tuple[str, str]]:
         return Counter((str(row["input"]), str(row["response"])) for row in self._database.rows(sql, (key,)))

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from profiles.base import Row, StoreBase, bump_revision, now
-from profiles.version_notes import forget_past, forget_removed, note_version
+from profiles.version_notes import note_version
 from tokmem_desk.errors import NotFoundError, UsageError
 
 KEPT_ENTRIES = 50
@@ -98,14 +98,6 @@ class UndoLog(StoreBase):
         """What ``undo`` would take back now, or None."""
         row = self._database.row("SELECT text FROM undo_log ORDER BY id DESC LIMIT 1")
         return None if row is None else str(row["text"])
-
-    def forget_undo(self) -> None:
-        """Give up every undo and all versions but the present, so that removed pairs and memories are gone for good."""
-        with self._database.writing() as connection:
-            connection.execute("DELETE FROM undo_log")
-            forget_removed(connection, ())
-            for row in connection.execute("SELECT id FROM procedures").fetchall():
-                forget_past(connection, int(row["id"]))
 
 
 def files_kept_for_undo(rows: Iterable[Row]) -> set[str]:

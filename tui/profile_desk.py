@@ -112,6 +112,8 @@ class ProfileDesk(App[None]):
         self._note_presence(store)
         self.settings = self.settings.for_profile(self.paths, store.folder)
         self.apply_settings()
+        with contextlib.suppress(TokmemError):  # what cannot be deleted now goes the next time
+            store.collect_garbage()
 
     def _note_presence(self, store: ProfileStore) -> None:
         """Say so when another window has the same profile open: nothing breaks, but two may write in one chat."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,21 @@ def test_one_procedure_and_its_pairs(trained: CommandLine, tmp_path: Path) -> No
     assert trained("--profile", "ann", "bank", "import", str(file)).code == 0
     with stored(trained, "ann") as theirs, stored(trained) as mine:
         assert theirs.to_procedure("todo") == mine.to_procedure("todo")
+
+
+@pytest.mark.parametrize("options", [(), ("--retrain",)])
+def test_an_import_deletes_what_a_killed_one_left(
+    trained: CommandLine, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    file = tmp_path / "todo.tokmem"
+    assert trained("bank", "export", str(file), "todo", "--with-pairs").code == 0
+    with stored(trained, "ann") as theirs:
+        left = theirs.memory_folder / theirs.write_memory(b"without a row")
+        os.utime(left, (0, 0))
+    assert trained("--profile", "ann", "bank", "import", str(file), "--dry-run").code == 0
+    assert left.exists()
+    assert trained("--profile", "ann", "bank", "import", str(file), *options).code == 0
+    assert not left.exists()
 
 
 def test_a_file_is_not_written_over(trained: CommandLine, tmp_path: Path) -> None:

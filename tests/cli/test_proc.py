@@ -146,6 +146,50 @@ def test_versions(tokmem, pairs_file, tmp_path):
     assert len(tokmem("proc", "history", "todo", "--json").json("proc-history")["versions"]) == 1
 
 
+def kept_of_removed(command_line):
+    """How many pairs are kept of procedures that are not there, and the memories' files."""
+    with ProfileRegistry(AppPaths.resolve(command_line.home)) as registry, registry.open() as store:
+        rows = store.select("SELECT 1 FROM version_pairs WHERE procedure_id NOT IN (SELECT id FROM procedures)")
+        return len(rows), [path.name for path in store.memory_folder.iterdir()]
+
+
+def remember_and_remove(command_line, name, changes=0):
+    """Give a procedure a memory, an old file, and remove it that many changes ago."""
+    with ProfileRegistry(AppPaths.resolve(command_line.home)) as registry, registry.open() as store:
+        record = store.procedure(name)
+        file = store.write_memory(b"what was learned")
+        os.utime(store.memory_folder / file, (0, 0))
+        store.add_memory(record.id, "f" * 64, file, store.to_procedure(name).pairs, {}, {})
+        store.remove_procedure(name)
+        for number in range(changes):
+            store.set_description("other", f"wording {number}")
+
+
+def test_removing_deletes_what_no_undo_can_bring_back(tokmem, pairs_file):
+    for name in ("diary", "other", "third"):
+        tokmem("proc", "add", name, "--pairs", str(pairs_file))
+    remember_and_remove(tokmem, "diary", changes=60)
+    count, files = kept_of_removed(tokmem)
+    assert (count, len(files)) == (10, 1)
+    tokmem("proc", "remove", "third")
+    count, files = kept_of_removed(tokmem)
+    assert (count, len(files)) == (10, 0), "of the third one, which undo brings back"
+    tokmem("proc", "undo")
+    assert kept_of_removed(tokmem) == (0, [])
+
+
+def test_what_was_removed_can_be_forgotten_at_once(tokmem, pairs_file):
+    for name in ("diary", "other"):
+        tokmem("proc", "add", name, "--pairs", str(pairs_file))
+    remember_and_remove(tokmem, "diary")
+    assert tokmem("proc", "undo", "--forget").code == 1, "asks, and there is nobody to answer"
+    assert kept_of_removed(tokmem)[0] == 10
+    assert tokmem("proc", "undo", "--forget", "--yes", "--json").json("change")["action"] == "proc undo"
+    assert kept_of_removed(tokmem) == (0, [])
+    assert "nothing to undo" in tokmem("proc", "undo").err
+    assert len(tokmem("proc", "show", "other", "--json").json("proc-show")["train"]) == 8
+
+
 def test_groups(tokmem, pairs_file):
     for name in ("one", "two", "three"):
         tokmem("proc", "add", name, "--pairs", str(pairs_file))

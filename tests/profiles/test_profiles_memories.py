@@ -11,6 +11,7 @@ import pytest
 
 from profiles.records import MemoryRecord, PairsChanged
 from profiles.store import ProfileStore
+from profiles.undo import KEPT_ENTRIES
 from tokmem_desk.errors import ConflictError, NotFoundError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
 
@@ -189,13 +190,27 @@ def test_files_go_when_nothing_can_bring_them_back(trained: ProfileStore) -> Non
     file = trained.memory_folder / trained.memories("ledger")[0].file
     age(file)
     trained.remove_procedure("ledger")
-    trained.forget_undo()
+    trained.add_procedure(Procedure("other", ()))
+    for number in range(KEPT_ENTRIES):
+        trained.set_description("other", f"wording {number}")
     young = trained.new_memory_file()
     young.write_bytes(b"its row is about to be written")
     assert trained.collect_garbage() == 1
     assert not file.exists() and young.exists()
     assert trained.collect_garbage(age_seconds=-1) == 1
     assert not young.exists()
+
+
+def test_forgetting_undo_takes_young_files_too_and_no_present_one(trained: ProfileStore) -> None:
+    trained.add_procedure(Procedure("other", ()))
+    present, gone = trained.memory_folder / trained.memories("ledger")[0].file, trained.new_memory_file()
+    gone.write_bytes(b"made a minute ago")
+    trained.add_memory(trained.procedure("other").id, CPU, gone.name, (), {}, {})
+    trained.remove_procedure("other")
+    trained.remove_procedure("ledger")
+    trained.undo()
+    trained.forget_undo()
+    assert present.exists() and not gone.exists()
 
 
 def test_adding_cannot_be_undone_once_trained(trained: ProfileStore) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -12,6 +13,7 @@ from profiles.guards import guarded
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
+from profiles.undo import KEPT_ENTRIES
 from tests.tui.conftest import MOOD
 from tests.tui.driving import SIZES, ask, ready, texts, until
 from tokmem_desk.errors import BusyError
@@ -232,6 +234,25 @@ async def test_a_running_training_keeps_its_profile(
         await trainings.stop()
         await until(pilot, lambda: not trainings.working, "ended")
         assert len(app.store.memories("mood_log")) == 1
+
+
+async def test_opening_deletes_what_no_undo_can_bring_back(
+    make_app: MakeApp, taught: None, seed: Callable[[Callable[[ProfileStore], None]], None]
+) -> None:
+    def remove(store: ProfileStore) -> None:
+        for memory in store.memories("mood_log"):
+            os.utime(store.memory_folder / memory.file, (0, 0))
+        store.remove_procedure("mood_log")
+        for number in range(KEPT_ENTRIES):
+            store.set_description("todo_line", f"wording {number}")
+
+    seed(remove)
+    async with make_app().run_test() as pilot:
+        app = await ready(pilot)
+        kept = app.store.select("SELECT 1 FROM version_pairs WHERE procedure_id NOT IN (SELECT id FROM procedures)")
+        assert kept == []
+        files = [path.name for path in app.store.memory_folder.iterdir()]
+        assert files == [memory.file for memory in app.store.memories("todo_line")]
 
 
 async def test_a_second_window_on_one_profile_is_told_of(make_app: MakeApp, taught: None, paths: AppPaths) -> None:

@@ -130,6 +130,7 @@ def _run(
         refuse_failed(checked)
         if not dry_run and any(place.new_name for place in placements):
             store.import_bank(incoming(bank, placements, checked["files"]), folder)
+            context.tidy()
     return checked
 
 
@@ -148,6 +149,7 @@ def _retrain(
     if not options.dry_run:
         with store.quarantine() as folder:
             store.import_bank(coming, folder)
+        context.tidy()
         context.console.say(f"Took in the pairs of {', '.join(names) or 'nothing'}; training them now.")
         if names:
             result = train_and_activate(context, names)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
+from tokmem_desk.errors import BadInputError, TokmemError
 from tui.cli.console import Console
 
 if TYPE_CHECKING:
@@ -106,6 +107,24 @@ class Context:
         from tui.cli.engine_session import EngineSession
 
         return self._stack.enter_context(EngineSession(self))
+
+    def tidy(self) -> None:
+        """Delete what of the profile no undo can bring back; what cannot be deleted now goes the next time."""
+        with contextlib.suppress(TokmemError):
+            self.store.collect_garbage()
+
+    def agree(self, question: str) -> None:
+        """Go on with something that deletes for good only with consent.
+
+        Raises:
+            BadInputError: nobody agreed.
+        """
+        if self.options.yes:
+            return
+        if not self.console.can_ask:
+            raise BadInputError("This deletes for good.", next_step="Agree with --yes.")
+        if not self.console.ask(question):
+            raise BadInputError("Nothing was deleted.")
 
     def with_model(self, model: str) -> Context:
         """The same context for another backbone; closed together with this one."""

@@ -172,6 +172,7 @@ def remove(context: Context, options: argparse.Namespace) -> int:
     names = _wanted(context, options)
     for name in names:
         context.store.remove_procedure(name)
+    context.tidy()
     text = f"Removed {', '.join(names)}. To take back the last removal: tokmem-desk proc undo"
     return changed(context, "proc remove", names, text)
 
@@ -187,7 +188,12 @@ def disable(context: Context, options: argparse.Namespace) -> int:
 
 
 def undo(context: Context, options: argparse.Namespace) -> int:
-    """Take back the last change to procedures or pairs."""
+    """Take back the last change to procedures or pairs; or let nothing be taken back any more."""
+    if options.forget:
+        context.agree("Delete what was removed and all versions but the present ones, for good?")
+        context.store.forget_undo()
+        context.tidy()
+        return changed(context, "proc undo", [], "What was removed is deleted; nothing can be taken back.")
     text = context.store.undo()
     return changed(context, "proc undo", [], f"Taken back: {text}.", undone=text)
 

@@ -53,7 +53,12 @@ def add_proc(commands: Subparsers, shared: Parser) -> None:
     group.add_argument("names", metavar="NAME", nargs="+")
     group.add_argument("--in", dest="group", metavar="GROUP", default="", help="the group; without it they are in none")
     _tools(actions, shared)
-    define(actions, shared, "undo", "proc", "undo", "take back the last change to procedures or pairs")
+    undo = define(actions, shared, "undo", "proc", "undo", "take back the last change to procedures or pairs")
+    undo.add_argument(
+        "--forget",
+        action="store_true",
+        help="delete what was removed and all versions but the present ones, for good; nothing can be taken back then",
+    )
     _versions(actions, shared)
     _with_the_model(actions, shared)
 

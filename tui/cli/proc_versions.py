@@ -8,7 +8,6 @@ import shlex
 from typing import Any
 
 from profiles.versions import PairChange, VersionRecord
-from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair
 from tui.cli.console import shortened, table
 from tui.cli.context import Context
@@ -23,7 +22,7 @@ def history(context: Context, options: argparse.Namespace) -> int:
     """List the versions, newest first; or delete the past ones."""
     store, name = context.store, options.name
     if options.forget:
-        _agree(context, f"Delete all versions of {name} but the present one, for good?")
+        context.agree(f"Delete all versions of {name} but the present one, for good?")
         count = store.forget_versions(name)
         return changed(context, "proc history", [name], f"Deleted {count} earlier versions of {name}.")
     versions = store.versions(name)
@@ -44,20 +43,6 @@ def history(context: Context, options: argparse.Namespace) -> int:
     context.console.result({"name": name, "versions": [_version_object(one, memories) for one in versions]}, text)
     context.console.say(f"To compare: tokmem-desk proc diff {name} VERSION; to go back: proc rollback {name} VERSION")
     return ExitCode.OK
-
-
-def _agree(context: Context, question: str) -> None:
-    """Go on only with consent.
-
-    Raises:
-        BadInputError: nobody agreed.
-    """
-    if context.options.yes:
-        return
-    if not context.console.can_ask:
-        raise BadInputError("This deletes for good.", next_step="Agree with --yes.")
-    if not context.console.ask(question):
-        raise BadInputError("Nothing was deleted.")
 
 
 def diff(context: Context, options: argparse.Namespace) -> int:
