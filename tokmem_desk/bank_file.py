@@ -161,7 +161,7 @@ def _checked_reader(settings: object, tensors: dict[str, Tensor], source: str) -
     try:
         assert isinstance(settings, dict)
         return Reader.rebuild(settings["reader"], tensors["reader"].float())
-    except (AssertionError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (AssertionError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise BadInputError(
             f"The reader in {source} is damaged ({error}).", next_step="Train the procedure again."
         ) from error

@@ -11,6 +11,7 @@ Letters: t tokens, f hidden states of a token over the layers used, s slots.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -97,8 +98,7 @@ class Reader:
 
     def response(self, arguments: dict[str, Any]) -> str:
         """The object as the pairs write it."""
-        separators = (",", ":") if self.compact else None
-        return json.dumps(arguments, ensure_ascii=False, separators=separators)
+        return write(arguments, compact=self.compact)
 
     def to(self, device: torch.device) -> Reader:
         """The same reader on another device."""
@@ -126,10 +126,16 @@ class Reader:
         """The inverse of ``describe`` and ``weights``.
 
         Raises:
-            KeyError, TypeError, ValueError, RuntimeError: they do not fit.
+            KeyError, TypeError, ValueError, OverflowError, RuntimeError: they do not fit.
         """
         slots = tuple(Slot(str(name), str(kind), bool(many)) for name, kind, many in facts["slots"])
-        network = new_network(int(facts["dimensions"]), len(slots))
+        dimensions = int(facts["dimensions"])
+        # Facts of somebody else's file must not be able to ask for all memory.
+        with torch.device("meta"):
+            wanted = sum(weight.numel() for weight in new_network(dimensions, len(slots)).state_dict().values())
+        if weights.numel() != wanted:
+            raise ValueError(f"{weights.numel()} weights instead of {wanted}")
+        network = new_network(dimensions, len(slots))
         state = network.state_dict()
         parts = weights.split([weight.numel() for weight in state.values()])
         if not bool(torch.isfinite(weights).all()):
@@ -185,12 +191,19 @@ def spans(marks: Sequence[int]) -> list[tuple[int, int, int]]:
     return found
 
 
+def write(arguments: dict[str, Any], *, compact: bool) -> str:
+    """An object as a reader writes it; ``compact`` is without blanks behind commas and colons."""
+    return json.dumps(arguments, ensure_ascii=False, separators=(",", ":") if compact else None)
+
+
 def _number(text: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError:
         return text
-    return value if isinstance(value, int | float) else text
+    # NaN and Infinity are read, and 1e999 is infinite, but none of them is JSON.
+    finite = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+    return value if finite else text
 
 
 def can_read(backbone: Backbone, memory: Memory, *, conversation: bool = False) -> bool:

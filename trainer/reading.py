@@ -6,12 +6,12 @@ import json
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor
 
-from tokmem_desk.reading import Reader, Slot, new_network
+from tokmem_desk.reading import Reader, Slot, new_network, write
 from tokmem_desk.token_space import train_network
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 READABLE_SHARE = 0.97
 """Least share of values that must stand in their messages."""
+
+VERBATIM_SHARE = 0.95
+"""Least share of responses that a reader would write exactly so: an odd one is a slip, more are another form."""
 
 FEWEST_PAIRS = 6
 
@@ -37,12 +40,21 @@ def readable(pairs: Sequence[ExamplePair]) -> Reader | None:
     """The form of a reader for these pairs, its network untrained; None when their responses cannot be read.
 
     They can be read when they are flat JSON objects whose values, but for constants, stand word for word in the
-    messages.
+    messages, and that a reader would write as they are written.
     """
     objects = [_object(pair.response) for pair in pairs]
     if len(pairs) < FEWEST_PAIRS or any(found is None for found in objects):
         return None
     known = [found for found in objects if found is not None]
+    same = {
+        compact: sum(
+            write(found, compact=compact) == pair.response.strip() for pair, found in zip(pairs, known, strict=True)
+        )
+        for compact in (False, True)
+    }
+    compact = same[True] > same[False]
+    if same[compact] < VERBATIM_SHARE * len(pairs):
+        return None
     names = list(dict.fromkeys(name for found in known for name in found))
     constants = {
         name: known[0][name]
@@ -77,7 +89,6 @@ def readable(pairs: Sequence[ExamplePair]) -> Reader | None:
     if order is not None:
         rank = {name: statistics.fmean(list(f).index(name) for f in known if name in f) for name in names}
         order = sorted(order, key=lambda name: rank[name])
-    compact = sum(": " in pair.response or ", " in pair.response for pair in pairs) < len(pairs) / 2
     network = new_network(1, len(slots))
     return Reader(tuple(slots), constants, None if order is None else tuple(order), compact, network, "")
 
@@ -172,13 +183,17 @@ def with_reader(memory: Memory, reader: Reader) -> Memory:
 def _object(response: str) -> dict[str, Any] | None:
     """A flat JSON object, or None."""
     try:
-        found = json.loads(response)
+        found = json.loads(response, parse_constant=_refuse)
     except ValueError:
         return None
     if not isinstance(found, dict):
         return None
     flat = all(not isinstance(one, dict | list) for value in found.values() for one in _several(value))
     return found if flat else None
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not JSON")
 
 
 def _several(value: Any) -> list[Any]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
 from tests.core.test_recall import memory
+from tokmem_desk import reading
 from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.chat_format import Turn
 from tokmem_desk.errors import BadInputError, IncompatibleError
@@ -20,6 +22,7 @@ from tokmem_desk.reading import Reader, Slot, best_marks, spans
 from tokmem_desk.recall import Answer, Bank, answer_batch, answer_messages, recall
 from tokmem_desk.routing import TokenRouter
 from tokmem_desk.splitting import Splitter, fit_splitter
+from tokmem_desk.token_space import TokenNetwork
 from trainer.reading import locate, readable, train_reader, with_reader
 
 if TYPE_CHECKING:
@@ -121,6 +124,60 @@ def test_which_pairs_can_be_read() -> None:
     assert turned is not None and turned.order == ("who", "item")
     tight = readable([ExamplePair(p.input, p.response.replace(", ", ",").replace(": ", ":")) for p in pairs()])
     assert tight is not None and tight.compact and tight.response({"a": "b"}) == '{"a":"b"}'
+
+
+@pytest.mark.parametrize("style", [{"indent": 2}, {"ensure_ascii": True}, {"separators": (" , ", " : ")}])
+def test_pairs_written_otherwise_are_not_rewritten(style: dict[str, Any]) -> None:
+    objects = [{"who": f"{NAMES[i % 6]}é", "sum": 3 + i} for i in range(24)]
+    said = [f"{one['who']} owes {one['sum']} euro" for one in objects]
+
+    def written(**style: Any) -> list[ExamplePair]:
+        texts = [json.dumps(one, **{"ensure_ascii": False, **style}) for one in objects]
+        return [ExamplePair(message, text) for message, text in zip(said, texts, strict=True)]
+
+    other = written(**style)
+    assert readable(written()) is not None and readable(other) is None
+    assert readable([other[0], *written()[1:]]) is not None, "one is a slip"
+    assert readable([*other[:2], *written()[2:]]) is None
+    commas = [ExamplePair(f"buy tea, {i}", f'{{"what":"tea, {i}"}}') for i in range(8)]
+    compact = readable(commas)
+    assert compact is not None and compact.compact, "a comma in a value says nothing"
+    assert readable([ExamplePair(f"{i} and NaN", f'{{"a": {i}, "b": NaN}}') for i in range(8)]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12", 12),
+        ("-1.5", -1.5),
+        ("1e3", 1000.0),
+        ("1" + "0" * 400, 10**400),
+        *((text, text) for text in ("NaN", "-Infinity", "1e999", "x")),
+    ],
+)
+def test_what_is_no_number_of_json_stays_text(text: str, value: object) -> None:
+    assert reading._number(text) == value
+
+
+def test_a_network_of_another_size_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = readable(pairs())
+    assert reader is not None
+    facts, weights = reader.describe(), reader.weights()
+    devices = []
+    plain = reading.new_network
+
+    def new_network(dimensions: int, slots: int) -> TokenNetwork:
+        network = plain(dimensions, slots)
+        devices.append(network.enter.weight.device.type)
+        return network
+
+    monkeypatch.setattr(reading, "new_network", new_network)
+    assert Reader.rebuild(facts, weights).describe() == facts
+    assert devices == ["meta", "cpu"]
+    for dimensions in (2_000_000_000, 2, -1, 10**30, math.inf):
+        with pytest.raises((ValueError, RuntimeError, OverflowError, TypeError)):
+            Reader.rebuild({**facts, "dimensions": dimensions}, weights)
+    assert "cpu" not in devices[2:]
 
 
 def test_values_are_found_at_word_borders_and_in_their_order() -> None:
