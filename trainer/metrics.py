@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,26 +15,64 @@ if TYPE_CHECKING:
 
 CALIBRATION_BINS = 15
 _WORDS = re.compile(r"[a-z0-9]", re.IGNORECASE)
+_NO_BLANKS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""Letters of scripts that write words without blanks between them: Thai to Khmer, Chinese, Japanese."""
 
 
-@lru_cache(maxsize=1)
-def _scorer() -> Any:
+class _Words:
+    """The words of a text in any script, as rouge-score asks for them.
+
+    Its own tokenizer knows only a to z and digits, which here too are words as it makes them, stemmed.
+    """
+
+    def __init__(self, english: Any) -> None:
+        self._english = english
+
+    def tokenize(self, text: str) -> list[str]:
+        words = [""]
+        for sign in unicodedata.normalize("NFC", text.lower()):
+            if unicodedata.category(sign).startswith("M"):
+                # An accent or a vowel sign belongs to the letter before it.
+                words[-1] += sign
+            elif not sign.isalnum():
+                words.append("")
+            elif _NO_BLANKS.match(sign) or _NO_BLANKS.match(words[-1]):
+                words.append(sign)
+            else:
+                words[-1] += sign
+        return [part for word in words if word for part in (self._english.tokenize(word) if word.isascii() else [word])]
+
+
+@lru_cache(maxsize=2)
+def _scorer(*, any_script: bool) -> Any:
     from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.tokenizers import DefaultTokenizer
 
-    return RougeScorer(["rougeL"], use_stemmer=True)
+    english = DefaultTokenizer(use_stemmer=True)
+    return RougeScorer(["rougeL"], tokenizer=_Words(english) if any_script else english)
+
+
+def _needs_any_script(text: str) -> bool:
+    return any(not sign.isascii() and (sign.isalpha() or sign.isdecimal()) for sign in text)
 
 
 def rouge_l(answer: str, accepted: Sequence[str]) -> float:
-    """ROUGE-L F-measure, stemmed, against the best of several right answers.
+    """ROUGE-L F-measure against the best of several right answers.
 
-    Texts in which the scorer finds no word at all (only signs, or another script) count as equal or not.
+    Stemmed and cut into words as published, but where one of the two texts has letters beyond a to z: those make words
+    of their own, unstemmed. Right answers without any word (only signs) count as equal or not.
     """
-    return max(
-        float(_scorer().score(right, answer)["rougeL"].fmeasure)
-        if _WORDS.search(right)
-        else float(right.strip() == answer.strip())
-        for right in accepted
-    )
+    return max(_likeness(answer, right) for right in accepted)
+
+
+def _likeness(answer: str, right: str) -> float:
+    foreign = _needs_any_script(right)
+    if not foreign and not _WORDS.search(right):
+        return float(right.strip() == answer.strip())
+    scorer = _scorer(any_script=foreign or _needs_any_script(answer))
+    return float(scorer.score(right, answer)["rougeL"].fmeasure)
 
 
 def exact_match(answer: str, accepted: Sequence[str]) -> float:
