@@ -12,12 +12,15 @@ import errno
 import json
 import shutil
 import sys
+from collections.abc import Iterable
 from fnmatch import fnmatch
 from pathlib import Path
 
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model", "README.md")
 UNWANTED = ("original/*", "onnx/*", "*/*.safetensors")
 """Weights in subfolders are other formats of the same model."""
+COPIES = ("consolidated*.safetensors",)
+"""Mistral's weights once more, beside those that transformers reads."""
 
 
 class _Refused(Exception):
@@ -50,8 +53,14 @@ def _find_local(hub_id: str) -> dict[str, str]:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
+    def find(unwanted: list[str]) -> str:
+        return snapshot_download(hub_id, local_files_only=True, allow_patterns=[*WANTED], ignore_patterns=unwanted)
+
     try:
-        folder = snapshot_download(hub_id, local_files_only=True, allow_patterns=[*WANTED], ignore_patterns=[*UNWANTED])
+        folder = find([*UNWANTED, *COPIES])
+        present = {file.name: 0 for file in Path(folder).iterdir()}
+        if not _has_weights(_chosen(present, [*UNWANTED, *COPIES])):
+            folder = find([*UNWANTED])
     except (LocalEntryNotFoundError, OSError) as error:
         raise _Refused("offline", str(error)) from error
     return {"folder": folder, "revision": Path(folder).name, "licence": ""}
@@ -72,19 +81,20 @@ def _download(hub_id: str) -> dict[str, str]:
 
     try:
         info = HfApi().model_info(hub_id, files_metadata=True)
-        sizes = {
-            file.rfilename: file.size or 0
-            for file in info.siblings or ()
-            if any(fnmatch(file.rfilename, p) for p in WANTED) and not any(fnmatch(file.rfilename, p) for p in UNWANTED)
-        }
-        if not any(name.endswith(".safetensors") for name in sizes):
+        every = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+        unwanted = [*UNWANTED, *COPIES]
+        sizes = _chosen(every, unwanted)
+        if not _has_weights(sizes):
+            unwanted = [*UNWANTED]
+            sizes = _chosen(every, unwanted)
+        if not _has_weights(sizes):
             raise _Refused("weights", "no safetensors")
         blobs = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=hub_id, repo_type="model") / "blobs"
         total = sum(sizes.values())
         _tell(blobs=str(blobs), total=total)
         present = sum(file.stat().st_size for file in blobs.glob("*")) if blobs.exists() else 0
         _require_space(Path(HF_HUB_CACHE), total - present)
-        folder = snapshot_download(hub_id, allow_patterns=[*WANTED], ignore_patterns=[*UNWANTED], max_workers=4)
+        folder = snapshot_download(hub_id, allow_patterns=[*WANTED], ignore_patterns=unwanted, max_workers=4)
     except OfflineModeIsEnabled:
         return _find_local(hub_id)
     except GatedRepoError as error:
@@ -107,6 +117,18 @@ def _download(hub_id: str) -> dict[str, str]:
     card = getattr(info, "card_data", None)
     licence = str(getattr(card, "license_name", None) or getattr(card, "license", None) or "")
     return {"folder": folder, "revision": Path(folder).name, "licence": licence}
+
+
+def _chosen(sizes: dict[str, int], unwanted: list[str]) -> dict[str, int]:
+    return {
+        name: size
+        for name, size in sizes.items()
+        if any(fnmatch(name, p) for p in WANTED) and not any(fnmatch(name, p) for p in unwanted)
+    }
+
+
+def _has_weights(names: Iterable[str]) -> bool:
+    return any(name.endswith(".safetensors") for name in names)
 
 
 def _require_space(cache: Path, needed: int) -> None:

@@ -354,6 +354,25 @@ def test_the_hubs_own_offline_switch_is_honoured(hub: Hub, monkeypatch: pytest.M
     assert hub.served == []
 
 
+@pytest.mark.parametrize("vendors", ["consolidated.safetensors", "consolidated-00001-of-00001.safetensors"])
+def test_a_vendors_copy_of_the_weights_is_left_out(hub: Hub, vendors: str) -> None:
+    hub.files[vendors] = b"once more" * 1000
+    found = fetch_snapshot("org/tiny", offline=False, progress=silent, cancelled=never)
+    assert vendors not in hub.served and "model.safetensors" in hub.served
+    again = fetch_snapshot("org/tiny", offline=True, progress=silent, cancelled=never)
+    assert again.folder == found.folder and not (found.folder / vendors).exists()
+
+
+def test_a_vendors_weights_are_taken_where_there_are_no_others(hub: Hub) -> None:
+    hub.files = {"config.json": b"{}", "consolidated.safetensors": b"all there is"}
+    found = fetch_snapshot("org/tiny", offline=False, progress=silent, cancelled=never)
+    again = fetch_snapshot("org/tiny", offline=True, progress=silent, cancelled=never)
+    assert (again.folder / "consolidated.safetensors").read_bytes() == b"all there is"
+    (found.folder / "consolidated.safetensors").unlink()
+    with pytest.raises(OfflineError):
+        fetch_snapshot("org/tiny", offline=True, progress=silent, cancelled=never)
+
+
 def test_a_repository_without_safetensors(hub: Hub) -> None:
     hub.files = {"config.json": b"{}", "pytorch_model.bin": b"pickle"}
     with pytest.raises(FetchError, match="holds no safetensors weights"):
