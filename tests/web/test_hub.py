@@ -34,7 +34,9 @@ async def engine(own_home: Path) -> AsyncIterator[EngineClient]:
     with ProfileRegistry(paths) as registry, registry.open() as store:
         store.add_procedure(TODO, source="test")
         remember(store, TODO.name)
+    # Trainings long enough to leave one in its middle, however slow the machine.
     command = [sys.executable, "-m", "tests.tui.scripted_engine", "--home", str(own_home)]
+    command += ["--steps", "3000", "--step-delay", "0.02"]
     client = EngineClient(command, private_folder(paths.logs) / "engine.log", ENVIRONMENT)
     yield client
     await client.close()
