@@ -186,8 +186,26 @@ def test_the_space_outlives_the_model(trained: EngineClient, home: Path, prepare
         phases.update(str(event.get("phase")) for event in run_blocking(client.submit("load")))
         return behaviour(client)[0]
 
+    for copy in paths.models.rglob("*router.safetensors"):
+        copy.unlink()
     assert run_engine(home, tiny_model_folder, load) == before
     assert "load" in phases and "calibrate" not in phases
+
+
+def test_another_home_on_the_same_cache_need_not_fit_again(
+    prepared_home: Path, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    one, other = AppPaths.resolve(prepared_home), AppPaths.resolve(tmp_path)
+    shutil.copytree(one.models, other.models)
+    phases: set[str] = set()
+
+    def load(client: EngineClient) -> None:
+        phases.update(str(event.get("phase")) for event in run_blocking(client.submit("load")))
+
+    run_engine(tmp_path, tiny_model_folder, load)
+    assert "load" in phases and "calibrate" not in phases
+    [kept], [copied] = (list(paths.fitted.glob("*-router.safetensors")) for paths in (one, other))
+    assert kept.read_bytes() == copied.read_bytes()
 
 
 def turn_stored_space(home: Path) -> None:

@@ -237,13 +237,14 @@ class LoadedModel:
         text: str,
         report: Report,
     ) -> Generator[None, None, _Fitted]:
-        """Read what was fitted to the model before, or fit it and keep it with the data.
+        """Read what was fitted to the model before, or fit it and keep it with the data and beside the model.
 
-        Not with the model: fitting anew on other threads, libraries or cards gives a space turned otherwise, and what
-        memories know of the first one would be worth nothing after ``model remove`` and ``model pull``.
+        With the data, since fitting anew on other threads, libraries or cards gives a space turned otherwise, and what
+        memories know of the first one would be worth nothing after ``model remove`` and ``model pull``. Beside the
+        model for others who use the same cache, such as ``demo``, whose data is temporary.
         """
         stored = self._paths.fitted / f"{self.backbone.fingerprint.digest[:16]}-{name}"
-        for file in (stored, self._beside(name)):  # where earlier versions kept it
+        for file in (stored, self._beside(name)):
             try:
                 data = file.read_bytes()
                 fitted = read(data, self.backbone)
@@ -263,7 +264,9 @@ class LoadedModel:
             else:
                 made = done
         assert made is not None
-        self._keep_fitted(stored, made.to_bytes(), report)
+        data = made.to_bytes()
+        for file in (stored, self._beside(name)):
+            self._keep_fitted(file, data, report)
         return made
 
     def _keep_fitted(self, file: Path, data: bytes, report: Report) -> None:
