@@ -136,10 +136,7 @@ def test_a_space_that_is_turned_elsewhere_is_turned_back(
 
     routes, answers = run_engine(elsewhere, tiny_model_folder, use)
     assert answers == before[1]
-    for mine, theirs in zip(before[0], routes, strict=True):
-        assert mine["route"] == theirs["route"]
-        expected = {c["route"]: c["probability"] for c in mine["candidates"]}
-        assert {c["route"]: c["probability"] for c in theirs["candidates"]} == pytest.approx(expected, abs=0.02)
+    assert_same_routes(before[0], routes, within=0.02)
 
 
 def test_own_procedures_are_measured_anew_in_a_space_that_was_fitted_anew(
@@ -149,10 +146,7 @@ def test_own_procedures_are_measured_anew_in_a_space_that_was_fitted_anew(
     before, _ = behaviour(trained)
     turn_stored_space(home)
     after, _ = run_engine(home, tiny_model_folder, behaviour)
-    for one, other in zip(before, after, strict=True):
-        assert other["route"] == one["route"]
-        expected = {c["route"]: c["probability"] for c in one["candidates"]}
-        assert {c["route"]: c["probability"] for c in other["candidates"]} == pytest.approx(expected, abs=0.05)
+    assert_same_routes(before, after, within=0.05)
 
 
 def test_what_came_without_pairs_has_to_come_again_then(
@@ -206,6 +200,14 @@ def test_another_home_on_the_same_cache_need_not_fit_again(
     assert "load" in phases and "calibrate" not in phases
     [kept], [copied] = (list(paths.fitted.glob("*-router.safetensors")) for paths in (one, other))
     assert kept.read_bytes() == copied.read_bytes()
+
+
+def assert_same_routes(expected: list[dict[str, Any]], found: list[dict[str, Any]], *, within: float) -> None:
+    """The same route for each message, and probabilities that are hardly different."""
+    for one, other in zip(expected, found, strict=True):
+        assert other["route"] == one["route"]
+        probable, now = ({c["route"]: c["probability"] for c in of["candidates"]} for of in (one, other))
+        assert now == pytest.approx(probable, abs=within)
 
 
 def turn_stored_space(home: Path) -> None:

@@ -15,7 +15,7 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from tui.engine.models import LoadedModel
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from tokmem_desk.features import RouterBasis
     from tui.engine.server import Request
 
 PROBABILITY_TOLERANCE = 0.15
@@ -184,7 +185,7 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, shelf:
     for at, one in enumerate(given):
         name, uuid, file = str(one["name"]), str(one["uuid"]), str(one["file"])
         memory = memory_from_bytes(store.read_memory(file, folder), backbone, f"The memory of {name!r}")
-        measured_anew |= memory.statistics is None or memory.statistics.digest != basis.recipe
+        measured_anew |= not _follows(memory.statistics, basis)
         changed = _here(memory, turn, inputs.get(uuid), model, shelf)
         file = store.write_memory(memory_to_bytes(changed, backbone.fingerprint), folder)
         assert changed.statistics is not None
@@ -223,7 +224,7 @@ def _here(
     """
     can_read(model.backbone, memory)
     statistics, basis = memory.statistics, model.basis
-    if statistics is None or statistics.digest != basis.recipe:
+    if not _follows(statistics, basis):
         if not inputs:
             raise IncompatibleError(
                 f"{memory.name!r} was made with another version of the router, and its pairs are not in the file.",
@@ -235,6 +236,11 @@ def _here(
         mean, sketch = mean.to(turn.device) @ turn, on_grid(sketch.to(turn.device) @ turn)
     here = RouterStatistics(mean, statistics.count, sketch, statistics.scatter, basis.digest)
     return replace(memory, statistics=here)
+
+
+def _follows(statistics: RouterStatistics | None, basis: RouterBasis) -> TypeGuard[RouterStatistics]:
+    """Whether statistics of a bank were made by this router's recipe, in whatever fit of it."""
+    return statistics is not None and statistics.digest == basis.recipe
 
 
 def _turn(anchors: bytes, here: Tensor) -> Tensor | None:
