@@ -17,6 +17,7 @@ import copy
 import hashlib
 import json
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -146,9 +147,9 @@ def view(backbone: Backbone, adapter: Adapter, digest: str, eop: Tensor | None) 
     Args:
         digest: identity of the adapter; goes into the fingerprint.
     """
-    backbone.share(adapter, on=False)
+    backbone.before_each_run(partial(adapter.switch, on=False))
     other = copy.copy(backbone)
-    other.share(adapter, on=True)
+    other.before_each_run(partial(adapter.switch, on=True))
     other.model_id = backbone.model_id + ADAPTED
     weights = hashlib.sha256(f"{backbone.fingerprint.weights_sha256} {digest}".encode()).hexdigest()
     other.fingerprint = replace(backbone.fingerprint, model_id=other.model_id, weights_sha256=weights)

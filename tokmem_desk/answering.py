@@ -16,7 +16,7 @@ from torch import Tensor
 from tokmem_desk.answers import Bank, Piece, Routed, Timing
 from tokmem_desk.beam import BeamSearch, search_width
 from tokmem_desk.chat_format import Turn
-from tokmem_desk.constrained import CLOSING_TOKENS, SchemaConstraint, constraint_of
+from tokmem_desk.constrained import CLOSING_TOKENS, SchemaConstraint, constraint_of, vocabulary_of
 from tokmem_desk.conversation import OwnedCache, fit_conversation
 from tokmem_desk.decoding import (
     CHAT_TOKENS,
@@ -216,7 +216,7 @@ class Answering:
             timing.first_token = time.perf_counter() - self._began
         timing.tokens += tokens
         if self._schema is not None:
-            self._read_arguments(SchemaConstraint(backbone.vocabulary, self._schema))
+            self._read_arguments(SchemaConstraint(vocabulary_of(backbone), self._schema))
         return Piece(self.response)
 
     def _read_arguments(self, constraint: SchemaConstraint) -> None:

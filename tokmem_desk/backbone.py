@@ -10,7 +10,7 @@ Letters: b batch, s tokens, v vocabulary, d hidden size; see ``query_state`` for
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,6 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from tokmem_desk.chat_format import ChatFormat
-from tokmem_desk.constrained import Vocabulary
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, first_line
 from tokmem_desk.fingerprint import Fingerprint, WeightsIdentity, identify_weights, take_fingerprint
@@ -32,7 +31,6 @@ from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QuerySt
 from tokmem_desk.recompute import RecomputedBatch, RecomputedLayout, extend_anew, pads_and_pools, steps_with_cache
 
 if TYPE_CHECKING:
-    from tokmem_desk.adapter import Adapter
     from tokmem_desk.token_space import TokenSpace
 
 
@@ -77,8 +75,7 @@ class Backbone:
         self.model.eval()
         self.forms = KernelForms(model, device.device.split(":")[0])
         self._body = model.get_decoder()
-        self._adapter: Adapter | None = None
-        self._adapted = False
+        self._before_run: Callable[[], None] | None = None
         self.eop: Tensor | None = None
         self._head = model.get_output_embeddings()
         self._embedding = model.get_input_embeddings()
@@ -103,7 +100,14 @@ class Backbone:
             if self.layout.recurrent:
                 self._verify_recomputation()
             self.rotates_keys = not self.layout.recurrent and self._verify_rotation()
-        self.fingerprint: Fingerprint = take_fingerprint(self, weights or identify_weights(model))
+        self.fingerprint: Fingerprint = take_fingerprint(
+            model,
+            tokenizer,
+            weights or identify_weights(model),
+            model_id=model_id,
+            layout_sha256=self.format.digest(),
+            compute_dtype=device.compute_dtype,
+        )
 
     # --- facts -------------------------------------------------------------------------------------
 
@@ -140,19 +144,6 @@ class Backbone:
             (k.shape[0], k.shape[1], k.shape[3], v.shape[3]) for k, v in zip(state.keys, state.values, strict=True)
         )
 
-    @cached_property
-    def vocabulary(self) -> Vocabulary:
-        """The tokens as those see them who hold answers to a schema; made when first asked for."""
-        return Vocabulary(self)
-
-    @cached_property
-    def vocabulary_for_forms(self) -> Vocabulary | None:
-        """The same; None where the tokenizer lets nothing be held: forms, which nobody declared, can do without."""
-        try:
-            return self.vocabulary
-        except IncompatibleError:
-            return None
-
     def parameter_count(self) -> int:
         """Parameters of the model, 4-bit ones counted as what they stand for."""
         total = 0
@@ -161,11 +152,11 @@ class Backbone:
             total += state.shape.numel() if state is not None else parameter.numel()
         return total
 
-    # --- adapters ----------------------------------------------------------------------------------
+    # --- sharing the model -------------------------------------------------------------------------
 
-    def share(self, adapter: Adapter, *, on: bool) -> None:
-        """The model has an adapter now; this backbone runs with it ``on`` or off, whoever else runs in between."""
-        self._adapter, self._adapted = adapter, on
+    def before_each_run(self, hook: Callable[[], None]) -> None:
+        """Call ``hook`` before each run: whoever shares the model with another backbone sets it to its own state."""
+        self._before_run = hook
 
     def renew_prefixes(self) -> None:
         """Forget what was computed of queries: the weights that run have changed, or a person's texts have to go."""
@@ -173,8 +164,8 @@ class Backbone:
 
     @property
     def _decoder(self) -> Any:
-        if self._adapter is not None:
-            self._adapter.switch(on=self._adapted)
+        if self._before_run is not None:
+            self._before_run()
         return self._body
 
     # --- pieces of a forward pass ------------------------------------------------------------------

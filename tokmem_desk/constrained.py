@@ -9,7 +9,9 @@ Letters: v vocabulary.
 from __future__ import annotations
 
 import copy
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -64,6 +66,35 @@ class Vocabulary:
             ids = self.tokens.greedy_tokenize(character)
             self._one_character[character] = int(ids[0]) if len(ids) == 1 and ids[0] < self._columns else None
         return self._one_character[character]
+
+
+_VOCABULARIES: WeakKeyDictionary[Backbone, Vocabulary | IncompatibleError] = WeakKeyDictionary()
+"""What was made for the backbones that are loaded, refusals included: each takes a second or more to find out."""
+
+
+def vocabulary_of(backbone: Backbone) -> Vocabulary:
+    """The tokens of a backbone for those who hold answers to a schema; made when first asked for.
+
+    Raises:
+        IncompatibleError: its tokenizer lets no answer be held.
+    """
+    found = _VOCABULARIES.get(backbone)
+    if found is None:
+        try:
+            found = Vocabulary(backbone)
+        except IncompatibleError as error:
+            found = error
+        _VOCABULARIES[backbone] = found
+    if isinstance(found, IncompatibleError):
+        raise found.with_traceback(None)
+    return found
+
+
+def vocabulary_for_forms(backbone: Backbone) -> Vocabulary | None:
+    """The same; None where the tokenizer lets nothing be held: forms, which nobody declared, can do without."""
+    with suppress(IncompatibleError):
+        return vocabulary_of(backbone)
+    return None
 
 
 class Constraint:
@@ -290,14 +321,14 @@ def constraint_of(
         message: None where values may also come from elsewhere, such as the conversation.
     """
     if schema is not None:
-        return SchemaConstraint(backbone.vocabulary, schema)
+        return SchemaConstraint(vocabulary_of(backbone), schema)
     form = None if memory is None or message is None else memory.form
     return None if form is None or message is None else held_to(form, backbone, message)
 
 
 def held_to(form: AnswerForm, backbone: Backbone, message: str) -> FormConstraint | None:
     """The beginning of an answer in that form; None where the tokenizer lets nothing be held, and answers are free."""
-    vocabulary = backbone.vocabulary_for_forms
+    vocabulary = vocabulary_for_forms(backbone)
     return None if vocabulary is None else FormConstraint(vocabulary, form, message)
 
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from tokmem_desk.backbone import Backbone
 
 _CONFIG_NOISE = frozenset(
     {
@@ -97,26 +96,38 @@ def _bytes_of(tensor: torch.Tensor) -> bytes:
     return bytes(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
 
 
-def take_fingerprint(backbone: Backbone, weights: WeightsIdentity) -> Fingerprint:
-    """Measure a loaded backbone."""
-    config = {k: v for k, v in backbone.config.to_dict().items() if k not in _CONFIG_NOISE}
-    tokenizer = backbone.tokenizer
+def take_fingerprint(
+    model: Any, tokenizer: Any, weights: WeightsIdentity, *, model_id: str, layout_sha256: str, compute_dtype: str
+) -> Fingerprint:
+    """Measure a loaded model.
+
+    Args:
+        model: of transformers, with its weights.
+        tokenizer: the model's own.
+        weights: which weights these are.
+        model_id: the id under which the model was asked for.
+        layout_sha256: digest of the layout of messages, ``ChatFormat.digest``.
+        compute_dtype: name of the number type that passes run in.
+    """
+    decoder = model.config.get_text_config(decoder=True)
+    config = {k: v for k, v in decoder.to_dict().items() if k not in _CONFIG_NOISE}
+    read, written = model.get_input_embeddings().weight, model.get_output_embeddings().weight
     backend = getattr(tokenizer, "backend_tokenizer", None)
     tokens = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
     return Fingerprint(
-        model_id=backbone.model_id,
+        model_id=model_id,
         revision=weights.revision,
-        family=str(backbone.config.model_type),
-        hidden_size=backbone.hidden_size,
-        vocabulary_size=backbone.vocabulary_size,
-        tied=backbone.tied,
+        family=str(decoder.model_type),
+        hidden_size=read.shape[1],
+        vocabulary_size=written.shape[0],
+        tied=written.data_ptr() == read.data_ptr(),
         config_sha256=_sha256(json.dumps(config, sort_keys=True, default=str).encode()),
         tokenizer_sha256=_sha256(tokens.encode()),
-        layout_sha256=backbone.format.digest(),
+        layout_sha256=layout_sha256,
         embedding_sha256=weights.embedding_sha256,
         weights_sha256=weights.weights_sha256,
-        quantization=_quantisation(backbone.model.config),
-        compute_dtype=backbone.device.compute_dtype,
+        quantization=_quantisation(model.config),
+        compute_dtype=compute_dtype,
     )
 
 

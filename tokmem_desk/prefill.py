@@ -21,7 +21,7 @@ from tokmem_desk.errors import OutOfMemoryError
 from tokmem_desk.query_state import QueryState
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.forward import ForwardModel
 
 _PREFILL_TOKENS = 4096
 """Tokens of one prefill pass, padding included: bounds the memory of its activations."""
@@ -74,7 +74,7 @@ class _Ran:
 class QueryRunner:
     """Runs queries of one backbone. Callers hold no gradient and have checked the lengths."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, backbone: ForwardModel) -> None:
         self._backbone = backbone
         self._prefixes: OrderedDict[tuple[int, ...], QueryState] = OrderedDict()
 

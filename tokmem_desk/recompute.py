@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QueryState
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.forward import ForwardModel
 
 _TOLERANCE = 0.05
 """Of the largest state: what other shapes and the numbers' own precision may change."""
@@ -72,7 +72,7 @@ class RecomputedLayout(CacheLayout):
         return RecomputedBatch(self.new_cache(), _present(lengths), lengths, told)
 
 
-def extend_anew(backbone: Backbone, batch: RecomputedBatch, inputs: Tensor, present: Tensor | None) -> Tensor:
+def extend_anew(backbone: ForwardModel, batch: RecomputedBatch, inputs: Tensor, present: Tensor | None) -> Tensor:
     """``Backbone.extend`` for sequences that run from their beginning: [b x s x d] final hidden states.
 
     Where ``present`` is 0 they mean nothing, as ever.
@@ -102,7 +102,7 @@ def extend_anew(backbone: Backbone, batch: RecomputedBatch, inputs: Tensor, pres
     return hidden.gather(1, places[:, :, None].expand(-1, -1, hidden.shape[2]))
 
 
-def pads_and_pools(backbone: Backbone, ids: Sequence[int]) -> bool:
+def pads_and_pools(backbone: ForwardModel, ids: Sequence[int]) -> bool:
     """Whether a sequence runs the same beside a longer one, with every layer's states to look at."""
     long = backbone.embed_ids(torch.tensor(ids, device=backbone.torch_device))
     short = long[: len(ids) // 2]
@@ -114,7 +114,7 @@ def pads_and_pools(backbone: Backbone, ids: Sequence[int]) -> bool:
     return layers == backbone.layer_count + 1 and _close(output.last_hidden_state[:1, : len(short)], alone)
 
 
-def steps_with_cache(backbone: Backbone, ids: Sequence[int]) -> bool:
+def steps_with_cache(backbone: ForwardModel, ids: Sequence[int]) -> bool:
     """Whether token by token gives what the whole gives, also while another sequence runs in between.
 
     False where the state is kept elsewhere: beside the cache, or in the model itself, where two answers would meet.

@@ -122,7 +122,7 @@ def fit_splitter(backbone: Backbone, count: int = _MESSAGES) -> Iterator[float |
         # at 65,504, which some models' states exceed (Gemma 3).
         states += [tokens.cpu() for tokens in done.tokens]
         yield min(1.0, (start + len(queries)) / len(messages))
-    space = fit_space(states, layers, backbone)
+    space = fit_space(states, layers, backbone.fingerprint.digest)
     projected = [space.project(tokens) for tokens in states]
     marks = [marks_of(message, backbone.format.places(message.text)) for message in messages]
     with torch.random.fork_rng(devices=[]):

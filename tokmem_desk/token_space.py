@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +19,6 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from tokmem_desk.fingerprint import digest_of
-
-if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
 
 DIMENSIONS = 192
 IGNORED = -100
@@ -68,11 +64,13 @@ class TokenSpace:
         )
 
 
-def fit_space(states: Sequence[Tensor], layers: tuple[int, ...], backbone: Backbone) -> TokenSpace:
+def fit_space(states: Sequence[Tensor], layers: tuple[int, ...], fingerprint: str) -> TokenSpace:
     """Principal directions of tokens' standardised hidden states.
 
     Args:
         states: per text [t x f] hidden states on the CPU.
+        layers: indices of the layers that the states are of.
+        fingerprint: digest of the backbone that the states are of.
     """
     step = max(1, sum(len(s) for s in states) // _SAMPLE)
     sample = torch.cat([s[::step] for s in states]).float()
@@ -83,7 +81,7 @@ def fit_space(states: Sequence[Tensor], layers: tuple[int, ...], backbone: Backb
         _, values, directions = torch.pca_lowrank(scaled, min(DIMENSIONS, *scaled.shape), niter=2)
     # Variance one on average, so that one set of rates fits the networks of any backbone.
     projection = directions / (values.pow(2).mean() / len(scaled)).sqrt()
-    return TokenSpace(layers, centre, spread, projection, backbone.fingerprint.digest)
+    return TokenSpace(layers, centre, spread, projection, fingerprint)
 
 
 class TokenNetwork(nn.Module):

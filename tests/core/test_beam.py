@@ -17,7 +17,7 @@ from tests.core.test_form_walk import LAYOUTS, LIST, SUM
 from tests.core.test_recall import collect, memory, token_bank
 from tokmem_desk.answer_form import FORM_SETTING
 from tokmem_desk.beam import Beam, BeamSearch, search_width
-from tokmem_desk.constrained import SchemaConstraint, constraint_of
+from tokmem_desk.constrained import SchemaConstraint, constraint_of, vocabulary_of
 from tokmem_desk.decoding import start_memory, step, step_each
 from tokmem_desk.output_schema import read_schema
 from tokmem_desk.procedures import ExamplePair, Procedure
@@ -114,8 +114,6 @@ def test_a_tokenizer_that_lets_nothing_be_held_leaves_answers_free(
 
     monkeypatch.setattr("llguidance.hf.from_tokenizer", refuse)
     backbone, message = copy.copy(tiny_backbone("llama")), "Paid 12.50 for lunch"
-    for kept in ("vocabulary", "vocabulary_for_forms"):
-        backbone.__dict__.pop(kept, None)
     held = held_by(backbone, "SUM", message)
     query = backbone.format.query(message)
     answers = [
@@ -226,6 +224,6 @@ def test_only_answers_held_to_a_form_are_searched(tiny_backbone: Callable[..., B
     held = held_by(backbone, "SUM", "3 and 4")
     schema = read_schema('{"type": "object", "properties": {"a": {"type": "integer"}}}')
     assert search_width(backbone, constraint_of(backbone, held, None, "3 and 4")) > 1
-    assert search_width(backbone, SchemaConstraint(backbone.vocabulary, schema)) == 1
+    assert search_width(backbone, SchemaConstraint(vocabulary_of(backbone), schema)) == 1
     assert search_width(backbone, None) == 1
     assert search_width(tiny_backbone("mamba"), constraint_of(tiny_backbone("mamba"), held, None, "3 and 4")) == 1

@@ -15,7 +15,7 @@ from jsonschema import Draft202012Validator
 
 from tests.core.test_recall import collect, memory, token_bank
 from tokmem_desk.chat_format import Turn
-from tokmem_desk.constrained import SchemaConstraint
+from tokmem_desk.constrained import SchemaConstraint, vocabulary_of
 from tokmem_desk.errors import GenerationError
 from tokmem_desk.output_schema import read_schema
 from tokmem_desk.recall import Answer, Bank, answer_batch, recall
@@ -177,7 +177,7 @@ def test_a_batch_mixes_answers_with_and_without_schema(tiny_backbone: Callable[.
 
 def test_tokens_of_special_meaning_never_stand_in_a_string(tiny_backbone: Callable[..., Backbone]) -> None:
     backbone = tiny_backbone("llama")
-    constraint = SchemaConstraint(backbone.vocabulary, read_schema(json.dumps(EVENT)))
+    constraint = SchemaConstraint(vocabulary_of(backbone), read_schema(json.dumps(EVENT)))
     for token in backbone.tokenizer('{"title":"', add_special_tokens=False).input_ids:
         constraint.take(token, ahead=False)
     masked = constraint.mask(torch.zeros(backbone.vocabulary_size))

@@ -112,5 +112,12 @@ def test_running_the_model_changes_nothing(tiny_backbone: Load) -> None:
     backbone = tiny_backbone("gemma3")
     backbone.prefill([backbone.format.query(SPECIAL[0] * 5)])
     with torch.no_grad():
-        again = take_fingerprint(backbone, identify_weights(backbone.model))
+        again = take_fingerprint(
+            backbone.model,
+            backbone.tokenizer,
+            identify_weights(backbone.model),
+            model_id=backbone.model_id,
+            layout_sha256=backbone.format.digest(),
+            compute_dtype=backbone.device.compute_dtype,
+        )
     assert again == backbone.fingerprint
