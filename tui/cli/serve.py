@@ -50,12 +50,13 @@ def run(context: Context, options: argparse.Namespace) -> int:
         import uvicorn
 
         from tui.serve.app import Desk
+        from tui.serve.connections import BoundedConnection
 
         _log_to(context.paths.logs)
         keys = {} if context.key is None else {context.profile.name: context.key}
         config = uvicorn.Config(
             Desk(context.paths, link, backbone, keys).app(),
-            http="h11",
+            http=BoundedConnection,
             ws="none",
             lifespan="off",
             log_config=None,
