@@ -25,6 +25,9 @@ from tokmem_desk.errors import BusyError, IncompatibleError, LockedError, Storag
 LOCK_SECONDS = 5.0
 """How long a write waits for another process before it gives up with BusyError."""
 
+LONGEST_PATH = 500
+"""Bytes of a database's path. SQLite takes 512 with the names of the files that it makes beside it."""
+
 Parameters = Sequence[object] | Mapping[str, object]
 
 _APPLICATION_ID = 0x746F6B6D  # "tokm": tells our files from any other SQLite file
@@ -67,6 +70,13 @@ class Database:
         lock_seconds: float = LOCK_SECONDS,
         key: ProfileKey | None = None,
     ) -> None:
+        length = len(os.fsencode(file.absolute()))
+        if length > LONGEST_PATH:
+            raise StorageError(
+                f"The path of the database is too long: {length} bytes, where {LONGEST_PATH} are possible "
+                f"({str(file)[:60]}…).",
+                next_step="Choose a shorter place with --home.",
+            )
         self.file = file
         self.read_only = file.is_file() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
         """True on a disk, or in a folder, that this person cannot write to: then everything can be read."""
