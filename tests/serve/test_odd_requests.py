@@ -79,7 +79,8 @@ def test_many_messages_of_one_side_are_joined_once(monkeypatch: pytest.MonkeyPat
 
 ODD_TEXTS = (
     "", " ", "\n", "\0", "\ud800", "\udfff x", "\u202e", "\x1b]52;c;aGk=\x07", "ä" * 50, "a" * 20_000,
-    "../../etc/passwd", "%00", "none", "auto", "todo_line", "scripted/Tiny-Instruct:", "scripted/Tiny-Instruct:none", "😀", "\ufeff", "{}",
+    "../../etc/passwd", "%00", "none", "auto", "todo_line", "scripted/Tiny-Instruct:",
+    "scripted/Tiny-Instruct:none", "😀", "\ufeff", "{}",
 )  # fmt: skip
 
 
@@ -145,7 +146,8 @@ def odd_head(draw: random.Random, served: Served) -> bytes:
     lines.append(f"Authorization: {draw.choice(('Bearer', 'bearer', 'Basic', ''))} {token}")
     more = ("Cookie: a=\xff; b", "Cookie: ;;;=;", "Content-Type: application/json; charset=\xff", "Accept: \x80",
             "Content-Type: \xe9", "Upgrade: websocket\r\nConnection: upgrade", "Expect: 100-continue",
-            "Content-Encoding: gzip", "X-Odd: " + "\xfe" * 3000, "Range: bytes=a-b", "Cookie: " + "a=b; " * 2000)  # fmt: skip
+            "Content-Encoding: gzip", "X-Odd: " + "\xfe" * 3000, "Range: bytes=a-b",
+            "Cookie: " + "a=b; " * 2000)  # fmt: skip
     lines += draw.choices(more, k=draw.randrange(4))
     body = draw.choice((b"", b"{}", b"\xff", b"x" * 1000))
     if body and draw.random() < 0.8:

@@ -31,7 +31,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO, Self
 
-from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, error_from_dict
+from tokmem_desk.errors import EngineError, InterruptedByUser, StorageError, TokmemError, error_from_dict
 from tui.engine.protocol import LINE_LIMIT, CancelHow, Message, decode, encode
 from tui.faults import in_words, memory_limit, out_of_memory
 
@@ -183,7 +183,10 @@ class EngineClient:
                     start_new_session=True,
                 )
             except OSError as caught:
-                raise in_words(caught) or EngineError("The engine could not be started.") from caught
+                known = in_words(caught)
+                if known is not None and not isinstance(known, StorageError):  # limits; a program that is not there
+                    raise known from caught
+                raise EngineError(f"The engine could not be started: {caught.strerror or caught}.") from caught
             finally:
                 log.close()
             self._reader = asyncio.create_task(self._read(self._process), name="engine-reader")
