@@ -155,7 +155,6 @@ ENVIRONMENTS = (
     Environment("60 MB of memory", "ulimit -v 60000; T ask hi", codes=(0, 3)),
     Environment("16 file handles, the real engine", "ulimit -n 16; T ask hi --max-tokens 2", codes=(0, 1), real=True),
     Environment("150 MB of memory, the real engine", "ulimit -v 150000; T ask hi --max-tokens 2", codes=(3,), says="ulimit -v", real=True),
-    Environment("300 MB of memory, the real engine", "ulimit -v 300000; T ask hi --max-tokens 2", codes=(3, 0), says="emory", real=True),
     # Packages
     _missing("torch", real=True),
     _missing("transformers", real=True),
