@@ -25,6 +25,9 @@ from tokmem_desk.errors import BusyError, IncompatibleError, LockedError, Storag
 LOCK_SECONDS = 5.0
 """How long a write waits for another process before it gives up with BusyError."""
 
+LONGEST_PATH = 500
+"""Bytes of a database's path. SQLite takes 512 with the names of the files that it makes beside it."""
+
 Parameters = Sequence[object] | Mapping[str, object]
 
 _APPLICATION_ID = 0x746F6B6D  # "tokm": tells our files from any other SQLite file
@@ -67,7 +70,16 @@ class Database:
         lock_seconds: float = LOCK_SECONDS,
         key: ProfileKey | None = None,
     ) -> None:
+        length = len(os.fsencode(file.absolute()))
+        if length > LONGEST_PATH:
+            raise StorageError(
+                f"The path of the database is too long: {length} bytes, where {LONGEST_PATH} are possible "
+                f"({str(file)[:60]}…).",
+                next_step="Choose a shorter place with --home.",
+            )
         self.file = file
+        self.read_only = file.is_file() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
+        """True on a disk, or in a folder, that this person cannot write to: then everything can be read."""
         self._key = key
         self._backups = backups
         self._steps = steps
@@ -84,7 +96,7 @@ class Database:
         except OSError as caught:
             raise storage_error(f"{file} could not be opened", caught) from caught
         with self._errors():
-            self._connection = connect(file, key, lock_seconds)
+            self._connection = connect(file, key, lock_seconds, read_only=self.read_only)
         try:
             self._prepare(expect_data)
         except BaseException:
@@ -120,8 +132,13 @@ class Database:
 
         Raises:
             BusyError: another process kept the lock too long.
-            StorageError: the disk is full or the file damaged; nothing of the block was kept.
+            StorageError: the disk is full or read-only, or the file damaged; nothing of the block was kept.
         """
+        if self.read_only:
+            raise StorageError(
+                f"{self.file} could not be changed: it is read-only.",
+                next_step="Choose another place with --home, or make this one writable.",
+            )
         with self._transaction("BEGIN IMMEDIATE"):
             yield self._connection
 
@@ -163,7 +180,8 @@ class Database:
         with self._errors():
             self._connection.execute("PRAGMA foreign_keys = ON")
             # Deleted chats and pairs are private: overwrite them in the file.
-            self._connection.execute("PRAGMA secure_delete = ON")
+            if not self.read_only:
+                self._connection.execute("PRAGMA secure_delete = ON")
             version, owner = self._version(), self._pragma("application_id")
             if self._pragma("schema_version") == 0:
                 if expect_data:
@@ -172,11 +190,17 @@ class Database:
                 raise StorageError(
                     f"{self.file} is a database of another program.", next_step="Move it away, then start again."
                 )
-            self._enter_wal()
-            # Power loss must not take what a person has typed; writes are few.
-            self._connection.execute("PRAGMA synchronous = FULL")
+            if not self.read_only:
+                self._enter_wal()
+                # Power loss must not take what a person has typed; writes are few.
+                self._connection.execute("PRAGMA synchronous = FULL")
         self._refuse_newer(version)
         if version < len(self._steps):
+            if self.read_only:
+                raise StorageError(
+                    f"{self.file} has format {version} and must be brought to {len(self._steps)}, but it is read-only.",
+                    next_step="Make it writable once, or choose another place with --home.",
+                )
             self._migrate()
 
     def _migrate(self) -> None:
@@ -289,21 +313,40 @@ class DatabaseOwner:
         self._database.close()
 
 
-def connect(file: Path, key: ProfileKey | None, timeout: float) -> sqlite3.Connection:
+def connect(file: Path, key: ProfileKey | None, timeout: float, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection in autocommit mode that gives rows by name; SQLCipher's, which looks the same, where there is a key.
+
+    Args:
+        file: the database.
+        key: of an encrypted one.
+        timeout: how long to wait for another process, in seconds.
+        read_only: nothing is written, beside the file neither; for disks where nothing can be.
 
     Raises:
         StorageError: there is a key, and this computer has no SQLCipher.
     """
     if key is None:
-        plain = sqlite3.connect(file, timeout=timeout, isolation_level=None)
+        plain = sqlite3.connect(_address(file, read_only), timeout=timeout, isolation_level=None, uri=read_only)
         plain.row_factory = sqlite3.Row
         return plain
     cipher = sqlcipher()
-    connection: sqlite3.Connection = cipher.connect(file, timeout=timeout, isolation_level=None)
+    connection: sqlite3.Connection = cipher.connect(
+        _address(file, read_only), timeout=timeout, isolation_level=None, uri=read_only
+    )
     connection.row_factory = cipher.Row
     connection.execute(f'PRAGMA key = "{key.database_key()}"')
     return connection
+
+
+def _address(file: Path, read_only: bool) -> str:
+    """What is given to SQLite for a file."""
+    if not read_only:
+        return os.fspath(file)
+    # In WAL mode a reader makes files beside the database, unless it is told that nobody writes. Somebody does, or did
+    # and was killed, where there is something in the log; then what is in the log must be read, too.
+    log = file.with_name(f"{file.name}-wal")
+    in_use = log.is_file() and log.stat().st_size > 0
+    return f"{file.absolute().as_uri()}?{'mode=ro' if in_use else 'mode=ro&immutable=1'}"
 
 
 def sqlcipher() -> Any:

@@ -13,7 +13,7 @@ import uuid
 from pathlib import Path
 
 from profiles.base import Row, now
-from profiles.database import LOCK_SECONDS, Database
+from profiles.database import LOCK_SECONDS, Database, connect
 from profiles.migrations import REGISTRY_STEPS
 from profiles.paths import AppPaths
 from profiles.records import ProfileInfo
@@ -158,6 +158,8 @@ class ProfileRegistry(ProfileLocks):
         while True:
             row = self._active_row() if name is None else self._named(name)
             store = self._open(row["id"], row["name"], key)
+            if self._database.read_only:
+                return store
             try:
                 with self._database.writing() as connection:
                     used = connection.execute(
@@ -221,7 +223,7 @@ class ProfileRegistry(ProfileLocks):
 
     def _finish_deletions(self) -> None:
         left = self._database.rows("SELECT id FROM profiles WHERE deleting = 1")
-        if not left:
+        if not left or self._database.read_only:
             return
         with self._removals(wait=False) as free:
             # A copy that is being made is on the list too, and belongs to whoever makes it.
@@ -263,8 +265,11 @@ def _procedure_count(file: Path) -> int | None:
     if not file.exists():
         return 0
     try:
+        read_only = not os.access(file.parent, os.W_OK)
         address = f"{file.absolute().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=0.5)) as connection:
+        with contextlib.closing(
+            connect(file, None, 0.5, read_only=True) if read_only else sqlite3.connect(address, uri=True, timeout=0.5)
+        ) as connection:
             return int(connection.execute("SELECT count(*) FROM procedures").fetchone()[0])
     except sqlite3.Error:
         return None

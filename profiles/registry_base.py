@@ -44,7 +44,7 @@ class ProfileFolders(DatabaseOwner):
         except LockedError as caught:
             raise LockedError(f"The profile {name!r} is locked.", next_step=caught.next_step) from caught
         try:
-            if store.profile_name != name:
+            if store.profile_name != name and not store.read_only:
                 store.set_profile_name(name)
         except BaseException:
             store.close()

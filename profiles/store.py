@@ -85,6 +85,11 @@ class ProfileStore(
         """True when everything in this profile is encrypted on the disk."""
         return self.vault.key is not None
 
+    @property
+    def read_only(self) -> bool:
+        """True where the disk cannot be written to: everything can be read, and every change is refused."""
+        return self._database.read_only
+
     def select(self, query: str) -> list[Row]:
         """The rows of a query of this package's own that belongs to no single table."""
         return self._database.rows(query)

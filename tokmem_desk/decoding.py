@@ -101,11 +101,15 @@ def goes_in_circles(ids: Sequence[int]) -> bool:
     return False
 
 
+LEAST_TEMPERATURE = 1e-3
+"""Below it the likeliest token is taken: logits divided by less leave the range of numbers."""
+
+
 class Chooser:
     """Picks the next token: greedy, or by temperature and nucleus."""
 
     def __init__(self, sampling: Sampling | None, *, greedy: bool) -> None:
-        self._sampling = None if greedy or sampling is None or sampling.temperature <= 0 else sampling
+        self._sampling = None if greedy or sampling is None or sampling.temperature < LEAST_TEMPERATURE else sampling
         self._generator = torch.Generator()
         if self._sampling is not None and self._sampling.seed is not None:
             self._generator.manual_seed(self._sampling.seed)

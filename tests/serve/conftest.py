@@ -24,6 +24,7 @@ from tui.cli.serve import listen
 from tui.engine.client import EngineClient, RequestHandle
 from tui.engine_link import EngineLink
 from tui.serve.app import Desk
+from tui.serve.connections import BoundedConnection
 
 MILK = "I need to buy milk on Monday"
 SECRET = Procedure("secret", (ExamplePair("what is my secret word", "xyzzy"),))
@@ -104,7 +105,7 @@ async def served(paths: AppPaths, own_home: Path, engine_options: list[str]) -> 
     desk = Desk(paths, link, BACKBONE)  # type: ignore[arg-type]
     listener = listen(0)
     server = uvicorn.Server(
-        uvicorn.Config(desk.app(), http="h11", ws="none", lifespan="off", log_config=None, access_log=False)
+        uvicorn.Config(desk.app(), http=BoundedConnection, ws="none", lifespan="off", log_config=None, access_log=False)
     )
     task = asyncio.create_task(server._serve([listener]))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -35,6 +35,8 @@ def test_completions(own_home: Path, tiny_model_folder: Path, prepared_home: Pat
         assert told.usage.prompt_tokens > plain.usage.prompt_tokens
         drawn = [ask(temperature=1.5, top_p=1, seed=seed).choices[0].message.content for seed in (1, 1, 2)]
         assert drawn[0] == drawn[1] != drawn[2]
+        for odd in ({"temperature": 5e-324}, {"temperature": 2, "top_p": 0, "seed": -(2**63)}, {"seed": 2**63 - 1}):
+            assert ask(**{"temperature": 1, **odd}).usage.completion_tokens == 6
         streamed = ask(stream=True, stream_options={"include_usage": True})
         chunks = list(streamed)
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)

@@ -151,7 +151,8 @@ class ScriptedEngine:
 
     async def do_status(self, request: dict[str, Any]) -> dict[str, Any]:
         """What is loaded."""
-        return {"loaded": self.loaded, "backbone": self.backbone, "memory_mb": 100, "jobs": []}
+        device = {name: BACKBONE[name] for name in ("device", "dtype", "reason")}
+        return {"loaded": self.loaded, "backbone": self.backbone, "memory_mb": 100, "jobs": [], **device}
 
     async def do_ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Route and answer."""

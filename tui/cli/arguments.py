@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tui.cli.console import writing_output
 from tui.cli.keeping_arguments import add_bank, add_config, add_model, add_profile, add_serve, add_token
 from tui.cli.parsing import PROGRAM, Parser, Subparsers, define, define_group, positive_number, whole_number
 from tui.cli.proc_arguments import add_proc, pairs_option
@@ -96,7 +97,8 @@ class _Version(argparse.Action):
             version = metadata.version(PROGRAM)
         except metadata.PackageNotFoundError:
             version = "(not installed)"
-        print(PROGRAM, version)
+        with writing_output():
+            print(PROGRAM, version, flush=True)
         parser.exit()
 
 

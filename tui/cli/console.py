@@ -6,13 +6,16 @@ Knows terminals, colours and tables; knows no command.
 from __future__ import annotations
 
 import contextlib
+import errno
 import getpass
 import json
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
+
+from tokmem_desk.errors import StorageError
 
 PLAIN_PROGRESS_SECONDS = 5.0
 """Without a terminal a progress line is printed at most this often."""
@@ -70,8 +73,14 @@ class Console:
     # Data
 
     def data(self, text: str, end: str = "\n") -> None:
-        """Print to stdout, at once."""
-        print(visible(text) if self._out_is_terminal else text, end=end, file=self._out, flush=True)
+        """Print to stdout, at once.
+
+        Raises:
+            BrokenPipeError: the reader has had enough.
+            StorageError: stdout takes nothing, as on a full disk.
+        """
+        with writing_output():
+            print(visible(text) if self._out_is_terminal else text, end=end, file=self._out, flush=True)
 
     def json(self, value: object) -> None:
         """Print one JSON object on one line of stdout."""
@@ -180,6 +189,26 @@ class Console:
                 self._err.write("\r\x1b[K")
             self._err.write(text)
             self._err.flush()
+
+
+@contextlib.contextmanager
+def writing_output() -> Iterator[None]:
+    """What the system says about stdout, in words; a reader that has gone is no failure and passes.
+
+    Raises:
+        StorageError: stdout takes nothing.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as caught:
+        reason = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}.get(
+            caught.errno or 0, (caught.strerror or "it is closed").lower()
+        )
+        raise StorageError(
+            f"The output could not be written: {reason}.", next_step="Send it elsewhere, or free some space."
+        ) from caught
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[int] = ()) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import platform
 import shutil
 import sys
@@ -86,7 +87,12 @@ def _packages(context: Context) -> Iterator[Finding]:
 
 def _disk(context: Context) -> Iterator[Finding]:
     for name, folder in (("data", context.paths.data), ("models", context.paths.models)):
-        free = shutil.disk_usage(_existing(folder)).free
+        there = _existing(folder)
+        free = shutil.disk_usage(there).free
+        if not os.access(there, os.W_OK):
+            step = "What is there can be read; to change something, choose another place with --home."
+            yield Finding(name, "note", f"{folder}, read-only", step)
+            continue
         low = free < LOW_SPACE_BYTES
         step = "Free some space, or choose another place with --home." if low else ""
         yield Finding(name, "note" if low else "ok", f"{folder}, {size(free)} free", step)

@@ -6,6 +6,7 @@ Asks before a download unless that was agreed to. Knows no model.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import threading
@@ -15,7 +16,7 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from profiles.paths import private_folder
-from tokmem_desk.errors import EngineError, InterruptedByUser, OfflineError
+from tokmem_desk.errors import EngineError, InterruptedByUser, OfflineError, StorageError
 from tui.engine.client import EngineClient, engine_command
 from tui.engine.protocol import BackboneInfo, Message
 from tui.engine_link import EngineLink, EngineState
@@ -66,7 +67,9 @@ class EngineSession:
                 offline=context.settings.flag("offline"),
                 device=context.settings.text("device"),
             )
-            log_file = private_folder(context.paths.logs) / "engine.log"
+            log_file = context.paths.logs / "engine.log"
+            with contextlib.suppress(StorageError):  # where nothing can be written, the engine does without
+                private_folder(context.paths.logs)
             self._link = EngineLink(EngineClient(command, log_file, os.environ), self._show_loading)
         return self._link
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import itertools
 import os
@@ -27,28 +28,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: replaces ``sys.argv[1:]``.
     """
-    from tui.cli.arguments import parse
-    from tui.cli.console import Console
+    from tui.cli.console import Console, writing_output
 
+    _replace_closed_streams()
+    _use_utf8()
     if COMPLETION_VARIABLE in os.environ and arguments is None:
         from tui.cli.completion import answer_tab
 
-        answer_tab()  # does not return
-    _replace_closed_streams()
-    _use_utf8()
+        with contextlib.suppress(OSError):  # what the shell gave to write to takes nothing
+            answer_tab()  # does not return
+        os._exit(ExitCode.FAILED)
     console = Console()
+    code = _outcome(console, arguments)
+    # Once more, whatever has happened: what stays in the buffer fails at the very end, where nothing can be said.
+    try:
+        with writing_output():
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up_output()
+    except TokmemError as caught:
+        _give_up_output()
+        if code == ExitCode.OK:
+            return _report(console, caught)
+    return code
+
+
+def _outcome(console: Console, arguments: Sequence[str] | None) -> int:
+    from tui.cli.arguments import parse
+    from tui.cli.console import Console
+
     try:
         options = parse(arguments)
         console = Console(quiet=options.quiet, json_output=options.json)
         return _run(options, console)
+    except SystemExit as caught:  # --help and --version have printed what they had to
+        return caught.code if isinstance(caught.code, int) else ExitCode.OK
     except TokmemError as caught:
         return _report(console, caught)
     except KeyboardInterrupt:
         console.end_progress()
         console.error("Stopped.")
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        return _closed_output()
+    except BrokenPipeError:  # the reader of stdout has had enough (``| head``), which is no failure
+        return ExitCode.OK
     except Exception as caught:
         return _report_unexpected(console, caught, arguments)
 
@@ -58,9 +80,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
     with Context(options, console) as context:
         command = getattr(importlib.import_module(f"tui.cli.{options.module}"), options.function)
-        code = int(command(context, options))
-        sys.stdout.flush()
-        return code
+        return int(command(context, options))
 
 
 def _report(console: Console, error: TokmemError) -> int:
@@ -73,11 +93,17 @@ def _report(console: Console, error: TokmemError) -> int:
 
 def _report_unexpected(console: Console, error: Exception, arguments: Sequence[str] | None) -> int:
     """A mistake of ours: one sentence, and the traceback where it can be found."""
-    from tui.cli.crash_log import write_crash_log
+    from tui.faults import in_words
 
     console.end_progress()
     if _debugging():
         raise error
+    known = in_words(error)
+    if known is not None:
+        console.error(str(known))
+        return known.exit_code
+    from tui.cli.crash_log import write_crash_log  # only now: what it needs may be what is missing
+
     try:
         home = next((item for item in _homes(sys.argv[1:] if arguments is None else arguments)), None)
         where = f"The details are in {write_crash_log(error, home)}."
@@ -93,12 +119,12 @@ def _homes(arguments: Sequence[str]) -> list[str]:
     return apart + [item.partition("=")[2] for item in arguments if item.startswith("--home=")]
 
 
-def _closed_output() -> int:
-    """The reader of stdout has had enough (``| head``), which is no failure."""
-    # Python flushes stdout once more at exit; give it a place where that cannot fail.
-    devnull = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(devnull, sys.stdout.fileno())
-    return ExitCode.OK
+def _give_up_output() -> None:
+    """Python flushes stdout once more at exit; give it a place where that cannot fail."""
+    with contextlib.suppress(OSError, ValueError):
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        os.close(devnull)
 
 
 def _replace_closed_streams() -> None:

@@ -6,6 +6,7 @@ import argparse
 from typing import Any, NoReturn
 
 from tokmem_desk.errors import UsageError, did_you_mean
+from tui.cli.console import writing_output
 
 PROGRAM = "tokmem-desk"
 Subparsers = Any  # argparse has no public name for what add_subparsers returns
@@ -25,6 +26,12 @@ class Parser(argparse.ArgumentParser):
         """
         sentence = message[:1].upper() + message[1:]
         raise UsageError(f"{sentence.rstrip('.')}.", next_step=f"See: {self.prog} --help")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        # argparse passes over what the system says about a full disk.
+        if message:
+            with writing_output():
+                print(message, end="", file=file, flush=True)
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         # The only seam argparse offers for a nearer hint than the list of all choices.

@@ -50,12 +50,13 @@ def run(context: Context, options: argparse.Namespace) -> int:
         import uvicorn
 
         from tui.serve.app import Desk
+        from tui.serve.connections import BoundedConnection
 
-        _log_to(context.paths.logs)
+        log_to(context.paths.logs / "serve.log", "uvicorn", "tui.serve", "asyncio")
         keys = {} if context.key is None else {context.profile.name: context.key}
         config = uvicorn.Config(
             Desk(context.paths, link, backbone, keys).app(),
-            http="h11",
+            http=BoundedConnection,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -112,16 +113,24 @@ def _first_token(context: Context) -> str | None:
         return registry.tokens.create(FIRST_TOKEN, context.profile.name)
 
 
-def _log_to(folder: Path) -> None:
-    """Send what the server has to say to a private file instead of the terminal."""
-    file = private_folder(folder) / "serve.log"
+def log_to(file: Path, *names: str) -> None:
+    """Send what a server has to say to a private file instead of the terminal.
+
+    Args:
+        file: made with its folder.
+        names: of the loggers.
+
+    Raises:
+        StorageError: the file could not be opened.
+    """
+    private_folder(file.parent)
     try:
         os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600))
         handler = logging.FileHandler(file, encoding="utf-8")
     except OSError as caught:
         raise storage_error(f"The log {file} could not be opened", caught) from caught
     handler.setFormatter(QuietFormatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    for name in ("uvicorn", "tui.serve"):
+    for name in names:
         logger = logging.getLogger(name)
         logger.addHandler(handler)
         logger.propagate = False

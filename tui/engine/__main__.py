@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 from tokmem_desk.threads import wait_asleep
+from tui.engine.refusing import refuse_all
+from tui.faults import in_words
 from tui.traces import log_quietly
 
 
@@ -27,13 +29,20 @@ def main() -> int:
         os.environ["HF_HUB_OFFLINE"] = "1"
     wait_asleep()
     log_quietly()
-    from profiles.paths import AppPaths
-    from tui.engine.models import LoadedModel
-    from tui.engine.server import Server
+    try:
+        from profiles.paths import AppPaths
+        from tui.engine.models import LoadedModel
+        from tui.engine.server import Server
 
-    paths = AppPaths.resolve(arguments.home)
-    model = LoadedModel(paths, arguments.model, arguments.device, offline=arguments.offline)
-    return Server(sys.stdin.buffer, pipe, paths, model).run()
+        paths = AppPaths.resolve(arguments.home)
+        model = LoadedModel(paths, arguments.model, arguments.device, offline=arguments.offline)
+        server = Server(sys.stdin.buffer, pipe, paths, model)
+    except (ImportError, MemoryError, OSError, RuntimeError) as caught:  # a library is missing, or no room for it
+        error = in_words(caught)
+        if error is None:
+            raise
+        return refuse_all(sys.stdin.buffer, pipe, error)
+    return server.run()
 
 
 if __name__ == "__main__":

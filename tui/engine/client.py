@@ -21,16 +21,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import itertools
 import os
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import IO, Any, BinaryIO, Self
 
-from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, error_from_dict
+from tokmem_desk.errors import EngineError, InterruptedByUser, StorageError, TokmemError, error_from_dict
 from tui.engine.protocol import LINE_LIMIT, CancelHow, Message, decode, encode
+from tui.faults import in_words, memory_limit, out_of_memory
 
 CLOSE_SECONDS = 0.5
 """How long the engine may take to end by itself before it is killed."""
@@ -39,6 +42,8 @@ LOG_BYTES = 1_000_000
 """The log is set aside (one old one is kept) when it is longer than this at a start."""
 
 TAIL_LINES = 12
+
+_UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT})
 
 PASSPHRASE_VARIABLE = "TOKMEM_PASSPHRASE"  # noqa: S105 - a name, not a value
 NEW_PASSPHRASE_VARIABLE = "TOKMEM_NEW_PASSPHRASE"  # noqa: S105 - a name, not a value
@@ -141,6 +146,8 @@ class EngineClient:
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._log_start = 0
+        self._unkept: IO[bytes] | None = None
+        """The log, where its own file cannot be written."""
         self._runner: asyncio.Runner | None = None
 
     @property
@@ -176,7 +183,10 @@ class EngineClient:
                     start_new_session=True,
                 )
             except OSError as caught:
-                raise EngineError(f"The engine could not be started: {caught}.") from caught
+                known = in_words(caught)
+                if known is not None and not isinstance(known, StorageError):  # limits; a program that is not there
+                    raise known from caught
+                raise EngineError(f"The engine could not be started: {caught.strerror or caught}.") from caught
             finally:
                 log.close()
             self._reader = asyncio.create_task(self._read(self._process), name="engine-reader")
@@ -221,7 +231,7 @@ class EngineClient:
     def log_tail(self, lines: int = TAIL_LINES) -> str:
         """The end of what this start of the engine wrote to its log."""
         try:
-            with open(self.log_file, "rb") as log:
+            with open(self.log_file if self._unkept is None else os.dup(self._unkept.fileno()), "rb") as log:
                 log.seek(self._log_start)
                 text = log.read()[-16_384:].decode("utf-8", "replace")
         except OSError:
@@ -273,6 +283,11 @@ class EngineClient:
         if not self._open:
             return
         handles, self._open = list(self._open.values()), {}
+        if code and not fault and memory_limit() is not None:
+            # Libraries end the process in many ways when they get no memory, and hardly ever say so.
+            for handle in handles:
+                handle._put(out_of_memory())
+            return
         tail = self.log_tail()
         message = fault or f"The engine ended unexpectedly ({_end_of(code)})."
         if tail:
@@ -295,7 +310,14 @@ class EngineClient:
             # 0600: libraries may write what they like there.
             log = os.fdopen(os.open(self.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
         except OSError as caught:
-            raise EngineError(f"The engine's log {self.log_file} could not be opened: {caught}.") from caught
+            if caught.errno not in _UNWRITABLE:
+                reason = caught.strerror or str(caught)
+                raise EngineError(f"The engine's log {self.log_file} could not be opened: {reason}.") from caught
+            # A home that cannot be written to can still be asked: the log then lasts as long as the client.
+            self._unkept = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the client
+            self._log_start = 0
+            return os.fdopen(os.dup(self._unkept.fileno()), "ab")
+        self._unkept = None
         self._log_start = self.log_file.stat().st_size
         return log
 

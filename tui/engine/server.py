@@ -17,9 +17,10 @@ from typing import Any, BinaryIO
 
 from profiles.paths import AppPaths
 from tokmem_desk.device import is_out_of_memory
-from tokmem_desk.errors import EngineError, InterruptedByUser, OutOfMemoryError, TokmemError, UsageError
+from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, UsageError
 from tui.engine.models import LoadedModel
 from tui.engine.protocol import CancelHow, Message, cancel_how, decode, encode
+from tui.faults import in_words, out_of_memory
 
 log = logging.getLogger("tui.engine")
 
@@ -178,10 +179,10 @@ class Server:
 
 def _in_words(error: Exception) -> TokmemError:
     if is_out_of_memory(error):
-        return OutOfMemoryError(
-            "The memory of this machine, or of its card, is used up.",
-            next_step="Close other programs, or choose a smaller model.",
-        )
+        return out_of_memory()
+    known = in_words(error)
+    if known is not None:
+        return known
     return EngineError(
         f"The engine met something unforeseen ({type(error).__name__}: {error}).",
         next_step="Try again; the engine's log has the details.",

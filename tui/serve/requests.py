@@ -7,7 +7,6 @@ colours its wording is named in ``ignored``, so that a client can tell.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +18,8 @@ _ROLES = {"system": "system", "developer": "system", "user": "user", "assistant"
 _MOST_STOPS = 4
 _LEAST_TOP_P = 0.01
 _COLOURS = ("frequency_penalty", "presence_penalty", "logit_bias")
+_MOST_PENALTY = 2
+_MOST_BIAS = 100
 _SEED_LIMIT = 2**63
 
 
@@ -54,7 +55,7 @@ def read_request(data: bytes, backbone: str) -> ChatRequest:
         ApiError: 400, naming the field.
     """
     try:
-        body = json.loads(data)
+        body = json.loads(data)  # a whole number of more than 4,300 digits is a ValueError, too
     except (ValueError, RecursionError):
         raise ApiError(400, "The body is not JSON.", code="invalid_json") from None
     if not isinstance(body, dict):
@@ -68,15 +69,17 @@ def read_request(data: bytes, backbone: str) -> ChatRequest:
         settings["temperature"] = temperature
     if top_p is not None:
         settings["top_p"] = max(top_p, _LEAST_TOP_P)
-    options = body.get("stream_options")
+    _check_colours(body)
+    most_tokens = [_whole(body, name, 1) for name in ("max_completion_tokens", "max_tokens")]
+    options = _object(body, "stream_options")
     return ChatRequest(
         model=model,
         route=route_of(model, backbone),
         message=message,
         conversation=conversation,
         stream=_flag(body, "stream"),
-        include_usage=_flag(options, "include_usage") if isinstance(options, dict) else False,
-        max_tokens=_whole(body, "max_completion_tokens", 1) or _whole(body, "max_tokens", 1),
+        include_usage=_flag(options, "include_usage"),
+        max_tokens=most_tokens[0] or most_tokens[1],
         sample=bool(settings) and temperature != 0,
         settings=settings,
         seed=_whole(body, "seed", -_SEED_LIMIT),
@@ -93,13 +96,14 @@ def route_of(model: str, backbone: str) -> str:
 
 
 def _refuse_unknown_forms(body: dict[str, Any]) -> None:
-    form = body.get("response_format")
+    form = _object(body, "response_format")
+    choices = _whole(body, "n", 1)
     refused = {
         "tools": bool(body.get("tools")),
         "functions": bool(body.get("functions")),
-        "n": body.get("n") not in (None, 1),
+        "n": choices not in (None, 1),
         "logprobs": bool(body.get("logprobs")),
-        "response_format": isinstance(form, dict) and form.get("type") != "text",
+        "response_format": bool(form) and form.get("type") != "text",
         "modalities": body.get("modalities") not in (None, ["text"]),
     }
     for name, given in refused.items():
@@ -107,12 +111,22 @@ def _refuse_unknown_forms(body: dict[str, Any]) -> None:
             raise _wrong(name, "is not supported here: one answer, as text.", code="unsupported_parameter")
 
 
+def _check_colours(body: dict[str, Any]) -> None:
+    """What is ignored must have its form all the same: a client that sends nonsense should hear of it."""
+    for name in ("frequency_penalty", "presence_penalty"):
+        _number(body, name, -_MOST_PENALTY, _MOST_PENALTY)
+    bias = _object(body, "logit_bias")
+    for token in bias:
+        _number(bias, token, -_MOST_BIAS, _MOST_BIAS, "logit_bias")
+    _whole(body, "top_logprobs", 0)
+
+
 def _said(messages: Any) -> tuple[list[dict[str, str]], str]:
     """The conversation before and the message. Several texts of one side in a row become one, a blank line between."""
     if not isinstance(messages, list) or not messages:
         raise _wrong("messages", "must be a list of at least one message.")
     system: list[str] = []
-    turns: list[dict[str, str]] = []
+    sides: list[tuple[str, list[str]]] = []  # joined at the end: adding text to text is slow for many messages
     for place, entry in enumerate(messages):
         where = f"messages[{place}]"
         if not isinstance(entry, dict) or not isinstance(entry.get("role"), str):
@@ -123,10 +137,11 @@ def _said(messages: Any) -> tuple[list[dict[str, str]], str]:
         text = _content(entry.get("content"), f"{where}.content")
         if role == "system":
             system.append(text)
-        elif turns and turns[-1]["role"] == role:
-            turns[-1]["content"] += f"\n\n{text}"
+        elif sides and sides[-1][0] == role:
+            sides[-1][1].append(text)
         else:
-            turns.append({"role": role, "content": text})
+            sides.append((role, [text]))
+    turns = [{"role": role, "content": "\n\n".join(texts)} for role, texts in sides]
     if turns and turns[0]["role"] == "assistant":  # a greeting that the client put there itself
         turns.insert(0, {"role": "user", "content": ""})
     if not turns or turns[-1]["role"] != "user":
@@ -171,6 +186,13 @@ def _text(body: dict[str, Any], name: str) -> str:
     return value
 
 
+def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
+    value = body.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise _wrong(name, "must be an object.")
+    return value or {}
+
+
 def _flag(body: dict[str, Any], name: str) -> bool:
     value = body.get(name)
     if value is not None and not isinstance(value, bool):
@@ -178,13 +200,13 @@ def _flag(body: dict[str, Any], name: str) -> bool:
     return bool(value)
 
 
-def _number(body: dict[str, Any], name: str, least: float, most: float) -> float | None:
+def _number(body: dict[str, Any], name: str, least: float, most: float, param: str = "") -> float | None:
     value = body.get(name)
     if value is None:
         return None
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    if not good or not least <= value <= most:
-        raise _wrong(name, f"must be a number from {least:g} to {most:g}.")
+    # Compared before anything is made a float of it: a whole number of a thousand digits is none.
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+        raise _wrong(param or name, f"must be a number from {least:g} to {most:g}.")
     return float(value)
 
 

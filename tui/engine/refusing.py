@@ -1,0 +1,19 @@
+"""An engine that could not start, and says why: every request gets the same answer. Loads no library."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from tokmem_desk.errors import EngineError, TokmemError
+from tui.engine.protocol import decode, encode
+
+
+def refuse_all(source: BinaryIO, sink: BinaryIO, error: TokmemError) -> int:
+    """Answer every request with ``error`` until the client goes; returns the exit code."""
+    for line in source:
+        try:
+            number = int(decode(line)["id"])
+        except (EngineError, KeyError, TypeError, ValueError):
+            continue
+        sink.write(encode({"id": number, "event": "error", "error": error.as_dict()}))
+    return error.exit_code
