@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tokmem_desk.errors import TokmemError
 from tui.cli.exit_codes import ExitCode
+from tui.visible_text import guarded, raw_of
 
 if TYPE_CHECKING:
     from tui.cli.console import Console
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer_tab()  # does not return
     _replace_closed_streams()
     _use_utf8()
+    _guard_terminal()
     console = Console()
     try:
         options = parse(arguments)
@@ -113,9 +115,14 @@ def _replace_closed_streams() -> None:
 
 def _use_utf8() -> None:
     """Text of any script must never stop a command, whatever the locale."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (raw_of(sys.stdout), raw_of(sys.stderr)):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def _guard_terminal() -> None:
+    """Whatever is printed to a terminal by whomever, a parser, a warning, a traceback, is shown and never obeyed."""
+    sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
 
 
 def _debugging() -> bool:
