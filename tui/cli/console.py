@@ -70,6 +70,11 @@ class Console:
         """True when stderr is a terminal."""
         return self._err_is_terminal
 
+    @property
+    def width(self) -> int:
+        """Cells of a line of talk; 0 where it goes into a file, which has no end of line."""
+        return _terminal_width(self._err) if self._err_is_terminal else 0
+
     # Data
 
     def data(self, text: str, end: str = "\n") -> None:

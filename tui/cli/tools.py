@@ -12,6 +12,8 @@ from profiles.lint import Finding, lint_pairs
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.output_schema import OutputSchema, read_schema
 from tui.cli.exit_codes import ExitCode
+from tui.command_run import refusal
+from tui.vector_lines import vector_rows
 
 if TYPE_CHECKING:
     from profiles.records import CommandRecord
@@ -75,7 +77,8 @@ def command(context: Context, options: argparse.Namespace) -> int:
     found = store.command(name)
     if found is None and not options.none:
         context.console.say(f"{name} has no command. To set one: tokmem-desk proc command {name} -- PROGRAM {{slot}} …")
-    context.console.result(_command_object(name, found), _command_text(found))
+    refused = "" if found is None else refusal(found, store.procedure(name).output_schema or "")
+    context.console.result(_command_object(name, found, refused), _command_text(found, refused))
     return ExitCode.OK
 
 
@@ -109,14 +112,22 @@ def finding_objects(findings: list[Finding]) -> list[dict[str, Any]]:
     return [{"kind": one.kind, "pairs": list(one.pairs), "text": one.text} for one in findings]
 
 
-def _command_object(name: str, found: CommandRecord | None) -> dict[str, Any]:
+def command_ending(found: CommandRecord, refused: str) -> str:
+    """What comes of a command when an answer is to be handed to it."""
+    if refused:
+        return f"does not run: {refused}"
+    return "runs unasked" if found.allowed is not None else "asks before each run"
+
+
+def _command_object(name: str, found: CommandRecord | None, refused: str) -> dict[str, Any]:
     if found is None:
         return {"name": name, "command": None, "always_allowed": False}
-    return {"name": name, "command": list(found.template), "always_allowed": found.allowed is not None}
+    value = {"name": name, "command": list(found.template), "always_allowed": found.allowed is not None}
+    return {**value, "refused": refused} if refused else value
 
 
-def _command_text(found: CommandRecord | None) -> str:
+def _command_text(found: CommandRecord | None, refused: str) -> str:
     if found is None:
         return ""
-    lines = [f"{place:2}  {element}" for place, element in enumerate(found.template)]
-    return "\n".join([*lines, "runs unasked" if found.allowed is not None else "asks before each run"])
+    lines = [f"{place:>2}  {text}" for place, text in vector_rows(found.template)]
+    return "\n".join([*lines, command_ending(found, refused)])
