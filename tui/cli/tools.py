@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.output_schema import OutputSchema, read_schema
 from tui.cli.exit_codes import ExitCode
 from tui.command_run import refusal
-from tui.vector_lines import vector_rows
+from tui.vector_lines import quoted
+from tui.visible_text import visible_line
 
 if TYPE_CHECKING:
     from profiles.records import CommandRecord
@@ -126,8 +128,14 @@ def _command_object(name: str, found: CommandRecord | None, refused: str) -> dic
     return {**value, "refused": refused} if refused else value
 
 
+def _shown_element(element: str) -> str:
+    """An element as it was typed, where it is plain from end to end; else quoted, with symbols for what is unseen."""
+    plain = re.fullmatch(r"[^\s'\"\\\\]+", element) is not None and visible_line(element) == element
+    return element if plain else quoted(element)
+
+
 def _command_text(found: CommandRecord | None, refused: str) -> str:
     if found is None:
         return ""
-    lines = [f"{place:>2}  {text}" for place, text in vector_rows(found.template)]
+    lines = [f"{place:2}  {_shown_element(element)}" for place, element in enumerate(found.template)]
     return "\n".join([*lines, command_ending(found, refused)])
