@@ -81,7 +81,7 @@ async def test_every_text_of_every_table_is_shown_and_not_obeyed(
               "corrections.text", "undo_log.text", "versions.text", "commands.template", "profiles.name",
               "memories.scorecard", "memories.created", "procedures.group_name", "procedures.source")  # fmt: skip
     assert set(wanted) <= set(fed)
-    async with make_app().run_test(size=(120, 40)) as pilot:
+    async with make_app().run_test(size=(120, 40), notifications=True) as pilot:
         app = await ready(pilot)
         shown: dict[str, str] = {}
 
@@ -92,6 +92,8 @@ async def test_every_text_of_every_table_is_shown_and_not_obeyed(
             name = " ".join(keys)
             shown[name] = shown.get(name, "") + look(sent, f"{type(app.screen).__name__} after {name}")
 
+        await until(pilot, lambda: SHOWN in "".join(sent), "the conversation of last time")
+        look(sent, "the start")
         await press("ctrl+r")
         await press("escape")
         for mode in ("f2", "f3", "f4", "f5", "f8", "f9"):
@@ -108,7 +110,7 @@ async def test_every_text_of_every_table_is_shown_and_not_obeyed(
                 await press("escape")
         await press("enter", "down", "e")
         await press("escape")
-        for mode in ("f2", "f3", "f5"):
+        for mode in ("f3", "f5"):
             assert SHOWN in shown[mode], f"{mode} shows what it was given"
 
 
@@ -123,7 +125,7 @@ async def test_every_field_of_a_bank_that_is_only_looked_at(
     name = "evil\x1b]52;c;eA==\x07\u202egnp\x9b.tokmem"
     file = tmp_path / name
     file.write_bytes(zipped({**files, "manifest.json": json.dumps(title).encode()}))
-    async with make_app().run_test(size=(120, 40)) as pilot:
+    async with make_app().run_test(size=(120, 40), notifications=True) as pilot:
         app = await ready(pilot)
         await pilot.press("f3")
         await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
@@ -137,7 +139,7 @@ async def test_every_field_of_a_bank_that_is_only_looked_at(
 
 
 async def test_questions_answers_errors_and_pasted_text(make_app: MakeApp, taught: None, sent: list[str]) -> None:
-    async with make_app().run_test(size=(100, 30)) as pilot:
+    async with make_app().run_test(size=(100, 30), notifications=True) as pilot:
         app = await ready(pilot)
         prompt = app.screen.query_one(Prompt)
         prompt.take(f"a\tb {HOSTILE}")
