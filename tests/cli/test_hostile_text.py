@@ -82,13 +82,13 @@ def test_every_command_that_shows_what_is_stored(screen: Screen, fed: list[str],
             ("proc", "list"), ("proc", "show", name), ("proc", "history", name), ("proc", "command", name),
             ("proc", "schema", name), ("proc", "diff", name, "1"), ("proc", "reads", name, "message"),
             ("chats", "list"), ("chats", "show", "1"), ("chats", "export", "1"), ("profile", "list"), ("token", "list"),
-            ("config", "show"), ("config", "path"), ("proc", "undo"),
+            ("config", "show"), ("config", "path"),
             ("proc", "list", "--json"), ("proc", "show", name, "--json"), ("chats", "list", "--json"),
             ("chats", "export", "1", "--json"), ("profile", "list", "--json"),
             ("proc", "show", HOSTILE), ("--profile", HOSTILE, "proc", "list"), (HOSTILE,), ("proc", HOSTILE),
             ("bank", "inspect", f"{HOSTILE}.tokmem"), ("proc", "add", "x", "--pairs", HOSTILE),
             ("config", "set", HOSTILE, "x"),
-            ("profile", "delete", profile), ("--home", HOSTILE, "config", "path"),
+            ("profile", "delete", profile), ("proc", "undo"),
         )
     }  # fmt: skip
     for command in (("proc", "list"), ("proc", "show", name), ("chats", "list"), ("chats", "export", "1")):
