@@ -199,6 +199,11 @@ def _interpreter(name: str, language: Language, arguments: list[Argument]) -> Co
             if language.first == "code" and language.data and not given and _CODE_EVALUATES.search(one.text):
                 # awk: the variables before the program are values too
                 return _evaluated(name, one.text, arguments)
+            if not given and place > 1 and arguments[place - 2].text.startswith("--"):
+                # A long option that is not known may have taken this for its value; the script would be further on.
+                found = _interpreter(name, language, arguments[place:])
+                if found is not None and found.kind == "option":
+                    return found
             operands += 1
             given = True
             if not language.permutes and not one.vanishes:

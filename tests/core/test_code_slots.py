@@ -66,6 +66,7 @@ tar --checkpoint-action=exec={x} -cf f g | rsync -e {x} a b | Rscript -e {x} | j
 npx {x} | expect -c {x} | guile -c {x} | groovy -e {x} | elixir -e {x} | erl -eval {x} | matlab -batch {x} | {x}
 {x} a | ./{x} | /opt/{x}/tool a | env ./{x} | nice -- {x} | {x...} | {x?} ls | nice -- todo {x}
 sudo -- sed s/a/b/ {x} | env -- perl -e 1 {x}
+ruby --disable gems -e {x} | bun --preload a.js -e {x} | cmd /q/c {x} | ssh -p22 host {x} | busybox env bash -c {x}
 """
 
 DATA = """
