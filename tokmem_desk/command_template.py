@@ -7,7 +7,8 @@ A slot names a property of the procedure's schema. ``{name}`` must have a value;
 go when there is none; ``{name...}`` stands alone and becomes as many arguments as the list has items. ``{{`` and
 ``}}`` are braces. No shell reads the result: quotes, spaces and semicolons in a value mean nothing. A value that
 begins with ``-`` would be read as an option by most programs, so it is refused where it would stand at the beginning
-of an argument, unless ``--`` stands earlier in the template. Runs nothing.
+of an argument, unless ``--`` stands earlier in the template. No value may become code: ``code_slots`` finds where one
+would. Runs nothing.
 """
 
 from __future__ import annotations
@@ -17,30 +18,28 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
+from tokmem_desk.code_slots import Argument, code_slot
 from tokmem_desk.errors import BadInputError
 
 LONGEST_ARGUMENT = 30_000
 """Characters; a system's own limit on one argument may be as low as 32,767."""
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*?)(\?|\.\.\.)?\}|[{}]")
-_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish", "csh", "tcsh", "cmd", "powershell", "pwsh"})
-_SCRIPT_OPTIONS = re.compile(r"-[a-z]*c[a-z]*|/[ck]|-c(ommand)?", re.IGNORECASE)
 
 
 def check_template(template: Sequence[str], schema: Mapping[str, Any]) -> None:
     """Check a template against the schema whose properties its slots name.
 
     Raises:
-        BadInputError: no program, a slot in its name, an unknown slot, a stray brace, or a slot in a shell's script.
+        BadInputError: no program, a slot in its name, an unknown slot, a stray brace, or a slot whose value would be
+            code.
     """
     if not template or not template[0].strip():
         raise BadInputError("The command has no program.", next_step="Write: proc command NAME -- PROGRAM ARGUMENT ...")
     known = schema.get("properties")
     names = list(known) if isinstance(known, dict) else []
-    shell = False
     for place, element in enumerate(template):
         slots = _slots(element)
         if "\0" in element:
@@ -62,12 +61,11 @@ def check_template(template: Sequence[str], schema: Mapping[str, Any]) -> None:
                     f"{{{name}...}} becomes several arguments, so it must stand alone, not in {element!r}.",
                     next_step=f"Write it as an argument of its own, or use {{{name}}}.",
                 )
-        if slots and shell and _SCRIPT_OPTIONS.fullmatch(template[place - 1]):
-            raise BadInputError(
-                f"{element!r} would let a value become part of a shell's script.",
-                next_step="Put the script into a file and hand the values to it as arguments.",
-            )
-        shell = shell or _program_name(element) in _SHELLS
+    found = code_slot([_argument(element) for element in template])
+    if found is not None:
+        raise BadInputError(
+            found.sentence, next_step="Put the code into a file, name that file, and hand it the values as arguments."
+        )
 
 
 def fill(template: Sequence[str], arguments: Mapping[str, Any]) -> list[str]:
@@ -117,6 +115,14 @@ def _slots(element: str) -> list[tuple[str, str]]:
         if piece.group(1) is not None:
             found.append((piece.group(1), piece.group(2) or ""))
     return found
+
+
+def _argument(element: str) -> Argument:
+    """An element for those who ask what its value would be."""
+    slots = _slots(element)
+    head = next((piece.start() for piece in _PIECE.finditer(element) if piece.group(1) is not None), len(element))
+    text = element[:head].replace("{{", "{").replace("}}", "}")
+    return Argument(element, text, bool(slots), any(mark for _, mark in slots))
 
 
 def _filled(element: str, arguments: Mapping[str, Any], *, free: bool) -> str | None:
@@ -179,7 +185,3 @@ def _bounded(text: str, what: str) -> str:
     if len(text) > LONGEST_ARGUMENT:
         raise BadInputError(f"{what} is too long for a program's argument.", next_step="Nothing was run.")
     return text
-
-
-def _program_name(element: str) -> str:
-    return PurePath(element.replace("\\", "/")).name.lower().removesuffix(".exe")

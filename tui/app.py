@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from textual import work
 from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.signal import Signal
 from textual.worker import Worker, WorkerState
@@ -24,6 +25,7 @@ from profiles.settings import Settings
 from tokmem_desk.errors import TokmemError
 from tui import debug_report
 from tui.commands import commands
+from tui.drawn_lines import VisibleLines, VisiblePrints
 from tui.engine_desk import EngineDesk, EngineFactory
 from tui.guard import shows_errors
 from tui.keys import BINDING_IDS, usable_keymap
@@ -102,6 +104,13 @@ class TokmemApp(EngineDesk):
         self.store_changed: Signal[int] = Signal(self, "store")
         self.register_theme(DARK)
         self.register_theme(LIGHT)
+        self._visible_lines = VisibleLines()
+        for console in (self.console, self.error_console):
+            console.push_render_hook(VisiblePrints())
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """What every line of every widget goes through: what a text holds is shown, never obeyed."""
+        return [self._visible_lines, *super().get_line_filters()]
 
     def on_mount(self) -> None:
         """Open the profile, show the chat, and only then start the engine."""

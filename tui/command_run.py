@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from profiles.records import CommandRecord
-from tokmem_desk.command_template import consent_digest, fill
+from tokmem_desk.command_template import check_template, consent_digest, fill
 from tokmem_desk.errors import BadInputError, NotFoundError
 
 OUTPUT_BYTES = 64 * 1024
@@ -99,6 +100,22 @@ def run_of(fields: Mapping[str, Any]) -> CommandRun:
     )
 
 
+def refusal(command: CommandRecord, schema: str) -> str:
+    """Why a kept command may not run; an empty text where it may.
+
+    A command was checked when it was set, perhaps by an older version that knew less, or before a link led elsewhere.
+
+    Args:
+        command: as kept.
+        schema: the procedure's, as stored.
+    """
+    try:
+        check_template(command.template, json.loads(schema or "{}"))
+    except BadInputError as caught:
+        return caught.message
+    return ""
+
+
 def prepare(command: CommandRecord, schema: str, arguments: Mapping[str, Any]) -> PreparedCommand:
     """Fill a procedure's command with the arguments of a call. Runs nothing.
 
@@ -106,9 +123,14 @@ def prepare(command: CommandRecord, schema: str, arguments: Mapping[str, Any]) -
         schema: the procedure's, as stored.
 
     Raises:
-        BadInputError: a value cannot be handed over.
+        BadInputError: the command may not run, or a value cannot be handed over.
         NotFoundError: there is no such program.
     """
+    if reason := refusal(command, schema):
+        raise BadInputError(
+            f"The command of {command.procedure} does not run. {reason}",
+            next_step=f"Set another: tokmem-desk proc command {command.procedure} -- …, or F3 and o in the app.",
+        )
     vector = fill(command.template, arguments)
     program = shutil.which(vector[0])
     if program is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import pty
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +17,7 @@ import pytest
 from tests.cli.conftest import SECONDS, CommandLine
 from tui.cli.ask import show_answer
 from tui.cli.console import Console
+from tui.cli.run_calls import shown_vector
 from tui.engine.protocol import Candidate, Message
 
 SHOW = (
@@ -102,10 +105,60 @@ def test_a_person_is_asked_each_time_until_they_say_always(tool):
     assert tool("ask", ASKED, "--run").code == 2
 
 
-def on_a_terminal(tool, answer):
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_a_quiet_command_shows_what_it_asks_about(tool):
+    shown = on_a_terminal(tool, "n", "--quiet")
+    assert "todo would run:" in shown and "'ring; rm -rf ~'" in shown and sys.executable in shown.replace("\r\n", "")
+    assert "Run it?" in shown and "noise" not in shown
+    assert tool("ask", ASKED, "--run", "--yes", "--quiet").err == ""
+
+
+def test_a_kept_command_that_is_refused_now_says_so_everywhere_and_runs_nothing(tool):
+    template = ["sh", "-c", "--", "echo {text}"]
+    [database] = tool.home.glob("data/profiles/*/profile.sqlite")
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE commands SET template = ?", (json.dumps(template),))
+    ended = tool("ask", ASKED, "--run", "--yes")
+    assert ended.code == 1 and "ring" not in ended.out.splitlines()[1:]
+    assert (
+        "The command of todo does not run. 'echo {text}' would let a value become part of a shell's script" in ended.err
+    )
+    assert "proc command todo" in ended.err
+    reason = tool("proc", "command", "todo", "--json").json("proc-command")["refused"]
+    assert "part of a shell's script" in reason
+    assert f"does not run: {reason}" in tool("proc", "command", "todo").out
+    assert tool("proc", "show", "todo", "--json").json("proc-show")["command"] == {
+        "template": template,
+        "refused": reason,
+    }
+    assert f"does not run: {reason}" in tool("proc", "show", "todo").out
+    assert tool("proc", "command", "todo", "--", *template).code == 1
+    tool("proc", "command", "todo", "--", "sh", "add.sh", "{text}")
+    assert "refused" not in tool("proc", "command", "todo", "--json").json("proc-command")
+
+
+def test_no_argument_can_pass_for_another_or_hide_a_part():
+    vector = (
+        "/bin/todo",
+        "a\n 2  --force",
+        "\u202egnp.exe\x1b]52;c;eA==\x07",
+        "",
+        "x" * 100 + "  3  '--all'",
+        "\u00a0\u200b",
+    )
+    shown = shown_vector(vector, 40)
+    numbered = [line.split()[0] for line in shown[:-1] if line[:4].strip()]
+    assert numbered == ["0", "1", "2", "3", "4", "5"] and all(len(line) <= 40 for line in shown[:-1])
+    text = "".join(line[6:] for line in shown)
+    assert "'a␊ 2  --force'" in text and "'‹U+202E›gnp.exe␛]52;c;eA==␇'" in text and "''" in text
+    assert "'‹U+00A0›‹U+200B›'" in text and "stand for characters that cannot be seen" in shown[-1]
+    assert shown_vector(("/bin/todo", "a b")) == ["   0  /bin/todo", "   1  'a b'"]
+
+
+def on_a_terminal(tool, answer, *options):
     """What ``ask --run`` says to a person who types ``answer``."""
     ours, theirs = pty.openpty()
-    start = [*tool._start, "ask", ASKED, "--run"]
+    start = [*tool._start, "ask", ASKED, "--run", *options]
     process = subprocess.Popen(start, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env=tool.environment)
     os.close(theirs)
     os.write(ours, f"{answer}\n".encode())

@@ -15,7 +15,7 @@ from tests.tui.conftest import remember
 from tests.tui.driving import ask, chat, last_view, procedures, ready, texts, turn_texts, until
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
-from tui.command_run import run_of
+from tui.command_run import PreparedCommand, run_of
 from tui.screens.edit_tool import ToolDialog
 from tui.screens.run_call import RunDialog
 
@@ -86,6 +86,47 @@ async def test_the_exact_vector_is_shown_and_declining_runs_nothing(
         await pilot.press("enter")  # the harmless answer has the focus
         await until(pilot, lambda: not isinstance(app.screen, RunDialog))
         assert runs(notes) == []
+
+
+async def test_no_value_hides_what_runs(make_app: MakeApp, with_note: None) -> None:
+    async with make_app().run_test(size=(80, 30)) as pilot:
+        app = await ready(pilot)
+        odd = "a\n2  --force \u202e\x1b]52;c;eA==\x07" + " " * 80 + "3  --all"
+        app.push_screen(RunDialog(PreparedCommand("note", ("/bin/note", odd, *"x" * 40), "digest", False)))
+        await until(pilot, lambda: isinstance(app.screen, RunDialog))
+        box = app.screen.query_one("#vector-box")
+        await until(pilot, lambda: app.screen.query_one("#vector", Static).size.height > 40)
+        lines = str(app.screen.query_one("#vector", Static).render()).splitlines()
+        assert [line[:2].strip() for line in lines if line[:2].strip()] == [str(place) for place in range(42)]
+        assert "'a␊2  --force ‹U+202E›␛]52;c;eA==␇" in "".join(line[4:] for line in lines)
+        assert "stand for characters that cannot be seen" in texts(app)
+        box.focus()
+        await pilot.press("end")
+        await until(pilot, lambda: box.scroll_offset.y == box.max_scroll_y > 0, "its keys reach the last argument")
+
+
+async def test_a_command_that_is_refused_now_says_so_and_runs_nothing(
+    make_app: MakeApp, with_note: None, seed: Callable[[Callable[[ProfileStore], None]], None]
+) -> None:
+    def older(store: ProfileStore) -> None:
+        with store._database.writing() as connection:
+            template = json.dumps(["env", "bash", "-c", "{text}"])
+            connection.execute("UPDATE commands SET template = ?, allowed = 'digest'", (template,))
+
+    seed(older)
+    async with make_app().run_test(size=(110, 50)) as pilot:
+        app = await ready(pilot)
+        await ask(pilot, ASKED)
+        last_view(app).focus()
+        await pilot.press("x")
+        reason = "'{text}' would let a value become part of a shell's script"
+        await until(pilot, lambda: any(reason in one.message for one in app._notifications))
+        assert not isinstance(app.screen, RunDialog)
+        await pilot.press("f3")
+        await until(pilot, lambda: procedures(app).query("#procedures"))
+        await pilot.press("o")
+        await until(pilot, lambda: isinstance(app.screen, ToolDialog))
+        await until(pilot, lambda: reason in str(app.screen.query_one("#fault", Static).render()))
 
 
 async def test_a_run_is_kept_in_the_conversation(make_app: MakeApp, with_note: None, notes: Path) -> None:

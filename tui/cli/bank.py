@@ -201,7 +201,11 @@ def _wants_retraining(context: Context, options: argparse.Namespace, verdict: Ve
         return False
     if context.options.yes:
         return True
-    return context.console.can_ask and context.console.ask("Its pairs are inside. Train its procedures here?")
+    if not context.console.can_ask:
+        return False
+    if context.console.quiet:  # else it has been said
+        context.console.tell(verdict.reason)
+    return context.console.ask("Its pairs are inside. Train its procedures here?")
 
 
 # --- passphrases -----------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Where text goes: data to stdout, talk to stderr; plain when nobody looks.
 
-Knows terminals, colours and tables; knows no command.
+Knows terminals, colours and tables; knows no command. Whatever is written to a terminal, and all talk, goes through
+``visible``. Data that goes into a pipe or a file stays as it is to the byte, since a program reads it: an answer, a
+program's output, an exported chat. Tables are for readers everywhere. JSON escapes what a terminal would obey.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from tokmem_desk.errors import StorageError
+from tui.visible_text import json_escaped, raw_of, visible
 
 PLAIN_PROGRESS_SECONDS = 5.0
 """Without a terminal a progress line is printed at most this often."""
@@ -23,8 +26,6 @@ PLAIN_PROGRESS_SECONDS = 5.0
 TERMINAL_PROGRESS_SECONDS = 0.1
 
 _STYLES = {"bold": "1", "dim": "2", "error": "31", "good": "32"}
-# Control characters could move the cursor or change the terminal: only line ends and tabs pass.
-_CONTROLS = {code: "\ufffd" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 class Console:
@@ -48,8 +49,9 @@ class Console:
     ) -> None:
         self.quiet = quiet
         self.json_output = json_output
-        self._out = sys.stdout if out is None else out
-        self._err = sys.stderr if err is None else err
+        # Below what guards a terminal from everybody else's text: our own colours and rewritten lines are obeyed.
+        self._out = raw_of(sys.stdout if out is None else out)
+        self._err = raw_of(sys.stderr if err is None else err)
         environ = os.environ if environ is None else environ
         self._out_is_terminal = self._out.isatty()
         self._err_is_terminal = self._err.isatty()
@@ -70,6 +72,11 @@ class Console:
         """True when stderr is a terminal."""
         return self._err_is_terminal
 
+    @property
+    def width(self) -> int:
+        """Cells of a line of talk; 0 where it goes into a file, which has no end of line."""
+        return _terminal_width(self._err) if self._err_is_terminal else 0
+
     # Data
 
     def data(self, text: str, end: str = "\n") -> None:
@@ -84,7 +91,7 @@ class Console:
 
     def json(self, value: object) -> None:
         """Print one JSON object on one line of stdout."""
-        self.data(json.dumps(value, ensure_ascii=False))
+        self.data(json_escaped(json.dumps(value, ensure_ascii=False)))
 
     def result(self, value: object, text: str) -> None:
         """The outcome of a command: JSON where that was asked for, else text (nothing when it is empty)."""
@@ -98,11 +105,15 @@ class Console:
     def say(self, text: str = "", *, style: str = "") -> None:
         """Print a line to stderr unless the command is quiet."""
         if not self.quiet:
-            self._write(self._styled(text, style) + "\n")
+            self._write(text, style=style, end="\n")
+
+    def tell(self, text: str) -> None:
+        """Print a line to stderr that belongs to a question: a quiet command shows it too, or it would ask blindly."""
+        self._write(text, end="\n")
 
     def error(self, text: str) -> None:
         """Print a line to stderr, always."""
-        self._write(self._styled(text, "error") + "\n")
+        self._write(text, style="error", end="\n")
 
     def progress(self, text: str, *, done: bool = False) -> None:
         """Show what is going on: one line that is rewritten, or now and then a line where that is impossible.
@@ -123,11 +134,11 @@ class Console:
             return
         self._progress_time = 0.0 if done else now
         if not self._rewrites:
-            self._write(text + "\n")
+            self._write(text, end="\n")
             return
-        width = _terminal_width(self._err)
-        line = text if len(text) < width else text[: max(1, width - 2)] + "…"
-        self._write(line + ("\n" if done else ""))
+        width, line = _terminal_width(self._err), visible(text)
+        line = line if len(line) < width else line[: max(1, width - 2)] + "…"
+        self._write(line, end="\n" if done else "")
         self._progress_shown = "" if done else text
 
     def end_progress(self) -> None:
@@ -153,7 +164,7 @@ class Console:
         self.end_progress()
         try:
             # On the terminal itself, also when stderr goes elsewhere.
-            return getpass.getpass(question)
+            return getpass.getpass(visible(question))
         except EOFError:
             self._write("\n")
             return ""
@@ -173,21 +184,20 @@ class Console:
         if self.can_ask and not self.quiet:
             self._write(text)
 
-    def _styled(self, text: str, style: str) -> str:
-        text = visible(text)
-        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m" if style and self._coloured else text
-
     def _clear(self) -> None:
         if self._progress_shown:
             self._write("")
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, *, style: str = "", end: str = "") -> None:
+        text = visible(text)
+        if style and self._coloured:
+            text = f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
         # Whoever closed stderr does not want to hear; the work goes on.
         with contextlib.suppress(OSError, ValueError):
             if self._progress_shown:
                 self._progress_shown = ""
                 self._err.write("\r\x1b[K")
-            self._err.write(text)
+            self._err.write(text + end)
             self._err.flush()
 
 
@@ -239,11 +249,6 @@ def percent(value: float | None) -> str:
 def number(value: float | None) -> str:
     """``0.92``, or ``-`` where there is none."""
     return "-" if value is None else f"{value:.2f}"
-
-
-def visible(text: str) -> str:
-    """``text`` without characters that a terminal would obey."""
-    return text.translate(_CONTROLS)
 
 
 def shortened(text: str, length: int) -> str:

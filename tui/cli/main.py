@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tokmem_desk.errors import TokmemError
 from tui.cli.exit_codes import ExitCode
+from tui.visible_text import guarded, raw_of
 
 if TYPE_CHECKING:
     from tui.cli.console import Console
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(OSError):  # what the shell gave to write to takes nothing
             answer_tab()  # does not return
         os._exit(ExitCode.FAILED)
+    _guard_terminal()
     console = Console()
     code = _outcome(console, arguments)
     # Once more, whatever has happened: what stays in the buffer fails at the very end, where nothing can be said.
@@ -139,9 +141,14 @@ def _replace_closed_streams() -> None:
 
 def _use_utf8() -> None:
     """Text of any script must never stop a command, whatever the locale."""
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (raw_of(sys.stdout), raw_of(sys.stderr)):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def _guard_terminal() -> None:
+    """Whatever is printed to a terminal by whomever, a parser, a warning, a traceback, is shown and never obeyed."""
+    sys.stdout, sys.stderr = guarded(sys.stdout), guarded(sys.stderr)
 
 
 def _debugging() -> bool:

@@ -20,10 +20,12 @@ from tokmem_desk.procedures import Procedure, check_name
 from tui.cli.console import number, shortened, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
-from tui.cli.tools import finding_objects, load_schema, say_findings
+from tui.cli.tools import command_ending, finding_objects, load_schema, say_findings
+from tui.command_run import refusal
 from tui.engine.protocol import Overlap
 from tui.overlap_words import overlap_sentences
 from tui.overview import ProcedureLine, last_fingerprint, procedure_lines
+from tui.vector_lines import quoted
 
 SHOWN_PAIRS = 10
 """How many pairs ``show`` prints as text; ``--json`` has them all."""
@@ -157,7 +159,15 @@ def show(context: Context, options: argparse.Namespace) -> int:
     if options.overlap:
         context.engine.load()
         value["overlap"] = _overlap(context, record.name)
-    context.console.result(value, _shown(line, pairs, memories, context.settings.flag("keep_form")))
+    command = store.command(record.name)
+    refused = "" if command is None else refusal(command, record.output_schema or "")
+    if command is not None:
+        value["command"] = {"template": list(command.template), "refused": refused or None}
+    shown = _shown(line, pairs, memories, context.settings.flag("keep_form"))
+    if command is not None:
+        template = " ".join(quoted(element) for element in command.template)
+        shown += f"\n\ncommand      {shortened(template, 90)}\n             {command_ending(command, refused)}"
+    context.console.result(value, shown)
     return ExitCode.OK
 
 

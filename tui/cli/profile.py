@@ -83,6 +83,6 @@ def _agree(context: Context, info: ProfileInfo) -> None:
         raise TokmemError(
             f"Erasing the profile {info.name!r} cannot be undone ({what}).", next_step="Add --yes to do it."
         )
-    context.console.say(f"This erases the profile {info.name!r} for good: {what}.")
+    context.console.tell(f"This erases the profile {info.name!r} for good: {what}.")
     if context.console.ask_text("To do that, type its name: ") != info.name:
         raise TokmemError("Nothing was erased.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 from typing import Any
 
 from tokmem_desk.errors import TokmemError, UsageError
@@ -11,6 +10,7 @@ from tui.cli.console import Console
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.command_run import PreparedCommand, prepare, run
+from tui.vector_lines import UNSEEN_NOTE, has_unseen, vector_rows
 
 
 def run_calls(context: Context, result: dict[str, Any]) -> int:
@@ -57,17 +57,25 @@ def run_calls(context: Context, result: dict[str, Any]) -> int:
     return code
 
 
-def shown_vector(vector: tuple[str, ...]) -> list[str]:
-    """One argument a line, quoted so that each is seen from end to end."""
-    return [f"  {place:2}  {shlex.quote(element)}" for place, element in enumerate(vector)]
+def shown_vector(vector: tuple[str, ...], width: int = 0) -> list[str]:
+    """One argument a line, quoted so that each is seen from end to end.
+
+    Args:
+        width: cells of a line; an argument that needs more goes on in a line without a number; 0 for no limit.
+    """
+    lines = [f"  {place:>2}  {text}" for place, text in vector_rows(vector, max(0, width - 4))]
+    return [*lines, f"  ({UNSEEN_NOTE})"] if has_unseen(vector) else lines
 
 
 def _consent(context: Context, prepared: PreparedCommand, *, allowed: bool) -> bool:
     console: Console = context.console
-    console.say(f"{prepared.procedure} would run:")
-    for line in shown_vector(prepared.vector):
-        console.say(line)
-    if allowed or context.options.yes:
+    unasked = allowed or context.options.yes
+    # A question shows what it is about, however quiet the command is.
+    tell = console.say if unasked else console.tell
+    tell(f"{prepared.procedure} would run:")
+    for line in shown_vector(prepared.vector, console.width):
+        tell(line)
+    if unasked:
         return True
     if not console.can_ask:
         raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,9 @@ from profiles.lint import Finding, lint_pairs
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.output_schema import OutputSchema, read_schema
 from tui.cli.exit_codes import ExitCode
+from tui.command_run import refusal
+from tui.vector_lines import quoted
+from tui.visible_text import visible_line
 
 if TYPE_CHECKING:
     from profiles.records import CommandRecord
@@ -75,7 +79,8 @@ def command(context: Context, options: argparse.Namespace) -> int:
     found = store.command(name)
     if found is None and not options.none:
         context.console.say(f"{name} has no command. To set one: tokmem-desk proc command {name} -- PROGRAM {{slot}} …")
-    context.console.result(_command_object(name, found), _command_text(found))
+    refused = "" if found is None else refusal(found, store.procedure(name).output_schema or "")
+    context.console.result(_command_object(name, found, refused), _command_text(found, refused))
     return ExitCode.OK
 
 
@@ -109,14 +114,28 @@ def finding_objects(findings: list[Finding]) -> list[dict[str, Any]]:
     return [{"kind": one.kind, "pairs": list(one.pairs), "text": one.text} for one in findings]
 
 
-def _command_object(name: str, found: CommandRecord | None) -> dict[str, Any]:
+def command_ending(found: CommandRecord, refused: str) -> str:
+    """What comes of a command when an answer is to be handed to it."""
+    if refused:
+        return f"does not run: {refused}"
+    return "runs unasked" if found.allowed is not None else "asks before each run"
+
+
+def _command_object(name: str, found: CommandRecord | None, refused: str) -> dict[str, Any]:
     if found is None:
         return {"name": name, "command": None, "always_allowed": False}
-    return {"name": name, "command": list(found.template), "always_allowed": found.allowed is not None}
+    value = {"name": name, "command": list(found.template), "always_allowed": found.allowed is not None}
+    return {**value, "refused": refused} if refused else value
 
 
-def _command_text(found: CommandRecord | None) -> str:
+def _shown_element(element: str) -> str:
+    """An element as it was typed, where it is plain from end to end; else quoted, with symbols for what is unseen."""
+    plain = re.fullmatch(r"[^\s'\"\\\\]+", element) is not None and visible_line(element) == element
+    return element if plain else quoted(element)
+
+
+def _command_text(found: CommandRecord | None, refused: str) -> str:
     if found is None:
         return ""
-    lines = [f"{place:2}  {element}" for place, element in enumerate(found.template)]
-    return "\n".join([*lines, "runs unasked" if found.allowed is not None else "asks before each run"])
+    lines = [f"{place:2}  {_shown_element(element)}" for place, element in enumerate(found.template)]
+    return "\n".join([*lines, command_ending(found, refused)])

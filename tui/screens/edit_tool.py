@@ -16,6 +16,7 @@ from profiles.records import CommandRecord, ProcedureRecord
 from tokmem_desk.command_template import check_template
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.output_schema import read_schema
+from tui.command_run import refusal
 from tui.screens.dialog import SaveDialog, buttons, paragraph
 
 
@@ -77,6 +78,11 @@ class ToolDialog(SaveDialog[ToolDraft | None]):
         yield Static("Local command: program, then one argument a line (empty: none)", classes="field-label")
         yield TextArea(template, id="template")
         yield paragraph("{name} stands for a value, {name?} may be missing, {name...} for each of a list.")
+
+    def on_mount(self) -> None:
+        """Say so where the command is one that does not run."""
+        if self._command is not None and (reason := refusal(self._command, self._record.output_schema or "")):
+            self._tell(f"The command does not run. {reason}")
 
     def action_save(self) -> None:
         """Hand it over, or say what is wrong and where."""

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from textual import events
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Button, Static
 
 from tui.command_run import PreparedCommand
 from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.vector_lines import UNSEEN_NOTE, has_unseen
 from tui.widgets.call_view import vector_content
+from tui.words import count
 
 RunAnswer = Literal["once", "always"]
 
@@ -38,9 +41,14 @@ class RunDialog(Dialog[RunAnswer | None]):
     def body(self) -> ComposeResult:
         if self._warning:
             yield paragraph(self._warning, classes="inline-error -shown")
-        yield paragraph("The program and its arguments, one a line. No shell reads them.")
-        with VerticalScroll(id="vector-box", can_focus=False):
-            yield Static(vector_content(self._prepared.vector), id="vector")
+        vector = self._prepared.vector
+        arguments = count(len(vector) - 1, "argument")
+        yield paragraph(f"The program and its {arguments}, one a line, quoted. No shell reads them.")
+        # Its keys scroll it: what stands further down runs as well.
+        with VerticalScroll(id="vector-box"):
+            yield _Vector(vector)
+        if has_unseen(vector):
+            yield paragraph(UNSEEN_NOTE)
         yield paragraph(f"In the folder {Path.cwd()}. You can take 'always' back with o on its line under F3.")
         choices = [("no", "Esc Do not run"), ("once", "Run once")]
         if not self._warning:
@@ -60,3 +68,18 @@ class RunDialog(Dialog[RunAnswer | None]):
                 self.dismiss("always")
             case _:
                 self.dismiss(None)
+
+
+class _Vector(Static):
+    """The command, folded so that no line of an argument can pass for another argument."""
+
+    def __init__(self, vector: tuple[str, ...]) -> None:
+        super().__init__(vector_content(vector), id="vector")
+        self._vector, self._folded = vector, 0
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Fold it to the width there is."""
+        width = self.content_size.width
+        if width and width != self._folded:
+            self._folded = width
+            self.update(vector_content(self._vector, width))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from textual.content import Content
 
 from tui.command_run import run_of
 from tui.turns import Answer
+from tui.vector_lines import quoted, vector_rows
 
 OUTPUT_LINES = 20
 """Lines of a program's output that the transcript shows; the conversation keeps them all."""
@@ -22,14 +22,17 @@ def calls_content(answer: Answer) -> Content:
     return Content("\n").join(_segment(segment, named=several) for segment in answer.segments)
 
 
-def vector_content(vector: Sequence[str]) -> Content:
-    """An argument vector, one argument a line, quoted so that each is seen from end to end."""
-    width = len(str(len(vector) - 1))
-    lines = [
-        Content.assemble(Content.styled(f"{place:>{width}}  ", "$muted"), Content(shlex.quote(element)))
-        for place, element in enumerate(vector)
-    ]
-    return Content("\n").join(lines)
+def vector_content(vector: Sequence[str], width: int = 0) -> Content:
+    """An argument vector, one argument a line, quoted so that each is seen from end to end.
+
+    Args:
+        vector: the program and its arguments.
+        width: cells of a line; an argument that needs more goes on below itself, never below a number.
+    """
+    rows = vector_rows(vector, width)
+    return Content("\n").join(
+        [Content.assemble(Content.styled(f"{place}  ", "$muted"), Content(text)) for place, text in rows]
+    )
 
 
 def _segment(segment: Mapping[str, Any], *, named: bool) -> Content:
@@ -63,7 +66,7 @@ def _run(fields: Mapping[str, Any]) -> Content:
     parts = [
         Content.assemble(
             Content.styled("  ran ", "$muted"),
-            Content(shlex.join(done.vector)),
+            Content(" ".join(quoted(element) for element in done.vector)),
             Content.styled(f"  {done.words()}", "$text-success" if done.ok else "$text-error"),
         )
     ]
