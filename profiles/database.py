@@ -302,6 +302,7 @@ def connect(file: Path, key: ProfileKey | None, timeout: float) -> sqlite3.Conne
     cipher = sqlcipher()
     connection: sqlite3.Connection = cipher.connect(file, timeout=timeout, isolation_level=None)
     connection.row_factory = cipher.Row
+    quiet(connection)
     connection.execute(f'PRAGMA key = "{key.database_key()}"')
     return connection
 
@@ -320,6 +321,11 @@ def sqlcipher() -> Any:
             next_step="Install it: pip install sqlcipher3",
         ) from caught
     return dbapi2
+
+
+def quiet(connection: Any) -> None:
+    """Have SQLCipher write nothing to stderr, which is the person's terminal: its errors come as exceptions too."""
+    connection.execute("PRAGMA cipher_log_level = NONE")
 
 
 def database_errors() -> tuple[type[Exception], ...]:
