@@ -117,7 +117,7 @@ async def test_locking_now_leaves_nothing_on_the_screen(make_app: MakeApp, locke
         await until(pilot, lambda: isinstance(app.screen, LockedScreen))
         with pytest.raises(Exception, match="closed"):
             store.conversations()
-        assert app.link.client.running, "the model stays loaded"
+        await until(pilot, lambda: not app.link.client.running, "the engine ends, with all that it remembers")
         await unlocked(pilot)
         await until(pilot, lambda: "a secret word" in texts(app), "the chat is back")
 
@@ -221,7 +221,7 @@ async def test_nothing_is_left_behind_the_lock(make_app: MakeApp, locked: str) -
             store.procedures()
         assert {mode for mode, stack in app._screen_stacks.items() if stack} <= {"_default", "locked"}
         assert app.clipboard == "" and not app._notifications and not app.errors
-        await until(pilot, (app.paths.config_file.parent / "forgotten").exists, "the engine forgets")
+        await until(pilot, lambda: not app.link.client.running, "the engine forgets by ending")
         await unlocked(pilot)
         assert len(app.store.conversations()) == 1
 

@@ -29,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from tui.cli.arguments import parse
     from tui.cli.console import Console
+    from tui.private_memory import keep_memory_private
 
+    keep_memory_private()
     if COMPLETION_VARIABLE in os.environ and arguments is None:
         from tui.cli.completion import answer_tab
 

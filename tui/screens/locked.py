@@ -43,12 +43,20 @@ class LockedScreen(Screen[None]):
             yield Static(Content("tokmem-desk"), id="name")
             yield Static(Content(f"▣ {self.tokmem.profile} is locked"), id="title")
             yield UnlockForm(self.tokmem.paths, self.tokmem.profile)
+            yield Static(id="note", markup=False)
             yield OptionList(id="profiles", markup=False)
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """The list of the others comes on demand."""
         self.query_one("#profiles").display = False
+        self.query_one("#note").display = False
+
+    def note(self, text: str) -> None:
+        """Say something below the field."""
+        place = self.query_one("#note", Static)
+        place.update(Content(text))
+        place.display = True
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Errors are shown like those of the app."""
