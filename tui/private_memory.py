@@ -5,6 +5,7 @@ It holds against a look from outside, not against an administrator, nor against 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 _PR_SET_DUMPABLE = 4
@@ -20,16 +21,12 @@ def keep_memory_private() -> None:
         import resource
     except ImportError:  # Windows: nothing writes memory to files there unless an administrator has set that up
         return
-    try:
+    with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    except (OSError, ValueError):
-        pass
     if sys.platform != "linux":
         return
     import ctypes
 
-    try:
+    with contextlib.suppress(OSError, AttributeError):
         # Core files that are piped to a collector are not stopped by the limit, but by this.
         ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    except (OSError, AttributeError):
-        pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -10,8 +11,11 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine, interrupt_when
 
+PASSPHRASE = "four words of mine"
 KNOWN = "I need to call mum on Monday"
 
 
@@ -62,6 +66,26 @@ async def test_the_app_runs_in_a_window(link: str) -> None:
             await seen(window, "todo")
             await window.send_json(["stdin", f"{KNOWN}\r"])
             await seen(window, "call mum due:mon")
+
+
+async def test_a_lock_in_a_window_starts_it_anew_there(link: str, own_home: Path) -> None:
+    with ProfileRegistry(AppPaths.resolve(own_home)) as registry:
+        registry.add_lock("default", PASSPHRASE)
+    address = link.split("/?")[0]
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+        await browser.get(link)
+        async with browser.ws_connect(f"{address}/ws?width=100&height=30", headers={"Origin": address}) as window:
+            await seen(window, "default is locked")
+            for _ in range(2):
+                await window.send_json(["stdin", f"{PASSPHRASE}\r"])
+                # An engine of its own is to be loaded, whose model is not here.
+                await seen(window, "Download")
+                await window.send_json(["stdin", "\x1b"])
+                await asyncio.sleep(1)
+                await window.send_json(["resize", {"width": 90, "height": 28}])
+                await window.send_json(["stdin", "\x0c"])
+                await seen(window, "default is locked")
+                await seen(window, "default is locked")
 
 
 async def seen(window: aiohttp.ClientWebSocketResponse, text: str) -> None:

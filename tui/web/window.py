@@ -2,8 +2,8 @@
 
     python -m tui.web.window SOCKET MODEL DEVICE [options of every command]
 
-SOCKET is empty where engines cannot be shared. A window that is set to another model starts an engine of its own, and so
-does one that opens a profile with a passphrase: that engine ends when the profile is locked.
+SOCKET is empty where engines cannot be shared. A window that is set to another model starts an engine of its own, and
+so does one that opens a profile with a passphrase: that engine ends when the profile is locked.
 """
 
 from __future__ import annotations
