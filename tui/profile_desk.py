@@ -42,6 +42,8 @@ HALT_SECONDS = 10.0
 QUIET_SECONDS = 60.0
 """How long nobody must have touched a key before the app starts anew by itself."""
 
+FORGETTING = "Forgetting what was open …"
+
 STILL_TRAINS = "A training is being finished. Until its end the program has the profile's key in memory."
 
 PRESENCE_GUARD = f"app{SUFFIX}"
@@ -482,22 +484,31 @@ class ProfileDesk(App[None]):
         self.locked = self._locking = True
         await self.remove_mode("locked")  # made anew: it names the profile
         self.add_mode("locked", self.MODES["locked"])
-        self.switch_mode("locked")
-        await self._drop_other_screens()
+        await self.switch_mode("locked")
+        screen = self.get_screen_stack("locked")[0]
+        assert isinstance(screen, LockedScreen)
+        if self.starts_anew:
+            screen.wait(FORGETTING)  # what is typed now would not reach the process that asks
+        try:
+            await self._drop_other_screens()
+            await self._close_locked(halt)
+            self.start_anew()
+        finally:
+            self._locking = False
+            if self.anew is None and screen.is_attached:
+                screen.ask(STILL_TRAINS if self._left_open else "")
+
+    async def _close_locked(self, halt: bool) -> None:
+        """Close everything that is open, except what trains and is not to be halted."""
         if halt:
             await self._halt([self.trainings, *(trainings for _, trainings in self._left_open.values())])
         if self.trainings.working:  # its store is closed when this one has ended; the next ones wait
             self.trainings.hold()
             self._left_open[self.profile] = self.store, self.trainings
-            self._locking = False
-            if isinstance(self.screen, LockedScreen):
-                self.screen.note(STILL_TRAINS)
-            return
-        await self._close(self.profile, self.store)
+        else:
+            await self._close(self.profile, self.store)
         for name in [name for name, (_, trainings) in self._left_open.items() if not trainings.working]:
             await self._close(name, self._left_open.pop(name)[0])
-        self._locking = False
-        self.start_anew()
 
     async def _halt(self, queues: list[TrainQueue]) -> None:
         """Have what trains keep what it has, and end; an engine that does not heed it is ended."""
