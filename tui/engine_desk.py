@@ -13,7 +13,7 @@ from textual.signal import Signal
 
 from profiles.paths import private_folder
 from profiles.settings import Settings
-from tokmem_desk.errors import OfflineError, TokmemError
+from tokmem_desk.errors import EngineError, OfflineError, TokmemError
 from tui.engine.client import EngineClient
 from tui.engine_link import EngineLink, EngineState
 from tui.guard import shows_errors
@@ -88,6 +88,9 @@ class EngineDesk(ProfileDesk):
             if await self.push_screen_wait(question):
                 self.link.may_fetch = True
                 await self.link.load(self.profile)
+        except EngineError:
+            if not self.locked:  # else it was ended with the profile, and nobody waits for it
+                raise
 
     @property
     def model(self) -> str:

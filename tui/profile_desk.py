@@ -263,7 +263,7 @@ class ProfileDesk(App[None]):
         store.close()
         if was_locked:
             self.link.forget_key(name)
-            if self.link.busy:  # with another profile, while a training of this one has ended
+            if self.link.busy and not self._locking:  # with another profile, while a training of this one has ended
                 self._engine_shall_end = True
                 with contextlib.suppress(TokmemError):
                     await self.link.submit("forget", profile=name).result()
@@ -469,7 +469,8 @@ class ProfileDesk(App[None]):
         Raises:
             BusyError: an answer is on its way.
         """
-        if self.link.busy and not self.trainings.working:
+        loads = self.link.state.phase == "loading"  # which can be cut off: the engine ends anyhow
+        if self.link.busy and not loads and not self.trainings.working:
             raise BusyError("An answer is on its way.", next_step="Stop it with Esc, or wait for its end; then lock.")
         self._lock(halt=True)
 

@@ -350,6 +350,19 @@ async def test_the_next_process_opens_the_profile_that_was_chosen(make_app: Make
         assert (await ask(pilot, "I need to buy milk")).answer.route == "todo_line"
 
 
+async def test_a_model_that_loads_does_not_hold_up_a_lock(make_app: MakeApp, locked: str) -> None:
+    async with make_app("--load-delay", "600").run_test() as pilot:
+        app = app_of(pilot)
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen))
+        app.screen.query_one("#passphrase", Input).value = PASSPHRASE
+        await pilot.press("enter")
+        await until(pilot, lambda: not app.locked and app.link.state.phase == "loading" and app.link.client.running)
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: app.locked and not app.link.client.running, "the engine ends")
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen) and not app._locking)
+        assert not app.errors, "and nobody hears that it did"
+
+
 async def test_a_lock_by_hand_sets_a_training_aside(make_app: MakeApp, locked: str) -> None:
     async with make_app("--wait-at-step", "4").run_test(size=(80, 24)) as pilot:
         app = await unlocked(pilot)
