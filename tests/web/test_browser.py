@@ -15,6 +15,8 @@ from profiles.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine, interrupt_when
 
 PASSPHRASE = "four words of mine"
+BEGINNING = "\x1b[?1049h"
+"""What a process draws first."""
 KNOWN = "I need to call mum on Monday"
 
 
@@ -80,15 +82,16 @@ async def test_a_lock_in_a_window_starts_it_anew_there(link: str, own_home: Path
                 await seen(window, "todo")
                 await window.send_json(["resize", {"width": 90, "height": 28}])
                 await window.send_json(["stdin", "\x0c"])
-                await seen(window, "Forgetting what was open")
+                await seen(window, BEGINNING, raw=True)
                 await seen(window, "default is locked")
 
 
-async def seen(window: aiohttp.ClientWebSocketResponse, text: str) -> None:
-    """Read the terminal's bytes until they have shown a text."""
+async def seen(window: aiohttp.ClientWebSocketResponse, text: str, *, raw: bool = False) -> None:
+    """Read the terminal's bytes until they have shown a text, or have it among its control codes."""
     shown = ""
     while text not in shown:
         message = await window.receive(timeout=SECONDS)
         assert message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT), shown[-2000:]
         if message.type == aiohttp.WSMsgType.BINARY:
-            shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", message.data.decode("utf-8", "replace"))
+            data = message.data.decode("utf-8", "replace")
+            shown += data if raw else re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data)
