@@ -334,6 +334,7 @@ def connect(file: Path, key: ProfileKey | None, timeout: float, *, read_only: bo
         _address(file, read_only), timeout=timeout, isolation_level=None, uri=read_only
     )
     connection.row_factory = cipher.Row
+    quiet(connection)
     connection.execute(f'PRAGMA key = "{key.database_key()}"')
     return connection
 
@@ -363,6 +364,11 @@ def sqlcipher() -> Any:
             next_step="Install it: pip install sqlcipher3",
         ) from caught
     return dbapi2
+
+
+def quiet(connection: Any) -> None:
+    """Have SQLCipher write nothing to stderr, which is the person's terminal: its errors come as exceptions too."""
+    connection.execute("PRAGMA cipher_log_level = NONE")
 
 
 def database_errors() -> tuple[type[Exception], ...]:

@@ -12,6 +12,9 @@ import shutil
 import stat
 from pathlib import Path
 
+from profiles.atomic import storage_error
+from tokmem_desk.errors import StorageError
+
 _BLOCK = bytes(1 << 20)
 
 
@@ -28,6 +31,51 @@ def erase_tree(folder: Path) -> None:
                 _overwrite(Path(root) / name)
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(folder)
+
+
+def refuse_links(folder: Path, *, second_names: bool = False) -> None:
+    """Refuse to go on where a file of a profile lies elsewhere in truth: it could neither be encrypted nor erased.
+
+    Args:
+        folder: looked at with all below it; one that is not there is fine.
+        second_names: refuse files that have another name too (hard links), under which they would stay readable.
+
+    Raises:
+        StorageError: there is one, or the folder cannot be looked at.
+    """
+
+    def fails(caught: OSError) -> None:
+        if not isinstance(caught, FileNotFoundError):
+            raise storage_error(f"{caught.filename} could not be looked at", caught) from caught
+
+    if folder.is_symlink():
+        raise _elsewhere(folder)
+    for root, folders, names in os.walk(folder, onerror=fails):
+        for path in (Path(root) / name for name in (*folders, *names)):
+            try:
+                state = os.lstat(path)
+            except FileNotFoundError:  # a file of SQLite's that has just gone
+                continue
+            except OSError as caught:
+                raise storage_error(f"{path} could not be looked at", caught) from caught
+            if stat.S_ISLNK(state.st_mode):
+                raise _elsewhere(path)
+            if second_names and stat.S_ISREG(state.st_mode) and state.st_nlink > 1:
+                raise StorageError(
+                    f"{path} has a second name somewhere (a hard link), under which it would stay readable.",
+                    next_step="Remove the other name, or put a copy in place of this one. Nothing was changed.",
+                )
+
+
+def _elsewhere(link: Path) -> StorageError:
+    try:
+        target = f" to {link.readlink()}"
+    except OSError:
+        target = ""
+    return StorageError(
+        f"{link} is a link{target}: what lies there is not tokmem-desk's to rewrite or erase.",
+        next_step="Put what it points to in its place, or remove the link. Nothing was changed.",
+    )
 
 
 def _overwrite(file: Path) -> None:

@@ -1,8 +1,9 @@
 """The lock of a profile: its random key, wrapped by a passphrase and by a recovery key.
 
 The passphrase goes through Argon2id, so that guessing is slow wherever the file is taken to; changing it wraps the same
-key anew and rewrites no data. Wrong passphrases are counted on disk: each makes the next one wait longer, also after
-a restart. Two files in the profile's folder: ``lock.json`` and ``lock-attempts.json``.
+key anew and rewrites no data. Wrong passphrases are counted in the lock's own file, ``lock.json`` in the profile's
+folder: each makes the next one wait longer, also after a restart, and who deletes the count deletes the way in. A file
+that was tampered with is refused before anything is computed from it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import math
 import os
 import secrets
+import stat
 import time
 import unicodedata
 from collections.abc import Callable
@@ -26,6 +28,7 @@ from tokmem_desk.errors import BadInputError, BusyError, IncompatibleError, Lock
 
 LOCK_NAME = "lock.json"
 ATTEMPTS_NAME = "lock-attempts.json"
+"""Where the count was before it was in the lock's file; read once more, then removed."""
 GUARD_NAME = f"lock{SUFFIX}"
 
 SHORTEST_PASSPHRASE = 8
@@ -44,8 +47,15 @@ _NONCE_BYTES = 12
 _RECOVERY_BYTES = 20
 _MEMORY_KIB, _ITERATIONS, _LANES = 65_536, 3, 4
 """Argon2id as RFC 9106 recommends it where 2 GiB are too much: 64 MiB, three passes, four lanes."""
-_MOST_MEMORY_KIB, _MOST_ITERATIONS, _MOST_LANES = 2_097_152, 64, 64
-"""A file that asks for more is damaged, or wants to use up this machine's memory."""
+_MOST_MEMORY_KIB, _MOST_ITERATIONS, _MOST_LANES = 262_144, 12, 16
+"""Four times of what this program asks for. A file that asks for more is damaged, or wants to use up this machine's
+memory."""
+_LARGEST_FILE = 16_384
+"""Bytes; a lock has about 900."""
+_SALTS = range(8, 65)
+"""How long a salt may be: Argon2 takes none below 8 bytes."""
+_WRAPPED_BYTES = KEY_BYTES + 16
+"""The key and its tag."""
 
 # Crockford's: no I, L, O, U, which look like other signs on paper.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -97,11 +107,12 @@ class Keyring:
             StorageError, IncompatibleError: the lock's file cannot be used.
         """
         with self._guarded():
-            self._refuse_haste()
-            slot = self._read()["passphrase"]
-            failures, last = self._attempts()
+            fields = self._read()
+            self._refuse_haste(fields)
+            slot = fields["passphrase"]
+            failures, last = self._attempts(fields)
             # Counted before the trial: killing the program must not give a free one.
-            self._note_attempts(failures + 1, self._clock())
+            self._note_attempts(fields, failures + 1, self._clock())
             try:
                 key = _unwrap(slot, _passphrase_secret(passphrase, slot), b"passphrase")
             except LockedError:
@@ -109,9 +120,9 @@ class Keyring:
                 step = f"The next try is possible in {math.ceil(wait)} s." if wait else "Try again."
                 raise LockedError("That is not the passphrase of this profile.", next_step=step) from None
             except BaseException:
-                self._note_attempts(failures, last)
+                self._note_attempts(fields, failures, last)
                 raise
-            self._note_attempts(0, 0.0)
+            self._note_attempts(fields, 0, 0.0)
             return key
 
     def open_with_recovery(self, recovery: str) -> ProfileKey:
@@ -130,7 +141,7 @@ class Keyring:
                 "That is not the recovery key of this profile.", next_step="Use the one shown last for this profile."
             ) from None
         with self._guarded():
-            self._note_attempts(0, 0.0)
+            self._note_attempts(self._read(), 0, 0.0)
         return key
 
     def change(self, key: ProfileKey, *, passphrase: str | None = None, new_recovery: bool = False) -> str | None:
@@ -160,13 +171,19 @@ class Keyring:
 
     def seconds_to_wait(self) -> float:
         """How long until the next passphrase may be tried; 0 for now."""
-        failures, last = self._attempts()
+        try:
+            return self._wait(self._read())
+        except (LockedError, StorageError, IncompatibleError):  # whoever tries hears of it
+            return 0.0
+
+    def _wait(self, fields: dict[str, Any]) -> float:
+        failures, last = self._attempts(fields)
         wait = _wait_after(failures)
         # A clock that was set back must not make the wait longer.
         return max(0.0, min(wait, last + wait - self._clock()))
 
-    def _refuse_haste(self) -> None:
-        wait = self.seconds_to_wait()
+    def _refuse_haste(self, fields: dict[str, Any]) -> None:
+        wait = self._wait(fields)
         if wait > 0:
             raise BusyError(
                 "Too many wrong passphrases were given for this profile.",
@@ -178,50 +195,109 @@ class Keyring:
         busy = BusyError("Another tokmem-desk is opening this profile.", next_step="Try again.")
         return guarded(self._folder / GUARD_NAME, busy, seconds=GUARD_SECONDS)
 
-    def _attempts(self) -> tuple[int, float]:
+    def _attempts(self, fields: dict[str, Any]) -> tuple[int, float]:
+        """Failures in a row, and the moment of the last one."""
+        found = [_attempts_in(fields["attempts"], self._file)] if "attempts" in fields else [(0, 0.0)]
+        older = self._folder / ATTEMPTS_NAME
         try:
-            fields = json.loads((self._folder / ATTEMPTS_NAME).read_text("utf-8"))
-            return max(0, int(fields["failures"])), float(fields["last"])
+            found.append(_attempts_in(_parsed(older), older))
         except FileNotFoundError:
-            return 0, 0.0
-        except (OSError, ValueError, KeyError, TypeError):
-            # Who damages the file must not gain by it.
-            return FREE_FAILURES, self._clock()
+            pass
+        except (OSError, ValueError):
+            found.append(_damaged_attempts(older))
+        return max(found)
 
-    def _note_attempts(self, failures: int, last: float) -> None:
-        file = self._folder / ATTEMPTS_NAME
-        if failures or file.exists():
-            write_text(file, json.dumps({"failures": failures, "last": last}))
+    def _note_attempts(self, fields: dict[str, Any], failures: int, last: float) -> None:
+        if failures or "attempts" in fields:
+            fields["attempts"] = {"failures": failures, "last": last}
+            self._write(fields)
+        with contextlib.suppress(OSError):  # it only ever adds to the wait
+            (self._folder / ATTEMPTS_NAME).unlink(missing_ok=True)
+
+    @property
+    def _file(self) -> Path:
+        return self._folder / LOCK_NAME
 
     def _write(self, fields: dict[str, Any]) -> None:
-        write_text(self._folder / LOCK_NAME, json.dumps(fields, indent=1))
+        write_text(self._file, json.dumps(fields, indent=1))
 
     def _read(self) -> dict[str, Any]:
-        file = self._folder / LOCK_NAME
+        """The lock's fields, each of the form and size that this program writes; nothing is computed before that."""
+        file = self._file
         damaged = StorageError(
             f"The lock {file} is damaged.", next_step="Put it back from a backup: without it the profile stays closed."
         )
         try:
-            fields = json.loads(file.read_text("utf-8"))
+            fields = _parsed(file)
         except FileNotFoundError:
             raise LockedError("This profile is not locked.", next_step="Look at the list of profiles again.") from None
         except OSError as caught:
             raise storage_error(f"The lock {file} could not be read", caught) from caught
         except ValueError:
             raise damaged from None
-        if not isinstance(fields, dict) or fields.get("format") != "tokmem-lock":
+        if (
+            not isinstance(fields, dict)
+            or fields.get("format") != "tokmem-lock"
+            or not _is_whole(fields.get("version"))
+        ):
             raise damaged
-        if not isinstance(fields.get("version"), int) or fields["version"] > _VERSION:
+        if fields["version"] > _VERSION:
             raise IncompatibleError(f"{file} was written by a newer version.", next_step="Update tokmem-desk.")
         try:
-            for name, sizes in (("passphrase", (1, 1, 1)), ("recovery", ())):
+            for name in ("passphrase", "recovery"):
                 slot = fields[name]
-                _bytes(slot, "salt"), _bytes(slot, "nonce"), _bytes(slot, "wrapped")
-                if sizes and not _is_bearable(slot):
+                sizes = len(_bytes(slot, "salt")), len(_bytes(slot, "nonce")), len(_bytes(slot, "wrapped"))
+                if sizes[0] not in _SALTS or sizes[1:] != (_NONCE_BYTES, _WRAPPED_BYTES):
                     raise damaged
+            if not _is_bearable(fields["passphrase"]):
+                raise damaged
         except (KeyError, TypeError, ValueError):
             raise damaged from None
         return fields
+
+
+def _parsed(file: Path) -> Any:
+    """What stands in a small JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, is too large or too deep, or is no plain file.
+    """
+    # A pipe in its place would be waited for.
+    with open(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise ValueError("no file")
+        data = stream.read(_LARGEST_FILE + 1)
+    if len(data) > _LARGEST_FILE:
+        raise ValueError("too large")
+    try:
+        return json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("too deep") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _is_whole(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _attempts_in(value: Any, file: Path) -> tuple[int, float]:
+    failures = value.get("failures") if isinstance(value, dict) else None
+    last = value.get("last") if isinstance(value, dict) else None
+    if type(failures) is not int or failures < 0 or type(last) not in (int, float) or not 0 <= last < 1e15:
+        return _damaged_attempts(file)
+    return failures, float(last)
+
+
+def _damaged_attempts(file: Path) -> tuple[int, float]:
+    """Who damages the count must not gain by it, nor lose the profile: one wait from when that was done."""
+    try:
+        return FREE_FAILURES, file.stat().st_mtime
+    except OSError:
+        return FREE_FAILURES, 0.0
 
 
 def checked_passphrase(passphrase: str) -> str:
@@ -309,9 +385,10 @@ def _unwrap(slot: dict[str, Any], secret: bytes, purpose: bytes) -> ProfileKey:
 
 def _is_bearable(slot: dict[str, Any]) -> bool:
     """Whether the work that a slot asks for is work that this program would have asked for."""
-    memory, iterations, lanes = int(slot["memory_kib"]), int(slot["iterations"]), int(slot["lanes"])
+    memory, iterations, lanes = slot["memory_kib"], slot["iterations"], slot["lanes"]
     return (
         slot["kdf"] == "argon2id"
+        and all(map(_is_whole, (memory, iterations, lanes)))
         and 1 <= iterations <= _MOST_ITERATIONS
         and 1 <= lanes <= _MOST_LANES
         and 8 * lanes <= memory <= _MOST_MEMORY_KIB

@@ -16,7 +16,8 @@ from typing import Any
 
 from profiles.atomic import storage_error
 from profiles.banks import QUARANTINE_FOLDER_NAME
-from profiles.database import connect, database_errors, sqlcipher
+from profiles.database import connect, database_errors, quiet, sqlcipher
+from profiles.erasing import refuse_links
 from profiles.guards import SUFFIX
 from profiles.keyring import ATTEMPTS_NAME, LOCK_NAME
 from profiles.paths import AppPaths, private_folder
@@ -64,7 +65,7 @@ def copied(paths: AppPaths, old: Side, new: Side, progress: Callable[[float], No
         StorageError: the disk refused, or the copy is not whole; the old profile is as it was.
     """
     source, target = paths.profile_folder(old.profile_id), private_folder(paths.profile_folder(new.profile_id))
-    _refuse_unknown(source)
+    refuse_strange(paths, old.profile_id, encrypting=new.key is not None)
     connection = _held(source / DATABASE_NAME, old.key)
     try:
         try:
@@ -88,6 +89,7 @@ def _held(file: Path, key: ProfileKey | None) -> Any:
     # SQLCipher's library also opens plain files, and only it can copy from one kind to the other.
     connection = sqlcipher().connect(file, timeout=1.0, isolation_level=None)
     try:
+        quiet(connection)
         if key is not None:
             connection.execute(f'PRAGMA key = "{key.database_key()}"')
         # Leaving WAL mode needs the file for oneself, and writes its WAL back into it.
@@ -147,13 +149,25 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.iterdir() if file.is_file() and not file.name.endswith(".part"))
 
 
-def _refuse_unknown(folder: Path) -> None:
+def refuse_strange(paths: AppPaths, profile_id: str, *, encrypting: bool) -> None:
+    """Refuse a profile in whose folders is what would be neither copied nor erased.
+
+    Raises:
+        StorageError: there is such a thing; nothing was changed.
+    """
+    folder, checkpoints = paths.profile_folder(profile_id), paths.checkpoints / profile_id
+    for place in (folder, checkpoints):
+        refuse_links(place, second_names=encrypting)
     known = {DATABASE_NAME, MEMORY_FOLDER_NAME, PROFILE_FILE_NAME} | _LEFT_BEHIND
-    strange = sorted(entry.name for entry in folder.iterdir() if entry.name not in known | {".DS_Store"})
-    strange = [name for name in strange if not name.endswith((".part", SUFFIX))]
+    strange = [entry for entry in folder.iterdir() if entry.name not in known and not entry.name.endswith(SUFFIX)]
+    for place in (folder / MEMORY_FOLDER_NAME, checkpoints):
+        if place.is_dir():
+            strange += [entry for entry in place.iterdir() if not entry.is_file()]
+    strange = [entry for entry in strange if entry.name != ".DS_Store" and not entry.name.endswith(".part")]
     if strange:
+        found = min(strange)
         raise StorageError(
-            f"The profile's folder {folder} holds {strange[0]!r}, which tokmem-desk did not put there.",
+            f"The profile's folder {found.parent} holds {found.name!r}, which tokmem-desk did not put there.",
             next_step="Move it away: it would be neither encrypted nor kept.",
         )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from profiles.base import Row, now
 from profiles.database import LOCK_SECONDS, Database, connect
+from profiles.erasing import refuse_links
 from profiles.migrations import REGISTRY_STEPS
 from profiles.paths import AppPaths
 from profiles.records import ProfileInfo
@@ -128,7 +129,8 @@ class ProfileRegistry(ProfileLocks):
         Raises:
             NotFoundError: there is none of that name.
             BusyError: the profile is open in another process.
-            StorageError: the profile is damaged (use ``force``), or a file could not be deleted.
+            StorageError: the profile is damaged or links to files elsewhere (use ``force``), or a file could not be
+                deleted.
         """
         row = self._named(name)
         if not force and self._is_open(row):
@@ -136,6 +138,9 @@ class ProfileRegistry(ProfileLocks):
                 f"The profile {name!r} is open in another tokmem-desk.",
                 next_step="Close it there, or wait until its job is done.",
             )
+        if not force:
+            for folder in (self._paths.profile_folder(row["id"]), self._paths.checkpoints / row["id"]):
+                refuse_links(folder)
         with self._database.writing() as connection:
             connection.execute("UPDATE profiles SET deleting = 1, active = 0 WHERE id = ?", (row["id"],))
         try:

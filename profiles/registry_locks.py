@@ -9,18 +9,25 @@ from pathlib import Path
 
 from profiles.base import Row, now
 from profiles.keyring import Keyring, checked_passphrase
-from profiles.locking import Side, copied
+from profiles.locking import Side, copied, refuse_strange
 from profiles.paths import private_folder
 from profiles.registry_base import ProfileFolders
 from profiles.sealing import ProfileKey
-from tokmem_desk.errors import BusyError, ConflictError, LockedError, NotFoundError
+from tokmem_desk.errors import BusyError, ConflictError, LockedError, NotFoundError, StorageError, TokmemError
 
 Progress = Callable[[float], None]
 """Told the share of the work done, 0 to 1."""
 
+Show = Callable[[str], None]
+"""Told the recovery key."""
+
 
 class ProfileLocks(ProfileFolders):
     """The base of ``profiles.registry.ProfileRegistry`` that locks and unlocks."""
+
+    not_erased: StorageError | None = None
+    """Why the copy from before the last ``add_lock`` or ``remove_lock`` is still there; None where it is erased. The
+    change holds all the same, and every start tries again; whoever asked for it tells the person."""
 
     def key(self, name: str, passphrase: str) -> ProfileKey:
         """The key that opens a locked profile.
@@ -62,22 +69,26 @@ class ProfileLocks(ProfileFolders):
         self._open(row["id"], row["name"], key).close()  # wrapping a wrong key would close the profile for good
         return self._keyring(row["id"]).change(key, passphrase=passphrase, new_recovery=new_recovery)
 
-    def add_lock(self, name: str, passphrase: str, progress: Progress | None = None) -> str:
+    def add_lock(
+        self, name: str, passphrase: str, progress: Progress | None = None, *, show: Show | None = None
+    ) -> str:
         """Encrypt a profile with everything in it and return its recovery key, which is kept nowhere else.
 
         The profile must not be open, in this process either. It gets a new folder; after a crash the next start removes
-        whichever of the two copies does not count.
+        whichever of the two copies does not count. What of the plain copy cannot be erased is in ``not_erased``.
 
         Args:
             name: the profile.
             passphrase: at least 8 characters.
             progress: told the share of files done, 0 to 1.
+            show: told the recovery key as soon as it counts, before the plain copy is erased: that takes a while, and
+                may be interrupted.
 
         Raises:
             BadInputError: the passphrase is too short.
             ConflictError: it is locked already.
             BusyError: it is open somewhere.
-            StorageError: the disk refused; the profile is as it was.
+            StorageError: the disk refused, or there are links in the profile's folder; the profile is as it was.
         """
         checked_passphrase(passphrase)
         row = self._named(name)
@@ -87,6 +98,7 @@ class ProfileLocks(ProfileFolders):
                 next_step=f"To change its passphrase: tokmem-desk profile passphrase {name}",
             )
         self._refuse_open(row)
+        refuse_strange(self._paths, row["id"], encrypting=True)
         key = ProfileKey.new()
         recovery: list[str] = []
         self._convert(
@@ -95,6 +107,7 @@ class ProfileLocks(ProfileFolders):
             key,
             lambda folder: recovery.append(Keyring(folder).create(key, passphrase)),
             progress,
+            lambda: None if show is None else show(recovery[0]),
         )
         key.forget()
         return recovery[0]
@@ -111,7 +124,7 @@ class ProfileLocks(ProfileFolders):
         if not self._keyring(row["id"]).exists:
             raise LockedError(f"The profile {name!r} is not locked.")
         self._open(row["id"], row["name"], key).close()
-        self._convert(row, key, None, None, progress)
+        self._convert(row, key, None, None, progress, lambda: None)
 
     def _convert(
         self,
@@ -120,8 +133,10 @@ class ProfileLocks(ProfileFolders):
         new_key: ProfileKey | None,
         prepare: Callable[[Path], None] | None,
         progress: Progress | None,
+        changed: Callable[[], None],
     ) -> None:
-        """Copy a profile under a new id; one transaction puts the copy in its place."""
+        """Copy a profile under a new id; one transaction puts the copy in its place, and ``changed`` is told."""
+        self.not_erased = None
         old, new = Side(row["id"], old_key), Side(uuid.uuid4().hex, new_key)
         with self._removals(wait=True) as free:
             if not free:
@@ -144,11 +159,23 @@ class ProfileLocks(ProfileFolders):
             except BaseException:
                 self._erase(new.profile_id)
                 raise
-            self._erase(old.profile_id)
+            changed()
+            try:
+                self._erase(old.profile_id)
+            except TokmemError as caught:
+                self.not_erased = StorageError(_left(caught, encrypted=new_key is not None), next_step=_LATER)
 
     def _refuse_open(self, row: Row) -> None:
         if self._is_open(row):
             raise BusyError(f"The profile {row['name']!r} is open in a tokmem-desk.", next_step="Close it there.")
+
+
+_LATER = "The next start tries again; see that nothing holds these files and that they may be removed."
+
+
+def _left(error: TokmemError, *, encrypted: bool) -> str:
+    done = "encrypted, but what lay there in plain" if encrypted else "decrypted, but the encrypted copy"
+    return f"The profile is {done} could not be erased. {error.message}"
 
 
 def _insert_removed(connection: sqlite3.Connection, profile_id: str) -> None:

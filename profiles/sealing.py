@@ -56,6 +56,10 @@ class ProfileKey:
     def __repr__(self) -> str:
         return "ProfileKey(…)"  # never into a log or a traceback
 
+    def copy(self) -> ProfileKey:
+        """The same key, which stays when this one is forgotten."""
+        return ProfileKey(self._data)
+
     def text(self) -> str:
         """The key as hexadecimal digits, for the pipe to the engine and nothing else."""
         return bytes(self._data).hex()

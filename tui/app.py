@@ -24,6 +24,7 @@ from profiles.paths import AppPaths
 from profiles.settings import Settings
 from tokmem_desk.errors import TokmemError
 from tui import debug_report
+from tui.anew import Anew
 from tui.commands import commands
 from tui.drawn_lines import VisibleLines, VisiblePrints
 from tui.engine_desk import EngineDesk, EngineFactory
@@ -62,6 +63,8 @@ class TokmemApp(EngineDesk):
         settings: what is in force.
         engine: makes the engine's client.
         profile: the profile to open; the active one unless named.
+        began: what the process before this one left; its profile is opened.
+        starts_anew: whoever runs the app heeds ``anew`` afterwards.
     """
 
     TITLE = "tokmem-desk"
@@ -91,15 +94,28 @@ class TokmemApp(EngineDesk):
     ]
     COMMAND_PALETTE_DISPLAY = "^p"
 
-    def __init__(self, paths: AppPaths, settings: Settings, engine: EngineFactory, profile: str | None = None) -> None:
+    def __init__(
+        self,
+        paths: AppPaths,
+        settings: Settings,
+        engine: EngineFactory,
+        profile: str | None = None,
+        *,
+        began: Anew | None = None,
+        starts_anew: bool = False,
+    ) -> None:
         super().__init__(engine)
+        self.starts_anew = starts_anew
+        self.began_anew = began is not None
+        self._key_given = None if began is None else began.key
+        self.own_engine = self._key_given is not None
         self.paths = paths
         self.settings = settings
         self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
         """The last unexpected errors, with tracebacks."""
         self._lasting: dict[str, str] = {}
         """What goes on going wrong by itself, by what was being done: each is shown once, until that goes well."""
-        self._profile_wanted = profile
+        self._profile_wanted = profile if began is None else began.profile
         self.jobs_changed: Signal[int] = Signal(self, "jobs")
         self.store_changed: Signal[int] = Signal(self, "store")
         self.register_theme(DARK)
@@ -117,7 +133,8 @@ class TokmemApp(EngineDesk):
         self.theme = self._theme_wanted()
         try:
             self.prepare_engine()
-            self.open_first_profile(self._profile_wanted)
+            self.open_first_profile(self._profile_wanted, self._key_given)
+            self._key_given = None
         except TokmemError as caught:
             self._refuse_to_start(caught)
             return
@@ -166,6 +183,12 @@ class TokmemApp(EngineDesk):
             self.notify(problem, title=str(self.paths.config_file), severity="warning", timeout=15, markup=False)
         self._care_for_engine()
 
+    def holds_unsaved(self) -> bool:
+        """A temporary chat, or a download that runs."""
+        chat = self.screen if isinstance(self.screen, ChatScreen) else None
+        downloads = self.pull is not None and self.pull.running
+        return downloads or (chat is not None and chat.session.temporary)
+
     def announce_store(self) -> None:
         """Tell every screen that procedures, pairs or memories may differ."""
         self._revision = self.store.revision
@@ -177,6 +200,7 @@ class TokmemApp(EngineDesk):
             return
         try:
             self._lock_when_idle()
+            self._start_anew_when_quiet()
             self.trainings.refresh()
             self._go_on_training()
             if self.store.revision != self._revision:

@@ -13,7 +13,7 @@ from textual.signal import Signal
 
 from profiles.paths import private_folder
 from profiles.settings import Settings
-from tokmem_desk.errors import OfflineError, TokmemError
+from tokmem_desk.errors import EngineError, OfflineError, TokmemError
 from tui.engine.client import EngineClient
 from tui.engine_link import EngineLink, EngineState
 from tui.guard import shows_errors
@@ -41,6 +41,8 @@ class EngineDesk(ProfileDesk):
         super().__init__()
         self._engine_factory = engine
         self._caring = False
+        self.own_engine = False
+        """Whether the engine must be this app's alone: it works for a profile with a passphrase, and ends with it."""
         self.pull: ModelPull | None = None
         """The newest download of a model."""
         self.engine_changed: Signal[EngineState] = Signal(self, "engine")
@@ -64,9 +66,18 @@ class EngineDesk(ProfileDesk):
         """An engine that is not started yet."""
         return self._engine_factory(private_folder(self.paths.logs) / log_name, settings)
 
+    async def leave_shared_engine(self) -> None:
+        """Go on with an engine that works for nobody else, and can be ended."""
+        if not self.own_engine:
+            self.own_engine = True
+            if self.link.client.shared:
+                await self.restart_engine()
+
     @work(group="engine", exit_on_error=False)
     async def load_engine(self) -> None:
         """Start the engine and load the backbone, asking before any download."""
+        if self.anew is not None:
+            return
         try:
             await self.link.load(self.profile)
         except OfflineError as caught:
@@ -77,6 +88,9 @@ class EngineDesk(ProfileDesk):
             if await self.push_screen_wait(question):
                 self.link.may_fetch = True
                 await self.link.load(self.profile)
+        except EngineError:
+            if not self.locked:  # else it was ended with the profile, and nobody waits for it
+                raise
 
     @property
     def model(self) -> str:
@@ -121,7 +135,10 @@ class EngineDesk(ProfileDesk):
             limit = 60 * self.settings.whole("keep_alive_minutes")
             if self.link.busy:
                 return
-            if self._engine_has != self._engine_wants:
+            if self._engine_shall_end:
+                self._engine_shall_end = False
+                await self.link.unload()
+            elif self._engine_has != self._engine_wants:
                 await self.restart_engine()
             elif limit and self.link.state.phase == "ready" and self.link.idle_seconds > limit:
                 await self.link.unload()

@@ -89,17 +89,11 @@ class EngineLink:
         """Let requests for a locked profile open it from now on."""
         self._keys[profile] = key
 
-    async def lock(self, profile: str) -> None:
-        """Forget a profile's key, here and in the engine, and with it whatever the engine remembers of the profile.
-
-        Raises:
-            TokmemError: the engine could not be told; end its process then.
-        """
+    def forget_key(self, profile: str) -> None:
+        """Forget a profile's key here; what the engine knows of the profile goes with its process (``unload``)."""
         key = self._keys.pop(profile, None)
         if key is not None:
             key.forget()
-        if self.client.running:
-            await self.client.submit("forget", profile=profile).result()
 
     async def events(self, handle: RequestHandle) -> AsyncGenerator[Message, None]:
         """The events of a request without those that only tell of loading.

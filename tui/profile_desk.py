@@ -1,7 +1,9 @@
 """The part of the app that opens, leaves, locks and erases profiles. Draws nothing itself, but asks for passphrases.
 
 One profile is open at a time. One that is left while a training of it is not over stays open beside it, without a
-screen. While the open one is locked, ``locked`` is true, its store is closed, and nothing of it is on any screen.
+screen. While the open one is locked, ``locked`` is true, its store is closed, and nothing of it is on any screen. When
+one with a passphrase has been closed, the engine ends, and the app ends with the wish to be started anew (``anew``), so
+that neither process has anything of it in memory.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +27,24 @@ from profiles.registry import DEFAULT_PROFILE, ProfileRegistry
 from profiles.sealing import ProfileKey
 from profiles.settings import Settings
 from profiles.store import ProfileStore
-from tokmem_desk.errors import BusyError, TokmemError
+from tokmem_desk.errors import BusyError, StorageError, TokmemError
+from tui.anew import Anew
 from tui.engine_link import EngineLink
 from tui.overview import last_fingerprint
 from tui.screens.base import AppScreen
 from tui.screens.lock_dialogs import UnlockDialog
+from tui.screens.locked import LockedScreen
 from tui.training import TrainQueue
 
-FORGET_SECONDS = 10.0
-"""How long the engine may take to forget a profile before its process is ended."""
+HALT_SECONDS = 10.0
+"""How long a training may take to write what it has, before the engine's process is ended."""
+
+QUIET_SECONDS = 60.0
+"""How long nobody must have touched a key before the app starts anew by itself."""
+
+FORGETTING = "Forgetting what was open …"
+
+STILL_TRAINS = "A training is being finished. Until its end the program has the profile's key in memory."
 
 PRESENCE_GUARD = f"app{SUFFIX}"
 
@@ -52,6 +63,10 @@ class ProfileDesk(App[None]):
     store: ProfileStore
     trainings: TrainQueue
     errors: deque[str]
+    anew: Anew | None = None
+    """Set once the app is to end and be started anew, in its own process."""
+    starts_anew = False
+    """Whether somebody outside heeds ``anew``; without that, what can be forgotten within the process is."""
     locked = True
     """No profile's data can be reached: before the first one is open, and after locking."""
     _revision = 0
@@ -63,6 +78,11 @@ class ProfileDesk(App[None]):
         """Profiles that were left while a training of theirs was running, by name; each is closed at its end."""
         self._presence = contextlib.ExitStack()
         """Holds what tells other windows that the profile is open here."""
+        self._locking = False
+        self._anew_due = False
+        """A profile with a passphrase was closed while the person worked with another one."""
+        self._engine_shall_end = False
+        """It has worked for a profile with a passphrase that is closed now, and ends as soon as it is not busy."""
         self._last_input = time.time()
         """By the clock on the wall, which goes on while the computer sleeps."""
 
@@ -80,16 +100,21 @@ class ProfileDesk(App[None]):
         """Load the model, asking before any download."""
         raise NotImplementedError
 
+    async def leave_shared_engine(self) -> None:
+        """Go on with an engine that works for nobody else, and can be ended."""
+        raise NotImplementedError
+
     def _job_news(self) -> None:
         raise NotImplementedError
 
     # Opening
 
-    def open_first_profile(self, wanted: str | None) -> None:
+    def open_first_profile(self, wanted: str | None, key: ProfileKey | None = None) -> None:
         """Open a profile and show it, or ask for its passphrase.
 
         Args:
             wanted: its name; the active one without it.
+            key: of a locked one.
 
         Raises:
             TokmemError: it cannot be opened.
@@ -97,10 +122,12 @@ class ProfileDesk(App[None]):
         with ProfileRegistry(self.paths) as registry:
             info = registry.info(wanted) if wanted is not None else registry.active()
             self.profile = info.name
-            if info.locked:
+            if info.locked and key is None:
                 self.switch_mode("locked")
                 return
-            store = registry.open(info.name)
+            store = registry.open(info.name, key=key)
+        if key is not None:
+            self.link.unlock(info.name, key)
         self._take_up(info.name, store, None)
         self._show_first()
 
@@ -150,12 +177,15 @@ class ProfileDesk(App[None]):
     def _note_welcomed(self) -> None:
         write_text(private_folder(self.paths.state) / self._welcomed_file.name, "")
 
-    async def open_profile(self, name: str, key: ProfileKey | None = None) -> bool:
-        """Go on with another profile; the loaded model stays, and so does a training of the one that is left.
+    async def open_profile(self, name: str, key: ProfileKey | None = None, *, stay: bool = False) -> bool:
+        """Go on with another profile; a training of the one that is left goes on.
+
+        The loaded model stays where the profile that is left has no passphrase; else the app starts anew with ``name``.
 
         Args:
             name: the profile.
             key: of a locked one; without it the person is asked.
+            stay: do not start anew.
 
         Returns:
             False when the person gave no passphrase; everything is as it was then.
@@ -179,14 +209,34 @@ class ProfileDesk(App[None]):
         if not self.locked:
             self.keep_unsaved()
             before = (self.profile, self.store, self.trainings)
+        own = None if key is None else key.copy()
         if key is not None:
+            await self.leave_shared_engine()
             self.link.unlock(name, key)
         self._take_up(name, store, None if kept is None else kept[1])
         await self._drop_other_screens()
-        if before is not None:
-            await self._leave_profile(*before)
+        closed = before is not None and await self._leave_profile(*before)
         self.announce_store()
+        if closed and not stay:
+            self.start_anew(own)
         return True
+
+    def start_anew(self, key: ProfileKey | None = None) -> None:
+        """End, and be started anew with the profile that is open, or its locked screen.
+
+        Args:
+            key: opens it there; without it, its passphrase is asked for.
+        """
+        # What a training that goes on needs would be lost with the process.
+        if self.starts_anew and not self._left_open:
+            if not self.locked:
+                self.keep_unsaved()
+            self.anew = Anew(self.profile, key)
+            self.exit()
+
+    def holds_unsaved(self) -> bool:
+        """Whether something on a screen would be lost that ``keep_unsaved`` does not store."""
+        raise NotImplementedError
 
     def keep_unsaved(self) -> None:
         """Let every screen store what is being written in it, while the profile is still open."""
@@ -196,22 +246,30 @@ class ProfileDesk(App[None]):
                     if isinstance(screen, AppScreen):
                         screen.keep_unsaved()
 
-    async def _leave_profile(self, name: str, store: ProfileStore, trainings: TrainQueue) -> None:
-        """Close a profile, or keep it open until its queue is at rest."""
+    async def _leave_profile(self, name: str, store: ProfileStore, trainings: TrainQueue) -> bool:
+        """Close a profile, or keep it open until its queue is at rest; whether one with a passphrase was closed."""
         if trainings.working:
             self._left_open[name] = store, trainings
-        else:
-            await self._close(name, store)
+            return False
+        return await self._close(name, store)
 
-    async def _close(self, name: str, store: ProfileStore) -> None:
-        """Close a store; of a locked profile the key is forgotten, here and in the engine."""
+    async def _close(self, name: str, store: ProfileStore) -> bool:
+        """Close a store; of a profile with a passphrase the key is forgotten, and the engine ends.
+
+        Returns:
+            Whether it has a passphrase.
+        """
         was_locked = store.vault.key is not None
         store.close()
         if was_locked:
-            try:
-                await asyncio.wait_for(self.link.lock(name), FORGET_SECONDS)
-            except (TokmemError, TimeoutError):  # an engine that cannot be told must not go on remembering
+            self.link.forget_key(name)
+            if self.link.busy and not self._locking:  # with another profile, while a training of this one has ended
+                self._engine_shall_end = True
+                with contextlib.suppress(TokmemError):
+                    await self.link.submit("forget", profile=name).result()
+            else:
                 await self.link.unload()
+        return was_locked
 
     async def _drop_other_screens(self) -> None:
         """Let every other screen be made anew, so that nothing of one profile is seen in another."""
@@ -237,7 +295,9 @@ class ProfileDesk(App[None]):
     async def end_left_profile(self, name: str) -> None:
         """Close a profile that was left, or locked, while it trained, and is at rest now."""
         if name in self._left_open:
-            await self._close(name, self._left_open.pop(name)[0])
+            self._anew_due |= await self._close(name, self._left_open.pop(name)[0])
+            if self.locked and not self._locking:
+                self.start_anew()
 
     def close_stores(self) -> None:
         """Close everything, at the app's end."""
@@ -273,7 +333,7 @@ class ProfileDesk(App[None]):
         with ProfileRegistry(self.paths) as registry:
             registry.rename(name, new)
         if name == self.profile:
-            await self.open_profile(new, self._own_key())
+            await self.open_profile(new, self._own_key(), stay=True)
 
     async def erase_profile(self, name: str) -> None:
         """Erase a profile for good; erasing the open one goes on with another.
@@ -283,11 +343,15 @@ class ProfileDesk(App[None]):
             TokmemError: it could not be erased.
         """
         with ProfileRegistry(self.paths) as registry:
+            left = name == self.profile and not self.locked and self.store.locked
             if name == self.profile:
-                await self.open_profile(self.next_after(registry.list(), name) or registry.create(_fresh(name)).name)
+                after = self.next_after(registry.list(), name) or registry.create(_fresh(name)).name
+                await self.open_profile(after, stay=True)
             if name in self._left_open:
                 raise BusyError(f"A training runs in {name!r}.", next_step="Stop it there, or wait for its end.")
             registry.delete(name)
+        if left:
+            self.start_anew()
 
     @staticmethod
     def next_after(infos: list[ProfileInfo], name: str) -> str | None:
@@ -299,22 +363,50 @@ class ProfileDesk(App[None]):
     def _own_key(self) -> ProfileKey | None:
         """A copy of the open profile's key, which outlives its closing."""
         key = self.store.vault.key
-        return None if key is None else ProfileKey.from_text(key.text())
+        return None if key is None else key.copy()
 
-    async def add_lock(self, name: str, passphrase: str) -> str:
-        """Encrypt a profile and return its recovery key; the open one is open again afterwards.
+    async def add_lock(self, name: str, passphrase: str, show: Callable[[str], Awaitable[object]]) -> None:
+        """Encrypt a profile and show its recovery key; the open one is open again afterwards.
+
+        Args:
+            name: the profile.
+            passphrase: for it.
+            show: shows the recovery key, and returns when the person has it. Called as soon as it counts.
 
         Raises:
-            TokmemError: the passphrase is too short, something works on it, the disk refused: it is as it was.
+            TokmemError: the passphrase is too short, something works on it, the disk refused: it is as it was. Or what
+                lay there in plain could not be erased, after ``show``.
         """
+        loop = asyncio.get_running_loop()
+        known: asyncio.Future[str] = loop.create_future()
 
-        def work_on(registry: ProfileRegistry) -> tuple[str, ProfileKey]:
-            return registry.add_lock(name, passphrase), registry.key(name, passphrase)
+        def work_on(registry: ProfileRegistry) -> StorageError | None:
+            registry.add_lock(name, passphrase, show=lambda key: loop.call_soon_threadsafe(known.set_result, key))
+            return registry.not_erased
 
-        recovery, key = await self._converted(name, work_on, None)
+        async def when_known() -> None:
+            await show(await known)
+
+        showing = asyncio.create_task(when_known())
+        try:
+            left = await self._converted(name, work_on, None)
+        finally:
+            if known.done():  # it holds, whatever else went wrong
+                await showing
+            else:
+                showing.cancel()
         if name == self.profile:
-            await self._reopen(name, key)
-        return recovery
+            try:
+                await self._reopen(name, await asyncio.to_thread(self._key_of, name, passphrase))
+            except TokmemError:  # it is encrypted all the same, and its passphrase can be given again
+                self.switch_mode("locked")
+                raise
+        if left is not None:
+            raise left
+
+    def _key_of(self, name: str, passphrase: str) -> ProfileKey:
+        with ProfileRegistry(self.paths) as registry:
+            return registry.key(name, passphrase)
 
     async def remove_lock(self, name: str, key: ProfileKey) -> None:
         """Decrypt a profile; the open one is open again afterwards.
@@ -322,10 +414,18 @@ class ProfileDesk(App[None]):
         Raises:
             TokmemError: the key is wrong, something works on it, the disk refused: it is as it was.
         """
-        own = ProfileKey.from_text(key.text())
-        await self._converted(name, lambda registry: registry.remove_lock(name, own), key)
+        own = key.copy()
+
+        def work_on(registry: ProfileRegistry) -> StorageError | None:
+            registry.remove_lock(name, own)
+            return registry.not_erased
+
+        left = await self._converted(name, work_on, key)
         if name == self.profile:
             await self._reopen(name, None)
+            self.load_engine()
+        if left is not None:
+            raise left
 
     async def _converted(self, name: str, work_on: Callable[[ProfileRegistry], Any], key: ProfileKey | None) -> Any:
         """Run the rewriting of a profile in a thread, with the profile closed here.
@@ -343,7 +443,7 @@ class ProfileDesk(App[None]):
 
         if name != self.profile:
             return await asyncio.to_thread(run)
-        again = None if key is None else ProfileKey.from_text(key.text())
+        again = None if key is None else key.copy()
         self.keep_unsaved()
         self.locked = True
         await self._drop_other_screens()
@@ -358,6 +458,7 @@ class ProfileDesk(App[None]):
         with ProfileRegistry(self.paths) as registry:
             store = registry.open(name, key=key)
         if key is not None:
+            await self.leave_shared_engine()
             self.link.unlock(name, key)
         self._take_up(name, store, None)
         self.announce_store()
@@ -368,24 +469,56 @@ class ProfileDesk(App[None]):
         Raises:
             BusyError: an answer is on its way.
         """
-        if self.link.busy and not self.trainings.working:
+        loads = self.link.state.phase == "loading"  # which can be cut off: the engine ends anyhow
+        if self.link.busy and not loads and not self.trainings.working:
             raise BusyError("An answer is on its way.", next_step="Stop it with Esc, or wait for its end; then lock.")
-        self._lock()
+        self._lock(halt=True)
 
     @work(group="lock", exit_on_error=False)
-    async def _lock(self) -> None:
-        """The app's own work: that of a screen would end with the screen."""
+    async def _lock(self, *, halt: bool) -> None:
+        """The app's own work: that of a screen would end with the screen.
+
+        Args:
+            halt: stop what trains, to go on after unlocking; else it is finished first, and holds the key until then.
+        """
         self.keep_unsaved()
-        self.locked = True
+        self.locked = self._locking = True
         await self.remove_mode("locked")  # made anew: it names the profile
         self.add_mode("locked", self.MODES["locked"])
-        self.switch_mode("locked")
-        await self._drop_other_screens()
+        await self.switch_mode("locked")
+        screen = self.get_screen_stack("locked")[0]
+        assert isinstance(screen, LockedScreen)
+        if self.starts_anew:
+            screen.wait(FORGETTING)  # what is typed now would not reach the process that asks
+        try:
+            await self._drop_other_screens()
+            await self._close_locked(halt)
+            self.start_anew()
+        finally:
+            self._locking = False
+            if self.anew is None and screen.is_attached:
+                screen.ask(STILL_TRAINS if self._left_open else "")
+
+    async def _close_locked(self, halt: bool) -> None:
+        """Close everything that is open, except what trains and is not to be halted."""
+        if halt:
+            await self._halt([self.trainings, *(trainings for _, trainings in self._left_open.values())])
         if self.trainings.working:  # its store is closed when this one has ended; the next ones wait
             self.trainings.hold()
             self._left_open[self.profile] = self.store, self.trainings
         else:
             await self._close(self.profile, self.store)
+        for name in [name for name, (_, trainings) in self._left_open.items() if not trainings.working]:
+            await self._close(name, self._left_open.pop(name)[0])
+
+    async def _halt(self, queues: list[TrainQueue]) -> None:
+        """Have what trains keep what it has, and end; an engine that does not heed it is ended."""
+        try:
+            await asyncio.wait_for(asyncio.gather(*(queue.set_aside() for queue in queues)), HALT_SECONDS)
+        except TimeoutError:
+            self.link.client.kill()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*(queue.set_aside() for queue in queues)), HALT_SECONDS)
 
     async def unlock(self, name: str, key: ProfileKey) -> None:
         """Open a profile from the locked screen.
@@ -411,7 +544,15 @@ class ProfileDesk(App[None]):
         if self.locked or not limit or idle < limit or self.store.vault.key is None:
             return
         if self.trainings.working or not self.link.busy:  # an answer on its way is let finish
-            self._lock()
+            self._lock(halt=False)
+
+    def _start_anew_when_quiet(self) -> None:
+        """What could not be forgotten while the person was at work is forgotten in a pause."""
+        quiet = time.time() - self._last_input > QUIET_SECONDS and not self.link.busy and not self.link.training
+        if not self._anew_due or not quiet or self.locked or len(self.screen_stack) > 1 or self.holds_unsaved():
+            return
+        self._anew_due = False
+        self.start_anew(self._own_key())
 
     async def on_event(self, event: events.Event) -> None:
         """Note when somebody last touched a key or the mouse."""

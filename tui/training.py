@@ -6,6 +6,7 @@ the app that changes them. Owned by the app and not by a screen, so that it surv
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -96,6 +97,7 @@ class TrainQueue:
         self.ended_in_row = 0
         """Jobs that ended since the queue was last at rest, for "2 of 5"."""
         self._held = False
+        self._set_aside = False
         self._store = store
         self._link = link
         self._profile = profile
@@ -258,6 +260,14 @@ class TrainQueue:
         """Begin no other job after the one that runs."""
         self._held = True
 
+    async def set_aside(self) -> None:
+        """Halt for a while: what runs here stops with a checkpoint and is queued again. Returns when it has ended."""
+        self.hold()
+        self._set_aside = True
+        await self._end("pause")
+        while self.working:
+            await asyncio.sleep(0.02)
+
     def _refuse_elsewhere(self, jobs: Iterable[TrainJob]) -> None:
         if any(job.elsewhere for job in jobs):
             raise BusyError(
@@ -287,7 +297,7 @@ class TrainQueue:
         if not self.may_work:
             return False
         self.working = self._link.training = True
-        self._held = False
+        self._held = self._set_aside = False
         try:
             with self._store.working_off(seconds=0.0):
                 while not self._held and (record := self._store.next_job()) is not None:
@@ -333,7 +343,9 @@ class TrainQueue:
         """What the engine's last word means; a result stands in the database already."""
         if result["trained"]:
             return "undecided"
-        return "paused" if job.ending == "pause" else "cancelled"
+        if job.ending == "pause":
+            return "queued" if self._set_aside else "paused"
+        return "cancelled"
 
     def _record_end(self, job: TrainJob, state: JobState | None, error: TokmemError | None) -> None:
         told = None if error is None else cast(dict[str, Any], error.as_dict())

@@ -10,7 +10,11 @@ import time
 
 import pytest
 
+import profiles.registry_base
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS
+from tui.cli.main import main
 
 SECRET = "quetzal feathers"
 
@@ -136,3 +140,19 @@ def test_a_person_is_asked_and_nothing_typed_is_shown(tokmem):
     assert code == 0 and "is encrypted now" in shown and "four words" not in shown
     code, shown = typed("wrong one", "four words of mine", arguments=("proc", "list"))
     assert code == 0 and "not the passphrase" in shown
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_recovery_key_is_shown_though_the_plain_copy_stays(own_home, passphrase, monkeypatch, capfd, form):
+    def refuses(folder):
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(profiles.registry_base, "erase_tree", refuses)
+    as_json = ["--json"] if form == "json" else []
+    code = main(["--home", str(own_home), "profile", "lock", "--passphrase-file", passphrase, *as_json])
+    said = capfd.readouterr()
+    recovery = json.loads(said.out)["recovery_key"] if as_json else said.out.strip()
+    assert re.fullmatch(r"(\w{4}-){7}\w{4}", recovery)
+    assert code == 1 and "encrypted, but what lay there in plain could not be erased" in said.err
+    with ProfileRegistry(AppPaths.resolve(own_home)) as registry:
+        assert registry.active().locked and registry.key_by_recovery("default", recovery)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import profiles.keyring
 import profiles.locking
+import profiles.registry_base
 from profiles.keyring import LONGEST_WAIT, Keyring, passphrase_key
 from profiles.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
@@ -208,21 +210,60 @@ def test_a_trial_counts_before_it_is_made(tmp_path: Path, monkeypatch: pytest.Mo
     counts = []
 
     def spy(*_: object, **__: object) -> bytes:
-        counts.append(json.loads((tmp_path / "lock-attempts.json").read_text())["failures"])
+        counts.append(json.loads((tmp_path / "lock.json").read_text())["attempts"]["failures"])
         raise MemoryError
 
     monkeypatch.setattr(profiles.keyring, "passphrase_key", spy)
     with pytest.raises(MemoryError):
         ring.open(PASSPHRASE)
-    assert counts == [1] and json.loads((tmp_path / "lock-attempts.json").read_text())["failures"] == 0
+    assert counts == [1] and json.loads((tmp_path / "lock.json").read_text())["attempts"]["failures"] == 0
 
 
-def test_damaging_the_count_gains_nothing(tmp_path: Path) -> None:
-    ring = Keyring(tmp_path)
+@pytest.mark.parametrize(
+    "count",
+    ['"rubbish"', '{"failures": -1, "last": 0}', '{"failures": 1e400, "last": 0}', '{"failures": 1, "last": 1e400}'],
+)
+def test_damaging_the_count_gains_nothing_and_loses_nothing(tmp_path: Path, count: str) -> None:
+    now = [0.0]
+    ring = Keyring(tmp_path, lambda: now[0])
     ring.create(ProfileKey.new(), PASSPHRASE)
-    (tmp_path / "lock-attempts.json").write_text("rubbish")
+    file = tmp_path / "lock.json"
+    file.write_text(file.read_text().replace("{", f'{{"attempts": {count},', 1))
+    now[0] = file.stat().st_mtime
     with pytest.raises(BusyError, match="Too many"):
         ring.open(PASSPHRASE)
+    now[0] += 2
+    ring.open(PASSPHRASE)
+
+
+def test_the_count_goes_only_with_the_lock(tmp_path: Path) -> None:
+    """No file beside the lock, whose removal would leave the way in and take the wait away."""
+    now = [1_000_000.0]
+    ring = Keyring(tmp_path, lambda: now[0])
+    ring.create(ProfileKey.new(), PASSPHRASE)
+    for _ in range(3):
+        with pytest.raises(LockedError):
+            ring.open("not this one")
+    for file in tmp_path.iterdir():
+        if file.name != "lock.json":
+            file.unlink()
+    with pytest.raises(BusyError, match="Too many"):
+        ring.open(PASSPHRASE)
+
+
+@pytest.mark.parametrize("older", ['{"failures": 5, "last": 1000000.0}', "rubbish"])
+def test_the_count_of_an_older_version_still_counts(tmp_path: Path, older: str) -> None:
+    now = [1_000_000.0]
+    ring = Keyring(tmp_path, lambda: now[0])
+    ring.create(ProfileKey.new(), PASSPHRASE)
+    file = tmp_path / "lock-attempts.json"
+    file.write_text(older)
+    if older == "rubbish":
+        now[0] = file.stat().st_mtime
+    assert ring.seconds_to_wait() > 0
+    now[0] += LONGEST_WAIT
+    ring.open(PASSPHRASE)
+    assert not file.exists() and ring.seconds_to_wait() == 0
 
 
 @pytest.mark.parametrize(
@@ -234,7 +275,19 @@ def test_damaging_the_count_gains_nothing(tmp_path: Path) -> None:
         (lambda f: f["passphrase"].update(memory_kib=2**30), StorageError, "damaged"),
         (lambda f: f["passphrase"].update(iterations="many"), StorageError, "damaged"),
         (lambda f: f["passphrase"].update(kdf="none"), StorageError, "damaged"),
-        (lambda f: f["passphrase"].update(wrapped="AAAA"), LockedError, "not the passphrase"),
+        (lambda f: f["passphrase"].update(wrapped="AAAA"), StorageError, "damaged"),
+        (lambda f: f["passphrase"].update(wrapped="A" * 64), LockedError, "not the passphrase"),
+        (lambda f: f["passphrase"].update(salt="AAAA"), StorageError, "damaged"),
+        (lambda f: f["passphrase"].update(salt="A" * 400), StorageError, "damaged"),
+        (lambda f: f["passphrase"].update(nonce=""), StorageError, "damaged"),
+        (lambda f: f["recovery"].update(nonce="AAAA"), StorageError, "damaged"),
+        (lambda f: f["passphrase"].update(memory_kib=2_097_152), StorageError, "damaged"),
+        (lambda f: f["passphrase"].update(memory_kib=64.5), StorageError, "damaged"),
+        (lambda f: f["passphrase"].update(lanes=True), StorageError, "damaged"),
+        (lambda f: f.update(version=float("inf")), StorageError, "damaged"),
+        (lambda f: f["passphrase"].update(iterations=float("nan")), StorageError, "damaged"),
+        (lambda f: f.update(recovery=[]), StorageError, "damaged"),
+        (lambda f: f.update(note="x" * 20_000), StorageError, "damaged"),
         (lambda f: f.pop("recovery"), StorageError, "damaged"),
     ],
 )
@@ -248,6 +301,31 @@ def test_a_damaged_lock_says_so(
     (tmp_path / "lock.json").write_text(json.dumps(fields))
     with pytest.raises(error, match=said):
         ring.open(PASSPHRASE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "[" * 8_000,
+        '{"a":' * 3_000,
+        '{"format": "tokmem-lock", "version": 1e400}',
+        '{"format": "tokmem-lock", "version": Infinity}',
+        "9" * 10_000,
+        "\udcff",
+    ],
+)
+def test_a_lock_that_is_no_lock_is_one_sentence_and_computes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "lock.json").write_bytes(text.encode("utf-8", "surrogateescape"))
+    monkeypatch.setattr(profiles.keyring, "passphrase_key", lambda *_, **__: pytest.fail("computed"))
+    ring = Keyring(tmp_path)
+    for use in (lambda: ring.open(PASSPHRASE), lambda: ring.open_with_recovery("0" * 32)):
+        with pytest.raises(StorageError, match=r"lock\.json is damaged"):
+            use()
+    assert ring.seconds_to_wait() == 0
 
 
 def test_the_lock_is_strong_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,6 +408,97 @@ def test_files_of_others_stop_the_lock_instead_of_staying_plain(registry: Profil
     with pytest.raises(StorageError, match=r"notes\.txt.*Move it away"):
         registry.add_lock("default", PASSPHRASE)
     assert stray.read_bytes() == MARK and len(list(paths.profiles.iterdir())) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights there")
+@pytest.mark.parametrize(
+    "kind", ["memory", "hard", "folder", "backup", "checkpoint", "checkpoints", "profile", "nested"]
+)
+def test_what_lies_elsewhere_stops_the_lock_before_it_begins(
+    registry: ProfileRegistry, paths: AppPaths, tmp_path: Path, kind: str
+) -> None:
+    """What a link points to would stay plain, while the profile is called encrypted."""
+    fill(paths, registry)
+    before = registry.active().id
+    folder = paths.profile_folder(before)
+    (checkpoint,) = (paths.checkpoints / before).iterdir()
+    (memory,) = (folder / "memories").iterdir()
+    (backup,) = (folder / "backups").iterdir()
+    moved = {
+        "memory": memory, "hard": memory, "folder": memory.parent, "backup": backup, "nested": memory,
+        "checkpoint": checkpoint, "checkpoints": checkpoint.parent, "profile": folder,
+    }[kind]  # fmt: skip
+    elsewhere = tmp_path / "elsewhere"
+    if kind == "nested":
+        inner = memory.parent / "more"
+        inner.mkdir()
+        memory.rename(inner / memory.name)
+    else:
+        moved.rename(elsewhere)
+        if kind == "hard":
+            os.link(elsewhere, moved)
+        else:
+            moved.symlink_to(elsewhere)
+    said = {"hard": "hard link", "nested": "did not put there"}.get(kind, "is a link to")
+    with pytest.raises(StorageError, match=said):
+        registry.add_lock("default", PASSPHRASE)
+    assert registry.active().id == before and not registry.active().locked
+    assert [entry.name for entry in paths.profiles.iterdir()] == [before], "nothing was begun"
+    if kind not in ("hard", "nested"):
+        with pytest.raises(StorageError, match="is a link to"):
+            registry.delete("default")
+        assert elsewhere.exists() and registry.active().id == before
+
+
+@pytest.mark.parametrize("direction", ["add", "remove"])
+def test_what_cannot_be_erased_is_said_after_the_recovery_key(
+    registry: ProfileRegistry, paths: AppPaths, monkeypatch: pytest.MonkeyPatch, direction: str
+) -> None:
+    fill(paths, registry)
+    old = registry.active().id
+    if direction == "remove":
+        registry.add_lock("default", PASSPHRASE)
+        old, key = registry.active().id, registry.key("default", PASSPHRASE)
+    shown: list[str] = []
+    erase = profiles.registry_base.erase_tree
+
+    def refuses(folder: Path) -> None:
+        if direction == "add":
+            assert len(shown) == 1, "the key is shown before anything can fail"
+        raise PermissionError(13, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(profiles.registry_base, "erase_tree", refuses)
+        if direction == "add":
+            assert registry.add_lock("default", PASSPHRASE, show=shown.append) == shown[0]
+            assert registry.key_by_recovery("default", shown[0]).same_as(registry.key("default", PASSPHRASE))
+        else:
+            registry.remove_lock("default", key)
+    assert registry.active().locked is (direction == "add")
+    assert registry.not_erased is not None and "could not be erased" in str(registry.not_erased)
+    assert paths.profile_folder(old).exists() and erase is profiles.registry_base.erase_tree
+    with ProfileRegistry(paths):
+        assert not paths.profile_folder(old).exists(), "the next start erases it"
+
+
+def test_nothing_of_sqlcipher_is_written_to_the_terminal(
+    registry: ProfileRegistry, paths: AppPaths, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fill(paths, registry)
+    registry.add_lock("default", PASSPHRASE)
+    with pytest.raises(LockedError):
+        registry.open("default", key=ProfileKey.new())
+    with pytest.raises((LockedError, StorageError)):
+        registry.remove_lock("default", ProfileKey.new())
+    file = paths.profile_folder(registry.active().id) / "profile.sqlite"
+    damaged = bytearray(file.read_bytes())
+    damaged[len(damaged) // 2 :] = bytes(len(damaged) - len(damaged) // 2)
+    file.write_bytes(damaged)
+    with pytest.raises(StorageError), registry.open("default", key=registry.key("default", PASSPHRASE)) as store:
+        check_filled(paths, store)
+        raise StorageError("; ".join(store.damage()))
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
 
 
 def test_a_full_disk_leaves_the_profile_as_it_was(

@@ -12,6 +12,7 @@ from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_profiles import cards, names, profiles
+from tui.anew import Anew
 from tui.app import TokmemApp
 from tui.screens.chat import ChatScreen
 from tui.screens.failure import FailureDialog
@@ -117,7 +118,7 @@ async def test_locking_now_leaves_nothing_on_the_screen(make_app: MakeApp, locke
         await until(pilot, lambda: isinstance(app.screen, LockedScreen))
         with pytest.raises(Exception, match="closed"):
             store.conversations()
-        assert app.link.client.running, "the model stays loaded"
+        await until(pilot, lambda: not app.link.client.running, "the engine ends, with all that it remembers")
         await unlocked(pilot)
         await until(pilot, lambda: "a secret word" in texts(app), "the chat is back")
 
@@ -221,7 +222,7 @@ async def test_nothing_is_left_behind_the_lock(make_app: MakeApp, locked: str) -
             store.procedures()
         assert {mode for mode, stack in app._screen_stacks.items() if stack} <= {"_default", "locked"}
         assert app.clipboard == "" and not app._notifications and not app.errors
-        await until(pilot, (app.paths.config_file.parent / "forgotten").exists, "the engine forgets")
+        await until(pilot, lambda: not app.link.client.running, "the engine forgets by ending")
         await unlocked(pilot)
         assert len(app.store.conversations()) == 1
 
@@ -299,3 +300,100 @@ async def test_what_was_not_sent_comes_back(make_app: MakeApp, locked: str, path
         app.lock_now()
         app = await unlocked(pilot)
         assert app.screen.query_one(Prompt).text == "", "a temporary chat leaves nothing"
+
+
+async def test_a_lock_asks_for_a_new_process(make_app: MakeApp, locked: str, paths: AppPaths) -> None:
+    app = make_app()
+    app.starts_anew = True
+    async with app.run_test() as pilot:
+        await unlocked(pilot)
+        app.screen.query_one(Prompt).take("half a thought")
+        app._last_input -= 16 * 60
+        app._look_outside()
+        await until(pilot, lambda: app.anew is not None, "the wish after idle time")
+    assert app.anew == Anew("default", None) and not app.link.client.running
+    again = make_app()
+    again.starts_anew = True
+    async with again.run_test() as pilot:
+        await unlocked(pilot)
+        assert again.screen.query_one(Prompt).text == "half a thought", "kept in the profile, not in the process"
+        await again.open_profile("anna")
+        assert again.anew == Anew("anna", None), "leaving a profile with a passphrase is locking it"
+
+
+async def test_a_profile_without_a_passphrase_is_left_without_ado(make_app: MakeApp, locked: str) -> None:
+    app = make_app()
+    app.starts_anew = True
+    async with app.run_test() as pilot:
+        await unlocked(pilot)
+        key = app.store.vault.key
+        assert key is not None
+        own = key.copy()
+        await app.rename_profile("default", "renamed")
+        assert app.anew is None and app.profile == "renamed", "renaming is no leaving"
+        await app.open_profile("anna", stay=True)
+        app.anew = None
+        await app.open_profile("renamed", own)
+        assert app.anew is None and app.own_engine, "an engine that no other app shares"
+
+
+async def test_the_next_process_opens_the_profile_that_was_chosen(make_app: MakeApp, locked: str) -> None:
+    with ProfileRegistry(make_app().paths) as registry:
+        key = registry.key("default", PASSPHRASE)
+        registry.switch("anna")
+    app = make_app()
+    began = TokmemApp(app.paths, app.settings, app._engine_factory, began=Anew("default", key))
+    async with began.run_test() as pilot:
+        await until(pilot, lambda: isinstance(began.screen, ChatScreen) and not began.locked, "open at once")
+        await ready(pilot)
+        assert began.profile == "default" and began.own_engine
+        assert (await ask(pilot, "I need to buy milk")).answer.route == "todo_line"
+
+
+async def test_a_model_that_loads_does_not_hold_up_a_lock(make_app: MakeApp, locked: str) -> None:
+    async with make_app("--load-delay", "600").run_test() as pilot:
+        app = app_of(pilot)
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen))
+        app.screen.query_one("#passphrase", Input).value = PASSPHRASE
+        await pilot.press("enter")
+        await until(pilot, lambda: not app.locked and app.link.state.phase == "loading" and app.link.client.running)
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: app.locked and not app.link.client.running, "the engine ends")
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen) and not app._locking)
+        assert not app.errors, "and nobody hears that it did"
+
+
+async def test_a_lock_by_hand_sets_a_training_aside(make_app: MakeApp, locked: str) -> None:
+    async with make_app("--wait-at-step", "4").run_test(size=(80, 24)) as pilot:
+        app = await unlocked(pilot)
+        app.train(["todo_line"], "quick")
+        await until(pilot, lambda: app.trainings.current is not None and app.trainings.current.progress.train_step >= 3)
+        store, trainings = app.store, app.trainings
+        await pilot.press("ctrl+l")
+        await until(pilot, lambda: not trainings.working and not app.link.client.running, "halted, the engine ended")
+        with pytest.raises(Exception, match="closed"):
+            store.procedures()
+        (app.paths.config_file.parent / "go-on").touch()
+        await unlocked(pilot)
+        await until(
+            pilot, lambda: [job.state for job in app.trainings.jobs] == ["undecided"], "it has gone on by itself"
+        )
+
+
+async def test_what_a_training_kept_is_forgotten_in_a_pause(make_app: MakeApp, locked: str) -> None:
+    app = make_app("--wait-at-step", "4")
+    app.starts_anew = True
+    async with app.run_test(size=(80, 24)) as pilot:
+        await unlocked(pilot)
+        app.train(["todo_line"], "quick")
+        await until(pilot, lambda: app.trainings.running, "training")
+        await app.open_profile("anna")
+        assert app.anew is None, "the training goes on"
+        (app.paths.config_file.parent / "go-on").touch()
+        await until(pilot, lambda: not app._left_open, "its end")
+        app._look_outside()
+        assert app.anew is None, "not while somebody types"
+        await until(pilot, lambda: not app.link.busy and not app.link.training, "at rest")
+        app._last_input -= 3600
+        app._look_outside()
+        assert app.anew == Anew("anna", None)

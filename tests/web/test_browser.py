@@ -16,8 +16,13 @@ import aiohttp
 import psutil
 import pytest
 
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine, interrupt_when
 
+PASSPHRASE = "four words of mine"
+BEGINNING = "\x1b[?1049h"
+"""What a process draws first."""
 KNOWN = "I need to call mum on Monday"
 
 
@@ -130,14 +135,32 @@ async def test_odd_messages_of_a_page_do_not_end_its_window(link: str) -> None:
             await seen(window, "call mum due:mon")
 
 
-async def seen(window: aiohttp.ClientWebSocketResponse, text: str) -> None:
-    """Read the terminal's bytes until they have shown a text."""
+async def test_a_lock_in_a_window_starts_it_anew_there(link: str, own_home: Path) -> None:
+    with ProfileRegistry(AppPaths.resolve(own_home)) as registry:
+        registry.add_lock("default", PASSPHRASE)
+    address = link.split("/?")[0]
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
+        await browser.get(link)
+        async with browser.ws_connect(f"{address}/ws?width=100&height=30", headers={"Origin": address}) as window:
+            await seen(window, "default is locked")
+            for _ in range(2):
+                await window.send_json(["stdin", f"{PASSPHRASE}\r"])
+                await seen(window, "todo")
+                await window.send_json(["resize", {"width": 90, "height": 28}])
+                await window.send_json(["stdin", "\x0c"])
+                await seen(window, BEGINNING, raw=True)
+                await seen(window, "default is locked")
+
+
+async def seen(window: aiohttp.ClientWebSocketResponse, text: str, *, raw: bool = False) -> None:
+    """Read the terminal's bytes until they have shown a text, or have it among its control codes."""
     shown = ""
     while text not in shown:
         message = await window.receive(timeout=SECONDS)
         assert message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT), shown[-2000:]
         if message.type == aiohttp.WSMsgType.BINARY:
-            shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", message.data.decode("utf-8", "replace"))
+            data = message.data.decode("utf-8", "replace")
+            shown += data if raw else re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", data)
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])

@@ -6,12 +6,17 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from profiles.settings import Settings
 from tokmem_desk.errors import UsageError
+from tui.anew import AVAILABLE, start_anew, taken_over, terminal_of
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.engine.client import EngineClient, engine_command
+
+if TYPE_CHECKING:
+    from textual.driver import Driver
 
 
 def run(context: Context, options: argparse.Namespace) -> int:
@@ -25,25 +30,41 @@ def run(context: Context, options: argparse.Namespace) -> int:
     return open_app(context)
 
 
-def open_app(context: Context, shared: Mapping[tuple[str, str], Sequence[str]] | None = None) -> int:
-    """Open the app without looking for a terminal.
+def open_app(
+    context: Context,
+    shared: Mapping[tuple[str, str], Sequence[str]] | None = None,
+    driver: type[Driver] | None = None,
+) -> int:
+    """Open the app without looking for a terminal. Does not return where the app is to be started anew.
 
     Args:
         context: says which profile, model and home.
         shared: commands that reach an engine of others, by model and device.
+        driver: draws; the terminal's own without it.
+
+    Raises:
+        TokmemError: nothing can be opened, or the program could not be started anew.
     """
-    options, profile = context.options, context.profile.name
+    before = taken_over()
+    with terminal_of(before):
+        options, profile = context.options, None if before is not None else context.profile.name
 
-    def engine(log_file: Path, settings: Settings) -> EngineClient:
-        model, device = settings.text("model"), settings.text("device")
-        command = (shared or {}).get((model, device)) or engine_command(
-            home=options.home, model=model, offline=settings.flag("offline"), device=device
-        )
-        return EngineClient(command, log_file)
+        def engine(log_file: Path, settings: Settings) -> EngineClient:
+            model, device = settings.text("model"), settings.text("device")
+            of_others = None if app.own_engine else (shared or {}).get((model, device))
+            command = of_others or engine_command(
+                home=options.home, model=model, offline=settings.flag("offline"), device=device
+            )
+            return EngineClient(command, log_file, shared=of_others is not None)
 
-    # Textual takes a quarter of a second to import: other commands do without.
-    from tui.app import TokmemApp
+        # Textual takes a quarter of a second to import: other commands do without.
+        from tui.app import TokmemApp
 
-    app = TokmemApp(context.paths, context.settings, engine, profile)
-    app.run()
-    return ExitCode.OK if app.return_code is None else app.return_code
+        app = TokmemApp(context.paths, context.settings, engine, profile, began=before, starts_anew=AVAILABLE)
+        if driver is not None:
+            app.driver_class = driver
+        app.run()
+        if app.anew is None:
+            return ExitCode.OK if app.return_code is None else app.return_code
+    start_anew(app.anew, app.size)
+    raise AssertionError("this process is another one now")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from profiles.registry import ProfileRegistry
 from tokmem_desk.errors import LockedError, TokmemError
@@ -25,9 +26,17 @@ def lock(context: Context, options: argparse.Namespace) -> int:
         )
     passphrase = new_passphrase(context, name, options.passphrase_file, PASSPHRASE_VARIABLE)
     with ProfileRegistry(context.paths) as registry:
-        recovery = registry.add_lock(name, passphrase, lambda done: _progress(context, "Encrypting", done))
-    context.console.end_progress()
-    return _show_recovery(context, "profile lock", name, recovery, f"The profile {name} is encrypted now.")
+        registry.add_lock(
+            name,
+            passphrase,
+            lambda done: _progress(context, "Encrypting", done),
+            show=lambda recovery: _show_recovery(
+                context, "profile lock", name, recovery, f"The profile {name} is encrypted now."
+            ),
+        )
+        if registry.not_erased is not None:
+            raise registry.not_erased
+    return ExitCode.OK
 
 
 def unlock(context: Context, options: argparse.Namespace) -> int:
@@ -45,8 +54,12 @@ def unlock(context: Context, options: argparse.Namespace) -> int:
     key = profile_key(context, name)
     with ProfileRegistry(context.paths) as registry:
         registry.remove_lock(name, key, lambda done: _progress(context, "Decrypting", done))
+        not_erased = registry.not_erased
     context.console.end_progress()
-    return changed(context, "profile unlock", [name], f"The profile {name} has no lock any more.")
+    code = changed(context, "profile unlock", [name], f"The profile {name} has no lock any more.")
+    if not_erased is not None:
+        raise not_erased
+    return code
 
 
 def passphrase(context: Context, options: argparse.Namespace) -> int:
@@ -59,7 +72,8 @@ def passphrase(context: Context, options: argparse.Namespace) -> int:
         with ProfileRegistry(context.paths) as registry:
             recovery = registry.change_passphrase(name, key, new_recovery=True)
         assert recovery is not None
-        return _show_recovery(context, "profile passphrase", name, recovery, "The old recovery key opens nothing now.")
+        _show_recovery(context, "profile passphrase", name, recovery, "The old recovery key opens nothing now.")
+        return ExitCode.OK
     chosen = new_passphrase(context, name, options.new_passphrase_file, NEW_PASSPHRASE_VARIABLE)
     with ProfileRegistry(context.paths) as registry:
         registry.change_passphrase(name, key, chosen)
@@ -85,8 +99,10 @@ def _progress(context: Context, what: str, done: float) -> None:
     context.console.progress(f"{what}: {done:.0%}")
 
 
-def _show_recovery(context: Context, action: str, name: str, recovery: str, text: str) -> int:
+def _show_recovery(context: Context, action: str, name: str, recovery: str, text: str) -> None:
+    """Show it at once: the output may be a pipe, whose reader waits for it."""
+    context.console.end_progress()
     context.console.say(text)
     context.console.say(_KEEP)
     context.console.result({"action": action, "names": [name], "recovery_key": recovery}, recovery)
-    return ExitCode.OK
+    sys.stdout.flush()

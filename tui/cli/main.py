@@ -30,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: replaces ``sys.argv[1:]``.
     """
     from tui.cli.console import Console, writing_output
+    from tui.private_memory import keep_memory_private
 
+    keep_memory_private()
     _replace_closed_streams()
     _use_utf8()
     if COMPLETION_VARIABLE in os.environ and arguments is None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from tokmem_desk.threads import wait_asleep
 from tui.engine.refusing import refuse_all
 from tui.faults import in_words
+from tui.private_memory import keep_memory_private
 from tui.traces import log_quietly
 
 
 def main() -> int:
     """Serve one client until it closes the pipe."""
+    keep_memory_private()
     parser = argparse.ArgumentParser(prog="tui.engine", description="The model's own process; started by the app.")
     parser.add_argument("--home", type=Path, default=None)
     parser.add_argument("--model", default="default")

@@ -132,10 +132,19 @@ class EngineClient:
         command: how to start the engine, see ``engine_command``.
         log_file: where its stderr goes; the folder is there.
         environ: replaces the environment of this process.
+        shared: the process only leads to an engine that works for others too, and outlives this client.
     """
 
-    def __init__(self, command: Sequence[str], log_file: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        log_file: Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        shared: bool = False,
+    ) -> None:
         self.log_file = log_file
+        self.shared = shared
         self._command = list(command)
         self._environ = dict(os.environ if environ is None else environ)
         for name in (PASSPHRASE_VARIABLE, NEW_PASSPHRASE_VARIABLE):  # the engine needs keys only, and gets them by pipe

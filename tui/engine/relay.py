@@ -10,11 +10,14 @@ import socket
 import sys
 import threading
 
+from tui.private_memory import keep_memory_private
+
 _PIECE = 65536
 
 
 def main() -> int:
     """Copy until one side ends."""
+    keep_memory_private()
     hub = socket.socket(socket.AF_UNIX)
     try:
         hub.connect(sys.argv[1])

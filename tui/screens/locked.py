@@ -43,12 +43,32 @@ class LockedScreen(Screen[None]):
             yield Static(Content("tokmem-desk"), id="name")
             yield Static(Content(f"▣ {self.tokmem.profile} is locked"), id="title")
             yield UnlockForm(self.tokmem.paths, self.tokmem.profile)
+            yield Static(id="note", markup=False)
             yield OptionList(id="profiles", markup=False)
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
         """The list of the others comes on demand."""
         self.query_one("#profiles").display = False
+        self.query_one("#note").display = False
+
+    def wait(self, text: str) -> None:
+        """Ask for nothing, since another process will in a moment."""
+        self.query_one(UnlockForm).display = False
+        self._note(text)
+
+    def ask(self, text: str) -> None:
+        """Ask for the passphrase, with a line below; nothing where that is empty."""
+        form = self.query_one(UnlockForm)
+        if not form.display:
+            form.display = True
+            form.query_one("#passphrase").focus()
+        self._note(text)
+
+    def _note(self, text: str) -> None:
+        place = self.query_one("#note", Static)
+        place.update(Content(text))
+        place.display = bool(text)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Errors are shown like those of the app."""

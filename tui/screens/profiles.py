@@ -248,8 +248,11 @@ class ProfilesScreen(AppScreen):
         if passphrase is None:
             return
         self.notify(f"Encrypting {info.name} …", markup=False)
-        recovery = await self.tokmem.add_lock(info.name, passphrase)
-        await self.app.push_screen_wait(RecoveryKeyDialog(info.name, recovery))
+
+        async def show(recovery: str) -> None:
+            await self.app.push_screen_wait(RecoveryKeyDialog(info.name, recovery))
+
+        await self.tokmem.add_lock(info.name, passphrase, show)
 
     async def _change_lock(self, info: ProfileInfo) -> None:
         is_open = info.name == self.tokmem.profile

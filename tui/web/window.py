@@ -2,7 +2,8 @@
 
     python -m tui.web.window SOCKET MODEL DEVICE [options of every command]
 
-SOCKET is empty where engines cannot be shared. A window that is set to another model starts an engine of its own.
+SOCKET is empty where engines cannot be shared. A window that is set to another model starts an engine of its own, and
+so does one that opens a profile with a passphrase: that engine ends when the profile is locked.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from tui.cli.app import open_app
 from tui.cli.arguments import parse
 from tui.cli.console import Console
 from tui.cli.context import Context
+from tui.private_memory import keep_memory_private
+from tui.web.driver import WindowDriver
 
 
 def main() -> int:
     """Open the app and stay until the window is closed."""
+    keep_memory_private()
     shared, model, device, *arguments = sys.argv[1:]
     options = parse(arguments)
     relay = [sys.executable, "-m", "tui.engine.relay", shared] if shared else None
     with Context(options, Console(quiet=True)) as context:
-        return open_app(context, {(model, device): relay} if relay else {})
+        return open_app(context, {(model, device): relay} if relay else {}, WindowDriver)
 
 
 if __name__ == "__main__":
