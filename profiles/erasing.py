@@ -30,6 +30,17 @@ def erase_tree(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+def erase_file(file: Path) -> None:
+    """Overwrite and remove one file; one that is not there is fine.
+
+    Raises:
+        OSError: it could not be removed.
+    """
+    with contextlib.suppress(OSError):  # its removal below reports it
+        _overwrite(file)
+    file.unlink(missing_ok=True)
+
+
 def _overwrite(file: Path) -> None:
     state = os.lstat(file)
     # A second name of the same file may be somebody's backup.

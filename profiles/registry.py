@@ -142,6 +142,8 @@ class ProfileRegistry(ProfileLocks):
             self._erase(row["id"])
         finally:
             self._ensure_one()
+        with contextlib.suppress(TokmemError):  # of the list, names and dates; its rows are overwritten in any case
+            self._database.scrub()
 
     def open(self, name: str | None = None, *, key: ProfileKey | None = None) -> ProfileStore:
         """Open a profile, the active one unless named, and note that it was used. The caller closes it.

@@ -6,6 +6,7 @@ one ``ProfileStore`` per thread and process.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from profiles.banks import BankTable
@@ -26,7 +27,7 @@ from profiles.sealing import ProfileKey
 from profiles.undo import UndoLog
 from profiles.vault import Vault
 from profiles.versions import VersionTable
-from tokmem_desk.errors import LockedError
+from tokmem_desk.errors import LockedError, TokmemError
 
 DATABASE_NAME = "profile.sqlite"
 MEMORY_FOLDER_NAME = "memories"
@@ -79,6 +80,18 @@ class ProfileStore(
             lock_seconds=lock_seconds,
             key=self.vault.key,
         )
+        with contextlib.suppress(TokmemError):
+            self.scrub(only_promised=True)
+
+    def close(self) -> None:
+        """Close the database; only ``close`` may be called after that.
+
+        What was deleted for good, and could not leave the files while others read them, is tried once more.
+        """
+        if not self._database.closed:
+            with contextlib.suppress(TokmemError):
+                self.scrub(only_promised=True)
+        super().close()
 
     @property
     def locked(self) -> bool:
