@@ -11,7 +11,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -76,6 +76,8 @@ class Database:
         self._steps = steps
         self._lock_seconds = lock_seconds
         self.closed = False
+        self.after_commit: Callable[[], None] | None = None
+        """Called after every commit of ``writing``, outside the transaction."""
         private_folder(file.parent)
         try:
             # Made here rather than by SQLite, which would follow the umask; its -wal and -shm copy this mode.
@@ -164,6 +166,8 @@ class Database:
         """
         with self._transaction("BEGIN IMMEDIATE"):
             yield self._connection
+        if self.after_commit is not None:
+            self.after_commit()
 
     def backup(self, name: str) -> Path:
         """Copy the committed state to ``backups/name``, whole or not at all, and return that path."""

@@ -47,6 +47,7 @@ class ProfileRegistry(ProfileLocks):
         try:
             self._finish_deletions()
             self._ensure_one()
+            self._note_locks()
         except BaseException:
             self._database.close()
             raise
@@ -112,7 +113,7 @@ class ProfileRegistry(ProfileLocks):
                 self._refuse_taken(new)
                 connection.execute("UPDATE profiles SET name = ? WHERE id = ?", (new, row["id"]))
         # A locked profile learns its new name when it is opened next.
-        if not self._keyring(row["id"]).exists:
+        if not self._locked(row):
             self._open(row["id"], new).close()
         return self.info(new)
 
@@ -163,7 +164,8 @@ class ProfileRegistry(ProfileLocks):
             try:
                 with self._database.writing() as connection:
                     used = connection.execute(
-                        "UPDATE profiles SET last_used = ? WHERE id = ? AND deleting = 0", (now(), row["id"])
+                        "UPDATE profiles SET last_used = ?, locked = ? WHERE id = ? AND deleting = 0",
+                        (now(), store.locked, row["id"]),
                     )
                 if used.rowcount:
                     return store
@@ -221,6 +223,15 @@ class ProfileRegistry(ProfileLocks):
             free, number = f"{name[:36]}-{number}", number + 1
         return free
 
+    def _note_locks(self) -> None:
+        """Learn which profiles are locked, once for each: from then on a folder without its lock is not believed."""
+        rows = self._database.rows("SELECT id FROM profiles WHERE locked IS NULL AND deleting = 0")
+        if not rows:
+            return
+        known = [(self._keyring(row["id"]).exists, row["id"]) for row in rows]
+        with self._database.writing() as connection:
+            connection.executemany("UPDATE profiles SET locked = ? WHERE id = ? AND locked IS NULL", known)
+
     def _finish_deletions(self) -> None:
         left = self._database.rows("SELECT id FROM profiles WHERE deleting = 1")
         if not left:
@@ -234,7 +245,7 @@ class ProfileRegistry(ProfileLocks):
 
     def _info(self, row: Row) -> ProfileInfo:
         folder = self._paths.profile_folder(row["id"])
-        locked = self._keyring(row["id"]).exists
+        locked = self._locked(row)
         return ProfileInfo(
             id=row["id"],
             name=row["name"],
@@ -250,7 +261,8 @@ class ProfileRegistry(ProfileLocks):
 def _insert(connection: sqlite3.Connection, name: str) -> str:
     profile_id, moment = uuid.uuid4().hex, now()
     connection.execute(
-        "INSERT INTO profiles (id, name, created, last_used) VALUES (?, ?, ?, ?)", (profile_id, name, moment, moment)
+        "INSERT INTO profiles (id, name, created, last_used, locked) VALUES (?, ?, ?, ?, 0)",
+        (profile_id, name, moment, moment),
     )
     return profile_id
 

@@ -13,6 +13,7 @@ from profiles.banks import BankTable
 from profiles.base import Row
 from profiles.chats import ChatTable
 from profiles.commands import CommandTable
+from profiles.consents import ConsentKeeping
 from profiles.corrections import CorrectionTable
 from profiles.database import LOCK_SECONDS, Database, DatabaseOwner
 from profiles.jobs import JobTable
@@ -47,6 +48,7 @@ class ProfileStore(
     LessonTable,
     JobTable,
     CommandTable,
+    ConsentKeeping,
     DatabaseOwner,
 ):
     """One profile, open.
@@ -90,6 +92,7 @@ class ProfileStore(
         """
         if not self._database.closed:
             with contextlib.suppress(TokmemError):
+                self._keep_consents()
                 self.scrub(only_promised=True)
         super().close()
 

@@ -14,8 +14,10 @@ from profiles.migrations import (
     profile_0005,
     profile_0006,
     profile_0007,
+    profile_0008,
     registry_0001,
     registry_0002,
+    registry_0003,
 )
 
 Step = tuple[str, ...]
@@ -28,5 +30,10 @@ PROFILE_STEPS: tuple[Step, ...] = (
     profile_0005.STATEMENTS,
     profile_0006.STATEMENTS,
     profile_0007.STATEMENTS,
+    profile_0008.STATEMENTS,
 )
-REGISTRY_STEPS: tuple[Step, ...] = (registry_0001.STATEMENTS, registry_0002.STATEMENTS)
+REGISTRY_STEPS: tuple[Step, ...] = (
+    registry_0001.STATEMENTS,
+    registry_0002.STATEMENTS,
+    registry_0003.STATEMENTS,
+)

@@ -119,4 +119,5 @@ def _command_text(found: CommandRecord | None) -> str:
     if found is None:
         return ""
     lines = [f"{place:2}  {element}" for place, element in enumerate(found.template)]
-    return "\n".join([*lines, "runs unasked" if found.allowed is not None else "asks before each run"])
+    lines.append("runs unasked" if found.allowed is not None else "asks before each run")
+    return "\n".join([*lines, *([found.withheld] if found.withheld else [])])
