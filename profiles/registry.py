@@ -55,7 +55,7 @@ class ProfileRegistry(ProfileLocks):
     @property
     def tokens(self) -> TokenTable:
         """The tokens of ``serve``; usable until the list is closed."""
-        return TokenTable(self._database)
+        return TokenTable(self._database, self._open, self._locked)
 
     def list(self) -> list[ProfileInfo]:
         """All profiles by name."""

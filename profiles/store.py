@@ -25,6 +25,7 @@ from profiles.pairs import PairTable
 from profiles.procedures import ProcedureTable
 from profiles.router_rows import RouterRowTable
 from profiles.sealing import ProfileKey
+from profiles.tokens import TokenRows
 from profiles.undo import UndoLog
 from profiles.vault import Vault
 from profiles.versions import VersionTable
@@ -49,6 +50,7 @@ class ProfileStore(
     JobTable,
     CommandTable,
     ConsentKeeping,
+    TokenRows,
     DatabaseOwner,
 ):
     """One profile, open.

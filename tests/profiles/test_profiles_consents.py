@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import profiles.keyring
 from profiles.consents import CHANGED, OLDER, SECRET_NAME, UNKNOWN
+from profiles.database import Database
+from profiles.migrations import PROFILE_STEPS, REGISTRY_STEPS
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
@@ -178,21 +181,28 @@ def test_consents_go_along_when_a_profile_is_locked_and_unlocked(registry):
     assert consents(registry, None)["ledger"] == ("digest one", None)
 
 
-def test_a_profile_of_before_asks_once_and_keeps_its_commands(registry, paths):
-    allow(registry, None)
-    with sqlite3.connect(database(registry, paths)) as connection:
-        for statement in (
-            "DROP TRIGGER consent_changed",
-            "DROP TRIGGER consent_gone",
-            "DROP TRIGGER consent_given",
-            "DELETE FROM meta WHERE key = 'consent_epoch'",
-            "ALTER TABLE commands DROP COLUMN withheld",
-            "PRAGMA user_version = 7",
-        ):
-            connection.execute(statement)
-    with sqlite3.connect(paths.registry_file) as connection:
-        connection.execute("UPDATE profiles SET consent_epoch = 0, consent_seal = NULL, locked = NULL")
-    assert consents(registry, None) == {"ledger": (None, UNKNOWN), "book": (None, UNKNOWN)}
+def test_a_profile_of_before_asks_once_and_keeps_its_commands(paths):
+    """The list and the profile as the program wrote them before consents were recorded."""
+    folder = paths.profile_folder("old")
+    with closing(Database(paths.registry_file, REGISTRY_STEPS[:2], backups=paths.data)) as old, old.writing() as known:
+        known.execute("INSERT INTO profiles VALUES ('old', 'mine', '2026-01-01', '2026-01-01', 1, 0)")
+    with closing(Database(folder / DATABASE_NAME, PROFILE_STEPS[:7], backups=folder)) as old, old.writing() as known:
+        known.execute(
+            """
+            INSERT INTO procedures (uuid, name, description, source, enabled, version, pairs_digest, created, updated,
+                output_schema) VALUES ('u', 'ledger', '', 'test', 1, 1, '', '2026-01-01', '2026-01-01', ?)
+            """,
+            (SCHEMA,),
+        )
+        known.execute("""INSERT INTO commands VALUES (1, '["note", "{what}"]', 'digest', '2026-01-01')""")
+    with ProfileRegistry(paths) as registry:
+        assert not registry.active().locked
+        for _ in range(2):
+            assert consents(registry, None) == {"ledger": (None, UNKNOWN)}
+        with registry.open() as store:
+            assert store.damage() == [] and store.commands()["ledger"].template == ("note", "{what}")
+            store.allow_command("ledger", "digest")
+        assert consents(registry, None) == {"ledger": ("digest", None)}
 
 
 def test_a_plain_profile_in_a_locked_ones_place_is_refused(registry, paths, tmp_path):
