@@ -17,6 +17,7 @@ from pathlib import Path
 from profiles.atomic import storage_error
 from profiles.base import Row, as_json, bump_revision, from_json, now
 from profiles.erasing import erase_file
+from profiles.forgetting import forget_lost_jobs, forget_quotes
 from profiles.paths import private_folder
 from profiles.records import JsonObject, MemoryRecord, PairsChanged
 from profiles.scrubbing import Scrubbing, owe_scrub
@@ -256,7 +257,9 @@ class MemoryTable(Scrubbing):
         # An undo may hold megabytes: it is read only where something has lost its owner.
         if self._database.row("SELECT 1 FROM versions WHERE procedure_id NOT IN (SELECT id FROM procedures)"):
             with self._database.writing() as connection:
-                forget_removed(connection, procedures_kept_for_undo(connection))
+                kept = procedures_kept_for_undo(connection)
+                forget_removed(connection, kept)
+                forget_lost_jobs(connection, kept)
                 owe_scrub(connection)
         self.scrub()
         if not self.memory_folder.is_dir():
@@ -293,8 +296,11 @@ class MemoryTable(Scrubbing):
             files = self._files_of_undos() - self._files_of_memories()
             connection.execute("DELETE FROM undo_log")
             forget_removed(connection, ())
-            for row in connection.execute("SELECT id FROM procedures").fetchall():
-                forget_past(connection, int(row["id"]))
+            forget_lost_jobs(connection, ())
+            procedures = [int(row["id"]) for row in connection.execute("SELECT id FROM procedures")]
+            for key in procedures:
+                forget_past(connection, key)
+            forget_quotes(connection, procedures)
             owe_scrub(connection, promised=True)
         for file in files:
             drop_file(self.memory_folder / file)

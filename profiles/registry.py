@@ -14,6 +14,7 @@ from pathlib import Path
 
 from profiles.base import Row, now
 from profiles.database import LOCK_SECONDS, Database
+from profiles.erasing import erase_file
 from profiles.migrations import REGISTRY_STEPS
 from profiles.paths import AppPaths
 from profiles.records import ProfileInfo
@@ -143,8 +144,11 @@ class ProfileRegistry(ProfileLocks):
             self._erase(row["id"])
         finally:
             self._ensure_one()
-        with contextlib.suppress(TokmemError):  # of the list, names and dates; its rows are overwritten in any case
+        # Of the list: names and dates, also in its copies from before updates. Its rows are overwritten in any case.
+        with contextlib.suppress(TokmemError, OSError):
             self._database.scrub()
+            for copy in self._database.backups.glob("registry*.sqlite"):
+                erase_file(copy)
 
     def open(self, name: str | None = None, *, key: ProfileKey | None = None) -> ProfileStore:
         """Open a profile, the active one unless named, and note that it was used. The caller closes it.

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from profiles.base import Row, bump_revision, now
+from profiles.forgetting import forget_quotes
 from profiles.records import Part
 from profiles.scrubbing import Scrubbing, owe_scrub
 from profiles.undo import UndoEntry
@@ -187,7 +188,9 @@ class VersionTable(Scrubbing):
             NotFoundError: no procedure of that name.
         """
         with self._database.writing() as connection:
-            count = forget_past(connection, self._procedure_id(name))
+            key = self._procedure_id(name)
+            count = forget_past(connection, key)
+            forget_quotes(connection, [key])
             owe_scrub(connection, promised=True)
         self.scrub()
         return count

@@ -158,6 +158,35 @@ def test_what_undo_gives_up_is_in_no_file(registry, paths, home, open_store, oth
     assert readable(home, RARE, "lighthouse") == []
 
 
+@pytest.mark.parametrize("forget", ["forget_undo", "forget_versions"])
+def test_what_quotes_a_removed_pair_forgets_it(home, open_store, forget):
+    added = open_store.add_procedure(Procedure("birds", (ExamplePair("heron", "grey"), ExamplePair(PRIVATE[0], "x"))))
+    file = open_store.write_memory(b"tensors")
+    quotes = [{"input": one.input, "expected": one.response, "got": "?"} for one in added_pairs(open_store)]
+    made = open_store.add_memory(
+        added.id, BACKBONE, file, open_store.to_procedure("birds").pairs, {}, {"samples": quotes, "rouge_l": 0.5}
+    )
+    open_store.activate_memory(made.id)
+    [job] = open_store.queue_training(["birds"], {})
+    open_store.set_job(job.id, progress={"samples": quotes, "step": 3})
+    open_store.delete_pair(open_store.pairs("birds")[-1].id)
+    if forget == "forget_versions":  # which leaves the undo list alone
+        with open_store._database.writing() as connection:
+            connection.execute("DELETE FROM undo_log")
+        open_store.forget_versions("birds")
+    else:
+        assert open_store.forget_undo() == ""
+    assert readable(home, RARE, "lighthouse") == []
+    assert [one.input for one in open_store.memory_pairs(made.id)] == ["heron"]
+    [memory] = open_store.memories("birds")
+    assert memory.scorecard == {"samples": quotes[:1], "rouge_l": 0.5}
+    assert open_store.jobs()[0].progress == {"samples": quotes[:1], "step": 3}
+
+
+def added_pairs(store: ProfileStore) -> list[ExamplePair]:
+    return [record.pair for record in store.pairs("birds")]
+
+
 def test_forgotten_versions_and_discarded_memories_are_in_no_file(home, open_store):
     added = open_store.add_procedure(Procedure("birds", (ExamplePair("heron", "grey"), ExamplePair(PRIVATE[0], "x"))))
     file = open_store.write_memory(PRIVATE[1].encode())
@@ -191,6 +220,7 @@ def test_a_copy_from_before_an_update_goes_with_what_was_deleted(home, open_stor
 
 def test_an_erased_profile_leaves_not_even_its_name(registry, paths, home):
     registry.create(RARE)
+    registry._database.backup("registry-before-v2-was-v1.sqlite")
     registry.delete(RARE)
     assert readable(home, RARE) == []
 

@@ -33,8 +33,9 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
         context.console.say(
             f"Tokens of {name}, which is locked, are not shown: tokmem-desk token list --profile {name}"
         )
-    if not found and not unseen and not context.console.json_output:
-        context.console.say("There are no tokens yet. Make one: tokmem-desk token create NAME")
+    if not found and not context.console.json_output:
+        if not unseen:
+            context.console.say("There are no tokens yet. Make one: tokmem-desk token create NAME")
         return ExitCode.OK
     rows = [(one.name, one.profile, _minute(one.created), _minute(one.last_used)) for one in found]
     text = table(("name", "profile", "made (UTC)", "last used (UTC)"), rows)
