@@ -14,7 +14,7 @@ import contextlib
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -125,7 +125,7 @@ class TokenTable:
         """Tokens by name: of profiles without a lock, and of those whose key is given."""
         return sorted((info for _, info in self._found(keys or {})), key=lambda info: info.name)
 
-    def unseen(self, keys: Keys | None = None) -> list[str]:
+    def unseen(self, keys: Keys | None = None) -> Sequence[str]:
         """Names of locked profiles that have tokens and whose key is not given."""
         return [row["name"] for row in self._owners() if self._is_locked(row) and row["name"] not in (keys or {})]
 
@@ -194,9 +194,9 @@ class TokenTable:
             )
         return None
 
-    def _found(self, keys: Keys) -> list[tuple[Row, TokenInfo]]:
+    def _found(self, keys: Keys) -> Sequence[tuple[Row, TokenInfo]]:
         self._move_in()
-        found = []
+        found: Sequence[tuple[Row, TokenInfo]] = []
         for owner in self._owners():
             key = keys.get(owner["name"])
             if key is None and self._is_locked(owner):
@@ -206,16 +206,16 @@ class TokenTable:
                 contextlib.suppress(StorageError, IncompatibleError, BusyError),
                 self._open_store(owner["id"], owner["name"], key) as store,
             ):
-                found += [(owner, _info(row, owner["name"])) for row in store.token_rows()]
+                found = [*found, *((owner, _info(row, owner["name"])) for row in store.token_rows())]
         return found
 
-    def _owners(self) -> list[Row]:
+    def _owners(self) -> Sequence[Row]:
         """Profiles with tokens."""
         return self._database.rows(
             "SELECT * FROM profiles WHERE deleting = 0 AND id IN (SELECT profile_id FROM token_hints) ORDER BY name"
         )
 
-    def _add_hints(self, profile_id: str, digests: list[str]) -> None:
+    def _add_hints(self, profile_id: str, digests: Sequence[str]) -> None:
         with self._database.writing() as connection:
             connection.executemany(
                 "INSERT INTO token_hints (hint, profile_id) VALUES (?, ?) ON CONFLICT DO NOTHING",
