@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profiles.base import Row, StoreBase, as_json, from_json, now, storable
+from profiles.base import Row, as_json, from_json, now, storable
 from profiles.records import ConversationRecord, JsonObject, MessageRecord, MessageStatus, Role
+from profiles.scrubbing import Scrubbing, owe_scrub
 from tokmem_desk.errors import NotFoundError
 
 _SELECT = """
@@ -16,7 +17,7 @@ _SELECT = """
 """
 
 
-class ChatTable(StoreBase):
+class ChatTable(Scrubbing):
     """The part of the store that keeps chats. Temporary chats never come here."""
 
     def create_conversation(self, title: str = "") -> int:
@@ -89,8 +90,11 @@ class ChatTable(StoreBase):
             if done.rowcount == 0:
                 raise _no_conversation(conversation_id)
 
-    def delete_conversation(self, conversation_id: int) -> None:
+    def delete_conversation(self, conversation_id: int) -> str:
         """Delete a conversation with all its messages, for good.
+
+        Returns:
+            As ``scrub``: empty when no byte of it is left, else a sentence that says what remains and for how long.
 
         Raises:
             NotFoundError: it was deleted already.
@@ -98,6 +102,8 @@ class ChatTable(StoreBase):
         with self._database.writing() as connection:
             if connection.execute("DELETE FROM conversations WHERE id = ?", (conversation_id,)).rowcount == 0:
                 raise _no_conversation(conversation_id)
+            owe_scrub(connection, promised=True)
+        return self.scrub()
 
     def conversation(self, conversation_id: int) -> ConversationRecord:
         """One conversation.
@@ -217,6 +223,7 @@ class ChatTable(StoreBase):
             parameters = (row["conversation_id"], message_id)
             gone = connection.execute(f"SELECT count(*) FROM messages WHERE {where}", parameters).fetchone()[0]
             connection.execute(f"DELETE FROM messages WHERE {where}", parameters)
+            owe_scrub(connection)
         return int(gone)
 
 

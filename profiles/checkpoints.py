@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from profiles.erasing import erase_file
 from profiles.paths import AppPaths, private_folder
 from profiles.store import ProfileStore
 
@@ -30,4 +31,18 @@ def drop_checkpoints(paths: AppPaths, store: ProfileStore, name: str) -> None:
     """
     for file in (paths.checkpoints / store.folder.name).glob(f"{store.procedure(name).uuid}*{SUFFIX}"):
         with contextlib.suppress(OSError):  # then it is refused or overwritten by the next training
-            file.unlink()
+            erase_file(file)
+
+
+def drop_lost_checkpoints(paths: AppPaths, store: ProfileStore) -> None:
+    """Erase checkpoints of procedures that are gone and that no undo can bring back."""
+    folder = paths.checkpoints / store.folder.name
+    if not folder.is_dir():
+        return
+    # Listed first: a training that begins meanwhile has its procedure by then.
+    files = [file for file in folder.iterdir() if file.is_file()]
+    known = store.procedure_uuids()
+    for file in files:
+        if not any(file.name.lstrip(".").startswith(uuid) for uuid in known):
+            with contextlib.suppress(OSError):  # then the next look erases it
+                erase_file(file)

@@ -55,7 +55,7 @@ class CommandTable(StoreBase):
                 """
                 INSERT INTO commands (procedure_id, template, allowed, created) VALUES (?, ?, NULL, ?)
                 ON CONFLICT (procedure_id) DO UPDATE SET template = excluded.template, allowed = NULL,
-                    created = excluded.created
+                    withheld = NULL, created = excluded.created
                 """,
                 (key, json.dumps(list(template)), now()),
             )
@@ -85,7 +85,8 @@ class CommandTable(StoreBase):
         """
         with self._database.writing() as connection:
             connection.execute(
-                "UPDATE commands SET allowed = ? WHERE procedure_id = ?", (digest, self._procedure_id(name))
+                "UPDATE commands SET allowed = ?, withheld = NULL WHERE procedure_id = ?",
+                (digest, self._procedure_id(name)),
             )
         found = self.command(name)
         if found is None:
@@ -96,4 +97,6 @@ class CommandTable(StoreBase):
 
 
 def _record(row: Row) -> CommandRecord:
-    return CommandRecord(row["name"], tuple(json.loads(row["template"])), row["allowed"], row["created"])
+    return CommandRecord(
+        row["name"], tuple(json.loads(row["template"])), row["allowed"], row["created"], row["withheld"]
+    )

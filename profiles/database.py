@@ -11,7 +11,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,6 +27,9 @@ LOCK_SECONDS = 5.0
 
 LONGEST_PATH = 500
 """Bytes of a database's path. SQLite takes 512 with the names of the files that it makes beside it."""
+
+SCRUB_SECONDS = 1.0
+"""How long a deletion for good waits for others: somebody sits in front of it, and it is tried again."""
 
 Parameters = Sequence[object] | Mapping[str, object]
 
@@ -84,6 +87,9 @@ class Database:
         self._backups = backups
         self._steps = steps
         self._lock_seconds = lock_seconds
+        self.closed = False
+        self.after_commit: Callable[[], None] | None = None
+        """Called after every commit of ``writing``, outside the transaction."""
         private_folder(file.parent)
         try:
             # Made here rather than by SQLite, which would follow the umask; its -wal and -shm copy this mode.
@@ -105,7 +111,43 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; a second call does nothing."""
+        self.closed = True
         self._connection.close()
+
+    def scrub(self, statements: Sequence[str] = (), *, wait_seconds: float | None = None) -> None:
+        """Leave nothing in the file and its log but what is in the tables now.
+
+        Rows that were deleted are overwritten at once (``secure_delete``), but copies of them stay where pages were
+        split, and in the log. So the file is written anew and the log cut off.
+
+        Args:
+            statements: run first, such as the rebuilding of an index that keeps words of its own.
+            wait_seconds: for others that read or write; ``SCRUB_SECONDS`` unless given.
+
+        Raises:
+            BusyError: another connection reads an older state, so the log cannot go yet.
+            StorageError: the disk refused; no row is lost.
+        """
+        seconds = SCRUB_SECONDS if wait_seconds is None else wait_seconds
+        with self._errors():
+            self._connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
+            # What VACUUM copies would otherwise go through a plain file in the system's temporary folder.
+            self._connection.execute("PRAGMA temp_store = MEMORY")
+            try:
+                for statement in statements:
+                    self._connection.execute(statement)
+                self._connection.execute("VACUUM")
+                if self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                    raise BusyError(
+                        f"{self.file} is being read by another tokmem-desk.", next_step="Try again in a moment."
+                    )
+            finally:
+                self._connection.execute(f"PRAGMA busy_timeout = {int(self._lock_seconds * 1000)}")
+
+    @property
+    def backups(self) -> Path:
+        """The folder of the copies made before migrations and by ``backup``."""
+        return self._backups
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
         """All rows of one query."""
@@ -141,6 +183,8 @@ class Database:
             )
         with self._transaction("BEGIN IMMEDIATE"):
             yield self._connection
+        if self.after_commit is not None:
+            self.after_commit()
 
     def backup(self, name: str) -> Path:
         """Copy the committed state to ``backups/name``, whole or not at all, and return that path."""

@@ -33,6 +33,17 @@ def erase_tree(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
+def erase_file(file: Path) -> None:
+    """Overwrite and remove one file; one that is not there is fine.
+
+    Raises:
+        OSError: it could not be removed.
+    """
+    with contextlib.suppress(OSError):  # its removal below reports it
+        _overwrite(file)
+    file.unlink(missing_ok=True)
+
+
 def refuse_links(folder: Path, *, second_names: bool = False) -> None:
     """Refuse to go on where a file of a profile lies elsewhere in truth: it could neither be encrypted nor erased.
 

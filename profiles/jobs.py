@@ -18,6 +18,7 @@ from profiles.base import Row, StoreBase, as_json, from_json, now
 from profiles.guards import SUFFIX, guarded
 from profiles.memories import activate_row, drop_file
 from profiles.records import JobRecord, JobState, JsonObject
+from profiles.scrubbing import owe_scrub
 from tokmem_desk.errors import BusyError, NotFoundError, UsageError
 
 _NEXT: dict[JobState, frozenset[JobState]] = {
@@ -226,6 +227,7 @@ class JobTable(StoreBase):
                 elif row["status"] == "candidate":
                     connection.execute("DELETE FROM memories WHERE id = ?", (row["id"],))
                     dropped.append(row)
+                    owe_scrub(connection)
             connection.execute(
                 """
                 UPDATE jobs SET state = 'done', progress = NULL, updated = ?

@@ -15,10 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from profiles.atomic import storage_error
-from profiles.base import Row, StoreBase, as_json, bump_revision, from_json, now
+from profiles.base import Row, as_json, bump_revision, from_json, now
+from profiles.erasing import erase_file
+from profiles.forgetting import forget_lost_jobs, forget_quotes
 from profiles.paths import private_folder
 from profiles.records import JsonObject, MemoryRecord, PairsChanged
-from profiles.undo import files_kept_for_undo, procedures_kept_for_undo
+from profiles.scrubbing import Scrubbing, owe_scrub
+from profiles.undo import files_kept_for_undo, procedures_kept_for_undo, uuids_kept_for_undo
 from profiles.vault import Vault
 from profiles.version_notes import forget_past, forget_removed, note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, StorageError, UsageError
@@ -31,7 +34,7 @@ GARBAGE_AGE_SECONDS = 3600.0
 _SELECT = "SELECT m.*, p.name AS procedure FROM memories m JOIN procedures p ON p.id = m.procedure_id"
 
 
-class MemoryTable(StoreBase):
+class MemoryTable(Scrubbing):
     """The part of the store that keeps memories."""
 
     def new_memory_file(self) -> Path:
@@ -154,7 +157,9 @@ class MemoryTable(StoreBase):
                     next_step="Activate another one first, or disable the procedure.",
                 )
             connection.execute("DELETE FROM memories WHERE id = ?", (memory_id,))
+            owe_scrub(connection, promised=True)
         drop_file(self.memory_folder / row["file"])
+        self.scrub()
 
     def memory(self, memory_id: str) -> MemoryRecord:
         """One memory.
@@ -252,7 +257,11 @@ class MemoryTable(StoreBase):
         # An undo may hold megabytes: it is read only where something has lost its owner.
         if self._database.row("SELECT 1 FROM versions WHERE procedure_id NOT IN (SELECT id FROM procedures)"):
             with self._database.writing() as connection:
-                forget_removed(connection, procedures_kept_for_undo(connection))
+                kept = procedures_kept_for_undo(connection)
+                forget_removed(connection, kept)
+                forget_lost_jobs(connection, kept)
+                owe_scrub(connection)
+        self.scrub()
         if not self.memory_folder.is_dir():
             return 0
         # Listed before the rows are read: a file that gets its row in between is not in danger.
@@ -269,7 +278,7 @@ class MemoryTable(StoreBase):
         for path in files:
             try:
                 if path.name not in kept and path.stat().st_mtime < oldest:
-                    path.unlink()
+                    erase_file(path)
                     removed += 1
             except FileNotFoundError:  # another process was faster
                 continue
@@ -277,16 +286,33 @@ class MemoryTable(StoreBase):
                 raise storage_error(f"{path} could not be deleted", caught) from caught
         return removed
 
-    def forget_undo(self) -> None:
-        """Give up every undo and all versions but the present, so that removed pairs and memories are gone for good."""
+    def forget_undo(self) -> str:
+        """Give up every undo and all versions but the present, so that removed pairs and memories are gone for good.
+
+        Returns:
+            As ``scrub``: empty when no byte of them is left, else a sentence that says what remains and for how long.
+        """
         with self._database.writing() as connection:
             files = self._files_of_undos() - self._files_of_memories()
             connection.execute("DELETE FROM undo_log")
             forget_removed(connection, ())
-            for row in connection.execute("SELECT id FROM procedures").fetchall():
-                forget_past(connection, int(row["id"]))
+            forget_lost_jobs(connection, ())
+            procedures = [int(row["id"]) for row in connection.execute("SELECT id FROM procedures")]
+            for key in procedures:
+                forget_past(connection, key)
+            forget_quotes(connection, procedures)
+            owe_scrub(connection, promised=True)
         for file in files:
             drop_file(self.memory_folder / file)
+        return self.scrub()
+
+    def procedure_uuids(self) -> set[str]:
+        """Of the procedures that are there, and of those that an undo could bring back."""
+        with self._database.reading():
+            found = {str(row["uuid"]) for row in self._database.rows("SELECT uuid FROM procedures")}
+            return found | uuids_kept_for_undo(
+                self._database.rows("SELECT restore FROM undo_log WHERE restore LIKE '%\"procedures\"%'")
+            )
 
     def _files_of_memories(self) -> set[str]:
         return {str(row["file"]) for row in self._database.rows("SELECT file FROM memories")}
@@ -322,11 +348,11 @@ def activate_row(connection: sqlite3.Connection, row: Row) -> None:
 
 
 def drop_file(file: Path) -> None:
-    """Remove a memory's file after the commit that took its row: a crash in between leaves a file without a row, never
+    """Erase a memory's file after the commit that took its row: a crash in between leaves a file without a row, never
     a row without its file.
     """
     with contextlib.suppress(OSError):
-        file.unlink(missing_ok=True)
+        erase_file(file)
 
 
 def note_result(connection: sqlite3.Connection, job_id: int, memory_id: str) -> None:

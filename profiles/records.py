@@ -77,6 +77,8 @@ class CommandRecord:
     allowed: str | None
     """Digest of what may run unasked, or None: ask each time."""
     created: str
+    withheld: str | None = None
+    """Why a consent that was given once does not hold, for the person to read; None where there is nothing to tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from profiles.base import Row, now
 from profiles.database import LOCK_SECONDS, Database, connect
-from profiles.erasing import refuse_links
+from profiles.erasing import erase_file, refuse_links
 from profiles.migrations import REGISTRY_STEPS
 from profiles.paths import AppPaths
 from profiles.records import ProfileInfo
@@ -48,6 +48,7 @@ class ProfileRegistry(ProfileLocks):
         try:
             self._finish_deletions()
             self._ensure_one()
+            self._note_locks()
         except BaseException:
             self._database.close()
             raise
@@ -55,7 +56,7 @@ class ProfileRegistry(ProfileLocks):
     @property
     def tokens(self) -> TokenTable:
         """The tokens of ``serve``; usable until the list is closed."""
-        return TokenTable(self._database)
+        return TokenTable(self._database, self._open, self._locked)
 
     def list(self) -> list[ProfileInfo]:
         """All profiles by name."""
@@ -113,7 +114,7 @@ class ProfileRegistry(ProfileLocks):
                 self._refuse_taken(new)
                 connection.execute("UPDATE profiles SET name = ? WHERE id = ?", (new, row["id"]))
         # A locked profile learns its new name when it is opened next.
-        if not self._keyring(row["id"]).exists:
+        if not self._locked(row):
             self._open(row["id"], new).close()
         return self.info(new)
 
@@ -147,6 +148,11 @@ class ProfileRegistry(ProfileLocks):
             self._erase(row["id"])
         finally:
             self._ensure_one()
+        # Of the list: names and dates, also in its copies from before updates. Its rows are overwritten in any case.
+        with contextlib.suppress(TokmemError, OSError):
+            self._database.scrub()
+            for copy in self._database.backups.glob("registry*.sqlite"):
+                erase_file(copy)
 
     def open(self, name: str | None = None, *, key: ProfileKey | None = None) -> ProfileStore:
         """Open a profile, the active one unless named, and note that it was used. The caller closes it.
@@ -168,7 +174,8 @@ class ProfileRegistry(ProfileLocks):
             try:
                 with self._database.writing() as connection:
                     used = connection.execute(
-                        "UPDATE profiles SET last_used = ? WHERE id = ? AND deleting = 0", (now(), row["id"])
+                        "UPDATE profiles SET last_used = ?, locked = ? WHERE id = ? AND deleting = 0",
+                        (now(), store.locked, row["id"]),
                     )
                 if used.rowcount:
                     return store
@@ -226,6 +233,15 @@ class ProfileRegistry(ProfileLocks):
             free, number = f"{name[:36]}-{number}", number + 1
         return free
 
+    def _note_locks(self) -> None:
+        """Learn which profiles are locked, once for each: from then on a folder without its lock is not believed."""
+        rows = self._database.rows("SELECT id FROM profiles WHERE locked IS NULL AND deleting = 0")
+        if not rows:
+            return
+        known = [(self._keyring(row["id"]).exists, row["id"]) for row in rows]
+        with self._database.writing() as connection:
+            connection.executemany("UPDATE profiles SET locked = ? WHERE id = ? AND locked IS NULL", known)
+
     def _finish_deletions(self) -> None:
         left = self._database.rows("SELECT id FROM profiles WHERE deleting = 1")
         if not left or self._database.read_only:
@@ -239,7 +255,7 @@ class ProfileRegistry(ProfileLocks):
 
     def _info(self, row: Row) -> ProfileInfo:
         folder = self._paths.profile_folder(row["id"])
-        locked = self._keyring(row["id"]).exists
+        locked = self._locked(row)
         return ProfileInfo(
             id=row["id"],
             name=row["name"],
@@ -255,7 +271,8 @@ class ProfileRegistry(ProfileLocks):
 def _insert(connection: sqlite3.Connection, name: str) -> str:
     profile_id, moment = uuid.uuid4().hex, now()
     connection.execute(
-        "INSERT INTO profiles (id, name, created, last_used) VALUES (?, ?, ?, ?)", (profile_id, name, moment, moment)
+        "INSERT INTO profiles (id, name, created, last_used, locked) VALUES (?, ?, ?, ?, 0)",
+        (profile_id, name, moment, moment),
     )
     return profile_id
 

@@ -10,13 +10,14 @@ from filelock import FileLock, Timeout
 
 from profiles.atomic import storage_error
 from profiles.base import Row
+from profiles.consents import ConsentBook, Record
 from profiles.database import DatabaseOwner
 from profiles.erasing import erase_tree
-from profiles.keyring import Keyring
+from profiles.keyring import LOCK_NAME, Keyring
 from profiles.paths import AppPaths
 from profiles.sealing import ProfileKey
 from profiles.store import DATABASE_NAME, ProfileStore
-from tokmem_desk.errors import LockedError, NotFoundError, did_you_mean
+from tokmem_desk.errors import LockedError, NotFoundError, StorageError, did_you_mean
 
 _GLANCES, _GLANCE_SECONDS = 8, 0.1
 
@@ -38,7 +39,22 @@ class ProfileFolders(DatabaseOwner):
             )
         return row
 
-    def _open(self, profile_id: str, name: str, key: ProfileKey | None = None) -> ProfileStore:
+    def _open(
+        self, profile_id: str, name: str, key: ProfileKey | None = None, *, trusted: bool = False
+    ) -> ProfileStore:
+        """Open a profile.
+
+        Args:
+            profile_id: its folder's name.
+            name: as in the list.
+            key: of a locked one.
+            trusted: its consents were held against their record a moment ago, under another key.
+
+        Raises:
+            LockedError: it is locked and there is no key, or a wrong one.
+            StorageError: the list knows it as locked, and what lies in its folder is not.
+        """
+        record = self._refuse_replaced(profile_id, name)
         try:
             store = ProfileStore(self._paths.profile_folder(profile_id), lock_seconds=self._lock_seconds, key=key)
         except LockedError as caught:
@@ -46,17 +62,41 @@ class ProfileFolders(DatabaseOwner):
         try:
             if store.profile_name != name and not store.read_only:
                 store.set_profile_name(name)
+            store.check_consents(ConsentBook(self._paths, profile_id, store.vault.key), record, trusted=trusted)
         except BaseException:
             store.close()
             raise
         return store
+
+    def _locked(self, row: Row) -> bool:
+        """Whether a profile is locked, by the list or by its folder."""
+        return bool(row["locked"]) or self._keyring(row["id"]).exists
+
+    def _refuse_replaced(self, profile_id: str, name: str) -> Record:
+        """Refuse a plain profile in the place of a locked one: what is in it was not written with the passphrase.
+
+        Returns:
+            What the list says about the profile's consents.
+        """
+        row = self._database.row("SELECT locked, consent_epoch, consent_seal FROM profiles WHERE id = ?", (profile_id,))
+        if row is None:
+            return Record(0, None)
+        if not row["locked"] or self._keyring(profile_id).exists:
+            return Record(row["consent_epoch"], row["consent_seal"])
+        folder = self._paths.profile_folder(profile_id)
+        raise StorageError(
+            f"The profile {name!r} is locked, but its folder {folder} holds one without a lock (there is no "
+            f"{LOCK_NAME}): something was put in its place, so it is not opened.",
+            next_step="Put the folder back from a copy made since it was locked. To give it up: "
+            f"tokmem-desk profile delete {name}",
+        )
 
     def _keyring(self, profile_id: str) -> Keyring:
         return Keyring(self._paths.profile_folder(profile_id))
 
     def _is_open(self, row: Row) -> bool:
         """Whether a profile is in use. Without its key a locked one can only be looked at from outside."""
-        if self._keyring(row["id"]).exists:
+        if self._locked(row):
             # The file is there as long as a connection is; one that was killed leaves it until the next opening.
             return (self._paths.profile_folder(row["id"]) / f"{DATABASE_NAME}-wal").exists()
         with self._open(row["id"], row["name"]) as store:

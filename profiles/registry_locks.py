@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import uuid
 from collections.abc import Callable
@@ -38,7 +39,9 @@ class ProfileLocks(ProfileFolders):
             BusyError: too many wrong ones came before; the text says how long to wait.
             StorageError, IncompatibleError: the lock cannot be used.
         """
-        return self._keyring(self._named(name)["id"]).open(passphrase)
+        row = self._named(name)
+        self._refuse_replaced(row["id"], name)
+        return self._keyring(row["id"]).open(passphrase)
 
     def key_by_recovery(self, name: str, recovery_key: str) -> ProfileKey:
         """The key that opens a locked profile, by the recovery key. Errors as for ``key``, but nothing makes it wait.
@@ -46,7 +49,9 @@ class ProfileLocks(ProfileFolders):
         Raises:
             BadInputError: it has not the form of a recovery key.
         """
-        return self._keyring(self._named(name)["id"]).open_with_recovery(recovery_key)
+        row = self._named(name)
+        self._refuse_replaced(row["id"], name)
+        return self._keyring(row["id"]).open_with_recovery(recovery_key)
 
     def seconds_to_wait(self, name: str) -> float:
         """How long until the next passphrase may be tried; 0 for now."""
@@ -92,6 +97,7 @@ class ProfileLocks(ProfileFolders):
         """
         checked_passphrase(passphrase)
         row = self._named(name)
+        self._refuse_replaced(row["id"], name)
         if self._keyring(row["id"]).exists:
             raise ConflictError(
                 f"The profile {name!r} is locked already.",
@@ -151,7 +157,8 @@ class ProfileLocks(ProfileFolders):
                 with copied(self._paths, old, new, progress), self._database.writing() as connection:
                     connection.execute("DELETE FROM profiles WHERE id = ?", (new.profile_id,))
                     moved = connection.execute(
-                        "UPDATE profiles SET id = ? WHERE id = ? AND deleting = 0", (new.profile_id, old.profile_id)
+                        "UPDATE profiles SET id = ?, locked = ? WHERE id = ? AND deleting = 0",
+                        (new.profile_id, new.key is not None, old.profile_id),
                     )
                     if not moved.rowcount:
                         raise NotFoundError(f"The profile {row['name']!r} was erased meanwhile.")
@@ -160,6 +167,9 @@ class ProfileLocks(ProfileFolders):
                 self._erase(new.profile_id)
                 raise
             changed()
+            # Consents are recorded anew, under the new key. Cut off here, each command asks once more.
+            with contextlib.suppress(TokmemError):
+                self._open(new.profile_id, row["name"], new_key, trusted=True).close()
             try:
                 self._erase(old.profile_id)
             except TokmemError as caught:

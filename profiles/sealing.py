@@ -6,6 +6,7 @@ encrypts two texts. Knows no file and no passphrase; those are in ``keyring``.
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
 
@@ -114,6 +115,10 @@ class ProfileKey:
             return AESGCM(key).decrypt(nonce, memoryview(sealed)[begin:], _MAGIC + name.encode())
         except InvalidTag:
             raise StorageError(f"{name} was changed since it was written.", next_step=_DAMAGED) from None
+
+    def authenticated(self, purpose: bytes, data: bytes) -> bytes:
+        """A code over ``data`` that only this key makes; HMAC-SHA-256 with a key of its own for each purpose."""
+        return hmac.digest(_derived(bytes(self._data), b"", purpose, KEY_BYTES), data, "sha256")
 
     def _file_key(self, salt: bytes) -> tuple[bytes, bytes]:
         derived = _derived(bytes(self._data), salt, b"tokmem-desk file", KEY_BYTES + _NONCE_BYTES)

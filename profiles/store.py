@@ -6,12 +6,14 @@ one ``ProfileStore`` per thread and process.
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from profiles.banks import BankTable
 from profiles.base import Row
 from profiles.chats import ChatTable
 from profiles.commands import CommandTable
+from profiles.consents import ConsentKeeping
 from profiles.corrections import CorrectionTable
 from profiles.database import LOCK_SECONDS, Database, DatabaseOwner
 from profiles.jobs import JobTable
@@ -23,10 +25,11 @@ from profiles.pairs import PairTable
 from profiles.procedures import ProcedureTable
 from profiles.router_rows import RouterRowTable
 from profiles.sealing import ProfileKey
+from profiles.tokens import TokenRows
 from profiles.undo import UndoLog
 from profiles.vault import Vault
 from profiles.versions import VersionTable
-from tokmem_desk.errors import LockedError
+from tokmem_desk.errors import LockedError, TokmemError
 
 DATABASE_NAME = "profile.sqlite"
 MEMORY_FOLDER_NAME = "memories"
@@ -46,6 +49,8 @@ class ProfileStore(
     LessonTable,
     JobTable,
     CommandTable,
+    ConsentKeeping,
+    TokenRows,
     DatabaseOwner,
 ):
     """One profile, open.
@@ -79,6 +84,19 @@ class ProfileStore(
             lock_seconds=lock_seconds,
             key=self.vault.key,
         )
+        with contextlib.suppress(TokmemError):
+            self.scrub(only_promised=True)
+
+    def close(self) -> None:
+        """Close the database; only ``close`` may be called after that.
+
+        What was deleted for good, and could not leave the files while others read them, is tried once more.
+        """
+        if not self._database.closed:
+            with contextlib.suppress(TokmemError):
+                self._keep_consents()
+                self.scrub(only_promised=True)
+        super().close()
 
     @property
     def locked(self) -> bool:

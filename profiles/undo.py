@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from profiles.base import Row, StoreBase, bump_revision, now
+from profiles.scrubbing import owe_scrub
 from profiles.version_notes import note_version
 from tokmem_desk.errors import NotFoundError, UsageError
 
@@ -52,7 +53,7 @@ class UndoEntry:
             "INSERT INTO undo_log (text, created, remove, restore) VALUES (?, ?, ?, ?)",
             (text, now(), json.dumps(self._remove), json.dumps(self._restore)),
         )
-        self._connection.execute(
+        outdated = self._connection.execute(
             """
             DELETE FROM undo_log WHERE id < (SELECT max(id) FROM undo_log) AND id IN (
                 SELECT id FROM (
@@ -63,6 +64,8 @@ class UndoEntry:
             """,
             (KEPT_ENTRIES, KEPT_CHARACTERS),
         )
+        if outdated.rowcount:
+            owe_scrub(self._connection)
 
 
 class UndoLog(StoreBase):
@@ -109,6 +112,11 @@ def procedures_kept_for_undo(connection: sqlite3.Connection) -> set[int]:
     """The ids of procedures that an undo could bring back."""
     rows = connection.execute("SELECT restore FROM undo_log WHERE restore LIKE '%\"procedures\"%'")
     return {int(image["id"]) for row in rows for image in json.loads(row["restore"]).get("procedures", ())}
+
+
+def uuids_kept_for_undo(rows: Iterable[Row]) -> set[str]:
+    """The procedures that the given undo entries would bring back."""
+    return {str(image["uuid"]) for row in rows for image in json.loads(row["restore"]).get("procedures", ())}
 
 
 def _make_room(connection: sqlite3.Connection, memories: Sequence[dict[str, object]]) -> None:

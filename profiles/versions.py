@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from profiles.base import Row, StoreBase, bump_revision, now
+from profiles.base import Row, bump_revision, now
+from profiles.forgetting import forget_quotes
 from profiles.records import Part
+from profiles.scrubbing import Scrubbing, owe_scrub
 from profiles.undo import UndoEntry
 from profiles.version_notes import VersionKind, forget_past, newest_version, note_version
 from tokmem_desk.errors import NotFoundError, UsageError
@@ -67,7 +69,7 @@ class VersionDiff:
 _Value = TypeVar("_Value")
 
 
-class VersionTable(StoreBase):
+class VersionTable(Scrubbing):
     """The part of the store that keeps versions."""
 
     def versions(self, name: str) -> list[VersionRecord]:
@@ -186,7 +188,12 @@ class VersionTable(StoreBase):
             NotFoundError: no procedure of that name.
         """
         with self._database.writing() as connection:
-            return forget_past(connection, self._procedure_id(name))
+            key = self._procedure_id(name)
+            count = forget_past(connection, key)
+            forget_quotes(connection, [key])
+            owe_scrub(connection, promised=True)
+        self.scrub()
+        return count
 
     def _version_row(self, name: str, key: int, number: int) -> Row:
         row = self._database.row("SELECT * FROM versions WHERE procedure_id = ? AND number = ?", (key, number))

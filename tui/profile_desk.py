@@ -20,6 +20,7 @@ from textual import events, work
 from textual.app import App
 
 from profiles.atomic import write_text
+from profiles.checkpoints import drop_lost_checkpoints
 from profiles.guards import SUFFIX, guarded
 from profiles.paths import AppPaths, private_folder
 from profiles.records import ProfileInfo
@@ -141,6 +142,7 @@ class ProfileDesk(App[None]):
         self.apply_settings()
         with contextlib.suppress(TokmemError):  # what cannot be deleted now goes the next time
             store.collect_garbage()
+            drop_lost_checkpoints(self.paths, store)
 
     def _note_presence(self, store: ProfileStore) -> None:
         """Say so when another window has the same profile open: nothing breaks, but two may write in one chat."""

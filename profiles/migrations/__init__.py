@@ -14,8 +14,12 @@ from profiles.migrations import (
     profile_0005,
     profile_0006,
     profile_0007,
+    profile_0008,
+    profile_0009,
     registry_0001,
     registry_0002,
+    registry_0003,
+    registry_0004,
 )
 
 Step = tuple[str, ...]
@@ -28,5 +32,12 @@ PROFILE_STEPS: tuple[Step, ...] = (
     profile_0005.STATEMENTS,
     profile_0006.STATEMENTS,
     profile_0007.STATEMENTS,
+    profile_0008.STATEMENTS,
+    profile_0009.STATEMENTS,
 )
-REGISTRY_STEPS: tuple[Step, ...] = (registry_0001.STATEMENTS, registry_0002.STATEMENTS)
+REGISTRY_STEPS: tuple[Step, ...] = (
+    registry_0001.STATEMENTS,
+    registry_0002.STATEMENTS,
+    registry_0003.STATEMENTS,
+    registry_0004.STATEMENTS,
+)

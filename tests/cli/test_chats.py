@@ -82,3 +82,12 @@ def test_an_exported_answer_tells_how_it_came(talked):
     document = talked("chats", "export", "last", "--json").json("chats-export")
     answer = document["messages"][1]
     assert (answer["route"], answer["rating"], answer["span"], answer["original"]) == ("none", None, 0, None)
+
+
+def test_a_deleted_chat_and_a_temporary_one_are_in_no_file(talked):
+    assert talked("chat", "--plain", "--temporary", stdin="secretly of quetzals\n").code == 0
+    assert talked("chats", "delete", "last", "--yes").code == 0
+    read = {file: file.read_bytes().lower() for file in talked.home.rglob("*") if file.is_file()}
+    assert any(b"apples" in data for data in read.values()), "the other chat is where this test looks"
+    for word in (b"pears", b"quetzals", b"secretly"):
+        assert [file for file, data in read.items() if word in data] == []

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pty
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine
 from tui.cli.ask import show_answer
 from tui.cli.console import Console
@@ -213,3 +216,22 @@ def test_segments_are_shown_one_by_one_and_half_a_call_as_it_is():
     out.truncate(out.seek(0))
     assert show_answer(console, events("end")) == 0
     assert out.getvalue() == '{"text": "milk"}\nFine.\n{"n": [1, 2]}\n'
+
+
+def test_a_consent_that_came_back_with_an_older_database_is_not_honoured_and_that_is_said(tool, tmp_path):
+    paths = AppPaths.resolve(tool.home)
+    with ProfileRegistry(paths) as registry:
+        file = paths.profile_folder(registry.active().id) / "profile.sqlite"
+        with registry.open() as store:
+            store.allow_command("todo", "digest")
+        yesterday = shutil.copy(file, tmp_path / "yesterday")
+        with registry.open() as store:
+            store.allow_command("todo", None)
+    shutil.copy(yesterday, file)
+    ended = tool("ask", ASKED, "--run")
+    assert ended.code == 2 and "older copy" in ended.err and "needs your consent" in ended.err
+    shown = tool("proc", "command", "todo")
+    assert "asks before each run" in shown.out and "older copy" in shown.out
+    assert tool("proc", "command", "todo", "--json").json("proc-command")["always_allowed"] is False
+    assert tool("proc", "command", "todo", "--ask").code == 0
+    assert "older copy" not in tool("proc", "command", "todo").out

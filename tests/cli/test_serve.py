@@ -101,7 +101,13 @@ def test_a_locked_profile_is_open_to_its_tokens_once_serve_was_given_the_passphr
     scripted("profile", "create", "anna")
     locked = scripted("profile", "lock", "anna", "--passphrase-file", str(secret))
     assert locked.code == 0, locked.err
-    token = scripted("token", "create", "phone", "--profile", "anna").out.strip()
+    refused = scripted("token", "create", "phone", "--profile", "anna")
+    assert refused.code == 1 and "is locked" in refused.err and refused.out == ""
+    with_key = ("--profile", "anna", "--passphrase-file", str(secret))
+    token = scripted("token", "create", "phone", *with_key).out.strip()
+    listed = scripted("token", "list")
+    assert listed.out == "" and "token list --profile anna" in listed.err
+    assert "phone" in scripted("token", "list", *with_key).out
     other = start()
     assert other.get("/models", token).status_code == 423
     interrupt_when(other.process, lambda: True)

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+import shutil
+import sqlite3
+
 import pytest
 
-from tokmem_desk.errors import ConflictError, NotFoundError, UsageError
+import profiles.keyring
+from profiles.sealing import ProfileKey
+from tokmem_desk.errors import ConflictError, LockedError, NotFoundError, UsageError
+
+PASSPHRASE = "a long passphrase"
+
+
+@pytest.fixture(autouse=True)
+def light_derivation(monkeypatch):
+    monkeypatch.setattr(profiles.keyring, "_MEMORY_KIB", 64)
+    monkeypatch.setattr(profiles.keyring, "_ITERATIONS", 1)
 
 
 def test_a_token_opens_its_profile_and_no_other(registry):
@@ -56,9 +70,89 @@ def test_a_token_follows_its_profile_behind_a_lock(registry):
     registry.create("anna")
     token = registry.tokens.create("phone", "anna")
     before = registry.info("anna").id
-    registry.add_lock("anna", "a long passphrase")
+    registry.add_lock("anna", PASSPHRASE)
     assert registry.info("anna").id != before
+    with pytest.raises(LockedError, match="of this token is locked"):
+        registry.tokens.profile_of(token)
+    assert registry.tokens.profile_of(token, {"anna": registry.key("anna", PASSPHRASE)}) == "anna"
+    registry.remove_lock("anna", registry.key("anna", PASSPHRASE))
     assert registry.tokens.profile_of(token) == "anna"
+
+
+def test_nobody_makes_lists_or_removes_a_token_of_a_locked_profile_without_its_key(registry, paths):
+    registry.create("anna")
+    registry.add_lock("anna", PASSPHRASE)
+    keys = {"anna": registry.key("anna", PASSPHRASE)}
+    for wrong in (None, ProfileKey.new()):
+        with pytest.raises(LockedError):
+            registry.tokens.create("phone", "anna", key=wrong)
+    assert not registry.tokens.exist()
+    token = registry.tokens.create("phone", "anna", key=keys["anna"])
+    assert registry.tokens.exist() and registry.tokens.unseen() == ["anna"] and registry.tokens.unseen(keys) == []
+    assert registry.tokens.list() == [] and [one.name for one in registry.tokens.list(keys)] == ["phone"]
+    for file in paths.data.rglob("*"):
+        assert not file.is_file() or b"phone" not in file.read_bytes(), "not even its name"
+    with pytest.raises(NotFoundError, match="--profile anna"):
+        registry.tokens.remove("phone")
+    assert registry.tokens.profile_of(token, keys) == "anna"
+    registry.tokens.remove("phone", keys)
+    assert registry.tokens.profile_of(token, keys) is None and registry.tokens.list(keys) == []
+
+
+def test_a_planted_hint_opens_nothing(registry, paths):
+    """Whoever can write the list of profiles, and nothing else, gets in nowhere; nor does a token that was removed."""
+    registry.create("anna")
+    registry.add_lock("anna", PASSPHRASE)
+    keys = {"anna": registry.key("anna", PASSPHRASE)}
+    registry.tokens.create("phone", "anna", key=keys["anna"])
+    removed = registry.tokens.create("old", "anna", key=keys["anna"])
+    registry.tokens.remove("old", keys)
+    planted = "tokmem-planted"
+    with sqlite3.connect(paths.registry_file) as connection:
+        for token in (planted, removed):
+            hint = hashlib.sha256(token.encode()).hexdigest()[:8]
+            connection.execute("INSERT INTO token_hints VALUES (?, ?)", (hint, registry.info("anna").id))
+    for token in (planted, removed):
+        assert registry.tokens.profile_of(token, keys) is None
+        with pytest.raises(LockedError):
+            registry.tokens.profile_of(token)
+
+
+def test_a_removed_token_does_not_come_back_with_an_older_database(registry, paths, tmp_path):
+    token = registry.tokens.create("editor", "default")
+    file = paths.profile_folder(registry.active().id) / "profile.sqlite"
+    yesterday = shutil.copy(file, tmp_path / "yesterday")
+    registry.tokens.remove("editor")
+    shutil.copy(yesterday, file)
+    assert registry.tokens.profile_of(token) is None
+
+
+def test_tokens_of_before_move_into_their_profiles_and_those_of_locked_ones_end(registry, paths):
+    registry.create("anna")
+    registry.add_lock("anna", PASSPHRASE)
+    keys = {"anna": registry.key("anna", PASSPHRASE)}
+    with sqlite3.connect(paths.registry_file) as connection:
+        for name, profile in (("editor", "default"), ("phone", "anna")):
+            digest = hashlib.sha256(f"tokmem-{name}".encode()).hexdigest()
+            connection.execute(
+                "INSERT INTO tokens VALUES (?, ?, ?, '2026-01-01T00:00:00.000Z', NULL)",
+                (name, registry.info(profile).id, digest),
+            )
+    assert registry.tokens.profile_of("tokmem-editor") == "default"
+    assert registry.tokens.profile_of("tokmem-phone", keys) is None
+    [info] = registry.tokens.list(keys)
+    assert (info.name, info.profile, info.created[:4]) == ("editor", "default", "2026")
+    with sqlite3.connect(paths.registry_file) as connection:
+        assert connection.execute("SELECT * FROM tokens").fetchall() == []
+
+
+def test_a_damaged_profile_keeps_no_other_from_its_tokens(registry, paths):
+    registry.create("anna")
+    mine = registry.tokens.create("editor", "default")
+    registry.tokens.create("phone", "anna")
+    (paths.profile_folder(registry.info("anna").id) / "profile.sqlite").write_bytes(b"no database" * 1000)
+    assert [one.name for one in registry.tokens.list()] == ["editor"]
+    assert registry.tokens.profile_of(mine) == "default"
 
 
 def test_slips(registry):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -223,3 +224,35 @@ async def test_a_command_that_lines_cannot_show_stays_as_it_is(make_app: MakeApp
         await until(pilot, lambda: not isinstance(app.screen, ToolDialog))
         assert app.store.procedure("note").reads_conversation
         assert app.store.command("note") == before, "the command and the consent"
+
+
+async def test_a_consent_from_an_older_database_asks_anew_and_says_why(
+    make_app: MakeApp, with_note: None, notes: Path, tmp_path: Path
+) -> None:
+    async with make_app().run_test(size=(110, 50)) as pilot:
+        app = await ready(pilot)
+        await ask(pilot, ASKED)
+        last_view(app).focus()
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, RunDialog))
+        await pilot.click("#always")
+        await until(pilot, lambda: len(runs(notes)) == 1)
+        file = app.store.file
+        yesterday = app.store.backup()
+        app.store.allow_command("note", None)
+    for rest in ("-wal", "-shm"):
+        file.with_name(file.name + rest).unlink(missing_ok=True)
+    shutil.copy(yesterday, file)
+    async with make_app().run_test(size=(110, 50)) as pilot:
+        app = await ready(pilot)
+        await ask(pilot, "please note rent for Sunday")
+        await until(pilot, lambda: any("older copy" in one.message for one in app._notifications))
+        assert len(runs(notes)) == 1, "nothing ran unasked"
+        last_view(app).focus()
+        await pilot.press("x")
+        await until(pilot, lambda: isinstance(app.screen, RunDialog))
+        assert "older copy" in " ".join(texts(app, "RunDialog Static").split())
+        await pilot.click("#once")
+        await until(pilot, lambda: len(runs(notes)) == 2)
+        command = app.store.command("note")
+        assert command is not None and command.allowed is None and command.withheld is None, "told once"

@@ -67,8 +67,8 @@ def delete(context: Context, options: argparse.Namespace) -> int:
         question = f"Delete {title!r} with all its messages, for good?"
         if not (context.console.can_ask and context.console.ask(question)):
             raise TokmemError("Nothing was deleted.", next_step="Add --yes to delete without a question.")
-    context.store.delete_conversation(key)
-    return changed(context, "chats delete", [title], f"Deleted {title!r}.")
+    left = context.store.delete_conversation(key)
+    return changed(context, "chats delete", [title], " ".join(filter(None, (f"Deleted {title!r}.", left))))
 
 
 def conversation_id(store: ProfileStore, wanted: str) -> int:

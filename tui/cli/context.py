@@ -110,8 +110,11 @@ class Context:
 
     def tidy(self) -> None:
         """Delete what of the profile no undo can bring back; what cannot be deleted now goes the next time."""
+        from profiles.checkpoints import drop_lost_checkpoints
+
         with contextlib.suppress(TokmemError):
             self.store.collect_garbage()
+            drop_lost_checkpoints(self.paths, self.store)
 
     def agree(self, question: str) -> None:
         """Go on with something that deletes for good only with consent.

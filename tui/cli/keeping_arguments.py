@@ -127,7 +127,8 @@ def add_token(commands: Subparsers, shared: Parser) -> None:
     actions = define_group(commands, shared, "token", "tokens of 'serve': each opens one profile")
     create = define(actions, shared, "create", "token", "create", "make a token for a profile; it is shown once")
     create.add_argument("name", metavar="NAME", help="what for, such as 'editor'")
-    define(actions, shared, "list", "token", "list_all", "all tokens: name, profile, last use")
+    help_text = "tokens: name, profile, last use (those of a locked profile: with its passphrase)"
+    define(actions, shared, "list", "token", "list_all", help_text)
     remove = define(actions, shared, "remove", "token", "remove", "forget a token; who uses it is refused")
     remove.add_argument("name", metavar="NAME")
 

@@ -203,7 +203,8 @@ def undo(context: Context, options: argparse.Namespace) -> int:
         context.agree("Delete what was removed and all versions but the present ones, for good?")
         context.store.forget_undo()
         context.tidy()
-        return changed(context, "proc undo", [], "What was removed is deleted; nothing can be taken back.")
+        done = "What was removed is deleted; nothing can be taken back."
+        return changed(context, "proc undo", [], " ".join(filter(None, (done, context.store.scrub()))))
     text = context.store.undo()
     return changed(context, "proc undo", [], f"Taken back: {text}.", undone=text)
 

@@ -24,7 +24,8 @@ def history(context: Context, options: argparse.Namespace) -> int:
     if options.forget:
         context.agree(f"Delete all versions of {name} but the present one, for good?")
         count = store.forget_versions(name)
-        return changed(context, "proc history", [name], f"Deleted {count} earlier versions of {name}.")
+        done = f"Deleted {count} earlier versions of {name}."
+        return changed(context, "proc history", [name], " ".join(filter(None, (done, store.scrub()))))
     versions = store.versions(name)
     memories = {memory.id: memory.version for memory in store.memories(name)}
     fingerprint = last_fingerprint(store) or ""

@@ -41,7 +41,7 @@ def run_calls(context: Context, result: dict[str, Any]) -> int:
             continue
         # What was cut short still fits the schema, but says something else than was meant: never unasked.
         allowed = prepared.allowed and result["stopped"] == "end"
-        if not _consent(context, prepared, allowed=allowed):
+        if not _consent(context, prepared, allowed=allowed, withheld=command.withheld):
             console.say("Nothing was run.")
             continue
         done = asyncio.run(run(prepared.vector, context.settings.number("command_seconds")))
@@ -67,7 +67,7 @@ def shown_vector(vector: tuple[str, ...], width: int = 0) -> list[str]:
     return [*lines, f"  ({UNSEEN_NOTE})"] if has_unseen(vector) else lines
 
 
-def _consent(context: Context, prepared: PreparedCommand, *, allowed: bool) -> bool:
+def _consent(context: Context, prepared: PreparedCommand, *, allowed: bool, withheld: str | None) -> bool:
     console: Console = context.console
     unasked = allowed or context.options.yes
     # A question shows what it is about, however quiet the command is.
@@ -75,6 +75,8 @@ def _consent(context: Context, prepared: PreparedCommand, *, allowed: bool) -> b
     tell(f"{prepared.procedure} would run:")
     for line in shown_vector(prepared.vector, console.width):
         tell(line)
+    if withheld is not None:
+        tell(withheld)
     if unasked:
         return True
     if not console.can_ask:
@@ -86,4 +88,6 @@ def _consent(context: Context, prepared: PreparedCommand, *, allowed: bool) -> b
     if answer == "a":
         context.store.allow_command(prepared.procedure, prepared.digest)
         console.say(f"To be asked again: tokmem-desk proc command {prepared.procedure} --ask")
+    elif withheld is not None:
+        context.store.allow_command(prepared.procedure, None)  # told, and answered
     return answer in ("y", "a")

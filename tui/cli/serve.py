@@ -108,9 +108,9 @@ def listen(port: int) -> socket.socket:
 def _first_token(context: Context) -> str | None:
     """A token for the profile in use when there is none for anybody."""
     with ProfileRegistry(context.paths) as registry:
-        if registry.tokens.list():
+        if registry.tokens.exist():
             return None
-        return registry.tokens.create(FIRST_TOKEN, context.profile.name)
+        return registry.tokens.create(FIRST_TOKEN, context.profile.name, key=context.key)
 
 
 def log_to(file: Path, *names: str) -> None:

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from profiles.registry import ProfileRegistry
+from profiles.sealing import ProfileKey
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
@@ -14,20 +15,27 @@ from tui.cli.proc import changed
 
 def create(context: Context, options: argparse.Namespace) -> int:
     """Make a token for the profile in use and print it, this once."""
-    profile = context.profile.name
+    profile, key = context.profile.name, context.key
     with ProfileRegistry(context.paths) as registry:
-        token = registry.tokens.create(options.name, profile)
+        token = registry.tokens.create(options.name, profile, key=key)
     context.console.say(f"A token for the profile {profile}, shown this once:")
     context.console.result({"name": options.name, "profile": profile, "token": token}, token)
     return ExitCode.OK
 
 
 def list_all(context: Context, options: argparse.Namespace) -> int:
-    """List the tokens of all profiles; the tokens themselves are kept nowhere."""
+    """List the tokens of all profiles that can be looked into; the tokens themselves are kept nowhere."""
+    keys = _keys(context)
     with ProfileRegistry(context.paths) as registry:
-        found = registry.tokens.list()
+        found = registry.tokens.list(keys)
+        unseen = registry.tokens.unseen(keys)
+    for name in unseen:
+        context.console.say(
+            f"Tokens of {name}, which is locked, are not shown: tokmem-desk token list --profile {name}"
+        )
     if not found and not context.console.json_output:
-        context.console.say("There are no tokens yet. Make one: tokmem-desk token create NAME")
+        if not unseen:
+            context.console.say("There are no tokens yet. Make one: tokmem-desk token create NAME")
         return ExitCode.OK
     rows = [(one.name, one.profile, _minute(one.created), _minute(one.last_used)) for one in found]
     text = table(("name", "profile", "made (UTC)", "last used (UTC)"), rows)
@@ -37,9 +45,15 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
 
 def remove(context: Context, options: argparse.Namespace) -> int:
     """Forget a token."""
+    keys = _keys(context)
     with ProfileRegistry(context.paths) as registry:
-        registry.tokens.remove(options.name)
+        registry.tokens.remove(options.name, keys)
     return changed(context, "token remove", [options.name], f"The token {options.name} opens nothing any more.")
+
+
+def _keys(context: Context) -> dict[str, ProfileKey]:
+    """The key of the profile in use, where it is locked; its passphrase is asked for."""
+    return {} if context.key is None else {context.profile.name: context.key}
 
 
 def _minute(moment: str | None) -> str | None:

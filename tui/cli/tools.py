@@ -138,4 +138,5 @@ def _command_text(found: CommandRecord | None, refused: str) -> str:
     if found is None:
         return ""
     lines = [f"{place:2}  {_shown_element(element)}" for place, element in enumerate(found.template)]
-    return "\n".join([*lines, command_ending(found, refused)])
+    lines.append(command_ending(found, refused))
+    return "\n".join([*lines, *([found.withheld] if found.withheld else [])])

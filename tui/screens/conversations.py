@@ -81,7 +81,9 @@ class Conversations(AppScreen):
         question = ConfirmDialog("Delete this chat?", "Its messages are deleted for good.", "Delete", danger=True)
         if not await self.app.push_screen_wait(question):
             return
-        self.tokmem.store.delete_conversation(event.conversation_id)
+        left = self.tokmem.store.delete_conversation(event.conversation_id)
+        if left:
+            self.notify(left, severity="warning", timeout=12)
         if event.conversation_id == self.session.conversation_id:
             await self.change_conversation(lambda session: session.begin())
         self.show_history()

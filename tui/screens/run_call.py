@@ -25,6 +25,7 @@ class RunDialog(Dialog[RunAnswer | None]):
     Args:
         prepared: the command.
         warning: what speaks against it, or an empty text; then there is no "always".
+        withheld: why an earlier "always" does not hold, or an empty text.
     """
 
     DEFAULT_CSS = """
@@ -34,13 +35,15 @@ class RunDialog(Dialog[RunAnswer | None]):
     }
     """
 
-    def __init__(self, prepared: PreparedCommand, warning: str = "") -> None:
+    def __init__(self, prepared: PreparedCommand, warning: str = "", withheld: str = "") -> None:
         super().__init__(f"Run the command of {prepared.procedure}?")
-        self._prepared, self._warning = prepared, warning
+        self._prepared, self._warning, self._withheld = prepared, warning, withheld
 
     def body(self) -> ComposeResult:
         if self._warning:
             yield paragraph(self._warning, classes="inline-error -shown")
+        if self._withheld:
+            yield paragraph(self._withheld)
         vector = self._prepared.vector
         arguments = count(len(vector) - 1, "argument")
         yield paragraph(f"The program and its {arguments}, one a line, quoted. No shell reads them.")

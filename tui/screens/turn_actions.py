@@ -147,6 +147,8 @@ class TurnActions(AppScreen):
         for segment in turn.answer.segments:
             command = commands.get(segment["route"])
             if command is None or segment.get("arguments") is None or (only_allowed and command.allowed is None):
+                if only_allowed and command is not None and command.withheld is not None:
+                    self.notify(command.withheld, severity="warning", timeout=12, markup=False)
                 continue
             ran = True
             try:
@@ -161,11 +163,11 @@ class TurnActions(AppScreen):
                 if only_allowed:
                     continue
                 warning = "" if whole else "The answer was cut short: look closely."
-                answered = await self.app.push_screen_wait(RunDialog(prepared, warning))
+                answered = await self.app.push_screen_wait(RunDialog(prepared, warning, command.withheld or ""))
+                if answered == "always" or command.withheld is not None:  # told, and answered
+                    store.allow_command(prepared.procedure, prepared.digest if answered == "always" else None)
                 if answered is None:
                     continue
-                if answered == "always":
-                    store.allow_command(prepared.procedure, prepared.digest)
             self.notify(f"Running the command of {prepared.procedure}.", timeout=2, markup=False)
             done = await run(prepared.vector, self.tokmem.settings.number("command_seconds"))
             segment["run"] = done.as_dict()

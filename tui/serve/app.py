@@ -129,7 +129,7 @@ class Desk:
 
         def find() -> str | None:
             with ProfileRegistry(self.paths) as registry:
-                return registry.tokens.profile_of(token.strip())
+                return registry.tokens.profile_of(token.strip(), self._keys)
 
         profile = await asyncio.to_thread(find)
         if profile is None:
