@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +27,7 @@ from profiles.pair_forms import (
 from profiles.pair_rules import MAX_TEXT_CHARACTERS, text_fault
 from tokmem_desk.errors import BadInputError, UsageError
 from tokmem_desk.output_schema import read_schema
+from tokmem_desk.patterns import PatternError, read_pattern
 from tokmem_desk.procedures import ExamplePair
 
 MAX_PAIRS = 20_000
@@ -160,11 +160,9 @@ def _facts(path: Path, document: dict[str, object]) -> dict[str, str]:
             raise BadInputError(f"{path}: {key!r} is not usable text.", next_step="Correct it, or leave it out.")
         facts[key] = value
     try:
-        re.compile(facts.get("pattern", ""))
-    except (re.error, OverflowError, RecursionError) as caught:
-        raise BadInputError(
-            f"{path}: 'pattern' is not a regular expression: {caught}.", next_step="Correct it, or leave it out."
-        ) from caught
+        read_pattern(facts.get("pattern", ""))
+    except PatternError as caught:
+        raise BadInputError(f"{path}: 'pattern' {caught}.", next_step="Correct it, or leave it out.") from caught
     if document.get("schema") is not None:
         facts["schema"] = read_schema(json.dumps(document["schema"]), f"{path}, 'schema'").text
     reads = document.get("reads_conversation")

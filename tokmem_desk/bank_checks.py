@@ -30,6 +30,7 @@ from tokmem_desk.errors import BadInputError, IncompatibleError, TokmemError, Us
 from tokmem_desk.fingerprint import Fingerprint
 from tokmem_desk.memory_bytes import lens_size
 from tokmem_desk.output_schema import MAX_SCHEMA_CHARACTERS, read_schema
+from tokmem_desk.patterns import PatternError, read_pattern
 from tokmem_desk.procedures import check_name, may_name_group
 
 _MAX_TEXT = 20_000
@@ -193,9 +194,9 @@ class _Reader:
         pattern = None if fields.get("pattern") is None else self.text(fields, "pattern", where)
         if pattern is not None:
             try:
-                re.compile(pattern)
-            except (re.error, RecursionError, OverflowError):
-                self.fail(f"{where}.pattern", "is not a regular expression")
+                read_pattern(pattern)
+            except PatternError as error:
+                self.fail(f"{where}.pattern", str(error))
         threshold = fields.get("threshold")
         if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
             self.fail(f"{where}.threshold", "is not a probability")
