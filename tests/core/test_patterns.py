@@ -22,7 +22,8 @@ SAME = [
     r".{1,2500}", r"[a-z]{1200}", r"a|b|", r"(?:ab)*?c", r"é+", r"[\b]", r"\s+\S", r"[^\s]+",
 ]  # fmt: skip
 TEXTS = [
-    "2024-10", "２０２４-１０", "été", "a_b@c.org", "naïve-word", "b", "aaab", "aa", "", "aaaa", "x{}", "]a", "bc", "[x",
+    "2024-10", "２０２４-１０", "été", "a_b@c.org", "naïve-word", "b", "aaab", "aa", "", "aaaa", "x{}", "]a", "bc",
+    "[x",
     "STRASSE",
     "Ada !?", "a.b-c/d", "éA", "éA\0", "ab", "x" * 2000, "x" * 2600, "q" * 1200, "ababc", "\x08",
     "\u00a0\u2003x",
