@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from tokmem_desk.answer_form import AnswerForm
+from tokmem_desk.bank_limits import MOST_LEVELS, levels
 from tokmem_desk.bank_manifest import (
     FORMAT,
     MANIFEST_FILE,
@@ -36,6 +37,7 @@ from tokmem_desk.procedures import check_name, may_name_group
 _MAX_TEXT = 20_000
 _LARGEST_FORM = 200_000
 """Characters of a form of answers as JSON; real ones have a few thousand."""
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _DAMAGED = "Ask for the file again: it was changed or cut on its way."
 
 
@@ -68,9 +70,13 @@ def strict_json(data: bytes, what: str) -> Any:
 
     try:
         value = json.loads(data.decode("utf-8"), parse_constant=refuse, parse_float=finite)
-        # Halves of surrogate pairs pass as \u escapes and cannot be stored.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
+        # Halves of surrogate pairs pass as \u escapes and cannot be stored; looked for only where there are such.
+        if _HALF.search(data):
+            for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
+                piece.encode("utf-8")
+    except RecursionError:
+        raise BadInputError(f"{what} cannot be read (it is nested too deeply).", next_step=_DAMAGED) from None
+    except ValueError as error:
         raise BadInputError(f"{what} cannot be read ({str(error)[:80]}).", next_step=_DAMAGED) from None
     return value
 
@@ -180,8 +186,8 @@ class _Reader:
         return RouterRecord(
             self.hexadecimal(fields, "digest", "router", 64),
             dimensions,
-            self.table(fields, "configuration", "router"),
-            self.table(fields, "calibration", "router"),
+            self.shallow(fields, "configuration", "router"),
+            self.shallow(fields, "calibration", "router"),
         )
 
     def _procedure(self, entry: Any, where: str) -> BankProcedure:
@@ -214,7 +220,7 @@ class _Reader:
             # Banks of format 1 know no lens.
             lens=self._span(fields, "lens", where) if "lens" in fields else Span(0, 0),
             reader=self._span(fields, "reader", where),
-            reader_form=self.table(fields, "reader_form", where),
+            reader_form=self.shallow(fields, "reader_form", where),
             tied=self.flag(fields, "tied", where),
             pair_count=self.whole(fields, "pair_count", where),
             pairs_digest=self.hexadecimal(fields, "pairs_digest", where, 64),
@@ -283,6 +289,13 @@ class _Reader:
 
     def table(self, fields: Mapping[str, Any], name: str, where: str = "") -> dict[str, Any]:
         return self.object(fields.get(name), _path(where, name))
+
+    def shallow(self, fields: Mapping[str, Any], name: str, where: str = "") -> dict[str, Any]:
+        """A table whose values nobody looks at here, but for how deep they are nested."""
+        table = self.table(fields, name, where)
+        if levels(table) > MOST_LEVELS:
+            self.fail(_path(where, name), f"is nested more than {MOST_LEVELS} levels deep")
+        return table
 
     def text(self, fields: Mapping[str, Any], name: str, where: str = "", longest: int = _MAX_TEXT) -> str:
         value = fields.get(name)
