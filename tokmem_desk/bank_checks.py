@@ -60,16 +60,8 @@ def strict_json(data: bytes, what: str) -> Any:
     Raises:
         BadInputError: it is no such JSON.
     """
-
-    def refuse(text: str) -> NoReturn:
-        raise ValueError(f"{text} is not JSON")
-
-    def finite(text: str) -> float:
-        number = float(text)
-        return number if math.isfinite(number) else refuse(text)
-
     try:
-        value = json.loads(data.decode("utf-8"), parse_constant=refuse, parse_float=finite)
+        value = _DECODER.decode(data.decode("utf-8"))
         # Halves of surrogate pairs pass as \u escapes and cannot be stored; looked for only where there are such.
         if _HALF.search(data):
             for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
@@ -77,8 +69,26 @@ def strict_json(data: bytes, what: str) -> Any:
     except RecursionError:
         raise BadInputError(f"{what} cannot be read (it is nested too deeply).", next_step=_DAMAGED) from None
     except ValueError as error:
-        raise BadInputError(f"{what} cannot be read ({str(error)[:80]}).", next_step=_DAMAGED) from None
+        reason = str(error)[:80]
+        if isinstance(error, UnicodeEncodeError):
+            reason = "a text in it holds half a character"
+        elif reason.startswith("Exceeds the limit"):
+            reason = "a number in it has thousands of digits"
+        raise BadInputError(f"{what} cannot be read ({reason}).", next_step=_DAMAGED) from None
     return value
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text[:40]} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+"""Made once: there are files with a million lines."""
 
 
 class _Reader:
