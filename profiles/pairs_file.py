@@ -26,6 +26,7 @@ from profiles.pair_readers import (
     read_csv,
     read_json,
     read_jsonl,
+    refuse_costly,
 )
 from profiles.records import Part
 from tokmem_desk.errors import BadInputError, NotFoundError, did_you_mean
@@ -161,7 +162,7 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
     found = Found(path, mapping)
     rest = itertools.chain([first], lines)
     facts: dict[str, str] = {}
-    if _begins_jsonl(first, path.suffix.lower()):
+    if _begins_jsonl(path, first):
         read_jsonl(rest, blank, found)
     elif first.lstrip()[0] in "[{":
         facts = read_json(_whole(blank, rest), found)
@@ -226,11 +227,16 @@ def _checked(path: Path, lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-def _begins_jsonl(first: str, suffix: str) -> bool:
-    """Tell one object a line from a JSON document by the first line."""
-    text = first.strip()
+def _begins_jsonl(path: Path, first: str) -> bool:
+    """Tell one object a line from a JSON document by the first line.
+
+    Raises:
+        BadInputError: reading that line would take more memory than a file of its size may.
+    """
+    text, suffix = first.strip(), path.suffix.lower()
     if not text.startswith("{") or text == "{" or not (text.endswith("}") or suffix in (".jsonl", ".ndjson")):
         return False
+    refuse_costly(path, text)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
