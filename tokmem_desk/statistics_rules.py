@@ -11,10 +11,11 @@ import math
 MOST_INPUTS = 1_000_000
 """Inputs of one procedure; the largest have some ten thousand."""
 
-_TOLERANCE = 0.02
-"""Share by which sums may be off: half precision keeps three digits."""
-_GRID_ERROR = 0.1
-"""Sketches are rounded to a grid, which may add as much to what they hold together."""
+_TOLERANCE = 0.005
+_LEAST_SLACK = 0.01
+"""By how much a sum may be off, as a share of the inputs and at least: BF16 keeps between two and three digits."""
+_GRID_SHARE, _GRID_ERROR = 0.02, 0.1
+"""The same of what a sketch holds: its rows are rounded to a grid."""
 
 
 def statistics_fault(mean_length: float, count: int, scatter: float, sketched: float) -> str | None:
@@ -32,11 +33,11 @@ def statistics_fault(mean_length: float, count: int, scatter: float, sketched: f
         return f"count {count:,} inputs, and 1 to {MOST_INPUTS:,} are possible"
     if mean_length > 1.0 + _TOLERANCE / 2:
         return f"have a mean of length {mean_length:.2f}, and 1 is the most that features have"
-    slack = _TOLERANCE * count + _GRID_ERROR
+    slack = _TOLERANCE * count + _LEAST_SLACK
     if scatter < -slack:
         return f"have a negative scatter ({scatter:.2f})"
     if abs(scatter - count * (1.0 - mean_length**2)) > slack:
         return f"have a scatter of {scatter:.2f}, which {count:,} inputs with such a mean cannot have"
-    if sketched > scatter * (1.0 + _TOLERANCE) + slack:
+    if sketched > scatter + _GRID_SHARE * count + _GRID_ERROR:
         return "have a sketch that is larger than their scatter"
     return None
