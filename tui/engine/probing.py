@@ -273,7 +273,7 @@ def _overlap(
     basis = model.basis
     tuning = RouterTuning(guests=frozenset(theirs))
     router = DiscriminantRouter(basis, model.backbone.hidden_size, {**mine, **theirs}, tuning, shelf.corrections(store))
-    found = []
+    found: list[tuple[str, str]] = []
     for name in _nearest(mine, theirs):
         texts = [pair.input for pair in store.pairs(name)][:_PAIRS_OF_AN_OWN]
         for start in range(0, len(texts), _BATCH):
