@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import bisect
 import json
 import re
 
@@ -17,7 +16,6 @@ def row_lines(text: str) -> dict[str, list[int]]:
     Args:
         text: a valid JSON document; it is parsed once more, so call this only when a line must be named.
     """
-    ends = [match.end() for match in _LINE_END.finditer(text)]
     starts: dict[str, list[int]] = {}
     at = _skip(text, 0)
     if text[at] == "[":
@@ -32,7 +30,19 @@ def row_lines(text: str) -> dict[str, list[int]]:
             else:
                 _, at = _DECODER.raw_decode(text, at)
             at = _next(text, at)
-    return {key: [bisect.bisect_right(ends, start) + 1 for start in places] for key, places in starts.items()}
+    return {key: _lines_of(text, places) for key, places in starts.items()}
+
+
+def _lines_of(text: str, places: list[int]) -> list[int]:
+    """The lines of places in ascending order; where lines end is not kept, there can be millions."""
+    lines, line = [], 1
+    ends = (match.end() for match in _LINE_END.finditer(text))
+    end = next(ends, None)
+    for place in places:
+        while end is not None and end <= place:
+            line, end = line + 1, next(ends, None)
+        lines.append(line)
+    return lines
 
 
 def _elements(text: str, at: int) -> tuple[list[int], int]:

@@ -19,7 +19,7 @@ from profiles.base import Row, as_json, bump_revision, from_json, now
 from profiles.erasing import erase_file
 from profiles.forgetting import forget_lost_jobs, forget_quotes
 from profiles.paths import private_folder
-from profiles.records import JsonObject, MemoryRecord, PairsChanged
+from profiles.records import IMPORTED_FROM, JsonObject, MemoryRecord, PairsChanged
 from profiles.scrubbing import Scrubbing, owe_scrub
 from profiles.undo import files_kept_for_undo, procedures_kept_for_undo, uuids_kept_for_undo
 from profiles.vault import Vault
@@ -199,6 +199,27 @@ class MemoryTable(Scrubbing):
             (backbone_fingerprint,),
         )
         return [_record(row) for row in rows]
+
+    def accept_memories(self, name: str) -> int:
+        """Take what came in with a bank as the person's own; returns how many memories of the procedure that were.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        key = self._procedure_id(name)
+        with self._database.writing() as connection:
+            guests = [
+                (row["id"], from_json(row["settings"]) or {})
+                for row in connection.execute("SELECT id, settings FROM memories WHERE procedure_id = ?", (key,))
+            ]
+            guests = [(one, settings) for one, settings in guests if settings.get(IMPORTED_FROM)]
+            connection.executemany(
+                "UPDATE memories SET settings = ? WHERE id = ?",
+                [(as_json({k: v for k, v in s.items() if k != IMPORTED_FROM}), one) for one, s in guests],
+            )
+            if guests:
+                bump_revision(connection)
+        return len(guests)
 
     def memory_pairs(self, memory_id: str) -> tuple[ExamplePair, ...]:
         """The train pairs a memory was made from, without further right answers.

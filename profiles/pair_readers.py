@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,11 +25,14 @@ from profiles.pair_forms import (
     text_keys,
 )
 from profiles.pair_rules import MAX_TEXT_CHARACTERS, text_fault
+from tokmem_desk.bank_limits import BYTES_FOR_A_BYTE, FREE_BYTES, json_cost
 from tokmem_desk.errors import BadInputError, UsageError
 from tokmem_desk.output_schema import read_schema
+from tokmem_desk.patterns import PatternError, read_pattern
 from tokmem_desk.procedures import ExamplePair
 
 MAX_PAIRS = 20_000
+_MOST_FIELDS = 100_000
 MAX_PROBLEMS = 1_000
 """Reading stops after this many bad rows: the file is then something else."""
 
@@ -99,6 +101,7 @@ def read_jsonl(lines: Iterable[str], blank: int, found: Found) -> None:
         if not line.strip():
             continue
         try:
+            refuse_costly(found.path, line)
             row = json.loads(line)
             found.columns = found.columns or text_keys([row])
             reason = found.take(row)
@@ -112,9 +115,23 @@ def read_jsonl(lines: Iterable[str], blank: int, found: Found) -> None:
                 return
 
 
+def refuse_costly(path: Path, text: str) -> None:
+    """Stop where reading JSON would take far more memory than the text itself: thousands of empty lists, say.
+
+    Raises:
+        BadInputError: it would.
+    """
+    if json_cost(text) > FREE_BYTES + BYTES_FOR_A_BYTE * len(text):
+        raise BadInputError(
+            f"{path} holds so many small values that reading it would take much more memory than it has bytes.",
+            next_step=FORMS,
+        )
+
+
 def read_json(text: str, found: Found) -> dict[str, str]:
     """Read a list of pairs, or a procedure; return what it says of a procedure besides its pairs."""
     path = found.path
+    refuse_costly(path, text)
     try:
         document = json.loads(text)
     except json.JSONDecodeError as caught:
@@ -160,11 +177,9 @@ def _facts(path: Path, document: dict[str, object]) -> dict[str, str]:
             raise BadInputError(f"{path}: {key!r} is not usable text.", next_step="Correct it, or leave it out.")
         facts[key] = value
     try:
-        re.compile(facts.get("pattern", ""))
-    except (re.error, OverflowError, RecursionError) as caught:
-        raise BadInputError(
-            f"{path}: 'pattern' is not a regular expression: {caught}.", next_step="Correct it, or leave it out."
-        ) from caught
+        read_pattern(facts.get("pattern", ""))
+    except PatternError as caught:
+        raise BadInputError(f"{path}: 'pattern' {caught}.", next_step="Correct it, or leave it out.") from caught
     if document.get("schema") is not None:
         facts["schema"] = read_schema(json.dumps(document["schema"]), f"{path}, 'schema'").text
     reads = document.get("reads_conversation")
@@ -192,7 +207,7 @@ def read_csv(first: str, lines: Iterable[str], blank: int, found: Found) -> None
         _refuse_other_columns(found.path, names)
     else:
         check_mapping(found.path, found.mapping, keys)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader = csv.reader(_narrow(found.path, lines, delimiter), delimiter=delimiter, strict=True)
     while not found.enough:
         line = blank + reader.line_num + 1
         try:
@@ -214,6 +229,14 @@ def read_csv(first: str, lines: Iterable[str], blank: int, found: Found) -> None
             reason = found.take(table_row(keys, fields, found.mapping))
         if reason is not None:
             found.reject(line, reason)
+
+
+def _narrow(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[str]:
+    """Lines that have no more fields than any table has; each field of a line is an object."""
+    for line in lines:
+        if line.count(delimiter) > _MOST_FIELDS and line.count(delimiter) > line.count('"'):
+            raise BadInputError(f"{path} has a line of more than {_MOST_FIELDS:,} fields.", next_step=FORMS)
+        yield line
 
 
 def table_keys(names: Sequence[str], *, numbered: bool) -> list[str]:

@@ -6,6 +6,7 @@ either usable pairs with the rows that are bad, or an error that says why the wh
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
@@ -25,6 +26,7 @@ from profiles.pair_readers import (
     read_csv,
     read_json,
     read_jsonl,
+    refuse_costly,
 )
 from profiles.records import Part
 from tokmem_desk.errors import BadInputError, NotFoundError, did_you_mean
@@ -43,6 +45,7 @@ __all__ = [
 ]
 
 MAX_BYTES = 64 * 1024 * 1024
+MAX_LINES = 2_000_000
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _SAVE_AS_UTF8 = "In the editor or spreadsheet, choose Save As and the encoding UTF-8 (in Excel: CSV UTF-8)."
 
@@ -159,10 +162,10 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
     found = Found(path, mapping)
     rest = itertools.chain([first], lines)
     facts: dict[str, str] = {}
-    if _begins_jsonl(first, path.suffix.lower()):
+    if _begins_jsonl(path, first):
         read_jsonl(rest, blank, found)
     elif first.lstrip()[0] in "[{":
-        facts = read_json("\n" * blank + "".join(rest), found)
+        facts = read_json(_whole(blank, rest), found)
     else:
         read_csv(first, rest, blank, found)
     if not any(found.pairs.values()) and not found.problems:
@@ -182,6 +185,15 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
     )
 
 
+def _whole(blank: int, lines: Iterable[str]) -> str:
+    """All lines as one text, without a list of them: a file can have millions."""
+    text = io.StringIO()
+    text.write("\n" * blank)
+    for line in lines:
+        text.write(line)
+    return text.getvalue()
+
+
 def _refuse_other_than_utf8(path: Path, head: bytes) -> None:
     kinds = (
         (b"\xff\xfe\0\0", "UTF-32 text", _SAVE_AS_UTF8),
@@ -199,6 +211,8 @@ def _refuse_other_than_utf8(path: Path, head: bytes) -> None:
 def _checked(path: Path, lines: Iterable[str]) -> Iterator[str]:
     """The lines, as long as they are text in UTF-8."""
     for number, line in enumerate(lines, start=1):
+        if number > MAX_LINES:
+            raise BadInputError(f"{path} has more than {MAX_LINES:,} lines.", next_step="Keep the best pairs.")
         if "\0" in line:
             if line.count("\0") * 3 > len(line):
                 raise BadInputError(
@@ -213,11 +227,16 @@ def _checked(path: Path, lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-def _begins_jsonl(first: str, suffix: str) -> bool:
-    """Tell one object a line from a JSON document by the first line."""
-    text = first.strip()
+def _begins_jsonl(path: Path, first: str) -> bool:
+    """Tell one object a line from a JSON document by the first line.
+
+    Raises:
+        BadInputError: reading that line would take more memory than a file of its size may.
+    """
+    text, suffix = first.strip(), path.suffix.lower()
     if not text.startswith("{") or text == "{" or not (text.endswith("}") or suffix in (".jsonl", ".ndjson")):
         return False
+    refuse_costly(path, text)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -100,6 +100,10 @@ class PairRecord:
         return ExamplePair(self.input, self.response, self.references)
 
 
+IMPORTED_FROM = "imported_from"
+"""The setting of a memory that names the bank it came with, until the person accepts it. One trained here has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class MemoryRecord:
     """What one training left: a file of tensors and what it was made from."""
@@ -120,6 +124,12 @@ class MemoryRecord:
     settings: JsonObject
     scorecard: JsonObject
     created: str
+
+    @property
+    def imported_from(self) -> str:
+        """The bank it came with, while nobody has accepted it; empty for the person's own."""
+        found = self.settings.get(IMPORTED_FROM, "")
+        return found if isinstance(found, str) else ""
 
 
 @dataclass(frozen=True, slots=True)

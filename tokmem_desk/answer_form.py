@@ -10,12 +10,12 @@ Plain data and text: no model, no torch.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tokmem_desk.message_values import SPELLINGS, WAYS, escape, spans, spelled_at, too_long, written
+from tokmem_desk.patterns import PatternError, plain_pattern, repeated
 
 FORM_SETTING = "answer_form"
 """The setting of a memory that holds its form."""
@@ -61,12 +61,11 @@ class Part:
         if self.kind == "choice":
             return _any_of(self.values)
         if self.kind == "run":
-            most = "" if not self.most else str(self.most)
-            return f"{self.values[0]}{{{self.least},{most}}}"
+            return repeated(self.values[0], self.least, self.most or None)
         if self.kind == "free":
             return f"[^\\n{''.join(map(escape, self.values))}]{'+' if self.least else '*'}"
         if self.kind == "forms":
-            return _group("".join(part.pattern(message, used) for part in form) for form in self.forms)
+            return _group(joined(part.pattern(message, used) for part in form) for form in self.forms)
         if self._has_too_many(message):
             return _ANYTHING
         sources = self.sources(message, used)
@@ -173,6 +172,12 @@ CLASSES = tuple(_CLASS_NAMES)
 """What a run may be made of."""
 LONGEST = 10_000
 """Largest number that a part may hold."""
+MOST_PARTS = 500
+"""Parts of a form, those within parts included; real ones have tens."""
+MOST_LEVELS = 8
+"""How deep parts stand within parts; real ones reach the second level."""
+_LARGEST_EXPRESSION = 4_000_000
+"""Characters; those of the longest messages that are looked into have some hundred thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +195,13 @@ class AnswerForm:
     once: bool = False
 
     def pattern(self, message: str) -> str:
-        """The regular expression that every answer to this message matches in full."""
-        line = "".join(part.pattern(message) for part in self.parts)
-        return f"{line}(?:\\n{line})*" if self.repeated else line
+        """The regular expression that every answer to this message matches in full.
+
+        Raises:
+            PatternError: the message makes it larger than is of use.
+        """
+        line = joined(part.pattern(message) for part in self.parts)
+        return joined((line, "(?:\\n", line, ")*")) if self.repeated else line
 
     def describe(self) -> str:
         """One line for people, such as ``2025-‹month, two digits›;‹food|fun|home›;…``; ⏎ is a new line."""
@@ -202,7 +211,10 @@ class AnswerForm:
 
     def accepts(self, message: str, answer: str) -> bool:
         """Whether an answer has the form."""
-        return re.fullmatch(self.pattern(message), answer) is not None
+        try:
+            return plain_pattern(self.pattern(message)).fullmatch(answer) is not None
+        except PatternError:  # the message would make it larger than can be matched
+            return False
 
     def as_dict(self) -> dict[str, Any]:
         found = {"parts": [part.as_dict() for part in self.parts], "repeated": self.repeated}
@@ -217,6 +229,8 @@ class AnswerForm:
             ValueError: nothing of the kind.
         """
         try:
+            if _parts_in(data["parts"]) > MOST_PARTS:
+                raise ValueError("more parts than any form has")
             parts = tuple(Part.from_dict(part) for part in data["parts"])
             return cls(parts, bool(data.get("repeated", False)), bool(data.get("once", False)))
         except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
@@ -230,6 +244,21 @@ def form_in(settings: Mapping[str, object]) -> AnswerForm | None:
         return AnswerForm.from_dict(found) if isinstance(found, dict) else None
     except ValueError:
         return None
+
+
+def joined(pieces: Iterable[str]) -> str:
+    """One expression out of several.
+
+    Raises:
+        PatternError: it becomes larger than is of use; what is beyond that is not looked at.
+    """
+    found, size = [], 0
+    for piece in pieces:
+        found.append(piece)
+        size += len(piece)
+        if size > _LARGEST_EXPRESSION:
+            raise PatternError("is too large for this message")
+    return "".join(found)
 
 
 def _on_one_line(text: str) -> str:
@@ -267,7 +296,18 @@ def _any_of(values: Iterable[str]) -> str:
 
 
 def _group(patterns: Iterable[str]) -> str:
-    return f"(?:{'|'.join(patterns)})"
+    return f"(?:{joined(piece for pattern in patterns for piece in ('|', pattern))[1:]})"
+
+
+def _parts_in(parts: Sequence[Mapping[str, Any]], level: int = 1) -> int:
+    """How many parts there are, those within parts included.
+
+    Raises:
+        ValueError: they are nested too deeply.
+    """
+    if level > MOST_LEVELS:
+        raise ValueError("parts nested too deeply")
+    return len(parts) + sum(_parts_in(form, level + 1) for part in parts for form in part.get("forms", ()))
 
 
 def _texts(values: Sequence[Any]) -> tuple[str, ...]:

@@ -135,6 +135,13 @@ class Backbone:
         return self._embedding.weight
 
     @cached_property
+    def longest_row(self) -> float:
+        """Length of the longest row of the input and output embedding matrices."""
+        matrices = (self.input_rows, self.output_rows)
+        # In parts: a float32 copy of a large vocabulary's matrix takes gigabytes.
+        return max(float(part.float().norm(dim=1).max()) for matrix in matrices for part in matrix.split(8192))
+
+    @cached_property
     def key_shapes(self) -> tuple[tuple[int, int, int, int], ...]:
         """Layers, key-value heads, key size and value size of each layer group; none where caches cannot be cut."""
         if self.layout.recurrent:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from tokmem_desk.answer_form import AnswerForm
+from tokmem_desk.bank_limits import MOST_LEVELS, levels
 from tokmem_desk.bank_manifest import (
     FORMAT,
     MANIFEST_FILE,
@@ -30,11 +31,13 @@ from tokmem_desk.errors import BadInputError, IncompatibleError, TokmemError, Us
 from tokmem_desk.fingerprint import Fingerprint
 from tokmem_desk.memory_bytes import lens_size
 from tokmem_desk.output_schema import MAX_SCHEMA_CHARACTERS, read_schema
+from tokmem_desk.patterns import PatternError, read_pattern
 from tokmem_desk.procedures import check_name, may_name_group
 
 _MAX_TEXT = 20_000
 _LARGEST_FORM = 200_000
 """Characters of a form of answers as JSON; real ones have a few thousand."""
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _DAMAGED = "Ask for the file again: it was changed or cut on its way."
 
 
@@ -57,21 +60,35 @@ def strict_json(data: bytes, what: str) -> Any:
     Raises:
         BadInputError: it is no such JSON.
     """
-
-    def refuse(text: str) -> NoReturn:
-        raise ValueError(f"{text} is not JSON")
-
-    def finite(text: str) -> float:
-        number = float(text)
-        return number if math.isfinite(number) else refuse(text)
-
     try:
-        value = json.loads(data.decode("utf-8"), parse_constant=refuse, parse_float=finite)
-        # Halves of surrogate pairs pass as \u escapes and cannot be stored.
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
-        raise BadInputError(f"{what} cannot be read ({str(error)[:80]}).", next_step=_DAMAGED) from None
+        value = _DECODER.decode(data.decode("utf-8"))
+        # Halves of surrogate pairs pass as \u escapes and cannot be stored; looked for only where there are such.
+        if _HALF.search(data):
+            for piece in json.JSONEncoder(ensure_ascii=False).iterencode(value):
+                piece.encode("utf-8")
+    except RecursionError:
+        raise BadInputError(f"{what} cannot be read (it is nested too deeply).", next_step=_DAMAGED) from None
+    except ValueError as error:
+        reason = str(error)[:80]
+        if isinstance(error, UnicodeEncodeError):
+            reason = "a text in it holds half a character"
+        elif reason.startswith("Exceeds the limit"):
+            reason = "a number in it has thousands of digits"
+        raise BadInputError(f"{what} cannot be read ({reason}).", next_step=_DAMAGED) from None
     return value
+
+
+def _refuse(text: str) -> NoReturn:
+    raise ValueError(f"{text[:40]} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+"""Made once: there are files with a million lines."""
 
 
 class _Reader:
@@ -179,8 +196,8 @@ class _Reader:
         return RouterRecord(
             self.hexadecimal(fields, "digest", "router", 64),
             dimensions,
-            self.table(fields, "configuration", "router"),
-            self.table(fields, "calibration", "router"),
+            self.shallow(fields, "configuration", "router"),
+            self.shallow(fields, "calibration", "router"),
         )
 
     def _procedure(self, entry: Any, where: str) -> BankProcedure:
@@ -193,9 +210,9 @@ class _Reader:
         pattern = None if fields.get("pattern") is None else self.text(fields, "pattern", where)
         if pattern is not None:
             try:
-                re.compile(pattern)
-            except (re.error, RecursionError, OverflowError):
-                self.fail(f"{where}.pattern", "is not a regular expression")
+                read_pattern(pattern)
+            except PatternError as error:
+                self.fail(f"{where}.pattern", str(error))
         threshold = fields.get("threshold")
         if threshold is not None and (type(threshold) not in (int, float) or not 0 <= threshold <= 1):
             self.fail(f"{where}.threshold", "is not a probability")
@@ -213,7 +230,7 @@ class _Reader:
             # Banks of format 1 know no lens.
             lens=self._span(fields, "lens", where) if "lens" in fields else Span(0, 0),
             reader=self._span(fields, "reader", where),
-            reader_form=self.table(fields, "reader_form", where),
+            reader_form=self.shallow(fields, "reader_form", where),
             tied=self.flag(fields, "tied", where),
             pair_count=self.whole(fields, "pair_count", where),
             pairs_digest=self.hexadecimal(fields, "pairs_digest", where, 64),
@@ -282,6 +299,13 @@ class _Reader:
 
     def table(self, fields: Mapping[str, Any], name: str, where: str = "") -> dict[str, Any]:
         return self.object(fields.get(name), _path(where, name))
+
+    def shallow(self, fields: Mapping[str, Any], name: str, where: str = "") -> dict[str, Any]:
+        """A table whose values nobody looks at here, but for how deep they are nested."""
+        table = self.table(fields, name, where)
+        if levels(table) > MOST_LEVELS:
+            self.fail(_path(where, name), f"is nested more than {MOST_LEVELS} levels deep")
+        return table
 
     def text(self, fields: Mapping[str, Any], name: str, where: str = "", longest: int = _MAX_TEXT) -> str:
         value = fields.get(name)

@@ -26,7 +26,8 @@ _VERSION = 1
 _CHUNK = 256 * 1024
 _TAG = 16
 _COST = 2**16  # scrypt's N; with r = 8 it takes 64 MiB and a fraction of a second
-_MAX_COST = 2**18
+_MAX_COST = 2**16
+"""More would take more memory than a small file may, see ``bank_limits``."""
 _KEPT_CHUNKS = 16
 _LONGEST_HEADER = 4096
 

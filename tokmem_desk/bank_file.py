@@ -21,17 +21,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from tokmem_desk.bank_limits import FREE_BYTES, json_cost
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.lens import Lens
 from tokmem_desk.memory import Memory, RouterStatistics, Steering
 from tokmem_desk.memory_bytes import FORMAT, VERSION
 from tokmem_desk.reading import Reader
+from tokmem_desk.statistics_rules import statistics_fault
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.fingerprint import Fingerprint
 
 _LARGEST_SPAN = 4096
+LONGEST_ADDRESS = 30
+"""How many times as long as the model's longest row an address may be: trained ones are about as long as those rows."""
 
 
 def memory_to_bytes(memory: Memory, fingerprint: Fingerprint) -> bytes:
@@ -100,6 +104,11 @@ def memory_from_bytes(data: bytes, backbone: Backbone, source: str) -> Memory:
         )
     steering = _checked_steering(tensors, backbone, source)
     address = _checked(tensors, "address", (backbone.hidden_size,), source)
+    if float(address.double().norm()) > LONGEST_ADDRESS * backbone.longest_row:
+        raise BadInputError(
+            f"The address in {source} is more than {LONGEST_ADDRESS} times as long as any row of the model.",
+            next_step="Train the procedure again.",
+        )
     statistics = _checked_statistics(tensors, metadata.get("router.digest", ""), source)
     device = backbone.torch_device
     steering = replace(
@@ -117,9 +126,12 @@ def read_metadata(data: bytes) -> dict[str, str]:
     if len(data) < 8:
         raise ValueError("too short")
     size = int.from_bytes(data[:8], "little")
-    if size > len(data) - 8 or size > 100 * 2**20:
+    if size > len(data) - 8 or json_cost(data[8 : 8 + size]) > FREE_BYTES:
         raise ValueError("header length does not fit the file")
-    header = json.loads(data[8 : 8 + size])
+    try:
+        header = json.loads(data[8 : 8 + size])
+    except RecursionError:
+        raise ValueError("its header is nested too deeply") from None
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else {}
     if not isinstance(metadata, dict):
         raise ValueError("no metadata")
@@ -138,10 +150,13 @@ def _checked_statistics(tensors: dict[str, Tensor], digest: str, source: str) ->
         or scatter is None
         or (mean.dim(), count.numel(), scatter.numel(), sketch.dim()) != (1, 1, 1, 2)
         or sketch.shape[1] != mean.shape[0]
-        or not all(bool(torch.isfinite(t).all()) for t in (mean, sketch, scatter))
-        or int(count) < 1
     ):
         raise BadInputError(f"The router statistics in {source} are damaged.", next_step="Train it again.")
+    fault = statistics_fault(
+        float(mean.double().norm()), int(count), float(scatter), float(sketch.double().pow(2).sum())
+    )
+    if fault is not None:
+        raise BadInputError(f"The router statistics in {source} {fault}.", next_step="Train it again.")
     return RouterStatistics(mean.float(), int(count), sketch.float(), float(scatter), digest)
 
 

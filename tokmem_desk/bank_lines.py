@@ -6,11 +6,12 @@ One JSON object a line. Checked as strictly as the manifest; no files here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tokmem_desk.bank_checks import damaged, strict_json
+from tokmem_desk.bank_limits import LONGEST_LINE, MOST_LINES, Allowance, json_cost, texts_cost
 from tokmem_desk.bank_manifest import (
     CORRECTION_FILE,
     PAIR_FILE,
@@ -19,8 +20,8 @@ from tokmem_desk.bank_manifest import (
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 
 MAX_PROBES = 50
-_MOST_LINES = 2_000_000
-_LONGEST_TEXT = 1_000_000
+_LONGEST_TEXT = 100_000
+"""Characters, as in a profile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +107,23 @@ def probe_of(fields: Mapping[str, Any]) -> Probe:
     return Probe(procedure, prompt, route, probability, likeness, tuple(pairs))
 
 
-def read_probes(data: bytes, names: Mapping[str, str], source: str) -> tuple[Probe, ...]:
+def read_probes(
+    data: bytes | Iterable[bytes], names: Mapping[str, str], source: str, allowance: Allowance | None = None
+) -> tuple[Probe, ...]:
     """Read ``probes.jsonl``.
 
     Args:
+        data: the file, whole or in blocks.
         names: of the bank's procedures, by uuid.
+        allowance: what the file may take of the memory; without one there is no bound.
 
     Raises:
         BadInputError: a line is not a probe of this bank; or there is none, or too many.
     """
-    found = []
-    for number, fields in _rows(data, PROBE_FILE, source):
+    found: list[Probe] = []
+    for number, fields in _rows(data, PROBE_FILE, source, allowance):
+        if len(found) == MAX_PROBES:
+            raise damaged(source, f"it holds more than {MAX_PROBES} probes")
         try:
             probe = probe_of(fields)
             if probe.procedure not in names or probe.route not in (*names.values(), NONE_ROUTE):
@@ -124,59 +131,83 @@ def read_probes(data: bytes, names: Mapping[str, str], source: str) -> tuple[Pro
         except ValueError as error:
             raise damaged(source, f"{PROBE_FILE}, line {number}: {error} cannot be read") from None
         found.append(probe)
-    if not 1 <= len(found) <= MAX_PROBES:
-        raise damaged(source, f"it holds {len(found)} probes, and 1 to {MAX_PROBES} are allowed")
+    if not found:
+        raise damaged(source, f"it holds 0 probes, and 1 to {MAX_PROBES} are allowed")
     return tuple(found)
 
 
-def read_pairs(data: bytes, uuids: Sequence[str], source: str) -> dict[str, PairSet]:
+def read_pairs(
+    data: bytes | Iterable[bytes], uuids: Sequence[str], source: str, allowance: Allowance | None = None
+) -> dict[str, PairSet]:
     """Read ``pairs.jsonl``: pairs by uuid, an entry for each procedure of the bank.
 
     Raises:
         BadInputError: a line is not a pair of this bank.
     """
     found: dict[str, dict[str, list[ExamplePair]]] = {uuid: {"train": [], "test": []} for uuid in uuids}
-    for number, fields in _rows(data, PAIR_FILE, source):
+    for number, fields in _rows(data, PAIR_FILE, source, allowance):
         try:
             references = fields.get("references", [])
             if not isinstance(references, list) or not all(isinstance(text, str) for text in references):
                 raise ValueError("references")
             pair = ExamplePair(_text(fields, "input"), _text(fields, "response"), tuple(references))
             found[_text(fields, "procedure")][_text(fields, "part")].append(pair)
+            if allowance is not None:
+                allowance.take(texts_cost((pair.input, pair.response, *pair.references)), PAIR_FILE)
         except (ValueError, KeyError) as error:
             raise damaged(source, f"{PAIR_FILE}, line {number}: {str(error)[:80]} cannot be read") from None
     return {uuid: PairSet(tuple(parts["train"]), tuple(parts["test"])) for uuid, parts in found.items()}
 
 
-def read_corrections(data: bytes, names: Sequence[str], source: str) -> tuple[BankCorrection, ...]:
+def read_corrections(
+    data: bytes | Iterable[bytes], names: Sequence[str], source: str, allowance: Allowance | None = None
+) -> tuple[BankCorrection, ...]:
     """Read ``corrections.jsonl``.
 
     Raises:
         BadInputError: a line is not a correction between routes of this bank.
     """
     routes, found = {*names, NONE_ROUTE}, []
-    for number, fields in _rows(data, CORRECTION_FILE, source):
+    for number, fields in _rows(data, CORRECTION_FILE, source, allowance):
         try:
             one = BankCorrection(_text(fields, "text"), _text(fields, "wrong"), _text(fields, "right"))
             if one.right not in routes or one.wrong not in routes or one.right == one.wrong:
                 raise ValueError("route")
         except ValueError as error:
             raise damaged(source, f"{CORRECTION_FILE}, line {number}: {error} cannot be read") from None
+        if allowance is not None:
+            allowance.take(texts_cost((one.text, one.wrong, one.right)), CORRECTION_FILE)
         found.append(one)
     return tuple(found)
 
 
-def _rows(data: bytes, file: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    rows = data.split(b"\n")
-    if len(rows) > _MOST_LINES:
-        raise damaged(source, f"{file} has {len(rows):,} lines")
-    for number, row in enumerate(rows, start=1):
+def _rows(
+    data: bytes | Iterable[bytes], file: str, source: str, allowance: Allowance | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of a line file, with the numbers of their lines; one line at a time is in memory."""
+    for number, row in _numbered(data, file, source):
         if not row.strip():
             continue
+        if allowance is not None:
+            allowance.check(json_cost(row), f"line {number} of {file}")
         fields = strict_json(row, f"{file} of {source}, line {number},")
         if not isinstance(fields, dict):
             raise damaged(source, f"{file}, line {number} is not an object")
         yield number, fields
+
+
+def _numbered(data: bytes | Iterable[bytes], file: str, source: str) -> Iterator[tuple[int, bytes]]:
+    rest, number = b"", 0
+    for block in (data,) if isinstance(data, bytes) else data:
+        *whole, rest = (rest + block).split(b"\n")
+        for row in whole:
+            number += 1
+            yield number, row
+        if number > MOST_LINES:
+            raise damaged(source, f"{file} has more than {MOST_LINES:,} lines")
+        if len(rest) > LONGEST_LINE:
+            raise damaged(source, f"{file}, line {number + 1} is longer than {LONGEST_LINE:,} bytes")
+    yield number + 1, rest
 
 
 def _text(fields: Mapping[str, Any], key: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from tokmem_desk.answer_form import FORM_SETTING
 from tokmem_desk.bank_checks import damaged, read_manifest
+from tokmem_desk.bank_limits import json_cost
 from tokmem_desk.bank_lines import (
     BankCorrection,
     PairSet,
@@ -154,18 +155,19 @@ def open_bank(path: Path, ask_passphrase: AskPassphrase | None = None) -> Iterat
         StorageError: the disk refuses.
     """
     with open_source(path, ask_passphrase) as source:
-        manifest = read_manifest(source.read(MANIFEST_FILE), source.name)
+        manifest = _manifest(source)
         _check_files(source, manifest)
         header = _check_tensors(source, manifest)
         names = {one.uuid: one.name for one in manifest.procedures}
-        probes = read_probes(_checked(source, manifest, PROBE_FILE), names, source.name)
+        allowance = source.allowance
+        probes = read_probes(_checked(source, manifest, PROBE_FILE), names, source.name, allowance)
         pairs: dict[str, PairSet] | None = None
         corrections: tuple[BankCorrection, ...] = ()
         if PAIR_FILE in manifest.files:
-            pairs = read_pairs(_checked(source, manifest, PAIR_FILE), list(names), source.name)
+            pairs = read_pairs(_checked(source, manifest, PAIR_FILE), list(names), source.name, allowance)
         if CORRECTION_FILE in manifest.files:
             data = _checked(source, manifest, CORRECTION_FILE)
-            corrections = read_corrections(data, list(names.values()), source.name)
+            corrections = read_corrections(data, list(names.values()), source.name, allowance)
         yield OpenBank(
             source,
             manifest,
@@ -191,11 +193,21 @@ def _check_files(source: BankSource, manifest: Manifest) -> None:
             raise damaged(source.name, f"{name} has {present[name]:,} bytes, not {record.bytes:,}")
 
 
-def _checked(source: BankSource, manifest: Manifest, name: str) -> bytes:
-    data = source.read(name)
-    if hashlib.sha256(data).hexdigest() != manifest.files[name].sha256:
+def _manifest(source: BankSource) -> Manifest:
+    data = source.read(MANIFEST_FILE)
+    # Stays: texts and tables of the manifest are those that were read.
+    source.allowance.take(json_cost(data), MANIFEST_FILE)
+    return read_manifest(data, source.name)
+
+
+def _checked(source: BankSource, manifest: Manifest, name: str) -> Iterator[bytes]:
+    """The blocks of a file that has its checksum: read once for that, and once more to be used."""
+    digest = hashlib.sha256()
+    for block in source.blocks(name):
+        digest.update(block)
+    if digest.hexdigest() != manifest.files[name].sha256:
         raise damaged(source.name, f"{name} does not have the checksum that its manifest gives")
-    return data
+    return source.blocks(name)
 
 
 def _check_tensors(source: BankSource, manifest: Manifest) -> Header:

@@ -14,11 +14,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 from tokmem_desk.bank_checks import damaged
 from tokmem_desk.bank_crypt import MAGIC, ProtectedReader, is_protected
+from tokmem_desk.bank_limits import Allowance
 from tokmem_desk.bank_manifest import (
     CARD_FILE,
     CORRECTION_FILE,
@@ -42,6 +44,9 @@ LIMITS = {
 """Largest size of each file, in bytes; others may have as many as the card."""
 
 _MOST_FILES = 64
+_LONGEST_CONTENTS = 2**20
+"""Bytes of a zip's table of contents; 64 files take some kilobytes."""
+_BLOCK = 2**20
 _LARGEST_RATIO = 200
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 
@@ -52,10 +57,28 @@ AskPassphrase = Callable[[str], str]
 def needs_passphrase(path: Path) -> bool:
     """Whether a file is under a passphrase; False also when there is no such file."""
     try:
-        with path.open("rb") as file:
+        with _open_plain(path) as file:
             return is_protected(file.read(len(MAGIC)))
-    except OSError:
+    except (OSError, ValueError, BadInputError):
         return False
+
+
+def _open_plain(path: Path) -> BinaryIO:
+    """Open a file, and nothing that waits for somebody at its other end.
+
+    Raises:
+        BadInputError: it is a pipe, a device or the like.
+        OSError: it cannot be opened.
+    """
+    refused = BadInputError(f"{path} is not a plain file.", next_step="Give a file that 'bank export' wrote.")
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise refused
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    file = os.fdopen(os.open(path, flags), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it was changed in between
+        file.close()
+        raise refused
+    return file
 
 
 class BankSource(Protocol):
@@ -63,6 +86,7 @@ class BankSource(Protocol):
 
     name: str
     protected: bool
+    allowance: Allowance
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -70,6 +94,13 @@ class BankSource(Protocol):
 
     def read(self, name: str) -> bytes:
         """All of a small file.
+
+        Raises:
+            BadInputError: it is missing, damaged or too large.
+        """
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        """All of a file in blocks, of which one at a time is in memory.
 
         Raises:
             BadInputError: it is missing, damaged or too large.
@@ -109,7 +140,7 @@ def _opened(path: Path, ask_passphrase: AskPassphrase | None) -> BankSource:
     try:
         if path.is_dir():
             return _Folder(path)
-        file = path.open("rb")
+        file = _open_plain(path)
     except FileNotFoundError:
         raise NotFoundError(f"There is no file {path}.", next_step="Check the path.") from None
     except (OSError, ValueError) as error:
@@ -117,8 +148,6 @@ def _opened(path: Path, ask_passphrase: AskPassphrase | None) -> BankSource:
             f"{path} cannot be read ({getattr(error, 'strerror', None) or error}).", next_step="Check the file."
         ) from error
     try:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise BadInputError(f"{path} is not a file.", next_step="Give a file that 'bank export' wrote.")
         if not is_protected(file.read(len(MAGIC))):
             return _Zip(file, file, path.name, protected=False)
         if ask_passphrase is None:
@@ -138,8 +167,11 @@ class _Zip:
     def __init__(self, data: BinaryIO | ProtectedReader, file: BinaryIO, name: str, *, protected: bool) -> None:
         self.name, self.protected = name, protected
         self._data, self._file = data, file
+        self.allowance = Allowance(name, os.fstat(file.fileno()).st_size)
         with self._errors():
-            self._archive = zipfile.ZipFile(data, "r")
+            opening: Any = _Opening(data, name)
+            self._archive = zipfile.ZipFile(opening, "r")
+            self._archive.fp = data  # type: ignore[assignment]
             self._entries = self._checked_entries()
             self._start = self._place_of_tensors()
 
@@ -152,12 +184,29 @@ class _Zip:
         if entry is None:
             raise damaged(self.name, f"{name} is missing")
         _refuse_large(self.name, name, entry.file_size)
+        # Twice: while it grows there is a copy.
+        self.allowance.check(2 * entry.file_size, name)
         with self._errors(), self._archive.open(entry) as opened:
             # One byte more than promised, so that an entry that swells shows and cannot fill the memory.
             data = opened.read(entry.file_size + 1)
         if len(data) != entry.file_size:
             raise damaged(self.name, f"{name} has another size than promised")
         return data
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        entry = self._entries.get(name)
+        if entry is None:
+            raise damaged(self.name, f"{name} is missing")
+        _refuse_large(self.name, name, entry.file_size)
+        left = entry.file_size
+        with self._errors(), self._archive.open(entry) as opened:
+            while block := opened.read(min(_BLOCK, left + 1)):
+                left -= len(block)
+                if left < 0:
+                    break
+                yield block
+        if left:
+            raise damaged(self.name, f"{name} has another size than promised")
 
     def read_at(self, offset: int, size: int) -> bytes:
         with self._errors():
@@ -235,6 +284,28 @@ class _Zip:
             ) from error
 
 
+class _Opening:
+    """A file while its table of contents is read, which a bank's cannot be long."""
+
+    def __init__(self, data: Any, name: str) -> None:
+        self._data, self._name = data, name
+
+    def read(self, size: int = -1) -> bytes:
+        if size > _LONGEST_CONTENTS:
+            raise damaged(self._name, "its table of contents is too long")
+        # Without a size it is the end of the file that is read.
+        return bytes(self._data.read(size if size >= 0 else _LONGEST_CONTENTS))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._data.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._data.tell())
+
+    def seekable(self) -> bool:
+        return True
+
+
 class _Folder:
     """A plain folder with the same files."""
 
@@ -245,7 +316,8 @@ class _Folder:
         self._folder = folder
         self._tensors: BinaryIO | None = None
         # What begins with a dot belongs to the system's own file browser.
-        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        plain = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+        entries = sorted(islice(plain, _MOST_FILES + 1))
         if not (folder / MANIFEST_FILE).is_file():
             raise BadInputError(f"{folder} is a folder without a {MANIFEST_FILE}.", next_step="Give a bank.")
         self._sizes: dict[str, int] = {}
@@ -255,7 +327,8 @@ class _Folder:
                 raise damaged(self.name, f"{entry.name[:80]!r} in it is not a plain file")
             self._sizes[entry.name] = found.st_size
         if len(entries) > _MOST_FILES:
-            raise damaged(self.name, f"it holds {len(entries)} files")
+            raise damaged(self.name, f"it holds more than {_MOST_FILES} files")
+        self.allowance = Allowance(self.name, sum(self._sizes.values()))
         if TENSOR_FILE not in self._sizes:
             raise damaged(self.name, f"{TENSOR_FILE} is missing")
 
@@ -267,11 +340,24 @@ class _Folder:
         if name not in self._sizes:
             raise damaged(self.name, f"{name} is missing")
         _refuse_large(self.name, name, self._sizes[name])
+        self.allowance.check(2 * self._sizes[name], name)
         with self._opened(name) as opened:
             data = opened.read(self._sizes[name] + 1)
         if len(data) != self._sizes[name]:
             raise damaged(self.name, f"{name} changed while it was read")
         return data
+
+    def blocks(self, name: str) -> Iterator[bytes]:
+        if name not in self._sizes:
+            raise damaged(self.name, f"{name} is missing")
+        _refuse_large(self.name, name, self._sizes[name])
+        left = self._sizes[name]
+        with self._opened(name) as opened:
+            while left >= 0 and (block := opened.read(min(_BLOCK, left + 1))):
+                left -= len(block)
+                yield block
+        if left:
+            raise damaged(self.name, f"{name} changed while it was read")
 
     def read_at(self, offset: int, size: int) -> bytes:
         if self._tensors is None:
@@ -292,7 +378,8 @@ class _Folder:
     def _opened(self, name: str) -> BinaryIO:
         try:
             # A link that took the file's place meanwhile is not followed.
-            handle = os.open(self._folder / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+            handle = os.open(self._folder / name, flags)
             return io.FileIO(handle, "rb")
         except OSError as error:
             raise self._refused(name, error) from error

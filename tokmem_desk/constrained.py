@@ -19,6 +19,7 @@ from torch import Tensor
 from tokmem_desk.errors import GenerationError, IncompatibleError, TokmemError, first_line
 from tokmem_desk.form_walk import FormWalk
 from tokmem_desk.output_schema import OutputSchema
+from tokmem_desk.patterns import PatternError
 
 if TYPE_CHECKING:
     from tokmem_desk.answer_form import AnswerForm
@@ -241,10 +242,10 @@ class FormConstraint(Constraint):
         """False from where the form cannot be followed: the rest is free."""
         self._wanted = torch.zeros(())
         self._walk = FormWalk(form, message) if form.once else None
-        pattern = self._walk.begin() if self._walk is not None else None
-        if pattern is None:
-            self._walk, pattern = None, form.pattern(message)
         try:
+            pattern = self._walk.begin() if self._walk is not None else None
+            if pattern is None:
+                self._walk, pattern = None, form.pattern(message)
             super().__init__(vocabulary, LLMatcher.grammar_from_regex(pattern))
         except (GenerationError, ValueError):
             self.followed = False
@@ -297,7 +298,10 @@ class FormConstraint(Constraint):
 
         if self._walk is None or self._matcher.is_stopped():
             return False
-        pattern = self._walk.narrow(self.decode(self._taken))
+        try:
+            pattern = self._walk.narrow(self.decode(self._taken))
+        except PatternError:  # the wider one stays
+            return False
         if pattern is None:
             return False
         matcher = LLMatcher(self._vocabulary.tokens, LLMatcher.grammar_from_regex(pattern), log_level=0)

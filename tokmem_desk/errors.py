@@ -99,6 +99,12 @@ class GenerationError(TokmemError):
     title = "The answer does not fit its schema"
 
 
+class RoutingError(TokmemError):
+    """No route can be told: a memory in the bank gives numbers that are not finite. Leave that memory out."""
+
+    title = "The message cannot be routed"
+
+
 class EngineError(TokmemError):
     title = "The engine stopped"
 
@@ -117,6 +123,7 @@ _KINDS: dict[str, type[TokmemError]] = {
     kind.__name__: kind
     for kind in (
         UsageError,
+        RoutingError,
         BadInputError,
         NotFoundError,
         ConflictError,

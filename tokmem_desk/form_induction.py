@@ -202,7 +202,7 @@ def _proved(column: Values, makers: Sequence[Callable[[Values], Part | None]]) -
 
 
 def _stands(part: Part, message: str, text: str) -> bool:
-    return re.fullmatch(part.pattern(message), text) is not None
+    return AnswerForm((part,)).accepts(message, text)
 
 
 def _choice(column: Values) -> Part | None:

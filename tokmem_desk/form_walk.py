@@ -8,14 +8,15 @@ Plain data and text: no model, no torch.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from itertools import product
+from typing import Any
 
-from tokmem_desk.answer_form import AnswerForm, Part
+from tokmem_desk.answer_form import AnswerForm, Part, joined
 from tokmem_desk.message_values import escape
+from tokmem_desk.patterns import Pattern, PatternError, plain_pattern
 
 _MOST_SEQUENCES = 64
 """With more ways to put its alternatives together a form is taken as it is."""
@@ -60,9 +61,13 @@ class FormWalk:
         self._told: tuple[object, ...] = ()
 
     def begin(self) -> str | None:
-        """The expression of all answers; None where the message has too few values for any."""
+        """The expression of all answers; None where the message has too few values for any.
+
+        Raises:
+            PatternError: the message makes it larger than is of use.
+        """
         line = self._line(frozenset())
-        return f"{line}(?:\\n{line})*" if line and self._repeated else line
+        return joined((line, "(?:\\n", line, ")*")) if line and self._repeated else line
 
     def narrow(self, text: str) -> str | None:
         """The expression of all answers that begin with ``text``; None where nothing more is known than before."""
@@ -87,14 +92,15 @@ class FormWalk:
             return None
         # Which words later lines may take is known when this one is done.
         later = "" if ends else f"(?:\\n{self._line(_used(taken))})*"
-        return f"{escape(done)}(?:{'|'.join(ways)}){later}"
+        return joined((escape(done), "(?:", ways[0], *(f"|{way}" for way in ways[1:]), ")", later))
 
     def taken(self, lines: Sequence[str]) -> Taken | None:
         """What whole lines take from the message; None when one of them has not the form."""
         taken: Taken = ()
         for line in lines:
             for place, parts in enumerate(self._lines):
-                if found := self._prefixes(place, len(parts)).fullmatch(line):
+                prefix = self._prefixes(place, len(parts))
+                if prefix is not None and (found := prefix.fullmatch(line)):
                     taken += self._taken(parts, found)
                     break
             else:
@@ -104,11 +110,14 @@ class FormWalk:
     def _line_without(self, used: Used) -> str | None:
         """The expression of a line that takes nothing used; None when too little is left for any."""
         ways = [rest for parts in self._lines if (rest := self._rest(parts, used)) is not None]
-        return f"(?:{'|'.join(ways)})" if ways else None
+        return joined(("(?:", ways[0], *(f"|{way}" for way in ways[1:]), ")")) if ways else None
 
-    def _prefix(self, place: int, count: int) -> re.Pattern[str]:
-        """The first parts of a sequence, a group for each."""
-        return re.compile("".join(f"({self._pattern(part)})" for part in self._lines[place][:count]))
+    def _prefix(self, place: int, count: int) -> Pattern | None:
+        """The first parts of a sequence, a group for each; None where the message makes them too large."""
+        try:
+            return plain_pattern(joined(f"({self._pattern(part)})" for part in self._lines[place][:count]))
+        except PatternError:
+            return None
 
     def _progress(self, place: int, line: str) -> tuple[int, str, Taken]:
         """How many parts of a sequence a line has behind it, up to a text; their text, and what they take."""
@@ -118,11 +127,12 @@ class FormWalk:
             # An expression that cannot match need not be compiled.
             if last.kind != "text" or last.values[0] not in line:
                 continue
-            if found := self._prefixes(place, count).match(line):
+            prefix = self._prefixes(place, count)
+            if prefix is not None and (found := prefix.match(line)):
                 return count, found[0], self._taken(parts[:count], found)
         return 0, "", ()
 
-    def _taken(self, parts: Sequence[Part], found: re.Match[str]) -> Taken:
+    def _taken(self, parts: Sequence[Part], found: Any) -> Taken:
         return tuple(
             origins
             for place, part in enumerate(parts, start=1)
@@ -136,7 +146,7 @@ class FormWalk:
             for part in parts
             if part.kind == "taken" and not part.values and self._starts(part)
         ]
-        return "".join(self._pattern(part, used) for part in parts) if _each_has_one(needs) else None
+        return joined(self._pattern(part, used) for part in parts) if _each_has_one(needs) else None
 
     def _pattern_of(self, part: Part, used: Used = frozenset()) -> str:
         return part.pattern(self._message, used)

@@ -1,7 +1,8 @@
 """The form of a procedure's answers, where it has one: a JSON schema that describes an object, a call's arguments.
 
 Reads schemas and says where a bad one is wrong; tells whether an answer fits. Generates nothing: see
-``constrained``. Imports no torch, and never follows a reference out of the schema.
+``constrained``. Imports no torch, and never follows a reference out of the schema. Its expressions are matched without
+going back (``patterns``), and an answer is given up where comparing it takes more than a bounded number of steps.
 """
 
 from __future__ import annotations
@@ -9,16 +10,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
 from tokmem_desk.errors import BadInputError, first_line
+from tokmem_desk.patterns import PatternError, known_pattern, read_pattern
 
 MAX_SCHEMA_CHARACTERS = 64_000
 """A schema is part of the profile and of each request's work; real ones have a few hundred characters."""
 
 MAX_LEVELS = 60
+
+MAX_STEPS = 200_000
+"""Keywords that are applied to the parts of one answer at most; references that branch could ask for billions."""
 
 _WHITESPACE = r"(\n|)[ \t]{0,16}"
 """What may stand between two tokens of JSON: the style of the pairs, pretty-printed or not, but never without end."""
@@ -82,10 +88,13 @@ class OutputSchema:
         """Why a value does not fit, or None when it does."""
         from jsonschema.exceptions import best_match
 
+        _STEPS.set(iter(range(MAX_STEPS)))
         try:
             found = best_match(_validator(self.text).iter_errors(value))
-        except RecursionError:
-            return "it is nested too deeply"
+        except (RecursionError, OverflowError):
+            return "it is nested too deeply, or holds a number that is too large"
+        except _TooManyStepsError:
+            return f"comparing it with the schema takes more than {MAX_STEPS:,} steps"
         return None if found is None else f"{_place(found.json_path)}: {_short(found.message)}"
 
     def order_fault(self, answer: str) -> str | None:
@@ -149,6 +158,11 @@ def _schema_fault(document: dict[str, Any]) -> str | None:
     for place, node in _nodes(document):
         if "$ref" in node and not str(node["$ref"]).startswith("#"):
             return f"{_place(place)}: $ref may only point into the schema itself, not to {_short(str(node['$ref']))}"
+        for expression in _expressions(node):
+            try:
+                read_pattern(expression)
+            except PatternError as caught:
+                return f"{_place(place)}: {_short(repr(expression))} {caught}"
     reason = _grammar_fault(document)
     if reason is None:
         return None
@@ -158,6 +172,14 @@ def _schema_fault(document: dict[str, Any]) -> str | None:
         place = next((place for place, node in _nodes(document) if any(key in node for key in unknown)), "$")
         return f"{_place(place)}: answers cannot be held to {', '.join(repr(key) for key in unknown)}"
     return f"{_place(_deepest(document, '$', document))}: {_short(first_line(ValueError(reason)))}"
+
+
+def _expressions(node: dict[str, Any]) -> Iterator[str]:
+    """The regular expressions of one schema, those of schemas inside it not included."""
+    if isinstance(node.get("pattern"), str):
+        yield node["pattern"]
+    if isinstance(node.get("patternProperties"), dict):
+        yield from node["patternProperties"]
 
 
 def _deepest(node: dict[str, Any], place: str, root: dict[str, Any]) -> str:
@@ -243,11 +265,87 @@ def _order_fault(schema: Any, value: Any, place: str) -> str | None:
 
 @lru_cache(maxsize=32)
 def _validator(text: str) -> Any:
-    from jsonschema import Draft202012Validator
     from referencing import Registry
 
     # An empty registry of its own: the library's default one would fetch references from the network.
-    return Draft202012Validator(json.loads(text), registry=Registry())
+    return _validator_class()(json.loads(text), registry=Registry())
+
+
+_STEPS: ContextVar[Iterator[int]] = ContextVar("steps that are left for the answer that is being compared")
+
+
+class _TooManyStepsError(Exception):
+    """An answer that takes too long to compare with its schema."""
+
+
+@lru_cache(maxsize=1)
+def _validator_class() -> Any:
+    """The library's validator with our matcher in place of its own, and with an end."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.validators import extend
+
+    def counted(apply: Any) -> Any:
+        def bounded(validator: Any, value: Any, instance: Any, schema: Any) -> Any:
+            if next(_STEPS.get(), None) is None:
+                raise _TooManyStepsError
+            return apply(validator, value, instance, schema)
+
+        return bounded
+
+    ours = {**Draft202012Validator.VALIDATORS, **_MATCHING}
+    # What the grammar refuses never comes this far; these would ask the library's own matcher.
+    del ours["unevaluatedProperties"]
+    return extend(Draft202012Validator, {name: counted(apply) for name, apply in ours.items()})
+
+
+def _matches(expression: str, text: str) -> bool:
+    found = known_pattern(expression)
+    return found is not None and found.search(text) is not None
+
+
+def _pattern(validator: Any, expression: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    from jsonschema.exceptions import ValidationError
+
+    del schema
+    if validator.is_type(instance, "string") and not _matches(expression, instance):
+        yield ValidationError(f"{instance!r} does not match {expression!r}")
+
+
+def _pattern_properties(validator: Any, parts: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    del schema
+    if validator.is_type(instance, "object"):
+        for expression, part in parts.items():
+            for key, value in instance.items():
+                if _matches(expression, key):
+                    yield from validator.descend(value, part, path=key, schema_path=expression)
+
+
+def _additional_properties(validator: Any, part: Any, instance: Any, schema: Any) -> Iterator[Any]:
+    from jsonschema.exceptions import ValidationError
+
+    if not validator.is_type(instance, "object"):
+        return
+    named, expressions = schema.get("properties", {}), schema.get("patternProperties", {})
+    extras = [key for key in instance if key not in named and not any(_matches(one, key) for one in expressions)]
+    if validator.is_type(part, "object"):
+        for key in extras:
+            yield from validator.descend(instance[key], part, path=key)
+    elif not part and extras:
+        shown = ", ".join(repr(key) for key in extras[:3])
+        one = len(extras) == 1
+        yield ValidationError(
+            f"Additional properties are not allowed ({shown} {'was' if one else 'were'} unexpected)"
+            if not expressions
+            else f"{shown} {'does' if one else 'do'} not match any of the expressions that keys must match"
+        )
+
+
+_MATCHING: dict[str, Any] = {
+    "pattern": _pattern,
+    "patternProperties": _pattern_properties,
+    "additionalProperties": _additional_properties,
+}
+"""The keywords for which the library would use Python's own matcher."""
 
 
 def _refuse_constant(text: str) -> Any:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.calibration import chattiness, tightness
+from tokmem_desk.errors import RoutingError
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.spread import own_space, shared_whitening
 
@@ -49,10 +50,12 @@ class RouterTuning:
     Attributes:
         none_bias: added to the log-odds of ``none``; positive triggers procedures less often.
         thresholds: least probability at which a procedure may answer, by name; below it, ``none`` does.
+        guests: procedures that came from somebody else and are not accepted yet; in doubt they give way.
     """
 
     none_bias: float = 0.0
     thresholds: dict[str, float] | None = None
+    guests: frozenset[str] = frozenset()
 
 
 class Router(Protocol):
@@ -82,6 +85,7 @@ class TokenRouter:
     def candidates(self, prefilled: Prefilled) -> list[list[Candidate]]:
         partition = torch.logsumexp(self._backbone.logits(prefilled.last_hidden), dim=-1)
         scores = self._backbone.cap_logits(prefilled.last_hidden @ self._addresses.T)
+        _refuse_endless(scores, self._names)
         probabilities = torch.softmax(torch.cat([scores, partition[:, None]], dim=1), dim=1)
         return ranked(probabilities, self._names, self._tuning)
 
@@ -219,6 +223,36 @@ _CORRECTION_LOGITS = 8.0
 further, or harder, takes messages along that were right; see docs/routing.md."""
 
 
+GUEST_MARGIN = 2.0
+"""How many times as probable as the best procedure of the person's own a guest must be to go before it."""
+
+
+def _refuse_endless(scores: Tensor, names: Sequence[str]) -> None:
+    """Stop where [n x p] scores of procedures are not finite.
+
+    Raises:
+        RoutingError: names the first procedure whose are not.
+    """
+    finite = torch.isfinite(scores).all(dim=0)
+    if not bool(finite.all()):
+        name = names[int(finite.logical_not().nonzero()[0])]
+        raise RoutingError(
+            f"The memory of {name!r} gives no finite number to route by.",
+            next_step=f"Train it again, or leave it out: tokmem-desk proc disable {name}",
+        )
+
+
+def _own_first(candidates: list[Candidate], tuning: RouterTuning) -> list[Candidate]:
+    """Candidates with the person's best own procedure first, where a guest is ahead of it by too little."""
+    own = next((c for c in candidates if c.route not in tuning.guests and c.route != NONE_ROUTE), None)
+    if candidates[0].route not in tuning.guests or own is None:
+        return candidates
+    enough = own.probability >= (tuning.thresholds or {}).get(own.route, 0.0)
+    if not enough or own.probability * GUEST_MARGIN <= candidates[0].probability:
+        return candidates
+    return [own, *(c for c in candidates if c is not own)]
+
+
 def ranked(
     probabilities: Tensor, names: Sequence[str], tuning: RouterTuning, gives_way: Tensor | None = None
 ) -> list[list[Candidate]]:
@@ -228,6 +262,9 @@ def ranked(
         gives_way: [n x 1] by how many nats ``none`` must be ahead to be chosen, negated; nothing when None. Where a
             procedure is chosen its probabilities are those with which it was; where ``none`` is, they stay what they
             were: so they can be trusted best (docs/routing.md).
+
+    Raises:
+        RoutingError: a probability is not finite.
     """
     if tuning.none_bias:
         none = torch.sigmoid(torch.logit(probabilities[:, -1:], eps=1e-9) + tuning.none_bias)
@@ -237,6 +274,11 @@ def ranked(
         weighed = torch.cat([probabilities[:, :-1], probabilities[:, -1:] * gives_way.exp()], dim=1)
         known = weighed[:, :-1].amax(dim=1, keepdim=True) > weighed[:, -1:]
         probabilities = torch.where(known, weighed / weighed.sum(dim=1, keepdim=True), probabilities)
+    if not bool(torch.isfinite(probabilities).all()):
+        raise RoutingError(
+            "The router has no finite probabilities for this message: a memory in use is damaged.",
+            next_step="Leave out what was imported or trained last: tokmem-desk proc disable NAME",
+        )
     thresholds = tuning.thresholds or {}
     best_known = probabilities[:, :-1].topk(min(LISTED, len(names)), dim=1)
     ranked = []
@@ -246,6 +288,8 @@ def ranked(
         candidates = [Candidate(names[place], p) for place, p in zip(places, values, strict=True)]
         candidates.append(Candidate(NONE_ROUTE, none_share))
         candidates.sort(key=lambda c: (-c.probability, c.route))
+        if tuning.guests:
+            candidates = _own_first(candidates, tuning)
         best = candidates[0]
         if best.probability < thresholds.get(best.route, 0.0):
             none_first = [c for c in candidates if c.route == NONE_ROUTE]

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tokmem_desk.errors import RoutingError
+
 if TYPE_CHECKING:
     from tokmem_desk.memory import RouterStatistics
 
@@ -84,6 +86,9 @@ class SharedSpread:
         """[k x k] float32 that makes the shared covariance within procedures the identity.
 
         None where nothing is known about how inputs differ: no procedure, or one input each.
+
+        Raises:
+            RoutingError: the numbers cannot come from any inputs.
         """
         k = self._scatter.shape[0]
         identity = torch.eye(k, dtype=torch.float64)
@@ -93,7 +98,13 @@ class SharedSpread:
             return None
         shipped = max(_SHIPPED_WEIGHT, self._inputs)
         covariance = (scatter / mean_variance + shipped * identity) / (self._inputs + shipped)
-        factor = torch.linalg.cholesky(covariance)
+        try:
+            factor = torch.linalg.cholesky(covariance)
+        except torch.linalg.LinAlgError:
+            raise RoutingError(
+                "The router cannot use what the memories of this bank tell of their inputs: one is damaged.",
+                next_step="Leave out what was imported or trained last: tokmem-desk proc disable NAME",
+            ) from None
         return torch.linalg.solve_triangular(factor, identity, upper=False).T.float()
 
 

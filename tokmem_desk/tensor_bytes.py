@@ -12,10 +12,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tokmem_desk.bank_limits import FREE_BYTES, json_cost
+
 ITEM_BYTES = {"F32": 4, "BF16": 2, "I32": 4}
 """The types that memories and banks are made of."""
 
-_LARGEST_HEADER = 16 * 2**20
+_LARGEST_HEADER = 4 * 2**20
+"""Bytes; the largest of ours have some hundred thousand, nearly all of it the form of a procedure's answers."""
+_MOST_SIZES = 8
 _LARGEST_SIZE = 2**40
 
 
@@ -79,8 +83,11 @@ def read_header(head: bytes, file_bytes: int) -> Header:
     start = header_bytes(head)
     if start > len(head):
         raise ValueError("it ends inside the header")
+    text = head[8:start]
+    if json_cost(text) > FREE_BYTES:
+        raise ValueError("its header has more in it than any of ours")
     try:
-        fields = json.loads(head[8:start].decode("utf-8"))
+        fields = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError):
         raise ValueError("its header is not JSON") from None
     if not isinstance(fields, dict):
@@ -105,7 +112,11 @@ def _layout(name: str, entry: object) -> Layout:
     )
     if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
         raise ValueError(f"tensor {name!r} has a type other than {', '.join(ITEM_BYTES)}")
-    if not isinstance(shape, list) or not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape):
+    if (
+        not isinstance(shape, list)
+        or len(shape) > _MOST_SIZES
+        or not all(type(size) is int and 0 <= size < _LARGEST_SIZE for size in shape)
+    ):
         raise ValueError(f"tensor {name!r} has no shape")
     if not isinstance(offsets, list) or len(offsets) != 2 or not all(type(place) is int for place in offsets):
         raise ValueError(f"tensor {name!r} has no place")

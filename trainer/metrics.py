@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from tokmem_desk.patterns import known_pattern
+
 if TYPE_CHECKING:
     from tokmem_desk.procedures import ExamplePair
 
@@ -82,7 +84,7 @@ def exact_match(answer: str, accepted: Sequence[str]) -> float:
 
 @dataclass(frozen=True, slots=True)
 class AnswerScores:
-    """Means over answers, 0 to 1; ``form_valid`` is None without a pattern."""
+    """Means over answers, 0 to 1; ``form_valid`` is None without a pattern that can be matched."""
 
     exact_match: float
     rouge_l: float
@@ -92,7 +94,7 @@ class AnswerScores:
 def score_answers(answers: Sequence[str], pairs: Sequence[ExamplePair], pattern: str | None = None) -> AnswerScores:
     """Score answers against their pairs, in order; there is at least one."""
     count = len(pairs)
-    form = re.compile(pattern) if pattern else None
+    form = known_pattern(pattern)
     return AnswerScores(
         sum(exact_match(a, p.accepted) for a, p in zip(answers, pairs, strict=True)) / count,
         sum(rouge_l(a, p.accepted) for a, p in zip(answers, pairs, strict=True)) / count,

@@ -21,6 +21,7 @@ from tokmem_desk.errors import BusyError
 from tui.bank_transfer import (
     choose,
     incoming,
+    overlap_sentences,
     plan,
     prepare_export,
     refusal,
@@ -105,6 +106,8 @@ async def import_bank(app: TokmemApp, wish: ImportWish, progress: Progress) -> l
         if checked["cancelled"]:
             raise BusyError("The engine stopped looking at the memories; nothing was imported.")
         refuse_failed(checked)
+        for sentence in overlap_sentences(checked, placements):
+            app.notify(f"{sentence} In doubt your own goes first.", markup=False)
         _same_profile(app, store)
         progress.tell(f"Taking {len(checked['files'])} memories in", None)
         return store.import_bank(incoming(bank, placements, checked["files"]), folder)

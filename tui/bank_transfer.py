@@ -25,7 +25,7 @@ from profiles.banks import (
     place_names,
 )
 from profiles.paths import private_folder
-from profiles.records import MemoryRecord
+from profiles.records import IMPORTED_FROM, MemoryRecord
 from profiles.store import ProfileStore
 from tokmem_desk.bank_lines import BankCorrection, PairSet, probe_of
 from tokmem_desk.bank_manifest import Manifest
@@ -273,13 +273,15 @@ def stage(
         InterruptedByUser: it was stopped.
         TokmemError: the file changed since it was checked, or the disk refuses.
     """
-    memories: list[dict[str, str]] = []
+    memories: list[dict[str, Any]] = []
     for one, place in zip(bank.manifest.procedures, placements, strict=True):
         if progress is not None:
             progress.check()
             progress.tell("Looking at the memories", len(memories) / len(placements))
         file = store.write_memory(bank.memory(one, place.new_name or None), folder)
-        memories.append({"uuid": one.uuid, "name": one.name, "file": file})
+        memories.append(
+            {"uuid": one.uuid, "name": one.name, "file": file, "action": place.action, "pairs": one.pair_count}
+        )
     # Statistics of another router are made anew from the pairs, where there are some.
     pairs = {} if bank.manifest.router.digest == router else bank.pairs or {}
     return {
@@ -308,6 +310,16 @@ def refuse_failed(checked: Mapping[str, Any]) -> None:
     )
 
 
+def overlap_sentences(checked: Mapping[str, Any], placements: Sequence[Placement]) -> list[str]:
+    """What the bank would take from the person's own procedures, a sentence for each that loses something."""
+    names = {place.name: place.new_name or place.name for place in placements}
+    return [
+        f"{one['count']} of {one['of']} messages of your {one['name']!r} would go to "
+        f"{names.get(one['to'], one['to'])!r} of this bank."
+        for one in checked.get("overlap") or ()
+    ]
+
+
 def incoming(bank: OpenBank, placements: Sequence[Placement], files: Mapping[str, str] | None) -> Incoming:
     """What the store is to take in.
 
@@ -332,7 +344,7 @@ def incoming(bank: OpenBank, placements: Sequence[Placement], files: Mapping[str
                 bank.manifest.backbone.digest,
                 one.pair_count,
                 one.pairs_digest,
-                one.settings,
+                {**one.settings, IMPORTED_FROM: bank.name},
                 # What only a training here could say.
                 {**one.scores, "seconds": 0.0, "steps": one.scores.get("steps", 0), "advice": []},
             )

@@ -43,7 +43,9 @@ class ProcedureLine:
             return "not trained" if self.record.pair_count else "no pairs yet"
         if self.changed:
             return f"{changed_words(self.changed)} changed"
-        return f"trained, v{self.memory.version}"
+        origin = self.memory.imported_from
+        # A bank's name can be as long as its maker liked.
+        return f"trained, v{self.memory.version}" + (f", from {origin[:24]}" if origin else "")
 
 
 def changed_words(changed: PairsChanged) -> str:

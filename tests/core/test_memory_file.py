@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def make(backbone: Backbone, span: int = 3) -> Memory:
     free = initial_layer_rows(backbone, span - 1, backbone.format.encode_text("the lazy dog jumps over the fox"))
     rows = initial_rows(backbone, 1)
-    statistics = RouterStatistics.of(torch.randn(24, 7), "digest")
+    statistics = RouterStatistics.of(torch.nn.functional.normalize(torch.randn(24, 7) + 1, dim=1), "digest")
     lens = Lens.of([torch.randn(t.shape) for t in initial_lens(backbone.key_shapes, 2, 0).tensors()])
     steering = Steering(rows, free.keys, free.values, lens)
     return Memory("note", steering, rows[0].clone(), False, statistics, {"seed": 1})
@@ -67,6 +67,15 @@ def rewrite(data: bytes, change: Callable[[dict[str, torch.Tensor], dict[str, st
         (lambda t, m: t.update(lens=t["lens"][:-1].contiguous()), "lens .* damaged"),
         (lambda t, m: t["lens"].fill_(float("nan")), "not finite"),
         (lambda t, m: t["router.mean"].fill_(float("nan")), "router statistics"),
+        (lambda t, m: t["router.mean"].mul_(1.05), "cannot have"),
+        (lambda t, m: t["router.mean"].mul_(50), "mean of length"),
+        (lambda t, m: t["router.scatter"].fill_(-3), "negative scatter"),
+        (lambda t, m: t["router.scatter"].mul_(2), "cannot have"),
+        (lambda t, m: t["router.count"].fill_(2**31 - 1), "count 2,147,483,647 inputs"),
+        (lambda t, m: t["router.count"].fill_(0), "count 0 inputs"),
+        (lambda t, m: t["router.count"].fill_(240), "cannot have"),
+        (lambda t, m: t["router.sketch"].mul_(3), "sketch"),
+        (lambda t, m: t["address"].fill_(1e30), "address"),
         (lambda t, m: m.update(format="other"), "not a memory file"),
         (lambda t, m: m.update(settings="{"), "description inside"),
     ],

@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ def text(**changes: object) -> str:
             "'uniqueItems'",
         ),
         (text(properties={"a": {"$ref": "https://example.org/x.json"}}), "at properties.a", "into the schema itself"),
-        (text(properties={"a": {"type": "string", "pattern": "(?=x)y"}}), "at properties.a", "regex"),
+        (text(properties={"a": {"type": "string", "pattern": "(?=x)y"}}), "at properties.a", "looks ahead"),
         (text(properties={"a": {"type": "string", "format": "iban"}}), "at properties.a", "Unknown format: iban"),
         (text(properties={"a": False}, required=["a"]), "at the top", "nsatisfiable"),
         (text(description="x" * MAX_SCHEMA_CHARACTERS), "characters", "may have"),
@@ -107,3 +108,53 @@ def test_schemas_need_no_torch() -> None:
         f"read_schema({text()!r}).fault('{{}}'); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# Schemas and answers that would take for ever
+
+
+def text_of(**properties: Any) -> str:
+    return json.dumps({"type": "object", "properties": properties})
+
+
+@pytest.mark.parametrize("bad", ["(?=a)b", r"(a)\1", "(?<!x)y", "((a{1,100}){1,100}){1,100}", "("])
+@pytest.mark.parametrize("key", ["pattern", "patternProperties"])
+def test_expressions_that_need_trial_and_error_are_refused_by_place(key: str, bad: str) -> None:
+    part = {"type": "string", "pattern": bad} if key == "pattern" else {"patternProperties": {bad: {}}}
+    with pytest.raises(BadInputError, match=r"at properties\.a: .* (cannot be matched safely|is not a regular)"):
+        read_schema(text_of(a=part))
+
+
+def test_expressions_of_a_schema_are_matched_and_never_hang() -> None:
+    script = (
+        "import json\n"
+        "from tokmem_desk.output_schema import read_schema\n"
+        "schema = read_schema(json.dumps({'type': 'object', 'properties': {'a': {'type': 'string',\n"
+        "    'pattern': '^(a+)+b$'}}, 'patternProperties': {'^(x+)+y$': {'type': 'integer'}},\n"
+        "    'additionalProperties': False}))\n"
+        "print(schema.fault(json.dumps({'a': 'a' * 5000})) is not None)\n"
+        "print(schema.fault(json.dumps({'x' * 5000: 1})) is not None)\n"
+        "print(schema.fault(json.dumps({'a': 'aab', 'xxy': 1})), schema.fault(json.dumps({'xy': 'no'})) is not None)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["True", "True", "None", "True"]
+
+
+def test_references_that_branch_are_given_up() -> None:
+    """Each level asks for the one below twice: 2 to the power of 30 steps."""
+    parts: dict[str, Any] = {"p0": {"type": "string", "minLength": 2}}
+    for level in range(1, 31):
+        parts[f"p{level}"] = {"anyOf": [{"$ref": f"#/$defs/p{level - 1}"}, {"$ref": f"#/$defs/p{level - 1}"}]}
+    document = {"type": "object", "properties": {"a": {"$ref": "#/$defs/p30"}}, "$defs": parts}
+    fault = read_schema(json.dumps(document)).fault('{"a": "x"}')
+    assert fault is not None
+    assert "steps" in fault
+
+
+def test_references_in_a_circle_and_numbers_without_end_are_faults() -> None:
+    circle = {"x": {"$ref": "#/$defs/y"}, "y": {"$ref": "#/$defs/x"}}
+    schema = read_schema(json.dumps({"type": "object", "properties": {"a": {"$ref": "#/$defs/x"}}, "$defs": circle}))
+    assert schema.fault('{"a": 1}') is not None
+    many = read_schema(text_of(a={"type": "integer", "multipleOf": 2}))
+    assert many.fault('{"a": ' + "9" * 5000 + "}") is not None
+    assert many.fault('{"a": ' + "8" * 4000 + "}") is None

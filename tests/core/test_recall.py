@@ -13,7 +13,7 @@ from tokmem_desk.calibration import Calibration, chattiness, fit_calibration, ti
 from tokmem_desk.chat_format import Turn
 from tokmem_desk.conversation import CUT_BLOCKS
 from tokmem_desk.decoding import CIRCLING_TOKENS, Chooser, goes_in_circles
-from tokmem_desk.errors import NotFoundError
+from tokmem_desk.errors import NotFoundError, RoutingError
 from tokmem_desk.lens import Lens, initial_lens
 from tokmem_desk.memory import Memory, Steering, initial_layer_rows, initial_rows
 from tokmem_desk.procedures import NONE_ROUTE
@@ -277,3 +277,39 @@ def test_a_system_text_stays_when_old_messages_are_cut(tiny_backbone: Callable[.
     kept = [*earlier[:1], *earlier[1 + answer.turns_cut :], Turn("user", "Hello")]
     assert answer.turns_cut > 0
     assert answer.prompt_tokens == len(backbone.format.conversation(kept))
+
+
+def test_a_guest_must_be_well_ahead_of_the_persons_own() -> None:
+    rows = torch.tensor([[0.45, 0.40, 0.15], [0.70, 0.20, 0.10], [0.45, 0.05, 0.50]])
+    plain = ranked(rows, ["guest", "mine"], RouterTuning())
+    assert [one[0].route for one in plain] == ["guest", "guest", "none"]
+    guests = frozenset({"guest"})
+    careful = ranked(rows, ["guest", "mine"], RouterTuning(guests=guests))
+    assert [[c.route for c in one] for one in careful] == [
+        ["mine", "guest", "none"],
+        ["guest", "mine", "none"],
+        ["none", "guest", "mine"],
+    ]
+    assert [sorted(c.probability for c in one) for one in careful] == [sorted(c.probability for c in o) for o in plain]
+    # What is too improbable to answer at all takes nothing from a guest either.
+    strict = RouterTuning(thresholds={"mine": 0.5}, guests=guests)
+    assert ranked(rows[:1], ["guest", "mine"], strict)[0][0].route == "guest"
+    assert ranked(rows, ["one", "mine"], RouterTuning(guests=guests)) == ranked(rows, ["one", "mine"], RouterTuning())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_route_that_is_not_finite_is_an_error(bad: float) -> None:
+    rows = torch.tensor([[0.5, 0.5], [bad, 0.5]])
+    with pytest.raises(RoutingError, match="no finite probabilities"):
+        ranked(rows, ["one"], RouterTuning())
+
+
+def test_a_memory_whose_address_gives_no_number_is_named(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    rows = initial_rows(backbone, 2)
+    good = Memory("good", Steering(rows[:1]), rows[0], False)
+    bad = Memory("bad", Steering(rows[:1]), torch.full_like(rows[0], 3e38), False)
+    done = backbone.prefill([backbone.format.query("hello")])
+    with pytest.raises(RoutingError, match="'bad'"):
+        TokenRouter(backbone, [good, bad]).candidates(done)
+    assert TokenRouter(backbone, [good]).candidates(done)[0]

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
+from tests.banks import files_of, zipped
 from tests.engine.conftest import copy_model, result_of, run_engine
 from tests.engine.test_engine import activate
 from tokmem_desk.bank_reader import OpenBank, open_bank
-from tokmem_desk.errors import IncompatibleError, UsageError
+from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory_bytes import take_apart
+from tokmem_desk.tensor_bytes import read_header
 from tui.bank_transfer import choose, incoming, plan, prepare_export, refuse_failed, stage, verdict_of, write_export
 from tui.engine.client import EngineClient, run_blocking
+from tui.overview import procedure_lines
 
 MESSAGES = ["say tea 2", "5 of 12 euro", "hello there", "what is the capital of Norway"]
 
@@ -301,3 +307,71 @@ def test_what_has_no_memory_cannot_be_exported(client: EngineClient, home: Path)
     fingerprint = result_of(client, "load")["fingerprint"]
     with opened_store(home) as store, pytest.raises(UsageError, match="Train it: tokmem-desk train shout"):
         choose(store, fingerprint, ["shout"])
+
+
+# Banks that want other people's messages
+
+
+def changed(file: Path, target: Path, tensor: str, change: Callable[[Any], Any]) -> Path:
+    """A bank with other numbers in one tensor, and right checksums."""
+    files = files_of(file.read_bytes())
+    data = bytearray(files["bank.safetensors"])
+    header = read_header(bytes(data), len(data))
+    at = header.tensors[tensor]
+    kind = {"F32": "<f4", "I32": "<i4"}[at.dtype]
+    numbers = np.frombuffer(bytes(data[header.start + at.begin : header.start + at.end]), kind)
+    data[header.start + at.begin : header.start + at.end] = change(numbers.copy()).astype(kind).tobytes()
+    manifest = json.loads(files["manifest.json"])
+    manifest["files"]["bank.safetensors"]["sha256"] = hashlib.sha256(data).hexdigest()
+    target.write_bytes(
+        zipped({**files, "bank.safetensors": bytes(data), "manifest.json": json.dumps(manifest).encode()})
+    )
+    return target
+
+
+def test_statistics_that_no_inputs_have_are_refused(trained: EngineClient, home: Path, tmp_path: Path) -> None:
+    honest = tmp_path / "all.tokmem"
+    exported(trained, home, honest)
+    before = behaviour(trained)
+    cases: list[tuple[str, Callable[[Any], Any], str]] = [
+        ("router.mean", lambda x: x * 1.05, "cannot have"),
+        ("router.mean", lambda x: x * 1.5, "mean of length|cannot have"),
+        ("router.scatter", lambda x: -x - 1, "negative scatter"),
+        ("router.scatter", lambda x: x * 3, "cannot have"),
+        ("router.count", lambda x: np.full_like(x, 2**31 - 1), "count 2,147,483,647"),
+        ("router.count", lambda x: x * 4, "cannot have"),
+        ("router.sketch", lambda x: x * 3, "sketch"),
+        ("address", lambda x: x * 0 + 1e30, "address"),
+    ]
+    for tensor, change, said in cases:
+        file = changed(honest, tmp_path / "bad.tokmem", tensor, change)
+        with open_bank(file) as bank, pytest.raises(BadInputError, match=said):
+            imported(trained, home, bank)
+    with opened_store(home) as store:
+        assert [one.name for one in store.procedures()] == ["count", "shout"]
+    assert behaviour(trained) == before
+
+
+def test_more_inputs_than_pairs_are_refused(trained: EngineClient, home: Path, tmp_path: Path) -> None:
+    exported(trained, home, tmp_path / "all.tokmem")
+    with open_bank(tmp_path / "all.tokmem") as bank, opened_store(home) as store, store.quarantine() as folder:
+        fields = stage(bank, plan(bank, store, "rename"), store, folder, result_of(trained, "load")["router"])
+        fields["memories"] = [{**one, "pairs": 3} for one in fields["memories"]]
+        with pytest.raises(BadInputError, match="made from 3 pairs"):
+            result_of(trained, "bank_check", **fields)
+
+
+def test_a_twin_out_of_a_bank_gives_way_until_it_is_accepted(trained: EngineClient, home: Path, tmp_path: Path) -> None:
+    exported(trained, home, tmp_path / "all.tokmem")
+    with open_bank(tmp_path / "all.tokmem") as bank:
+        checked = imported(trained, home, bank)
+    assert checked["overlap"] == []
+    routes = result_of(trained, "route", texts=MESSAGES[:2])["routes"]
+    assert [one["route"] for one in routes] == ["shout", "count"]
+    with opened_store(home) as store:
+        fingerprint = result_of(trained, "load")["fingerprint"]
+        origins = {one.procedure: one.imported_from for one in store.active_memories(fingerprint)}
+        assert origins == {"count": "", "shout": "", "count-2": "all.tokmem", "shout-2": "all.tokmem"}
+        assert procedure_lines(store, fingerprint)[-1].words == "trained, v1, from all.tokmem"
+        assert (store.accept_memories("shout-2"), store.accept_memories("shout-2")) == (1, 0)
+        assert procedure_lines(store, fingerprint)[-1].words == "trained, v1"

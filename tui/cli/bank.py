@@ -16,6 +16,7 @@ from tui.bank_transfer import (
     conflicts,
     export_path,
     incoming,
+    overlap_sentences,
     plan,
     prepare_export,
     refusal,
@@ -128,6 +129,8 @@ def _run(
         if checked is None or checked["cancelled"]:
             raise InterruptedByUser("Stopped; nothing was imported.")
         refuse_failed(checked)
+        for sentence in overlap_sentences(checked, placements):
+            console.say(sentence)
         if not dry_run and any(place.new_name for place in placements):
             store.import_bank(incoming(bank, placements, checked["files"]), folder)
             context.tidy()
@@ -179,6 +182,7 @@ def _report(
         "procedures": entries,
         "probes": None if checked is None else {"run": len(checked["probes"]), "passed": len(checked["probes"])},
         "space_turned": bool(checked and checked["turned"]),
+        "overlap": list((checked or {}).get("overlap") or ()),
     }
     for one in placements:
         if one.action != "add":
@@ -192,6 +196,8 @@ def _report(
         console.say(f"Nothing was changed; without --dry-run {what} would be imported.")
     else:
         console.say(f"Imported {what} into {context.profile.name}. To take that back: tokmem-desk proc undo")
+        if checked is not None and count:
+            console.say("In doubt your own procedures go before them, until you say: tokmem-desk proc accept NAME")
     console.result(value, "")
 
 

@@ -246,6 +246,14 @@ def group(context: Context, options: argparse.Namespace) -> int:
     return changed(context, "proc group", names, f"{', '.join(names)}: now {where}.")
 
 
+def accept(context: Context, options: argparse.Namespace) -> int:
+    """Take procedures that came with a bank as the person's own: none of them gives way to others any more."""
+    names = _known(context, options.names)
+    accepted = [name for name in names if context.store.accept_memories(name)]
+    text = f"{', '.join(accepted)}: now as good as your own." if accepted else "These are your own already."
+    return changed(context, "proc accept", names, text)
+
+
 def _set_enabled(context: Context, options: argparse.Namespace, *, enabled: bool) -> int:
     names = _wanted(context, options)
     for name in names:

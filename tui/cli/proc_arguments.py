@@ -52,6 +52,8 @@ def add_proc(commands: Subparsers, shared: Parser) -> None:
     group = define(actions, shared, "group", "proc", "group", "put procedures into a group, or take them out")
     group.add_argument("names", metavar="NAME", nargs="+")
     group.add_argument("--in", dest="group", metavar="GROUP", default="", help="the group; without it they are in none")
+    accept = define(actions, shared, "accept", "proc", "accept", "take procedures of a bank as your own")
+    accept.add_argument("names", metavar="NAME", nargs="+")
     _tools(actions, shared)
     undo = define(actions, shared, "undo", "proc", "undo", "take back the last change to procedures or pairs")
     undo.add_argument(

@@ -56,7 +56,7 @@ class BankShelf:
         memories = self.memories(store)
         if not keep_form:
             memories = {name: memory.without_form() for name, memory in memories.items()}
-        tuning = RouterTuning(none_bias, thresholds)
+        tuning = RouterTuning(none_bias, thresholds, guests_of(store, self._model.backbone.fingerprint.digest))
         bank = self.assemble(store, memories, router, tuning)
         bank = replace(bank, schemas=schemas_of(store), readers=readers_of(store))
         self._banks[key] = (state, bank)
@@ -180,6 +180,11 @@ class BankShelf:
 def schemas_of(store: ProfileStore) -> dict[str, OutputSchema]:
     """What the answers of a profile's procedures are held to, by name."""
     return {p.name: read_schema(p.output_schema) for p in store.procedures() if p.output_schema is not None}
+
+
+def guests_of(store: ProfileStore, fingerprint: str) -> frozenset[str]:
+    """The procedures of a profile that came with a bank and that nobody has accepted."""
+    return frozenset(record.procedure for record in store.active_memories(fingerprint) if record.imported_from)
 
 
 def readers_of(store: ProfileStore) -> frozenset[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from profiles.pair_rules import pair_fault
 from profiles.store import ProfileStore
 from tokmem_desk.continuation import next_line
 from tokmem_desk.errors import BadInputError, UsageError
+from tokmem_desk.patterns import known_pattern
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.recall import Bank, Sampling, answer_batch
 from trainer.evaluate import answer_tokens, demonstration_query
@@ -65,7 +65,8 @@ def draft(request: Request, store: ProfileStore, backbone: Backbone, bank: Bank)
         known.add(_plain(text))
         pair = ExamplePair(text, _response(backbone, bank, procedure, text))
         yield
-        fits = None if procedure.pattern is None else re.fullmatch(procedure.pattern, pair.response) is not None
+        form = known_pattern(procedure.pattern)
+        fits = None if form is None else form.fullmatch(pair.response) is not None
         # One of the wrong form is shown only where the right form does not come.
         if pair_fault(pair) is None and (fits is not False or attempts > 2 * count):
             made += 1

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -25,10 +26,10 @@ from profiles.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.bank_lines import MAX_PROBES, Probe, probe_of
-from tokmem_desk.errors import IncompatibleError, InterruptedByUser, UsageError
-from tokmem_desk.memory import Memory, RouterStatistics, join_memories
+from tokmem_desk.errors import BadInputError, IncompatibleError, InterruptedByUser, UsageError
+from tokmem_desk.memory import Memory, RouterStatistics, join_memories, renormalise
 from tokmem_desk.reading import can_read
-from tokmem_desk.routing import Candidate, DiscriminantRouter
+from tokmem_desk.routing import Candidate, DiscriminantRouter, RouterTuning
 from tokmem_desk.spread import on_grid
 from tui.engine.banks import BankShelf
 from tui.engine.models import LoadedModel
@@ -48,6 +49,8 @@ by about a tenth, another model or a damaged memory by several."""
 _TOKENS = 5
 _LONGEST_PROMPT = 2000
 _BATCH = 16
+_OWN_LOOKED_AT, _PAIRS_OF_AN_OWN = 8, 24
+"""Procedures of the profile, those most like the bank's, and pairs of each, that are looked at for overlaps."""
 _SAME_SPACE = 1e-3
 _TURNED_SPACE = 0.02
 """Largest difference of an anchor's component up to which spaces are the same, and, after turning, one space."""
@@ -170,6 +173,8 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, shelf:
     Fields: ``folder`` (the quarantine's name), ``memories`` ({"uuid", "name", "file"}, names as in the bank),
     ``inputs`` (of its pairs, by uuid, where the bank has them), ``probes`` and ``anchors``. ``files`` in the result are
     the memories to keep, by uuid: where the router's space had to be turned they are others than those given.
+    ``overlap`` are the profile's own procedures whose messages would go to one of the bank's. What the bank says of a
+    procedure's ``action`` (``skip``, ``replace``) and ``pairs`` stands with its memory.
     """
     backbone, basis = model.backbone, model.basis
     folder = quarantined(store, request.text("folder"))
@@ -182,11 +187,13 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, shelf:
     memories: dict[str, Memory] = {}
     files: dict[str, str] = {}
     measured_anew = False
+    own = shelf.memories(store)
     for at, one in enumerate(given):
         name, uuid, file = str(one["name"]), str(one["uuid"]), str(one["file"])
         memory = memory_from_bytes(store.read_memory(file, folder), backbone, f"The memory of {name!r}")
         measured_anew |= not _follows(memory.statistics, basis)
-        changed = _here(memory, turn, inputs.get(uuid), model, shelf)
+        _refuse_counts(memory, one.get("pairs"), name)
+        changed = _as_long_as(_here(memory, turn, inputs.get(uuid), model, shelf), own)
         file = store.write_memory(memory_to_bytes(changed, backbone.fingerprint), folder)
         assert changed.statistics is not None
         statistics[name], files[uuid] = changed.statistics, file
@@ -208,10 +215,86 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, shelf:
             request.emit("done", result={"cancelled": True})
             return
     passed = all(one["passed"] for one in results)
+    coming = {str(one["name"]): statistics[str(one["name"])] for one in given if one.get("action") != "skip"}
+    replaced = {str(one["name"]) for one in given if one.get("action") == "replace"}
+    overlap = yield from _overlap(
+        store, model, shelf, {name: one for name, one in own.items() if name not in replaced}, coming
+    )
     request.emit(
         "done",
-        result={"cancelled": False, "passed": passed, "turned": turn is not None, "probes": results, "files": files},
+        result={
+            "cancelled": False,
+            "passed": passed,
+            "turned": turn is not None,
+            "probes": results,
+            "files": files,
+            "overlap": overlap,
+        },
     )
+
+
+def _refuse_counts(memory: Memory, pairs: object, name: str) -> None:
+    """Stop where a memory claims more inputs than it has pairs: a larger count makes the router surer of it.
+
+    Raises:
+        BadInputError: it does.
+    """
+    if memory.statistics is None or not isinstance(pairs, int) or memory.statistics.count <= pairs:
+        return
+    raise BadInputError(
+        f"{name!r} counts {memory.statistics.count:,} inputs, and it was made from {pairs:,} pairs.",
+        next_step="Ask for the file again: it was changed on its way.",
+    )
+
+
+def _as_long_as(memory: Memory, own: Mapping[str, Memory]) -> Memory:
+    """The memory with an address no longer than the person's own are, or it would win every softmax (TokMem, eq. 6)."""
+    if not own:
+        return memory
+    addresses = torch.stack([one.address for one in own.values()])
+    if float(memory.address.norm()) <= float(addresses.norm(dim=1).mean()):
+        return memory
+    return replace(memory, address=renormalise(memory.address[None], addresses)[0], tied=False)
+
+
+def _overlap(
+    store: ProfileStore,
+    model: LoadedModel,
+    shelf: BankShelf,
+    own: Mapping[str, Memory],
+    coming: Mapping[str, RouterStatistics],
+) -> Generator[None, None, list[dict[str, Any]]]:
+    """Which own procedures would lose messages to a bank's: a few of the pairs of those that are most like them."""
+    mine = {name: memory.statistics for name, memory in own.items() if memory.statistics is not None}
+    if not mine or not coming:
+        return []
+    # A name of the bank's may be one of the person's too; no procedure is called so.
+    theirs = {f"bank {name}": one for name, one in coming.items()}
+    basis = model.basis
+    tuning = RouterTuning(guests=frozenset(theirs))
+    router = DiscriminantRouter(basis, model.backbone.hidden_size, {**mine, **theirs}, tuning, shelf.corrections(store))
+    found: list[tuple[str, str]] = []
+    for name in _nearest(mine, theirs):
+        texts = [pair.input for pair in store.pairs(name)][:_PAIRS_OF_AN_OWN]
+        for start in range(0, len(texts), _BATCH):
+            ranked = router.rank(shelf.features(texts[start : start + _BATCH]))
+            found += [(name, one[0].route) for one in ranked if one[0].route in theirs]
+            yield
+    lost = Counter(found)
+    counts = {name: min(len(store.pairs(name)), _PAIRS_OF_AN_OWN) for name, _ in lost}
+    return [
+        {"name": name, "to": route.removeprefix("bank "), "count": count, "of": counts[name]}
+        for (name, route), count in sorted(lost.items())
+    ]
+
+
+def _nearest(mine: Mapping[str, RouterStatistics], theirs: Mapping[str, RouterStatistics]) -> list[str]:
+    """The own procedures whose means are most like one of a bank's."""
+    names = sorted(mine)
+    means = torch.nn.functional.normalize(torch.stack([mine[name].mean for name in names]), dim=1)
+    others = torch.nn.functional.normalize(torch.stack([one.mean.to(means.device) for one in theirs.values()]), dim=1)
+    likeness = (means @ others.T).amax(dim=1)
+    return [names[place] for place in likeness.argsort(descending=True)[:_OWN_LOOKED_AT].tolist()]
 
 
 def _here(
