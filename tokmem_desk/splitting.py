@@ -24,8 +24,9 @@ from torch import Tensor
 
 from tokmem_desk.background.joined import Joined, joined_messages
 from tokmem_desk.bank_file import read_metadata
-from tokmem_desk.errors import BadInputError
+from tokmem_desk.errors import BadInputError, first_line
 from tokmem_desk.features import FeatureLayers
+from tokmem_desk.shipped import require_whole
 from tokmem_desk.token_space import TokenNetwork, TokenSpace, fit_space, train_network
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ class Splitter:
             )
             network = _network(space.projection.shape[1]).to(backbone.torch_device)
             network.load_state_dict({k.removeprefix(_NETWORK): v for k, v in tensors.items() if k.startswith(_NETWORK)})
-        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, IndexError) as error:
-            raise BadInputError(f"The stored splitter is damaged ({error}).") from error
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+            raise BadInputError(f"The stored splitter is damaged ({first_line(error)}).") from error
         if space.fingerprint != backbone.fingerprint.digest or metadata.get("recipe") != _recipe():
             raise BadInputError("The stored splitter belongs to another backbone or version.")
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
@@ -106,8 +107,13 @@ def shipped_splitter(backbone: Backbone) -> Splitter | None:
 
 
 def shipped_bytes() -> bytes:
-    """The file that comes with the program."""
-    return resources.files("tokmem_desk").joinpath("fitted", "splitter.safetensors").read_bytes()
+    """The file that comes with the program.
+
+    Raises:
+        DamagedError: it is not what was shipped.
+    """
+    name = "splitter.safetensors"
+    return require_whole(name, resources.files("tokmem_desk").joinpath("fitted", name).read_bytes())
 
 
 def fit_splitter(backbone: Backbone, count: int = _MESSAGES) -> Iterator[float | Splitter]:

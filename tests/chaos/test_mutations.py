@@ -1,0 +1,149 @@
+"""Damaged files of ours: repaired where nothing is lost, else refused by name, and never answered from."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+from profiles.paths import AppPaths
+from tests.chaos.mutations import Mutation, Places, mutations
+from tests.engine.conftest import copy_model, prepared_home
+from tokmem_desk.bank_file import read_metadata
+from tokmem_desk.device import DeviceChoice
+from tokmem_desk.errors import TokmemError
+from tokmem_desk.file_checks import fitted_ledger
+from tokmem_desk.model_record import ledger_of
+from tokmem_desk.model_store import ModelStore
+from tui.engine.models import LoadedModel
+
+__all__ = ["prepared_home"]
+
+COUNT = 72
+OF_MODEL = ("weights", "config", "tokenizer", "record", "beside", "fitted", "ledger")
+LIST = mutations(COUNT, groups=OF_MODEL)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """What the undamaged model does, and another model's files."""
+
+    home: Path
+    source: Path
+    other: Path
+    logits: Tensor
+    router: str
+    splitter: Tensor
+
+
+def loaded(home: Path, wanted: str) -> tuple[LoadedModel, list[str]]:
+    """A model that is loaded anew, and what it said meanwhile."""
+    said: list[str] = []
+    model = LoadedModel(AppPaths.resolve(home), wanted, "cpu", offline=True)
+    for _ in model.load(lambda _phase, _done, text: said.append(text), lambda: False):
+        pass
+    return model, said
+
+
+def logits_of(model: LoadedModel) -> Tensor:
+    ids = torch.tensor([model.backbone.format.query("What is the weather today?")])
+    with torch.no_grad():
+        return model.backbone.model(ids).logits.float()
+
+
+@pytest.fixture(scope="module")
+def whole(
+    prepared_home: Path,
+    tiny_model_folder: Path,
+    tiny_folder: Callable[..., Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Whole:
+    model, _ = loaded(prepared_home, str(tiny_model_folder))
+    store = ModelStore(tmp_path_factory.mktemp("other"))
+    other = store.ensure(str(tiny_folder("qwen3")), DeviceChoice("cpu", "bfloat16", "test"), lambda *_: None)
+    for file in AppPaths.resolve(prepared_home).fitted.glob("*.safetensors"):
+        data = file.read_bytes()
+        foreign = save(load(data), read_metadata(data) | {"fingerprint": "0" * 64})
+        (other / file.name.split("-")[-1]).write_bytes(foreign)
+    return Whole(
+        prepared_home,
+        tiny_model_folder,
+        other,
+        logits_of(model),
+        model.basis.digest,
+        model.splitter.space.projection,
+    )
+
+
+@pytest.fixture
+def places(whole: Whole, own_home: Path) -> Places:
+    copy_model(whole.home, own_home)
+    paths = AppPaths.resolve(own_home)
+    [folder] = [one for one in paths.models.iterdir() if not one.name.startswith(".")]
+    ledgers = (ledger_of(folder).file, fitted_ledger(paths.fitted).file)
+    assert all(file.is_file() for file in ledgers)
+    return Places(folder, paths.fitted, ledgers, other=whole.other)
+
+
+def assert_answers_as_before(model: LoadedModel, whole: Whole) -> None:
+    assert torch.equal(logits_of(model), whole.logits)
+    assert model.basis.digest == whole.router
+    assert torch.equal(model.splitter.space.projection, whole.splitter)
+
+
+@pytest.mark.parametrize("mutation", LIST, ids=lambda one: one.name)
+def test_damage_is_repaired_where_the_source_is_there(
+    whole: Whole, places: Places, own_home: Path, mutation: Mutation
+) -> None:
+    """Converted again from the local folder, or taken from the other copy: nothing is lost, and it is said."""
+    mutation.apply(places)
+    model, said = loaded(own_home, str(whole.source))
+    assert_answers_as_before(model, whole)
+    if mutation.group in ("weights", "record", "fitted"):
+        words = " ".join(said)
+        assert (
+            "cannot be used" in words
+            or "converted again" in words
+            or "Converting" in words
+            or ("removed" in mutation.name or "link" in mutation.name)
+        )
+    again, _ = loaded(own_home, str(whole.source))
+    assert_answers_as_before(again, whole)
+
+
+@pytest.mark.parametrize(
+    "mutation",
+    [one for one in LIST if one.group in ("weights", "config", "tokenizer", "record")],
+    ids=lambda one: one.name,
+)
+def test_damage_is_refused_by_name_where_the_source_is_gone(
+    whole: Whole, places: Places, own_home: Path, mutation: Mutation
+) -> None:
+    slug, before = places.model.name, places.model.stat()
+    file = mutation.apply(places)
+    assert before
+    try:
+        model, _ = loaded(own_home, slug)
+    except TokmemError as error:
+        # Without a readable record nothing says that there is a model.
+        assert file.name in error.message or (file.name == "backbone.json" and slug in error.message), error
+        assert error.next_step
+        assert "\n" not in error.message
+        with pytest.raises(TokmemError):
+            loaded(own_home, slug)
+    else:
+        # As where the other model's tokenizer is the same.
+        assert_answers_as_before(model, whole)
+        assert "another model" in mutation.name
+
+
+def test_the_list_is_seeded_and_covers_every_group() -> None:
+    assert [one.name for one in mutations(200)][:40] == [one.name for one in mutations(40)]
+    assert len({one.name for one in mutations(200)}) == 200
+    assert {one.group for one in LIST} == set(OF_MODEL)
