@@ -43,12 +43,27 @@ def require_whole(name: str, data: bytes) -> bytes:
     return data
 
 
+def shipped_bytes(name: str) -> bytes:
+    """A file in ``fitted/`` that every installation has.
+
+    Raises:
+        DamagedError: it is missing, or not what was shipped.
+    """
+    try:
+        return require_whole(name, resources.files("tokmem_desk").joinpath("fitted", name).read_bytes())
+    except OSError as error:
+        raise DamagedError(
+            f"{name}, which comes with the program, cannot be read ({error.strerror or error}).",
+            next_step="Install tokmem-desk again.",
+        ) from error
+
+
 def damaged_shipped() -> list[str]:
     """The names of shipped files that are missing or not what was shipped."""
     found = []
     for name in SHIPPED_SHA256:
         try:
-            require_whole(name, resources.files("tokmem_desk").joinpath("fitted", name).read_bytes())
-        except (OSError, DamagedError):
+            shipped_bytes(name)
+        except DamagedError:
             found.append(name)
     return found

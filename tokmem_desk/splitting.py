@@ -14,7 +14,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,11 +21,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from tokmem_desk import shipped
 from tokmem_desk.background.joined import Joined, joined_messages
 from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.errors import BadInputError, first_line
 from tokmem_desk.features import FeatureLayers
-from tokmem_desk.shipped import require_whole
 from tokmem_desk.token_space import TokenNetwork, TokenSpace, fit_space, train_network
 
 if TYPE_CHECKING:
@@ -112,8 +111,7 @@ def shipped_bytes() -> bytes:
     Raises:
         DamagedError: it is not what was shipped.
     """
-    name = "splitter.safetensors"
-    return require_whole(name, resources.files("tokmem_desk").joinpath("fitted", name).read_bytes())
+    return shipped.shipped_bytes("splitter.safetensors")
 
 
 def fit_splitter(backbone: Backbone, count: int = _MESSAGES) -> Iterator[float | Splitter]:

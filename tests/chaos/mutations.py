@@ -1,8 +1,8 @@
 """Ways in which files of ours are damaged on a disk: a seeded list, for tests and for harnesses that want more of it.
 
 Plain: no pytest, no torch. Each mutation names a group of files, chooses one of them by its seed and changes it in
-place. What has to follow is the same for all: an answer as before, or a ``TokmemError`` that names the file, never an answer
-out of the damaged file.
+place. What has to follow is the same for all: an answer as before, or a ``TokmemError`` that names the file, never an
+answer out of the damaged file.
 """
 
 from __future__ import annotations
