@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from profiles.paths import AppPaths
+from profiles.paths import AppPaths, private_folder
 from tests.chaos.mutations import Mutation, Places, mutations
-from tests.engine.conftest import copy_model, prepared_home
+from tests.engine.conftest import copy_model
+from tests.tiny_loaded import load as load_tiny
+from tokmem_desk.backbone import load_backbone
 from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import TokmemError
-from tokmem_desk.file_checks import fitted_ledger
+from tokmem_desk.file_checks import fitted_ledger, read_checked
 from tokmem_desk.model_record import ledger_of
 from tokmem_desk.model_store import ModelStore
+from tokmem_desk.splitting import fit_splitter
 from tui.engine.models import LoadedModel
-
-__all__ = ["prepared_home"]
 
 COUNT = 72
 OF_MODEL = ("weights", "config", "tokenizer", "record", "beside", "fitted", "ledger")
@@ -56,28 +58,33 @@ def logits_of(model: LoadedModel) -> Tensor:
         return model.backbone.model(ids).logits.float()
 
 
+def first_result(steps: Iterator[Any]) -> Any:
+    return [step for step in steps if not isinstance(step, float)][-1]
+
+
 @pytest.fixture(scope="module")
-def whole(
-    prepared_home: Path,
-    tiny_model_folder: Path,
-    tiny_folder: Callable[..., Path],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Whole:
-    model, _ = loaded(prepared_home, str(tiny_model_folder))
+def whole(tiny_model_folder: Path, tiny_folder: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """With a router drawn at random and a splitter fitted to little: those for use take half a minute."""
+    home = tmp_path_factory.mktemp("whole")
+    paths, device = AppPaths.resolve(home), DeviceChoice("cpu", "float32", "test")
+    folder = ModelStore(paths.models).ensure(str(tiny_model_folder), device, lambda *_: None)
+    backbone = load_backbone(folder, device, str(tiny_model_folder))
+    made = {
+        "router.safetensors": load_tiny(backbone).basis.to_bytes(),
+        "splitter.safetensors": first_result(fit_splitter(backbone, 24)).to_bytes(),
+    }
+    private_folder(paths.fitted)
     store = ModelStore(tmp_path_factory.mktemp("other"))
-    other = store.ensure(str(tiny_folder("qwen3")), DeviceChoice("cpu", "bfloat16", "test"), lambda *_: None)
-    for file in AppPaths.resolve(prepared_home).fitted.glob("*.safetensors"):
-        data = file.read_bytes()
-        foreign = save(load(data), read_metadata(data) | {"fingerprint": "0" * 64})
-        (other / file.name.split("-")[-1]).write_bytes(foreign)
-    return Whole(
-        prepared_home,
-        tiny_model_folder,
-        other,
-        logits_of(model),
-        model.basis.digest,
-        model.splitter.space.projection,
-    )
+    other = store.ensure(str(tiny_folder("qwen3")), device, lambda *_: None)
+    for name, data in made.items():
+        (paths.fitted / f"{backbone.fingerprint.digest[:16]}-{name}").write_bytes(data)
+        (folder / name).write_bytes(data)
+        (other / name).write_bytes(save(load(data), read_metadata(data) | {"fingerprint": "0" * 64}))
+        # As after the first load of what an earlier version wrote.
+        read_checked(folder / name, ledger_of(folder))
+    model, said = loaded(home, str(tiny_model_folder))
+    assert not any("cannot be used" in text for text in said)
+    return Whole(home, tiny_model_folder, other, logits_of(model), model.basis.digest, model.splitter.space.projection)
 
 
 @pytest.fixture
