@@ -350,7 +350,14 @@ class ModelStore:
             NotFoundError: it is not converted.
             DamagedError: a file is missing or changed.
         """
-        info = self._stored(wanted)
+        self.verify_stored(self._stored(wanted), cancelled)
+
+    def verify_stored(self, info: ModelInfo, cancelled: Cancelled = lambda: False) -> None:
+        """The same for a model out of ``list``.
+
+        Raises:
+            DamagedError: a file is missing or changed.
+        """
         assert info.folder is not None and info.record is not None
         if info.damage:
             raise damaged(info.id, info.damage)

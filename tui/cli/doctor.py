@@ -137,7 +137,7 @@ def _files(context: Context) -> Iterator[Finding]:
         context.console.progress(f"Looking at: the files of {model.id}")
         assert model.folder is not None and model.record is not None
         try:
-            context.models.verify(model.slug)
+            context.models.verify_stored(model)
         except DamagedError as caught:
             yield Finding("files", "bad", caught.message, _again(model.id))
             continue
