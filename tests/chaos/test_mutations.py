@@ -12,12 +12,15 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from profiles.memories import read_memory_file
 from profiles.paths import AppPaths, private_folder
+from profiles.vault import Vault
 from tests.chaos.mutations import Mutation, Places, mutations
 from tests.engine.conftest import copy_model
+from tests.tiny_loaded import TinyModel
 from tests.tiny_loaded import load as load_tiny
 from tokmem_desk.backbone import load_backbone
-from tokmem_desk.bank_file import read_metadata
+from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes, read_metadata
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.file_checks import fitted_ledger, read_checked
@@ -147,6 +150,16 @@ def test_damage_is_refused_by_name_where_the_source_is_gone(
     assert file.name in error.message or (file.name == "backbone.json" and slug in error.message)
     with pytest.raises(TokmemError):
         loaded(own_home, slug)
+
+
+@pytest.mark.parametrize("mutation", mutations(24, groups=("memory",)), ids=lambda one: one.name)
+def test_a_damaged_memory_is_refused_by_name(tiny: TinyModel, tmp_path: Path, mutation: Mutation) -> None:
+    files = tuple(tmp_path / f"{number}.safetensors" for number in range(3))
+    for number, file in enumerate(files):
+        file.write_bytes(memory_to_bytes(tiny.memory("shout", number), tiny.backbone.fingerprint))
+    file = mutation.apply(Places(tmp_path, tmp_path, (), files))
+    with pytest.raises(TokmemError, match=rf"The memory of 'shout'|{file.name}"):
+        memory_from_bytes(read_memory_file(Vault(None), file), tiny.backbone, "The memory of 'shout'")
 
 
 def test_the_list_is_seeded_and_covers_every_group() -> None:
