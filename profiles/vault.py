@@ -11,6 +11,7 @@ from pathlib import Path
 from profiles.atomic import storage_error, write_bytes
 from profiles.sealing import ProfileKey, is_sealed
 from tokmem_desk.errors import LockedError
+from tokmem_desk.file_checks import read_plain
 
 
 class Vault:
@@ -51,7 +52,7 @@ class Vault:
             StorageError: it was changed since, or belongs under another name.
             LockedError: it is sealed and there is no key.
         """
-        data = path.read_bytes()
+        data = read_plain(path)  # a pipe in its place would keep everybody waiting
         if self.key is not None:
             return self.key.unseal(path.name, data)
         if is_sealed(data):

@@ -132,7 +132,7 @@ def adapted(backbone: Backbone, data: bytes, adapter: Adapter | None = None) -> 
         eop = tensors["eop"].float()
         if eop.shape != (backbone.hidden_size,) or not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
             raise ValueError("values that cannot be")
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise BadInputError(f"The adapter is damaged ({error}).", next_step=anew) from error
     if metadata.get("fingerprint") != backbone.fingerprint.digest:
         raise IncompatibleError(f"The adapter was made for another backbone than {backbone.model_id}.", next_step=anew)

@@ -21,8 +21,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from tokmem_desk.chat_format import ChatFormat
-from tokmem_desk.device import DeviceChoice
-from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, first_line
+from tokmem_desk.config_checks import check_config, check_layers, check_loaded, explain
+from tokmem_desk.device import DeviceChoice, is_out_of_memory
+from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, TokmemError, first_line
 from tokmem_desk.fingerprint import Fingerprint, WeightsIdentity, identify_weights, take_fingerprint
 from tokmem_desk.kernel_forms import KernelForms, compute_in
 from tokmem_desk.model_record import read_record
@@ -444,27 +445,40 @@ def load_backbone(folder: Path, device: DeviceChoice, model_id: str, licence: st
         IncompatibleError: the files are damaged or not a causal language model.
         OutOfMemoryError: the model does not fit.
     """
-    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    check_config(folder, model_id, converted=True)
     try:
         # Code that comes with a model is never run, and a question about it never asked.
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto", device_map={"": device.device}, **options)
+        model, told = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", device_map={"": device.device}, output_loading_info=True, **options
+        )
+        check_loaded(model_id, told["missing_keys"], told["mismatched_keys"])
+        check_layers(model_id, model)
         record = read_record(folder)
         weights = identify_weights(model, record.revision, record.weights_sha256) if record else identify_weights(model)
         compute_in(model, device.torch_dtype)
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(
-            f"{model_id} does not fit into the memory of {device.device}.",
-            next_step="Choose a smaller model, or use --device cpu.",
-        ) from error
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise IncompatibleError(
+        licence = licence or (record.licence if record else "")
+        return Backbone(model, tokenizer, device, model_id, licence, weights)
+    except IncompatibleError as error:
+        # A field of the configuration is more to the point than what it led to.
+        if (known := explain(folder, model_id, converted=True)) is not None:
+            raise known from error
+        raise
+    except TokmemError:
+        raise
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise OutOfMemoryError(
+                f"{model_id} does not fit into the memory of {device.device}.",
+                next_step="Choose a smaller model, or use --device cpu.",
+            ) from error
+        # Over a damaged file the libraries raise anything, from KeyError to an exception of Rust.
+        raise explain(folder, model_id, converted=True) or IncompatibleError(
             f"The files of {model_id} cannot be loaded ({first_line(error)}).",
             next_step=f"Remove and fetch it again: tokmem-desk model remove {model_id}; model pull {model_id}.",
         ) from error
-    return Backbone(model, tokenizer, device, model_id, licence or (record.licence if record else ""), weights)

@@ -25,7 +25,7 @@ from tokmem_desk.bank_limits import FREE_BYTES, json_cost
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.lens import Lens
 from tokmem_desk.memory import Memory, RouterStatistics, Steering
-from tokmem_desk.memory_bytes import FORMAT, VERSION
+from tokmem_desk.memory_bytes import CONTENT, FORMAT, VERSION, with_digest
 from tokmem_desk.reading import Reader
 from tokmem_desk.statistics_rules import statistics_fault
 
@@ -62,7 +62,9 @@ def memory_to_bytes(memory: Memory, fingerprint: Fingerprint) -> bytes:
         tensors["lens"] = memory.steering.lens.numbers()
     if memory.steering.reader is not None:
         tensors["reader"] = memory.steering.reader.weights()
-    return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
+    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    _, metadata[CONTENT] = with_digest(save(plain, metadata))
+    return save(plain, metadata)
 
 
 def memory_from_bytes(data: bytes, backbone: Backbone, source: str) -> Memory:
@@ -78,7 +80,7 @@ def memory_from_bytes(data: bytes, backbone: Backbone, source: str) -> Memory:
     try:
         metadata = read_metadata(data)
         tensors = load(data)
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError, RuntimeError) as error:
         raise BadInputError(
             f"{source} is not a memory file, or it is damaged ({error}).", next_step="Train the procedure again."
         ) from error
@@ -114,6 +116,15 @@ def memory_from_bytes(data: bytes, backbone: Backbone, source: str) -> Memory:
     steering = replace(
         steering, lens=_checked_lens(tensors, backbone, source), reader=_checked_reader(settings, tensors, source)
     )
+    if CONTENT in metadata:
+        try:
+            said, found = with_digest(data)
+        except ValueError as error:
+            raise BadInputError(f"{source} is damaged ({error}).", next_step="Train the procedure again.") from error
+        if said != found:
+            raise BadInputError(
+                f"{source} is damaged: it is not what was written.", next_step="Train the procedure again."
+            )
     return Memory(name, steering.to(device), address.to(device), tied, statistics, settings)
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokmem_desk.config_checks import check_config, check_layers, check_loaded, explain
 from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import (
     BadInputError,
@@ -69,7 +70,8 @@ def check_source(path: Path) -> None:
             f"{path} holds no .safetensors weights; pickled weights are not loaded.",
             next_step="Save the model as safetensors first, or give a GGUF file.",
         )
-    with _loading(str(path)):
+    check_config(path, str(path))
+    with _loading(str(path), path):
         from transformers import AutoConfig
 
         architectures = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False).architectures
@@ -103,11 +105,12 @@ def convert(
     folder = source
     plain = work / "bfloat16"
     try:
-        with _loading(source.name):
+        with _loading(source.name, source if source.is_dir() else plain):
             if source.is_file():
                 progress("convert", 0.0, f"Reading {source.name}")
                 _gguf_to_folder(source, plain)
                 folder = plain
+                check_config(plain, source.name)
             _check(cancelled)
             progress("convert", 0.5, "Converting to 4 bit; this is done once")
             done = _quantise(folder, target, device)
@@ -129,7 +132,10 @@ def _gguf_to_folder(source: Path, target: Path) -> None:
 
     name = {"gguf_file": source.name, "local_files_only": True}
     tokenizer = AutoTokenizer.from_pretrained(source.parent, **name)
-    loaded = AutoModelForCausalLM.from_pretrained(source.parent, dtype=torch.bfloat16, **name)
+    loaded, told = AutoModelForCausalLM.from_pretrained(
+        source.parent, dtype=torch.bfloat16, output_loading_info=True, **name
+    )
+    check_loaded(source.name, told["missing_keys"], told["mismatched_keys"])
     config = loaded.config
     for noise in ("quantization_config", "_name_or_path", "_model_name_or_path"):
         if hasattr(config, noise):
@@ -159,9 +165,16 @@ def _quantise(folder: Path, target: Path, device: DeviceChoice) -> Conversion:
         options["quantization_config"] = _nf4_config(skipped)
         kept = f"; {len(skipped)} linear layers of odd size stay in bfloat16" if skipped else ""
         done = Conversion("nf4-double", f"NF4 with double quantisation{kept}")
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, trust_remote_code=False, use_safetensors=True, **options
+    model, told = AutoModelForCausalLM.from_pretrained(
+        folder,
+        local_files_only=True,
+        trust_remote_code=False,
+        use_safetensors=True,
+        output_loading_info=True,
+        **options,
     )
+    check_loaded(folder.name, told["missing_keys"], told["mismatched_keys"])
+    check_layers(folder.name, model)
     if done.quantisation == "as published":
         # Loading has shown that the files are whole; quantised weights cannot always be saved as they were.
         for file in folder.glob("model*.safetensors*"):
@@ -203,12 +216,21 @@ def _rows_without_whole_blocks(config: Any) -> list[str]:
 
 
 @contextmanager
-def _loading(name: str) -> Iterator[None]:
-    """Turn whatever the libraries raise over a model's files into one of our errors."""
+def _loading(name: str, folder: Path) -> Iterator[None]:
+    """Turn whatever the libraries raise over a model's files into one of our errors.
+
+    Args:
+        folder: with the files, for the reason where a field of the configuration is it.
+    """
     import torch
 
     try:
         yield
+    except IncompatibleError as error:
+        # The field is more to the point than the layer that it shows in.
+        if (folder / "config.json").is_file() and (known := explain(folder, name)) is not None:
+            raise known from error
+        raise
     except TokmemError:
         raise
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -219,6 +241,8 @@ def _loading(name: str) -> Iterator[None]:
     except Exception as error:
         if "No space left" in str(error) or "os error 28" in str(error):
             raise disk_full(f"Converting {name}") from error
+        if (folder / "config.json").is_file() and (known := explain(folder, name)) is not None:
+            raise known from error
         # transformers, safetensors and gguf raise anything from KeyError to AssertionError over a bad file.
         raise IncompatibleError(
             f"{name} cannot be loaded as a causal language model ({first_line(error)}).",

@@ -18,6 +18,7 @@ prints or logs.
     ├── GenerationError         1   no answer of the wanted form came out
     ├── EngineError             1   the engine process died
     ├── IncompatibleError       4   trained for another backbone, or a newer format
+    │   └── DamagedError        4   a file of ours is not what was written; it can be made or fetched again
     └── InterruptedByUser     130   stopped on request
 """
 
@@ -114,6 +115,10 @@ class IncompatibleError(TokmemError):
     exit_code = 4
 
 
+class DamagedError(IncompatibleError):
+    title = "A file is damaged"
+
+
 class InterruptedByUser(TokmemError):
     title = "Stopped"
     exit_code = 130
@@ -136,6 +141,7 @@ _KINDS: dict[str, type[TokmemError]] = {
         GenerationError,
         EngineError,
         IncompatibleError,
+        DamagedError,
         InterruptedByUser,
     )
 }

@@ -26,7 +26,7 @@ from torch import Tensor
 from tokmem_desk import background
 from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.calibration import Calibration, fit_calibration
-from tokmem_desk.errors import BadInputError
+from tokmem_desk.errors import BadInputError, first_line
 from tokmem_desk.fingerprint import digest_of
 from tokmem_desk.threads import one_thread
 
@@ -109,6 +109,13 @@ class RouterBasis:
         blocks = _standardise(self.layers.select(pooled, hidden_size), self.centre, self.spread, hidden_size)
         return _unit((blocks - self.offset) @ self.projection)
 
+    def fits(self, hidden_size: int) -> bool:
+        """Whether its parts have the sizes that they have after fitting, and no spread is zero or less."""
+        f = (1 + len(self.layers.means) + len(self.layers.lasts)) * hidden_size
+        k = self.projection.shape[-1]
+        shapes = [tuple(getattr(self, name).shape) for name in _TENSORS]
+        return shapes == [(f,), (f,), (f,), (f, k), (self.chat.shape[0], k)] and bool((self.spread > 0).all())
+
     def to(self, device: torch.device) -> RouterBasis:
         """The same basis on another device."""
         moved = {name: getattr(self, name).to(device) for name in _TENSORS}
@@ -158,12 +165,14 @@ class RouterBasis:
                 Calibration.from_dict(json.loads(metadata["calibration"])),
                 metadata["fingerprint"],
             )
-        except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise BadInputError(f"The stored router is damaged ({error}).") from error
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise BadInputError(f"The stored router is damaged ({first_line(error)}).") from error
         if basis.fingerprint != backbone.fingerprint.digest or metadata.get("digest") != basis.recipe:
             raise BadInputError("The stored router belongs to another backbone or version.")
-        if not bool(torch.isfinite(basis.projection).all()):
+        if not all(bool(torch.isfinite(getattr(basis, name)).all()) for name in _TENSORS):
             raise BadInputError("The stored router holds values that are not finite.")
+        if not basis.fits(backbone.hidden_size):
+            raise BadInputError("The stored router is damaged: the sizes of its parts do not fit each other.")
         return basis
 
 

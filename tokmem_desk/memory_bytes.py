@@ -5,18 +5,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tokmem_desk.errors import BadInputError
-from tokmem_desk.tensor_bytes import lay_out, read_header
+from tokmem_desk.tensor_bytes import Header, lay_out, read_header
 
 FORMAT = "tokmem-memory"
 VERSION = 2
 """2 knows lenses; files of version 1 are read as before."""
 NEXT_STEP = "Train the procedure again."
+CONTENT = "content.sha256"
+"""Key in the metadata: digest of all the rest, so that a flipped bit is seen; files of earlier versions have none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,35 @@ class MemoryParts:
     fingerprint: dict[str, Any]
     digest: str
     blocks: dict[str, Block]
+
+
+def content_digest(metadata: Mapping[str, str], blocks: Mapping[str, Block]) -> str:
+    """SHA-256 over what a memory file says, in whatever order it says it."""
+    found = hashlib.sha256()
+    said = sorted((key, value) for key, value in metadata.items() if key != CONTENT)
+    found.update(json.dumps(said).encode())
+    for name, block in sorted(blocks.items()):
+        found.update(json.dumps([name, block.dtype, list(block.shape), len(block.data)]).encode())
+        found.update(block.data)
+    return found.hexdigest()
+
+
+def with_digest(data: bytes) -> tuple[str, str]:
+    """What a memory file says its content's digest is (empty where it says none), and what it is.
+
+    Raises:
+        ValueError: not such a file.
+    """
+    header = read_header(data, len(data))
+    return header.metadata.get(CONTENT, ""), content_digest(header.metadata, _blocks(data, header))
+
+
+def _blocks(data: bytes, header: Header) -> dict[str, Block]:
+    view = memoryview(data)
+    return {
+        name: Block(at.dtype, at.shape, view[header.start + at.begin : header.start + at.end])
+        for name, at in header.tensors.items()
+    }
 
 
 def take_apart(data: bytes, source: str) -> MemoryParts:
@@ -62,11 +94,10 @@ def take_apart(data: bytes, source: str) -> MemoryParts:
         raise BadInputError(
             f"{source} is not a memory file, or it is damaged ({error}).", next_step=NEXT_STEP
         ) from error
-    view = memoryview(data)
-    blocks = {
-        name: Block(at.dtype, at.shape, view[header.start + at.begin : header.start + at.end])
-        for name, at in header.tensors.items()
-    }
+    blocks = _blocks(data, header)
+    said = metadata.get(CONTENT)
+    if said is not None and said != content_digest(metadata, blocks):
+        raise BadInputError(f"{source} is damaged: it is not what was written.", next_step=NEXT_STEP)
     return MemoryParts(
         metadata.get("name", ""), metadata.get("tied") == "true", settings, fingerprint,
         metadata.get("router.digest", ""), blocks,
@@ -85,6 +116,7 @@ def put_together(parts: MemoryParts) -> bytes:
     }
     if parts.digest:
         metadata["router.digest"] = parts.digest
+    metadata[CONTENT] = content_digest(metadata, parts.blocks)
     # The library's own order: wide types first, then by name.
     blocks = sorted(parts.blocks.items(), key=lambda item: (_ORDER.index(item[1].dtype), item[0]))
     header = lay_out([(name, block.dtype, block.shape) for name, block in blocks], metadata)

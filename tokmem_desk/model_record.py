@@ -8,14 +8,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tokmem_desk.fetch import Cancelled, sha256_of
+from tokmem_desk.file_checks import Ledger, read_plain
 
 RECORD_NAME = "backbone.json"
+CHECKS_FOLDER = ".checks"
+"""Beside the folders of converted models: what is known of their files, see ``file_checks``."""
 _RECORD_FORMAT = 1
 
 
@@ -59,13 +63,24 @@ class ModelRecord:
 def read_record(folder: Path) -> ModelRecord | None:
     """The record of a converted folder; None when there is none that this version can read."""
     try:
-        fields: dict[str, Any] = json.loads((folder / RECORD_NAME).read_text(encoding="utf-8"))
+        fields: dict[str, Any] = json.loads(read_plain(folder / RECORD_NAME))
         if fields.get("format") != _RECORD_FORMAT:
             return None
         files = {name: StoredFile(**file) for name, file in fields.pop("files").items()}
-        return ModelRecord(**fields, files=files)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        record = ModelRecord(**fields, files=files)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+    texts = (record.id, record.source, record.revision, record.weights_sha256, record.licence, record.quantisation)
+    sound = all(isinstance(text, str) for text in (*texts, record.reason, record.created)) and all(
+        isinstance(file.sha256, str) and isinstance(file.size, int) and name == Path(name).name
+        for name, file in files.items()
+    )
+    return record if sound and files else None
+
+
+def ledger_of(folder: Path) -> Ledger:
+    """What is known of the files in a converted model's folder: the record itself, and what was made for the model."""
+    return Ledger(folder.parent / CHECKS_FOLDER / f"{folder.name}.json")
 
 
 def write_record(folder: Path, cancelled: Cancelled, **facts: str) -> ModelRecord:
@@ -87,17 +102,26 @@ def write_record(folder: Path, cancelled: Cancelled, **facts: str) -> ModelRecor
 
 
 def damage_of(folder: Path) -> str:
-    """What is wrong with a converted folder, judged by sizes alone; empty when nothing is."""
+    """What is wrong with a converted folder, judged by sizes and by what was found before; empty when nothing is."""
     record = read_record(folder)
     if record is None:
         return f"{RECORD_NAME} is missing or unreadable"
     for name, file in record.files.items():
         try:
-            size = (folder / name).stat().st_size
-        except OSError:
+            found = (folder / name).stat()
+        except FileNotFoundError:
             return f"{name} is missing"
-        if size != file.size:
-            return f"{name} has {size:,} bytes, not {file.size:,}"
+        except OSError as error:
+            return f"{name} cannot be read: {error.strerror}"
+        if not stat.S_ISREG(found.st_mode):
+            return f"{name} is not a file"
+        if found.st_size != file.size:
+            return f"{name} has {found.st_size:,} bytes, not {file.size:,}"
+    ledger = ledger_of(folder)
+    noted = {name for name, entry in ledger.entries().items() if entry.damaged}
+    for name in (RECORD_NAME, *record.files):
+        if name in noted and ledger.found_damaged(folder / name):
+            return f"{name} has changed"
     return ""
 
 

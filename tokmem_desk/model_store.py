@@ -13,7 +13,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -26,10 +27,11 @@ from tokmem_desk.disk import sync, sync_files, typed_path
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,
-    IncompatibleError,
+    DamagedError,
     InterruptedByUser,
     NotFoundError,
     OfflineError,
+    TokmemError,
     did_you_mean,
 )
 from tokmem_desk.fetch import (
@@ -42,11 +44,23 @@ from tokmem_desk.fetch import (
     sha256_of,
     unpack_model,
 )
-from tokmem_desk.model_record import ModelRecord, card_licence, damage_of, read_record, weights_sha256, write_record
+from tokmem_desk.file_checks import ALWAYS_BELOW, hash_file
+from tokmem_desk.model_record import (
+    RECORD_NAME,
+    ModelRecord,
+    card_licence,
+    damage_of,
+    ledger_of,
+    read_record,
+    weights_sha256,
+    write_record,
+)
 from tokmem_desk.shipped import shipped_file
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _LOCK_POLL_SECONDS = 0.3
+_SMALL_BYTES = 16 * 2**20
+"""Files below this are checked before anything is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +89,7 @@ class ModelInfo:
 
     Attributes:
         adapter: where that of the converted model comes from: this computer or the program.
+        damage: what is known to be wrong with its files; empty when nothing is.
     """
 
     id: str
@@ -84,6 +99,7 @@ class ModelInfo:
     record: ModelRecord | None
     folder: Path | None
     adapter: Literal["made", "shipped", "none"] = "none"
+    damage: str = ""
 
     def require_adapter(self) -> None:
         """Refuse an adapted model that is not there.
@@ -162,6 +178,11 @@ class ModelStore:
         folder = self._place(self.resolve(wanted))
         return folder.is_dir() and not damage_of(folder)
 
+    def damage(self, wanted: str) -> str:
+        """What is known to be wrong with the converted form; empty when nothing is, or when there is none."""
+        folder = self._place(self.resolve(wanted))
+        return damage_of(folder) if folder.is_dir() else ""
+
     def list(self) -> list[ModelInfo]:
         """The converted models, by id; a folder without a readable record is not one."""
         found = []
@@ -180,6 +201,7 @@ class ModelStore:
                             record,
                             folder,
                             _adapter_of(folder, record.id),
+                            damage_of(folder),
                         )
                     )
         return sorted(found, key=lambda info: info.id)
@@ -197,7 +219,7 @@ class ModelStore:
         if record is None:
             return ModelInfo(source.id, source.slug, licence, source.entry, None, None)
         adapter = _adapter_of(folder, record.id)
-        return ModelInfo(source.id, source.slug, licence, source.entry, record, folder, adapter)
+        return ModelInfo(source.id, source.slug, licence, source.entry, record, folder, adapter, damage_of(folder))
 
     # --- making ------------------------------------------------------------------------------------
 
@@ -221,7 +243,7 @@ class ModelStore:
         if target.is_dir() and not damage_of(target):
             return target
         if source.kind == "stored":
-            raise IncompatibleError(
+            raise DamagedError(
                 f"The files of {source.id} are damaged ({damage_of(target)}), and its source is gone.",
                 next_step=f"Remove it: tokmem-desk model remove {source.slug}",
             )
@@ -257,11 +279,15 @@ class ModelStore:
                 reason=done.reason,
             )
             sync_files(fresh)
+            ledger, record = ledger_of(target), sha256_of(fresh / RECORD_NAME)
+            ledger.announce(RECORD_NAME, record)
             if target.exists():
                 shutil.rmtree(work / "old", ignore_errors=True)
                 os.replace(target, work / "old")
             os.replace(fresh, target)
             sync(self.folder)
+            ledger.begin_anew(RECORD_NAME)
+            ledger.settle(target / RECORD_NAME, record)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
@@ -322,23 +348,20 @@ class ModelStore:
 
         Raises:
             NotFoundError: it is not converted.
-            IncompatibleError: a file is missing or changed.
+            DamagedError: a file is missing or changed.
         """
-        info = self._stored(wanted)
+        self.verify_stored(self._stored(wanted), cancelled)
+
+    def verify_stored(self, info: ModelInfo, cancelled: Cancelled = lambda: False) -> None:
+        """The same for a model out of ``list``.
+
+        Raises:
+            DamagedError: a file is missing or changed.
+        """
         assert info.folder is not None and info.record is not None
-        damage = damage_of(info.folder) or next(
-            (
-                f"{name} has changed"
-                for name, file in info.record.files.items()
-                if sha256_of(info.folder / name, cancelled) != file.sha256
-            ),
-            "",
-        )
-        if damage:
-            raise IncompatibleError(
-                f"The files of {info.id} are damaged ({damage}).",
-                next_step=f"Fetch it again: tokmem-desk model remove {info.slug}; tokmem-desk model pull {info.id}",
-            )
+        if info.damage:
+            raise damaged(info.id, info.damage)
+        check_files(info.folder, info.record, (RECORD_NAME, *info.record.files), cancelled)
 
     def remove_adapter(self, wanted: str) -> int:
         """Delete the adapter that was made here for a model, which stays, and what was fitted to it.
@@ -358,7 +381,9 @@ class ModelStore:
                 next_step="It takes no room in the cache. The plain model works without it.",
             )
         assert info.folder is not None
-        return _delete(info.folder / ADAPTER_FILE) + drop_fitted_to_adapter(info.folder)
+        freed = _delete(info.folder / ADAPTER_FILE) + drop_fitted_to_adapter(info.folder)
+        ledger_of(info.folder).forget(ADAPTER_FILE)
+        return freed
 
     def remove(self, wanted: str) -> int:
         """Delete a converted model and what is left of its download; returns the bytes freed.
@@ -384,6 +409,7 @@ class ModelStore:
                         work.mkdir(parents=True)
                         os.replace(place, work / "old")
                     shutil.rmtree(work)
+                    ledger_of(place).begin_anew()
             except Timeout as error:
                 raise BusyError(
                     f"{source.id} is being prepared by another process.", next_step="Try again later."
@@ -410,7 +436,97 @@ def fitted_to_adapter(folder: Path) -> list[Path]:
 
 def drop_fitted_to_adapter(folder: Path) -> int:
     """Delete them; returns the bytes freed."""
-    return sum(map(_delete, fitted_to_adapter(folder)))
+    gone = fitted_to_adapter(folder)
+    freed = sum(map(_delete, gone))
+    ledger_of(folder).forget(*(file.name for file in gone))
+    return freed
+
+
+def check_files(folder: Path, record: ModelRecord, names: Iterable[str], cancelled: Cancelled = lambda: False) -> None:
+    """Hash some files of a converted model and remember what came out.
+
+    Args:
+        names: of the record's files, or the record's own.
+
+    Raises:
+        DamagedError: one is missing, cannot be read or is another than was written.
+        InterruptedByUser: cancelled.
+    """
+    ledger = ledger_of(folder)
+    entries = ledger.entries()
+    for name in names:
+        file = folder / name
+        try:
+            found = hash_file(file, cancelled)
+        except OSError as error:
+            raise damaged(record.id, f"{name} cannot be read: {error.strerror or error}") from error
+        noted = entries.get(name)
+        known = noted.sha256 if name == RECORD_NAME and noted is not None else ()
+        if name != RECORD_NAME:
+            known = (record.files[name].sha256,)
+        if not known:
+            # Converted before the record's own digest was kept: trusted once.
+            ledger.settle(file, found)
+        elif found not in known:
+            ledger.note(file, damaged=True)
+            raise damaged(record.id, f"{name} has changed")
+        elif (noted is not None and noted.damaged) or _size_of(record, name) >= ALWAYS_BELOW:
+            ledger.note(file, damaged=False)
+
+
+def _size_of(record: ModelRecord, name: str) -> int:
+    """Bytes of one of the record's files; 0 for the record's own."""
+    return record.files[name].size if name in record.files else 0
+
+
+class BackgroundCheck:
+    """The large files of a converted model, hashed in a thread while the model loads.
+
+    Small ones, configuration and tokenizer among them, are hashed at once: a damaged configuration can ask for any
+    amount of memory. Large ones are not looked at where nothing about them has changed since the last look, not long
+    ago.
+
+    Raises:
+        DamagedError: one of the small files is damaged.
+    """
+
+    def __init__(self, folder: Path, record: ModelRecord) -> None:
+        small = [name for name, file in record.files.items() if file.size < _SMALL_BYTES]
+        check_files(folder, record, (RECORD_NAME, *small))
+        ledger = ledger_of(folder)
+        large = [name for name in record.files if name not in small and not ledger.is_fresh(folder / name)]
+        self._error: TokmemError | None = None
+        self._given_up = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(folder, record, large), daemon=True)
+        self._thread.start()
+
+    def _run(self, folder: Path, record: ModelRecord, names: Iterable[str]) -> None:
+        try:
+            check_files(folder, record, names, self._given_up.is_set)
+        except TokmemError as error:
+            self._error = error
+
+    def finish(self) -> None:
+        """Wait for the end.
+
+        Raises:
+            DamagedError: a file is damaged; nothing that was loaded may answer.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more."""
+        self._given_up.set()
+
+
+def damaged(model_id: str, what: str) -> DamagedError:
+    """The error for a converted model with a damaged file."""
+    return DamagedError(
+        f"The files of {model_id} are damaged ({what}).",
+        next_step=f"Fetch or convert it again: tokmem-desk model pull {model_id}",
+    )
 
 
 def _delete(file: Path) -> int:

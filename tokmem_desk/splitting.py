@@ -14,7 +14,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,9 +21,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from tokmem_desk import shipped
 from tokmem_desk.background.joined import Joined, joined_messages
 from tokmem_desk.bank_file import read_metadata
-from tokmem_desk.errors import BadInputError
+from tokmem_desk.errors import BadInputError, first_line
 from tokmem_desk.features import FeatureLayers
 from tokmem_desk.token_space import TokenNetwork, TokenSpace, fit_space, train_network
 
@@ -87,8 +87,8 @@ class Splitter:
             )
             network = _network(space.projection.shape[1]).to(backbone.torch_device)
             network.load_state_dict({k.removeprefix(_NETWORK): v for k, v in tensors.items() if k.startswith(_NETWORK)})
-        except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, IndexError) as error:
-            raise BadInputError(f"The stored splitter is damaged ({error}).") from error
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
+            raise BadInputError(f"The stored splitter is damaged ({first_line(error)}).") from error
         if space.fingerprint != backbone.fingerprint.digest or metadata.get("recipe") != _recipe():
             raise BadInputError("The stored splitter belongs to another backbone or version.")
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
@@ -106,8 +106,12 @@ def shipped_splitter(backbone: Backbone) -> Splitter | None:
 
 
 def shipped_bytes() -> bytes:
-    """The file that comes with the program."""
-    return resources.files("tokmem_desk").joinpath("fitted", "splitter.safetensors").read_bytes()
+    """The file that comes with the program.
+
+    Raises:
+        DamagedError: it is not what was shipped.
+    """
+    return shipped.shipped_bytes("splitter.safetensors")
 
 
 def fit_splitter(backbone: Backbone, count: int = _MESSAGES) -> Iterator[float | Splitter]:

@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.lens import Lens
-from tokmem_desk.shipped import shipped_file
+from tokmem_desk.shipped import require_whole, shipped_file
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -87,7 +87,7 @@ class Prior:
                 metadata["fingerprint"],
                 hashlib.sha256(data).hexdigest()[:16],
             )
-        except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise BadInputError(f"The stored prior is damaged ({error}).") from error
         if not all(bool(torch.isfinite(t).all()) for t in tensors.values()):
             raise BadInputError("The stored prior holds values that are not finite.")
@@ -108,7 +108,8 @@ def prior_to_bytes(
 def shipped_prior(backbone: Backbone) -> Prior | None:
     """The prior that comes with the program for this backbone, or None."""
     try:
-        return Prior.from_bytes(shipped_file("prior", backbone.model_id).read_bytes(), backbone)
+        file = shipped_file("prior", backbone.model_id)
+        return Prior.from_bytes(require_whole(file.name, file.read_bytes()), backbone)
     except (FileNotFoundError, BadInputError):
         return None
 

@@ -5,6 +5,7 @@ Draws nothing itself, but asks before a download.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from textual.signal import Signal
 
 from profiles.paths import private_folder
 from profiles.settings import Settings
-from tokmem_desk.errors import EngineError, OfflineError, TokmemError
+from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemError
+from tokmem_desk.model_store import ModelStore
 from tui.engine.client import EngineClient
 from tui.engine_link import EngineLink, EngineState
 from tui.guard import shows_errors
@@ -86,6 +88,15 @@ class EngineDesk(ProfileDesk):
                 return
             question = ConfirmDialog("Download the model?", caught.message, "Download", "Not now")
             if await self.push_screen_wait(question):
+                self.link.may_fetch = True
+                await self.link.load(self.profile)
+        except DamagedError as caught:
+            offline = self.settings.flag("offline")
+            if offline or not await asyncio.to_thread(ModelStore(self.paths.models).damage, self.model):
+                self.show_error(caught)  # fetching would not mend it: an adapter, or a file of the program
+                return
+            words = f"{caught.message} What was trained for it stays."
+            if await self.push_screen_wait(ConfirmDialog("Fetch the model again?", words, "Fetch", "Not now")):
                 self.link.may_fetch = True
                 await self.link.load(self.profile)
         except EngineError:

@@ -45,8 +45,8 @@ class ModelRow:
 
     @property
     def ready(self) -> bool:
-        """Whether it is on this computer, converted, with its adapter where it needs one."""
-        return self.stored is not None and not self.lacks_adapter
+        """Whether it is on this computer, converted and not known to be damaged, with its adapter if it needs one."""
+        return self.stored is not None and not self.stored.damage and not self.lacks_adapter
 
     @property
     def licence(self) -> str:

@@ -21,6 +21,7 @@ from tests.engine.conftest import copy_model, result_of, run_engine
 from tests.engine.test_engine import activate
 from tokmem_desk.bank_reader import OpenBank, open_bank
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
+from tokmem_desk.file_checks import fitted_ledger, hash_file
 from tokmem_desk.memory_bytes import take_apart
 from tokmem_desk.tensor_bytes import read_header
 from tui.bank_transfer import choose, incoming, plan, prepare_export, refuse_failed, stage, verdict_of, write_export
@@ -217,7 +218,7 @@ def assert_same_routes(expected: list[dict[str, Any]], found: list[dict[str, Any
 
 
 def turn_stored_space(home: Path) -> None:
-    """As fitting the router on another machine does."""
+    """As fitting the router on another machine does, and writing it."""
     from safetensors.torch import load, save
 
     from tokmem_desk.bank_file import read_metadata
@@ -230,6 +231,7 @@ def turn_stored_space(home: Path) -> None:
     turn, _ = torch.linalg.qr(torch.randn(k, k, generator=generator))
     tensors["projection"], tensors["chat"] = tensors["projection"] @ turn, tensors["chat"] @ turn
     file.write_bytes(save(tensors, metadata))
+    fitted_ledger(file.parent).settle(file, hash_file(file))
 
 
 def test_probes_tell_when_something_is_wrong(

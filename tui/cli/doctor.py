@@ -8,19 +8,22 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from tokmem_desk.catalogue import MIB
-from tokmem_desk.errors import TokmemError
+from tokmem_desk.errors import DamagedError, TokmemError
+from tokmem_desk.file_checks import Ledger, fitted_ledger, health
+from tokmem_desk.model_record import ledger_of
+from tokmem_desk.shipped import damaged_shipped
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.passphrase import can_ask_or_read
-from tui.words import size
+from tui.words import count, size
 
 PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "safetensors", "gguf", "textual", "pip")
 LOW_SPACE_BYTES = 1024 * MIB
@@ -46,6 +49,7 @@ def run(context: Context, options: argparse.Namespace) -> int:
         ("disk", _disk),
         ("settings", _settings),
         ("profile", _profile),
+        ("files", _files),
         ("model", _model),
         ("engine", _engine),
     ):
@@ -117,17 +121,74 @@ def _profile(context: Context) -> Iterator[Finding]:
         step = f"Copies from before an upgrade are in {context.store.folder / 'backups'}."
         yield Finding("profile", "bad", f"{context.store.file}: {damage[0]}", step)
         return
-    count = len(context.store.procedures())
-    yield Finding("profile", "ok", f"{context.profile.name}: {count} procedures, database in order")
+    number = len(context.store.procedures())
+    yield Finding("profile", "ok", f"{context.profile.name}: {number} procedures, database in order")
 
 
 def _model(context: Context) -> Iterator[Finding]:
     source = context.models.resolve(context.model)
-    if context.models.is_ready(context.model):
+    damage = context.models.damage(context.model)
+    if damage:
+        yield Finding("model", "bad", f"{source.id} is damaged: {damage}", _again(context.model))
+    elif context.models.is_ready(context.model):
         yield Finding("model", "ok", f"{source.id} is in the cache")
     else:
         step = f"Fetch it: tokmem-desk model pull {context.model} --yes"
         yield Finding("model", "note", f"{source.id} is not in the cache yet", step)
+
+
+def _files(context: Context) -> Iterator[Finding]:
+    """Every file that conversion and fitting wrote, read and compared with what was written."""
+    for model in context.models.list():
+        context.console.progress(f"Looking at: the files of {model.id}")
+        assert model.folder is not None and model.record is not None
+        try:
+            context.models.verify_stored(model)
+        except DamagedError as caught:
+            yield Finding("files", "bad", caught.message, _again(model.id))
+            continue
+        yield Finding("files", "ok", f"{model.id}: whole, {count(len(model.record.files) + 1, 'file')}")
+        own = sorted(model.folder.glob("*.safetensors"))
+        beside = [file for file in own if file.name not in model.record.files]
+        yield from _made(f"of {model.id}", beside, ledger_of(model.folder))
+    fitted = context.paths.fitted
+    yield from _made("fitted here", sorted(fitted.glob("*.safetensors")), fitted_ledger(fitted))
+    damaged = damaged_shipped()
+    if damaged:
+        text = f"{damaged[0]}, which comes with the program, is damaged"
+        yield Finding("files", "bad", text, "Install tokmem-desk again.")
+
+
+def _made(whose: str, files: Sequence[Path], ledger: Ledger) -> Iterator[Finding]:
+    """Routers, splitters, adapters and priors in one folder."""
+    whole, unknown = 0, []
+    for file in files:
+        try:
+            found = health(file, ledger)
+        except OSError as caught:
+            yield Finding("files", "bad", f"{file} cannot be read: {caught.strerror}", _MADE_AGAIN)
+            continue
+        if found == "damaged":
+            yield Finding("files", "bad", f"{file} is damaged: it is not what was written", _MADE_AGAIN)
+        elif found == "new":
+            unknown.append(file.name)
+        else:
+            whole += 1
+    if whole:
+        yield Finding("files", "ok", f"{whose}: whole, {count(whole, 'fitted file')}")
+    if unknown:
+        step = "The next time the model loads, what they are now is taken down, and later changes show."
+        yield Finding("files", "note", f"{whose}: not yet checked: {', '.join(unknown)}", step)
+
+
+_MADE_AGAIN = (
+    "A router or splitter is taken from its other copy, or fitted again, when the model loads next. A prior is learned "
+    "again with 'tokmem-desk model prepare', an adapter is made again with 'tokmem-desk adapt'."
+)
+
+
+def _again(model: str) -> str:
+    return f"Fetch or convert it again: tokmem-desk model pull {model} --yes"
 
 
 def _engine(context: Context) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from profiles.paths import private_folder
 from tokmem_desk.errors import EngineError, InterruptedByUser, OfflineError, StorageError
+from tokmem_desk.model_store import damaged
 from tui.engine.client import EngineClient, engine_command
 from tui.engine.protocol import BackboneInfo, Message
 from tui.engine_link import EngineLink, EngineState
@@ -219,9 +220,13 @@ class EngineSession:
         if entry is not None:
             facts = f"{entry.title} ({size(entry.download_bytes)}, licence: {entry.licence}, {entry.licence_url})"
         agree = f"tokmem-desk model pull {context.model} --yes"
+        damage = context.models.damage(context.model)
+        if damage and not console.can_ask:
+            raise damaged(source.id, damage)
+        missing = f"is damaged on this computer ({damage})" if damage else "is not on this computer yet"
         if not console.can_ask:
-            raise OfflineError(f"The model {facts} is not on this computer yet.", next_step=f"Fetch it: {agree}")
-        if not console.ask(f"The model {facts} is not on this computer yet. Download it?"):
+            raise OfflineError(f"The model {facts} {missing}.", next_step=f"Fetch it: {agree}")
+        if not console.ask(f"The model {facts} {missing}. Download it?"):
             raise OfflineError("Nothing was downloaded.", next_step=f"When you like: {agree}")
 
     def _show_loading(self, state: EngineState) -> None:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from tokmem_desk.catalogue import ADAPTED, ADAPTED_NOTE, CATALOGUE, PRIOR_FILE, CatalogueEntry, own_name
-from tokmem_desk.errors import TokmemError
+from tokmem_desk.errors import DamagedError, TokmemError
 from tokmem_desk.model_store import ModelInfo
 from tokmem_desk.shipped import shipped_file
 from tui.cli.console import table
@@ -48,7 +48,7 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
             "*" if one["in_use"] else "",
             one["id"],
             parameters(one["parameters"]),
-            size(one["disk_bytes"]) if one["ready"] else "-",
+            size(one["disk_bytes"]) if one["folder"] else "-",
             size(one["download_bytes"]),
             size(one["memory_bytes"]),
             one["licence"] + (" (ask on the Hub)" if one["gated"] else ""),
@@ -65,7 +65,12 @@ def pull(context: Context, options: argparse.Namespace) -> int:
     wanted = context.with_model(options.id)
     source = wanted.models.resolve(options.id)
     if wanted.models.is_ready(options.id):
-        context.console.say(f"{source.id} is ready already.")
+        try:
+            wanted.models.verify(options.id)
+            context.console.say(f"{source.id} is ready already.")
+        except DamagedError as error:
+            context.console.say(f"{error.message} It is made anew.")
+            # Whoever asks for a model agrees to fetching it.
     backbone = wanted.engine.load(profile=False)
     text = f"{backbone['id']} is ready. To use it by default: tokmem-desk model use {options.id}"
     return changed(context, "model pull", [backbone["id"]], text, backbone=backbone)
@@ -118,6 +123,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
     with_adapter = ADAPTERS.get(found.adapter)
     if with_adapter and not adapted:
         with_adapter += f"; use it with: tokmem-desk model use {wanted}{ADAPTED}"
+    damage = f", damaged ({found.damage})" if found.damage else ""
     facts = [
         ("model", one["id"]),
         ("title", one["title"]),
@@ -125,7 +131,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
         ("parameters", parameters(one["parameters"])),
         ("download", size(one["download_bytes"])),
         ("memory", size(one["memory_bytes"])),
-        ("ready", "yes" if one["ready"] else f"no; fetch it: tokmem-desk model pull {wanted}"),
+        ("ready", "yes" if one["ready"] else f"no{damage}; fetch it: tokmem-desk model pull {wanted}"),
         ("on disk", size(one["disk_bytes"]) if one["ready"] else "-"),
         ("folder", one["folder"]),
         ("source", one["source"]),
@@ -160,7 +166,7 @@ def _object(model_id: str, entry: CatalogueEntry | None, stored: ModelInfo | Non
         "memory_bytes": entry.memory_bytes if entry else None,
         "disk_bytes": record.size if record else entry.disk_bytes if entry else None,
         "gated": bool(entry and entry.gated),
-        "ready": record is not None,
+        "ready": record is not None and stored is not None and not stored.damage,
         "folder": str(stored.folder) if stored and stored.folder else None,
         "source": record.source if record else None,
         "revision": record.revision if record else None,

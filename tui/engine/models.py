@@ -5,6 +5,8 @@ Knows where models lie (``AppPaths``) and asks ``tokmem_desk`` to fetch, convert
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -14,10 +16,20 @@ from profiles.atomic import write_bytes
 from profiles.paths import AppPaths, private_folder
 from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, PRIOR_FILE, own_name
 from tokmem_desk.device import DeviceChoice, choose_device, memory_in_use_mb
-from tokmem_desk.errors import BadInputError, IncompatibleError, OfflineError, StorageError, TokmemError
-from tokmem_desk.model_record import model_family, read_record
-from tokmem_desk.model_store import ModelStore, drop_fitted_to_adapter, not_adapted
-from tokmem_desk.shipped import shipped_file
+from tokmem_desk.errors import (
+    BadInputError,
+    DamagedError,
+    IncompatibleError,
+    OfflineError,
+    OutOfMemoryError,
+    StorageError,
+    TokmemError,
+)
+from tokmem_desk.fetch import disk_errors
+from tokmem_desk.file_checks import Ledger, fitted_ledger, read_checked
+from tokmem_desk.model_record import RECORD_NAME, ledger_of, model_family, read_record
+from tokmem_desk.model_store import BackgroundCheck, ModelStore, damaged, drop_fitted_to_adapter, not_adapted
+from tokmem_desk.shipped import require_whole, shipped_file
 from trainer.config import DEFAULT_SPAN
 
 if TYPE_CHECKING:
@@ -33,6 +45,16 @@ ROUTER_FILE = "router.safetensors"
 SPLITTER_FILE = "splitter.safetensors"
 
 _Fitted = TypeVar("_Fitted", "RouterBasis", "Splitter")
+
+
+def _free_name(path: Path) -> Path:
+    """A name beside ``path`` that nothing has, for what is put aside."""
+    names = (path.with_name(f"{path.name}.put-aside-{number}") for number in itertools.count(1))
+    return next(name for name in names if not os.path.lexists(name))
+
+
+def _reason(error: TokmemError | OSError) -> str:
+    return error.message if isinstance(error, TokmemError) else f"{error.strerror or error}."
 
 
 class LoadedModel:
@@ -88,6 +110,9 @@ class LoadedModel:
         source = self.store.resolve(self._wanted)
         if self.loaded or source.kind not in ("wheel", "hub") or self.store.is_ready(self._wanted):
             return
+        damage = self.store.damage(self._wanted)
+        if damage:
+            raise damaged(source.id, damage)
         entry = source.entry
         size = f", {entry.download_bytes / 2**20:,.0f} MiB" if entry is not None else ""
         licence = f", {entry.licence}" if entry is not None else ""
@@ -113,20 +138,18 @@ class LoadedModel:
         """
         if self.loaded:
             return
-        from tokmem_desk.backbone import load_backbone
         from tokmem_desk.features import RouterBasis, fit_basis
         from tokmem_desk.splitting import Splitter, fit_splitter, shipped_splitter
 
         if self._backbone is None:
-            folder = self.store.ensure(self._wanted, self.choice, progress=report, cancelled=cancelled)
-            report("load", None, "Loading the model")
-            record = read_record(folder)
-            # Only now is the family known, and some need another dtype on cards without bfloat16.
-            self._choice = choose_device(self._device, model_family(folder))
-            licence = record.licence if record is not None else ""
-            model_id = record.id if record is not None else self._wanted
-            self._folder = folder
-            backbone = load_backbone(folder, self._choice, model_id, licence)
+            try:
+                backbone = self._load_whole(report, cancelled)
+            except DamagedError as error:
+                # The model's own source is on this computer, so nothing is lost and nobody need be asked.
+                if self.store.resolve(self._wanted).kind not in ("folder", "gguf"):
+                    raise
+                report("convert", None, f"{error.message} It is converted again.")
+                backbone = self._load_whole(report, cancelled)
             # Kept only now: where the adapter cannot be used, the next request shall not find the plain model instead.
             self._backbone = self._with_adapter(backbone) if self.adapted else backbone
             yield
@@ -150,6 +173,35 @@ class LoadedModel:
         self._backbone.token_space = self._splitter.space
         self._prior = self._learned_prior(report)
 
+    def _load_whole(self, report: Report, cancelled: Callable[[], bool]) -> Backbone:
+        """Load the converted model while its files are compared with what was written.
+
+        Raises:
+            DamagedError: one is another; what was loaded of it is let go.
+        """
+        from tokmem_desk.backbone import load_backbone
+
+        folder = self.store.ensure(self._wanted, self.choice, progress=report, cancelled=cancelled)
+        report("load", None, "Loading the model")
+        record = read_record(folder)
+        if record is None:
+            raise damaged(self._wanted, f"{RECORD_NAME} cannot be read")
+        check = BackgroundCheck(folder, record)
+        # Only now is the family known, and some need another dtype on cards without bfloat16.
+        self._choice = choose_device(self._device, model_family(folder))
+        self._folder = folder
+        try:
+            backbone = load_backbone(folder, self._choice, record.id, record.licence)
+        except OutOfMemoryError:
+            check.give_up()
+            raise
+        except TokmemError:
+            # A damaged file is why, if there is one.
+            check.finish()
+            raise
+        check.finish()
+        return backbone
+
     @property
     def prior_file(self) -> Path:
         """Where a prior that was learned on this computer lies, or would."""
@@ -163,11 +215,12 @@ class LoadedModel:
         from trainer.prior import Prior, shipped_prior
 
         try:
-            return Prior.from_bytes(self.prior_file.read_bytes(), self.backbone)
+            return Prior.from_bytes(read_checked(self.prior_file, ledger_of(self._folder)), self.backbone)
         except FileNotFoundError:
             pass
-        except (BadInputError, OSError) as error:
-            report("load", None, f"{PRIOR_FILE} cannot be used: {error}")
+        except (BadInputError, DamagedError, OSError) as error:
+            anew = f"Learn it anew: tokmem-desk model prepare {self._wanted}{ADAPTED * self.adapted}"
+            report("load", None, f"{PRIOR_FILE} cannot be used: {_reason(error)} {anew}")
         return shipped_prior(self.backbone)
 
     def keep_prior(self, data: bytes) -> None:
@@ -179,7 +232,7 @@ class LoadedModel:
         from trainer.prior import Prior
 
         prior = Prior.from_bytes(data, self.backbone)
-        write_bytes(self.prior_file, data)
+        self._keep(self.prior_file, data, ledger_of(self._folder))
         self._prior = prior
 
     @property
@@ -193,7 +246,7 @@ class LoadedModel:
         Raises:
             StorageError: it cannot be written.
         """
-        write_bytes(self.adapter_file, data)
+        self._keep(self.adapter_file, data, ledger_of(self._folder))
         drop_fitted_to_adapter(self._folder)
 
     def _with_adapter(self, plain: Backbone) -> Backbone:
@@ -205,9 +258,12 @@ class LoadedModel:
 
         anew = f"tokmem-desk adapt --model {plain.model_id}"
         try:
-            data = self.adapter_file.read_bytes()
+            data = read_checked(self.adapter_file, ledger_of(self._folder))
         except FileNotFoundError:
             pass
+        except DamagedError as error:
+            error.next_step = f"Make it anew: {anew}. Or: tokmem-desk model remove {plain.model_id}{ADAPTED}"
+            raise
         except OSError as error:
             raise StorageError(
                 f"{self.adapter_file} cannot be read ({error.strerror}).", next_step=f"Make it anew: {anew}"
@@ -219,9 +275,12 @@ class LoadedModel:
                 error.next_step = f"Make it anew: {anew}. Or: tokmem-desk model remove {plain.model_id}{ADAPTED}"
                 raise
         try:
-            return adapted(plain, shipped_file("adapter", plain.model_id).read_bytes())
+            file = shipped_file("adapter", plain.model_id)
+            return adapted(plain, require_whole(file.name, file.read_bytes()))
         except FileNotFoundError as error:
             raise not_adapted(plain.model_id) from error
+        except DamagedError:
+            raise
         except IncompatibleError as error:
             raise IncompatibleError(
                 f"The adapter that comes with the program is not for {plain.model_id} as it runs on this computer, "
@@ -244,18 +303,23 @@ class LoadedModel:
         model for others who use the same cache, such as ``demo``, whose data is temporary.
         """
         stored = self._paths.fitted / f"{self.backbone.fingerprint.digest[:16]}-{name}"
-        for file in (stored, self._beside(name)):
+        places = ((stored, fitted_ledger(self._paths.fitted)), (self._beside(name), ledger_of(self._folder)))
+        unusable = False
+        for file, ledger in places:
             try:
-                data = file.read_bytes()
+                data = read_checked(file, ledger)
                 fitted = read(data, self.backbone)
             except FileNotFoundError:
                 continue
-            except (BadInputError, OSError) as error:
-                report("calibrate", None, f"{name} cannot be used: {error}")
+            except (BadInputError, DamagedError, OSError) as error:
+                report("calibrate", None, f"{file} cannot be used: {_reason(error)}")
+                unusable = True
                 continue
             if file != stored:
-                self._keep_fitted(stored, data, report)
+                self._keep_fitted(stored, places[0][1], data, report)
             return fitted
+        if unusable:
+            text += "; the stored one cannot be used"
         made: _Fitted | None = None
         for done in fit(self.backbone):
             if isinstance(done, float):
@@ -265,17 +329,33 @@ class LoadedModel:
                 made = done
         assert made is not None
         data = made.to_bytes()
-        for file in (stored, self._beside(name)):
-            self._keep_fitted(file, data, report)
+        for file, ledger in places:
+            self._keep_fitted(file, ledger, data, report)
         return made
 
-    def _keep_fitted(self, file: Path, data: bytes, report: Report) -> None:
+    def _keep_fitted(self, file: Path, ledger: Ledger, data: bytes, report: Report) -> None:
         try:
             private_folder(file.parent)
-            write_bytes(file, data)
+            self._keep(file, data, ledger)
         except TokmemError as error:
             # Only costs time at the next start, where the same comes out.
             report("calibrate", 1.0, f"{file.name} could not be kept: {error}")
+
+    @staticmethod
+    def _keep(file: Path, data: bytes, ledger: Ledger) -> None:
+        """Write a file and remember its digest; a kill in between leaves either file, and neither counts as damaged.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        sha256 = hashlib.sha256(data).hexdigest()
+        ledger.announce(file.name, sha256)
+        if file.is_dir():
+            # Whoever put a folder here may miss what is in it.
+            with disk_errors(f"Moving {file} away"):
+                file.replace(_free_name(file))
+        write_bytes(file, data)
+        ledger.settle(file, sha256)
 
     def unload(self) -> None:
         """Let go of the model. Ending the process is the surer way to free memory."""

@@ -18,7 +18,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import TextArea
 
 from profiles.paths import private_folder
-from tokmem_desk.errors import EngineError, OfflineError, TokmemError
+from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.chat_session import ChatSession
 from tui.editor import edited_text
@@ -202,7 +202,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         except TokmemError as caught:
             if view := self._view(turn):
                 view.show_error(caught)
-            if isinstance(caught, OfflineError):
+            if isinstance(caught, (OfflineError, DamagedError)):
                 self.tokmem.load_engine()  # asks about the download
             elif isinstance(caught, EngineError) or view is None:
                 self.tokmem.show_error(caught)

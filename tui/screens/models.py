@@ -188,7 +188,8 @@ class ModelsScreen(AppScreen):
             case "pause":
                 return pull is not None and pull.state == "running"
             case "remove":
-                return row is not None and (row.ready or (pull is not None and pull.model == row.id))
+                here = row is not None and (row.ready or (row.stored is not None and bool(row.stored.damage)))
+                return here or (row is not None and pull is not None and pull.model == row.id)
             case "load":
                 return self.tokmem.link.state.phase in ("off", "failed")
             case "unload":

@@ -7,6 +7,7 @@ from typing import Any
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,
+    DamagedError,
     EngineError,
     IncompatibleError,
     LockedError,
@@ -38,6 +39,7 @@ _BY_KIND: dict[type[TokmemError], tuple[int, str]] = {
     BadInputError: (400, "invalid_request"),
     # The one thing of a request that can be too large for the model.
     IncompatibleError: (400, "context_length_exceeded"),
+    DamagedError: (503, "model_damaged"),
     NotFoundError: (404, "model_not_found"),
     LockedError: (423, "profile_locked"),
     BusyError: (503, "busy"),

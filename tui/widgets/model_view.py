@@ -131,6 +131,8 @@ def _cells(row: ModelRow, pull: ModelPull | None, wide: bool) -> list[Text]:
 def _state_line(row: ModelRow, pull: ModelPull | None, state: EngineState, *, offline: bool) -> Content:
     if pull is not None and pull.state != "done":
         return Content.styled(f"↓ {pull.words}", "$accent")
+    if row.stored is not None and row.stored.damage:
+        return Content.styled(f"! damaged: {row.stored.damage}; p fetches or converts it again", "$text-error")
     if row.in_use and state.phase == "ready":
         return Content.styled("● in use and loaded", "$text-success")
     if row.in_use and state.phase == "loading":
