@@ -23,6 +23,8 @@ def main() -> int:
     pipe = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
+    # Not sys.stdin, which Python closes at the end: it would abort where the reader thread still waits there.
+    requests = os.fdopen(os.dup(0), "rb")
     if arguments.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     wait_asleep()
@@ -33,7 +35,7 @@ def main() -> int:
 
     paths = AppPaths.resolve(arguments.home)
     model = LoadedModel(paths, arguments.model, arguments.device, offline=arguments.offline)
-    return Server(sys.stdin.buffer, pipe, paths, model).run()
+    return Server(requests, pipe, paths, model).run()
 
 
 if __name__ == "__main__":
