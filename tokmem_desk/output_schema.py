@@ -250,6 +250,11 @@ def _validator(text: str) -> Any:
     return Draft202012Validator(json.loads(text), registry=Registry())
 
 
+def forget_schemas() -> None:
+    """Let go of the schemas that were used; they are a person's own words."""
+    _validator.cache_clear()
+
+
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON number")
 

@@ -208,9 +208,14 @@ class ProfileDesk(App[None]):
         was_locked = store.vault.key is not None
         store.close()
         if was_locked:
-            try:
-                await asyncio.wait_for(self.link.lock(name), FORGET_SECONDS)
-            except (TokmemError, TimeoutError):  # an engine that cannot be told must not go on remembering
+            await self._forget_in_engine(name)
+
+    async def _forget_in_engine(self, name: str) -> None:
+        """Have the engine let go of a profile that was locked or is not there any more."""
+        try:
+            await asyncio.wait_for(self.link.lock(name), FORGET_SECONDS)
+        except (TokmemError, TimeoutError):  # an engine that cannot be told must not go on remembering
+            with contextlib.suppress(BusyError):  # shared, and at work for others: it forgets when that is done
                 await self.link.unload()
 
     async def _drop_other_screens(self) -> None:
@@ -288,6 +293,7 @@ class ProfileDesk(App[None]):
             if name in self._left_open:
                 raise BusyError(f"A training runs in {name!r}.", next_step="Stop it there, or wait for its end.")
             registry.delete(name)
+        await self._forget_in_engine(name)
 
     @staticmethod
     def next_after(infos: list[ProfileInfo], name: str) -> str | None:
@@ -312,6 +318,7 @@ class ProfileDesk(App[None]):
             return registry.add_lock(name, passphrase), registry.key(name, passphrase)
 
         recovery, key = await self._converted(name, work_on, None)
+        await self._forget_in_engine(name)  # what it read while the profile was plain
         if name == self.profile:
             await self._reopen(name, key)
         return recovery

@@ -17,6 +17,7 @@ from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests import tiny_loaded
 from tokmem_desk.errors import OutOfMemoryError
+from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.client import engine_command
 from tui.engine.handlers import Handlers
 from tui.engine.protocol import decode, encode
@@ -95,8 +96,51 @@ def test_forgetting_a_profile_forgets_beginnings_that_its_prompts_shared(
 
     assert "4401" in remembered()
     handlers = Handlers(paths, model.as_loaded())
-    list(handlers.forget(Request(1, "forget", {"profile": "default"}, lambda message: None)))
+    forget(handlers, "default")
     assert "4401" not in remembered()
+
+
+def forget(handlers: Handlers, profile: str) -> None:
+    list(handlers.forget(Request(1, "forget", {"profile": profile}, lambda message: None)))
+
+
+def traces(handlers: Handlers, mark: str) -> list[str]:
+    """Where a text, or a folder's name, can still be found in what the handlers keep."""
+    places = {"vectors": handlers.vectors._kept, "shelf of the vectors": vars(handlers.vectors._shelf)}
+    places |= vars(handlers.shelf) | {"conversations": vars(handlers._conversations or object)}
+    return [name for name, kept in places.items() if mark in repr(kept)]
+
+
+def test_forgetting_clears_vectors_and_what_is_kept_of_profiles_that_are_gone(
+    own_home: Path, tiny_backbone: Callable[..., Backbone]
+) -> None:
+    paths = AppPaths.resolve(own_home)
+    handlers = Handlers(paths, tiny_loaded.load(tiny_backbone("llama")).as_loaded())
+    folders = {}
+    with ProfileRegistry(paths) as registry:
+        for name in ("ann", "bob", "cay"):
+            registry.create(name)
+            with registry.open(name) as store:
+                store.add_procedure(Procedure("one", (ExamplePair(f"{name}'s pin is 4401", "ok"),)))
+                handlers.model.add(store, "one", 1)  # type: ignore[attr-defined]
+                store.add_correction(f"{name}'s other pin is 4402", "one", "none")
+                folders[name] = store.folder.name
+    for name in folders:
+        fields = {"profile": name, "name": "one"}
+        list(handlers.effect(Request(1, "effect", fields, lambda message: None)))
+    assert traces(handlers, "ann's pin") and traces(handlers, folders["ann"])
+    forget(handlers, "ann")
+    assert traces(handlers, "ann's") == [] and traces(handlers, folders["ann"]) == []
+    assert traces(handlers, folders["bob"]), "who stays is not forgotten"
+    with ProfileRegistry(paths) as registry:
+        registry.delete("bob")
+        registry.create("bob")  # another person's, by chance of the same name
+        registry.rename("cay", "dan")
+    forget(handlers, "bob")
+    assert traces(handlers, folders["bob"]) == [] and traces(handlers, "bob's") == []
+    assert traces(handlers, folders["cay"])
+    forget(handlers, "dan")
+    assert traces(handlers, folders["cay"]) == [] and traces(handlers, "cay's") == []
 
 
 # --- whatever arrives --------------------------------------------------------------------------------
