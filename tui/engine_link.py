@@ -64,6 +64,8 @@ class EngineLink:
         self._changed = changed
         self._keys: dict[str, ProfileKey] = {}
         self._open_requests = 0
+        self._begun = 0
+        """Requests ever begun: tells whether one came in the middle of something."""
         self._last_use = time.monotonic()
 
     @property
@@ -98,7 +100,8 @@ class EngineLink:
         key = self._keys.pop(profile, None)
         if key is not None:
             key.forget()
-        if self.client.running:
+        # A shared engine remembers whether or not this app's connection to it is open.
+        if self.client.running or self.client.shared:
             await self.client.submit("forget", profile=profile).result()
 
     async def events(self, handle: RequestHandle) -> AsyncGenerator[Message, None]:
@@ -110,6 +113,7 @@ class EngineLink:
         if not self.client.running:
             self._set(EngineState("loading", backbone=self.state.backbone))
         self._open_requests += 1
+        self._begun += 1
         try:
             async for event in handle:
                 if event["event"] == "progress" and event.get("phase") in LOAD_PHASES:
@@ -129,16 +133,36 @@ class EngineLink:
             self._open_requests -= 1
             self._last_use = time.monotonic()
 
-    async def unload(self) -> None:
-        """End the engine's process, which is the sure way to free its memory; the next request starts it again."""
+    async def unload(self, *, idle_seconds: float = 0.0) -> bool:
+        """End the engine's process, which is the sure way to free its memory; the next request starts it again.
+
+        Args:
+            idle_seconds: of a shared engine, end it only where nobody has used it for so long.
+
+        Returns:
+            False where others have used a shared engine within ``idle_seconds``; it goes on then.
+
+        Raises:
+            BusyError: others are using a shared engine, and no ``idle_seconds`` were given.
+        """
+        begun = self._begun
+        if self.client.shared:
+            result = await self.client.submit("unload", idle_seconds=idle_seconds).result()
+            if not result.get("unloaded", True):
+                self._last_use = time.monotonic()  # ask again another time
+                return False
         await self.client.close()
-        self._set(EngineState())
+        if self._begun == begun:  # else a request has started it again by now
+            self._set(EngineState())
+        return True
 
     async def replace_client(self, client: EngineClient) -> None:
         """Go on with another engine: another model, device or network setting."""
-        await self.client.close()
-        self.client = client
-        self._set(EngineState())
+        begun, before = self._begun, self.client
+        self.client = client  # first: a request that comes meanwhile is for the new one
+        await before.close()
+        if self._begun == begun:
+            self._set(EngineState())
 
     async def load(self, profile: str) -> None:
         """Load the backbone.

@@ -36,10 +36,11 @@ def open_app(context: Context, shared: Mapping[tuple[str, str], Sequence[str]] |
 
     def engine(log_file: Path, settings: Settings) -> EngineClient:
         model, device = settings.text("model"), settings.text("device")
-        command = (shared or {}).get((model, device)) or engine_command(
+        relay = (shared or {}).get((model, device))
+        command = relay or engine_command(
             home=options.home, model=model, offline=settings.flag("offline"), device=device
         )
-        return EngineClient(command, log_file)
+        return EngineClient(command, log_file, shared=relay is not None)
 
     # Textual takes a quarter of a second to import: other commands do without.
     from tui.app import TokmemApp

@@ -127,10 +127,19 @@ class EngineClient:
         command: how to start the engine, see ``engine_command``.
         log_file: where its stderr goes; the folder is there.
         environ: replaces the environment of this process.
+        shared: the command reaches an engine that others use too (``tui.engine.relay``).
     """
 
-    def __init__(self, command: Sequence[str], log_file: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        log_file: Path,
+        environ: Mapping[str, str] | None = None,
+        *,
+        shared: bool = False,
+    ) -> None:
         self.log_file = log_file
+        self.shared = shared
         self._command = list(command)
         self._environ = dict(os.environ if environ is None else environ)
         for name in (PASSPHRASE_VARIABLE, NEW_PASSPHRASE_VARIABLE):  # the engine needs keys only, and gets them by pipe
@@ -195,7 +204,14 @@ class EngineClient:
             yield event
 
     async def close(self) -> None:
-        """End the process: politely, then by force after ``CLOSE_SECONDS``."""
+        """End the process: politely, then by force after ``CLOSE_SECONDS``.
+
+        A request that comes meanwhile waits for the end, and then starts a process anew.
+        """
+        async with self._starting:
+            await self._close()
+
+    async def _close(self) -> None:
         process = self._process
         if process is None:
             return
