@@ -14,6 +14,7 @@ from profiles.migrations import (
     profile_0005,
     profile_0006,
     profile_0007,
+    profile_0010,
     registry_0001,
     registry_0002,
 )
@@ -28,5 +29,6 @@ PROFILE_STEPS: tuple[Step, ...] = (
     profile_0005.STATEMENTS,
     profile_0006.STATEMENTS,
     profile_0007.STATEMENTS,
+    profile_0010.STATEMENTS,
 )
 REGISTRY_STEPS: tuple[Step, ...] = (registry_0001.STATEMENTS, registry_0002.STATEMENTS)

@@ -135,6 +135,8 @@ class BeforeScores(RoutedScores):
 
     version: int
     held_out: int
+    held_out_known: NotRequired[bool]
+    """False for a memory from before it was kept what it learned: it may have learned some of the pairs."""
     now: RoutedScores
 
 

@@ -2,8 +2,9 @@
 
 Requests are generators. A reader thread only receives lines and notes cancellations; everything else
 happens here, one turn at a time: an answer's next token goes before a training's next step, so chat stays
-alive while a memory trains. End-of-file on stdin ends the process, and with it all its memory; so does a client that no longer
-reads. No line that arrives can end the reader thread: what cannot be understood is answered with an error.
+alive while a memory trains. End-of-file on stdin ends the process, and with it all its memory; so does a client
+that no longer reads. No line that arrives can end the reader thread: what cannot be understood is answered with an
+error.
 """
 
 from __future__ import annotations
