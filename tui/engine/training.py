@@ -16,9 +16,10 @@ from profiles.store import ProfileStore
 from tokmem_desk.bank_file import memory_to_bytes
 from tokmem_desk.errors import BadInputError, NotFoundError, TokmemError
 from tokmem_desk.memory import Memory, RouterStatistics
+from tokmem_desk.output_schema import read_schema
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.reading import Reader
-from tokmem_desk.recall import answer_batch
+from tokmem_desk.recall import answer_messages
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig, preset
 from trainer.evaluate import answer_tokens
@@ -317,9 +318,10 @@ class _OneTraining:
     def _sample(self, training: Training, pair: ExamplePair) -> dict[str, str]:
         """What the memory makes of one held-out pair by now."""
         backbone = self._model.backbone
-        limit = answer_tokens(backbone, [pair])
-        query, memory = backbone.format.query(pair.input), self._answering(training.snapshot()[0])
-        got = answer_batch(backbone, [query], [memory], texts=[pair.input], max_tokens=limit)
+        limit, memory = answer_tokens(backbone, [pair]), self._answering(training.snapshot()[0])
+        text = self._procedure.output_schema
+        schemas = [None if text is None else read_schema(text)]
+        got = answer_messages(backbone, [pair.input], [memory], schemas=schemas, max_tokens=limit, rows_at_once=1)
         return {"input": pair.input, "expected": pair.response, "got": got[0]}
 
     def _tell(self, progress: Progress, sample: dict[str, str] | None) -> None:
