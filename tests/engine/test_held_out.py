@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -15,6 +15,7 @@ from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from tests import tiny_loaded
+from tests.tui.scripted_engine import scorecard
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
 from tokmem_desk.splitting import Splitter, fit_splitter
 from trainer.checkpoint import Checkpoint
@@ -23,7 +24,9 @@ from tui.cli.scorecards import evaluation_text
 from tui.engine.before import unlearned
 from tui.engine.handlers import Handlers
 from tui.engine.held_out import input_digest, measured, split, split_again
+from tui.engine.protocol import Scorecard, Trained
 from tui.engine.server import Request
+from tui.widgets.scorecard import card_text
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -310,3 +313,13 @@ def stop_while_reading(trainings: Trainings) -> Any:
             shares = len(trainings.events)
     assert 0 < len(trainings.events) - shares < 12, "it ends with the pass that runs"
     return trainings.events[-1]["result"]
+
+
+def test_the_scorecard_says_what_is_not_known_for_sure(store: ProfileStore) -> None:
+    scores = {"exact_match": 0.5, "rouge_l": 0.7, "routing_accuracy": 0.5, "false_trigger_rate": 0.0}
+    told = []
+    for more in ({}, {"held_out_known": False}):
+        before = {"version": 1, "held_out": 2, **scores, "now": scores, **more}
+        card = cast(Scorecard, {**scorecard(store, "shout", 5), "before": before})
+        told.append(card_text(Trained(name="shout", memory_id="x", scorecard=card)).plain)
+    assert ["as far as is known" in text for text in told] == [False, True]
