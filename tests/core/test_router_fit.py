@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import torch
 from safetensors.torch import load, save
 
+from profiles.paths import AppPaths
 from tokmem_desk import background, calibration, features, spread
 from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.calibration import Calibration
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.features import OldCalibrationError, RouterBasis
-from tui.engine.models import _calibrated_anew
+from tui.engine.models import ROUTER_FILE, LoadedModel, _calibrated_anew
 
 if TYPE_CHECKING:
     from tests.tiny_loaded import TinyModel
@@ -115,3 +117,34 @@ def test_a_calibration_is_fitted_anew_in_the_space_that_is_there(
     read, fit_again = _calibrated_anew()
     *_, fresh = fit_again(tiny.backbone)
     assert fresh is turned, "nothing was there: the fit as it is"
+
+
+def test_the_engine_keeps_the_space_and_stores_the_new_calibration(
+    tiny: TinyModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paths = AppPaths.resolve(tmp_path)
+    model = LoadedModel(paths, "tiny", "cpu", offline=True)
+    model._backbone, model._folder = tiny.backbone, tmp_path / "model"
+    new = Calibration(5.0, (1.0,) * 8)
+    turned = replace(tiny.basis, projection=-tiny.basis.projection, calibration=new)
+    monkeypatch.setattr(features, "fit_basis", lambda _: iter([0.5, turned]))
+    stored = paths.fitted / f"{tiny.backbone.fingerprint.digest[:16]}-{ROUTER_FILE}"
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(tiny.basis.to_bytes())
+    monkeypatch.setattr(calibration, "_EPISODES", 7)
+    said: list[str] = []
+
+    def load() -> RouterBasis:
+        steps = model._fitted(
+            ROUTER_FILE, *_calibrated_anew(), "Measuring", lambda phase, share, text: said.append(text)
+        )
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast(RouterBasis, end.value)
+
+    made = load()
+    assert made.digest == tiny.basis.digest and made.calibration == new and "Measuring" in said
+    said.clear()
+    assert load().calibration == new and said == [], "read, not fitted a second time"
