@@ -22,7 +22,7 @@ from typing import Literal
 
 from profiles.atomic import storage_error
 from profiles.base import StoreBase, as_json, bump_revision, now, storable
-from profiles.memories import GARBAGE_AGE_SECONDS, SUFFIX
+from profiles.memories import GARBAGE_AGE_SECONDS, SUFFIX, pair_rows
 from profiles.pair_rules import text_fault
 from profiles.pairs import insert_pairs, refuse_faults
 from profiles.paths import private_folder
@@ -63,6 +63,8 @@ class IncomingMemory:
     pairs_digest: str
     settings: JsonObject
     scorecard: JsonObject
+    learned: tuple[int, ...] | None = None
+    """Places of those train pairs of its procedure that it learned; None where the bank does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +261,11 @@ class BankTable(StoreBase):
                 moment,
             ),
         )
+        known = None if memory.learned is None else frozenset(memory.learned)
+        learned = None if known is None else [place in known for place in range(len(one.pairs))]
         connection.executemany(
-            "INSERT INTO memory_pairs (memory_id, position, input, response) VALUES (?, ?, ?, ?)",
-            [(memory_id, place, pair.input, pair.response) for place, pair in enumerate(one.pairs)],
+            "INSERT INTO memory_pairs (memory_id, position, input, response, learned) VALUES (?, ?, ?, ?, ?)",
+            pair_rows(memory_id, one.pairs, learned),
         )
         return key
 

@@ -11,6 +11,7 @@ One job is the training of one procedure. Its states and the ways between them a
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -30,6 +31,9 @@ _NEXT: dict[JobState, frozenset[JobState]] = {
     "done": frozenset(),
     "cancelled": frozenset(),
 }
+_RESUMABLE = ("paused", "failed")
+"""States of a job that can be queued again by a person."""
+
 _WAITING = ("queued", "paused")
 """States of a job that can be moved."""
 
@@ -106,23 +110,27 @@ class JobTable(StoreBase):
 
     def next_job(self) -> JobRecord | None:
         """Take the first job that is queued; it is running from now on. None when there is none."""
-        with self._database.writing():
+        with self._database.writing() as connection:
             row = self._database.row(f"{_SELECT} WHERE j.state = 'queued' ORDER BY j.position LIMIT 1")
-        return None if row is None else self.set_job(row["id"], "running")
+            return None if row is None else self._set(connection, int(row["id"]), "running")
 
     def note_break(self, job_id: int, error: JsonObject) -> JobRecord:
         """A running job was broken off by no wish of anybody: queue it again, or let it have failed.
+
+        A job that is not running any more, as when it was cancelled meanwhile, stays as it is.
 
         Args:
             job_id: the job.
             error: what to keep where it has failed; ``TokmemError.as_dict``, of which ``message`` is enough.
         """
-        breaks = self.job(job_id).breaks + 1
         with self._database.writing() as connection:
-            connection.execute("UPDATE jobs SET breaks = ? WHERE id = ?", (breaks, job_id))
-        if breaks < MAX_BREAKS:
-            return self.set_job(job_id, "queued")
-        return self.set_job(job_id, "failed", error=error)
+            job = _record(self._job_row(job_id))
+            if job.state != "running":
+                return job  # cancelled meanwhile, or its result is there
+            connection.execute("UPDATE jobs SET breaks = ? WHERE id = ?", (job.breaks + 1, job_id))
+            if job.breaks + 1 < MAX_BREAKS:
+                return self._set(connection, job_id, "queued")
+            return self._set(connection, job_id, "failed", error=error)
 
     @contextlib.contextmanager
     def training(self, *, seconds: float = 1.0) -> Iterator[None]:
@@ -154,20 +162,56 @@ class JobTable(StoreBase):
             UsageError: a job in its present state cannot get to ``state``, as when it was cancelled meanwhile.
         """
         with self._database.writing() as connection:
-            row = self._job_row(job_id)
-            before: JobState = row["state"]
-            state = state or before
-            if state != before and state not in _NEXT[before]:
-                raise UsageError(f"Job {job_id} is {before} and cannot become {state}.")
-            old_error = row["error"] if state == before else None
-            connection.execute(
-                """
-                UPDATE jobs SET state = ?, progress = coalesce(?, progress), error = coalesce(?, ?), updated = ?
-                WHERE id = ?
-                """,
-                (state, as_json(progress), as_json(error), old_error, now(), job_id),
-            )
-            return _record(self._job_row(job_id))
+            return self._set(connection, job_id, state, progress=progress, error=error)
+
+    def _set(
+        self,
+        connection: sqlite3.Connection,
+        job_id: int,
+        state: JobState | None = None,
+        *,
+        progress: JsonObject | None = None,
+        error: JsonObject | None = None,
+    ) -> JobRecord:
+        """``set_job`` within a transaction: what was read before it still holds."""
+        row = self._job_row(job_id)
+        before: JobState = row["state"]
+        state = state or before
+        if state != before and state not in _NEXT[before]:
+            raise UsageError(f"Job {job_id} is {before} and cannot become {state}.")
+        old_error = row["error"] if state == before else None
+        connection.execute(
+            """
+            UPDATE jobs SET state = ?, progress = coalesce(?, progress), error = coalesce(?, ?), updated = ?
+            WHERE id = ?
+            """,
+            (state, as_json(progress), as_json(error), old_error, now(), job_id),
+        )
+        return _record(self._job_row(job_id))
+
+    def end_job(
+        self,
+        job_id: int,
+        state: JobState,
+        *,
+        progress: JsonObject | None = None,
+        error: JsonObject | None = None,
+    ) -> JobRecord:
+        """A running job has ended so, as far as whoever worked on it knows.
+
+        One that is not running any more keeps its state: its result may have been stored before something went wrong,
+        or somebody may have cancelled it. Only its progress is noted then.
+
+        Returns:
+            The job, whose ``state`` tells which it was.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        with self._database.writing() as connection:
+            if self._job_row(job_id)["state"] != "running":
+                return self._set(connection, job_id, progress=progress)
+            return self._set(connection, job_id, state, progress=progress, error=error)
 
     def resume_job(self, job_id: int) -> JobRecord:
         """Queue a paused or failed job again, with all its chances.
@@ -177,8 +221,13 @@ class JobTable(StoreBase):
             UsageError: it is neither.
         """
         with self._database.writing() as connection:
+            state = self._job_row(job_id)["state"]
+            if state == "queued":  # somebody else resumed it
+                return _record(self._job_row(job_id))
+            if state not in _RESUMABLE:
+                raise UsageError(f"Job {job_id} is {state}: there is nothing to resume.")
             connection.execute("UPDATE jobs SET breaks = 0 WHERE id = ?", (job_id,))
-        return self.set_job(job_id, "queued")
+            return self._set(connection, job_id, "queued")
 
     def move_job(self, job_id: int, by: int) -> bool:
         """Let a waiting job change places with the waiting one before it (-1) or after it (1).
@@ -291,6 +340,7 @@ def _busy() -> BusyError:
 def _record(row: Row) -> JobRecord:
     return JobRecord(
         id=row["id"],
+        procedure_id=row["procedure_id"],
         procedure=row["procedure"],
         state=row["state"],
         position=row["position"],

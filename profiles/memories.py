@@ -19,7 +19,7 @@ from profiles.base import Row, as_json, bump_revision, from_json, now
 from profiles.erasing import erase_file
 from profiles.forgetting import forget_lost_jobs, forget_quotes
 from profiles.paths import private_folder
-from profiles.records import IMPORTED_FROM, JsonObject, MemoryRecord, PairsChanged
+from profiles.records import IMPORTED_FROM, HeldOutChoice, JsonObject, MemoryRecord, PairsChanged
 from profiles.scrubbing import Scrubbing, owe_scrub
 from profiles.undo import files_kept_for_undo, procedures_kept_for_undo, uuids_kept_for_undo
 from profiles.vault import Vault
@@ -76,6 +76,7 @@ class MemoryTable(Scrubbing):
         scorecard: JsonObject,
         *,
         job_id: int | None = None,
+        learned: Sequence[bool] | None = None,
     ) -> MemoryRecord:
         """Register a trained memory as a candidate.
 
@@ -83,10 +84,11 @@ class MemoryTable(Scrubbing):
             procedure_id: the procedure it was trained for.
             backbone_fingerprint: the backbone it was trained on.
             file: a name inside ``memory_folder``, as made by ``new_memory_file``; the file must be there.
-            pairs: the train pairs it was made from.
+            pairs: the train pairs it was made from, those among them that were held out to measure it.
             settings: how it was trained; kept as it is.
             scorecard: what was measured; kept as it is.
             job_id: the job it came from, which waits for a decision from now on.
+            learned: for each of ``pairs`` whether it was learned; None where that is not known.
 
         Raises:
             NotFoundError: the procedure was removed meanwhile.
@@ -125,8 +127,8 @@ class MemoryTable(Scrubbing):
                 ),
             )
             connection.executemany(
-                "INSERT INTO memory_pairs (memory_id, position, input, response) VALUES (?, ?, ?, ?)",
-                [(key, position, pair.input, pair.response) for position, pair in enumerate(pairs)],
+                "INSERT INTO memory_pairs (memory_id, position, input, response, learned) VALUES (?, ?, ?, ?, ?)",
+                pair_rows(key, pairs, learned),
             )
             if job_id is not None:  # in one transaction: no kill can part a result from its job
                 note_result(connection, job_id, key)
@@ -232,6 +234,23 @@ class MemoryTable(Scrubbing):
             "SELECT input, response FROM memory_pairs WHERE memory_id = ? ORDER BY position", (memory_id,)
         )
         return tuple(ExamplePair(row["input"], row["response"]) for row in rows)
+
+    def held_out_choice(self, memory_id: str) -> HeldOutChoice | None:
+        """What a memory learned and what was held out to measure it; None for one that is too old to know.
+
+        Raises:
+            NotFoundError: there is no such memory.
+        """
+        self._memory_row(memory_id)
+        rows = self._database.rows(
+            "SELECT input, response, learned FROM memory_pairs WHERE memory_id = ? ORDER BY position", (memory_id,)
+        )
+        if not rows or any(row["learned"] is None for row in rows):
+            return None
+        parts: tuple[list[ExamplePair], list[ExamplePair]] = ([], [])
+        for row in rows:
+            parts[row["learned"] == 0].append(ExamplePair(row["input"], row["response"]))
+        return HeldOutChoice(tuple(parts[0]), tuple(parts[1]))
 
     def pairs_changed(self, name: str, backbone_fingerprint: str) -> PairsChanged | None:
         """How the train pairs differ from those of the active memory; None when there is no active memory.
@@ -350,6 +369,17 @@ class MemoryTable(Scrubbing):
         if row is None:
             raise NotFoundError(f"There is no memory {memory_id!r} any more.", next_step="Look at the list again.")
         return row
+
+
+def pair_rows(
+    memory_id: str, pairs: Sequence[ExamplePair], learned: Sequence[bool] | None
+) -> list[tuple[str, int, str, str, int | None]]:
+    """Rows of ``memory_pairs``: key, place, input, response, whether it was learned (None: not known)."""
+    known: Sequence[bool | None] = [None] * len(pairs) if learned is None else learned
+    return [
+        (memory_id, place, pair.input, pair.response, None if one is None else int(one))
+        for place, (pair, one) in enumerate(zip(pairs, known, strict=True))
+    ]
 
 
 def activate_row(connection: sqlite3.Connection, row: Row) -> None:

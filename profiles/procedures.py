@@ -11,7 +11,7 @@ from profiles.pairs import insert_pairs, pair_of, refuse_faults
 from profiles.records import ProcedureRecord
 from profiles.undo import UndoEntry
 from profiles.version_notes import note_version
-from tokmem_desk.errors import ConflictError, UsageError
+from tokmem_desk.errors import ConflictError, NotFoundError, UsageError
 from tokmem_desk.output_schema import read_schema
 from tokmem_desk.procedures import (
     MAX_GROUP_CHARACTERS,
@@ -95,6 +95,17 @@ class ProcedureTable(StoreBase):
             NotFoundError: there is none of that name; the nearest one is named.
         """
         return _record(self._procedure_row(name))
+
+    def procedure_of(self, procedure_id: int) -> ProcedureRecord:
+        """One procedure by its id, which stays the same when it is renamed.
+
+        Raises:
+            NotFoundError: it was removed.
+        """
+        row = self._database.row(f"{_SELECT} WHERE p.id = ?", (procedure_id,))
+        if row is None:
+            raise NotFoundError("The procedure was removed meanwhile.", next_step="Look at the list again.")
+        return _record(row)
 
     def to_procedure(self, name: str) -> Procedure:
         """A procedure with all its pairs, as training takes it.

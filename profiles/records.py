@@ -133,6 +133,17 @@ class MemoryRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOutChoice:
+    """Of the pairs that a memory was made from: those that it learned, and those that were kept from it to measure it.
+
+    A pair that is in neither came later. It was not learned, but was not held out either.
+    """
+
+    learned: tuple[ExamplePair, ...]
+    held_out: tuple[ExamplePair, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PairsChanged:
     """How the train pairs differ from those the active memory was trained on; an edited pair counts in both."""
 
@@ -212,6 +223,7 @@ class JobRecord:
     """The training of one procedure as it stands on disk."""
 
     id: int
+    procedure_id: int
     procedure: str
     """The procedure's name now."""
     state: JobState

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from tokmem_desk.answer_form import AnswerForm
@@ -241,7 +242,18 @@ class _Reader:
             reads_conversation=self.flag(fields, "reads_conversation", where),
             group=self._group_name(fields, where),
             answer_form=self._form(fields, where),
+            learned=self._learned(fields, where),
         )
+
+    def _learned(self, fields: dict[str, Any], where: str) -> tuple[int, ...] | None:
+        places = fields.get("learned")
+        if places is None:
+            return None
+        if not isinstance(places, list) or not all(type(place) is int and 0 <= place < MAX_COUNT for place in places):
+            self.fail(f"{where}.learned", "is not a list of places")
+        if any(one >= other for one, other in pairwise(places)):
+            self.fail(f"{where}.learned", "is not in order")
+        return tuple(places)
 
     def _form(self, fields: dict[str, Any], where: str) -> dict[str, Any]:
         if not fields.get("answer_form"):

@@ -71,6 +71,8 @@ class BankProcedure:
         answer_form: the form that its answers keep, see ``answer_form.AnswerForm.as_dict``; empty without one. A bank
             need not say.
         pair_count, pairs_digest: the pairs it was made from.
+        learned: places, from 0, of those of its ``train`` lines in the bank's pairs that the memory learned; the others
+            were held out, or came later. None without pairs, or where that is not known. A bank need not say.
         settings: how it was trained.
         scores: figures of its scorecard, no text.
         trained: when, UTC, ISO 8601.
@@ -99,6 +101,7 @@ class BankProcedure:
     lens: Span = Span(0, 0)
     group: str = ""
     answer_form: dict[str, Any] = field(default_factory=dict)
+    learned: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +175,8 @@ def _fields(procedure: BankProcedure) -> dict[str, Any]:
     found = {one.name: getattr(procedure, one.name) for one in fields(BankProcedure)}
     for name in ("rows", "positions", "sketch", "lens", "reader"):
         found[name] = {"offset": found[name].offset, "count": found[name].count}
+    if procedure.learned is None:
+        del found["learned"]
     return found
 
 

@@ -73,6 +73,7 @@ class ExportProcedure:
     output_schema: str | None = None
     reads_conversation: bool = False
     group: str = ""
+    learned: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,6 +392,7 @@ def _described(procedure: ExportProcedure, parts: MemoryParts, row: int, spans: 
         reads_conversation=procedure.reads_conversation,
         group=procedure.group,
         answer_form=parts.settings.get(FORM_SETTING) or {},
+        learned=procedure.learned,
     )
 
 

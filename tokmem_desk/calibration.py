@@ -19,7 +19,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tokmem_desk.memory import RouterStatistics
-from tokmem_desk.spread import own_space, shared_whitening
+from tokmem_desk.spread import own_space, shared_whitening, spread_settings
+
+_VERSION = 1
+"""To be raised where the fit itself is changed, and not only one of the numbers below."""
 
 _EPISODES = 240
 _SHOTS = (2, 3, 5, 8, 10)
@@ -72,6 +75,22 @@ class Calibration:
 
 _TERMS = 8
 _NEAREST = 3
+
+
+def fit_settings() -> list[object]:
+    """All numbers that a calibration depends on: another value of any asks for another fit."""
+    return [
+        _VERSION,
+        _EPISODES,
+        _SHOTS,
+        _BANK_SIZES,
+        _CHAT_SHARE,
+        _TERMS,
+        _NEAREST,
+        _PRIOR_LIKENESS,
+        _PRIOR_WEIGHT,
+        *spread_settings(),
+    ]
 
 
 def chattiness(vectors: Tensor, chat: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ simply is another conversation. Knows no memory and no route.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
@@ -71,8 +71,12 @@ class ConversationCache:
 
     def forget_others(self, owner: str) -> None:
         """Drop what is kept of every other profile."""
-        for other in [other for other in self._passes if other != owner]:
-            self.forget(other)
+        self.forget_where(lambda other: other != owner)
+
+    def forget_where(self, gone: Callable[[str], bool]) -> None:
+        """Drop what is kept of every profile of which ``gone`` is true."""
+        for owner in [owner for owner in self._passes if gone(owner)]:
+            self.forget(owner)
 
     def admits(self, owner: str, entry: object) -> bool:
         """False when the profile was forgotten since ``of`` gave that entry."""

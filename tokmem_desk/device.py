@@ -100,11 +100,12 @@ def memory_in_use_mb(device: str) -> float:
 
     if device.startswith("cuda"):
         return torch.cuda.memory_allocated(device) / 2**20
+    import psutil
+
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-    except (OSError, IndexError, ValueError):
+        return float(psutil.Process().memory_info().rss) / 2**20
+    except psutil.Error:
         return 0.0
-    return pages * 4096 / 2**20
 
 
 def release_memory(device: str) -> None:

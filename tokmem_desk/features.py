@@ -25,7 +25,7 @@ from torch import Tensor
 
 from tokmem_desk import background
 from tokmem_desk.bank_file import read_metadata
-from tokmem_desk.calibration import Calibration, fit_calibration
+from tokmem_desk.calibration import Calibration, fit_calibration, fit_settings
 from tokmem_desk.errors import BadInputError, first_line
 from tokmem_desk.fingerprint import digest_of
 from tokmem_desk.threads import one_thread
@@ -44,6 +44,12 @@ _SHRINKAGE = 0.3
 _CLIP = 6.0
 _CHAT_FOR_COVARIANCE = 400
 _VERSION = 5
+_FITTED_WITH_BEFORE = (
+    "c5d6986bd55efe4a128fcb26caa03f829694da638a3786dce2e30c86b78cffd2",
+    "2fa5f46964c28b97a6505cb7bad998290fc3ddbc3cc090075b810c9caea3473f",
+)
+"""``space_settings`` and ``calibration_settings`` when files began to say them: what older files were fitted with."""
+
 _TENSORS = ("centre", "spread", "offset", "projection", "chat")
 
 
@@ -132,6 +138,10 @@ class RouterBasis:
         head = json.dumps([_VERSION, self.layers.means, self.layers.lasts, self.fingerprint, DIMENSIONS, _SHRINKAGE])
         return hashlib.sha256(head.encode()).hexdigest()
 
+    def calibrated_as(self, other: RouterBasis) -> RouterBasis:
+        """This space, and so whatever was measured in it, with the calibration of another fit."""
+        return replace(self, calibration=other.calibration)
+
     def to_bytes(self) -> bytes:
         tensors = {name: getattr(self, name) for name in _TENSORS}
         metadata = {
@@ -141,6 +151,8 @@ class RouterBasis:
             "means": json.dumps(self.layers.means),
             "lasts": json.dumps(self.layers.lasts),
             "calibration": json.dumps(self.calibration.as_dict()),
+            "space_settings": space_settings(),
+            "calibration_settings": calibration_settings(),
             "fingerprint": self.fingerprint,
         }
         return save({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, metadata)
@@ -151,9 +163,15 @@ class RouterBasis:
 
         Raises:
             BadInputError: damaged, of another version or another backbone; fit a new one.
+            OldCalibrationError: the space is good, and its calibration was fitted with other numbers.
         """
         try:
             metadata = read_metadata(data)
+            space, calibration = (
+                metadata.get(key, older)
+                for key, older in zip(("space_settings", "calibration_settings"), _FITTED_WITH_BEFORE, strict=True)
+            )
+            calibrated = calibration == calibration_settings()
             tensors = {k: v.to(backbone.torch_device) for k, v in load(data).items()}
             basis = cls(
                 FeatureLayers(tuple(json.loads(metadata["means"])), tuple(json.loads(metadata["lasts"]))),
@@ -162,7 +180,8 @@ class RouterBasis:
                 tensors["offset"],
                 tensors["projection"],
                 tensors["chat"],
-                Calibration.from_dict(json.loads(metadata["calibration"])),
+                # One with other numbers may even have another number of weights; it is not used.
+                Calibration.from_dict(json.loads(metadata["calibration"])) if calibrated else Calibration(1.0, ()),
                 metadata["fingerprint"],
             )
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -173,7 +192,38 @@ class RouterBasis:
             raise BadInputError("The stored router holds values that are not finite.")
         if not basis.fits(backbone.hidden_size):
             raise BadInputError("The stored router is damaged: the sizes of its parts do not fit each other.")
+        if space != space_settings():
+            raise BadInputError("The stored router was fitted to other texts, or with other numbers.")
+        if not calibrated:
+            raise OldCalibrationError(basis)
         return basis
+
+
+class OldCalibrationError(BadInputError):
+    """A stored router whose space is good; probabilities in it have to be fitted anew.
+
+    Args:
+        basis: as it was stored, without a calibration.
+    """
+
+    def __init__(self, basis: RouterBasis) -> None:
+        super().__init__("The stored router's probabilities were fitted with other numbers.")
+        self.basis = basis
+
+
+def space_settings() -> str:
+    """SHA-256 over the texts and numbers that a space is fitted with, whatever the backbone."""
+    numbers = [_VERSION, _DEPTHS, _LAST_DEPTHS, DIMENSIONS, _SHRINKAGE, _CLIP, _CHAT_FOR_COVARIANCE]
+    return _digest([numbers, background.groups(), background.chat_for_fitting()])
+
+
+def calibration_settings() -> str:
+    """SHA-256 over the numbers that a calibration is fitted with, beside those of ``space_settings``."""
+    return _digest(fit_settings())
+
+
+def _digest(settings: list[object]) -> str:
+    return hashlib.sha256(json.dumps(settings, ensure_ascii=False).encode()).hexdigest()
 
 
 def fit_basis(backbone: Backbone) -> Iterator[float | RouterBasis]:

@@ -348,6 +348,11 @@ _MATCHING: dict[str, Any] = {
 """The keywords for which the library would use Python's own matcher."""
 
 
+def forget_schemas() -> None:
+    """Let go of the schemas that were used; they are a person's own words."""
+    _validator.cache_clear()
+
+
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is no JSON number")
 

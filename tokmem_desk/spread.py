@@ -34,6 +34,11 @@ _SHIPPED_WEIGHT = 1000.0
 """How many inputs the shipped covariance counts for; as many as the bank has, where that is more."""
 
 
+def spread_settings() -> list[object]:
+    """The numbers that the shared space depends on."""
+    return [SKETCH_ROWS, _GRID, _SHIPPED_WEIGHT]
+
+
 def sketch(vectors: Tensor) -> Tensor:
     """[r x k] float32 rows whose products add up to about the scatter of [n x k] vectors around their mean.
 

@@ -36,21 +36,33 @@ class Checkpoint:
         tensors: parameters now, the best so far, and Adam's moments, on the CPU.
         numbers: step, running loss and the like. The random state needs no tensor: every batch is a
             function of the seed and the step.
+        held_out: digests of the inputs that were set aside to measure the result; empty where none were, or where the
+            checkpoint is older than this.
+        names: of the procedures when the run began, on which the order of its batches depends; empty in older ones.
     """
 
     identity: str
     tensors: dict[str, Tensor]
     numbers: dict[str, float | int | None]
+    held_out: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     @staticmethod
-    def identify(names: Sequence[str], pairs: Sequence[Sequence[ExamplePair]], config: TrainConfig, prior: str) -> str:
-        """SHA-256 over what a run depends on; ``prior`` is the digest of what it started from."""
-        parts = [prior, *names, *(pairs_digest(p) for p in pairs), json.dumps(config.as_dict(), sort_keys=True)]
+    def identify(keys: Sequence[str], pairs: Sequence[Sequence[ExamplePair]], config: TrainConfig, prior: str) -> str:
+        """SHA-256 over what a run depends on.
+
+        Args:
+            keys: what the procedures are known by.
+            pairs: of each procedure.
+            prior: digest of what the run started from.
+        """
+        parts = [prior, *keys, *(pairs_digest(p) for p in pairs), json.dumps(config.as_dict(), sort_keys=True)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def to_bytes(self) -> bytes:
         numbers = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in self.numbers.items()}
         metadata = {"format": _FORMAT, "identity": self.identity, "numbers": json.dumps(numbers)}
+        metadata |= {"held_out": json.dumps(self.held_out), "names": json.dumps(self.names)}
         return save(self.tensors, metadata)
 
     @classmethod
@@ -69,8 +81,9 @@ class Checkpoint:
                 metadata["identity"],
                 load(data),
                 numbers,
+                *(tuple(map(str, json.loads(metadata.get(key, "[]")))) for key in ("held_out", "names")),
             )
-        except (SafetensorError, ValueError, KeyError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise BadInputError(
                 f"The checkpoint of the interrupted training is damaged ({error}).",
                 next_step="Start the training anew.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,8 @@ class Training:
         save_every: int = 25,
         query_of: QueryOf | None = None,
         prior: Prior | None = None,
+        keys: Sequence[str] | None = None,
+        held_out: Sequence[str] = (),
     ) -> None:
         """Prepare a run; nothing heavy happens before the first step.
 
@@ -117,6 +120,8 @@ class Training:
             save: receives checkpoint bytes every ``save_every`` steps.
             query_of: how a pair becomes a query; the input alone by default.
             prior: what memories of this backbone start from; None for the demonstrations alone.
+            keys: what procedures are known by, however they are called; their names by default.
+            held_out: what checkpoints are to say of pairs that the run does not get, see ``Checkpoint``.
 
         Raises:
             BadInputError: no pairs, or a pair longer than the context.
@@ -151,9 +156,11 @@ class Training:
         self._best_accuracy = -1.0
         self._best: list[Tensor] | None = None
         self._checks_without_gain = 0
-        self._identity = Checkpoint.identify(
-            [p.name for p in self._procedures], [p.pairs for p in self._procedures], config, self._prior
-        )
+        names, pairs = [p.name for p in self._procedures], [p.pairs for p in self._procedures]
+        self._identity = Checkpoint.identify(names if keys is None else keys, pairs, config, self._prior)
+        # Checkpoints once went by names; where nothing was renamed since, they are as good.
+        self._identities = {self._identity, Checkpoint.identify(names, pairs, config, self._prior)}
+        self._kept_out = tuple(held_out)
         if resume is not None:
             self._restore(resume)
 
@@ -186,10 +193,14 @@ class Training:
                 outcome = yield from self._run()
             if self._stop:
                 outcome = "cancelled"
-        except torch.OutOfMemoryError as error:
+        except BaseException as error:
+            # What there is by now is kept if it can be; that it cannot must not hide why the run ended.
+            with suppress(Exception):
+                self.result = self._result(time.monotonic() - began, outcome)
+            if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
+                raise
             raise _too_much() from error
-        finally:
-            self.result = self._result(time.monotonic() - began, outcome)
+        self.result = self._result(time.monotonic() - began, outcome)
 
     def _run(self) -> Generator[Progress, None, str]:
         config = self._config
@@ -358,10 +369,11 @@ class Training:
             "best_accuracy": self._best_accuracy,
             "checks_without_gain": self._checks_without_gain,
         }
-        return Checkpoint(self._identity, tensors, numbers)
+        names = tuple(procedure.name for procedure in self._procedures)
+        return Checkpoint(self._identity, tensors, numbers, self._kept_out, names)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        if checkpoint.identity != self._identity:
+        if checkpoint.identity not in self._identities:
             raise IncompatibleError(
                 "The interrupted training was of other pairs or settings.", next_step="Start the training anew."
             )

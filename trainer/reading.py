@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -135,7 +135,13 @@ def mark_tokens(places: Sequence[tuple[int, int]], values: Sequence[Place]) -> T
 
 
 def train_reader(
-    backbone: Backbone, space: TokenSpace, pairs: Sequence[ExamplePair], seed: int = 0, *, alone: bool = True
+    backbone: Backbone,
+    space: TokenSpace,
+    pairs: Sequence[ExamplePair],
+    seed: int = 0,
+    *,
+    alone: bool = True,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[float | Reader]:
     """Train a reader for pairs that are ``readable``; yields the share done, and at the end the reader.
 
@@ -143,6 +149,8 @@ def train_reader(
 
     Args:
         alone: the steering beside it is not trained, see ``Reader``.
+        stop: whether to end early; the reader is then what it has become by the end of the pass that runs, the first
+            at least.
     """
     form = readable(pairs)
     assert form is not None
@@ -168,6 +176,9 @@ def train_reader(
         network, projected, marks, epochs=epochs, batch_size=size, rate=3e-3, weight_decay=0.05, seed=seed
     ):
         yield 0.5 + 0.5 * share
+        if stop():
+            network.requires_grad_(False).eval()
+            break
     yield Reader(form.slots, form.constants, form.order, form.compact, network, space.digest, alone)
 
 

@@ -40,7 +40,7 @@ from tokmem_desk.errors import (
     NotFoundError,
     UsageError,
 )
-from tokmem_desk.procedures import NONE_ROUTE
+from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 from tui.progress import Progress
 
 _PACKAGES = ("tokmem-desk", "torch", "transformers", "bitsandbytes")
@@ -128,10 +128,11 @@ def _procedures(
     found = []
     for memory in memories:
         record = records[memory.procedure]
-        pairs = None
+        pairs, learned = None, None
         if with_pairs:
             whole = store.to_procedure(record.name)
             pairs = PairSet(whole.pairs, whole.held_out)
+            learned = _learned(store, memory, whole.pairs)
         new = fresh.get(record.name)
 
         def load(file: str = memory.file, new: str | None = new) -> bytes:
@@ -154,9 +155,19 @@ def _procedures(
                 output_schema=record.output_schema,
                 reads_conversation=record.reads_conversation,
                 group=record.group,
+                learned=learned,
             )
         )
     return found
+
+
+def _learned(store: ProfileStore, memory: MemoryRecord, pairs: Sequence[ExamplePair]) -> tuple[int, ...] | None:
+    """The places of the pairs that a memory learned; a pair with the input of one that it learned counts as learned."""
+    choice = store.held_out_choice(memory.id)
+    if choice is None:
+        return None
+    known = {pair.input for pair in choice.learned}
+    return tuple(place for place, pair in enumerate(pairs) if pair.input in known)
 
 
 def _corrections(store: ProfileStore, memories: Sequence[MemoryRecord]) -> list[BankCorrection]:
@@ -347,6 +358,7 @@ def incoming(bank: OpenBank, placements: Sequence[Placement], files: Mapping[str
                 {**one.settings, IMPORTED_FROM: bank.name},
                 # What only a training here could say.
                 {**one.scores, "seconds": 0.0, "steps": one.scores.get("steps", 0), "advice": []},
+                one.learned,
             )
         found.append(
             IncomingProcedure(

@@ -152,7 +152,7 @@ class EngineDesk(ProfileDesk):
             elif self._engine_has != self._engine_wants:
                 await self.restart_engine()
             elif limit and self.link.state.phase == "ready" and self.link.idle_seconds > limit:
-                await self.link.unload()
+                await self.link.unload(idle_seconds=limit)
         finally:
             self._caring = False
 

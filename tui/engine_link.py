@@ -64,6 +64,8 @@ class EngineLink:
         self._changed = changed
         self._keys: dict[str, ProfileKey] = {}
         self._open_requests = 0
+        self._begun = 0
+        """Requests ever begun: tells whether one came in the middle of something."""
         self._last_use = time.monotonic()
 
     @property
@@ -95,6 +97,17 @@ class EngineLink:
         if key is not None:
             key.forget()
 
+    async def forget(self, profile: str) -> None:
+        """Forget a profile's key here, and have the engine forget whatever it remembers of the profile.
+
+        Raises:
+            TokmemError: the engine could not be told; end its process then.
+        """
+        self.forget_key(profile)
+        # A shared engine remembers whether or not this app's connection to it is open.
+        if self.client.running or self.client.shared:
+            await self.client.submit("forget", profile=profile).result()
+
     async def events(self, handle: RequestHandle) -> AsyncGenerator[Message, None]:
         """The events of a request without those that only tell of loading.
 
@@ -104,6 +117,7 @@ class EngineLink:
         if not self.client.running:
             self._set(EngineState("loading", backbone=self.state.backbone))
         self._open_requests += 1
+        self._begun += 1
         try:
             async for event in handle:
                 if event["event"] == "progress" and event.get("phase") in LOAD_PHASES:
@@ -123,16 +137,36 @@ class EngineLink:
             self._open_requests -= 1
             self._last_use = time.monotonic()
 
-    async def unload(self) -> None:
-        """End the engine's process, which is the sure way to free its memory; the next request starts it again."""
+    async def unload(self, *, idle_seconds: float = 0.0) -> bool:
+        """End the engine's process, which is the sure way to free its memory; the next request starts it again.
+
+        Args:
+            idle_seconds: of a shared engine, end it only where nobody has used it for so long.
+
+        Returns:
+            False where others have used a shared engine within ``idle_seconds``; it goes on then.
+
+        Raises:
+            BusyError: others are using a shared engine, and no ``idle_seconds`` were given.
+        """
+        begun = self._begun
+        if self.client.shared:
+            result = await self.client.submit("unload", idle_seconds=idle_seconds).result()
+            if not result.get("unloaded", True):
+                self._last_use = time.monotonic()  # ask again another time
+                return False
         await self.client.close()
-        self._set(EngineState())
+        if self._begun == begun:  # else a request has started it again by now
+            self._set(EngineState())
+        return True
 
     async def replace_client(self, client: EngineClient) -> None:
         """Go on with another engine: another model, device or network setting."""
-        await self.client.close()
-        self.client = client
-        self._set(EngineState())
+        begun, before = self._begun, self.client
+        self.client = client  # first: a request that comes meanwhile is for the new one
+        await before.close()
+        if self._begun == begun:
+            self._set(EngineState())
 
     async def load(self, profile: str) -> None:
         """Load the backbone.

@@ -47,6 +47,9 @@ FORGETTING = "Forgetting what was open …"
 
 STILL_TRAINS = "A training is being finished. Until its end the program has the profile's key in memory."
 
+FORGET_SECONDS = 10.0
+"""How long the engine may take to forget a profile before its process is ended."""
+
 PRESENCE_GUARD = f"app{SUFFIX}"
 
 HERE_WHILE_LOCKED = frozenset({"quit", "command_quit", "help_quit"})
@@ -264,14 +267,23 @@ class ProfileDesk(App[None]):
         was_locked = store.vault.key is not None
         store.close()
         if was_locked:
-            self.link.forget_key(name)
             if self.link.busy and not self._locking:  # with another profile, while a training of this one has ended
                 self._engine_shall_end = True
                 with contextlib.suppress(TokmemError):
-                    await self.link.submit("forget", profile=name).result()
+                    await self.link.forget(name)
             else:
-                await self.link.unload()
+                self.link.forget_key(name)
+                with contextlib.suppress(BusyError):  # shared, and at work for others
+                    await self.link.unload()
         return was_locked
+
+    async def _forget_in_engine(self, name: str) -> None:
+        """Have the engine let go of a profile that is encrypted now, or is not there any more."""
+        try:
+            await asyncio.wait_for(self.link.forget(name), FORGET_SECONDS)
+        except (TokmemError, TimeoutError):  # an engine that cannot be told must not go on remembering
+            with contextlib.suppress(BusyError):  # shared, and at work for others: it forgets when that is done
+                await self.link.unload()
 
     async def _drop_other_screens(self) -> None:
         """Let every other screen be made anew, so that nothing of one profile is seen in another."""
@@ -352,6 +364,7 @@ class ProfileDesk(App[None]):
             if name in self._left_open:
                 raise BusyError(f"A training runs in {name!r}.", next_step="Stop it there, or wait for its end.")
             registry.delete(name)
+        await self._forget_in_engine(name)
         if left:
             self.start_anew()
 
@@ -397,6 +410,7 @@ class ProfileDesk(App[None]):
                 await showing
             else:
                 showing.cancel()
+        await self._forget_in_engine(name)  # what it read while the profile was plain
         if name == self.profile:
             try:
                 await self._reopen(name, await asyncio.to_thread(self._key_of, name, passphrase))

@@ -207,14 +207,16 @@ class TrainQueue:
         """
         self._refuse_elsewhere(self.in_state("running"))
         for job in self.in_state("queued"):
-            self._store.set_job(job.id, "paused")
+            with contextlib.suppress(NotFoundError, UsageError):  # begun, cancelled or removed meanwhile, elsewhere
+                self._store.set_job(job.id, "paused")
         await self._end("pause")
         self._tell()
 
     def resume(self, jobs: Iterable[TrainJob]) -> None:
         """Queue paused and failed jobs again; ``work`` does them."""
         for job in jobs:
-            self._store.resume_job(job.id)
+            with contextlib.suppress(NotFoundError, UsageError):  # cancelled or removed meanwhile, elsewhere
+                self._store.resume_job(job.id)
         self._held = False
         self._tell()
 
@@ -230,8 +232,8 @@ class TrainQueue:
             self._refuse_elsewhere([job])
             await self._end("drop")
         else:
-            self._store.set_job(job.id, "cancelled")
-            drop_checkpoints(self._paths, self._store, job.name)
+            record = self._store.set_job(job.id, "cancelled")
+            drop_checkpoints(self._paths, self._store, record.procedure)
         self._tell()
 
     def move(self, job: TrainJob, by: int) -> bool:
@@ -353,15 +355,15 @@ class TrainQueue:
             assert told is not None
             job.progress.notes.append("The engine ended unexpectedly; going on from the last checkpoint.")
             self._store.set_job(job.id, progress=job.progress.as_dict())
-            self._store.note_break(job.id, told)
-        elif state == "undecided":
-            self._store.set_job(job.id, progress=job.progress.as_dict())
-            if job.ending == "drop":  # it was done before it heard of it
-                self._store.decide_job(job.id, activate=False)
+            record = self._store.note_break(job.id, told)
         else:
-            self._store.set_job(job.id, state, progress=job.progress.as_dict(), error=told)
-            if state == "cancelled":
-                drop_checkpoints(self._paths, self._store, job.name)
+            if error is not None:  # stays with the job where its result is there all the same
+                job.progress.notes.append(error.message)
+            record = self._store.end_job(job.id, state, progress=job.progress.as_dict(), error=told)
+        if record.state == "undecided" and job.ending == "drop":  # it was done before it heard of it
+            self._store.decide_job(job.id, activate=False)
+        elif record.state == "cancelled":
+            drop_checkpoints(self._paths, self._store, record.procedure)
 
     def _keep_sometimes(self, job: TrainJob) -> None:
         if time.monotonic() - job.kept_at >= KEEP_SECONDS:

@@ -16,6 +16,7 @@ from profiles.migrations import (
     profile_0007,
     profile_0008,
     profile_0009,
+    profile_0010,
     registry_0001,
     registry_0002,
     registry_0003,
@@ -34,6 +35,7 @@ PROFILE_STEPS: tuple[Step, ...] = (
     profile_0007.STATEMENTS,
     profile_0008.STATEMENTS,
     profile_0009.STATEMENTS,
+    profile_0010.STATEMENTS,
 )
 REGISTRY_STEPS: tuple[Step, ...] = (
     registry_0001.STATEMENTS,

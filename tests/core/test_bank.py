@@ -210,6 +210,23 @@ def test_a_bank_need_not_say_groups_and_forms(tmp_path: Path) -> None:
         assert [one.answer_form for one in opened.manifest.procedures] == [{}, {}, {}]
 
 
+def test_a_bank_may_say_which_of_its_pairs_were_learned(tmp_path: Path) -> None:
+    made = bank(3, with_pairs=True)
+    known = [replace(one, learned=places) for one, places in zip(made.procedures, ((0, 2), (), None), strict=True)]
+    file = write(tmp_path / "a.tokmem", replace(made, procedures=known))
+    with open_bank(file) as opened:
+        assert [one.learned for one in opened.manifest.procedures] == [(0, 2), (), None]
+        assert "learned" not in json.loads(files_of(file.read_bytes())["manifest.json"])["procedures"][2]
+
+
+@pytest.mark.parametrize("places", [7, "0", [0, 0], [2, 1], [-1], [True], [1.0], [None], [2**60]])
+def test_places_of_learned_pairs_that_make_no_sense_are_refused(tmp_path: Path, places: Any) -> None:
+    file = tmp_path / "odd.tokmem"
+    file.write_bytes(rewritten(lambda m: first(m).update(learned=places)))
+    with pytest.raises(BadInputError, match=r"procedures\[0\]\.learned"), open_bank(file):
+        pass
+
+
 def tensors_with(change: Callable[[bytearray, Any], object]) -> bytes:
     data = bytearray(files_of(bank_bytes())["bank.safetensors"])
     change(data, read_header(bytes(data), len(data)))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import psutil
 import pytest
 import torch
 
@@ -64,3 +67,13 @@ def test_a_card_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 def test_what_the_machine_tells() -> None:
     assert isinstance(cpu_flags(), frozenset)
     assert memory_in_use_mb("cpu") >= 0
+
+
+def test_memory_is_told_where_the_system_has_no_proc_and_other_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise FileNotFoundError("there is no /proc here")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    found = memory_in_use_mb("cpu")
+    assert found > 10, "Python and torch alone take more"
+    assert found == pytest.approx(psutil.Process().memory_info().rss / 2**20, rel=0.2)

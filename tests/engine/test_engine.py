@@ -16,8 +16,8 @@ from tokmem_desk.errors import EngineError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.before import unlearned
 from tui.engine.client import EngineClient, engine_command, run_blocking
+from tui.engine.held_out import split
 from tui.engine.protocol import CancelHow
-from tui.engine.training import split
 
 SCORECARD_KEYS = {
     "pairs", "held_out", "held_out_source", "routing_accuracy", "false_trigger_rate", "exact_match", "rouge_l",
@@ -68,7 +68,7 @@ def test_a_retraining_stands_beside_the_memory_before_it(client: EngineClient, h
         assert store.waiting(fingerprint) == {"shout": 1}
         ready = split(store.to_procedure("shout"))
         found = unlearned(store, "shout", fingerprint, ready.held_out)
-    assert found is not None and found[0] == 1
+    assert found is not None and (found[0], found[2]) == (1, True)
     assert found[1] == tuple(pair for pair in ready.held_out if pair not in known.procedure.pairs)
     again = result_of(client, "train", names=["shout"], preset="quick", span=4)
     before = again["trained"][0]["scorecard"]["before"]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import io
+import os
+import random
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import tui.engine.server
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests import tiny_loaded
 from tokmem_desk.errors import OutOfMemoryError
+from tokmem_desk.procedures import ExamplePair, Procedure
+from tui.engine.client import engine_command
 from tui.engine.handlers import Handlers
 from tui.engine.protocol import decode, encode
 from tui.engine.server import Request, Server
@@ -33,7 +39,6 @@ def failed(own_home: Path, model: tiny_loaded.TinyModel, error: Exception) -> di
     source = io.BytesIO(encode({"id": 1, "op": "fail"}) + encode({"id": 2, "op": "shutdown"}))
     server = Server(source, sink, AppPaths.resolve(own_home), model.as_loaded())
     server._handlers["fail"] = fail
-    server._receive(block=False)
     server._read()
     server._receive(block=True)
     while server._quick:
@@ -91,5 +96,171 @@ def test_forgetting_a_profile_forgets_beginnings_that_its_prompts_shared(
 
     assert "4401" in remembered()
     handlers = Handlers(paths, model.as_loaded())
-    list(handlers.forget(Request(1, "forget", {"profile": "default"}, lambda message: None)))
+    forget(handlers, "default")
     assert "4401" not in remembered()
+
+
+def forget(handlers: Handlers, profile: str) -> None:
+    list(handlers.forget(Request(1, "forget", {"profile": profile}, lambda message: None)))
+
+
+def traces(handlers: Handlers, mark: str) -> list[str]:
+    """Where a text, or a folder's name, can still be found in what the handlers keep."""
+    places = {"vectors": handlers.vectors._kept, "shelf of the vectors": vars(handlers.vectors._shelf)}
+    places |= vars(handlers.shelf) | {"conversations": vars(handlers._conversations or object)}
+    return [name for name, kept in places.items() if mark in repr(kept)]
+
+
+def test_forgetting_clears_vectors_and_what_is_kept_of_profiles_that_are_gone(
+    own_home: Path, tiny_backbone: Callable[..., Backbone]
+) -> None:
+    paths = AppPaths.resolve(own_home)
+    handlers = Handlers(paths, tiny_loaded.load(tiny_backbone("llama")).as_loaded())
+    folders = {}
+    with ProfileRegistry(paths) as registry:
+        for name in ("ann", "bob", "cay"):
+            registry.create(name)
+            with registry.open(name) as store:
+                store.add_procedure(Procedure("one", (ExamplePair(f"{name}'s pin is 4401", "ok"),)))
+                handlers.model.add(store, "one", 1)  # type: ignore[attr-defined]
+                store.add_correction(f"{name}'s other pin is 4402", "one", "none")
+                folders[name] = store.folder.name
+    for name in folders:
+        fields = {"profile": name, "name": "one"}
+        list(handlers.effect(Request(1, "effect", fields, lambda message: None)))
+    assert traces(handlers, "ann's pin") and traces(handlers, folders["ann"])
+    forget(handlers, "ann")
+    assert traces(handlers, "ann's") == [] and traces(handlers, folders["ann"]) == []
+    assert traces(handlers, folders["bob"]), "who stays is not forgotten"
+    with ProfileRegistry(paths) as registry:
+        registry.delete("bob")
+        registry.create("bob")  # another person's, by chance of the same name
+        registry.rename("cay", "dan")
+    forget(handlers, "bob")
+    assert traces(handlers, folders["bob"]) == [] and traces(handlers, "bob's") == []
+    assert traces(handlers, folders["cay"])
+    forget(handlers, "dan")
+    assert traces(handlers, folders["cay"]) == [] and traces(handlers, "cay's") == []
+
+
+# --- whatever arrives --------------------------------------------------------------------------------
+
+ODD_LINES = [
+    b"not json",
+    b"[1, 2]",
+    b"7",
+    b"null",
+    b'"text"',
+    b"{}",
+    b'{"id": null, "op": "status"}',
+    b'{"id": "x", "op": "status"}',
+    b'{"id": [1], "op": "status"}',
+    b'{"id": 1e400, "op": "status"}',
+    b'{"id": NaN, "op": "status"}',
+    b'{"id": true, "op": "status"}',
+    b'{"id": 9' + b"9" * 5000 + b', "op": "status"}',
+    b'{"id": 901}',
+    b'{"id": 902, "op": null}',
+    b'{"id": 903, "op": {"op": "status"}}',
+    b'{"id": 904, "op": "cancel"}',
+    b'{"id": 905, "op": "cancel", "target": null}',
+    b'{"id": 906, "op": "cancel", "target": {}}',
+    b'{"id": 907, "op": "cancel", "target": 12345, "how": []}',
+    b'{"id": null, "op": "cancel", "target": null}',
+    b'{"id": 908, "op": "ask", "profile": 5, "text": ["a"]}',
+    b'{"id": 909, "op": "draft", "profile": null}',
+    b'{"id": 910, "op": "no such thing"}',
+    b'{"id": 911, "op": "route", "texts": 3}',
+    b"\xff\xfe\x00{",
+    b'{"id": 912, "op": "\xc3\x28"}',
+    b"[" * 200_000,
+    b'{"id":' * 100_000,
+    b"   ",
+    b'{"id": 913, "op": "forget", "profile": "' + b"x" * 3_000_000 + b'"}',
+]
+
+
+def engine_process(home: Path) -> subprocess.Popen[bytes]:
+    """A real engine with a model that is nowhere: nothing here needs one."""
+    command = engine_command(home=home, model="no-such-model", offline=True, device="cpu")
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    )
+
+
+def test_no_line_ends_the_reader(own_home: Path) -> None:
+    drawn = random.Random(7)
+    sound = encode({"id": 1, "op": "status", "profile": "default"}).strip()
+    lines = list(ODD_LINES)
+    for _ in range(200):  # a sound request with a few bytes changed, a few times over
+        broken = bytearray(sound)
+        for _ in range(drawn.randint(1, 4)):
+            broken[drawn.randrange(len(broken))] = drawn.choice(b'\x00"{}[]:,0-\\\xff')
+        lines.append(bytes(broken))
+    drawn.shuffle(lines)
+    lines = [line for line in lines if b"shutdown" not in line]
+    process = engine_process(own_home)
+    end = encode({"id": 5_000_000, "op": "status"})
+    said, _ = process.communicate(b"\n".join(lines) + b"\n" + end, timeout=300)
+    assert process.returncode == 0
+    events = [decode(line) for line in said.splitlines()]
+    found = [event for event in events if event["id"] == 907 and event["event"] == "done"]
+    assert [event["result"]["found"] for event in found] == [False]
+    refused = [event for event in events if event["event"] == "error"]
+    assert len(refused) >= 25 and all(event["error"]["message"] for event in refused)
+
+
+def test_after_odd_lines_a_request_is_answered(own_home: Path) -> None:
+    process = engine_process(own_home)
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(b"\n".join(ODD_LINES) + b"\n" + encode({"id": 77, "op": "status"}))
+    process.stdin.flush()
+    event: dict[str, Any] = {}
+    while event.get("id") != 77:
+        event = decode(process.stdout.readline())
+    assert (event["event"], event["result"]["loaded"]) == ("done", False)
+    process.stdin.close()
+    assert process.wait(timeout=300) == 0
+
+
+@pytest.mark.parametrize("last", [{"id": 3, "op": "cancel", "target": 1}, {"id": None, "op": "cancel"}, {"id": None}])
+def test_a_client_that_dies_takes_the_engine_along(own_home: Path, last: dict[str, Any]) -> None:
+    process = engine_process(own_home)
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(encode({"id": 1, "op": "status"}))
+    process.stdin.flush()
+    assert decode(process.stdout.readline())["event"] == "done"
+    process.stdout.close()
+    process.stdin.write(encode(last))
+    process.stdin.close()
+    assert process.wait(timeout=300) == 0
+
+
+def test_a_client_that_reads_no_more_ends_the_engine_though_it_could_still_write(own_home: Path) -> None:
+    process = engine_process(own_home)
+    assert process.stdin is not None and process.stdout is not None
+    process.stdout.close()
+    process.stdin.write(encode({"id": 1, "op": "status"}))
+    process.stdin.flush()
+    assert process.wait(timeout=300) == 0
+    process.stdin.close()
+
+
+def test_a_number_that_is_in_use_leaves_its_request_alone(
+    own_home: Path, tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny_loaded.load(tiny_backbone("llama"))
+    sink = io.BytesIO()
+    monkeypatch.setattr(tui.engine.server, "LINE_LIMIT", 1000)
+    requests = [encode({"id": 4, "op": "train"}), encode({"id": 4, "op": "status"}), b"x" * 5000 + b"\n"]
+    requests.append(encode({"id": 5, "op": "cancel", "target": 4, "how": "drop"}))
+    server = Server(io.BytesIO(b"".join(requests)), sink, AppPaths.resolve(own_home), model.as_loaded())
+    server._read()
+    first = server._inbox.get()
+    assert first is not None and (first.op, first.cancelled.is_set()) == ("train", True)
+    assert server._inbox.get() is None
+    events = [decode(line) for line in sink.getvalue().splitlines()]
+    assert [(event["id"], event["event"]) for event in events] == [(0, "error"), (0, "error"), (5, "done")]
+    assert "number 4 is still open" in events[0]["error"]["message"]
+    assert "shorter than" in events[1]["error"]["message"] and events[2]["result"] == {"found": True}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from sqlite3 import Connection
 
 import pytest
 
@@ -259,3 +261,61 @@ def test_unfinished_jobs_of_the_old_form_become_paused_ones(tmp_path: Path) -> N
     with ProfileStore(tmp_path) as store:
         found = [(job.procedure, job.state, job.request) for job in store.jobs()]
     assert found == [("todo", "paused", {"preset": "quick"}), ("ledger", "paused", {"preset": "quick"})]
+
+
+def interfere(store: ProfileStore, monkeypatch: pytest.MonkeyPatch, then: Callable[[], None]) -> None:
+    """After the first transaction of ``store`` another program does something."""
+    writing, waiting = store._database.writing, [then]
+
+    @contextmanager
+    def interrupted() -> Iterator[Connection]:
+        with writing() as connection:
+            yield connection
+        if waiting:
+            waiting.pop()()
+
+    monkeypatch.setattr(store._database, "writing", interrupted)
+
+
+def test_a_job_is_taken_in_one_step(queue: ProfileStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ProfileStore(queue.folder) as other:
+        interfere(queue, monkeypatch, lambda: other.set_job(1, "cancelled") and None)
+        taken = queue.next_job()
+        assert taken is not None and (taken.id, taken.state) == (1, "running")
+        assert queue.job(1).state == "cancelled", "it came after"
+
+
+def test_a_break_is_noted_in_one_step_and_leaves_a_cancelled_job_alone(
+    queue: ProfileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue.set_job(1, "running")
+    with ProfileStore(queue.folder) as other:
+        interfere(queue, monkeypatch, lambda: other.set_job(1, "cancelled") and None)
+        assert queue.note_break(1, {"message": "died"}).state == "queued"
+        assert queue.note_break(1, {"message": "died"}).state == "cancelled", "it came after"
+    done = train(queue, "two")
+    assert queue.note_break(done.id, {"message": "died"}).state == "undecided", "its result is there"
+    assert queue.job(done.id).breaks == 0
+
+
+@pytest.mark.parametrize("state", ["running", "undecided", "done", "cancelled"])
+def test_only_what_waits_or_failed_is_resumed(queue: ProfileStore, state: JobState) -> None:
+    for one in WAY[state]:
+        queue.set_job(1, one)
+    with pytest.raises(UsageError, match=f"Job 1 is {state}: there is nothing to resume"):
+        queue.resume_job(1)
+    assert queue.job(1).state == state
+
+
+def test_resuming_what_is_queued_already_is_no_error(queue: ProfileStore) -> None:
+    queue.set_job(1, "paused")
+    assert queue.resume_job(1).state == queue.resume_job(1).state == "queued"
+
+
+def test_an_end_does_not_undo_a_result(queue: ProfileStore) -> None:
+    done = train(queue, "one")
+    ended = queue.end_job(done.id, "failed", progress={"step": 3}, error={"message": "the pipe broke"})
+    assert (ended.state, ended.error, ended.progress) == ("undecided", None, {"step": 3})
+    queue.set_job(2, "running")
+    failed = queue.end_job(2, "failed", error={"message": "no"})
+    assert (failed.state, failed.error) == ("failed", {"message": "no"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import torch
@@ -104,6 +104,50 @@ def test_closing_the_generator_leaves_a_memory_too(tiny_backbone: Callable[..., 
         pass
     steps.close()  # type: ignore[attr-defined]
     assert training.result is not None and training.result.steps == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "does not fit into the memory"),
+        (MemoryError(), "does not fit into the memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "does not fit into the memory"),
+        (RuntimeError("shape mismatch"), "shape mismatch"),
+        (OutOfMemoryError("The messages do not fit."), "The messages do not fit"),
+    ],
+)
+def test_why_a_run_ended_is_not_hidden_by_what_it_cannot_keep(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    training = Training(tiny_backbone("llama"), [procedure()], FAST)
+
+    def fail(*given: object) -> NoReturn:
+        raise error
+
+    def fail_too(*given: object) -> NoReturn:
+        raise RuntimeError("nothing could be kept")
+
+    monkeypatch.setattr(training._cache, "fill", fail)
+    monkeypatch.setattr(training, "_result", fail_too)
+    with pytest.raises(type(error) if said in str(error) else OutOfMemoryError, match=said):
+        list(training)
+    assert training.result is None
+
+
+def test_a_run_is_known_by_its_key_whatever_its_name(tiny_backbone: Callable[..., Backbone]) -> None:
+    backbone = tiny_backbone("llama")
+    begun = Training(backbone, [procedure()], FAST, keys=["a1"], held_out=["digest"])
+    steps = iter(begun)
+    while next(steps).phase != "train":
+        continue
+    found = Checkpoint.from_bytes(begun.checkpoint().to_bytes())
+    assert (found.names, found.held_out) == (("shout",), ("digest",))
+    renamed = procedure("cry")
+    Training(backbone, [renamed], FAST, keys=["a1"], resume=found)
+    with pytest.raises(IncompatibleError):
+        Training(backbone, [renamed], FAST, keys=["b2"], resume=found)
+    named = dataclasses.replace(found, identity=Checkpoint.identify(["shout"], [procedure().pairs], FAST, ""))
+    Training(backbone, [procedure()], FAST, keys=["a1"], resume=named)
 
 
 def test_many_pairs_hold_some_out_and_keep_the_best(tiny_backbone: Callable[..., Backbone]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from tokmem_desk.errors import EngineError, InterruptedByUser, NotFoundError
 from tui.engine.client import EngineClient, engine_command, run_blocking
 from tui.engine.protocol import decode, encode
+from tui.engine_link import EngineLink
 
 MakeClient = Callable[..., EngineClient]
 
@@ -129,6 +130,41 @@ async def test_close_ends_a_stubborn_engine(tmp_path: Path) -> None:
     await client.close()
     assert time.monotonic() - begun < 3
     assert not alive(pid)
+
+
+@pytest.mark.asyncio
+async def test_a_request_in_the_middle_of_an_unload_starts_the_engine_anew(
+    make_client: MakeClient, taught: None
+) -> None:
+    client = make_client()
+    await client.submit("load", profile="default").result()
+    first = client.pid
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0)
+    assert client._process is not None, "the end has begun and is not there yet"
+    result = await client.submit("ask", **ask_fields("hello")).result()
+    await closing
+    assert result["route"] == "none" and client.pid not in (None, first)
+    await client.close()
+
+
+@pytest.mark.asyncio
+async def test_unloading_tells_what_is_true_when_a_request_came_meanwhile(
+    make_client: MakeClient, taught: None
+) -> None:
+    link = EngineLink(make_client(), lambda state: None)
+    await link.load("default")
+    other = make_client()
+    for ends in (link.unload, lambda: link.replace_client(other)):
+        assert link.state.phase == "ready"
+        ending = asyncio.create_task(ends())
+        await asyncio.sleep(0)
+        answer = [event async for event in link.events(link.submit("ask", **ask_fields("hello")))]
+        await ending
+        assert answer[-1]["result"]["route"] == "none" and link.state.phase == "ready" and link.client.running
+    assert link.client is other
+    await link.unload()
+    assert link.state.phase == "off" and not link.client.running
 
 
 @pytest.mark.asyncio

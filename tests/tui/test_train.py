@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import cast
 
 import pytest
 from textual.pilot import Pilot
 from textual.widgets import SelectionList
 
 from profiles.checkpoints import checkpoint_file
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from tests.tui.conftest import MOOD, TODO
 from tests.tui.driving import SIZES, ask, ready, texts, train, until
 from tests.tui.scripted_engine import FINGERPRINT
-from tokmem_desk.errors import StorageError
+from tokmem_desk.errors import EngineError, StorageError, TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
+from tui.engine_link import EngineLink
 from tui.screens.chat import ChatScreen
 from tui.screens.confirm import ConfirmDialog
 from tui.screens.failure import FailureDialog
 from tui.screens.procedures import ProceduresScreen
 from tui.screens.train import TrainScreen
+from tui.training import TrainQueue
 from tui.widgets.job_table import JobTable
 from tui.widgets.train_progress import TrainProgress
 from tui.widgets.train_setup import TrainSetup
@@ -368,3 +374,53 @@ async def test_a_queue_that_the_disk_refuses_says_so_once(
             await pilot.press("enter")
         app._look_outside()
         await until(pilot, lambda: states(app) == [("todo_line", "undecided"), ("mood_log", "undecided")], "goes on")
+
+
+class FailingLink:
+    """An engine that stores a result and fails afterwards."""
+
+    training = False
+
+    def __init__(self, store: ProfileStore, job: int, error: TokmemError) -> None:
+        self.store, self.job, self.error = store, job, error
+
+    def submit(self, op: str, **fields: object) -> None:
+        """Nothing is sent."""
+
+    async def events(self, handle: None) -> AsyncIterator[dict[str, object]]:
+        key, pairs = self.store.procedure(TODO.name).id, TODO.pairs
+        file = self.store.write_memory(b"x")
+        self.store.add_memory(key, FINGERPRINT, file, pairs, {}, {"rouge_l": 0.5}, job_id=self.job)
+        yield {"event": "progress", "phase": "evaluate", "step": 1, "steps": 2}
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [StorageError("The disk is full."), EngineError("The engine ended.")])
+async def test_an_error_after_the_result_hides_neither(own_home: Path, error: TokmemError) -> None:
+    paths = AppPaths.resolve(own_home)
+    with ProfileRegistry(paths) as registry, registry.open() as store:
+        store.add_procedure(TODO)
+        [job] = store.queue_training([TODO.name], QUICK)
+        link = cast(EngineLink, FailingLink(store, job.id, error))
+        queue = TrainQueue(store, link, "default", paths, lambda: None)
+        assert await queue.work(), "what went wrong is no fault of the queue"
+        found = store.job(job.id)
+        assert found.state == "undecided" and found.memory_id is not None and found.progress is not None
+        assert any("disk is full" in note or "ended unexpectedly" in note for note in found.progress["notes"])
+        await queue.remove(queue.jobs[0])
+        assert store.memories(TODO.name) == []
+
+
+async def test_pausing_and_resuming_pass_over_what_others_have_cancelled(own_home: Path) -> None:
+    paths = AppPaths.resolve(own_home)
+    with ProfileRegistry(paths) as registry, registry.open() as store:
+        for procedure in (TODO, MOOD, THIRD):
+            store.add_procedure(procedure)
+        first, second, third = store.queue_training([TODO.name, MOOD.name, THIRD.name], QUICK)
+        queue = TrainQueue(store, cast(EngineLink, None), "default", paths, lambda: None)
+        store.set_job(first.id, "cancelled")
+        await queue.pause()
+        assert [store.job(one.id).state for one in (first, second, third)] == ["cancelled", "paused", "paused"]
+        store.set_job(second.id, "cancelled")
+        queue.resume(queue.jobs[:])
+        assert [store.job(one.id).state for one in (first, second, third)] == ["cancelled", "cancelled", "queued"]

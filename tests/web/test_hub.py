@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -13,10 +14,11 @@ import pytest
 from profiles.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
 from tests.tui.conftest import ROOT, TODO, remember
-from tokmem_desk.errors import EngineError, NotFoundError
+from tokmem_desk.errors import BusyError, EngineError, NotFoundError
 from tui.engine.client import EngineClient
 from tui.engine.hub import AVAILABLE, EngineHub
 from tui.engine.protocol import encode
+from tui.engine_link import EngineLink
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="Windows has no Unix sockets in asyncio")
 
@@ -53,7 +55,7 @@ async def hub(engine: EngineClient, tmp_path: Path) -> AsyncIterator[EngineHub]:
 def window(hub: EngineHub, tmp_path: Path, name: str) -> EngineClient:
     """A client that takes the relay for its engine."""
     command = [sys.executable, "-m", "tui.engine.relay", str(hub.path)]
-    return EngineClient(command, tmp_path / f"{name}.log", ENVIRONMENT)
+    return EngineClient(command, tmp_path / f"{name}.log", ENVIRONMENT, shared=True)
 
 
 async def test_two_clients_share_one_engine(hub: EngineHub, engine: EngineClient, tmp_path: Path) -> None:
@@ -128,15 +130,63 @@ async def test_a_crash_is_told_to_all_and_the_engine_comes_back(hub: EngineHub, 
 
 
 async def test_nonsense_is_let_go_and_others_stay(hub: EngineHub, tmp_path: Path) -> None:
+    said: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: said.append(context))
     client = window(hub, tmp_path, "one")
     await client.submit("load", profile="default").result()
-    for line in (b"not json\n", b"[1]\n", encode({"op": "ask"}), encode({"id": "x", "op": "ask"})):
+    odd = [b"not json\n", b"[1]\n", b"\xff\n", b"[" * 100_000 + b"\n", encode({"op": "ask"}), encode({"id": 1})]
+    odd += [encode({"id": one, "op": "ask"}) for one in ("x", None, [1], {}, True)]
+    odd += [encode({"id": 1, "op": "cancel", "target": one}) for one in (None, "x", [])]
+    for line in odd:
         reader, writer = await asyncio.open_unix_connection(hub.path)
         writer.write(line)
         assert await reader.read() == b""
         writer.close()
     assert (await client.submit("load", profile="default").result())["id"]
     await client.close()
+    gc.collect()
+    assert said == []
+
+
+async def test_unloading_in_a_window_ends_the_shared_engine(
+    hub: EngineHub, engine: EngineClient, tmp_path: Path
+) -> None:
+    one, two = (EngineLink(window(hub, tmp_path, name), lambda state: None) for name in ("one", "two"))
+    await one.load("default")
+    await two.load("default")
+    pid = engine.pid
+    slow = two.submit("ask", **ask("!slow"))
+    async for event in two.events(slow):
+        if event["event"] == "token":
+            break
+    with pytest.raises(BusyError, match="Another window is using the model"):
+        await one.unload()
+    assert not await one.unload(idle_seconds=0.001), "idle here, at work there"
+    assert engine.pid == pid and one.state.phase == "ready"
+    await slow.cancel()
+    await slow.result()
+    assert not await one.unload(idle_seconds=3600.0), "used a moment ago, in the other window"
+    assert engine.pid == pid and one.client.running
+    assert await one.unload()
+    assert not engine.running and one.state.phase == "off"
+    answer = [event async for event in two.events(two.submit("ask", **ask("hello")))]
+    assert answer[-1]["result"]["route"] == "none" and engine.pid not in (None, pid)
+    await one.client.close()
+    await two.client.close()
+
+
+async def test_a_window_whose_connection_is_closed_still_has_a_profile_forgotten(
+    hub: EngineHub, engine: EngineClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    submit = engine.submit
+    monkeypatch.setattr(engine, "submit", lambda op, **fields: asked.append(op) or submit(op, **fields))
+    link = EngineLink(window(hub, tmp_path, "one"), lambda state: None)
+    await link.load("default")
+    await link.client.close()
+    await link.lock("default")
+    assert asked == ["load", "forget"]
+    await link.client.close()
 
 
 async def test_closing_with_a_connection_open_is_no_error(hub: EngineHub) -> None:

@@ -70,6 +70,11 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
     if per_procedure and keys:
         lines = [(name, *(number(one.get(key)) for key in keys)) for name, one in per_procedure.items()]
         parts.append(table(("procedure", *keys), lines, right=range(1, len(keys) + 1)))
+    if unsure := sorted(name for name, one in per_procedure.items() if one.get("held_out_known") is False):
+        parts.append(
+            f"{', '.join(unsure)}: trained before it was kept which pairs were held out. They were chosen again as "
+            "they probably were then, and some may have been learned. Train again for figures you can rely on."
+        )
     if result.get("confusion"):
         parts.append(confusion_text(result["confusion"]))
     return "\n\n".join(parts)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import cast
 
 from profiles.records import JobRecord
-from tokmem_desk.errors import InterruptedByUser, NotFoundError, TokmemError
+from tokmem_desk.errors import InterruptedByUser, NotFoundError, TokmemError, UsageError
 from tui.cli.context import Context
 from tui.engine.protocol import Message, Trained, TrainResult
 from tui.training_progress import KEEP_SECONDS, PHASES, Progress, duration
@@ -45,7 +45,7 @@ def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
                 trained += one
         finally:
             for job in jobs:
-                with contextlib.suppress(NotFoundError):  # its procedure was removed meanwhile
+                with contextlib.suppress(NotFoundError, UsageError):  # removed, or taken out of the queue meanwhile
                     store.set_job(job.id, "cancelled")
     return TrainResult(cancelled=cancelled, trained=trained)
 
@@ -70,17 +70,17 @@ def _train_one(context: Context, job: JobRecord) -> tuple[list[Trained], bool]:
         if result is None:
             raise InterruptedByUser("Stopped.")
         if not result["trained"]:
-            store.set_job(job.id, "cancelled")
+            store.end_job(job.id, "cancelled")
             return [], result["cancelled"]
         store.decide_job(job.id, activate=True)
     except InterruptedByUser:
-        store.set_job(job.id, "cancelled")
+        store.end_job(job.id, "cancelled")
         raise
     except NotFoundError:  # what else there is to train is not harmed
         context.console.error(f"{job.procedure} was removed while it was being trained.")
         return [], False
     except TokmemError as caught:
-        store.set_job(job.id, "failed", error=dict(caught.as_dict()))
+        store.end_job(job.id, "failed", error=dict(caught.as_dict()))
         raise
     return result["trained"], result["cancelled"]
 

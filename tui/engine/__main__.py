@@ -27,6 +27,8 @@ def main() -> int:
     pipe = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
+    # Not sys.stdin, which Python closes at the end: it would abort where the reader thread still waits there.
+    requests = os.fdopen(os.dup(0), "rb")
     if arguments.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     wait_asleep()
@@ -38,12 +40,12 @@ def main() -> int:
 
         paths = AppPaths.resolve(arguments.home)
         model = LoadedModel(paths, arguments.model, arguments.device, offline=arguments.offline)
-        server = Server(sys.stdin.buffer, pipe, paths, model)
+        server = Server(requests, pipe, paths, model)
     except (ImportError, MemoryError, OSError, RuntimeError) as caught:  # a library is missing, or no room for it
         error = in_words(caught)
         if error is None:
             raise
-        return refuse_all(sys.stdin.buffer, pipe, error)
+        return refuse_all(requests, pipe, error)
     return server.run()
 
 

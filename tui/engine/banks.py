@@ -5,10 +5,9 @@ One bank per profile and settings is kept. Nothing of one profile is reachable f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from profiles.memories import read_memory_file
@@ -66,13 +65,19 @@ class BankShelf:
         """Which memories of a profile were left out when its bank was last put together, and why."""
         return list(self._problems.get(str(store.folder), ()))
 
-    def forget(self, folder: Path) -> None:
-        """Let go of everything of the profile in ``folder``."""
-        for key in [key for key in self._banks if key[0] == str(folder)]:
+    def forget(self, gone: Callable[[str], bool]) -> None:
+        """Let go of everything of some profiles.
+
+        In place, because a training that goes on holds this shelf too.
+
+        Args:
+            gone: whether to let go of the profile in that folder.
+        """
+        for key in [key for key in self._banks if gone(key[0])]:
             del self._banks[key]
-        self._corrected.pop(str(folder), None)
-        self._readers.pop(str(folder), None)
-        self._problems.pop(str(folder), None)
+        for kept in (self._corrected, self._readers, self._problems):
+            for folder in [folder for folder in kept if gone(folder)]:
+                del kept[folder]
 
     def memories(self, store: ProfileStore) -> dict[str, Memory]:
         """Active memories of enabled procedures on this backbone, by name, router statistics included.

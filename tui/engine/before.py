@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from profiles.store import ProfileStore
 from tokmem_desk import background
-from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
+from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 from tokmem_desk.recall import Bank, route_messages
 from trainer.evaluate import Answered, answer_pairs
 from trainer.metrics import score_answers
+from tui.engine.held_out import held_out_before, inputs_of
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -29,6 +30,7 @@ class Before:
         version: of the memory.
         pairs: held-out pairs that it did not learn, at least one.
         bank: with it, and with whatever else may answer.
+        known: False for a memory from before the choice was kept: then it may have learned some of them.
     """
 
     name: str
@@ -36,23 +38,23 @@ class Before:
     memory: Memory
     pairs: tuple[ExamplePair, ...]
     bank: Bank
+    known: bool = True
 
 
 def unlearned(
     store: ProfileStore, name: str, fingerprint: str, held_out: Sequence[ExamplePair]
-) -> tuple[int, tuple[ExamplePair, ...]] | None:
-    """The version of the active memory, and the held-out pairs that it did not learn; None when there are none."""
-    from tui.engine.training import split  # which itself measures with this module
+) -> tuple[int, tuple[ExamplePair, ...], bool] | None:
+    """The version of the active memory, the held-out pairs that it did not learn, and whether that is known for sure.
 
-    record = store.active_memory(name, fingerprint)
-    if record is None:
+    None when there are no such pairs.
+    """
+    record, then = store.active_memory(name, fingerprint), held_out_before(store, name, fingerprint)
+    if record is None or then is None:
         return None
-    procedure = store.to_procedure(name)
-    known = tuple(store.memory_pairs(record.id))
-    then = split(Procedure(name, known, procedure.held_out)) if known else None
-    learned = {pair.input for pair in then.procedure.pairs} if then is not None else set()
+    choice, known = then
+    learned, _ = inputs_of(choice)
     fresh = tuple(pair for pair in held_out if pair.input not in learned)
-    return (record.version, fresh) if fresh else None
+    return (record.version, fresh, known) if fresh else None
 
 
 def measure_before(
@@ -81,6 +83,7 @@ def measure_before(
     yield {
         "version": before.version,
         "held_out": len(before.pairs),
+        **({} if before.known else {"held_out_known": False}),
         "exact_match": answered.scores.exact_match,
         "rouge_l": answered.scores.rouge_l,
         **_routing(backbone, before.bank, before.name, messages, chat),

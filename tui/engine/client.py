@@ -132,7 +132,7 @@ class EngineClient:
         command: how to start the engine, see ``engine_command``.
         log_file: where its stderr goes; the folder is there.
         environ: replaces the environment of this process.
-        shared: the process only leads to an engine that works for others too, and outlives this client.
+        shared: the command reaches an engine that others use too (``tui.engine.relay``).
     """
 
     def __init__(
@@ -214,7 +214,14 @@ class EngineClient:
             yield event
 
     async def close(self) -> None:
-        """End the process: politely, then by force after ``CLOSE_SECONDS``."""
+        """End the process: politely, then by force after ``CLOSE_SECONDS``.
+
+        A request that comes meanwhile waits for the end, and then starts a process anew.
+        """
+        async with self._starting:
+            await self._close()
+
+    async def _close(self) -> None:
         process = self._process
         if process is None:
             return

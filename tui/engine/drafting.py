@@ -10,9 +10,10 @@ from profiles.pair_rules import pair_fault
 from profiles.store import ProfileStore
 from tokmem_desk.continuation import next_line
 from tokmem_desk.errors import BadInputError, UsageError
+from tokmem_desk.output_schema import OutputSchema, read_schema
 from tokmem_desk.patterns import known_pattern
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tokmem_desk.recall import Bank, Sampling, answer_batch
+from tokmem_desk.recall import Bank, Sampling, answer_batch, answer_messages
 from trainer.evaluate import answer_tokens, demonstration_query
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ def draft(request: Request, store: ProfileStore, backbone: Backbone, bank: Bank)
     """Send ``draft`` events with ``input``, ``response`` and ``fits``; ends with ``done``.
 
     An input is a line the model writes after inputs of the procedure. Its response is what the procedure's memory
-    answers, or without a memory the model with the pairs as a conversation before it. ``fits`` says whether the
-    response has the procedure's pattern, null without one.
+    answers, or without a memory the model with the pairs as a conversation before it; held to the procedure's schema,
+    or read off the message, as its answers are. ``fits`` says whether the response has the procedure's pattern and
+    schema, null without either.
 
     Raises:
         NotFoundError: no procedure of that name.
@@ -65,8 +67,7 @@ def draft(request: Request, store: ProfileStore, backbone: Backbone, bank: Bank)
         known.add(_plain(text))
         pair = ExamplePair(text, _response(backbone, bank, procedure, text))
         yield
-        form = known_pattern(procedure.pattern)
-        fits = None if form is None else form.fullmatch(pair.response) is not None
+        fits = _fits(procedure, pair.response)
         # One of the wrong form is shown only where the right form does not come.
         if pair_fault(pair) is None and (fits is not False or attempts > 2 * count):
             made += 1
@@ -84,11 +85,25 @@ def _line(backbone: Backbone, procedure: Procedure, chance: random.Random, reque
 
 def _response(backbone: Backbone, bank: Bank, procedure: Procedure, text: str) -> str:
     limit = answer_tokens(backbone, procedure.pairs)
-    memory = bank.memories.get(procedure.name)
+    schemas, memory = [_schema(procedure)], bank.memories.get(procedure.name)
     if memory is not None:
-        return answer_batch(backbone, [backbone.format.query(text)], [memory], texts=[text], max_tokens=limit)[0]
+        return answer_messages(backbone, [text], [memory], schemas=schemas, max_tokens=limit, rows_at_once=1)[0]
     query, _ = demonstration_query(backbone, procedure, text)
-    return answer_batch(backbone, [query], [None], max_tokens=limit)[0]
+    return answer_batch(backbone, [query], [None], schemas=schemas, max_tokens=limit)[0]
+
+
+def _schema(procedure: Procedure) -> OutputSchema | None:
+    return None if procedure.output_schema is None else read_schema(procedure.output_schema)
+
+
+def _fits(procedure: Procedure, response: str) -> bool | None:
+    """Whether a response has the form that the procedure asks for; None where it asks for none."""
+    schema, pattern = _schema(procedure), known_pattern(procedure.pattern)
+    if pattern is None and schema is None:
+        return None
+    if pattern is not None and pattern.fullmatch(response) is None:
+        return False
+    return schema is None or schema.fault(response) is None
 
 
 def _plain(text: str) -> str:

@@ -25,6 +25,7 @@ from trainer.evaluate import (
 )
 from trainer.metrics import RoutingScores, score_answers, score_routes
 from tui.engine.before import Before, measure_before
+from tui.engine.held_out import Measured, Split, measured
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from tui.engine.banks import BankShelf
     from tui.engine.models import LoadedModel
     from tui.engine.server import Request
-    from tui.engine.training import Split
 
 _SAMPLES = 5
 _ROUTE_BATCH = 32
@@ -151,9 +151,12 @@ def evaluate(
                 f"{name!r} has no active memory on this model, or is disabled.",
                 next_step=f"Train it: tokmem-desk train {name}",
             )
-    tests: dict[str, tuple[ExamplePair, ...]] = {
-        name: tuple(given) if given is not None else _held_out(store, name) for name in names
+    fingerprint = backbone.fingerprint.digest
+    measures = {
+        name: Measured(tuple(given), True) if given is not None else measured(store, name, fingerprint)
+        for name in names
     }
+    tests = {name: one.pairs for name, one in measures.items()}
     if not any(tests.values()):
         raise BadInputError("There are no held-out pairs to measure on.", next_step="Use --pairs FILE.")
     began = time.monotonic()
@@ -166,6 +169,8 @@ def evaluate(
         for step in answer_pairs(backbone, tests[name], bank.memories[name], pattern, bank.schemas.get(name)):
             if isinstance(step, Answered):
                 per_procedure[name] = {**asdict(step.scores), "tests": len(tests[name])}
+                if not measures[name].known:
+                    per_procedure[name]["held_out_known"] = False
                 collected += [(name, p, a) for p, a in zip(tests[name], step.answers, strict=True)]
             else:
                 request.emit("progress", phase="evaluate", fraction=(place + step) / len(names), text=name)
@@ -207,13 +212,6 @@ def evaluate(
             "per_procedure": per_procedure,
         },
     )
-
-
-def _held_out(store: ProfileStore, name: str) -> tuple[ExamplePair, ...]:
-    """What measures a stored procedure: as ``training.split`` chose it."""
-    from tui.engine.training import split
-
-    return split(store.to_procedure(name)).held_out
 
 
 def _plain(scores: Any) -> dict[str, float]:

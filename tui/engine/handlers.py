@@ -7,7 +7,7 @@ model and the banks built from it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from profiles.paths import AppPaths
@@ -19,6 +19,7 @@ from tokmem_desk.chat_format import Turn
 from tokmem_desk.conversation import ConversationCache, OwnedCache
 from tokmem_desk.device import memory_in_use_mb, release_memory
 from tokmem_desk.errors import NotFoundError, UsageError
+from tokmem_desk.output_schema import forget_schemas
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tokmem_desk.recall import Answer, Bank, Piece, Routed, Sampling, recall, route_messages
 from tui.engine.adaptation import adapt
@@ -131,17 +132,26 @@ class Handlers:
         yield
 
     def forget(self, request: Request) -> Iterator[None]:
-        """Let go of everything that is remembered of a profile, as when it is locked."""
+        """Let go of everything that is remembered of a profile, as when it is locked.
+
+        So it is with every profile that is not there any more: one that was erased, and one that was made encrypted,
+        which gives it another folder. Its name may be gone by then, or be another one's.
+        """
         name = request.text("profile")
         with ProfileRegistry(self.paths) as registry:
-            try:
-                folder = self.paths.profile_folder(registry.info(name).id)
-                self.shelf.forget(folder)
-                if self._conversations is not None:
-                    self._conversations.forget(str(folder))
-            except NotFoundError:  # erased or renamed: whose is whose cannot be told any more
-                self.shelf = BankShelf(self.model)
-                self._conversations = None
+            there = {str(self.paths.profile_folder(one.id)) for one in registry.list()}
+            with suppress(NotFoundError):
+                there.discard(str(self.paths.profile_folder(registry.info(name).id)))
+
+        def gone(folder: str) -> bool:
+            return folder not in there
+
+        self.shelf.forget(gone)
+        if self._conversations is not None:
+            self._conversations.forget_where(gone)
+        # Keyed by the texts themselves, of whichever profile: what is still wanted is read again in a moment.
+        self.vectors = TextVectors(self.shelf)
+        forget_schemas()
         if self.model.loaded:  # demonstrations in a prompt are a beginning that many queries share
             self.model.backbone.renew_prefixes()
         release_memory(self.model.choice.device)

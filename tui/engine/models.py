@@ -138,7 +138,6 @@ class LoadedModel:
         """
         if self.loaded:
             return
-        from tokmem_desk.features import RouterBasis, fit_basis
         from tokmem_desk.splitting import Splitter, fit_splitter, shipped_splitter
 
         if self._backbone is None:
@@ -156,8 +155,7 @@ class LoadedModel:
         if self._basis is None:
             self._basis = yield from self._fitted(
                 ROUTER_FILE,
-                RouterBasis.from_bytes,
-                fit_basis,
+                *_calibrated_anew(),
                 "Measuring how this model tells messages apart (once per model)",
                 report,
             )
@@ -388,3 +386,32 @@ class LoadedModel:
             # Said of those models only: see tokmem_desk.recompute.
             **({"recomputes": True} if backbone.layout.recurrent else {}),
         }
+
+
+def _calibrated_anew() -> tuple[
+    Callable[[bytes, Backbone], RouterBasis], Callable[[Backbone], Iterator[float | RouterBasis]]
+]:
+    """How to read a router's basis, and how to fit one.
+
+    Where only the calibration of a stored one is out of date, it is fitted anew and the space stays: in another one all
+    that memories know of their messages would be worth nothing.
+    """
+    from tokmem_desk.features import OldCalibrationError, RouterBasis, fit_basis
+
+    stored: list[RouterBasis] = []
+
+    def read(data: bytes, backbone: Backbone) -> RouterBasis:
+        try:
+            found = RouterBasis.from_bytes(data, backbone)
+        except OldCalibrationError as error:
+            stored.append(error.basis)
+            raise
+        if stored and found.digest != stored[0].digest:
+            raise BadInputError("It is of another fit than the one in use.")
+        return found
+
+    def fit(backbone: Backbone) -> Iterator[float | RouterBasis]:
+        for done in fit_basis(backbone):
+            yield stored[0].calibrated_as(done) if stored and isinstance(done, RouterBasis) else done
+
+    return read, fit

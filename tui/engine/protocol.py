@@ -135,6 +135,8 @@ class BeforeScores(RoutedScores):
 
     version: int
     held_out: int
+    held_out_known: NotRequired[bool]
+    """False for a memory from before it was kept what it learned: it may have learned some of the pairs."""
     now: RoutedScores
 
 
@@ -275,8 +277,32 @@ def decode(line: bytes) -> Message:
     """
     try:
         message = json.loads(line)
-    except ValueError as caught:
+    except (ValueError, RecursionError) as caught:  # RecursionError: thousands of brackets within one another
         raise EngineError(f"The engine sent a line that is not JSON: {line[:80]!r}") from caught
     if not isinstance(message, dict):
         raise EngineError(f"The engine sent a line that is not an object: {line[:80]!r}")
     return message
+
+
+def whole_number(message: Message, name: str) -> int:
+    """A field that numbers a request.
+
+    Raises:
+        EngineError: it is missing, or no whole number.
+    """
+    value = message.get(name)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise EngineError(f"The field {name!r} of a request must be a whole number, not {str(value)[:80]!r}.")
+    return value
+
+
+def operation(message: Message) -> str:
+    """What a request asks for.
+
+    Raises:
+        EngineError: it does not say so in a text.
+    """
+    value = message.get("op")
+    if not isinstance(value, str):
+        raise EngineError(f"The field 'op' of a request must be a text, not {str(value)[:80]!r}.")
+    return value

@@ -2,7 +2,9 @@
 
 Requests are generators. A reader thread only receives lines and notes cancellations; everything else
 happens here, one turn at a time: an answer's next token goes before a training's next step, so chat stays
-alive while a memory trains. End-of-file on stdin ends the process, and with it all its memory.
+alive while a memory trains. End-of-file on stdin ends the process, and with it all its memory; so does a client
+that no longer reads. No line that arrives can end the reader thread: what cannot be understood is answered with an
+error.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from profiles.paths import AppPaths
 from tokmem_desk.device import is_out_of_memory
 from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, UsageError
 from tui.engine.models import LoadedModel
-from tui.engine.protocol import CancelHow, Message, cancel_how, decode, encode
+from tui.engine.protocol import LINE_LIMIT, CancelHow, Message, cancel_how, decode, encode, operation, whole_number
 from tui.faults import in_words, out_of_memory
 
 log = logging.getLogger("tui.engine")
@@ -94,31 +96,62 @@ class Server:
         return 0
 
     def _read(self) -> None:
-        """Runs in the reader thread."""
-        for line in self._source:
-            if not line.strip():
+        """Runs in the reader thread; whatever arrives, it ends with the input and then says so."""
+        try:
+            while line := self._source.readline(LINE_LIMIT):
+                try:
+                    self._take(line)
+                except Exception as error:  # the next line may be sound
+                    log.exception("a line of the client could not be taken")
+                    self._refuse_line(f"{type(error).__name__}: {error}")
+        except Exception:  # the input itself is broken: nothing more will come
+            log.exception("the client's requests cannot be read any more")
+        finally:
+            self._client_gone()
+
+    def _take(self, line: bytes) -> None:
+        """One line of the client."""
+        if not line.strip():
+            return
+        if len(line) >= LINE_LIMIT and not line.endswith(b"\n"):
+            while (rest := self._source.readline(LINE_LIMIT)) and not rest.endswith(b"\n"):
                 continue
-            try:
-                fields = decode(line)
-                number, op = int(fields.get("id", 0)), str(fields.get("op", ""))
-            except (EngineError, ValueError) as error:
-                self._send({"id": 0, "event": "error", "error": UsageError(str(error)).as_dict()})
-                continue
-            if op == "cancel":
-                target = self._known.get(int(fields.get("target", 0)))
-                if target is not None:
-                    target.how = cancel_how(fields)
-                    target.cancelled.set()
-                self._send({"id": number, "event": "done", "result": {"found": target is not None}})
-                continue
-            request = Request(number, op, fields, self._send)
-            self._known[number] = request
-            self._inbox.put(request)
-        for request in list(self._known.values()):
-            # Whoever is gone asked for no early result; a training goes on from here another time.
-            request.how = "pause"
-            request.cancelled.set()
-        self._inbox.put(None)
+            self._refuse_line(f"A request must be shorter than {LINE_LIMIT // 2**20} MiB.")
+            return
+        try:
+            fields = decode(line)
+            number, op = whole_number(fields, "id"), operation(fields)
+            target = self._known.get(whole_number(fields, "target")) if op == "cancel" else None
+        except EngineError as error:
+            self._refuse_line(error.message)
+            return
+        if op == "cancel":
+            if target is not None:
+                target.how = cancel_how(fields)
+                target.cancelled.set()
+            self._send({"id": number, "event": "done", "result": {"found": target is not None}})
+            return
+        if number in self._known:
+            # Answered under number 0: the request that has the number goes on.
+            self._refuse_line(f"Request number {number} is still open, so {op!r} needs another number.")
+            return
+        request = Request(number, op, fields, self._send)
+        self._known[number] = request
+        self._inbox.put(request)
+
+    def _refuse_line(self, reason: str) -> None:
+        """Say that a line was not understood; it belongs to no request."""
+        self._send({"id": 0, "event": "error", "error": UsageError(reason).as_dict()})
+
+    def _client_gone(self) -> None:
+        """Nobody reads or asks any more: end, and let trainings keep what they have."""
+        try:
+            for request in list(self._known.values()):
+                # Whoever is gone asked for no early result; a training goes on from here another time.
+                request.how = "pause"
+                request.cancelled.set()
+        finally:
+            self._inbox.put(None)
 
     def _receive(self, *, block: bool) -> None:
         while True:
@@ -159,8 +192,6 @@ class Server:
             self._known.pop(request.id, None)
         except TokmemError as error:
             self._finish(request, error)
-        except BrokenPipeError:
-            self._ended = True
         except Exception as error:  # whatever else: the request fails, the engine lives, the log tells
             log.exception("request %s failed", request.op)
             self._finish(request, _in_words(error))
@@ -173,8 +204,13 @@ class Server:
         request.emit("error", error=error.as_dict())
 
     def _send(self, message: Message) -> None:
-        with self._write_lock:
-            self._sink.write(encode(message))
+        """Send one event; a client that is gone ends the engine instead of whoever had something to say."""
+        line = encode(message)
+        try:
+            with self._write_lock:
+                self._sink.write(line)
+        except (OSError, ValueError):  # ValueError: the pipe was closed on this side
+            self._client_gone()
 
 
 def _in_words(error: Exception) -> TokmemError:

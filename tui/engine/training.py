@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,9 +16,10 @@ from profiles.store import ProfileStore
 from tokmem_desk.bank_file import memory_to_bytes
 from tokmem_desk.errors import BadInputError, NotFoundError, TokmemError
 from tokmem_desk.memory import Memory, RouterStatistics
-from tokmem_desk.procedures import ExamplePair, Procedure
+from tokmem_desk.output_schema import read_schema
+from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.reading import Reader
-from tokmem_desk.recall import answer_batch
+from tokmem_desk.recall import answer_messages
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig, preset
 from trainer.evaluate import answer_tokens
@@ -28,42 +28,15 @@ from trainer.reading import readable, train_reader, with_reader
 from tui.engine.banks import BankShelf
 from tui.engine.before import Before, unlearned
 from tui.engine.evaluation import Scored, scorecard
+from tui.engine.held_out import Split, held_out_before, input_digest, inputs_of, split, split_again
 from tui.engine.models import LoadedModel
 
 if TYPE_CHECKING:
     from tui.engine.server import Request
 
-SPLIT_FROM = 8
-"""Pairs from which on a sixth is held out for the scorecard, when the procedure brings no test pairs."""
-
 _SAMPLES_PER_RUN = 6
 _SAMPLED_PAIRS = 3
 """Held-out pairs that are answered in turn while a memory learns."""
-
-
-@dataclass(frozen=True, slots=True)
-class Split:
-    """A procedure ready for training, and what measures it."""
-
-    procedure: Procedure
-    held_out: tuple[ExamplePair, ...]
-    source: str
-
-
-def split(procedure: Procedure) -> Split:
-    """Choose what to measure on: the procedure's own test pairs, else a sixth of its pairs.
-
-    The choice depends on the name and the pairs alone, so that a resumed run measures the same; and each pair's place
-    on itself alone, so that a pair more changes little of it and later trainings can be compared with earlier ones.
-    """
-    if procedure.held_out:
-        return Split(procedure, procedure.held_out, "test")
-    pairs = list(procedure.pairs)
-    if len(pairs) < SPLIT_FROM:
-        return Split(procedure, procedure.pairs, "split")
-    pairs.sort(key=lambda pair: hashlib.sha256(f"{procedure.name}\0{pair.input}".encode()).digest())
-    count = min(32, max(2, len(pairs) // 6))
-    return Split(replace(procedure, pairs=tuple(pairs[count:])), tuple(pairs[:count]), "split")
 
 
 def train(
@@ -95,16 +68,16 @@ def _train(
     names = request.fields.get("names")
     if names is None:
         names = store.needs_training(fingerprint)
-    for name in names:
-        store.procedure(name)
+    # From here on by their ids: whatever is renamed meanwhile is found again.
+    job = request.fields.get("job")
+    ids = [store.procedure(name).id for name in names] if job is None else [store.job(int(job)).procedure_id]
     config = _config(request, settings, model)
     router = str(request.fields.get("router") or settings.text("router"))
     trained: list[dict[str, Any]] = []
-    for name in names:
+    for procedure_id in ids:
         if request.cancelled.is_set():
             break
-        ready = split(store.to_procedure(name))
-        run = _OneTraining(request, store, settings, paths, model, shelf, ready, config, router)
+        run = _OneTraining(request, store, settings, paths, model, shelf, procedure_id, config, router)
         yield from run.steps()
         if run.trained is not None:
             trained.append(run.trained)
@@ -135,26 +108,34 @@ class _OneTraining:
         paths: AppPaths,
         model: LoadedModel,
         shelf: BankShelf,
-        ready: Split,
+        procedure_id: int,
         config: TrainConfig,
         router: str,
     ) -> None:
         self._request, self._store, self._model, self._shelf = request, store, model, shelf
-        self._ready, self._config, self._router = ready, config, router
-        self._record = store.procedure(ready.procedure.name)
+        self._wanted, self._router = config, router
+        self._record = store.procedure_of(procedure_id)
+        self._name = self._record.name
+        """While it trains; it may be called otherwise by the end."""
+        self._procedure = store.to_procedure(self._name)
         self._budget = settings.whole("memory_budget_mb")
         self._keeps_form = settings.flag("keep_form")
         fingerprint = model.backbone.fingerprint.digest
-        self._checkpoint = checkpoint_file(paths, store, ready.procedure.name, fingerprint)
+        self._checkpoint = checkpoint_file(paths, store, self._name, fingerprint)
         memories = shelf.memories(store)
-        self._others = {n: m for n, m in memories.items() if n != ready.procedure.name}
-        self._earlier = memories.get(ready.procedure.name)
+        self._others = {n: m for n, m in memories.items() if n != self._name}
+        self._earlier = memories.get(self._name)
+        then = held_out_before(store, self._name, fingerprint)
+        self._take(split(self._procedure, () if then is None else inputs_of(then[0])[1]))
+        self.trained: dict[str, Any] | None = None
+
+    def _take(self, ready: Split) -> None:
+        """Go on with this choice of what to learn and what to measure on."""
+        self._ready = ready
         self._read = readable(ready.procedure.pairs) is not None
         self._reads_alone = self._read and not self._record.reads_conversation
-        if self._reads_alone:
-            # A reader will answer: the steering only has to be there.
-            self._config = replace(config, epochs=1, max_steps=1)
-        self.trained: dict[str, Any] | None = None
+        # Where a reader alone will answer, the steering only has to be there.
+        self._config = replace(self._wanted, epochs=1, max_steps=1) if self._reads_alone else self._wanted
 
     def steps(self) -> Iterator[None]:
         """Yield between steps; leaves ``trained`` when a memory came out."""
@@ -170,13 +151,13 @@ class _OneTraining:
                 if self._request.how == "pause" and progress.phase == "train":
                     self._store.vault.write(self._checkpoint, training.checkpoint().to_bytes())
                 return
-            if self._request.cancelled.is_set():
-                training.stop()
+            if self._request.cancelled.is_set() and not self._reads_alone:
+                training.stop()  # one step alone goes to its end: without it there is nothing to keep
         result = training.result
         assert result is not None
         if result.steps == 0:
             return
-        memory = replace(result.memories[0], statistics=self._statistics(result))
+        memory = replace(result.memories[0], name=self._name, statistics=self._statistics(result))
         if self._read:
             note = "Its answers stand in the messages: learning to read them."
             for done in train_reader(
@@ -185,6 +166,8 @@ class _OneTraining:
                 self._ready.procedure.pairs,
                 self._config.seed,
                 alone=self._reads_alone,
+                # Its best so far is what a first pass has taught it, some seconds after it was asked to end.
+                stop=self._request.cancelled.is_set,
             ):
                 if isinstance(done, Reader):
                     memory = with_reader(memory, done)
@@ -192,7 +175,7 @@ class _OneTraining:
                     self._tell(Progress("train", round(100 * done), 100, note=note), None)
                     note = ""
                     yield
-                if self._request.cancelled.is_set():
+                if self._gives_up:
                     return
         if self._gives_up:
             return
@@ -214,24 +197,33 @@ class _OneTraining:
             pass
         except (OSError, BadInputError) as error:
             self._note(f"Starting anew: {error}")
+        if resume is None:
+            return self._training(None)
+        fresh = self._ready
+        begun = resume.names[0] if resume.names else self._name
+        self._take(split_again(self._procedure, begun, resume.held_out))
         try:
-            training = self._training(resume)
+            training = self._training(resume, begun)
         except TokmemError:
             # Pairs or settings changed since: that state is of no use any more.
-            if resume is None:
-                raise
+            self._take(fresh)
             return self._training(None)
-        if resume is not None:
-            self._note(f"Going on where the interrupted training stopped, at step {int(resume.numbers['step'] or 0)}.")
+        self._note(f"Going on where the interrupted training stopped, at step {int(resume.numbers['step'] or 0)}.")
         return training
 
-    def _training(self, resume: Checkpoint | None) -> Training:
+    def _training(self, resume: Checkpoint | None, begun: str | None = None) -> Training:
+        """A run, or the rest of one.
+
+        Args:
+            resume: its state so far.
+            begun: the procedure's name when it began, which the order of its batches depends on.
+        """
         others = None
         if self._config.router_weight and self._others:
             others = torch.stack([m.address for m in self._others.values()])
         return Training(
             self._model.backbone,
-            [self._ready.procedure],
+            [replace(self._ready.procedure, name=begun or self._name)],
             self._config,
             other_addresses=others,
             memory_budget_mb=self._budget,
@@ -239,6 +231,8 @@ class _OneTraining:
             resume=resume,
             save=lambda data: self._store.vault.write(self._checkpoint, data),
             prior=self._model.prior,
+            keys=[self._record.uuid],
+            held_out=[input_digest(pair.input) for pair in self._ready.kept_out],
         )
 
     def _statistics(self, result: TrainResult) -> RouterStatistics:
@@ -250,7 +244,7 @@ class _OneTraining:
 
     def _keep(self, memory: Memory, result: TrainResult) -> Iterator[None]:
         """Store the memory first, then measure it: a kill in between loses figures, not work."""
-        name = self._ready.procedure.name
+        name = self._name
         scored: Scored | None = None
         if not self._request.cancelled.is_set():
             bank = self._shelf.assemble(self._store, {**self._others, name: memory}, self._router)
@@ -276,38 +270,37 @@ class _OneTraining:
         card = scored.card if scored is not None else {"seconds": result.seconds, "steps": result.steps, "advice": []}
         file = self._store.write_memory(memory_to_bytes(memory, self._model.backbone.fingerprint))
         try:
+            kept_out = {pair.input for pair in self._ready.kept_out}
             record = self._store.add_memory(
                 self._record.id,
                 self._model.backbone.fingerprint.digest,
                 file,
-                self._store.to_procedure(name).pairs if self._unchanged() else self._ready.procedure.pairs,
+                self._procedure.pairs,
                 {**memory.settings, "backbone": self._model.backbone.model_id},
                 card,
                 job_id=self._request.fields.get("job"),
+                learned=[pair.input not in kept_out for pair in self._procedure.pairs],
             )
         except NotFoundError:
             (self._store.memory_folder / file).unlink(missing_ok=True)
             raise
-        self.trained = {"name": name, "memory_id": record.id, "scorecard": card}
+        self.trained = {"name": record.procedure, "memory_id": record.id, "scorecard": card}
         yield
 
     def _before(self) -> Before | None:
         """The memory that answers so far, where there is something fair to compare on."""
-        name, earlier = self._ready.procedure.name, self._earlier
+        earlier, name = self._earlier, self._store.procedure_of(self._record.id).name
         found = unlearned(self._store, name, self._model.backbone.fingerprint.digest, self._ready.held_out)
         if earlier is None or found is None:
             return None
-        version, pairs = found
+        version, pairs, known = found
+        name = self._name
         bank = self._shelf.assemble(self._store, {**self._others, name: earlier}, self._router)
-        return Before(name, version, self._answering(earlier), pairs, bank)
+        return Before(name, version, self._answering(earlier), pairs, bank, known)
 
     def _answering(self, memory: Memory) -> Memory:
         """The memory as it will answer under the settings in force."""
         return memory if self._keeps_form else memory.without_form()
-
-    def _unchanged(self) -> bool:
-        """Whether the pairs are still those that training began with."""
-        return self._store.procedure(self._ready.procedure.name).version == self._record.version
 
     @property
     def _wants_prompt(self) -> bool:
@@ -325,15 +318,16 @@ class _OneTraining:
     def _sample(self, training: Training, pair: ExamplePair) -> dict[str, str]:
         """What the memory makes of one held-out pair by now."""
         backbone = self._model.backbone
-        limit = answer_tokens(backbone, [pair])
-        query, memory = backbone.format.query(pair.input), self._answering(training.snapshot()[0])
-        got = answer_batch(backbone, [query], [memory], texts=[pair.input], max_tokens=limit)
+        limit, memory = answer_tokens(backbone, [pair]), self._answering(training.snapshot()[0])
+        text = self._procedure.output_schema
+        schemas = [None if text is None else read_schema(text)]
+        got = answer_messages(backbone, [pair.input], [memory], schemas=schemas, max_tokens=limit, rows_at_once=1)
         return {"input": pair.input, "expected": pair.response, "got": got[0]}
 
     def _tell(self, progress: Progress, sample: dict[str, str] | None) -> None:
         self._request.emit(
             "progress",
-            procedure=self._ready.procedure.name,
+            procedure=self._name,
             phase=progress.phase,
             step=progress.step,
             steps=progress.steps,

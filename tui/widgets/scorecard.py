@@ -108,6 +108,11 @@ def card_text(one: Trained) -> Content:
     return Content("\n").join(lines)
 
 
+def _have_learned(before: BeforeScores) -> str:
+    """Of a memory from before it was kept what it learned, nobody knows for sure."""
+    return "has learned" if before.get("held_out_known", True) else "has learned, as far as is known"
+
+
 def _outcome(card: Scorecard) -> Content:
     before = card.get("before")
     if not was_measured(card):
@@ -162,7 +167,7 @@ def _before_and_after(before: BeforeScores) -> list[Content]:
     lines = [
         Content.assemble(
             Content.styled("Before and after", "bold $primary"),
-            Content.styled(f"  on {pairs} that neither has learned", "$muted"),
+            Content.styled(f"  on {pairs} that neither {_have_learned(before)}", "$muted"),
         ),
         Content.styled(f"{'':<20} " + " ".join(f"{head:>10}" for head in heads), "$muted"),
     ]

@@ -1,0 +1,150 @@
+"""A fitted router says what it was fitted with: other numbers or texts ask for another fit, and for nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, cast
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from profiles.paths import AppPaths
+from tokmem_desk import background, calibration, features, spread
+from tokmem_desk.bank_file import read_metadata
+from tokmem_desk.calibration import Calibration
+from tokmem_desk.errors import BadInputError
+from tokmem_desk.features import OldCalibrationError, RouterBasis
+from tui.engine.models import ROUTER_FILE, LoadedModel, _calibrated_anew
+
+if TYPE_CHECKING:
+    from tests.tiny_loaded import TinyModel
+
+NOT_OF_THE_FIT = {"_AT_ONCE", "TYPE_CHECKING"}
+"""``_AT_ONCE``: nothing that comes out depends on how many are looked at together."""
+
+
+def numbers_of(module: ModuleType) -> list[str]:
+    """The names of a module's constants that are numbers."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if name.isupper() and isinstance(value, (int, float, tuple)) and name not in NOT_OF_THE_FIT
+    ]
+
+
+def older(basis: RouterBasis) -> bytes:
+    """The file as it was written before it said what it was fitted with."""
+    data = basis.to_bytes()
+    metadata = {key: value for key, value in read_metadata(data).items() if not key.endswith("_settings")}
+    return save(load(data), metadata)
+
+
+def test_a_fit_of_today_and_one_of_before_are_read(tiny: TinyModel) -> None:
+    for data in (tiny.basis.to_bytes(), older(tiny.basis)):
+        found = RouterBasis.from_bytes(data, tiny.backbone)
+        assert found.digest == tiny.basis.digest and found.calibration == tiny.basis.calibration
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(module, name) for module in (calibration, spread) for name in numbers_of(module)]
+)
+def test_no_number_of_a_calibration_changes_unseen(
+    tiny: TinyModel, monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
+) -> None:
+    files = [tiny.basis.to_bytes(), older(tiny.basis)]
+    value = getattr(module, name)
+    # What is imported elsewhere is looked up there, so change the module that says the settings.
+    monkeypatch.setattr(module, name, (*value, 99) if isinstance(value, tuple) else value + 1)
+    for file in files:
+        with pytest.raises(OldCalibrationError) as caught:
+            RouterBasis.from_bytes(file, tiny.backbone)
+        assert caught.value.basis.digest == tiny.basis.digest
+
+
+@pytest.mark.parametrize("name", ["_CLIP", "_CHAT_FOR_COVARIANCE", "_DEPTHS", "_LAST_DEPTHS", "_SHRINKAGE"])
+def test_no_number_of_a_space_changes_unseen(tiny: TinyModel, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    files, value = [tiny.basis.to_bytes(), older(tiny.basis)], getattr(features, name)
+    monkeypatch.setattr(features, name, (*value, 0.9) if isinstance(value, tuple) else value * 2)
+    for file in files:
+        with pytest.raises(BadInputError) as caught:
+            RouterBasis.from_bytes(file, tiny.backbone)
+        assert not isinstance(caught.value, OldCalibrationError)
+
+
+@pytest.mark.parametrize("what", ["groups", "chat_for_fitting"])
+def test_no_shipped_text_changes_unseen(tiny: TinyModel, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    files = [tiny.basis.to_bytes(), older(tiny.basis)]
+    texts = getattr(background, what)()
+    changed = {**texts, "new": ["a text"]} if isinstance(texts, dict) else [*texts, "a text"]
+    monkeypatch.setattr(background, what, lambda: changed)
+    for file in files:
+        with pytest.raises(BadInputError, match="other texts"):
+            RouterBasis.from_bytes(file, tiny.backbone)
+
+
+def test_messages_that_only_measure_may_change(tiny: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = tiny.basis.to_bytes()
+    monkeypatch.setattr(background, "chat_for_measuring", lambda: ["other"])
+    assert RouterBasis.from_bytes(data, tiny.backbone).digest == tiny.basis.digest
+
+
+def test_a_calibration_is_fitted_anew_in_the_space_that_is_there(
+    tiny: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = Calibration(5.0, (1.0,) * 8)
+    turned = replace(tiny.basis, projection=-tiny.basis.projection, calibration=new)
+
+    def fit(_: object) -> Iterator[float | RouterBasis]:
+        yield 0.5
+        yield turned
+
+    monkeypatch.setattr(features, "fit_basis", fit)
+    stale = tiny.basis.to_bytes()
+    monkeypatch.setattr(calibration, "_EPISODES", 7)
+    read, fit_again = _calibrated_anew()
+    with pytest.raises(OldCalibrationError):
+        read(stale, tiny.backbone)
+    with pytest.raises(BadInputError, match="another fit"):
+        read(turned.to_bytes(), tiny.backbone)
+    *_, made = fit_again(tiny.backbone)
+    assert isinstance(made, RouterBasis) and made.calibration == new
+    assert made.digest == tiny.basis.digest and torch.equal(made.projection, tiny.basis.projection)
+    assert read(made.to_bytes(), tiny.backbone).calibration == new
+    read, fit_again = _calibrated_anew()
+    *_, fresh = fit_again(tiny.backbone)
+    assert fresh is turned, "nothing was there: the fit as it is"
+
+
+def test_the_engine_keeps_the_space_and_stores_the_new_calibration(
+    tiny: TinyModel, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    paths = AppPaths.resolve(tmp_path)
+    model = LoadedModel(paths, "tiny", "cpu", offline=True)
+    model._backbone, model._folder = tiny.backbone, tmp_path / "model"
+    new = Calibration(5.0, (1.0,) * 8)
+    turned = replace(tiny.basis, projection=-tiny.basis.projection, calibration=new)
+    monkeypatch.setattr(features, "fit_basis", lambda _: iter([0.5, turned]))
+    stored = paths.fitted / f"{tiny.backbone.fingerprint.digest[:16]}-{ROUTER_FILE}"
+    stored.parent.mkdir(parents=True)
+    stored.write_bytes(tiny.basis.to_bytes())
+    monkeypatch.setattr(calibration, "_EPISODES", 7)
+    said: list[str] = []
+
+    def load() -> RouterBasis:
+        steps = model._fitted(
+            ROUTER_FILE, *_calibrated_anew(), "Measuring", lambda phase, share, text: said.append(text)
+        )
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                return cast(RouterBasis, end.value)
+
+    made = load()
+    assert made.digest == tiny.basis.digest and made.calibration == new and "Measuring" in said
+    said.clear()
+    assert load().calibration == new and said == [], "read, not fitted a second time"

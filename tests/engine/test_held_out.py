@@ -1,0 +1,325 @@
+"""What measures a memory was held out when it was trained, however its procedure is called and whatever came since."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from profiles.banks import Incoming, IncomingMemory, IncomingProcedure
+from profiles.checkpoints import checkpoint_file
+from profiles.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from profiles.store import ProfileStore
+from tests import tiny_loaded
+from tests.tui.scripted_engine import scorecard
+from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
+from tokmem_desk.splitting import Splitter, fit_splitter
+from trainer.checkpoint import Checkpoint
+from tui.bank_transfer import _learned
+from tui.cli.scorecards import evaluation_text
+from tui.engine.before import unlearned
+from tui.engine.handlers import Handlers
+from tui.engine.held_out import input_digest, measured, split, split_again
+from tui.engine.protocol import Scorecard, Trained
+from tui.engine.server import Request
+from tui.widgets.scorecard import card_text
+
+if TYPE_CHECKING:
+    from tokmem_desk.backbone import Backbone
+
+BACKBONE = "b" * 64
+WORDS = ("milk", "bread", "tea", "lunch", "note", "table", "fox", "dog", "card", "blue", "moss", "reed")
+PAIRS = tuple(ExamplePair(f"say {word} {i}", word.upper()) for i, word in enumerate(WORDS))
+SHOUT = Procedure("shout", PAIRS)
+LATER = ExamplePair("say river 99", "RIVER")
+
+
+@pytest.fixture
+def store(own_home: Path) -> Iterator[ProfileStore]:
+    with ProfileRegistry(AppPaths.resolve(own_home)) as registry, registry.open() as opened:
+        opened.add_procedure(SHOUT)
+        yield opened
+
+
+def remember(store: ProfileStore, name: str, *, known: bool = True) -> frozenset[str]:
+    """Give a procedure an active memory as training would; returns the inputs that were held out."""
+    ready = split(store.to_procedure(name))
+    held_out = frozenset(pair.input for pair in ready.kept_out)
+    pairs = store.to_procedure(name).pairs
+    learned = [pair.input not in held_out for pair in pairs] if known else None
+    key = store.procedure(name).id
+    record = store.add_memory(key, BACKBONE, store.write_memory(b"x"), pairs, {}, {}, learned=learned)
+    store.activate_memory(record.id)
+    return held_out
+
+
+def measuring(store: ProfileStore, name: str) -> tuple[frozenset[str], bool]:
+    found = measured(store, name, BACKBONE)
+    return frozenset(pair.input for pair in found.pairs), found.known
+
+
+def test_pairs_of_one_input_stay_together() -> None:
+    twice = [ExamplePair(pair.input, f"{pair.response}!") for pair in PAIRS]
+    ready = split(Procedure("shout", (*PAIRS, *twice)))
+    assert not {p.input for p in ready.held_out} & {p.input for p in ready.procedure.pairs}
+    assert len(ready.held_out) + len(ready.procedure.pairs) == 2 * len(PAIRS)
+    alike = Procedure("same", tuple(ExamplePair("hello", str(n)) for n in range(9)))
+    assert split(alike).held_out == alike.pairs and split(alike).kept_out == ()
+
+
+def test_a_memory_is_measured_on_what_it_did_not_learn_after_renaming_and_adding(store: ProfileStore) -> None:
+    held_out = remember(store, "shout")
+    assert len(held_out) == 2 and measuring(store, "shout") == (held_out, True)
+    store.rename_procedure("shout", "cry")
+    assert {p.input for p in split(store.to_procedure("cry")).held_out} != held_out, "names alone say otherwise"
+    assert measuring(store, "cry") == (held_out, True)
+    store.add_pairs("cry", [LATER, *(ExamplePair(f"say more {n}", "MORE") for n in range(20))])
+    assert measuring(store, "cry") == (held_out, True), "what came later was not held out"
+    found = unlearned(store, "cry", BACKBONE, (LATER, *PAIRS))
+    assert found is not None and found[2] is True
+    assert {pair.input for pair in found[1]} == {LATER.input, *held_out}, "what came later was not learned either"
+    gone = [record.id for record in store.pairs("cry") if record.input in held_out]
+    for key in gone:
+        store.delete_pair(key)
+    later, known = measuring(store, "cry")
+    assert known and LATER.input in later and len(later) == 21, "nothing else is left that it did not learn"
+
+
+def test_a_later_training_holds_out_the_same_pairs_first(store: ProfileStore) -> None:
+    held_out = remember(store, "shout")
+    store.rename_procedure("shout", "cry")
+    store.add_pairs("cry", [ExamplePair(f"say more {n}", "MORE") for n in range(12)])
+    again = {pair.input for pair in split(store.to_procedure("cry"), held_out).held_out}
+    assert held_out < again and len(again) == 4
+
+
+def test_test_pairs_that_were_learned_measure_nothing(store: ProfileStore) -> None:
+    tests = (ExamplePair("say owl 50", "OWL"), PAIRS[3])
+    store.add_procedure(Procedure("owls", PAIRS, tests))
+    for known in (True, False):
+        remember(store, "owls", known=known)
+        assert measuring(store, "owls") == ({"say owl 50"}, True)
+
+
+def test_few_pairs_are_measured_on_themselves(store: ProfileStore) -> None:
+    store.add_procedure(Procedure("few", PAIRS[:5]))
+    remember(store, "few")
+    assert measuring(store, "few") == ({pair.input for pair in PAIRS[:5]}, True)
+
+
+def test_an_older_memory_says_that_its_choice_is_derived(store: ProfileStore) -> None:
+    held_out = remember(store, "shout", known=False)
+    assert measuring(store, "shout") == (held_out, False)
+    found = unlearned(store, "shout", BACKBONE, PAIRS)
+    assert found is not None and ({pair.input for pair in found[1]}, found[2]) == (held_out, False)
+    told = evaluation_text({"per_procedure": {"shout": {"held_out_known": False}, "other": {"exact_match": 1.0}}})
+    assert "shout: trained before it was kept which pairs were held out" in told
+    assert "held out" not in evaluation_text({"per_procedure": {"shout": {"exact_match": 1.0}}})
+
+
+def test_the_choice_comes_back_with_an_undo(store: ProfileStore) -> None:
+    held_out = remember(store, "shout")
+    store.remove_procedure("shout")
+    store.undo()
+    assert measuring(store, "shout") == (held_out, True)
+
+
+def test_the_choice_goes_along_with_a_bank(store: ProfileStore) -> None:
+    held_out = remember(store, "shout")
+    store.add_pairs("shout", [LATER])
+    pairs = store.to_procedure("shout").pairs
+    places = _learned(store, store.memories("shout")[0], pairs)
+    assert places is not None and {pairs[at].input for at in places} == {p.input for p in PAIRS} - held_out
+    for name, learned, expected in (("cry", places, True), ("old", None, False)):
+        with store.quarantine() as folder:
+            file = store.write_memory(b"x", folder)
+            memory = IncomingMemory(file, BACKBONE, len(pairs), pairs_digest(pairs), {}, {}, learned)
+            coming = IncomingProcedure("a" * 32, name, pairs=pairs, memory=memory)
+            store.import_bank(Incoming("a file", [coming]), folder)
+        found, known = measuring(store, name)
+        assert known is expected
+        assert not expected or found == {LATER.input, *held_out}
+
+
+# --- a training, step by step -------------------------------------------------------------------------
+
+BUYS = tuple(
+    ExamplePair(f"buy {item} for {name}", json.dumps({"item": item, "who": name}))
+    for item in ("milk", "bread", "tea", "soap")
+    for name in ("Ada", "Ben", "Carl")
+)
+
+
+class Trainings:
+    """Handlers on a tiny model in this process, whose trainings can be looked at between two steps."""
+
+    def __init__(self, home: Path, backbone: Backbone) -> None:
+        self.paths = AppPaths.resolve(home)
+        self.model = tiny_loaded.load(backbone)
+        self.handlers = Handlers(self.paths, self.model.as_loaded())
+        self.events: list[dict[str, Any]] = []
+
+    def train(self, at: str = "", then: Callable[[Request], None] = lambda request: None, **fields: Any) -> Any:
+        """Run a training to its end; do something once, after the first event of a phase."""
+        self.events = []
+        asked = {"profile": "default", "preset": "quick", "span": 2, **fields}
+        request = Request(1, "train", asked, self.events.append)
+        steps, looked = self.handlers.train(request), 0
+        for _ in steps:
+            phases = [event.get("phase") for event in self.events[looked:]]
+            if at and at in phases:
+                at = ""
+                then(request)
+            looked = len(self.events)
+        assert not at, f"the phase {at} never came"
+        return self.events[-1]["result"]
+
+    @property
+    def notes(self) -> str:
+        return " ".join(event.get("note") or "" for event in self.events)
+
+
+@pytest.fixture
+def trainings(own_home: Path, tiny_backbone: Callable[..., Backbone]) -> Trainings:
+    return Trainings(own_home, tiny_backbone("llama"))
+
+
+def cancel(how: str) -> Callable[[Request], None]:
+    def ask(request: Request) -> None:
+        request.how = how  # type: ignore[assignment]
+        request.cancelled.set()
+
+    return ask
+
+
+@pytest.mark.parametrize("phase", ["cache", "train", "evaluate"])
+def test_a_procedure_may_be_renamed_while_it_trains(store: ProfileStore, trainings: Trainings, phase: str) -> None:
+    [job] = store.queue_training(["shout"], {})
+    store.set_job(job.id, "running")
+
+    def rename(request: Request) -> None:
+        store.rename_procedure("shout", "cry")
+        store.add_procedure(Procedure("shout", (ExamplePair("another", "one"),)))  # the name is taken again
+
+    result = trainings.train(phase, rename, job=job.id, names=["shout"])
+    assert [one["name"] for one in result["trained"]] == ["cry"]
+    record = store.memory(result["trained"][0]["memory_id"])
+    assert (record.procedure, record.pair_count) == ("cry", len(PAIRS)) and store.memories("shout") == []
+    undecided = store.job(job.id)
+    assert (undecided.state, undecided.procedure) == ("undecided", "cry")
+    store.decide_job(job.id, activate=True)
+    assert "cry" not in store.needs_training(record.backbone_fingerprint), "a new name is no new pair"
+    choice = store.held_out_choice(record.id)
+    assert choice is not None and {p.input for p in choice.held_out} == {p.input for p in split(SHOUT).held_out}
+
+
+def test_a_paused_training_goes_on_under_another_name(store: ProfileStore, trainings: Trainings) -> None:
+    assert trainings.train("train", cancel("pause"), names=["shout"])["trained"] == []
+    store.rename_procedure("shout", "cry")
+    result = trainings.train(names=["cry"])
+    assert "Going on where the interrupted training stopped" in trainings.notes
+    choice = store.held_out_choice(result["trained"][0]["memory_id"])
+    assert choice is not None and {p.input for p in choice.held_out} == {p.input for p in split(SHOUT).held_out}
+
+
+@pytest.mark.parametrize(("renamed", "goes_on"), [(False, True), (True, False)])
+def test_a_checkpoint_of_an_earlier_version_resumes_or_begins_anew(
+    store: ProfileStore, trainings: Trainings, renamed: bool, goes_on: bool
+) -> None:
+    trainings.train("train", cancel("pause"), names=["shout"])
+    fingerprint = trainings.model.backbone.fingerprint.digest
+    file = checkpoint_file(trainings.paths, store, "shout", fingerprint)
+    found = Checkpoint.from_bytes(file.read_bytes())
+    assert found.names == ("shout",)
+    assert set(found.held_out) == {input_digest(pair.input) for pair in split(SHOUT).held_out}
+    file.write_bytes(as_before(found, trainings.model.backbone))
+    if renamed:
+        store.rename_procedure("shout", "cry")
+    result = trainings.train(names=["cry" if renamed else "shout"])
+    assert len(result["trained"]) == 1
+    assert ("Going on where" in trainings.notes) is goes_on
+
+
+def as_before(found: Checkpoint, backbone: Backbone) -> bytes:
+    """The checkpoint as it was once written: known by its name, without what was held out."""
+    from dataclasses import replace
+
+    from safetensors.torch import save
+
+    from trainer.config import preset
+
+    form = "layers" if backbone.rotates_keys else "rows"
+    config = preset("quick", span=2, form=form, seed=0)
+    identity = Checkpoint.identify(["shout"], [split(SHOUT).procedure.pairs], config, "")
+    metadata = {"format": "tokmem-checkpoint/1", "identity": identity, "numbers": json.dumps(found.numbers)}
+    again = Checkpoint.from_bytes(save(found.tensors, metadata))
+    assert (again.held_out, again.names) == ((), ())
+    assert again.to_bytes() != replace(again, held_out=("x",)).to_bytes()
+    return save(found.tensors, metadata)
+
+
+def test_split_again_is_what_was_split() -> None:
+    ready = split(SHOUT)
+    digests = [input_digest(pair.input) for pair in ready.kept_out]
+    renamed = Procedure("cry", tuple(reversed(PAIRS)))
+    again = split_again(renamed, "shout", digests)
+    assert again.procedure.pairs == ready.procedure.pairs and again.held_out == ready.held_out
+    assert again.procedure.name == "cry"
+    assert split_again(renamed, "shout", ()).held_out == ready.held_out
+
+
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("phase", ["cache", "train", "reading"])
+def test_stopping_keeps_the_best_of_a_procedure_that_reads_its_answers(
+    store: ProfileStore, trainings: Trainings, phase: str, reads: bool
+) -> None:
+    backbone = trainings.model.backbone
+    splitter = next(done for done in fit_splitter(backbone, count=40) if isinstance(done, Splitter))
+    trainings.model.splitter = splitter  # type: ignore[assignment]
+    store.add_procedure(Procedure("buy", BUYS, reads_conversation=reads))
+    reached = "train" if phase == "reading" else phase
+
+    def stop(request: Request) -> None:
+        cancel("keep")(request)
+
+    if phase == "reading":
+        result = stop_while_reading(trainings)
+    else:
+        result = trainings.train(reached, stop, names=["buy"])
+    if phase == "cache" and reads:
+        assert result["trained"] == [], "nothing was learned yet"
+        return
+    [one] = result["trained"]
+    assert result["cancelled"] and "rouge_l" not in one["scorecard"]
+    assert store.memory(one["memory_id"]).settings["reader"]
+    choice = store.held_out_choice(one["memory_id"])
+    assert choice is not None and len(choice.held_out) == 2
+
+
+def stop_while_reading(trainings: Trainings) -> Any:
+    """Train, and ask for an early end once the reader is being trained."""
+    trainings.events = []
+    request = Request(
+        1, "train", {"profile": "default", "preset": "quick", "span": 2, "names": ["buy"]}, trainings.events.append
+    )
+    shares = 0
+    for _ in trainings.handlers.train(request):
+        if "learning to read" in trainings.notes and not request.cancelled.is_set():
+            cancel("keep")(request)
+            shares = len(trainings.events)
+    assert 0 < len(trainings.events) - shares < 12, "it ends with the pass that runs"
+    return trainings.events[-1]["result"]
+
+
+def test_the_scorecard_says_what_is_not_known_for_sure(store: ProfileStore) -> None:
+    scores = {"exact_match": 0.5, "rouge_l": 0.7, "routing_accuracy": 0.5, "false_trigger_rate": 0.0}
+    told = []
+    for more in ({}, {"held_out_known": False}):
+        before = {"version": 1, "held_out": 2, **scores, "now": scores, **more}
+        card = cast(Scorecard, {**scorecard(store, "shout", 5), "before": before})
+        told.append(card_text(Trained(name="shout", memory_id="x", scorecard=card)).plain)
+    assert ["as far as is known" in text for text in told] == [False, True]

@@ -1,0 +1,156 @@
+"""What measures a memory: the pairs that were held out when it was trained.
+
+The choice is made once, before a training, and kept: with the checkpoint while the training goes on, and with the
+memory afterwards (``MemoryTable.held_out_choice``), wherever that goes. So renaming a procedure, importing it under
+another name or adding pairs changes nothing about what an earlier memory learned. Pairs that came later were not
+learned, but nobody held them out: they measure a memory only where none of its own are left.
+
+Memories older than this know no choice. For them it is derived again, as it was made then, from the procedure's name
+and the pairs; after a renaming that may be wrong, so whoever shows such figures is told (``Measured.known``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from profiles.records import HeldOutChoice
+from profiles.store import ProfileStore
+from tokmem_desk.procedures import ExamplePair, Procedure
+
+SPLIT_FROM = 8
+"""Pairs from which on a sixth is held out for the scorecard, when the procedure brings no test pairs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A procedure ready for training, and what measures it.
+
+    Attributes:
+        procedure: with the pairs to learn.
+        held_out: what measures it; the pairs to learn themselves where there are too few to hold any out.
+        source: ``test`` for the procedure's own test pairs, else ``split``.
+    """
+
+    procedure: Procedure
+    held_out: tuple[ExamplePair, ...]
+    source: str
+
+    @property
+    def kept_out(self) -> tuple[ExamplePair, ...]:
+        """The pairs that were taken from those to learn."""
+        learned = {pair.input for pair in self.procedure.pairs}
+        return tuple(pair for pair in self.held_out if pair.input not in learned) if self.source == "split" else ()
+
+    @property
+    def whole(self) -> tuple[ExamplePair, ...]:
+        """All train pairs, those to learn first."""
+        return (*self.procedure.pairs, *self.kept_out)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Pairs that measure a memory, and whether it is known that it did not learn them."""
+
+    pairs: tuple[ExamplePair, ...]
+    known: bool
+
+
+def split(procedure: Procedure, before: Collection[str] = ()) -> Split:
+    """Choose what to measure on: the procedure's own test pairs, else a sixth of its pairs.
+
+    The choice depends on the name and the pairs alone; and each pair's place on itself alone, so that a pair more
+    changes little of it and later trainings can be compared with earlier ones. Pairs of one input stay together.
+
+    Args:
+        before: inputs that an earlier training held out; they come first.
+    """
+    if procedure.held_out:
+        return Split(procedure, procedure.held_out, "test")
+    if len(procedure.pairs) < SPLIT_FROM:
+        return Split(procedure, procedure.pairs, "split")
+    known, pairs = frozenset(before), _in_order(procedure, procedure.name)
+    first = [*(p for p in pairs if p.input in known), *(p for p in pairs if p.input not in known)]
+    return _parted(procedure, pairs, {pair.input for pair in first[: min(32, max(2, len(pairs) // 6))]})
+
+
+def split_again(procedure: Procedure, name: str, digests: Collection[str]) -> Split:
+    """The split that an unfinished training began with, where its pairs are still the same.
+
+    Args:
+        name: of the procedure at that time.
+        digests: ``input_digest`` of the inputs that were held out; empty where none were, or nothing was noted.
+    """
+    if procedure.held_out or not digests:
+        found = split(replace(procedure, name=name))
+        return replace(found, procedure=replace(found.procedure, name=procedure.name))
+    known = frozenset(digests)
+    chosen = {pair.input for pair in procedure.pairs if input_digest(pair.input) in known}
+    return _parted(procedure, _in_order(procedure, name), chosen)
+
+
+def input_digest(text: str) -> str:
+    """What a checkpoint says of an input that is held out."""
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+
+def measured(store: ProfileStore, name: str, fingerprint: str) -> Measured:
+    """What measures the active memory of a procedure on a backbone: pairs that are still there and it did not learn.
+
+    Where it had too few pairs to hold any out, those that it learned, as in its scorecard.
+
+    Raises:
+        NotFoundError: no procedure of that name.
+    """
+    procedure, record = store.to_procedure(name), store.active_memory(name, fingerprint)
+    choice = None if record is None else store.held_out_choice(record.id)
+    if record is None or choice is None:
+        if not procedure.held_out:
+            return Measured(split(procedure).held_out, known=False)
+        # Which of these it learned is not known, but that nothing else was is.
+        seen = {pair.input for pair in store.memory_pairs(record.id)} if record is not None else set()
+        return Measured(tuple(pair for pair in procedure.held_out if pair.input not in seen), known=True)
+    learned, held_out = inputs_of(choice)
+    if procedure.held_out:
+        return Measured(tuple(pair for pair in procedure.held_out if pair.input not in learned), known=True)
+    if not held_out:
+        return Measured(tuple(pair for pair in procedure.pairs if pair.input in learned), known=True)
+    own = tuple(pair for pair in procedure.pairs if pair.input in held_out)
+    later = tuple(pair for pair in procedure.pairs if pair.input not in learned)
+    return Measured(own or later, known=True)
+
+
+def held_out_before(store: ProfileStore, name: str, fingerprint: str) -> tuple[HeldOutChoice, bool] | None:
+    """What the active memory learned and what not, and whether that is known or derived; None without a memory.
+
+    Raises:
+        NotFoundError: no procedure of that name.
+    """
+    record = store.active_memory(name, fingerprint)
+    if record is None:
+        return None
+    choice = store.held_out_choice(record.id)
+    if choice is not None:
+        return choice, True
+    then = split(Procedure(name, store.memory_pairs(record.id), store.to_procedure(name).held_out))
+    return HeldOutChoice(then.procedure.pairs, then.kept_out), False
+
+
+def inputs_of(choice: HeldOutChoice) -> tuple[frozenset[str], frozenset[str]]:
+    """The inputs that were learned, and those that were held out and not learned in another pair."""
+    learned = frozenset(pair.input for pair in choice.learned)
+    return learned, frozenset(pair.input for pair in choice.held_out) - learned
+
+
+def _in_order(procedure: Procedure, name: str) -> list[ExamplePair]:
+    """Its pairs in an order that depends on ``name`` and each pair alone."""
+    return sorted(procedure.pairs, key=lambda pair: hashlib.sha256(f"{name}\0{pair.input}".encode()).digest())
+
+
+def _parted(procedure: Procedure, pairs: Sequence[ExamplePair], chosen: Collection[str]) -> Split:
+    rest = tuple(pair for pair in pairs if pair.input not in chosen)
+    if not rest:  # all of one input
+        return Split(procedure, procedure.pairs, "split")
+    held_out = tuple(pair for pair in pairs if pair.input in chosen)
+    return Split(replace(procedure, pairs=rest), held_out, "split")
