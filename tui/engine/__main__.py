@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tokmem_desk.threads import wait_asleep
+from tui.engine.library_noise import silence
 from tui.traces import log_quietly
 
 
@@ -27,6 +28,7 @@ def main() -> int:
         os.environ["HF_HUB_OFFLINE"] = "1"
     wait_asleep()
     log_quietly()
+    silence()
     from profiles.paths import AppPaths
     from tui.engine.models import LoadedModel
     from tui.engine.server import Server

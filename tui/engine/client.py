@@ -40,6 +40,8 @@ LOG_BYTES = 1_000_000
 
 TAIL_LINES = 12
 
+ASK_AGAIN = "Ask again: the engine starts anew by itself. F12 has the end of its log."
+
 PASSPHRASE_VARIABLE = "TOKMEM_PASSPHRASE"  # noqa: S105 - a name, not a value
 NEW_PASSPHRASE_VARIABLE = "TOKMEM_NEW_PASSPHRASE"  # noqa: S105 - a name, not a value
 """Variables of the environment that scripts may give a passphrase by."""
@@ -141,6 +143,9 @@ class EngineClient:
         self._reader: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
         self._log_start = 0
+        self.last_words = ""
+        """The end of the log of an engine that ended in the middle of a request, for a report: libraries write there
+        too, so no person is shown it as what happened."""
         self._runner: asyncio.Runner | None = None
 
     @property
@@ -273,12 +278,14 @@ class EngineClient:
         if not self._open:
             return
         handles, self._open = list(self._open.values()), {}
-        tail = self.log_tail()
+        self.last_words = self.log_tail()
         message = fault or f"The engine ended unexpectedly ({_end_of(code)})."
-        if tail:
-            message += f"\n\nIts last words:\n{tail}"
         for handle in handles:
-            handle._put(EngineError(message, next_step="Ask again: the engine starts anew by itself."))
+            handle._put(
+                EngineError(
+                    message, next_step="Ask again: the engine starts anew by itself. F12 has the end of its log."
+                )
+            )
 
     def _deliver(self, event: Message) -> None:
         handle = self._open.get(event.get("id", 0))
