@@ -173,6 +173,8 @@ class Scorecard(TypedDict, total=False):
     prompt: PromptScores | None
     confusion: Confusion
     samples: list[ScoreSample]
+    faults: dict[str, int]
+    """How many answers are wrong in which way, see ``tui.verdict.FAULTS``; older scorecards have none."""
     advice: list[str]
     seconds: float
     span: int
