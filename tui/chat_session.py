@@ -66,6 +66,12 @@ class ChatSession:
         if turn.question_id is not None:
             self._store.delete_messages_from(turn.question_id)
 
+    def withdraw(self, turn: Turn) -> None:
+        """Take one turn that has no answer out of the conversation; those behind it stay."""
+        self.turns.remove(turn)
+        if turn.question_id is not None:
+            self._store.delete_message(turn.question_id)
+
     async def answer(
         self,
         turn: Turn,
@@ -74,6 +80,7 @@ class ChatSession:
         again: bool = False,
         seed: int | None = None,
         max_tokens: int | None = None,
+        own_sampling: bool = False,
     ) -> AsyncGenerator[Message, None]:
         """Have a turn answered and keep the answer, also a partial or a failed one.
 
@@ -83,6 +90,7 @@ class ChatSession:
             again: draw an answer instead of taking the likeliest words.
             seed: makes a drawn answer repeatable.
             max_tokens: longest answer; None leaves it to the settings.
+            own_sampling: draw plain chat as the model's own configuration says, where it says something.
 
         Yields:
             ``route``, ``token`` and ``done`` events; ``turn.answer`` is up to date at each.
@@ -107,6 +115,7 @@ class ChatSession:
             route=route or turn.route,
             conversation=self._context(turn),
             sample=again,
+            own_sampling=own_sampling,
             seed=seed if seed is not None else random.randrange(2**31) if again else None,
             max_tokens=max_tokens,
         )
@@ -255,6 +264,7 @@ class ChatSession:
                 "context": answer.context,
                 "forced": answer.forced,
                 "cut": answer.cut,
+                "without_history": answer.without_history or None,
                 "original": answer.original,
                 "parts": [asdict(part) for part in answer.parts] if answer.has_parts else None,
                 "segments": kept_segments(answer),
@@ -263,5 +273,13 @@ class ChatSession:
         }
         if answer.message_id is None:
             answer.message_id = self._store.add_message(self.conversation_id, "assistant", answer.text, **kept)
+            self._put_behind(turn)
         else:
             self._store.update_message(answer.message_id, content=answer.text, whole=True, **kept)
+
+    def _put_behind(self, turn: Turn) -> None:
+        """Keep the order of the conversation: questions that waited for this answer stand behind it."""
+        later = [one for one in self.turns[self.turns.index(turn) + 1 :] if one.question_id is not None]
+        moved = self._store.move_to_end([one.question_id for one in later if one.question_id is not None])
+        for one, question_id in zip(later, moved, strict=True):
+            one.question_id = question_id

@@ -56,7 +56,8 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     AUTO_FOCUS = "#prompt"
     HELP_TITLE = "Chat"
     HELP_TEXT = (
-        "Type and press Enter; messages typed while an answer comes wait for their turn. Each answer shows its route: "
+        "Type and press Enter; messages typed while an answer comes wait for their turn, and can be edited (e) or "
+        "withdrawn (d) until then. Each answer shows its route: "
         "a procedure of yours, or none, which is plain chat. @name before a message picks the procedure, @none plain "
         "chat. Arrow up goes to the messages: w corrects a wrong route, p makes an example pair of an answer that you "
         "may edit, + and - tell how it was, u takes any of this back. Nothing is learned unasked. x hands a call to "
@@ -78,6 +79,8 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         super().__init__()
         self._queue: deque[Waiting] = deque()
         self._active: Waiting | None = None
+        self._working = False
+        """True while the queue is being worked off."""
         self._edited: Turn | None = None
         self._told: set[str] = set()
         self._cared_for: set[str] = set()
@@ -165,11 +168,21 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     def enqueue(self, turn: Turn, *, route: str | None = None, again: bool = False) -> None:
         """Let a turn be answered when those before it are."""
         self._queue.append(Waiting(self._session, turn, route, again))
-        if self._active is None:
+        if not self._working:  # not whether one is active: the worker takes the first only once it runs
+            self._working = True
             self._answer_all()
-        elif view := self._view(turn):
-            view.show_waiting("waits for its turn")
+        else:
+            self._show_places()
         self._show_line()
+
+    def _show_places(self) -> None:
+        """Say of each waiting message how many are before it."""
+        for place, waiting in enumerate(self._queue, start=1):
+            if view := self._view(waiting.turn):
+                if self._is_waiting(waiting.turn):
+                    view.show_place(place)
+                else:  # one that is answered again
+                    view.show_waiting("waits for its turn")
 
     def _view(self, turn: Turn) -> TurnView | None:
         """The view of a turn; None when it is scrolled far away, or its conversation is not the open one."""
@@ -180,15 +193,16 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         try:
             while self._queue:
                 self._active = self._queue.popleft()
+                self._show_places()
                 self._show_line()
                 await self._answer(self._active)
         finally:
-            self._active = None
+            self._active, self._working = None, False
             self._show_line()
 
     async def _answer(self, waiting: Waiting) -> None:
         turn, session = waiting.turn, waiting.session
-        answering = session.answer(turn, route=waiting.route, again=waiting.again)
+        answering = session.answer(turn, route=waiting.route, again=waiting.again, own_sampling=True)
         if view := self._view(turn):
             view.begin()
         try:
@@ -340,11 +354,35 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         line.problem, line.problem_text = problem, text
         self._show_line()
 
-    def edit(self, turn: Turn) -> None:
-        """Let the person change a question; sending it replaces it and what follows."""
-        self._edited = turn
+    async def withdraw(self, turn: Turn) -> None:
+        """Take a message back that waits for its answer; one that has just begun to be answered stays."""
+        if not self._is_waiting(turn):
+            return
+        self._queue = deque(one for one in self._queue if one.turn is not turn)
+        self._session.withdraw(turn)
+        await self._pane.transcript.forget([turn])
+        self._show_places()
+        self.query_one("#empty").display = not self._session.turns
+        self.query_one(Prompt).focus()
+        self._show_line()
+
+    def _is_waiting(self, turn: Turn) -> bool:
+        """True for a new message in the queue, not for one that is answered again."""
+        return any(one.turn is turn and not one.again for one in self._queue) and not turn.answer.text
+
+    async def edit(self, turn: Turn) -> None:
+        """Let the person change a question; sending it replaces it and what follows.
+
+        One that still waits is taken back into the prompt, in front of what stands there; those behind it stay.
+        """
         prompt = self.query_one(Prompt)
-        prompt.take(turn.question if turn.route == AUTO_ROUTE else f"@{turn.route} {turn.question}")
+        typed = turn.question if turn.route == AUTO_ROUTE else f"@{turn.route} {turn.question}"
+        if self._is_waiting(turn):
+            await self.withdraw(turn)
+            prompt.take(f"{typed}\n{prompt.text}" if prompt.text.strip() else typed)
+            return
+        self._edited = turn
+        prompt.take(typed)
         prompt.focus()
         self._show_line()
 
