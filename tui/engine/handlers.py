@@ -17,6 +17,7 @@ from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.chat_format import Turn
 from tokmem_desk.conversation import ConversationCache, OwnedCache
+from tokmem_desk.decoding import own_sampling
 from tokmem_desk.device import memory_in_use_mb, release_memory
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
@@ -182,6 +183,8 @@ class Handlers:
                 sampling = Sampling(
                     settings.number("temperature"), settings.number("top_p"), request.fields.get("seed")
                 )
+            elif request.fields.get("own_sampling"):
+                sampling = own_sampling(self.model.backbone.generation, request.fields.get("seed"))
             cache = self._conversation_cache(store, settings)
             for problem in self.shelf.problems(store):
                 request.emit("progress", phase="problem", fraction=None, text=problem)
@@ -196,6 +199,7 @@ class Handlers:
             sampling=sampling,
             max_tokens=max_tokens,
             cancelled=request.cancelled.is_set,
+            shuns_repeats=imitates,
         )
         request.takes_turns = True
         for part in answer:
@@ -376,4 +380,6 @@ def _answer(answer: Answer, span: int, context: dict[str, int]) -> dict[str, Any
         "span": span,
         "context": context,
         "prompt_tokens": answer.prompt_tokens,
+        # Said of those answers only.
+        **({"without_history": True} if answer.without_history else {}),
     }

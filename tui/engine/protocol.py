@@ -76,6 +76,8 @@ class AskResult(TypedDict):
     context: Context
     prompt_tokens: int
     """Positions before the first token of the answer, those of a memory included."""
+    without_history: NotRequired[bool]
+    """True where plain chat was about to repeat an earlier answer, and was answered without the conversation."""
 
 
 class BackboneInfo(TypedDict):
