@@ -15,8 +15,6 @@ from tokmem_desk.errors import BadInputError, TokmemError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.engine.protocol import AskResult, Candidate, Context, Message, Timing
 
-TITLE_CHARACTERS = 60
-
 _PREFIX = re.compile(r"@(\S*)(?:\s+|$)")
 
 
@@ -213,12 +211,6 @@ def records_of(turn: Turn) -> list[MessageRecord]:
             cast(dict[str, Any] | None, answer.timing), details, answer.rating,
         ),
     ]  # fmt: skip
-
-
-def title_of(question: str) -> str:
-    """The first line of a question, short enough for the history."""
-    line = question.strip().splitlines()[0]
-    return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"
 
 
 def error_text(error: TokmemError) -> str:

@@ -256,6 +256,12 @@ class ScriptedEngine:
             "prompt_tokens": 11,
         }
 
+    async def do_title(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The title that the options name; with ``--title-waits`` not before it is cancelled."""
+        while self.options.title_waits and request["id"] not in self.cancelled:
+            await asyncio.sleep(0.02)
+        return {"title": "" if request["id"] in self.cancelled else self.options.title}
+
     async def do_route(self, request: dict[str, Any]) -> dict[str, Any]:
         """Route without answering."""
         routes = []
@@ -514,6 +520,8 @@ def main() -> None:
     """Serve until stdin ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--title", default="", help="what it calls every conversation")
+    parser.add_argument("--title-waits", action="store_true")
     parser.add_argument("--load-delay", type=float, default=0.0)
     parser.add_argument("--token-delay", type=float, default=0.0)
     parser.add_argument("--step-delay", type=float, default=0.0)

@@ -114,6 +114,11 @@ class RequestHandle:
             await self.client._cancel(self.id, how)
 
     @property
+    def cancelled(self) -> bool:
+        """True once ``cancel`` was called."""
+        return self._cancel_wanted is not None
+
+    @property
     def sent(self) -> bool:
         """True once the engine has got the request."""
         return self._sent

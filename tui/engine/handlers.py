@@ -22,6 +22,7 @@ from tokmem_desk.device import memory_in_use_mb, release_memory
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tokmem_desk.recall import Answer, Bank, Piece, Routed, Sampling, recall, route_messages
+from tokmem_desk.titling import propose_title
 from tui.engine.adaptation import adapt
 from tui.engine.banks import BankShelf
 from tui.engine.drafting import draft
@@ -67,6 +68,7 @@ class Handlers:
             "overlap": self.overlap,
             "effect": self.effect,
             "draft": self.draft,
+            "title": self.title,
             "bank_probes": self.bank_probes,
             "bank_check": self.bank_check,
         }
@@ -300,6 +302,20 @@ class Handlers:
         with self.profile(request) as (store, settings):
             bank = self._bank(store, settings)
             yield from draft(request, store, self.model.backbone, bank)
+
+    def title(self, request: Request) -> Iterator[None]:
+        """A title for a chat, from its first question and answer; an empty one where the model has none to give.
+
+        Never loads a model: titles are for idle time.
+        """
+        question, answer = request.text("question"), request.text("answer")
+        title: str | None = ""
+        if self.model.loaded:
+            for step in propose_title(self.model.backbone, question, answer, cancelled=request.cancelled.is_set):
+                title = step
+                yield
+        request.emit("done", result={"title": title or ""})
+        yield
 
 
 def _turns(entries: list[Any]) -> list[Turn]:

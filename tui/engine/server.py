@@ -23,7 +23,7 @@ from tui.engine.protocol import CancelHow, Message, cancel_how, decode, encode
 
 log = logging.getLogger("tui.engine")
 
-PATIENT_OPS = frozenset({"train", "prepare", "eval"})
+PATIENT_OPS = frozenset({"train", "prepare", "eval", "title"})
 """Requests that wait while an impatient one has something to do."""
 
 ASIDE_OPS = frozenset({"overlap", "effect", "draft"})

@@ -5,6 +5,7 @@ Draws and dispatches; what is said and kept is in ``tui.chat_session``.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
@@ -36,6 +37,9 @@ from tui.widgets.prompt import Prompt
 from tui.widgets.prompt_line import PromptLine
 from tui.widgets.transcript import EmptyChat, TranscriptPane
 from tui.widgets.turn_view import TurnView
+
+TITLE_AFTER_SECONDS = 2.0
+"""How long nothing must have happened before the model is asked for a title."""
 
 
 @dataclass(slots=True)
@@ -98,8 +102,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     async def begin(self) -> None:
         """Take up the last conversation."""
         self._session = self._new_session()
-        history = self.query_one(HistoryPanel)
-        history.display = self.app.size.width >= 100
+        self.fit_history()
         recent = self.tokmem.store.conversations(limit=1)
         if recent and recent[0].message_count:
             self._session.open(recent[0].id)
@@ -199,6 +202,19 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         finally:
             self._active, self._working = None, False
             self._show_line()
+        self._name_conversation(self._session)
+
+    @work(group="title", exclusive=True, exit_on_error=False)
+    async def _name_conversation(self, session: ChatSession) -> None:
+        """Once nothing has happened for a while, let the model give the conversation a title."""
+        await asyncio.sleep(TITLE_AFTER_SECONDS)
+        link = self.tokmem.link
+        if self.tokmem.locked or session is not self._session or link.busy or link.training:
+            return
+        # What goes wrong here was not asked for by anyone: the title stays as it is.
+        with contextlib.suppress(TokmemError):
+            if link.state.phase == "ready" and session.wants_title and await session.propose_title():
+                self.show_history()
 
     async def _answer(self, waiting: Waiting) -> None:
         turn, session = waiting.turn, waiting.session
@@ -242,7 +258,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         if self._edited is not None:
             self._edited = None
             self.query_one(Prompt).take("")
-        if self.app.size.width < 100:
+        if self.is_narrow:
             self.query_one(HistoryPanel).display = False
         self.query_one(PromptLine).problem = ""
         self._show_line()
@@ -419,8 +435,9 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         self._pane.page(direction)
 
     def on_resize(self) -> None:
-        """The meter stands at the right edge."""
+        """The history has its place, and the meter stands at the right edge."""
         if self.is_mounted:
+            self.fit_history()
             self.call_after_refresh(self._show_line)
 
     async def on_turn_action_wanted(self, event: TurnActionWanted) -> None:
