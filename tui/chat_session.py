@@ -320,6 +320,8 @@ class ChatSession:
     def _put_behind(self, turn: Turn) -> None:
         """Keep the order of the conversation: questions that waited for this answer stand behind it."""
         later = [one for one in self.turns[self.turns.index(turn) + 1 :] if one.question_id is not None]
+        if not later:
+            return
         moved = self._store.move_to_end([one.question_id for one in later if one.question_id is not None])
         for one, question_id in zip(later, moved, strict=True):
             one.question_id = question_id
