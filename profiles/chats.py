@@ -226,6 +226,31 @@ class ChatTable(Scrubbing):
             owe_scrub(connection)
         return int(gone)
 
+    def delete_message(self, message_id: int) -> None:
+        """Delete one message, as one that was withdrawn before it was answered; one that is gone is no error."""
+        with self._database.writing() as connection:
+            connection.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+
+    def move_to_end(self, message_ids: Sequence[int]) -> list[int]:
+        """Put messages behind all others of their conversation, in the given order, and return their new ids.
+
+        For questions that were asked before the answer that stands before them was there.
+
+        Raises:
+            NotFoundError: one of them was deleted.
+        """
+        columns = "conversation_id, role, content, status, created, route, probability, candidates, timing, details"
+        moved = []
+        with self._database.writing() as connection:
+            for message_id in message_ids:
+                self._message_row(message_id)
+                cursor = connection.execute(
+                    f"INSERT INTO messages ({columns}) SELECT {columns} FROM messages WHERE id = ?", (message_id,)
+                )
+                moved.append(int(cursor.lastrowid or 0))
+                connection.execute("DELETE FROM messages WHERE id = ?", (message_id,))
+        return moved
+
 
 def _match_expression(search: str) -> str:
     """Every word as a quoted prefix, so that no character is an FTS operator; without a word, what matches nothing."""

@@ -6,6 +6,7 @@ requests there are and which routes they take is not (``recall``).
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from tokmem_desk.decoding import (
 )
 from tokmem_desk.errors import GenerationError
 from tokmem_desk.reading import can_read, read
+from tokmem_desk.repetition import RepetitionWatch, answers_to_other_questions
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -63,6 +65,8 @@ class Answering:
         cancelled: Callable[[], bool],
         timing: Timing,
         began: float,
+        *,
+        shuns_repeats: bool = False,
     ) -> None:
         self._backbone, self._part, self._cancelled = backbone, part, cancelled
         self._memory = bank.memories.get(part.routed.route)
@@ -73,12 +77,31 @@ class Answering:
         self._ids: list[int] = []
         self._sampling, self._max_tokens = sampling, max_tokens
         self._timing, self._began = timing, began
+        self._watch = RepetitionWatch(self._said_before()) if shuns_repeats and self._memory is None else None
+        self.without_history = False
+        """True once an answer that repeated an earlier one was begun anew without the conversation."""
         self.response = ""
         self.stopped = "length"
         self.turns_cut = 0
         self.context_tokens = self.prompt_tokens = 0
         self.arguments: dict[str, object] | None = None
         self.problem = ""
+
+    def _said_before(self) -> list[str]:
+        """The answers of the conversation that this question does not ask for again."""
+        turns = [turn for turn in self._conversation if turn.role != "system"]
+        said = [
+            (question.content, answer.content)
+            for question, answer in itertools.pairwise(turns)
+            if question.role == "user" and answer.role == "assistant"
+        ]
+        return answers_to_other_questions(said, self._part.routed.part)
+
+    def _forget_history(self) -> None:
+        """Begin anew with nothing but the system text: the answer was an earlier one over again."""
+        self.without_history, self._watch = True, None
+        self._conversation = [turn for turn in self._conversation if turn.role == "system"]
+        self._ids, self.turns_cut, self.stopped = [], 0, "length"
 
     def _start(self, limit: int) -> tuple[JoinedBatch, Tensor]:
         """The batch to extend, and the logits of the first token."""
@@ -105,15 +128,26 @@ class Answering:
         if self._memory is not None and can_read(backbone, self._memory, conversation=told):
             yield self._read(self._memory)
             return
+        # Values of an answer that reads the conversation may come from there.
+        message = None if told else self._part.routed.part
+        constraint = constraint_of(backbone, self._memory, self._schema, message)
+        generate = self._search if search_width(backbone, constraint) > 1 else self._spell
+        tokens = self._timing.tokens
+        yield from self._generate(generate, constraint, limit)
+        if self._watch is not None and self._watch.found:
+            self._forget_history()
+            self._timing.tokens = tokens  # nobody has seen those
+            yield from self._generate(generate, constraint, limit)
+
+    def _generate(
+        self, generate: Callable[..., Iterator[Piece]], constraint: Constraint | None, limit: int
+    ) -> Iterator[Piece]:
+        backbone = self._backbone
         batch, logits = self._start(limit)
         self.context_tokens = self.prompt_tokens = int(batch.lengths[0])
         room = backbone.context_length - self.prompt_tokens
         limit = min(limit, room if self._schema is None else max(1, room - CLOSING_TOKENS))
-        # Values of an answer that reads the conversation may come from there.
-        message = None if told else self._part.routed.part
-        constraint = constraint_of(backbone, self._memory, self._schema, message)
         stream = TextStream(backbone.format.decode if constraint is None else constraint.decode)
-        generate = self._search if search_width(backbone, constraint) > 1 else self._spell
         yield from generate(batch, logits, constraint, stream, limit)
 
     def _spell(
@@ -133,7 +167,7 @@ class Answering:
                     if place == limit and schema is not None:
                         schema.close()
                     logits = constraint.mask(logits)
-                token = chooser.pick(logits)
+                token = chooser.pick(logits, self._ids or stream.ids)
                 self._count(1)
                 if token in backbone.format.stop_ids:
                     self.stopped = "end" if place < limit else "length"
@@ -144,6 +178,10 @@ class Answering:
                 if stop_text is not None and stop_text in stream.shown:
                     self.stopped = "end"
                     break
+                if piece and self._watch is not None:
+                    piece = self._watch.add(piece)
+                    if self._watch.found:
+                        return
                 if piece:
                     yield Piece(piece)
                 if constraint is not None and constraint.complete:
@@ -156,9 +194,17 @@ class Answering:
                 self._ids += tokens
         except GenerationError as error:
             self.problem = str(error)
+        rest = stream.finish()
+        if self._watch is not None:
+            rest = self._watch.add(rest)
+            if self.stopped != "cancelled":
+                self._watch.end()
+                if self._watch.found:
+                    return
+            rest = self._watch.release() + rest
         if self._cache is not None and self._memory is None:
             self._cache.keep_answer(self._ids, batch)
-        if rest := stream.finish():
+        if rest:
             yield Piece(rest)
         self.response = stream.shown
         if stop_text is not None:

@@ -98,6 +98,7 @@ class Answer:
         whole_cut: the same of those that procedures see which read the conversation.
         context_tokens: positions of the context that the largest segment took, answer included.
         prompt_tokens: positions before the first token, of all segments together, those of memories included.
+        without_history: plain chat was about to repeat an earlier answer, and was answered without the conversation.
     """
 
     routed: Routed
@@ -109,3 +110,4 @@ class Answer:
     whole_cut: int = 0
     context_tokens: int = 0
     prompt_tokens: int = 0
+    without_history: bool = False

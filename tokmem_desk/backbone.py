@@ -81,6 +81,8 @@ class Backbone:
         self._head = model.get_output_embeddings()
         self._embedding = model.get_input_embeddings()
         generation = getattr(model, "generation_config", None)
+        self.generation = generation
+        """The model's own words about how it wants to be decoded, or None."""
         eos = getattr(generation, "eos_token_id", None)
         self.format = ChatFormat(tokenizer, eos if isinstance(eos, list) else [eos] if eos is not None else [])
         self.hidden_size: int = self._embedding.weight.shape[1]

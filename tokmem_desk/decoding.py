@@ -38,6 +38,35 @@ class Sampling:
     """0 is greedy."""
     top_p: float = 0.95
     seed: int | None = None
+    top_k: int = 0
+    """Only so many of the likeliest tokens are drawn from; 0 is all."""
+    min_p: float = 0.0
+    """Tokens less likely than this share of the likeliest one's probability are left out."""
+    repetition_penalty: float = 1.0
+    """Above 1, tokens that the text holds already are less likely."""
+
+
+def own_sampling(generation: object, seed: int | None = None) -> Sampling | None:
+    """How a model wants its chat to be drawn, from its ``generation_config``; None where it says nothing, or greedy.
+
+    Figures that make no sense are passed over: the file comes with the model, from anywhere.
+    """
+
+    def figure(name: str, least: float, most: float, otherwise: float) -> float:
+        value = getattr(generation, name, None)
+        usable = isinstance(value, (int, float)) and not isinstance(value, bool) and least <= value <= most
+        return float(value) if usable and value is not None else otherwise
+
+    if not getattr(generation, "do_sample", False):
+        return None
+    return Sampling(
+        temperature=figure("temperature", 0.01, 5.0, 1.0),
+        top_p=figure("top_p", 0.01, 1.0, 1.0),
+        seed=seed,
+        top_k=int(figure("top_k", 0, 1_000_000, 0)),
+        min_p=figure("min_p", 0.0, 0.99, 0.0),
+        repetition_penalty=figure("repetition_penalty", 0.5, 5.0, 1.0),
+    )
 
 
 @dataclass(slots=True)
@@ -116,11 +145,27 @@ class Chooser:
         else:
             self._generator.seed()
 
-    def pick(self, logits: Tensor) -> int:
+    def pick(self, logits: Tensor, before: Sequence[int] = ()) -> int:
+        """The next token.
+
+        Args:
+            logits: [v], of the next token.
+            before: the tokens of the text so far, for the penalty on repeating them.
+        """
         if self._sampling is None:
             return int(logits.argmax())
-        probabilities = torch.softmax(logits.float().cpu() / self._sampling.temperature, dim=-1)
+        scores = logits.float().cpu().clone()
+        if self._sampling.repetition_penalty != 1.0 and before:
+            seen = torch.tensor(sorted(set(before)))
+            penalty = self._sampling.repetition_penalty
+            scores[seen] = torch.where(scores[seen] > 0, scores[seen] / penalty, scores[seen] * penalty)
+        probabilities = torch.softmax(scores / self._sampling.temperature, dim=-1)
         ordered, ids = probabilities.sort(descending=True)
+        if self._sampling.top_k:
+            ordered[self._sampling.top_k :] = 0.0
+        ordered = ordered.masked_fill(ordered < self._sampling.min_p * ordered[0], 0.0)
+        if self._sampling.top_k or self._sampling.min_p:
+            ordered = ordered / ordered.sum()
         # The nucleus: the fewest tokens whose mass reaches top_p, never less than one.
         beyond = ordered.cumsum(0) - ordered >= self._sampling.top_p
         ordered = ordered.masked_fill(beyond, 0.0)

@@ -64,6 +64,7 @@ def recall(
     sampling: Sampling | None = None,
     max_tokens: int | None = None,
     cancelled: Callable[[], bool] = lambda: False,
+    shuns_repeats: bool = False,
 ) -> Iterator[Routed | Piece | Answer]:
     """Answer one message; yields, for each segment, its route and pieces of text, and at last the whole.
 
@@ -76,6 +77,7 @@ def recall(
         sampling: None decodes greedily.
         max_tokens: longest answer; None takes the default of the route's kind.
         cancelled: asked between tokens.
+        shuns_repeats: plain chat that is about to repeat an earlier answer is answered without the conversation.
 
     Raises:
         NotFoundError: ``route`` names no memory of the bank.
@@ -91,6 +93,7 @@ def recall(
     parts = _parts(backbone, bank, message, route, timing, began)
     segments: list[Segment] = []
     stopped, cut, whole_cut, context, prompt_tokens = "end", 0, 0, 0, 0
+    without_history = False
     for part in parts:
         if segments:
             yield Piece(SEGMENT_BREAK)
@@ -98,8 +101,12 @@ def recall(
         reads = part.routed.route in bank.readers
         before = conversation if not reads or whole is None else whole
         seen = [*before, *_turns(segments, plain=not reads and whole is not None)]
-        answering = Answering(backbone, bank, part, seen, cache, sampling, max_tokens, cancelled, timing, began)
+        answering = Answering(
+            backbone, bank, part, seen, cache, sampling, max_tokens, cancelled, timing, began,
+            shuns_repeats=shuns_repeats,
+        )  # fmt: skip
         yield from answering.pieces()
+        without_history = without_history or answering.without_history
         routed = part.routed
         segments.append(
             Segment(
@@ -122,7 +129,9 @@ def recall(
             break
     timing.total = time.perf_counter() - began
     response = SEGMENT_BREAK.join(segment.response for segment in segments)
-    yield Answer(parts[0].routed, response, timing, stopped, segments, cut, whole_cut, context, prompt_tokens)
+    yield Answer(
+        parts[0].routed, response, timing, stopped, segments, cut, whole_cut, context, prompt_tokens, without_history
+    )
 
 
 def _turns(segments: Sequence[Segment], *, plain: bool) -> list[Turn]:

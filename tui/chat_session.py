@@ -19,7 +19,8 @@ from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tui.engine.client import RequestHandle
 from tui.engine.protocol import Context, Message
 from tui.engine_link import EngineLink
-from tui.turns import Answer, Turn, is_shown, kept_segments, records_of, take_event, title_of, turns_of
+from tui.titles import proposed_title, rule_title
+from tui.turns import Answer, Turn, is_shown, kept_segments, records_of, take_event, turns_of
 
 
 class ChatSession:
@@ -33,6 +34,7 @@ class ChatSession:
         self._link = link
         self._profile = profile
         self._handle: RequestHandle | None = None
+        self._asked_for_title: int | None = None
 
     def begin(self, *, temporary: bool = False) -> None:
         """Start an empty conversation; a temporary one is never written to disk."""
@@ -54,7 +56,7 @@ class ChatSession:
         turn = Turn(question, route)
         if not self.temporary:
             if self.conversation_id is None:
-                self.conversation_id = self._store.create_conversation(title_of(question))
+                self.conversation_id = self._store.create_conversation(rule_title(question))
             details = None if route == AUTO_ROUTE else {"route": route}
             turn.question_id = self._store.add_message(self.conversation_id, "user", question, details=details)
         self.turns.append(turn)
@@ -66,6 +68,12 @@ class ChatSession:
         if turn.question_id is not None:
             self._store.delete_messages_from(turn.question_id)
 
+    def withdraw(self, turn: Turn) -> None:
+        """Take one turn that has no answer out of the conversation; those behind it stay."""
+        self.turns.remove(turn)
+        if turn.question_id is not None:
+            self._store.delete_message(turn.question_id)
+
     async def answer(
         self,
         turn: Turn,
@@ -74,6 +82,7 @@ class ChatSession:
         again: bool = False,
         seed: int | None = None,
         max_tokens: int | None = None,
+        own_sampling: bool = False,
     ) -> AsyncGenerator[Message, None]:
         """Have a turn answered and keep the answer, also a partial or a failed one.
 
@@ -83,6 +92,7 @@ class ChatSession:
             again: draw an answer instead of taking the likeliest words.
             seed: makes a drawn answer repeatable.
             max_tokens: longest answer; None leaves it to the settings.
+            own_sampling: draw plain chat as the model's own configuration says, where it says something.
 
         Yields:
             ``route``, ``token`` and ``done`` events; ``turn.answer`` is up to date at each.
@@ -107,6 +117,7 @@ class ChatSession:
             route=route or turn.route,
             conversation=self._context(turn),
             sample=again,
+            own_sampling=own_sampling,
             seed=seed if seed is not None else random.randrange(2**31) if again else None,
             max_tokens=max_tokens,
         )
@@ -117,6 +128,44 @@ class ChatSession:
         finally:
             self._handle = None
             self._keep(turn)
+
+    @property
+    def wants_title(self) -> bool:
+        """Whether the conversation is kept, answered, and still called what the rule makes of its first message."""
+        if self.conversation_id is None or not self.turns or self._asked_for_title == self.conversation_id:
+            return False
+        first = self.turns[0]
+        if not first.answer.text or first.answer.status != "complete":
+            return False
+        return self._store.conversation(self.conversation_id).title == rule_title(first.question)
+
+    async def propose_title(self) -> bool:
+        """Have the model name the conversation, unless any other request comes; asked once.
+
+        Returns:
+            True where it has another title now.
+
+        Raises:
+            TokmemError: the engine failed, or the conversation was deleted.
+        """
+        conversation_id, first = self.conversation_id, self.turns[0]
+        assert conversation_id is not None
+        handle = self._link.submit_idle("title", question=first.question, answer=first.answer.text)
+        proposal = ""
+        async for event in self._link.events(handle):
+            if event["event"] == "done":
+                proposal = str(event["result"]["title"])
+        # Where another request came first there is another time; a model that has no title to give is not asked again.
+        if handle.cancelled:
+            return False
+        self._asked_for_title = conversation_id
+        title = proposed_title(proposal, first.question, first.answer.text)
+        renamed = self._store.conversation(conversation_id).title != rule_title(first.question)
+        taken = {one.title.casefold() for one in self._store.conversations()}
+        if not title or renamed or title.casefold() in taken:
+            return False
+        self._store.rename_conversation(conversation_id, title)
+        return True
 
     async def stop(self) -> bool:
         """Stop the answer that is on its way; False when there is none."""
@@ -202,7 +251,7 @@ class ChatSession:
         """The conversation as the store has it, or would have it if it were kept."""
         if self.conversation_id is not None:
             return self._store.conversation(self.conversation_id), self._store.messages(self.conversation_id)
-        title = title_of(self.turns[0].question) if self.turns else ""
+        title = rule_title(self.turns[0].question) if self.turns else ""
         messages = [record for turn in self.turns for record in records_of(turn)]
         return ConversationRecord(0, title, "", "", len(messages), ""), messages
 
@@ -255,6 +304,7 @@ class ChatSession:
                 "context": answer.context,
                 "forced": answer.forced,
                 "cut": answer.cut,
+                "without_history": answer.without_history or None,
                 "original": answer.original,
                 "parts": [asdict(part) for part in answer.parts] if answer.has_parts else None,
                 "segments": kept_segments(answer),
@@ -263,5 +313,15 @@ class ChatSession:
         }
         if answer.message_id is None:
             answer.message_id = self._store.add_message(self.conversation_id, "assistant", answer.text, **kept)
+            self._put_behind(turn)
         else:
             self._store.update_message(answer.message_id, content=answer.text, whole=True, **kept)
+
+    def _put_behind(self, turn: Turn) -> None:
+        """Keep the order of the conversation: questions that waited for this answer stand behind it."""
+        later = [one for one in self.turns[self.turns.index(turn) + 1 :] if one.question_id is not None]
+        if not later:
+            return
+        moved = self._store.move_to_end([one.question_id for one in later if one.question_id is not None])
+        for one, question_id in zip(later, moved, strict=True):
+            one.question_id = question_id

@@ -39,6 +39,8 @@ def report(app: TokmemApp) -> str:
     changed = [row for row in app.settings.show() if row.source != "default"]
     lines += [f"setting {row.key} = {row.value} ({row.source})" for row in changed]
     lines += ["", "Last errors:", *(app.errors or ["none"])]
+    if app.link.client.last_words:
+        lines += ["", "End of the log of the engine that ended by itself:", app.link.client.last_words]
     tail = app.link.client.log_tail()
     lines += ["", "End of the engine's log:", tail or "empty"]
     return "\n".join(lines)

@@ -6,6 +6,7 @@ Knows no widget.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
@@ -66,6 +67,8 @@ class EngineLink:
         self._open_requests = 0
         self._begun = 0
         """Requests ever begun: tells whether one came in the middle of something."""
+        self._idle: RequestHandle | None = None
+        self._cancelling: asyncio.Task[None] | None = None
         self._last_use = time.monotonic()
 
     @property
@@ -83,9 +86,21 @@ class EngineLink:
 
         A request for an unlocked profile carries its key, so that an engine that was started anew needs no telling.
         """
+        self._end_idle()
         key = self._keys.get(str(fields.get("profile")))
         opened = {} if key is None else {"key": key.text()}
         return self.client.submit(op, **{"fetch": self.may_fetch, **opened, **fields})
+
+    def submit_idle(self, op: str, **fields: Any) -> RequestHandle:
+        """Prepare a request for idle time: the next request of any kind cancels it."""
+        self._end_idle()
+        self._idle = self.client.submit(op, fetch=False, **fields)
+        return self._idle
+
+    def _end_idle(self) -> None:
+        idle, self._idle = self._idle, None
+        if idle is not None and self.client.running:
+            self._cancelling = asyncio.get_running_loop().create_task(idle.cancel())  # kept, or it may be collected
 
     def unlock(self, profile: str, key: ProfileKey) -> None:
         """Let requests for a locked profile open it from now on."""

@@ -10,7 +10,9 @@ from textual.message import Message
 if TYPE_CHECKING:
     from tui.widgets.turn_view import TurnView
 
-TurnAction = Literal["copy", "copy_all", "again", "edit", "wrong", "procedure", "undo", "pair", "good", "bad", "run"]
+TurnAction = Literal[
+    "copy", "copy_all", "again", "edit", "wrong", "procedure", "undo", "pair", "good", "bad", "run", "withdraw"
+]
 
 
 @dataclass

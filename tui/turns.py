@@ -15,8 +15,6 @@ from tokmem_desk.errors import BadInputError, TokmemError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.engine.protocol import AskResult, Candidate, Context, Message, Timing
 
-TITLE_CHARACTERS = 60
-
 _PREFIX = re.compile(r"@(\S*)(?:\s+|$)")
 
 
@@ -28,6 +26,8 @@ class AnswerPart:
     probability: float
     text: str = ""
 
+
+WITHOUT_HISTORY = "answered without the history: it was repeating an earlier answer"
 
 ENDINGS = {"length": "cut at its greatest length", "repeats": "ended: it was repeating itself"}
 """Why an answer that nobody stopped is not whole, in words."""
@@ -46,6 +46,8 @@ class Answer:
     status: MessageStatus = "complete"
     cut: str = ""
     """Why the answer ended before its end: a key of ``ENDINGS``."""
+    without_history: bool = False
+    """It was about to repeat an earlier answer, and was begun anew without the conversation."""
     message_id: int | None = None
     correction_id: int | None = None
     corrected_from: str | None = None
@@ -91,9 +93,9 @@ class Answer:
         return self.corrected_from is not None or self.pair_id is not None or self.rating is not None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Turn:
-    """A question and its answer."""
+    """A question and its answer. The same words said twice are two turns."""
 
     question: str
     route: str = AUTO_ROUTE
@@ -150,6 +152,7 @@ def take_event(answer: Answer, event: Message) -> None:
             answer.status = "stopped" if result["stopped"] == "cancelled" else "complete"
             answer.cut = result["stopped"] if result["stopped"] in ENDINGS else ""
             answer.span, answer.context = result["span"], result["context"]
+            answer.without_history = bool(result.get("without_history"))
             answer.parts = [AnswerPart(s["route"], s["probability"], s["response"]) for s in result["segments"]]
             answer.segments, answer.calling = [dict(one) for one in result["segments"]], False
 
@@ -174,6 +177,7 @@ def turns_of(records: Sequence[MessageRecord], lessons: Mapping[int, Lesson]) ->
                 status=record.status,
                 # Older ones are kept with a bare yes.
                 cut="length" if details.get("cut") is True else details.get("cut") or "",
+                without_history=bool(details.get("without_history")),
                 message_id=record.id,
                 correction_id=lesson.correction_id,
                 corrected_from=lesson.wrong_route,
@@ -207,12 +211,6 @@ def records_of(turn: Turn) -> list[MessageRecord]:
             cast(dict[str, Any] | None, answer.timing), details, answer.rating,
         ),
     ]  # fmt: skip
-
-
-def title_of(question: str) -> str:
-    """The first line of a question, short enough for the history."""
-    line = question.strip().splitlines()[0]
-    return line if len(line) <= TITLE_CHARACTERS else line[: TITLE_CHARACTERS - 1] + "…"
 
 
 def error_text(error: TokmemError) -> str:

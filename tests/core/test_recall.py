@@ -137,7 +137,7 @@ def test_plain_chat_that_goes_in_circles_is_ended_and_a_procedure_is_not(
 ) -> None:
     backbone = tiny_backbone("llama")
     bank = token_bank(backbone, ["one"], "one", "hello")
-    monkeypatch.setattr(Chooser, "pick", lambda self, logits: 40)
+    monkeypatch.setattr(Chooser, "pick", lambda self, logits, before=(): 40)
     _, streamed, answer = collect(recall(backbone, bank, "hello", route="none", max_tokens=200))
     assert answer.stopped == "repeats" and answer.timing.tokens == CIRCLING_TOKENS and answer.response == streamed
     _, _, answer = collect(recall(backbone, bank, "hello", route="one", max_tokens=200))

@@ -257,6 +257,12 @@ class ScriptedEngine:
             "prompt_tokens": 11,
         }
 
+    async def do_title(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The title that the options name; with ``--title-waits`` not before it is cancelled."""
+        while self.options.title_waits and request["id"] not in self.cancelled:
+            await asyncio.sleep(0.02)
+        return {"title": "" if request["id"] in self.cancelled else self.options.title}
+
     async def do_route(self, request: dict[str, Any]) -> dict[str, Any]:
         """Route without answering."""
         routes = []
@@ -479,7 +485,7 @@ def scorecard(store: ProfileStore, name: str, steps: int) -> dict[str, Any]:
     counts[own][own], counts[own][-1], counts[-1][-1] = 11, 1, 20
     return {
         "pairs": len(procedure.pairs),
-        "held_out": len(probe),
+        "held_out": len(procedure.held_out) or max(1, len(probe) // 6),
         "held_out_source": "test" if procedure.held_out else "split",
         "routing_accuracy": 11 / 12,
         "false_trigger_rate": 0.05,
@@ -515,6 +521,8 @@ def main() -> None:
     """Serve until stdin ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--title", default="", help="what it calls every conversation")
+    parser.add_argument("--title-waits", action="store_true")
     parser.add_argument("--load-delay", type=float, default=0.0)
     parser.add_argument("--token-delay", type=float, default=0.0)
     parser.add_argument("--step-delay", type=float, default=0.0)

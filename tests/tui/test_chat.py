@@ -9,11 +9,13 @@ from textual.widgets import Input, Static, TextArea
 
 from tests.tui.driving import SIZES, ask, chat, last_view, line, ready, texts, turn_texts, until
 from tui.app import TokmemApp
+from tui.debug_report import report
 from tui.screens.choose_route import RouteDialog
 from tui.screens.confirm import ConfirmDialog
 from tui.screens.edit_pair import PairDialog
 from tui.screens.failure import FailureDialog
 from tui.screens.procedures import ProceduresScreen
+from tui.screens.report import ReportDialog
 from tui.widgets.history import ConversationList, HistoryPanel
 from tui.widgets.prompt import Prompt
 from tui.widgets.transcript import EmptyChat, Transcript
@@ -236,13 +238,19 @@ async def test_crash_is_shown_and_survived(make_app: MakeApp, taught: None) -> N
         await until(pilot, lambda: isinstance(app.screen, FailureDialog))
         shown = texts(app)
         assert "ended unexpectedly (exit code 3)" in shown
-        assert "scripted crash" in shown
+        assert "scripted crash" not in shown and "last words" not in shown
         assert "on disk" in shown
         assert "starts anew" in shown
         await pilot.press("enter")
+        await pilot.press("f12")
+        await until(pilot, lambda: isinstance(app.screen, ReportDialog))
+        assert "RuntimeError: scripted crash" in texts(app)
+        await pilot.press("escape")
         assert app.store.messages(app.store.conversations()[0].id)[-1].status == "failed"
         turn = await ask(pilot, "I need to buy milk")
         assert turn.answer.status == "complete"
+        # Also once another engine runs, the report has the log of the one that ended.
+        assert "scripted crash" in report(app)
 
 
 async def test_engine_error_is_shown_in_place(make_app: MakeApp, taught: None) -> None:

@@ -184,7 +184,7 @@ async def test_a_window_whose_connection_is_closed_still_has_a_profile_forgotten
     link = EngineLink(window(hub, tmp_path, "one"), lambda state: None)
     await link.load("default")
     await link.client.close()
-    await link.lock("default")
+    await link.forget("default")
     assert asked == ["load", "forget"]
     await link.client.close()
 

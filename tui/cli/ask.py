@@ -18,6 +18,7 @@ from tui.cli.exit_codes import ExitCode
 from tui.cli.run_calls import run_calls
 from tui.cli.texts import message_of
 from tui.engine.protocol import Candidate, Message
+from tui.turns import WITHOUT_HISTORY
 
 RUNNERS_UP = 3
 
@@ -125,6 +126,8 @@ def show_answer(
             console.say(segment["problem"], style="dim")
     if result["stopped"] == "length":
         console.say("(cut: this is the longest answer; --max-tokens allows a longer one)", style="dim")
+    if result.get("without_history"):
+        console.say(f"({WITHOUT_HISTORY})", style="dim")
     if result["stopped"] == "repeats":
         console.say("(ended: the model was repeating itself)", style="dim")
     code: int = ExitCode.INTERRUPTED if result["stopped"] == "cancelled" else ExitCode.OK

@@ -193,11 +193,10 @@ class EngineSession:
         return self._interrupts > 0
 
     def _in_short(self, error: EngineError) -> EngineError:
-        """The same error with the last line of the engine's log instead of a page of it, and where the rest is."""
+        """The same error in one line, and where the engine's log is: what stands last there may be about anything."""
         lines = [line.strip() for line in error.message.splitlines() if line.strip()]
-        last_words = f" Its last words: {lines[-1]}" if len(lines) > 1 else ""
         return EngineError(
-            f"{lines[0] if lines else 'The engine stopped.'}{last_words}",
+            lines[0] if lines else "The engine stopped.",
             next_step=f"Try again; the engine's log is {self.link.client.log_file}.",
         )
 

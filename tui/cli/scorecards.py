@@ -8,6 +8,7 @@ from typing import Any
 from tui.cli.console import number, percent, shortened, table
 from tui.engine.protocol import Confusion, Trained
 from tui.training_progress import duration
+from tui.verdict import verdict_of
 
 _METRICS = {
     "routing_accuracy": "the best procedure is the right one (none left aside)",
@@ -57,8 +58,12 @@ def _held_out(card: Mapping[str, Any]) -> str | None:
 
 
 def advice_lines(trained: Sequence[Trained]) -> list[str]:
-    """What the scorecards advise."""
-    return [f"{one['name']}: {text}" for one in trained for text in one["scorecard"].get("advice", ())]
+    """Of each scorecard the verdict, then what would help."""
+    lines = []
+    for one in trained:
+        verdict = verdict_of(one["scorecard"])
+        lines += [f"{one['name']}: {text}" for text in (verdict.sentence, *verdict.proposals)]
+    return lines
 
 
 def evaluation_text(result: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from tokmem_desk.threads import wait_asleep
+from tui.engine.library_noise import silence
 from tui.engine.refusing import refuse_all
 from tui.faults import in_words
 from tui.private_memory import keep_memory_private
@@ -33,6 +34,7 @@ def main() -> int:
         os.environ["HF_HUB_OFFLINE"] = "1"
     wait_asleep()
     log_quietly()
+    silence()
     try:
         from profiles.paths import AppPaths
         from tui.engine.models import LoadedModel

@@ -44,6 +44,7 @@ LOG_BYTES = 1_000_000
 TAIL_LINES = 12
 
 _UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT})
+ASK_AGAIN = "Ask again: the engine starts anew by itself. F12 has the end of its log."
 
 PASSPHRASE_VARIABLE = "TOKMEM_PASSPHRASE"  # noqa: S105 - a name, not a value
 NEW_PASSPHRASE_VARIABLE = "TOKMEM_NEW_PASSPHRASE"  # noqa: S105 - a name, not a value
@@ -117,6 +118,11 @@ class RequestHandle:
             await self.client._cancel(self.id, how)
 
     @property
+    def cancelled(self) -> bool:
+        """True once ``cancel`` was called."""
+        return self._cancel_wanted is not None
+
+    @property
     def sent(self) -> bool:
         """True once the engine has got the request."""
         return self._sent
@@ -157,6 +163,9 @@ class EngineClient:
         self._log_start = 0
         self._unkept: IO[bytes] | None = None
         """The log, where its own file cannot be written."""
+        self.last_words = ""
+        """The end of the log of an engine that ended in the middle of a request, for a report: libraries write there
+        too, so no person is shown it as what happened."""
         self._runner: asyncio.Runner | None = None
 
     @property
@@ -299,17 +308,19 @@ class EngineClient:
         if not self._open:
             return
         handles, self._open = list(self._open.values()), {}
+        self.last_words = self.log_tail()
         if code and not fault and memory_limit() is not None:
             # Libraries end the process in many ways when they get no memory, and hardly ever say so.
             for handle in handles:
                 handle._put(out_of_memory())
             return
-        tail = self.log_tail()
         message = fault or f"The engine ended unexpectedly ({_end_of(code)})."
-        if tail:
-            message += f"\n\nIts last words:\n{tail}"
         for handle in handles:
-            handle._put(EngineError(message, next_step="Ask again: the engine starts anew by itself."))
+            handle._put(
+                EngineError(
+                    message, next_step="Ask again: the engine starts anew by itself. F12 has the end of its log."
+                )
+            )
 
     def _deliver(self, event: Message) -> None:
         handle = self._open.get(event.get("id", 0))

@@ -26,6 +26,7 @@ from trainer.evaluate import (
 from trainer.metrics import RoutingScores, score_answers, score_routes
 from tui.engine.before import Before, measure_before
 from tui.engine.held_out import Measured, Split, measured
+from tui.verdict import count_faults
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
@@ -111,6 +112,7 @@ def scorecard(
                 {"input": pair.input, "expected": pair.response, "got": got, "base": before}
                 for pair, got, before in zip(held_out, answered.answers, base.answers, strict=True)
             ][:_SAMPLES],
+            "faults": count_faults([(p.response, a) for p, a in zip(held_out, answered.answers, strict=True)]),
             "advice": advice(
                 procedure,
                 answered.scores,

@@ -17,11 +17,13 @@ from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.chat_format import Turn
 from tokmem_desk.conversation import ConversationCache, OwnedCache
+from tokmem_desk.decoding import own_sampling
 from tokmem_desk.device import memory_in_use_mb, release_memory
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.output_schema import forget_schemas
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tokmem_desk.recall import Answer, Bank, Piece, Routed, Sampling, recall, route_messages
+from tokmem_desk.titling import propose_title
 from tui.engine.adaptation import adapt
 from tui.engine.banks import BankShelf
 from tui.engine.drafting import draft
@@ -67,6 +69,7 @@ class Handlers:
             "overlap": self.overlap,
             "effect": self.effect,
             "draft": self.draft,
+            "title": self.title,
             "bank_probes": self.bank_probes,
             "bank_check": self.bank_check,
         }
@@ -192,6 +195,8 @@ class Handlers:
                 sampling = Sampling(
                     settings.number("temperature"), settings.number("top_p"), request.fields.get("seed")
                 )
+            elif request.fields.get("own_sampling"):
+                sampling = own_sampling(self.model.backbone.generation, request.fields.get("seed"))
             cache = self._conversation_cache(store, settings)
             for problem in self.shelf.problems(store):
                 request.emit("progress", phase="problem", fraction=None, text=problem)
@@ -206,6 +211,7 @@ class Handlers:
             sampling=sampling,
             max_tokens=max_tokens,
             cancelled=request.cancelled.is_set,
+            shuns_repeats=imitates,
         )
         request.takes_turns = True
         for part in answer:
@@ -307,6 +313,20 @@ class Handlers:
             bank = self._bank(store, settings)
             yield from draft(request, store, self.model.backbone, bank)
 
+    def title(self, request: Request) -> Iterator[None]:
+        """A title for a chat, from its first question and answer; an empty one where the model has none to give.
+
+        Never loads a model: titles are for idle time.
+        """
+        question, answer = request.text("question"), request.text("answer")
+        title: str | None = ""
+        if self.model.loaded:
+            for step in propose_title(self.model.backbone, question, answer, cancelled=request.cancelled.is_set):
+                title = step
+                yield
+        request.emit("done", result={"title": title or ""})
+        yield
+
 
 def _turns(entries: list[Any]) -> list[Turn]:
     """A conversation; only its first entry may be a system text."""
@@ -386,4 +406,6 @@ def _answer(answer: Answer, span: int, context: dict[str, int]) -> dict[str, Any
         "span": span,
         "context": context,
         "prompt_tokens": answer.prompt_tokens,
+        # Said of those answers only.
+        **({"without_history": True} if answer.without_history else {}),
     }

@@ -76,6 +76,8 @@ class AskResult(TypedDict):
     context: Context
     prompt_tokens: int
     """Positions before the first token of the answer, those of a memory included."""
+    without_history: NotRequired[bool]
+    """True where plain chat was about to repeat an earlier answer, and was answered without the conversation."""
 
 
 class BackboneInfo(TypedDict):
@@ -175,6 +177,8 @@ class Scorecard(TypedDict, total=False):
     prompt: PromptScores | None
     confusion: Confusion
     samples: list[ScoreSample]
+    faults: dict[str, int]
+    """How many answers are wrong in which way, see ``tui.verdict.FAULTS``; older scorecards have none."""
     advice: list[str]
     seconds: float
     span: int

@@ -26,7 +26,7 @@ from tui.faults import in_words, out_of_memory
 
 log = logging.getLogger("tui.engine")
 
-PATIENT_OPS = frozenset({"train", "prepare", "eval"})
+PATIENT_OPS = frozenset({"train", "prepare", "eval", "title"})
 """Requests that wait while an impatient one has something to do."""
 
 ASIDE_OPS = frozenset({"overlap", "effect", "draft"})

@@ -5,6 +5,7 @@ Draws and dispatches; what is said and kept is in ``tui.chat_session``.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
@@ -37,6 +38,9 @@ from tui.widgets.prompt_line import PromptLine
 from tui.widgets.transcript import EmptyChat, TranscriptPane
 from tui.widgets.turn_view import TurnView
 
+TITLE_AFTER_SECONDS = 2.0
+"""How long nothing must have happened before the model is asked for a title."""
+
 
 @dataclass(slots=True)
 class Waiting:
@@ -56,7 +60,8 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     AUTO_FOCUS = "#prompt"
     HELP_TITLE = "Chat"
     HELP_TEXT = (
-        "Type and press Enter; messages typed while an answer comes wait for their turn. Each answer shows its route: "
+        "Type and press Enter; messages typed while an answer comes wait for their turn, and can be edited (e) or "
+        "withdrawn (d) until then. Each answer shows its route: "
         "a procedure of yours, or none, which is plain chat. @name before a message picks the procedure, @none plain "
         "chat. Arrow up goes to the messages: w corrects a wrong route, p makes an example pair of an answer that you "
         "may edit, + and - tell how it was, u takes any of this back. Nothing is learned unasked. x hands a call to "
@@ -78,6 +83,8 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         super().__init__()
         self._queue: deque[Waiting] = deque()
         self._active: Waiting | None = None
+        self._working = False
+        """True while the queue is being worked off."""
         self._edited: Turn | None = None
         self._told: set[str] = set()
         self._cared_for: set[str] = set()
@@ -95,8 +102,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     async def begin(self) -> None:
         """Take up the last conversation."""
         self._session = self._new_session()
-        history = self.query_one(HistoryPanel)
-        history.display = self.app.size.width >= 100
+        self.fit_history()
         recent = self.tokmem.store.conversations(limit=1)
         if recent and recent[0].message_count:
             self._session.open(recent[0].id)
@@ -165,11 +171,21 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     def enqueue(self, turn: Turn, *, route: str | None = None, again: bool = False) -> None:
         """Let a turn be answered when those before it are."""
         self._queue.append(Waiting(self._session, turn, route, again))
-        if self._active is None:
+        if not self._working:  # not whether one is active: the worker takes the first only once it runs
+            self._working = True
             self._answer_all()
-        elif view := self._view(turn):
-            view.show_waiting("waits for its turn")
+        else:
+            self._show_places()
         self._show_line()
+
+    def _show_places(self) -> None:
+        """Say of each waiting message how many are before it."""
+        for place, waiting in enumerate(self._queue, start=1):
+            if view := self._view(waiting.turn):
+                if self._is_waiting(waiting.turn):
+                    view.show_place(place)
+                else:  # one that is answered again
+                    view.show_waiting("waits for its turn")
 
     def _view(self, turn: Turn) -> TurnView | None:
         """The view of a turn; None when it is scrolled far away, or its conversation is not the open one."""
@@ -180,15 +196,29 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         try:
             while self._queue:
                 self._active = self._queue.popleft()
+                self._show_places()
                 self._show_line()
                 await self._answer(self._active)
         finally:
-            self._active = None
+            self._active, self._working = None, False
             self._show_line()
+        self._name_conversation(self._session)
+
+    @work(group="title", exclusive=True, exit_on_error=False)
+    async def _name_conversation(self, session: ChatSession) -> None:
+        """Once nothing has happened for a while, let the model give the conversation a title."""
+        await asyncio.sleep(TITLE_AFTER_SECONDS)
+        link = self.tokmem.link
+        if self.tokmem.locked or session is not self._session or link.busy or link.training:
+            return
+        # What goes wrong here was not asked for by anyone: the title stays as it is.
+        with contextlib.suppress(TokmemError):
+            if link.state.phase == "ready" and session.wants_title and await session.propose_title():
+                self.show_history()
 
     async def _answer(self, waiting: Waiting) -> None:
         turn, session = waiting.turn, waiting.session
-        answering = session.answer(turn, route=waiting.route, again=waiting.again)
+        answering = session.answer(turn, route=waiting.route, again=waiting.again, own_sampling=True)
         if view := self._view(turn):
             view.begin()
         try:
@@ -228,7 +258,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         if self._edited is not None:
             self._edited = None
             self.query_one(Prompt).take("")
-        if self.app.size.width < 100:
+        if self.is_narrow:
             self.query_one(HistoryPanel).display = False
         self.query_one(PromptLine).problem = ""
         self._show_line()
@@ -340,11 +370,35 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         line.problem, line.problem_text = problem, text
         self._show_line()
 
-    def edit(self, turn: Turn) -> None:
-        """Let the person change a question; sending it replaces it and what follows."""
-        self._edited = turn
+    async def withdraw(self, turn: Turn) -> None:
+        """Take a message back that waits for its answer; one that has just begun to be answered stays."""
+        if not self._is_waiting(turn):
+            return
+        self._queue = deque(one for one in self._queue if one.turn is not turn)
+        self._session.withdraw(turn)
+        await self._pane.transcript.forget([turn])
+        self._show_places()
+        self.query_one("#empty").display = not self._session.turns
+        self.query_one(Prompt).focus()
+        self._show_line()
+
+    def _is_waiting(self, turn: Turn) -> bool:
+        """True for a new message in the queue, not for one that is answered again."""
+        return any(one.turn is turn and not one.again for one in self._queue) and not turn.answer.text
+
+    async def edit(self, turn: Turn) -> None:
+        """Let the person change a question; sending it replaces it and what follows.
+
+        One that still waits is taken back into the prompt, in front of what stands there; those behind it stay.
+        """
         prompt = self.query_one(Prompt)
-        prompt.take(turn.question if turn.route == AUTO_ROUTE else f"@{turn.route} {turn.question}")
+        typed = turn.question if turn.route == AUTO_ROUTE else f"@{turn.route} {turn.question}"
+        if self._is_waiting(turn):
+            await self.withdraw(turn)
+            prompt.take(f"{typed}\n{prompt.text}" if prompt.text.strip() else typed)
+            return
+        self._edited = turn
+        prompt.take(typed)
         prompt.focus()
         self._show_line()
 
@@ -381,8 +435,9 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         self._pane.page(direction)
 
     def on_resize(self) -> None:
-        """The meter stands at the right edge."""
+        """The history has its place, and the meter stands at the right edge."""
         if self.is_mounted:
+            self.fit_history()
             self.call_after_refresh(self._show_line)
 
     async def on_turn_action_wanted(self, event: TurnActionWanted) -> None:

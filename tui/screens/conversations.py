@@ -29,6 +29,10 @@ NARROW_COLUMNS = 100
 class Conversations(AppScreen):
     """See the module. The chat itself gives ``session`` and ``change_conversation``."""
 
+    _history_open = True
+    """Whether the person wants the history beside the chat, where there is room for it."""
+    _laid_out_narrow: bool | None = None
+
     @property
     def session(self) -> ChatSession:
         """The open conversation."""
@@ -51,8 +55,21 @@ class Conversations(AppScreen):
     async def on_conversation_chosen(self, event: ConversationChosen) -> None:
         """Open a conversation of the history."""
         await self.change_conversation(lambda session: session.open(event.conversation_id))
-        if self.app.size.width < NARROW_COLUMNS:
+        if self.is_narrow:
             self.query_one(HistoryPanel).display = False
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the history has no room beside the chat."""
+        return self.app.size.width < NARROW_COLUMNS
+
+    def fit_history(self) -> None:
+        """Beside the chat where there is room; where there is none, over it only while the person is in it."""
+        narrow = self.is_narrow
+        if narrow != self._laid_out_narrow:
+            self._laid_out_narrow = narrow
+            panel = self.query_one(HistoryPanel)
+            panel.display = panel.has_focus_within if narrow else self._history_open
 
     def action_history(self) -> None:
         """Show the history and go to its search, or hide it."""
@@ -63,6 +80,8 @@ class Conversations(AppScreen):
         else:
             panel.display = True
             panel.query_one(Input).focus()
+        if not self.is_narrow:
+            self._history_open = panel.display
 
     def on_history_panel_search_changed(self, event: HistoryPanel.SearchChanged) -> None:
         """Search while typing."""

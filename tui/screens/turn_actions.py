@@ -38,8 +38,12 @@ class TurnActions(AppScreen):
         """Let a turn be answered."""
         raise NotImplementedError
 
-    def edit(self, turn: Turn) -> None:
+    async def edit(self, turn: Turn) -> None:
         """Let the person change a question."""
+        raise NotImplementedError
+
+    async def withdraw(self, turn: Turn) -> None:
+        """Take a message back that waits for its answer."""
         raise NotImplementedError
 
     def copy_all(self) -> None:
@@ -63,7 +67,9 @@ class TurnActions(AppScreen):
             case "again":
                 self.enqueue(turn, route=turn.answer.route if turn.answer.corrected_from else None, again=True)
             case "edit":
-                self.edit(turn)
+                await self.edit(turn)
+            case "withdraw":
+                await self.withdraw(turn)
             case "wrong":
                 self._correct(turn)
             case "procedure":

@@ -199,6 +199,8 @@ class Reply:
         more: dict[str, Any] = {"ignored": list(self._request.ignored)} if self._request.ignored else {}
         if "segments" in routed:  # the end: several procedures may have answered one message
             more["segments"] = routed["segments"]
+        if routed.get("without_history"):  # it was repeating an earlier answer
+            more["without_history"] = True
         return {name: routed[name] for name in ("route", "probability", "candidates")} | more
 
 

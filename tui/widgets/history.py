@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from profiles.records import ConversationRecord
 from tui.keys import keyed
 from tui.messages import ConversationChosen
+from tui.titles import short_titles
 
 TITLE_CELLS = 23
 
@@ -108,11 +109,10 @@ class HistoryPanel(Vertical):
         listing = self.query_one(ConversationList)
         highlighted = listing.highlighted
         listing.clear_options()
-        for record in conversations:
+        titles = short_titles([(record.title or "untitled", record.updated) for record in conversations], TITLE_CELLS)
+        for record, shown in zip(conversations, titles, strict=True):
             sign = "▸ " if record.id == current else "  "
-            title = Content.assemble(
-                sign, Content.styled(_cut(record.title or "untitled"), "bold" if sign == "▸ " else "")
-            )
+            title = Content.assemble(sign, Content.styled(shown, "bold" if sign == "▸ " else ""))
             if record.snippet:
                 title = Content.assemble(title, Content.styled(f"\n  {' '.join(record.snippet.split())}", "$muted"))
             listing.add_option(Option(title, id=str(record.id)))
@@ -138,7 +138,3 @@ class HistoryPanel(Vertical):
         event.stop()
         if event.option_id is not None:
             self.post_message(ConversationChosen(int(event.option_id)))
-
-
-def _cut(title: str) -> str:
-    return title if len(title) <= TITLE_CELLS else f"{title[: TITLE_CELLS - 1]}…"

@@ -61,7 +61,9 @@ class PromptLine(Static):
         elif state.phase == "loading":
             words = f"{state.text[0].upper()}{state.text[1:]}; type on, messages wait"
         elif answering:
-            words = "Esc stops the answer" + (f" · {waiting} waiting" if waiting else "")
+            words = "Esc stops the answer"
+            if waiting:
+                words += f" · {waiting} waiting: ↑, then e edits one, d withdraws it"
         elif state.phase == "failed":
             words = "The engine stopped; it starts again with the next message"
         else:

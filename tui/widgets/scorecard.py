@@ -9,13 +9,12 @@ from textual.widgets import Static
 
 from tui.engine.protocol import BeforeScores, Confusion, Scorecard, Trained
 from tui.training_progress import duration
+from tui.verdict import WORSE_BY, verdict_of
 from tui.widgets.bar import bar
 from tui.widgets.train_progress import sample_lines
 
 SHOWN_LABELS = 8
 BAR_CELLS = 16
-WORSE_BY = 0.05
-"""Less than this in ROUGE-L on a few held-out pairs is chance."""
 
 
 class ScorecardPane(VerticalScroll):
@@ -48,14 +47,8 @@ class ScorecardPane(VerticalScroll):
 
 
 def is_better(card: Scorecard) -> bool:
-    """True when the memory answers better than the untrained backbone and no worse than the one before it, or when
-    nobody has measured.
-    """
-    if not was_measured(card):
-        return True
-    before = card.get("before")
-    kept_up = before is None or before["now"]["rouge_l"] >= before["rouge_l"] - WORSE_BY
-    return card["rouge_l"] > card["base"]["rouge_l"] and kept_up
+    """True when activating the memory is a step forward, as ``tui.verdict`` sees it, or when nobody has measured."""
+    return verdict_of(card).usable
 
 
 def was_measured(card: Scorecard) -> bool:
@@ -86,7 +79,7 @@ def card_text(one: Trained) -> Content:
             ),
         )
     ]
-    lines += [Content(f"→ {advice}") for advice in card["advice"]]
+    lines += [Content(f"→ {proposal}") for proposal in verdict_of(card).proposals]
     if before := card.get("before"):
         lines += [Content(""), *_before_and_after(before)]
     lines += [Content(""), *_comparison(card)]
@@ -114,15 +107,7 @@ def _have_learned(before: BeforeScores) -> str:
 
 
 def _outcome(card: Scorecard) -> Content:
-    before = card.get("before")
-    if not was_measured(card):
-        words = "Stopped early; the best so far can be used."
-    elif before is not None:
-        words = f"{_compared(before).capitalize()} what you have now."
-    elif is_better(card):
-        words = "Better than without it."
-    else:
-        words = "No better than without it: more pairs may help more than activating it."
+    words = verdict_of(card).sentence
     return Content.assemble(
         Content.styled(f"{words} ", "bold"),
         "Nothing changes in the chat before you press ",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
@@ -19,7 +22,16 @@ SCREENS = (
     ("settings", "F9", "Settings"),
 )
 TITLES_FROM = 100
-"""Cells of width from which every screen's title stands in the header, and not its key alone."""
+"""Cells of width from which every screen's title may stand in the header, and not its key alone: where that leaves
+room for the state at the right."""
+
+NAME_FROM = 130
+"""Cells of width from which the app's name stands there, as ``app.tcss`` has it."""
+
+_KINDS = ("-instruct", "-it", "-chat")
+"""Ends of models' names that say the least about which one it is."""
+
+_SHORTEST_NAME = 12
 
 
 class ScreenTab(Static):
@@ -44,6 +56,10 @@ class ScreenTab(Static):
         else:
             self.update(Content.styled(self._key, "$accent"))
 
+    def cells(self, with_title: bool) -> int:
+        """How wide it is, its padding included."""
+        return 2 + len(self._key) + (len(self._title) + 1 if with_title or self._current else 0)
+
     def on_click(self) -> None:
         """Go to the screen."""
         self.app.switch_mode(self._mode)
@@ -63,6 +79,8 @@ class StatusHeader(Horizontal):
     def __init__(self, mode: str) -> None:
         super().__init__()
         self._mode = mode
+        self._states: list[list[tuple[str, str]]] = []
+        """The state in its parts with their styles, in full first and in ever fewer words behind."""
 
     def compose(self) -> ComposeResult:
         yield Static("tokmem-desk", id="app-name")
@@ -71,12 +89,11 @@ class StatusHeader(Horizontal):
         yield Static(id="status")
 
     def on_resize(self, event: Resize) -> None:
-        """Titles where there is room."""
-        for tab in self.query(ScreenTab):
-            tab.show(event.size.width >= TITLES_FROM)
+        """Titles where there is room, and as much of the state as fits."""
+        self._draw(event.size.width)
 
     def show(self, profile: str, engine: EngineState, training: str, model: str) -> None:
-        """Draw the state at the right; what matters most stands first, because the end is cut.
+        """Draw the state at the right.
 
         Args:
             profile: its name.
@@ -84,19 +101,48 @@ class StatusHeader(Horizontal):
             training: the queue in a few words, or nothing.
             model: as the settings name it.
         """
-        parts = [Content.styled(profile, "bold")]
+        now = []
         if training:
-            parts.append(Content.styled(training, "$accent"))
+            now.append((training, "$accent"))
         if engine.phase == "failed":
-            parts.append(Content.styled("engine stopped", "$text-error"))
+            now.append(("engine stopped", "$text-error"))
         elif engine.phase == "loading":
             share = "" if engine.fraction is None else f" {engine.fraction:.0%}"
-            parts.append(Content.styled(f"loading{share}", "$accent"))
+            now.append((f"loading{share}", "$accent"))
         backbone = engine.backbone
-        parts.append(Content(short_model(backbone["id"] if backbone else model)))
-        if backbone:
-            parts.append(Content(f"{backbone['device']} {backbone['dtype']}"))
-        self.query_one("#status", Static).update(Content.styled(" · ", "$muted").join(parts))
+        name = short_model(backbone["id"] if backbone else model)
+        device = (backbone["device"], backbone["dtype"]) if backbone else ("", "")
+        self._states = [
+            [(profile, "bold"), *now, *((words, "") for words in facts if words)]
+            for facts in shortenings(name, *device)
+        ]
+        self._draw(self.size.width)
+
+    def _draw(self, width: int) -> None:
+        """Draw for a width; 0 before there is one."""
+        if not self._states:
+            return
+        used = len("tokmem-desk") + 2 if width >= NAME_FROM else 0
+        tabs = {titles: sum(tab.cells(titles) for tab in self.query(ScreenTab)) for titles in (True, False)}
+        whole = width - used - 2
+        titles = width >= TITLES_FROM and whole - tabs[True] >= _cells(self._states[0])
+        for tab in self.query(ScreenTab):
+            tab.show(titles)
+        room = whole - tabs[titles]
+        parts = next((state for state in self._states if _cells(state) <= room), self._states[-1])
+        shown = [Content.styled(words, style) if style else Content(words) for words, style in parts]
+        self.query_one("#status", Static).update(Content.styled(" · ", "$muted").join(shown))
+
+
+def _cells(parts: Sequence[tuple[str, str]]) -> int:
+    return sum(cell_len(words) for words, _ in parts) + 3 * (len(parts) - 1)
+
+
+def shortenings(model: str, device: str, dtype: str) -> list[tuple[str, str]]:
+    """Model and device, from all of it to the least: whole words go before a name is cut."""
+    stem = next((model[: -len(end)] for end in _KINDS if model.lower().endswith(end)), model)
+    cut = stem if len(stem) <= _SHORTEST_NAME else f"{stem[: _SHORTEST_NAME - 1]}…"
+    return [(model, f"{device} {dtype}".strip()), (model, device), (stem, device), (cut, device), (cut, ""), ("", "")]
 
 
 def short_model(model: str) -> str:

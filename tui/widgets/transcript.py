@@ -70,10 +70,10 @@ class Transcript(VerticalScroll, can_focus=False):
         return view
 
     async def forget(self, turns: Sequence[Turn]) -> None:
-        """Take turns out that are the last ones of the conversation."""
+        """Take turns out: the last ones of the conversation, or one that waits."""
+        before = self._turns[: self._start], self._turns[: self._stop]
         self._turns = [turn for turn in self._turns if turn not in turns]
-        self._stop = min(self._stop, len(self._turns))
-        self._start = min(self._start, self._stop)
+        self._start, self._stop = (len(part) - sum(turn in turns for turn in part) for part in before)
         for view in self.query(TurnView):
             if view.turn in turns:
                 await view.remove()

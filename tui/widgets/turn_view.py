@@ -26,7 +26,7 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.keys import keyed
 from tui.messages import TurnAction, TurnActionWanted
-from tui.turns import ENDINGS, Turn
+from tui.turns import ENDINGS, WITHOUT_HISTORY, Turn
 from tui.widgets.call_view import calls_content
 from tui.widgets.markdown_lines import markdown_lines
 from tui.widgets.route_chip import chip_content, route_words, speed
@@ -58,6 +58,7 @@ class TurnView(Widget, can_focus=True):
         Binding("minus", "wanted('bad')", "Bad", key_display="-"),
         Binding("u", "wanted('undo')", "Undo"),
         Binding("e", "wanted('edit')", "Edit"),
+        Binding("d,delete", "wanted('withdraw')", "Withdraw", key_display="d"),
         Binding("r", "wanted('again')", "Again"),
         Binding("x", "wanted('run')", "Run"),
         Binding("c", "wanted('copy')", "Copy"),
@@ -103,6 +104,8 @@ class TurnView(Widget, can_focus=True):
         self._problem = ""
         self._status = ""
         """What is going on, while the answer is not there yet."""
+        self._queued = False
+        """True while the message waits for the answers before it."""
         self._phase: Literal["waiting", "begun", "writing", "ended"] = "waiting"
         answer = turn.answer
         if answer.text or answer.route is not None:
@@ -116,6 +119,10 @@ class TurnView(Widget, can_focus=True):
         if action == "wanted":
             answer = self.turn.answer
             match parameters[0]:
+                case "withdraw":
+                    return self._queued
+                case "again":
+                    return not self._queued
                 case "undo":
                     return answer.taught
                 case "wrong":
@@ -172,10 +179,19 @@ class TurnView(Widget, can_focus=True):
         self._phase, self._status = "waiting", words
         self._draw_anew()
 
+    def show_place(self, place: int) -> None:
+        """The message waits for the answers before it: ``place`` in line, from 1."""
+        before = "next in line" if place == 1 else f"number {place} in line"
+        self._queued = True
+        self.show_waiting(f"waits for its turn, {before} · e edits it, d withdraws it")
+        self.refresh_bindings()
+
     def begin(self) -> None:
         """Clear the place of the answer."""
         self._phase, self._status, self._problem = "begun", "thinking", ""
+        self._queued = False
         self._draw_anew()
+        self.refresh_bindings()
 
     def stream(self) -> None:
         """The answer has grown; its route is known by now."""
@@ -317,6 +333,8 @@ class TurnView(Widget, can_focus=True):
             words.append("stopped")
         elif answer.status == "failed":
             words.append("no answer" if not answer.text else "broken off")
+        if answer.without_history:
+            words.append(WITHOUT_HISTORY)
         if answer.cut:
             words.append(ENDINGS[answer.cut])
         if told := speed(answer):

@@ -11,6 +11,7 @@ from tui.engine_link import EngineState
 from tui.model_pull import ModelPull
 from tui.training import TrainJob
 from tui.training_progress import duration
+from tui.verdict import verdict_of
 from tui.widgets.bar import bar
 from tui.widgets.model_view import VERDICT_COLOURS, VERDICT_SIGNS
 from tui.words import count, parameters, size
@@ -180,6 +181,7 @@ def about_result(trained: Trained) -> Content:
                 ),
                 bar(like),
             ]
+        lines += [Content(""), Content(verdict_of(card).sentence)]
         if card["samples"]:
             sample = card["samples"][0]
             lines += [

@@ -1,0 +1,271 @@
+"""What a scorecard means for a person: one sentence, what is wrong, and what would help most.
+
+The one place where figures become a judgement, for the app and the command line. A memory is called better only
+where that was measured, on messages that it has not learned, where its answers are right at least now and then, and
+where ordinary chat is left alone. Knows no widget, no terminal and no model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tokmem_desk.procedures import NONE_ROUTE
+from tui.words import count
+
+Case = Literal["unmeasured", "unready", "learned", "worse", "no_better", "takes_chat", "close", "few", "better"]
+
+FEW_PAIRS = 8
+"""Fewer measured pairs than this show a direction and no more: one pair is an eighth of all."""
+ALIKE = 0.6
+"""Likeness (ROUGE-L) below which an answer is another answer, not a slip of this one."""
+WORSE_BY = 0.05
+"""Less than this in ROUGE-L on a few held-out pairs is chance."""
+TAKES_CHAT = 0.05
+"""More of ordinary chat than this is more than a person puts up with."""
+ENOUGH_PAIRS = 24
+"""So many pairs make most procedures work; with them more of the same is no longer what helps most."""
+MOST_PROPOSALS = 3
+
+FAULTS = {
+    "numbers": "the numbers are wrong",
+    "form": "the form is wrong",
+    "wording": "the words are other ones",
+    "spelling": "capitals or spaces differ",
+    "nothing": "nothing is answered",
+}
+"""Kinds of wrong answers, in words; the first of two equally frequent ones is named."""
+
+_MARKS = re.compile(r"[^\w\s.,!?'\"’]|\n", re.UNICODE)
+"""What gives an answer its form; the stops and commas of sentences do not."""
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+
+
+def faults_of(expected: str, got: str) -> tuple[str, ...]:
+    """What is wrong with an answer, as keys of ``FAULTS``; empty where it is exact."""
+    expected, got = expected.strip(), got.strip()
+    if expected == got:
+        return ()
+    if not got:
+        return ("nothing",)
+    if _plain(expected) == _plain(got):
+        return ("spelling",)
+    found = []
+    if _NUMBER.findall(expected) != _NUMBER.findall(got):
+        found.append("numbers")
+    if _MARKS.findall(expected) != _MARKS.findall(got):
+        found.append("form")
+    if _words(expected) != _words(got):
+        found.append("wording")
+    return tuple(found) or ("form",)
+
+
+def count_faults(pairs: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """How many of the answers have each fault; ``pairs`` are right answers and given ones."""
+    return dict(Counter(fault for expected, got in pairs for fault in faults_of(expected, got)))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The judgement of one scorecard."""
+
+    case: Case
+    sentence: str
+    """What came of the training."""
+    proposals: tuple[str, ...]
+    """What would help, most first."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether activating it is no step back as far as anybody knows: what nobody has measured is the person's
+        choice, who stopped the training.
+        """
+        return self.case in ("unmeasured", "close", "few", "better")
+
+
+@dataclass(frozen=True, slots=True)
+class _Figures:
+    """A scorecard, counted."""
+
+    pairs: int
+    measured: int
+    exact: int
+    likeness: float
+    base_exact: int
+    base_likeness: float
+    learned: bool
+    """Measured on the very pairs that were learned."""
+    taken: int
+    chat: int
+    """Of ``chat`` ordinary messages, ``taken`` went to a procedure."""
+    faults: Mapping[str, int]
+    before_change: float | None
+    """In likeness, against the memory that answers so far."""
+
+    @property
+    def right(self) -> str:
+        """``2 of 4 answers are exact``."""
+        verb = "is" if self.exact == 1 else "are"
+        return f"{self.exact} of {count(self.measured, 'answer')} {verb} exact"
+
+    @property
+    def wrong(self) -> str:
+        """What is wrong with most answers, in words, or nothing."""
+        if not self.faults:
+            return ""
+        worst = self.worst
+        return f": {FAULTS[worst]}" + (f" in {self.faults[worst]}" if self.measured > 1 else "")
+
+    @property
+    def worst(self) -> str:
+        """The most frequent fault; empty without any."""
+        return max(FAULTS, key=lambda name: self.faults.get(name, 0)) if self.faults else ""
+
+    @property
+    def takes_chat(self) -> bool:
+        return self.taken > TAKES_CHAT * self.chat
+
+    @property
+    def chat_words(self) -> str:
+        """``8 of 100 ordinary messages go to a procedure``."""
+        verb = "goes" if self.taken == 1 else "go"
+        return f"{self.taken} of {count(self.chat, 'ordinary message')} {verb} to a procedure"
+
+
+_CASES: tuple[tuple[Case, Callable[[_Figures], bool], Callable[[_Figures], str]], ...] = (
+    (
+        "unready",
+        lambda card: card.likeness < ALIKE and card.exact * 2 < card.measured,
+        lambda card: f"Not ready: {card.right}{card.wrong}.",
+    ),
+    (
+        "learned",
+        lambda card: card.learned,
+        lambda card: (
+            f"Not known: it was measured on the {card.measured} pairs that it has learned, "
+            f"where {card.right}. New messages may go otherwise."
+        ),
+    ),
+    (
+        "worse",
+        lambda card: card.before_change is not None and card.before_change < -WORSE_BY,
+        lambda card: f"Worse than what you have now: {card.right}{card.wrong}.",
+    ),
+    (
+        "no_better",
+        lambda card: card.likeness <= card.base_likeness,
+        lambda card: f"No better than without it: {card.right}, without it {card.base_exact}.",
+    ),
+    (
+        "takes_chat",
+        lambda card: card.takes_chat,
+        lambda card: f"It answers well enough ({card.right}), but {card.chat_words}.",
+    ),
+    (
+        "close",
+        lambda card: card.exact == 0,
+        lambda card: f"Closer to the right answers than without it, but {card.right}{card.wrong}.",
+    ),
+    (
+        "few",
+        lambda card: card.measured < FEW_PAIRS,
+        lambda card: f"{_better(card)}, as far as {count(card.measured, 'pair')} can tell: {card.right}.",
+    ),
+    (
+        "better",
+        lambda _: True,
+        lambda card: f"{_better(card)}: {card.right}, without it {card.base_exact}.",
+    ),
+)
+"""The cases of a measured memory, each with its test and its sentence; the first that fits is the verdict."""
+
+
+def verdict_of(card: Mapping[str, Any]) -> Verdict:
+    """Judge a scorecard."""
+    if card.get("rouge_l") is None or not card.get("held_out"):
+        words = "Not measured: the training was stopped before. The best so far can be used."
+        return Verdict("unmeasured", words, tuple(card.get("advice") or ()))
+    figures = _figures(card)
+    case, _, words_of = next(one for one in _CASES if one[1](figures))
+    sentence = words_of(figures)
+    if figures.takes_chat and case not in ("takes_chat", "unmeasured"):
+        sentence += f" And {figures.chat_words}."
+    return Verdict(case, sentence, _proposals(figures, case, card.get("advice") or ()))
+
+
+def _better(card: _Figures) -> str:
+    if card.before_change is None:
+        return "Better than without it"
+    return "Better than what you have now" if card.before_change > WORSE_BY else "About as good as what you have now"
+
+
+def _figures(card: Mapping[str, Any]) -> _Figures:
+    measured, pairs = int(card["held_out"]), int(card.get("pairs") or 0)
+    base: Mapping[str, Any] = card.get("base") or {}
+    before = card.get("before")
+    taken, chat = _taken(card)
+    samples = [(one["expected"], one["got"]) for one in card.get("samples") or ()]
+    faults = card.get("faults")
+    return _Figures(
+        pairs=pairs,
+        measured=measured,
+        exact=round(card["exact_match"] * measured),
+        likeness=card["rouge_l"],
+        base_exact=round(float(base.get("exact_match") or 0.0) * measured),
+        base_likeness=float(base.get("rouge_l") or 0.0),
+        # Of a split the pairs that were set aside do not count as learned: only then are there as many of both.
+        learned=card.get("held_out_source") == "split" and measured >= pairs,
+        taken=taken,
+        chat=chat,
+        faults=count_faults(samples) if faults is None else faults,
+        before_change=None if before is None else before["now"]["rouge_l"] - before["rouge_l"],
+    )
+
+
+def _taken(card: Mapping[str, Any]) -> tuple[int, int]:
+    """How many ordinary messages went to a procedure, and of how many."""
+    rate = float(card.get("false_trigger_rate") or 0.0)
+    labels, counts = (card.get("confusion") or {}).get("labels") or [], (card.get("confusion") or {}).get("counts")
+    of = sum(counts[labels.index(NONE_ROUTE)]) if counts and NONE_ROUTE in labels else 0
+    of = of or 100
+    return round(rate * of), of
+
+
+def _proposals(card: _Figures, case: Case, advice: Sequence[str]) -> tuple[str, ...]:
+    """What would help, most first: what keeps the memory from being used, then what would make it surer."""
+    found = []
+    if case == "takes_chat":
+        found.append(_LESS_CHAT)
+    if case in ("unready", "close", "no_better", "worse"):
+        found += [_HELP[card.worst]] if card.worst in _HELP else []
+        if card.pairs < ENOUGH_PAIRS:
+            found.append(f"More pairs would help most: there are {card.pairs}, try {ENOUGH_PAIRS}.")
+        else:
+            found.append("Train with the preset 'thorough', or use a bigger model.")
+    if card.takes_chat and case != "takes_chat":
+        found.append(_LESS_CHAT)
+    if case in ("few", "learned", "takes_chat") and card.measured < FEW_PAIRS:
+        found.append(f"More pairs, held out ones too, would show how good it is: {card.measured} say little.")
+    # The engine's own advice knows pairs and prompt; what it says of more pairs stands above already.
+    found += [one for one in advice if not (one.startswith("More pairs") and any("More pairs" in own for own in found))]
+    return tuple(dict.fromkeys(found))[: max(MOST_PROPOSALS, len(advice))]
+
+
+_LESS_CHAT = "Raise its threshold, or correct such messages in the chat to none: then less of plain chat goes to it."
+_HELP = {
+    "numbers": "Add pairs that differ in their numbers alone, or let its answers follow a schema.",
+    "form": "Write all responses in one form, or give it a schema: then no answer can leave it.",
+    "wording": "Use the same words for the same thing in all responses.",
+    "spelling": "Write capitals and spaces the same in all responses.",
+}
+
+
+def _plain(text: str) -> str:
+    return "".join(text.casefold().split())
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", text.casefold())
