@@ -287,7 +287,9 @@ def _is_whole(value: object) -> bool:
 def _attempts_in(value: Any, file: Path) -> tuple[int, float]:
     failures = value.get("failures") if isinstance(value, dict) else None
     last = value.get("last") if isinstance(value, dict) else None
-    if type(failures) is not int or failures < 0 or type(last) not in (int, float) or not 0 <= last < 1e15:
+    if isinstance(failures, bool) or not isinstance(failures, int) or failures < 0:
+        return _damaged_attempts(file)
+    if isinstance(last, bool) or not isinstance(last, (int, float)) or not 0 <= last < 1e15:
         return _damaged_attempts(file)
     return failures, float(last)
 

@@ -311,13 +311,13 @@ class MemoryTable(Scrubbing):
         except OSError as caught:
             raise storage_error(f"{self.memory_folder} could not be read", caught) from caught
         with self._database.reading():
-            kept = self._files_of_memories()
-            if any(path.name not in kept for path in files):
-                kept |= self._files_of_undos()
+            names = self._files_of_memories()
+            if any(path.name not in names for path in files):
+                names |= self._files_of_undos()
         removed = 0
         for path in files:
             try:
-                if path.name not in kept and path.stat().st_mtime < oldest:
+                if path.name not in names and path.stat().st_mtime < oldest:
                     erase_file(path)
                     removed += 1
             except FileNotFoundError:  # another process was faster

@@ -441,8 +441,8 @@ def _powershell(name: str, arguments: list[Argument]) -> CodeSlot | None:
         word = one.text.lstrip("-/\u2013\u2014\u2015").lower()
         script = script or (word != one.text.lower() and word[:1] in ("c", "e"))
         if word != one.text.lower() and word and "file".startswith(word):
-            script = arguments[place + 1] if place + 1 < len(arguments) else None
-            return CodeSlot(script.element, name, "program") if script is not None and script.slot else None
+            file = arguments[place + 1] if place + 1 < len(arguments) else None
+            return CodeSlot(file.element, name, "program") if file is not None and file.slot else None
     return None
 
 

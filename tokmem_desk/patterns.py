@@ -177,9 +177,9 @@ def _escape(text: str, at: int, *, inside: bool) -> tuple[str, int]:
         digits = text[at + 2 : at + 2 + _CODES[sign]]
         return f"\\x{{{int(digits, 16):X}}}", at + 2 + _CODES[sign]
     if sign == "0":
-        digits = re.match("[0-7]{1,3}", text[at + 1 :])
-        assert digits is not None
-        return f"\\x{{{int(digits[0], 8):X}}}", at + 1 + len(digits[0])
+        octal = re.match("[0-7]{1,3}", text[at + 1 :])
+        assert octal is not None
+        return f"\\x{{{int(octal[0], 8):X}}}", at + 1 + len(octal[0])
     if sign == "Z":
         return r"\z", at + 2
     if sign == "b" and inside:

@@ -105,7 +105,7 @@ class SharedSpread:
         covariance = (scatter / mean_variance + shipped * identity) / (self._inputs + shipped)
         try:
             factor = torch.linalg.cholesky(covariance)
-        except torch.linalg.LinAlgError:
+        except RuntimeError:  # torch.linalg.LinAlgError is one
             raise RoutingError(
                 "The router cannot use what the memories of this bank tell of their inputs: one is damaged.",
                 next_step="Leave out what was imported or trained last: tokmem-desk proc disable NAME",

@@ -395,8 +395,11 @@ class ProfileDesk(App[None]):
         loop = asyncio.get_running_loop()
         known: asyncio.Future[str] = loop.create_future()
 
+        def tell(key: str) -> None:
+            loop.call_soon_threadsafe(known.set_result, key)
+
         def work_on(registry: ProfileRegistry) -> StorageError | None:
-            registry.add_lock(name, passphrase, show=lambda key: loop.call_soon_threadsafe(known.set_result, key))
+            registry.add_lock(name, passphrase, show=tell)
             return registry.not_erased
 
         async def when_known() -> None:

@@ -119,11 +119,13 @@ class VisibleStream(io.TextIOBase):
 
 def guarded(stream: TextIO) -> TextIO:
     """``stream``, or where it is a terminal one that gets visible text alone."""
-    if isinstance(stream, VisibleStream) or not stream.isatty():
+    known: object = stream
+    if isinstance(known, VisibleStream) or not stream.isatty():
         return stream
     return cast("TextIO", VisibleStream(stream))
 
 
 def raw_of(stream: TextIO) -> TextIO:
     """The stream below a guarded one."""
-    return stream.raw if isinstance(stream, VisibleStream) else stream
+    known: object = stream
+    return known.raw if isinstance(known, VisibleStream) else stream

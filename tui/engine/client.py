@@ -316,11 +316,7 @@ class EngineClient:
             return
         message = fault or f"The engine ended unexpectedly ({_end_of(code)})."
         for handle in handles:
-            handle._put(
-                EngineError(
-                    message, next_step="Ask again: the engine starts anew by itself. F12 has the end of its log."
-                )
-            )
+            handle._put(EngineError(message, next_step=ASK_AGAIN))
 
     def _deliver(self, event: Message) -> None:
         handle = self._open.get(event.get("id", 0))

@@ -49,8 +49,10 @@ class BoundedConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the timers."""
-        self._reading = _stopped(self._reading)
-        self._writing = _stopped(self._writing)
+        _stop(self._reading)
+        self._reading = None
+        _stop(self._writing)
+        self._writing = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -61,11 +63,12 @@ class BoundedConnection(H11Protocol):
         if self.conn.their_state is h11.SEND_BODY:
             if not self._in_body:
                 self._in_body = True
-                _stopped(self._reading)
+                _stop(self._reading)
                 self._reading = self._later(BODY_SECONDS, self._too_slow)
         elif self.conn.their_state is not h11.IDLE:
             self._in_body = False
-            self._reading = _stopped(self._reading)
+            _stop(self._reading)
+            self._reading = None
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we write."""
@@ -76,7 +79,8 @@ class BoundedConnection(H11Protocol):
     def resume_writing(self) -> None:
         """It has read on."""
         super().resume_writing()
-        self._writing = _stopped(self._writing)
+        _stop(self._writing)
+        self._writing = None
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
@@ -140,7 +144,7 @@ class BoundedConnection(H11Protocol):
         return self.loop.call_later(seconds, then)
 
 
-def _stopped(timer: asyncio.TimerHandle | None) -> None:
+def _stop(timer: asyncio.TimerHandle | None) -> None:
     """Cancel a timer; returns None, to be kept in its place."""
     if timer is not None:
         timer.cancel()

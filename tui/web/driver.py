@@ -26,12 +26,12 @@ class WholePackets(InputReader):
 
     def __iter__(self) -> Iterator[bytes]:
         """Whole packets, and nothing now and then."""
-        for_ever = not hasattr(self, "_selector")  # Windows: its reader has a thread, and nothing starts anew there
-        if for_ever:
+        selector = getattr(self, "_selector", None)
+        if selector is None:  # Windows: its reader has a thread, and nothing starts anew there
             yield from super().__iter__()
             return
         while not self._exit_event.is_set():
-            if self._selector.select(self.timeout):
+            if selector.select(self.timeout):
                 head = self._exactly(_HEAD_BYTES)
                 body = self._exactly(int.from_bytes(head[1:], "big"))
                 if len(head) < _HEAD_BYTES:
