@@ -3,6 +3,6 @@
 Nothing here is installed with the app. Needs the extra ``bench``.
 """
 
-from tokmem_desk.threads import wait_asleep
+from tokmem_desk.system.threads import wait_asleep
 
 wait_asleep()  # before anything here imports torch

@@ -1,4 +1,4 @@
-"""What one person keeps on disk: paths, settings, profiles, procedures with their pairs, memories, chats and jobs.
+"""What one person keeps on disk: procedures, pairs, memories, chats, settings; plain or encrypted. No model, no torch.
 
-Knows files and SQLite. Does not know tensors, training or screens.
+What the files of memories and banks contain is in ``tokmem_desk``; what people see of all this is in ``tui``.
 """

@@ -12,8 +12,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tokmem_desk.disk import sync
 from tokmem_desk.errors import StorageError
+from tokmem_desk.system.disk import sync
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "Free some space, then try again; what was there before is unchanged."),

@@ -30,9 +30,9 @@ from profiles.procedures import remove_row
 from profiles.records import JsonObject
 from profiles.undo import UndoEntry
 from profiles.version_notes import note_version
-from tokmem_desk.disk import sync
 from tokmem_desk.errors import BadInputError, ConflictError, StorageError
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, check_name, pairs_digest
+from tokmem_desk.system.disk import sync
 
 QUARANTINE_FOLDER_NAME = "quarantine"
 _SYNCING_THREADS = 8

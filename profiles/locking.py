@@ -25,8 +25,8 @@ from profiles.sealing import ProfileKey
 from profiles.settings import PROFILE_FILE_NAME
 from profiles.store import BACKUP_FOLDER_NAME, DATABASE_NAME, MEMORY_FOLDER_NAME
 from profiles.vault import Vault
-from tokmem_desk.disk import sync
 from tokmem_desk.errors import BusyError, StorageError
+from tokmem_desk.system.disk import sync
 
 _LEFT_BEHIND = frozenset(
     {

@@ -11,7 +11,7 @@ from pathlib import Path
 from profiles.atomic import storage_error, write_bytes
 from profiles.sealing import ProfileKey, is_sealed
 from tokmem_desk.errors import LockedError
-from tokmem_desk.file_checks import read_plain
+from tokmem_desk.system.file_checks import read_plain
 
 
 class Vault:

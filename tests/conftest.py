@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokmem_desk.threads import wait_asleep
+from tokmem_desk.system.threads import wait_asleep
 
 # Read when these libraries are imported, so they must stand before the first import.
 wait_asleep()
@@ -107,7 +107,7 @@ def load_tiny(folder: Path, model_id: str) -> Backbone:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from tokmem_desk.backbone import Backbone
-    from tokmem_desk.device import DeviceChoice
+    from tokmem_desk.system.device import DeviceChoice
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return Backbone(model, AutoTokenizer.from_pretrained(folder), DeviceChoice("cpu", "float32", "test"), model_id)
@@ -122,9 +122,9 @@ def models_for_tests() -> Path:
 @pytest.fixture(scope="session")
 def real_model_store() -> ModelStore:
     """The session's store with the default model converted in it; skips where it cannot be fetched."""
-    from tokmem_desk.device import choose_device
     from tokmem_desk.errors import FetchError, StorageError
     from tokmem_desk.model_store import ModelStore
+    from tokmem_desk.system.device import choose_device
 
     store = ModelStore(models_for_tests())
     try:
@@ -138,7 +138,7 @@ def real_model_store() -> ModelStore:
 def real_backbone(real_model_store: ModelStore) -> Backbone:
     """The default model in 4 bit on the CPU."""
     from tokmem_desk.backbone import load_backbone
-    from tokmem_desk.device import choose_device
+    from tokmem_desk.system.device import choose_device
 
     source = real_model_store.resolve("default")
     return load_backbone(real_model_store.folder / source.slug, choose_device("cpu"), source.id)

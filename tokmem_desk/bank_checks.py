@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 from tokmem_desk.answer_form import AnswerForm
-from tokmem_desk.bank_limits import MOST_LEVELS, levels
 from tokmem_desk.bank_manifest import (
     FORMAT,
     MANIFEST_FILE,
@@ -34,6 +33,7 @@ from tokmem_desk.memory_bytes import lens_size
 from tokmem_desk.output_schema import MAX_SCHEMA_CHARACTERS, read_schema
 from tokmem_desk.patterns import PatternError, read_pattern
 from tokmem_desk.procedures import check_name, may_name_group
+from tokmem_desk.system.file_limits import MOST_LEVELS, levels
 
 _MAX_TEXT = 20_000
 _LARGEST_FORM = 200_000

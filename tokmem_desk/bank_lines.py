@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokmem_desk.bank_checks import damaged, strict_json
-from tokmem_desk.bank_limits import LONGEST_LINE, MOST_LINES, Allowance, json_cost, texts_cost
 from tokmem_desk.bank_manifest import (
     CORRECTION_FILE,
     PAIR_FILE,
     PROBE_FILE,
 )
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
+from tokmem_desk.system.file_limits import LONGEST_LINE, MOST_LINES, Allowance, json_cost, texts_cost
 
 MAX_PROBES = 50
 _LONGEST_TEXT = 100_000

@@ -20,7 +20,6 @@ from typing import Any, BinaryIO, Protocol
 
 from tokmem_desk.bank_checks import damaged
 from tokmem_desk.bank_crypt import MAGIC, ProtectedReader, is_protected
-from tokmem_desk.bank_limits import Allowance
 from tokmem_desk.bank_manifest import (
     CARD_FILE,
     CORRECTION_FILE,
@@ -30,6 +29,7 @@ from tokmem_desk.bank_manifest import (
     TENSOR_FILE,
 )
 from tokmem_desk.errors import BadInputError, NotFoundError, StorageError, TokmemError
+from tokmem_desk.system.file_limits import Allowance
 
 SUFFIX = ".tokmem"
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tokmem_desk.errors import IncompatibleError
-from tokmem_desk.file_checks import FileState
+from tokmem_desk.system.file_checks import FileState
 
 Fields = Mapping[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]

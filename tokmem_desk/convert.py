@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tokmem_desk.config_checks import check_config, check_layers, check_loaded, explain
-from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import (
     BadInputError,
     IncompatibleError,
@@ -27,6 +26,7 @@ from tokmem_desk.errors import (
     first_line,
 )
 from tokmem_desk.fetch import Cancelled, Progress, disk_full
+from tokmem_desk.system.device import DeviceChoice
 
 if TYPE_CHECKING:
     import torch

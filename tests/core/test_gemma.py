@@ -27,8 +27,8 @@ WINDOW = 512
 def gemma() -> Backbone:
     """Computes in float32: in bfloat16 equal computations differ by a fifth at single positions of this model."""
     from tokmem_desk.backbone import load_backbone
-    from tokmem_desk.device import DeviceChoice
     from tokmem_desk.model_store import ModelStore
+    from tokmem_desk.system.device import DeviceChoice
 
     store = ModelStore(models_for_tests())
     if not store.is_ready("gemma-3-270m") and os.environ.get("TOKMEM_TEST_GEMMA") != "1":

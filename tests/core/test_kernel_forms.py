@@ -133,7 +133,7 @@ def test_a_persons_text_cannot_forge_a_turn_of_the_default(real_backbone: Backbo
 def test_the_default_can_compute_in_float32(real_model_store: ModelStore, real_backbone: Backbone) -> None:
     """A card without bfloat16 needs another dtype than the one the weights were saved with."""
     from tokmem_desk.backbone import load_backbone
-    from tokmem_desk.device import DeviceChoice
+    from tokmem_desk.system.device import DeviceChoice
 
     source = real_model_store.resolve("default")
     folder: Path = real_model_store.folder / source.slug

@@ -19,7 +19,6 @@ from filelock import FileLock
 from tokmem_desk import fetch
 from tokmem_desk.backbone import load_backbone
 from tokmem_desk.catalogue import CATALOGUE, DEFAULT_ID, find_entry
-from tokmem_desk.device import DeviceChoice
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,
@@ -31,6 +30,7 @@ from tokmem_desk.errors import (
 )
 from tokmem_desk.model_record import read_record
 from tokmem_desk.model_store import ModelStore
+from tokmem_desk.system.device import DeviceChoice
 
 CPU = DeviceChoice("cpu", "bfloat16", "test")
 
@@ -205,7 +205,7 @@ def test_a_process_killed_while_converting_leaves_nothing_visible(store: ModelSt
     program = (
         "import os, sys, pathlib\n"
         "from tokmem_desk.model_store import ModelStore\n"
-        "from tokmem_desk.device import DeviceChoice\n"
+        "from tokmem_desk.system.device import DeviceChoice\n"
         "def progress(phase, fraction, text):\n"
         "    if text.startswith('Writing'): os._exit(9)\n"
         "store, source = ModelStore(pathlib.Path(sys.argv[1])), sys.argv[2]\n"

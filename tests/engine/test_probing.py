@@ -21,8 +21,8 @@ from tests.engine.conftest import copy_model, result_of, run_engine
 from tests.engine.test_engine import activate
 from tokmem_desk.bank_reader import OpenBank, open_bank
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
-from tokmem_desk.file_checks import fitted_ledger, hash_file
 from tokmem_desk.memory_bytes import take_apart
+from tokmem_desk.system.file_checks import fitted_ledger, hash_file
 from tokmem_desk.tensor_bytes import read_header
 from tui.bank_transfer import choose, incoming, plan, prepare_export, refuse_failed, stage, verdict_of, write_export
 from tui.engine.client import EngineClient, run_blocking

@@ -1,4 +1,4 @@
-"""The engine process: its protocol, its client, and the server that owns the model.
+"""The engine process: one model, requests of many clients that take turns, training beside chat.
 
-Importing this package or its client loads no torch; only the server's modules do, in their own process.
+Clients never import it but for ``python -m tui.engine``; they use ``tui.engine_client``.
 """

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from tokmem_desk.threads import wait_asleep
+from tokmem_desk.system.threads import wait_asleep
 from tui.engine.library_noise import silence
 from tui.engine.refusing import refuse_all
 from tui.faults import in_words

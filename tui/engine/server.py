@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from profiles.paths import AppPaths
-from tokmem_desk.device import is_out_of_memory
 from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, UsageError
+from tokmem_desk.system.device import is_out_of_memory
 from tui.engine.models import LoadedModel
 from tui.engine.protocol import LINE_LIMIT, CancelHow, Message, cancel_how, decode, encode, operation, whole_number
 from tui.faults import in_words, out_of_memory

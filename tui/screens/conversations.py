@@ -10,8 +10,8 @@ from textual.widgets import Input
 
 from profiles.atomic import write_text
 from profiles.chat_export import as_markdown, export_text, format_of
-from tokmem_desk.disk import typed_path
 from tokmem_desk.errors import TokmemError
+from tokmem_desk.system.disk import typed_path
 from tui.chat_session import ChatSession
 from tui.guard import shows_errors
 from tui.messages import ConversationChosen

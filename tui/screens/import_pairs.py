@@ -22,9 +22,9 @@ from profiles.pair_forms import COLUMNS, FORM_WORDS, ColumnMapping, guess_mappin
 from profiles.pair_writers import write_template
 from profiles.pairs_file import OtherColumnsError, PairsFile, read_pairs_file
 from profiles.pasted import PASTED, read_pasted
-from tokmem_desk.disk import typed_path
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
+from tokmem_desk.system.disk import typed_path
 from tui.screens.dialog import Dialog, buttons
 from tui.turns import error_text
 
