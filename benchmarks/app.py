@@ -29,7 +29,7 @@ from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.settings import Settings
 from profiles.store import ProfileStore
-from tokmem_desk.machine import look_at_machine
+from tokmem_desk.models.hardware_fit import look_at_machine
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
 from tui.engine.client import EngineClient, engine_command

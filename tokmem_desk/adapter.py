@@ -8,7 +8,7 @@ two. With the adapter comes the row of its end-of-procedure token (``chain``). H
 
 To make the shipped one anew: ``tokmem-desk adapt --model default``, then copy ``adapter.safetensors`` from the model's
 folder (``tokmem-desk model info default``) to ``tokmem_desk/fitted/`` under the name that
-``tokmem_desk.shipped.shipped_name`` gives for its id.
+``tokmem_desk.models.shipped.shipped_name`` gives for its id.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tokmem_desk.bank_file import read_metadata
-from tokmem_desk.catalogue import ADAPTED
 from tokmem_desk.errors import BadInputError, IncompatibleError
+from tokmem_desk.models.catalogue import ADAPTED
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone

@@ -8,7 +8,7 @@ default backbone ships with the program. No user's pair takes part.
 
 To make the shipped one anew: ``tokmem-desk model prepare default``, then copy ``prior.safetensors`` from the model's
 folder (``tokmem-desk model info default``) to ``tokmem_desk/fitted/`` under the name that
-``tokmem_desk.shipped.shipped_name`` gives for its id.
+``tokmem_desk.models.shipped.shipped_name`` gives for its id.
 
 Letters: l layers of a group, k key-value heads, m memory positions, e head size, d hidden size.
 """
@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.lens import Lens
-from tokmem_desk.shipped import require_whole, shipped_file
+from tokmem_desk.models.shipped import require_whole, shipped_file
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone

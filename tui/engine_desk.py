@@ -15,7 +15,7 @@ from textual.signal import Signal
 from profiles.paths import private_folder
 from profiles.settings import Settings
 from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemError
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.store import ModelStore
 from tui.engine.client import EngineClient
 from tui.engine_link import EngineLink, EngineState
 from tui.guard import shows_errors

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokmem_desk.catalogue import ADAPTED, CATALOGUE, CatalogueEntry
 from tokmem_desk.errors import TokmemError
-from tokmem_desk.machine import Fit, Machine, fit, needed_bytes
-from tokmem_desk.model_store import ModelInfo, ModelStore
+from tokmem_desk.models.catalogue import ADAPTED, CATALOGUE, CatalogueEntry
+from tokmem_desk.models.hardware_fit import Fit, Machine, fit, needed_bytes
+from tokmem_desk.models.store import ModelInfo, ModelStore
 
 
 @dataclass(frozen=True, slots=True)

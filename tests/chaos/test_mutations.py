@@ -22,8 +22,8 @@ from tests.tiny_loaded import load as load_tiny
 from tokmem_desk.backbone import load_backbone
 from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes, read_metadata
 from tokmem_desk.errors import TokmemError
-from tokmem_desk.model_record import ledger_of
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.record import ledger_of
+from tokmem_desk.models.store import ModelStore
 from tokmem_desk.splitting import fit_splitter
 from tokmem_desk.system.device import DeviceChoice
 from tokmem_desk.system.file_checks import fitted_ledger, read_checked

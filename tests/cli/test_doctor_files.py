@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from tokmem_desk.model_record import ledger_of, write_record
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.record import ledger_of, write_record
+from tokmem_desk.models.store import ModelStore
 from tokmem_desk.system.file_checks import fitted_ledger, hash_file, read_checked
 from tui.cli import doctor
 from tui.cli.context import Context

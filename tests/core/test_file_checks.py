@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tokmem_desk import shipped
 from tokmem_desk.errors import DamagedError
+from tokmem_desk.models import shipped
 from tokmem_desk.system import file_checks
 from tokmem_desk.system.file_checks import Ledger, health, read_checked, read_plain
 

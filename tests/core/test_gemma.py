@@ -27,7 +27,7 @@ WINDOW = 512
 def gemma() -> Backbone:
     """Computes in float32: in bfloat16 equal computations differ by a fifth at single positions of this model."""
     from tokmem_desk.backbone import load_backbone
-    from tokmem_desk.model_store import ModelStore
+    from tokmem_desk.models.store import ModelStore
     from tokmem_desk.system.device import DeviceChoice
 
     store = ModelStore(models_for_tests())

@@ -15,7 +15,7 @@ from tokmem_desk.kernel_forms import KernelForms, compute_in
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
-    from tokmem_desk.model_store import ModelStore
+    from tokmem_desk.models.store import ModelStore
 
 QUERY = "Paid 12.50 for lunch on 3 May with the blue card."
 RESPONSE = "2024-05-03 | lunch | 12.50"

@@ -6,9 +6,9 @@ import subprocess
 
 import pytest
 
-from tokmem_desk import machine
-from tokmem_desk.catalogue import CATALOGUE, DEFAULT_ID, GIB, MIB, find_entry
-from tokmem_desk.machine import Machine, fit, look_at_machine, needed_bytes, recommended
+from tokmem_desk.models import hardware_fit as machine
+from tokmem_desk.models.catalogue import CATALOGUE, DEFAULT_ID, GIB, MIB, find_entry
+from tokmem_desk.models.hardware_fit import Machine, fit, look_at_machine, needed_bytes, recommended
 
 SMALL = Machine(cores=2, processor="some processor", memory_bytes=8 * GIB, free_bytes=4 * GIB)
 CARD = Machine(16, "some processor", 64 * GIB, 50 * GIB, "Some Card", 24 * GIB, 20 * GIB)

@@ -16,9 +16,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from tokmem_desk import fetch
 from tokmem_desk.backbone import load_backbone
-from tokmem_desk.catalogue import CATALOGUE, DEFAULT_ID, find_entry
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,
@@ -28,8 +26,10 @@ from tokmem_desk.errors import (
     OfflineError,
     StorageError,
 )
-from tokmem_desk.model_record import read_record
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models import fetch
+from tokmem_desk.models.catalogue import CATALOGUE, DEFAULT_ID, find_entry
+from tokmem_desk.models.record import read_record
+from tokmem_desk.models.store import ModelStore
 from tokmem_desk.system.device import DeviceChoice
 
 CPU = DeviceChoice("cpu", "bfloat16", "test")
@@ -204,7 +204,7 @@ def test_without_bitsandbytes_the_model_stays_in_bfloat16(
 def test_a_process_killed_while_converting_leaves_nothing_visible(store: ModelStore, source: Path) -> None:
     program = (
         "import os, sys, pathlib\n"
-        "from tokmem_desk.model_store import ModelStore\n"
+        "from tokmem_desk.models.store import ModelStore\n"
         "from tokmem_desk.system.device import DeviceChoice\n"
         "def progress(phase, fraction, text):\n"
         "    if text.startswith('Writing'): os._exit(9)\n"

@@ -9,8 +9,8 @@ import pytest
 
 from tokmem_desk.backbone import Backbone
 from tokmem_desk.bank_file import read_metadata
-from tokmem_desk.catalogue import ADAPTED, DEFAULT_ID
-from tokmem_desk.shipped import Kind, shipped_file, shipped_name
+from tokmem_desk.models.catalogue import ADAPTED, DEFAULT_ID
+from tokmem_desk.models.shipped import Kind, shipped_file, shipped_name
 
 
 def test_names() -> None:

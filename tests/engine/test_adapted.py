@@ -11,9 +11,9 @@ from profiles.paths import AppPaths
 from tests.engine.conftest import result_of, run_engine
 from tests.tiny_models import save_tiny_model
 from tokmem_desk.backbone import Backbone, load_backbone
-from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE
 from tokmem_desk.errors import BadInputError, IncompatibleError, NotFoundError, StorageError, TokmemError
-from tokmem_desk.model_store import ModelStore, fitted_to_adapter
+from tokmem_desk.models.catalogue import ADAPTED, ADAPTER_FILE
+from tokmem_desk.models.store import ModelStore, fitted_to_adapter
 from tokmem_desk.system.device import choose_device
 from trainer.adaptation import Adaptation, AdaptationConfig
 from tui.engine import models as models_module

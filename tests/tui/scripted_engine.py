@@ -23,7 +23,6 @@ from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
 from profiles.store import ProfileStore
 from tests import banks
-from tokmem_desk.catalogue import ADAPTED
 from tokmem_desk.errors import (
     FetchError,
     IncompatibleError,
@@ -34,8 +33,9 @@ from tokmem_desk.errors import (
     TokmemError,
     UsageError,
 )
-from tokmem_desk.model_record import write_record
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.catalogue import ADAPTED
+from tokmem_desk.models.record import write_record
+from tokmem_desk.models.store import ModelStore
 from tokmem_desk.procedures import NONE_ROUTE
 from tui.engine.protocol import encode
 

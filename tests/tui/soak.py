@@ -28,7 +28,7 @@ from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tests.tui.conftest import MOOD, ROOT, TODO, remember
 from tests.tui.scripted_engine import make_model
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.store import ModelStore
 from tui.app import TokmemApp
 from tui.commands import MODE_WORDS, actions_of
 from tui.engine.client import EngineClient

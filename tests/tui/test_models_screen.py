@@ -12,9 +12,9 @@ from textual.widgets import Input, SelectionList
 from profiles.paths import AppPaths
 from tests.tui.driving import SIZES, ready, texts, until
 from tests.tui.scripted_engine import make_model
-from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, DEFAULT_ID, GIB
-from tokmem_desk.machine import Machine
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, DEFAULT_ID, GIB
+from tokmem_desk.models.hardware_fit import Machine
+from tokmem_desk.models.store import ModelStore
 from tui.app import TokmemApp
 from tui.screens import models as models_module
 from tui.screens.confirm import ConfirmDialog

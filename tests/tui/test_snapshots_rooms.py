@@ -23,9 +23,9 @@ from tests.tui.test_lock_screens import PASSPHRASE
 from tests.tui.test_models_screen import QWEN, models, table
 from tests.tui.test_profiles import profiles
 from tests.tui.test_settings_screen import settings
-from tokmem_desk.catalogue import GIB
-from tokmem_desk.machine import Machine
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.catalogue import GIB
+from tokmem_desk.models.hardware_fit import Machine
+from tokmem_desk.models.store import ModelStore
 from tui.app import TokmemApp
 from tui.screens import models as models_module
 from tui.screens import settings as settings_module

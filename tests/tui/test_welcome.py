@@ -13,9 +13,9 @@ from profiles.store import ProfileStore
 from tests.tui.conftest import MOOD
 from tests.tui.driving import SIZES, chat, ready, texts, until
 from tests.tui.scripted_engine import make_model
-from tokmem_desk.catalogue import GIB
-from tokmem_desk.machine import Machine
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.catalogue import GIB
+from tokmem_desk.models.hardware_fit import Machine
+from tokmem_desk.models.store import ModelStore
 from tui.app import TokmemApp
 from tui.screens import welcome as welcome_module
 from tui.screens.chat import ChatScreen

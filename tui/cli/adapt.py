@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tokmem_desk.catalogue import ADAPTED
+from tokmem_desk.models.catalogue import ADAPTED
 from tui.cli.context import Context
 from tui.cli.model import ADAPTERS
 from tui.cli.model_run import follow

@@ -19,8 +19,8 @@ from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.setting_keys import KEYS
 from profiles.store import ProfileStore
-from tokmem_desk.catalogue import CATALOGUE
 from tokmem_desk.errors import TokmemError
+from tokmem_desk.models.catalogue import CATALOGUE
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.cli.arguments import build_parser
 from tui.cli.context import Context

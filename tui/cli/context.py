@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from profiles.sealing import ProfileKey
     from profiles.settings import Settings
     from profiles.store import ProfileStore
-    from tokmem_desk.model_store import ModelStore
+    from tokmem_desk.models.store import ModelStore
     from tui.cli.engine_session import EngineSession
 
 
@@ -92,7 +92,7 @@ class Context:
     @cached_property
     def models(self) -> ModelStore:
         """The prepared models."""
-        from tokmem_desk.model_store import ModelStore
+        from tokmem_desk.models.store import ModelStore
 
         return ModelStore(self.paths.models, offline=self.settings.flag("offline"))
 

@@ -14,10 +14,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from tokmem_desk.catalogue import MIB
 from tokmem_desk.errors import DamagedError, TokmemError
-from tokmem_desk.model_record import ledger_of
-from tokmem_desk.shipped import damaged_shipped
+from tokmem_desk.models.catalogue import MIB
+from tokmem_desk.models.record import ledger_of
+from tokmem_desk.models.shipped import damaged_shipped
 from tokmem_desk.system.file_checks import Ledger, fitted_ledger, health
 from tui.cli.console import table
 from tui.cli.context import Context

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from profiles.paths import private_folder
 from tokmem_desk.errors import EngineError, InterruptedByUser, OfflineError, StorageError
-from tokmem_desk.model_store import damaged
+from tokmem_desk.models.store import damaged
 from tui.engine.client import EngineClient, engine_command
 from tui.engine.protocol import BackboneInfo, Message
 from tui.engine_link import EngineLink, EngineState

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from tokmem_desk.catalogue import ADAPTED, ADAPTED_NOTE, CATALOGUE, PRIOR_FILE, CatalogueEntry, own_name
 from tokmem_desk.errors import DamagedError, TokmemError
-from tokmem_desk.model_store import ModelInfo
-from tokmem_desk.shipped import shipped_file
+from tokmem_desk.models.catalogue import ADAPTED, ADAPTED_NOTE, CATALOGUE, PRIOR_FILE, CatalogueEntry, own_name
+from tokmem_desk.models.shipped import shipped_file
+from tokmem_desk.models.store import ModelInfo
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode

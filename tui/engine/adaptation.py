@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 
 from profiles.paths import AppPaths, private_folder
-from tokmem_desk.catalogue import ADAPTED
 from tokmem_desk.errors import IncompatibleError
+from tokmem_desk.models.catalogue import ADAPTED
 from trainer.adaptation import Adaptation, AdaptationConfig
 from trainer.checkpoint import Checkpoint
 from tui.engine.models import LoadedModel

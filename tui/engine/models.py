@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from profiles.atomic import write_bytes
 from profiles.paths import AppPaths, private_folder
-from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, PRIOR_FILE, own_name
 from tokmem_desk.errors import (
     BadInputError,
     DamagedError,
@@ -24,10 +23,11 @@ from tokmem_desk.errors import (
     StorageError,
     TokmemError,
 )
-from tokmem_desk.fetch import disk_errors
-from tokmem_desk.model_record import RECORD_NAME, ledger_of, model_family, read_record
-from tokmem_desk.model_store import BackgroundCheck, ModelStore, damaged, drop_fitted_to_adapter, not_adapted
-from tokmem_desk.shipped import require_whole, shipped_file
+from tokmem_desk.models.catalogue import ADAPTED, ADAPTER_FILE, PRIOR_FILE, own_name
+from tokmem_desk.models.fetch import disk_errors
+from tokmem_desk.models.record import RECORD_NAME, ledger_of, model_family, read_record
+from tokmem_desk.models.shipped import require_whole, shipped_file
+from tokmem_desk.models.store import BackgroundCheck, ModelStore, damaged, drop_fitted_to_adapter, not_adapted
 from tokmem_desk.system.device import DeviceChoice, choose_device, memory_in_use_mb
 from tokmem_desk.system.file_checks import Ledger, fitted_ledger, read_checked
 from trainer.config import DEFAULT_SPAN

@@ -7,7 +7,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from tokmem_desk.errors import TokmemError
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.store import ModelStore
 from tui.screens.dialog import SaveDialog, buttons, paragraph
 
 

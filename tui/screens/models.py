@@ -12,10 +12,10 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import DataTable, Static
 
-from tokmem_desk.catalogue import ADAPTED
 from tokmem_desk.errors import BusyError, OfflineError, TokmemError
-from tokmem_desk.machine import Machine, look_at_machine
-from tokmem_desk.model_store import ModelStore, not_adapted
+from tokmem_desk.models.catalogue import ADAPTED
+from tokmem_desk.models.hardware_fit import Machine, look_at_machine
+from tokmem_desk.models.store import ModelStore, not_adapted
 from tui.engine_link import EngineState
 from tui.guard import shows_errors
 from tui.model_pull import ModelPull

@@ -18,10 +18,10 @@ from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
 from profiles.pairs_file import PairsFile
-from tokmem_desk.catalogue import CatalogueEntry, find_entry
 from tokmem_desk.errors import TokmemError
-from tokmem_desk.machine import Machine, look_at_machine, recommended
-from tokmem_desk.model_store import ModelStore
+from tokmem_desk.models.catalogue import CatalogueEntry, find_entry
+from tokmem_desk.models.hardware_fit import Machine, look_at_machine, recommended
+from tokmem_desk.models.store import ModelStore
 from tokmem_desk.procedures import Procedure
 from tui.engine_link import EngineState
 from tui.guard import shows_errors

@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Static
 
-from tokmem_desk.catalogue import ADAPTED_NOTE
-from tokmem_desk.machine import Fit
+from tokmem_desk.models.catalogue import ADAPTED_NOTE
+from tokmem_desk.models.hardware_fit import Fit
 from tui.engine_link import EngineState
 from tui.keys import keyed
 from tui.model_pull import ModelPull

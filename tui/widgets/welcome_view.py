@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from tokmem_desk.catalogue import CATALOGUE, CatalogueEntry
-from tokmem_desk.machine import Fit, Machine, fit, needed_bytes
+from tokmem_desk.models.catalogue import CATALOGUE, CatalogueEntry
+from tokmem_desk.models.hardware_fit import Fit, Machine, fit, needed_bytes
 from tui.engine.protocol import Trained
 from tui.engine_link import EngineState
 from tui.model_pull import ModelPull

@@ -25,8 +25,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokmem_desk.catalogue import MIB, WheelPart
 from tokmem_desk.errors import FetchError, InterruptedByUser, NotFoundError, OfflineError, StorageError, TokmemError
+from tokmem_desk.models.catalogue import MIB, WheelPart
 
 Progress = Callable[[str, float | None, str], None]
 """Called with phase (``fetch`` or ``convert``), fraction 0 to 1 or None when unknown, and a text for people."""

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokmem_desk.config_checks import check_config, check_layers, check_loaded, explain
 from tokmem_desk.errors import (
     BadInputError,
     IncompatibleError,
@@ -25,7 +24,8 @@ from tokmem_desk.errors import (
     TokmemError,
     first_line,
 )
-from tokmem_desk.fetch import Cancelled, Progress, disk_full
+from tokmem_desk.models.config_checks import check_config, check_layers, check_loaded, explain
+from tokmem_desk.models.fetch import Cancelled, Progress, disk_full
 from tokmem_desk.system.device import DeviceChoice
 
 if TYPE_CHECKING:

@@ -21,7 +21,6 @@ from typing import Literal
 
 from filelock import FileLock, Timeout
 
-from tokmem_desk.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, CatalogueEntry, WheelPart, find_entry, own_name
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,
@@ -32,7 +31,16 @@ from tokmem_desk.errors import (
     TokmemError,
     did_you_mean,
 )
-from tokmem_desk.fetch import (
+from tokmem_desk.models.catalogue import (
+    ADAPTED,
+    ADAPTER_FILE,
+    CATALOGUE,
+    CatalogueEntry,
+    WheelPart,
+    find_entry,
+    own_name,
+)
+from tokmem_desk.models.fetch import (
     Cancelled,
     Progress,
     disk_errors,
@@ -42,7 +50,7 @@ from tokmem_desk.fetch import (
     sha256_of,
     unpack_model,
 )
-from tokmem_desk.model_record import (
+from tokmem_desk.models.record import (
     RECORD_NAME,
     ModelRecord,
     card_licence,
@@ -52,7 +60,7 @@ from tokmem_desk.model_record import (
     weights_sha256,
     write_record,
 )
-from tokmem_desk.shipped import shipped_file
+from tokmem_desk.models.shipped import shipped_file
 from tokmem_desk.system.device import DeviceChoice
 from tokmem_desk.system.disk import sync, sync_files, typed_path
 from tokmem_desk.system.file_checks import ALWAYS_BELOW, hash_file
@@ -255,7 +263,7 @@ class ModelStore:
     def _make(
         self, source: Source, target: Path, device: DeviceChoice, progress: Progress, cancelled: Cancelled
     ) -> None:
-        from tokmem_desk.convert import check_source, convert
+        from tokmem_desk.models.convert import check_source, convert
 
         work = self.folder / ".work" / source.slug
         fresh = work / "new"

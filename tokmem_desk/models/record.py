@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tokmem_desk.fetch import Cancelled, sha256_of
+from tokmem_desk.models.fetch import Cancelled, sha256_of
 from tokmem_desk.system.file_checks import Ledger, read_plain
 
 RECORD_NAME = "backbone.json"

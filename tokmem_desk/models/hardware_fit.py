@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tokmem_desk.catalogue import CATALOGUE, DEFAULT_ID, GIB, MIB, CatalogueEntry
+from tokmem_desk.models.catalogue import CATALOGUE, DEFAULT_ID, GIB, MIB, CatalogueEntry
 
 Verdict = Literal["fits", "tight", "too big"]
 
