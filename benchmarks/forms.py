@@ -19,10 +19,10 @@ from typing import Any
 from benchmarks.data import load_tasks
 from benchmarks.options import numbers, run_program, say
 from profiles.atomic import write_bytes
-from tokmem_desk.answer_form import AnswerForm
-from tokmem_desk.form_induction import induce_form
-from tokmem_desk.form_walk import takes_once
 from tokmem_desk.procedures import Procedure
+from tokmem_desk.templates.induction import induce_form
+from tokmem_desk.templates.single_use import takes_once
+from tokmem_desk.templates.template import AnswerForm
 from trainer.auxiliary import written_procedures
 from trainer.auxiliary.composed import composed_procedure
 

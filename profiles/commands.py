@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from profiles.base import Row, StoreBase, now
 from profiles.records import CommandRecord
 from profiles.version_notes import note_version
-from tokmem_desk.command_template import check_template
 from tokmem_desk.errors import NotFoundError, UsageError
+from tokmem_desk.templates.command_line import check_template
 
 _SELECT = "SELECT c.*, p.name FROM commands c JOIN procedures p ON p.id = c.procedure_id"
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from tokmem_desk.output_schema import read_schema
 from tokmem_desk.procedures import ExamplePair
+from tokmem_desk.templates.json_schema import read_schema
 
 FindingKind = Literal["duplicate", "contradiction", "too_long", "empty", "whitespace", "few", "schema"]
 

@@ -26,10 +26,10 @@ from profiles.pair_forms import (
 )
 from profiles.pair_rules import MAX_TEXT_CHARACTERS, text_fault
 from tokmem_desk.errors import BadInputError, UsageError
-from tokmem_desk.output_schema import read_schema
-from tokmem_desk.patterns import PatternError, read_pattern
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.system.file_limits import BYTES_FOR_A_BYTE, FREE_BYTES, json_cost
+from tokmem_desk.templates.json_schema import read_schema
+from tokmem_desk.templates.patterns import PatternError, read_pattern
 
 MAX_PAIRS = 20_000
 _MOST_FIELDS = 100_000

@@ -12,7 +12,6 @@ from profiles.records import ProcedureRecord
 from profiles.undo import UndoEntry
 from profiles.version_notes import note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, UsageError
-from tokmem_desk.output_schema import read_schema
 from tokmem_desk.procedures import (
     MAX_GROUP_CHARACTERS,
     ExamplePair,
@@ -21,6 +20,7 @@ from tokmem_desk.procedures import (
     may_name_group,
     pairs_digest,
 )
+from tokmem_desk.templates.json_schema import read_schema
 
 _SELECT = """
     SELECT p.*,

@@ -73,7 +73,7 @@ class CommandRecord:
 
     procedure: str
     template: tuple[str, ...]
-    """The program and its arguments, with slots (``tokmem_desk.command_template``)."""
+    """The program and its arguments, with slots (``tokmem_desk.templates.command_line``)."""
     allowed: str | None
     """Digest of what may run unasked, or None: ask each time."""
     created: str

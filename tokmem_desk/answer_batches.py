@@ -20,7 +20,7 @@ from tokmem_desk.reading import can_read, read
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.memory import Memory
-    from tokmem_desk.output_schema import OutputSchema
+    from tokmem_desk.templates.json_schema import OutputSchema
 
 
 def answer_messages(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tokmem_desk.memory import Memory
-    from tokmem_desk.output_schema import OutputSchema
     from tokmem_desk.routing import Candidate, Router
     from tokmem_desk.splitting import Splitter
+    from tokmem_desk.templates.json_schema import OutputSchema
 
 SEGMENT_BREAK = "\n"
 """Stands between the responses of two segments."""

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, NoReturn
 
-from tokmem_desk.answer_form import AnswerForm
 from tokmem_desk.bank_manifest import (
     FORMAT,
     MANIFEST_FILE,
@@ -30,10 +29,11 @@ from tokmem_desk.bank_manifest import (
 from tokmem_desk.errors import BadInputError, IncompatibleError, TokmemError, UsageError
 from tokmem_desk.fingerprint import Fingerprint
 from tokmem_desk.memory_bytes import lens_size
-from tokmem_desk.output_schema import MAX_SCHEMA_CHARACTERS, read_schema
-from tokmem_desk.patterns import PatternError, read_pattern
 from tokmem_desk.procedures import check_name, may_name_group
 from tokmem_desk.system.file_limits import MOST_LEVELS, levels
+from tokmem_desk.templates.json_schema import MAX_SCHEMA_CHARACTERS, read_schema
+from tokmem_desk.templates.patterns import PatternError, read_pattern
+from tokmem_desk.templates.template import AnswerForm
 
 _MAX_TEXT = 20_000
 _LARGEST_FORM = 200_000

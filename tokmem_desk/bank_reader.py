@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from tokmem_desk.answer_form import FORM_SETTING
 from tokmem_desk.bank_checks import damaged, read_manifest
 from tokmem_desk.bank_lines import (
     BankCorrection,
@@ -38,6 +37,7 @@ from tokmem_desk.bank_manifest import (
 from tokmem_desk.bank_source import AskPassphrase, BankSource, open_source
 from tokmem_desk.memory_bytes import Block, MemoryParts, put_together
 from tokmem_desk.system.file_limits import json_cost
+from tokmem_desk.templates.template import FORM_SETTING
 from tokmem_desk.tensor_bytes import ITEM_BYTES, Header, Layout, header_bytes, read_header
 
 _BLOCK = 4 * 2**20

@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.errors import GenerationError, IncompatibleError, TokmemError, first_line
-from tokmem_desk.form_walk import FormWalk
-from tokmem_desk.output_schema import OutputSchema
-from tokmem_desk.patterns import PatternError
+from tokmem_desk.templates.json_schema import OutputSchema
+from tokmem_desk.templates.patterns import PatternError
+from tokmem_desk.templates.single_use import FormWalk
 
 if TYPE_CHECKING:
-    from tokmem_desk.answer_form import AnswerForm
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.memory import Memory
+    from tokmem_desk.templates.template import AnswerForm
 
 CLOSING_TOKENS = 128
 """An answer that has reached its greatest length gets at most this many tokens more to close what is open."""

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
-from tokmem_desk.answer_form import FORM_SETTING, AnswerForm, form_in
 from tokmem_desk.errors import UsageError
 from tokmem_desk.query_state import LayerRows
 from tokmem_desk.spread import on_grid, sketch
+from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, form_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from tokmem_desk.answer_form import AnswerForm
 from tokmem_desk.constrained import held_to
-from tokmem_desk.form_induction import induce_form
 from tokmem_desk.procedures import Procedure
+from tokmem_desk.templates.induction import induce_form
+from tokmem_desk.templates.template import AnswerForm
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone

@@ -54,7 +54,7 @@ class TrainConfig:
     floor_loss: float = 0.02
     """Stop when the running loss, in nats per token, has fallen below: there is nothing left to learn."""
     shared_form: bool = True
-    """Hold answers to the form that all pairs share, where they share one (``tokmem_desk.form_induction``)."""
+    """Hold answers to the form that all pairs share, where they share one (``tokmem_desk.templates.induction``)."""
     seed: int = 0
 
     def __post_init__(self) -> None:

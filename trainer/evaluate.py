@@ -16,8 +16,8 @@ from trainer.metrics import AnswerScores, score_answers
 if TYPE_CHECKING:
     from tokmem_desk.backbone import Backbone
     from tokmem_desk.memory import Memory
-    from tokmem_desk.output_schema import OutputSchema
     from tokmem_desk.procedures import ExamplePair, Procedure
+    from tokmem_desk.templates.json_schema import OutputSchema
 
 ROWS_AT_ONCE = 12
 _PROMPT_PAIRS = 12

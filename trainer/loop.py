@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tokmem_desk.answer_form import FORM_SETTING
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
 from tokmem_desk.memory import Memory, Steering, renormalise
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.system.device import is_out_of_memory
+from tokmem_desk.templates.template import FORM_SETTING
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.choices import SharedForms
 from trainer.config import TrainConfig

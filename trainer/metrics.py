@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from tokmem_desk.patterns import known_pattern
+from tokmem_desk.templates.patterns import known_pattern
 
 if TYPE_CHECKING:
     from tokmem_desk.procedures import ExamplePair

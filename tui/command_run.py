@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from profiles.records import CommandRecord
-from tokmem_desk.command_template import check_template, consent_digest, fill
 from tokmem_desk.errors import BadInputError, NotFoundError
+from tokmem_desk.templates.command_line import check_template, consent_digest, fill
 
 OUTPUT_BYTES = 64 * 1024
 """Kept of stdout and of stderr, each; a program that prints more runs on, and the rest is dropped."""

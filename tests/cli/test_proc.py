@@ -13,7 +13,7 @@ import pytest
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine
-from tokmem_desk.answer_form import FORM_SETTING, AnswerForm, Part
+from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
 
 
 def test_the_life_of_a_procedure(tokmem, pairs_file):

@@ -10,10 +10,10 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import PreTrainedTokenizerFast
 
 from tests.tiny_models import CHAT_TEMPLATE, SPECIAL, tiny_tokenizer
-from tokmem_desk.answer_form import AnswerForm, Part
 from tokmem_desk.chat_format import ChatFormat, Turn
 from tokmem_desk.constrained import FormConstraint, Vocabulary
 from tokmem_desk.errors import IncompatibleError
+from tokmem_desk.templates.template import AnswerForm, Part
 
 DATED_TEMPLATE = (
     "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"

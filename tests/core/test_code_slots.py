@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tokmem_desk.command_template import check_template
 from tokmem_desk.errors import BadInputError
+from tokmem_desk.templates.command_line import check_template
 
 SCHEMA = {"type": "object", "properties": {"x": {}, "y": {}}}
 

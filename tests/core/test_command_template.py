@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokmem_desk.command_template import LONGEST_ARGUMENT, check_template, consent_digest, fill
 from tokmem_desk.errors import BadInputError
+from tokmem_desk.templates.command_line import LONGEST_ARGUMENT, check_template, consent_digest, fill
 
 SCHEMA = {"type": "object", "properties": {"text": {}, "list": {}, "tags": {}, "count": {}}}
 

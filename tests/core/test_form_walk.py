@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from tests.core.test_answer_form import expenses, form_of
 from tests.core.test_recall import token_bank
-from tokmem_desk.answer_form import FORM_SETTING, AnswerForm, Part
-from tokmem_desk.form_induction import induce_form
-from tokmem_desk.form_walk import FormWalk, sequences, takes_once
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.recall import answer_batch
+from tokmem_desk.templates.induction import induce_form
+from tokmem_desk.templates.single_use import FormWalk, sequences, takes_once
+from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
 from trainer.auxiliary.composed import composed_procedure
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tokmem_desk.errors import BadInputError
-from tokmem_desk.output_schema import MAX_SCHEMA_CHARACTERS, read_schema
+from tokmem_desk.templates.json_schema import MAX_SCHEMA_CHARACTERS, read_schema
 
 EXPENSE = {
     "type": "object",
@@ -104,7 +104,7 @@ def test_no_reference_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_schemas_need_no_torch() -> None:
     code = (
-        "import sys; from tokmem_desk.output_schema import read_schema; "
+        "import sys; from tokmem_desk.templates.json_schema import read_schema; "
         f"read_schema({text()!r}).fault('{{}}'); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -128,7 +128,7 @@ def test_expressions_that_need_trial_and_error_are_refused_by_place(key: str, ba
 def test_expressions_of_a_schema_are_matched_and_never_hang() -> None:
     script = (
         "import json\n"
-        "from tokmem_desk.output_schema import read_schema\n"
+        "from tokmem_desk.templates.json_schema import read_schema\n"
         "schema = read_schema(json.dumps({'type': 'object', 'properties': {'a': {'type': 'string',\n"
         "    'pattern': '^(a+)+b$'}}, 'patternProperties': {'^(x+)+y$': {'type': 'integer'}},\n"
         "    'additionalProperties': False}))\n"

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokmem_desk.answer_form import MOST_LEVELS, MOST_PARTS, AnswerForm, Part
-from tokmem_desk.form_walk import FormWalk
-from tokmem_desk.patterns import MAX_PATTERN_CHARACTERS, PatternError, known_pattern, read_pattern, repeated
+from tokmem_desk.templates.patterns import MAX_PATTERN_CHARACTERS, PatternError, known_pattern, read_pattern, repeated
+from tokmem_desk.templates.single_use import FormWalk
+from tokmem_desk.templates.template import MOST_LEVELS, MOST_PARTS, AnswerForm, Part
 
 SAME = [
     r"\d{4}-\d{2}", r"[^\W\d_]+", r"\w+@\w+\.(com|org)", r"[\w-]+", r"[\S]+ \S+", r"a{,3}b", r"a{2,}", r"a{,}",
@@ -85,7 +85,7 @@ def test_long_runs_are_written_out() -> None:
 def test_nothing_hangs() -> None:
     """Python's matcher would need longer than the universe for the first of these."""
     script = (
-        "from tokmem_desk.patterns import read_pattern as read\n"
+        "from tokmem_desk.templates.patterns import read_pattern as read\n"
         "for bad in ('(a+)+b', '(a|aa)+b', '(a*)*b', '([a-z]+)*[0-9]', '(.*)*x', '(.+.+)+y'):\n"
         "    assert read(bad).fullmatch('a' * 50_000) is None, bad\n"
         f"assert read('a' * {MAX_PATTERN_CHARACTERS}).fullmatch('a' * 50_000) is None\n"
@@ -98,8 +98,8 @@ def test_nothing_hangs() -> None:
 def test_forms_are_matched_without_going_back() -> None:
     """Eight free parts took seconds on forty letters, and three times as long for every three letters more."""
     script = (
-        "from tokmem_desk.answer_form import AnswerForm, Part\n"
-        "from tokmem_desk.form_walk import FormWalk\n"
+        "from tokmem_desk.templates.template import AnswerForm, Part\n"
+        "from tokmem_desk.templates.single_use import FormWalk\n"
         "parts = [part for _ in range(12) for part in (Part('free'), Part('text', (',',)))]\n"
         "form = AnswerForm((*parts, Part('text', ('!',))), once=True)\n"
         "assert not form.accepts('hello', ',' * 4000 + 'a')\n"

@@ -12,8 +12,8 @@ import tui.screens.procedure_advice
 from profiles.store import ProfileStore
 from tests.tui.conftest import remember
 from tests.tui.driving import SIZES, procedures, ready, texts, until
-from tokmem_desk.answer_form import FORM_SETTING, AnswerForm, Part
 from tokmem_desk.procedures import ExamplePair, Procedure
+from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
 from tui.app import TokmemApp
 from tui.screens.confirm import ConfirmDialog
 from tui.screens.edit_pair import PairDialog

@@ -14,9 +14,9 @@ from profiles.pair_rules import text_fault
 from profiles.pair_writers import TEMPLATE, pairs_text, write_template
 from profiles.pairs_file import PairsFile, load_pairs, read_pairs_file
 from profiles.records import MemoryRecord, PairRecord, ProcedureRecord
-from tokmem_desk.answer_form import form_in
 from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError, did_you_mean
 from tokmem_desk.procedures import Procedure, check_name
+from tokmem_desk.templates.template import form_in
 from tui.cli.console import number, shortened, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode

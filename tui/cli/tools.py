@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from profiles.atomic import storage_error
 from profiles.lint import Finding, lint_pairs
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
-from tokmem_desk.output_schema import OutputSchema, read_schema
+from tokmem_desk.templates.json_schema import OutputSchema, read_schema
 from tui.cli.exit_codes import ExitCode
 from tui.command_run import refusal
 from tui.vector_lines import quoted

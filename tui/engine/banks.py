@@ -17,9 +17,9 @@ from profiles.store import ProfileStore
 from tokmem_desk.bank_file import memory_from_bytes
 from tokmem_desk.errors import IncompatibleError, TokmemError
 from tokmem_desk.memory import Memory, RouterStatistics
-from tokmem_desk.output_schema import OutputSchema, read_schema
 from tokmem_desk.recall import Bank
 from tokmem_desk.routing import Correction, DiscriminantRouter, Router, RouterTuning, TokenRouter
+from tokmem_desk.templates.json_schema import OutputSchema, read_schema
 from tui.engine.shelved import FileState, SteeringReader, memory_of, row_of
 
 if TYPE_CHECKING:

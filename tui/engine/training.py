@@ -16,10 +16,10 @@ from profiles.store import ProfileStore
 from tokmem_desk.bank_file import memory_to_bytes
 from tokmem_desk.errors import BadInputError, NotFoundError, TokmemError
 from tokmem_desk.memory import Memory, RouterStatistics
-from tokmem_desk.output_schema import read_schema
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.reading import Reader
 from tokmem_desk.recall import answer_messages
+from tokmem_desk.templates.json_schema import read_schema
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig, preset
 from trainer.evaluate import answer_tokens

@@ -13,9 +13,9 @@ from textual.content import Content
 from textual.widgets import Checkbox, Static, TextArea
 
 from profiles.records import CommandRecord, ProcedureRecord
-from tokmem_desk.command_template import check_template
 from tokmem_desk.errors import TokmemError
-from tokmem_desk.output_schema import read_schema
+from tokmem_desk.templates.command_line import check_template
+from tokmem_desk.templates.json_schema import read_schema
 from tui.command_run import refusal
 from tui.screens.dialog import SaveDialog, buttons, paragraph
 

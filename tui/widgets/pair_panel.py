@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 from profiles.lint import Finding
 from profiles.pairs import PairList
 from profiles.records import PairRecord
-from tokmem_desk.answer_form import form_in
+from tokmem_desk.templates.template import form_in
 from tui.engine.protocol import Overlap
 from tui.messages import PairTextWanted, PairWanted, PairWritten
 from tui.overlap_words import overlap_sentences

@@ -14,9 +14,9 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-from tokmem_desk.answer_form import AnswerForm, Part, joined
-from tokmem_desk.message_values import escape
-from tokmem_desk.patterns import Pattern, PatternError, plain_pattern
+from tokmem_desk.templates.message_values import escape
+from tokmem_desk.templates.patterns import Pattern, PatternError, plain_pattern
+from tokmem_desk.templates.template import AnswerForm, Part, joined
 
 _MOST_SEQUENCES = 64
 """With more ways to put its alternatives together a form is taken as it is."""

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tokmem_desk.message_values import SPELLINGS, WAYS, escape, spans, spelled_at, too_long, written
-from tokmem_desk.patterns import PatternError, plain_pattern, repeated
+from tokmem_desk.templates.message_values import SPELLINGS, WAYS, escape, spans, spelled_at, too_long, written
+from tokmem_desk.templates.patterns import PatternError, plain_pattern, repeated
 
 FORM_SETTING = "answer_form"
 """The setting of a memory that holds its form."""

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from tokmem_desk.answer_form import CLASSES, AnswerForm, Part
-from tokmem_desk.form_walk import sequences, takes_once
-from tokmem_desk.message_values import ANY_CAPITALS, SPELLINGS, WAYS, spelled_at, tokens_of, written
 from tokmem_desk.procedures import ExamplePair
+from tokmem_desk.templates.message_values import ANY_CAPITALS, SPELLINGS, WAYS, spelled_at, tokens_of, written
+from tokmem_desk.templates.single_use import sequences, takes_once
+from tokmem_desk.templates.template import CLASSES, AnswerForm, Part
 
 LEAST_PAIRS = 8
 """With fewer pairs nothing is certain."""

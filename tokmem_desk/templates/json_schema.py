@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from tokmem_desk.errors import BadInputError, first_line
-from tokmem_desk.patterns import PatternError, known_pattern, read_pattern
+from tokmem_desk.templates.patterns import PatternError, known_pattern, read_pattern
 
 MAX_SCHEMA_CHARACTERS = 64_000
 """A schema is part of the profile and of each request's work; real ones have a few hundred characters."""

@@ -20,7 +20,17 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 from typing import Literal
 
-from tokmem_desk.interpreters import ALL_CODE, KNOWN, LANGUAGES, MANY, POSIX, SHELLS, WRAPPERS, Language, Wrapper
+from tokmem_desk.templates.interpreters import (
+    ALL_CODE,
+    KNOWN,
+    LANGUAGES,
+    MANY,
+    POSIX,
+    SHELLS,
+    WRAPPERS,
+    Language,
+    Wrapper,
+)
 
 Kind = Literal["option", "operand", "program", "setting", "dash", "evaluated"]
 """``option``: the value of an option that takes code; ``operand``: code by its place; ``program``: a program or script;

@@ -20,8 +20,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tokmem_desk.code_slots import Argument, code_slot
 from tokmem_desk.errors import BadInputError
+from tokmem_desk.templates.code_slots import Argument, code_slot
 
 LONGEST_ARGUMENT = 30_000
 """Characters; a system's own limit on one argument may be as low as 32,767."""
