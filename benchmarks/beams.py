@@ -24,7 +24,7 @@ from trainer.evaluate import answer_tokens
 from trainer.metrics import score_answers
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.memory import Memory
     from tokmem_desk.procedures import Procedure
 

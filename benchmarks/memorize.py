@@ -22,15 +22,15 @@ from benchmarks.data import load_tasks
 from benchmarks.models import load
 from benchmarks.options import Options, add_method_options, make_parser, numbers, positive, run_program, say
 from benchmarks.result import ResultFile, Run
+from tokmem_desk.backbone.fingerprint import identify_weights
+from tokmem_desk.backbone.kv_state import QueryState
 from tokmem_desk.errors import BadInputError, IncompatibleError
-from tokmem_desk.fingerprint import identify_weights
 from tokmem_desk.memory import join_memories
-from tokmem_desk.query_state import QueryState
 from trainer.config import PAPER, TrainConfig
 from trainer.objective import TrainableMemories
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.memory import Steering
 
 METHODS = ("after-rows", "before-rows", "after-layers", "before-layers")

@@ -11,7 +11,7 @@ from profiles.paths import AppPaths
 from tui.engine.models import LoadedModel
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.features import RouterBasis
     from tokmem_desk.splitting import Splitter
     from trainer.prior import Prior

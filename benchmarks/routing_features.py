@@ -14,11 +14,11 @@ from torch import Tensor
 from benchmarks.methods import Context
 from benchmarks.minilm import Vectors
 from benchmarks.options import say
+from tokmem_desk.backbone.prefill import Prefilled
 from tokmem_desk.features import RouterBasis
-from tokmem_desk.prefill import Prefilled
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 _BATCH = 64
 

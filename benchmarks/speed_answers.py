@@ -22,8 +22,8 @@ from trainer.loop import Training
 
 if TYPE_CHECKING:
     from benchmarks.methods import Context
-    from tokmem_desk.backbone import Backbone
-    from tokmem_desk.prefill import Prefilled
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.prefill import Prefilled
 
 MESSAGES = 5
 REPEATS = 7

@@ -7,15 +7,15 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from tokmem_desk import background
-from tokmem_desk.chat_format import Turn
-from tokmem_desk.conversation import ConversationCache
+from tokmem_desk.backbone.chat_format import Turn
+from tokmem_desk.backbone.conversation_cache import ConversationCache
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.recall import Answer, Bank, recall
 from tokmem_desk.routing import TokenRouter
 
 if TYPE_CHECKING:
     from benchmarks.methods import Context
-    from tokmem_desk.conversation import OwnedCache
+    from tokmem_desk.backbone.conversation_cache import OwnedCache
 
 TURNS = 20
 _ANSWER_TOKENS = 16

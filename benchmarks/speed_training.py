@@ -21,7 +21,7 @@ from trainer.objective import full_sequence_loss
 from trainer.query_cache import QueryCache
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 EPOCHS = (1, 5)
 

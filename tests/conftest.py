@@ -30,7 +30,7 @@ from tests.tiny_models import save_tiny_model
 
 if TYPE_CHECKING:
     from tests.tiny_loaded import TinyModel
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.models.store import ModelStore
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", ""})
@@ -106,7 +106,7 @@ def load_tiny(folder: Path, model_id: str) -> Backbone:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.system.device import DeviceChoice
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -137,7 +137,7 @@ def real_model_store() -> ModelStore:
 @pytest.fixture(scope="session")
 def real_backbone(real_model_store: ModelStore) -> Backbone:
     """The default model in 4 bit on the CPU."""
-    from tokmem_desk.backbone import load_backbone
+    from tokmem_desk.backbone.backbone import load_backbone
     from tokmem_desk.system.device import choose_device
 
     source = real_model_store.resolve("default")

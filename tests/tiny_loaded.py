@@ -17,7 +17,7 @@ from tokmem_desk.memory import Memory, RouterStatistics, Steering, initial_layer
 from tokmem_desk.system.device import DeviceChoice
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tui.engine.models import LoadedModel
 
 K = 24

@@ -30,7 +30,7 @@ from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.models.catalogue import ADAPTED
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 FORMAT = "tokmem-adapter"
 VERSION = 1

@@ -18,7 +18,7 @@ from tokmem_desk.memory import join_memories
 from tokmem_desk.reading import can_read, read
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.memory import Memory
     from tokmem_desk.templates.json_schema import OutputSchema
 

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from tokmem_desk.answers import Bank, Piece, Routed, Timing
+from tokmem_desk.backbone.chat_format import Turn
+from tokmem_desk.backbone.conversation_cache import OwnedCache, fit_conversation
 from tokmem_desk.beam import BeamSearch, search_width
-from tokmem_desk.chat_format import Turn
 from tokmem_desk.constrained import CLOSING_TOKENS, SchemaConstraint, constraint_of, vocabulary_of
-from tokmem_desk.conversation import OwnedCache, fit_conversation
 from tokmem_desk.decoding import (
     CHAT_TOKENS,
     PROCEDURE_TOKENS,
@@ -35,11 +35,11 @@ from tokmem_desk.reading import can_read, read
 from tokmem_desk.repetition import RepetitionWatch, answers_to_other_questions
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.kv_state import JoinedBatch
+    from tokmem_desk.backbone.prefill import Prefilled
     from tokmem_desk.constrained import Constraint
     from tokmem_desk.memory import Memory
-    from tokmem_desk.prefill import Prefilled
-    from tokmem_desk.query_state import JoinedBatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any, NoReturn
 
+from tokmem_desk.backbone.fingerprint import Fingerprint
 from tokmem_desk.bank_manifest import (
     FORMAT,
     MANIFEST_FILE,
@@ -27,7 +28,6 @@ from tokmem_desk.bank_manifest import (
     plain_settings,
 )
 from tokmem_desk.errors import BadInputError, IncompatibleError, TokmemError, UsageError
-from tokmem_desk.fingerprint import Fingerprint
 from tokmem_desk.memory_bytes import lens_size
 from tokmem_desk.procedures import check_name, may_name_group
 from tokmem_desk.system.file_limits import MOST_LEVELS, levels

@@ -30,8 +30,8 @@ from tokmem_desk.statistics_rules import statistics_fault
 from tokmem_desk.system.file_limits import FREE_BYTES, json_cost
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
-    from tokmem_desk.fingerprint import Fingerprint
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.fingerprint import Fingerprint
 
 _LARGEST_SPAN = 4096
 LONGEST_ADDRESS = 30

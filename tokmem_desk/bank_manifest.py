@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from tokmem_desk.fingerprint import Fingerprint
+from tokmem_desk.backbone.fingerprint import Fingerprint
 
 FORMAT = "tokmem-bank"
 VERSION = "2.0.0"

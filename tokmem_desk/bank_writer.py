@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import PurePath
 from typing import Any, BinaryIO, NamedTuple
 
+from tokmem_desk.backbone.fingerprint import Fingerprint
 from tokmem_desk.bank_card import UNKNOWN_LICENCE, card_text
 from tokmem_desk.bank_crypt import ProtectedWriter
 from tokmem_desk.bank_lines import BankCorrection, PairSet, Probe, lines, pair_lines
@@ -39,7 +40,6 @@ from tokmem_desk.bank_manifest import (
     plain_settings,
 )
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
-from tokmem_desk.fingerprint import Fingerprint
 from tokmem_desk.memory_bytes import NEXT_STEP, Block, MemoryParts, take_apart
 from tokmem_desk.templates.template import FORM_SETTING
 from tokmem_desk.tensor_bytes import lay_out

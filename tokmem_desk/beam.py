@@ -20,7 +20,7 @@ from torch import Tensor
 from tokmem_desk.constrained import FormConstraint
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.constrained import Constraint
 
 WIDTH = 4

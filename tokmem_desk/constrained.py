@@ -22,7 +22,7 @@ from tokmem_desk.templates.patterns import PatternError
 from tokmem_desk.templates.single_use import FormWalk
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.memory import Memory
     from tokmem_desk.templates.template import AnswerForm
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tokmem_desk.decoding import Chooser, Sampling, step
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 REQUEST = "Write more messages of this kind, one on each line."
 LINE_TOKENS = 96

@@ -15,10 +15,10 @@ from torch import Tensor
 from tokmem_desk.memory import join_memories
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.kv_state import JoinedBatch
+    from tokmem_desk.backbone.prefill import Prefilled
     from tokmem_desk.memory import Memory
-    from tokmem_desk.prefill import Prefilled
-    from tokmem_desk.query_state import JoinedBatch
 
 PROCEDURE_TOKENS = 256
 CHAT_TOKENS = 512

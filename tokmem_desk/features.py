@@ -24,14 +24,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tokmem_desk import background
+from tokmem_desk.backbone.fingerprint import digest_of
 from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.calibration import Calibration, fit_calibration, fit_settings
 from tokmem_desk.errors import BadInputError, first_line
-from tokmem_desk.fingerprint import digest_of
 from tokmem_desk.system.threads import one_thread
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 DIMENSIONS = 512
 _DEPTHS = (0.03, 0.13, 0.23, 0.33, 0.43, 0.67)

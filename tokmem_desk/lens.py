@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tokmem_desk.backbone.kv_state import QueryState
 from tokmem_desk.memory_bytes import lens_size
-from tokmem_desk.query_state import QueryState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,17 +21,17 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch import Tensor
 
+from tokmem_desk.backbone.kv_state import LayerRows
 from tokmem_desk.errors import UsageError
-from tokmem_desk.query_state import LayerRows
 from tokmem_desk.spread import on_grid, sketch
 from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, form_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.kv_state import JoinedBatch, QueryState
     from tokmem_desk.lens import Lens
-    from tokmem_desk.query_state import JoinedBatch, QueryState
     from tokmem_desk.reading import Reader
 
 Form = Literal["rows", "layers"]

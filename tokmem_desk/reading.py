@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from tokmem_desk.backbone.token_space import TokenNetwork
 from tokmem_desk.errors import IncompatibleError
-from tokmem_desk.token_space import TokenNetwork
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.prefill import Prefilled
+    from tokmem_desk.backbone.token_space import TokenSpace
     from tokmem_desk.memory import Memory
-    from tokmem_desk.prefill import Prefilled
-    from tokmem_desk.token_space import TokenSpace
 
 CHANNELS, NEAR, DROPOUT = 96, 3, 0.3
 """Size of the network."""

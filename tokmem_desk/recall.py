@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING
 from tokmem_desk.answer_batches import answer_batch, answer_messages
 from tokmem_desk.answering import Answering, Part
 from tokmem_desk.answers import SEGMENT_BREAK, Answer, Bank, Piece, Routed, Segment, Timing
-from tokmem_desk.chat_format import Turn
-from tokmem_desk.conversation import OwnedCache
+from tokmem_desk.backbone.chat_format import Turn
+from tokmem_desk.backbone.conversation_cache import OwnedCache
 from tokmem_desk.decoding import Sampling
 from tokmem_desk.errors import NotFoundError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tokmem_desk.requests import find_requests
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 __all__ = [
     "Answer",

@@ -22,8 +22,8 @@ from tokmem_desk.splitting import BEGIN, CONTENT, JOINT
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tokmem_desk.backbone import Backbone
-    from tokmem_desk.prefill import Prefilled
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.prefill import Prefilled
     from tokmem_desk.routing import Router
     from tokmem_desk.splitting import Splitter
 

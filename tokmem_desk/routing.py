@@ -23,10 +23,10 @@ from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.spread import own_space, shared_whitening
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.prefill import Prefilled
     from tokmem_desk.features import RouterBasis
     from tokmem_desk.memory import Memory, RouterStatistics
-    from tokmem_desk.prefill import Prefilled
 
 ROUTERS = ("discriminant", "token")
 

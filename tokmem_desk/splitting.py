@@ -21,15 +21,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from tokmem_desk.backbone.token_space import TokenNetwork, TokenSpace, fit_space, train_network
 from tokmem_desk.background.joined import Joined, joined_messages
 from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.errors import BadInputError, first_line
 from tokmem_desk.features import FeatureLayers
 from tokmem_desk.models import shipped
-from tokmem_desk.token_space import TokenNetwork, TokenSpace, fit_space, train_network
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 CONTENT, JOINT, BEGIN = 0, 1, 2
 """The three marks."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from tokmem_desk.chat_format import Turn
+from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.decoding import Chooser, step
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 REQUEST = "Write a title for this conversation, two to six words in its language, and nothing else."
 TITLE_TOKENS = 20

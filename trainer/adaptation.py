@@ -29,7 +29,7 @@ from trainer.loop import Progress
 from trainer.metrics import known, running_mean
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 _RUNNING_MEAN = 0.9
 

@@ -27,8 +27,8 @@ from trainer.metrics import known, running_mean
 from trainer.query_cache import QueryCache
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
-    from tokmem_desk.query_state import QueryState
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.kv_state import QueryState
 
 _IGNORED = -100
 _RUNNING_MEAN = 0.8

@@ -19,7 +19,7 @@ from tokmem_desk.templates.induction import induce_form
 from tokmem_desk.templates.template import AnswerForm
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from trainer.samples import Sample
 
 Choices = Sequence[Tensor | None]

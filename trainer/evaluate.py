@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tokmem_desk.chat_format import Turn
+from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.recall import answer_batch, answer_messages
 from trainer.metrics import AnswerScores, score_answers
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.memory import Memory
     from tokmem_desk.procedures import ExamplePair, Procedure
     from tokmem_desk.templates.json_schema import OutputSchema

@@ -16,7 +16,7 @@ from torch import Tensor
 from tokmem_desk.errors import IncompatibleError
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 _MOST_IN_A_ROW = 5
 

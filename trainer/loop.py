@@ -32,7 +32,7 @@ from trainer.query_cache import QueryCache
 from trainer.samples import QueryOf, Sample, batch_at, batch_count, demonstrations, encode_procedures
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from trainer.prior import Prior
 
 _RUNNING_MEAN = 0.8

@@ -26,8 +26,8 @@ from tokmem_desk.lens import Lens, initial_lens
 from tokmem_desk.memory import Steering, initial_layer_rows, initial_rows, join_memories
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
-    from tokmem_desk.query_state import QueryState
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.kv_state import QueryState
     from trainer.choices import Choices
     from trainer.config import TrainConfig
     from trainer.prior import Prior

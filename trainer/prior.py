@@ -33,7 +33,7 @@ from tokmem_desk.lens import Lens
 from tokmem_desk.models.shipped import require_whole, shipped_file
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 _FORMAT = "tokmem-prior"
 _VERSION = "1"

@@ -40,7 +40,7 @@ from trainer.prior import prior_to_bytes
 from trainer.samples import demonstrations
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 _RUNNING_MEAN = 0.98
 

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import Tensor
 
+from tokmem_desk.backbone.token_space import train_network
 from tokmem_desk.reading import Reader, Slot, new_network, write
-from tokmem_desk.token_space import train_network
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.token_space import TokenSpace
     from tokmem_desk.memory import Memory
     from tokmem_desk.procedures import ExamplePair
-    from tokmem_desk.token_space import TokenSpace
 
 READABLE_SHARE = 0.97
 """Least share of values that must stand in their messages."""

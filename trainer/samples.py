@@ -15,7 +15,7 @@ from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.procedures import ExamplePair, Procedure
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from trainer.config import TrainConfig
 
 SPLIT_FROM = 48

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from benchmarks.methods import Context
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 _ROWS_AT_ONCE = 12
 PRIOR = 1.0

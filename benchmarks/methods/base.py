@@ -14,7 +14,7 @@ from benchmarks.routers import Ranking
 from benchmarks.settings import Values
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.procedures import Procedure
 
 

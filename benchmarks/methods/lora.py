@@ -18,9 +18,9 @@ from torch.nn import functional as F
 
 from benchmarks.methods.base import Context, Learned, Reply
 from benchmarks.methods.prompts import answer_plainly
-from tokmem_desk.backbone import Backbone
+from tokmem_desk.backbone.backbone import Backbone
+from tokmem_desk.backbone.fingerprint import WeightsIdentity, identify_weights
 from tokmem_desk.errors import IncompatibleError
-from tokmem_desk.fingerprint import WeightsIdentity, identify_weights
 from tokmem_desk.procedures import ExamplePair, Procedure
 
 if TYPE_CHECKING:

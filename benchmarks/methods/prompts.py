@@ -11,13 +11,13 @@ from benchmarks.methods.base import Context, Learned, Reply
 from benchmarks.minilm import Vectors
 from benchmarks.routers import Ranking, calibrate, nearest
 from tokmem_desk import background
-from tokmem_desk.chat_format import Turn
+from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.recall import answer_batch
 from trainer.evaluate import ROWS_AT_ONCE, demonstration_query
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 AT_LEAST = 12
 """Demonstrations that stand in the prompt even where they take more than half the context."""

@@ -15,7 +15,7 @@ from benchmarks.minilm import Vectors
 from benchmarks.models import Loaded
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "rag": {"demonstrations": 2},

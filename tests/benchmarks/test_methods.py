@@ -13,7 +13,7 @@ from benchmarks.methods import METHODS, Context
 from benchmarks.methods import memories as memory_methods
 from benchmarks.methods.prompts import prompt
 from benchmarks.tuning import held_out_of_training, search
-from tokmem_desk.fingerprint import identify_weights
+from tokmem_desk.backbone.fingerprint import identify_weights
 from trainer.config import TrainConfig
 
 ROUTED = {"rag", "tokmem", "tokmem-tuned", "ours"}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 TOLERANCE = {"rtol": 1e-4, "atol": 2e-5}
 """float32, hidden states of size about 1."""

@@ -21,7 +21,7 @@ from trainer.auxiliary import written_procedures
 from trainer.auxiliary.composed import composed_procedure
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november")
 THINGS = ("oat milk", "Bus ticket", "red paint", "soap", "a Lamp", "tea", "stamps", "Nails", "rope", "wool", "ink")

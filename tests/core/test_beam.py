@@ -26,7 +26,7 @@ from trainer.choices import SharedForms
 from trainer.samples import Sample
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.memory import Memory
 
 END = 0

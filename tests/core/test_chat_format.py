@@ -10,7 +10,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from transformers import PreTrainedTokenizerFast
 
 from tests.tiny_models import CHAT_TEMPLATE, SPECIAL, tiny_tokenizer
-from tokmem_desk.chat_format import ChatFormat, Turn
+from tokmem_desk.backbone.chat_format import ChatFormat, Turn
 from tokmem_desk.constrained import FormConstraint, Vocabulary
 from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.templates.template import AnswerForm, Part

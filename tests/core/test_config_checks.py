@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.tiny_models import FAMILIES, RECURRENT
-from tokmem_desk.backbone import load_backbone
+from tokmem_desk.backbone.backbone import load_backbone
 from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.models.config_checks import check_config
 from tokmem_desk.models.store import ModelStore

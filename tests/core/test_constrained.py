@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from tests.core.test_recall import collect, memory, token_bank
-from tokmem_desk.chat_format import Turn
+from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.constrained import SchemaConstraint, vocabulary_of
 from tokmem_desk.errors import GenerationError
 from tokmem_desk.recall import Answer, Bank, answer_batch, recall
 from tokmem_desk.templates.json_schema import read_schema
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 NAMES = st.sampled_from(["amount", "what", "day", "größe", 'a "quoted" key', "tags", "x"])
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tokmem_desk.backbone import Prefilled
+from tokmem_desk.backbone.backbone import Prefilled
 from tokmem_desk.calibration import Calibration
 from tokmem_desk.features import FeatureLayers, RouterBasis
 from tokmem_desk.memory import RouterStatistics

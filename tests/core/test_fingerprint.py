@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import load_tiny
 from tests.tiny_models import SPECIAL
-from tokmem_desk.backbone import Backbone
+from tokmem_desk.backbone.backbone import Backbone
 
 Load = Callable[..., Backbone]
 
@@ -107,7 +107,7 @@ def test_families_and_layouts_differ(tiny_backbone: Load) -> None:
 
 
 def test_running_the_model_changes_nothing(tiny_backbone: Load) -> None:
-    from tokmem_desk.fingerprint import identify_weights, take_fingerprint
+    from tokmem_desk.backbone.fingerprint import identify_weights, take_fingerprint
 
     backbone = tiny_backbone("gemma3")
     backbone.prefill([backbone.format.query(SPECIAL[0] * 5)])

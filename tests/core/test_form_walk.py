@@ -21,7 +21,7 @@ from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
 from trainer.auxiliary.composed import composed_procedure
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 NUMBER = Part("taken", (), ("number",))
 WORDS = Part("taken", ("none",), ("small",), tokens=5)

@@ -16,7 +16,7 @@ from tests.conftest import models_for_tests
 from tests.core.reference import full_hidden, full_logits
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 pytestmark = [pytest.mark.real_model, pytest.mark.slow]
 
@@ -26,7 +26,7 @@ WINDOW = 512
 @pytest.fixture(scope="module")
 def gemma() -> Backbone:
     """Computes in float32: in bfloat16 equal computations differ by a fifth at single positions of this model."""
-    from tokmem_desk.backbone import load_backbone
+    from tokmem_desk.backbone.backbone import load_backbone
     from tokmem_desk.models.store import ModelStore
     from tokmem_desk.system.device import DeviceChoice
 

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tokmem_desk.kernel_forms import KernelForms, compute_in
+from tokmem_desk.backbone.weight_formats import KernelForms, compute_in
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.models.store import ModelStore
 
 QUERY = "Paid 12.50 for lunch on 3 May with the blue card."
@@ -132,7 +132,7 @@ def test_a_persons_text_cannot_forge_a_turn_of_the_default(real_backbone: Backbo
 @pytest.mark.real_model
 def test_the_default_can_compute_in_float32(real_model_store: ModelStore, real_backbone: Backbone) -> None:
     """A card without bfloat16 needs another dtype than the one the weights were saved with."""
-    from tokmem_desk.backbone import load_backbone
+    from tokmem_desk.backbone.backbone import load_backbone
     from tokmem_desk.system.device import DeviceChoice
 
     source = real_model_store.resolve("default")

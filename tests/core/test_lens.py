@@ -15,7 +15,7 @@ from tokmem_desk.memory import Steering, initial_layer_rows, initial_rows, join_
 from tokmem_desk.memory_bytes import lens_size
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 MESSAGE = "Paid 12.50 for lunch on 3 May with the blue card"
 

@@ -17,7 +17,7 @@ from tokmem_desk.lens import Lens, initial_lens
 from tokmem_desk.memory import Memory, RouterStatistics, Steering, initial_layer_rows, initial_rows, renormalise
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 
 def make(backbone: Backbone, span: int = 3) -> Memory:

@@ -16,7 +16,7 @@ import pytest
 import torch
 from filelock import FileLock
 
-from tokmem_desk.backbone import load_backbone
+from tokmem_desk.backbone.backbone import load_backbone
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tests.core.reference import TOLERANCE, full_hidden, random_ids
 from tests.tiny_models import FAMILIES, WINDOW
-from tokmem_desk.backbone import Backbone
-from tokmem_desk.query_state import LayerRows, QueryState
+from tokmem_desk.backbone.backbone import Backbone
+from tokmem_desk.backbone.kv_state import LayerRows, QueryState
 
 Load = Callable[..., Backbone]
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from tokmem_desk.backbone.chat_format import Turn
+from tokmem_desk.backbone.conversation_cache import CUT_BLOCKS
 from tokmem_desk.calibration import Calibration, chattiness, fit_calibration, tightness
-from tokmem_desk.chat_format import Turn
-from tokmem_desk.conversation import CUT_BLOCKS
 from tokmem_desk.decoding import CIRCLING_TOKENS, Chooser, goes_in_circles
 from tokmem_desk.errors import NotFoundError, RoutingError
 from tokmem_desk.lens import Lens, initial_lens
@@ -21,7 +21,7 @@ from tokmem_desk.recall import Answer, Bank, Piece, Routed, Sampling, answer_bat
 from tokmem_desk.routing import RouterTuning, TokenRouter, operating_bias, ranked
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 
 def memory(backbone: Backbone, name: str, span: int = 4, seed: int = 0) -> Memory:

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from tests.core.test_recall import collect
 from tests.tiny_models import RECURRENT
+from tokmem_desk.backbone.chat_format import Turn
+from tokmem_desk.backbone.conversation_cache import ConversationCache
 from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
-from tokmem_desk.chat_format import Turn
-from tokmem_desk.conversation import ConversationCache
 from tokmem_desk.decoding import start_memory, step
 from tokmem_desk.errors import UsageError
 from tokmem_desk.memory import Memory, Steering, initial_layer_rows, initial_rows
@@ -28,7 +28,7 @@ from trainer.objective import response_loss
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 Load = Callable[..., "Backbone"]
 MESSAGES = ("Paid 12.50 for lunch on 3 May with the blue card", "What is the weather today?", "thanks")

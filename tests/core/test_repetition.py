@@ -11,13 +11,13 @@ import torch
 
 from tests.core.test_recall import collect, token_bank
 from tokmem_desk import answering
-from tokmem_desk.chat_format import Turn
+from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.decoding import Chooser, Sampling, own_sampling
 from tokmem_desk.recall import Answer, recall
 from tokmem_desk.repetition import SURE_LETTERS, RepetitionWatch, answers_to_other_questions
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 MORNING = "To translate 'Good Morning' into German, you would say 'Guten Morgen'. It is used until about noon."
 

@@ -11,23 +11,23 @@ import pytest
 import torch
 
 from tests.core.test_recall import memory
+from tokmem_desk.backbone.chat_format import Turn
+from tokmem_desk.backbone.prefill import Prefilled
+from tokmem_desk.backbone.token_space import TokenNetwork, train_network
 from tokmem_desk.background.joined import join
 from tokmem_desk.bank_file import read_metadata
-from tokmem_desk.chat_format import Turn
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.memory import Memory
-from tokmem_desk.prefill import Prefilled
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.recall import Answer, Bank, Piece, Routed, answer_batch, recall
 from tokmem_desk.requests import find_requests
 from tokmem_desk.routing import Candidate
 from tokmem_desk.splitting import BEGIN, CONTENT, Splitter, fit_splitter, marks_of, shipped_bytes, shipped_splitter
-from tokmem_desk.token_space import TokenNetwork, train_network
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 MESSAGE = "Paid 12.50 for lunch, and then the weather today"
 ROUTES = {"Paid": "pay", "the": "sky"}

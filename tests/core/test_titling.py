@@ -12,7 +12,7 @@ from tokmem_desk.titling import SHOWN_CHARACTERS, TITLE_TOKENS, propose_title
 from tui.engine.server import ASIDE_OPS, PATIENT_OPS
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 
 def say(backbone: Backbone, monkeypatch: pytest.MonkeyPatch, text: str, *, ends: bool = True) -> None:

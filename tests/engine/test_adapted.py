@@ -10,7 +10,7 @@ import pytest
 from profiles.paths import AppPaths
 from tests.engine.conftest import result_of, run_engine
 from tests.tiny_models import save_tiny_model
-from tokmem_desk.backbone import Backbone, load_backbone
+from tokmem_desk.backbone.backbone import Backbone, load_backbone
 from tokmem_desk.errors import BadInputError, IncompatibleError, NotFoundError, StorageError, TokmemError
 from tokmem_desk.models.catalogue import ADAPTED, ADAPTER_FILE
 from tokmem_desk.models.store import ModelStore, fitted_to_adapter

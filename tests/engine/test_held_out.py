@@ -29,7 +29,7 @@ from tui.engine.server import Request
 from tui.widgets.scorecard import card_text
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 BACKBONE = "b" * 64
 WORDS = ("milk", "bread", "tea", "lunch", "note", "table", "fox", "dog", "card", "blue", "moss", "reed")

@@ -24,7 +24,7 @@ from tui.engine.protocol import decode, encode
 from tui.engine.server import Request, Server
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 
 def failed(own_home: Path, model: tiny_loaded.TinyModel, error: Exception) -> dict[str, Any]:

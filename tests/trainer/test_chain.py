@@ -24,7 +24,7 @@ from trainer.chain import (
 from trainer.query_cache import QueryCache
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 EXAMPLES = [
     ChainExample("lunch 12.50 card, then what is the weather today?", ((0, "food 12.50"), (1, "weather today"))),

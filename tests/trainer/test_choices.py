@@ -21,7 +21,7 @@ from trainer.objective import OPEN_SHARE
 from trainer.samples import Sample, encode_procedures
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 EXPENSES = Procedure("expense", tuple(expenses(24)))
 FREE = Procedure(

@@ -19,7 +19,7 @@ from trainer.loop import Progress, Training
 from trainer.samples import SPLIT_FROM
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 FAST = TrainConfig(span=4, epochs=4, batch_size=2, learning_rate=0.05, weight_decay=0.0, floor_loss=0.0)
 

@@ -14,7 +14,7 @@ from trainer.objective import TrainableMemories, full_sequence_loss, response_lo
 from trainer.query_cache import QueryCache
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 SHORT = ["lunch 12.50 card", "Paid 3 euro for milk on Monday"]
 LONG = ["The quick brown fox jumps over the lazy dog. " * 3, "Write a commit message for this change, please. " * 2]

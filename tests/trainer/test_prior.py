@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from tokmem_desk.backbone import Backbone
+from tokmem_desk.backbone.backbone import Backbone
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.lens import Lens, initial_lens
 from tokmem_desk.procedures import ExamplePair, Procedure

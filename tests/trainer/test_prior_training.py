@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from tests.conftest import load_tiny
+from tokmem_desk.backbone.fingerprint import identify_weights
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
-from tokmem_desk.fingerprint import identify_weights
 from tokmem_desk.procedures import Procedure
 from trainer import prior_training
 from trainer.auxiliary.composed import composed_procedure
@@ -26,7 +26,7 @@ from trainer.prior_training import PriorConfig, PriorTraining
 from trainer.samples import demonstrations
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
 
 SHORT = PriorConfig(steps=6, pool=4, at_once=2, visits=2, warmup=2)
 

@@ -18,7 +18,7 @@ from trainer.metrics import score_answers
 from tui.engine.held_out import held_out_before, inputs_of
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.memory import Memory
 
 

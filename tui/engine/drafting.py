@@ -17,7 +17,7 @@ from tokmem_desk.templates.patterns import known_pattern
 from trainer.evaluate import answer_tokens, demonstration_query
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tui.engine.server import Request
 
 LEAST_PAIRS = 3

@@ -29,7 +29,7 @@ from tui.engine.held_out import Measured, Split, measured
 from tui.verdict import count_faults
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.memory import Memory
     from trainer.loop import TrainResult
     from tui.engine.banks import BankShelf

@@ -15,8 +15,8 @@ from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
 from profiles.settings import Settings
 from profiles.store import ProfileStore
-from tokmem_desk.chat_format import Turn
-from tokmem_desk.conversation import ConversationCache, OwnedCache
+from tokmem_desk.backbone.chat_format import Turn
+from tokmem_desk.backbone.conversation_cache import ConversationCache, OwnedCache
 from tokmem_desk.decoding import own_sampling
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair

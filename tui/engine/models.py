@@ -33,7 +33,7 @@ from tokmem_desk.system.file_checks import Ledger, fitted_ledger, read_checked
 from trainer.config import DEFAULT_SPAN
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
+    from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.features import RouterBasis
     from tokmem_desk.splitting import Splitter
     from trainer.prior import Prior
@@ -177,7 +177,7 @@ class LoadedModel:
         Raises:
             DamagedError: one is another; what was loaded of it is let go.
         """
-        from tokmem_desk.backbone import load_backbone
+        from tokmem_desk.backbone.backbone import load_backbone
 
         folder = self.store.ensure(self._wanted, self.choice, progress=report, cancelled=cancelled)
         report("load", None, "Loading the model")
@@ -383,7 +383,7 @@ class LoadedModel:
             "prior": self.prior.digest if self.prior is not None else None,
             "identity": backbone.fingerprint.as_dict(),
             "pid": os.getpid(),
-            # Said of those models only: see tokmem_desk.recompute.
+            # Said of those models only: see tokmem_desk.backbone.recurrent.
             **({"recomputes": True} if backbone.layout.recurrent else {}),
         }
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from tokmem_desk.chat_format import ChatFormat
-from tokmem_desk.query_state import CacheLayout, JoinedBatch
+from tokmem_desk.backbone.chat_format import ChatFormat
+from tokmem_desk.backbone.kv_state import CacheLayout, JoinedBatch
 
 
 class ForwardModel(Protocol):

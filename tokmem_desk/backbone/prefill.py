@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tokmem_desk.backbone.kv_state import QueryState
 from tokmem_desk.errors import OutOfMemoryError
-from tokmem_desk.query_state import QueryState
 from tokmem_desk.system.device import is_out_of_memory
 
 if TYPE_CHECKING:
-    from tokmem_desk.forward import ForwardModel
+    from tokmem_desk.backbone.forward import ForwardModel
 
 _PREFILL_TOKENS = 4096
 """Tokens of one prefill pass, padding included: bounds the memory of its activations."""

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from tokmem_desk.chat_format import Turn
-from tokmem_desk.query_state import QueryState
+from tokmem_desk.backbone.chat_format import Turn
+from tokmem_desk.backbone.kv_state import QueryState
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone import Backbone
-    from tokmem_desk.prefill import Prefilled
-    from tokmem_desk.query_state import JoinedBatch
+    from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.kv_state import JoinedBatch
+    from tokmem_desk.backbone.prefill import Prefilled
 
 CUT_BLOCKS = 8
 """A conversation that is too long loses whole eighths of the context at a time: then the next turns begin with the

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from tokmem_desk.fingerprint import digest_of
+from tokmem_desk.backbone.fingerprint import digest_of
 
 DIMENSIONS = 192
 IGNORED = -100

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QueryState
+from tokmem_desk.backbone.kv_state import CacheLayout, JoinedBatch, LayerRows, QueryState
 
 if TYPE_CHECKING:
-    from tokmem_desk.forward import ForwardModel
+    from tokmem_desk.backbone.forward import ForwardModel
 
 _TOLERANCE = 0.05
 """Of the largest state: what other shapes and the numbers' own precision may change."""

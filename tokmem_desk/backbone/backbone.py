@@ -20,19 +20,25 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from tokmem_desk.chat_format import ChatFormat
+from tokmem_desk.backbone.chat_format import ChatFormat
+from tokmem_desk.backbone.fingerprint import Fingerprint, WeightsIdentity, identify_weights, take_fingerprint
+from tokmem_desk.backbone.kv_state import CacheLayout, JoinedBatch, LayerRows, QueryState
+from tokmem_desk.backbone.prefill import Prefilled, QueryRunner
+from tokmem_desk.backbone.recurrent import (
+    RecomputedBatch,
+    RecomputedLayout,
+    extend_anew,
+    pads_and_pools,
+    steps_with_cache,
+)
+from tokmem_desk.backbone.weight_formats import KernelForms, compute_in
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, TokmemError, first_line
-from tokmem_desk.fingerprint import Fingerprint, WeightsIdentity, identify_weights, take_fingerprint
-from tokmem_desk.kernel_forms import KernelForms, compute_in
 from tokmem_desk.models.config_checks import check_config, check_layers, check_loaded, explain
 from tokmem_desk.models.record import read_record
-from tokmem_desk.prefill import Prefilled, QueryRunner
-from tokmem_desk.query_state import CacheLayout, JoinedBatch, LayerRows, QueryState
-from tokmem_desk.recompute import RecomputedBatch, RecomputedLayout, extend_anew, pads_and_pools, steps_with_cache
 from tokmem_desk.system.device import DeviceChoice, is_out_of_memory
 
 if TYPE_CHECKING:
-    from tokmem_desk.token_space import TokenSpace
+    from tokmem_desk.backbone.token_space import TokenSpace
 
 
 class Backbone:
