@@ -25,7 +25,7 @@ from trainer.metrics import score_answers
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
     from tokmem_desk.procedures import Procedure
 
 METHODS = ("width-1", "width-2", "width-4", "width-8")

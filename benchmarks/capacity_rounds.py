@@ -11,7 +11,7 @@ from benchmarks.methods import Context
 from benchmarks.result import Metrics
 from benchmarks.routing_features import Features
 from benchmarks.routing_methods import TOKEN_EPOCHS, Material, train_addresses
-from tokmem_desk.memory import Memory, Steering, initial_rows, renormalise
+from tokmem_desk.memory.memory import Memory, Steering, initial_rows, renormalise
 from tokmem_desk.routing import TokenRouter
 
 

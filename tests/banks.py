@@ -13,7 +13,7 @@ from typing import Any
 import benchmarks.bank
 from tokmem_desk.bank_lines import BankCorrection, PairSet, Probe
 from tokmem_desk.bank_writer import ExportBank, ExportProcedure, write_bank
-from tokmem_desk.memory_bytes import Block, MemoryParts, put_together
+from tokmem_desk.memory.file_bytes import Block, MemoryParts, put_together
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 
 HIDDEN, DIMENSIONS, LAYERS, HEADS, SIZE = 8, 6, 2, 2, 4

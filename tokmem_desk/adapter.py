@@ -25,8 +25,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.errors import BadInputError, IncompatibleError
+from tokmem_desk.memory.file import read_metadata
 from tokmem_desk.models.catalogue import ADAPTED
 
 if TYPE_CHECKING:

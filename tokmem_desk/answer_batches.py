@@ -14,12 +14,12 @@ from tokmem_desk.beam import WIDTH, BeamSearch, search_width
 from tokmem_desk.constrained import constraint_of
 from tokmem_desk.decoding import PROCEDURE_TOKENS
 from tokmem_desk.errors import GenerationError
-from tokmem_desk.memory import join_memories
-from tokmem_desk.reading import can_read, read
+from tokmem_desk.memory.extractor import can_read, read
+from tokmem_desk.memory.memory import join_memories
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
     from tokmem_desk.templates.json_schema import OutputSchema
 
 

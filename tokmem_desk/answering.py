@@ -31,7 +31,7 @@ from tokmem_desk.decoding import (
     step_each,
 )
 from tokmem_desk.errors import GenerationError
-from tokmem_desk.reading import can_read, read
+from tokmem_desk.memory.extractor import can_read, read
 from tokmem_desk.repetition import RepetitionWatch, answers_to_other_questions
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone.kv_state import JoinedBatch
     from tokmem_desk.backbone.prefill import Prefilled
     from tokmem_desk.constrained import Constraint
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
     from tokmem_desk.routing import Candidate, Router
     from tokmem_desk.splitting import Splitter
     from tokmem_desk.templates.json_schema import OutputSchema

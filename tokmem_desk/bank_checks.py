@@ -28,7 +28,7 @@ from tokmem_desk.bank_manifest import (
     plain_settings,
 )
 from tokmem_desk.errors import BadInputError, IncompatibleError, TokmemError, UsageError
-from tokmem_desk.memory_bytes import lens_size
+from tokmem_desk.memory.file_bytes import lens_size
 from tokmem_desk.procedures import check_name, may_name_group
 from tokmem_desk.system.file_limits import MOST_LEVELS, levels
 from tokmem_desk.templates.json_schema import MAX_SCHEMA_CHARACTERS, read_schema

@@ -35,10 +35,10 @@ from tokmem_desk.bank_manifest import (
     Manifest,
 )
 from tokmem_desk.bank_source import AskPassphrase, BankSource, open_source
-from tokmem_desk.memory_bytes import Block, MemoryParts, put_together
+from tokmem_desk.memory.file_bytes import Block, MemoryParts, put_together
+from tokmem_desk.memory.safetensors_header import ITEM_BYTES, Header, Layout, header_bytes, read_header
 from tokmem_desk.system.file_limits import json_cost
 from tokmem_desk.templates.template import FORM_SETTING
-from tokmem_desk.tensor_bytes import ITEM_BYTES, Header, Layout, header_bytes, read_header
 
 _BLOCK = 4 * 2**20
 MAX_SPAN = 4096

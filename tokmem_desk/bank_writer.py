@@ -40,9 +40,9 @@ from tokmem_desk.bank_manifest import (
     plain_settings,
 )
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
-from tokmem_desk.memory_bytes import NEXT_STEP, Block, MemoryParts, take_apart
+from tokmem_desk.memory.file_bytes import NEXT_STEP, Block, MemoryParts, take_apart
+from tokmem_desk.memory.safetensors_header import lay_out
 from tokmem_desk.templates.template import FORM_SETTING
-from tokmem_desk.tensor_bytes import lay_out
 
 _KEPT_BYTES = 2**30
 """Memories read once are kept up to here; beyond, each is read again for every tensor."""

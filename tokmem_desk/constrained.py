@@ -23,7 +23,7 @@ from tokmem_desk.templates.single_use import FormWalk
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
     from tokmem_desk.templates.template import AnswerForm
 
 CLOSING_TOKENS = 128

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tokmem_desk.memory import join_memories
+from tokmem_desk.memory.memory import join_memories
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.kv_state import JoinedBatch
     from tokmem_desk.backbone.prefill import Prefilled
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
 
 PROCEDURE_TOKENS = 256
 CHAT_TOKENS = 512

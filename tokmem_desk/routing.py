@@ -19,14 +19,14 @@ from torch import Tensor
 
 from tokmem_desk.calibration import chattiness, tightness
 from tokmem_desk.errors import RoutingError
+from tokmem_desk.memory.router_statistics import own_space, shared_whitening
 from tokmem_desk.procedures import NONE_ROUTE
-from tokmem_desk.spread import own_space, shared_whitening
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.prefill import Prefilled
     from tokmem_desk.features import RouterBasis
-    from tokmem_desk.memory import Memory, RouterStatistics
+    from tokmem_desk.memory.memory import Memory, RouterStatistics
 
 ROUTERS = ("discriminant", "token")
 

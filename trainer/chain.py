@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tokmem_desk.chain import Chain, embed_symbols, extra_logits
-from tokmem_desk.memory import initial_rows, renormalise
+from tokmem_desk.memory.memory import initial_rows, renormalise
 from trainer.finite_steps import FiniteSteps
 from trainer.loop import Progress
 from trainer.metrics import known, running_mean

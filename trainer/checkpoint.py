@@ -17,8 +17,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.errors import BadInputError
+from tokmem_desk.memory.file import read_metadata
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 
 if TYPE_CHECKING:

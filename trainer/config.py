@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokmem_desk.errors import UsageError
-from tokmem_desk.memory import Form
+from tokmem_desk.memory.memory import Form
 
 PRESETS = ("quick", "normal", "thorough")
 
@@ -23,7 +23,7 @@ class TrainConfig:
     span: int = DEFAULT_SPAN
     """Positions the memory takes in the context."""
     lens_rank: int = 8
-    """Rank of the edit of the query's keys and values, see ``tokmem_desk.lens``; 0 for none. Only with ``layers``."""
+    """Rank of the edit of the query's keys and values, see ``tokmem_desk.memory.kv_adapter``; 0 for none. Only with ``layers``."""
     epochs: int = 30
     """Passes over the example pairs."""
     max_steps: int = 600

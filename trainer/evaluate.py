@@ -15,7 +15,7 @@ from trainer.metrics import AnswerScores, score_answers
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
     from tokmem_desk.procedures import ExamplePair, Procedure
     from tokmem_desk.templates.json_schema import OutputSchema
 

@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from tokmem_desk.lens import Lens, initial_lens
-from tokmem_desk.memory import Steering, initial_layer_rows, initial_rows, join_memories
+from tokmem_desk.memory.kv_adapter import Lens, initial_lens
+from tokmem_desk.memory.memory import Steering, initial_layer_rows, initial_rows, join_memories
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

@@ -27,9 +27,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn import functional as F
 
-from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.errors import BadInputError
-from tokmem_desk.lens import Lens
+from tokmem_desk.memory.file import read_metadata
+from tokmem_desk.memory.kv_adapter import Lens
 from tokmem_desk.models.shipped import require_whole, shipped_file
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
-from tokmem_desk.memory import Steering
+from tokmem_desk.memory.memory import Steering
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.system.device import is_out_of_memory
 from trainer.auxiliary import auxiliary_procedures

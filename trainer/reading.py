@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.backbone.token_space import train_network
-from tokmem_desk.reading import Reader, Slot, new_network, write
+from tokmem_desk.memory.extractor import Reader, Slot, new_network, write
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.token_space import TokenSpace
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
     from tokmem_desk.procedures import ExamplePair
 
 READABLE_SHARE = 0.97

@@ -15,9 +15,9 @@ import torch
 from benchmarks.calls.base import CallMethod, Calls, arguments_text, parse_arguments
 from benchmarks.calls.data import Call, CallData, CallExample
 from benchmarks.methods.memories import our_config, run_training
-from tokmem_desk.memory import Memory, RouterStatistics, Steering, initial_rows
+from tokmem_desk.memory.extractor import Reader
+from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering, initial_rows
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
-from tokmem_desk.reading import Reader
 from tokmem_desk.recall import Answer, Bank, recall
 from tokmem_desk.requests import find_requests
 from tokmem_desk.routing import DiscriminantRouter

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.methods.base import Context, Learned, Reply
 from benchmarks.routers import Ranking
-from tokmem_desk.memory import Memory, RouterStatistics
+from tokmem_desk.memory.memory import Memory, RouterStatistics
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.recall import Bank, answer_batch, route_messages
 from tokmem_desk.routing import DiscriminantRouter, TokenRouter

@@ -20,8 +20,8 @@ from tests.engine.conftest import copy_model
 from tests.tiny_loaded import TinyModel
 from tests.tiny_loaded import load as load_tiny
 from tokmem_desk.backbone.backbone import load_backbone
-from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes, read_metadata
 from tokmem_desk.errors import TokmemError
+from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes, read_metadata
 from tokmem_desk.models.record import ledger_of
 from tokmem_desk.models.store import ModelStore
 from tokmem_desk.splitting import fit_splitter

@@ -162,7 +162,7 @@ def other_model(made):
     from dataclasses import replace
 
     from tests.banks import FINGERPRINT
-    from tokmem_desk.memory_bytes import put_together, take_apart
+    from tokmem_desk.memory.file_bytes import put_together, take_apart
 
     other = replace(FINGERPRINT, model_id="made-up/Other", weights_sha256="9" * 64).as_dict()
 

@@ -24,8 +24,8 @@ from tokmem_desk.bank_reader import open_bank
 from tokmem_desk.bank_source import LIMITS
 from tokmem_desk.bank_writer import ExportProcedure, write_bank
 from tokmem_desk.errors import BadInputError, IncompatibleError, NotFoundError, UsageError
-from tokmem_desk.memory_bytes import take_apart
-from tokmem_desk.tensor_bytes import read_header
+from tokmem_desk.memory.file_bytes import take_apart
+from tokmem_desk.memory.safetensors_header import read_header
 
 ROOT = Path(__file__).parents[2]
 

@@ -27,7 +27,7 @@ from trainer.samples import Sample
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
 
 END = 0
 FORMS = {"SUM": SUM, "LIST": LIST, "LAYOUTS": LAYOUTS}

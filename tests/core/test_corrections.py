@@ -11,7 +11,7 @@ from torch import Tensor
 from tokmem_desk.backbone.backbone import Prefilled
 from tokmem_desk.calibration import Calibration
 from tokmem_desk.features import FeatureLayers, RouterBasis
-from tokmem_desk.memory import RouterStatistics
+from tokmem_desk.memory.memory import RouterStatistics
 from tokmem_desk.routing import Correction, DiscriminantRouter
 
 DIMENSIONS = 8

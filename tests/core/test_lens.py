@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.tiny_models import WINDOW
-from tokmem_desk.lens import Lens, initial_lens
-from tokmem_desk.memory import Steering, initial_layer_rows, initial_rows, join_memories
-from tokmem_desk.memory_bytes import lens_size
+from tokmem_desk.memory.file_bytes import lens_size
+from tokmem_desk.memory.kv_adapter import Lens, initial_lens
+from tokmem_desk.memory.memory import Steering, initial_layer_rows, initial_rows, join_memories
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

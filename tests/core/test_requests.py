@@ -15,9 +15,9 @@ from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.prefill import Prefilled
 from tokmem_desk.backbone.token_space import TokenNetwork, train_network
 from tokmem_desk.background.joined import join
-from tokmem_desk.bank_file import read_metadata
 from tokmem_desk.errors import BadInputError
-from tokmem_desk.memory import Memory
+from tokmem_desk.memory.file import read_metadata
+from tokmem_desk.memory.memory import Memory
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.recall import Answer, Bank, Piece, Routed, answer_batch, recall
 from tokmem_desk.requests import find_requests

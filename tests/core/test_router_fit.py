@@ -13,11 +13,12 @@ import torch
 from safetensors.torch import load, save
 
 from profiles.paths import AppPaths
-from tokmem_desk import background, calibration, features, spread
-from tokmem_desk.bank_file import read_metadata
+from tokmem_desk import background, calibration, features
 from tokmem_desk.calibration import Calibration
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.features import OldCalibrationError, RouterBasis
+from tokmem_desk.memory.file import read_metadata
+from tokmem_desk.memory.memory import router_statistics as spread
 from tui.engine.models import ROUTER_FILE, LoadedModel, _calibrated_anew
 
 if TYPE_CHECKING:

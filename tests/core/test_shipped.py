@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tokmem_desk.backbone.backbone import Backbone
-from tokmem_desk.bank_file import read_metadata
+from tokmem_desk.memory.file import read_metadata
 from tokmem_desk.models.catalogue import ADAPTED, DEFAULT_ID
 from tokmem_desk.models.shipped import Kind, shipped_file, shipped_name
 

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokmem_desk.memory import RouterStatistics
-from tokmem_desk.spread import on_grid
-from tokmem_desk.statistics_rules import MOST_INPUTS, statistics_fault
+from tokmem_desk.memory.memory import RouterStatistics
+from tokmem_desk.memory.router_statistics import on_grid
+from tokmem_desk.memory.statistics_rules import MOST_INPUTS, statistics_fault
 
 
 def fault_of(one: RouterStatistics) -> str | None:

@@ -25,7 +25,7 @@ from tui.engine.server import Request
 
 if TYPE_CHECKING:
     from tests.tiny_loaded import TinyModel
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
 
 SCHEMA = json.dumps(
     {

@@ -21,9 +21,9 @@ from tests.engine.conftest import copy_model, result_of, run_engine
 from tests.engine.test_engine import activate
 from tokmem_desk.bank_reader import OpenBank, open_bank
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
-from tokmem_desk.memory_bytes import take_apart
+from tokmem_desk.memory.file_bytes import take_apart
+from tokmem_desk.memory.safetensors_header import read_header
 from tokmem_desk.system.file_checks import fitted_ledger, hash_file
-from tokmem_desk.tensor_bytes import read_header
 from tui.bank_transfer import choose, incoming, plan, prepare_export, refuse_failed, stage, verdict_of, write_export
 from tui.engine.client import EngineClient, run_blocking
 from tui.overview import procedure_lines
@@ -221,7 +221,7 @@ def turn_stored_space(home: Path) -> None:
     """As fitting the router on another machine does, and writing it."""
     from safetensors.torch import load, save
 
-    from tokmem_desk.bank_file import read_metadata
+    from tokmem_desk.memory.file import read_metadata
 
     [file] = AppPaths.resolve(home).fitted.glob("*-router.safetensors")
     data = file.read_bytes()
@@ -267,7 +267,7 @@ def swap_steering(bank: OpenBank) -> Any:
     """The bank with every number of its keys and rows negated: the right shapes, the wrong memory."""
     from dataclasses import replace
 
-    from tokmem_desk.memory_bytes import put_together
+    from tokmem_desk.memory.file_bytes import put_together
 
     class Wrong:
         def __getattr__(self, name: str) -> Any:

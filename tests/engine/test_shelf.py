@@ -11,7 +11,7 @@ import tui.engine.banks
 from profiles.store import ProfileStore
 from tests.tiny_loaded import TinyModel
 from tokmem_desk.errors import BadInputError
-from tokmem_desk.memory import Memory
+from tokmem_desk.memory.memory import Memory
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.banks import BankShelf
 from tui.engine.shelved import KEPT

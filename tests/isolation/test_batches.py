@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.tiny_loaded import TinyModel
-from tokmem_desk.memory import Memory
+from tokmem_desk.memory.memory import Memory
 from tokmem_desk.recall import answer_batch
 from tokmem_desk.routing import Candidate, DiscriminantRouter, Router, TokenRouter
 

@@ -26,8 +26,8 @@ from profiles.store import ProfileStore
 from tests.banks import FINGERPRINT, bank, bank_bytes, files_of, zipped
 from tokmem_desk.bank_reader import open_bank
 from tokmem_desk.errors import BadInputError, TokmemError
-from tokmem_desk.memory_bytes import take_apart
-from tokmem_desk.tensor_bytes import read_header
+from tokmem_desk.memory.file_bytes import take_apart
+from tokmem_desk.memory.safetensors_header import read_header
 from tui.bank_transfer import incoming, stage
 
 EXAMPLES = int(os.environ.get("TOKMEM_FUZZ_EXAMPLES", "200"))

@@ -81,7 +81,7 @@ def test_cached_training_is_plain_training(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_keys_of_real_tokens_reproduce_those_tokens(tiny_backbone: Callable[..., Backbone], family: str) -> None:
     """A memory whose keys and values are those of a text acts as if the text stood there."""
-    from tokmem_desk.memory import Steering
+    from tokmem_desk.memory.memory import Steering
 
     backbone = tiny_backbone(family)
     query = backbone.format.query(SHORT[0])

@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 
 from tokmem_desk.backbone.backbone import Backbone
 from tokmem_desk.errors import BadInputError, IncompatibleError
-from tokmem_desk.lens import Lens, initial_lens
+from tokmem_desk.memory.kv_adapter import Lens, initial_lens
 from tokmem_desk.procedures import ExamplePair, Procedure
 from trainer import prior as prior_module
 from trainer.checkpoint import Checkpoint

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from tests.core.test_recall import memory
-from tokmem_desk import reading
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.token_space import TokenNetwork
-from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.errors import BadInputError, IncompatibleError
+from tokmem_desk.memory.extractor import Reader, Slot, best_marks, spans
+from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
+from tokmem_desk.memory.memory import extractor as reading
 from tokmem_desk.procedures import ExamplePair
-from tokmem_desk.reading import Reader, Slot, best_marks, spans
 from tokmem_desk.recall import Answer, Bank, answer_batch, answer_messages, recall
 from tokmem_desk.routing import TokenRouter
 from tokmem_desk.splitting import Splitter, fit_splitter

@@ -14,9 +14,9 @@ from profiles.memories import read_memory_file
 from profiles.records import MemoryRecord
 from profiles.router_rows import RouterRow
 from profiles.store import ProfileStore
-from tokmem_desk.bank_file import memory_from_bytes
 from tokmem_desk.errors import IncompatibleError, TokmemError
-from tokmem_desk.memory import Memory, RouterStatistics
+from tokmem_desk.memory.file import memory_from_bytes
+from tokmem_desk.memory.memory import Memory, RouterStatistics
 from tokmem_desk.recall import Bank
 from tokmem_desk.routing import Correction, DiscriminantRouter, Router, RouterTuning, TokenRouter
 from tokmem_desk.templates.json_schema import OutputSchema, read_schema

@@ -19,7 +19,7 @@ from tui.engine.held_out import held_out_before, inputs_of
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from tui.verdict import count_faults
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
     from trainer.loop import TrainResult
     from tui.engine.banks import BankShelf
     from tui.engine.models import LoadedModel

@@ -24,13 +24,13 @@ import torch
 from profiles.banks import quarantined
 from profiles.store import ProfileStore
 from tokmem_desk import background
-from tokmem_desk.bank_file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.bank_lines import MAX_PROBES, Probe, probe_of
 from tokmem_desk.errors import BadInputError, IncompatibleError, InterruptedByUser, UsageError
-from tokmem_desk.memory import Memory, RouterStatistics, join_memories, renormalise
-from tokmem_desk.reading import can_read
+from tokmem_desk.memory.extractor import can_read
+from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
+from tokmem_desk.memory.memory import Memory, RouterStatistics, join_memories, renormalise
+from tokmem_desk.memory.router_statistics import on_grid
 from tokmem_desk.routing import Candidate, DiscriminantRouter, RouterTuning
-from tokmem_desk.spread import on_grid
 from tui.engine.banks import BankShelf
 from tui.engine.models import LoadedModel
 

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from profiles.router_rows import RouterRow
-from tokmem_desk.memory import Memory, RouterStatistics, Steering
+from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering
 
 if TYPE_CHECKING:
     from profiles.records import MemoryRecord
-    from tokmem_desk.lens import Lens
-    from tokmem_desk.reading import Reader
+    from tokmem_desk.memory.extractor import Reader
+    from tokmem_desk.memory.kv_adapter import Lens
 
 KEPT = 64
 """Steering blocks of one profile that stay in memory, the latest used."""

@@ -13,11 +13,11 @@ from profiles.checkpoints import checkpoint_file
 from profiles.paths import AppPaths
 from profiles.settings import Settings
 from profiles.store import ProfileStore
-from tokmem_desk.bank_file import memory_to_bytes
 from tokmem_desk.errors import BadInputError, NotFoundError, TokmemError
-from tokmem_desk.memory import Memory, RouterStatistics
+from tokmem_desk.memory.extractor import Reader
+from tokmem_desk.memory.file import memory_to_bytes
+from tokmem_desk.memory.memory import Memory, RouterStatistics
 from tokmem_desk.procedures import ExamplePair
-from tokmem_desk.reading import Reader
 from tokmem_desk.recall import answer_messages
 from tokmem_desk.templates.json_schema import read_schema
 from trainer.checkpoint import Checkpoint

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.prefill import Prefilled
     from tokmem_desk.backbone.token_space import TokenSpace
-    from tokmem_desk.memory import Memory
+    from tokmem_desk.memory.memory import Memory
 
 CHANNELS, NEAR, DROPOUT = 96, 3, 0.3
 """Size of the network."""

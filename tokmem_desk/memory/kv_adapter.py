@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.backbone.kv_state import QueryState
-from tokmem_desk.memory_bytes import lens_size
+from tokmem_desk.memory.file_bytes import lens_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

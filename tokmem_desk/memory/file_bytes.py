@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokmem_desk.errors import BadInputError
-from tokmem_desk.tensor_bytes import Header, lay_out, read_header
+from tokmem_desk.memory.safetensors_header import Header, lay_out, read_header
 
 FORMAT = "tokmem-memory"
 VERSION = 2

@@ -23,7 +23,7 @@ from torch import Tensor
 from tokmem_desk.errors import RoutingError
 
 if TYPE_CHECKING:
-    from tokmem_desk.memory import RouterStatistics
+    from tokmem_desk.memory.memory import RouterStatistics
 
 SKETCH_ROWS = 4
 """Directions of a sketch. Four serve as well as all of them, two lose a little; see docs/routing.md."""

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from tokmem_desk.backbone.kv_state import LayerRows
 from tokmem_desk.errors import UsageError
-from tokmem_desk.spread import on_grid, sketch
+from tokmem_desk.memory.router_statistics import on_grid, sketch
 from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, form_in
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.kv_state import JoinedBatch, QueryState
-    from tokmem_desk.lens import Lens
-    from tokmem_desk.reading import Reader
+    from tokmem_desk.memory.extractor import Reader
+    from tokmem_desk.memory.kv_adapter import Lens
 
 Form = Literal["rows", "layers"]
 """``rows``: input embeddings alone, as in the paper. ``layers``: keys and values in every layer, then one row."""
