@@ -34,7 +34,7 @@ from benchmarks.result import Metrics, ResultFile, Run
 from benchmarks.routers import Ranking
 from benchmarks.routing_features import Features, compute
 from tokmem_desk.memory.memory import RouterStatistics
-from tokmem_desk.routing import DiscriminantRouter, Router
+from tokmem_desk.routing.routers import DiscriminantRouter, Router
 from trainer.evaluate import answer_tokens
 from trainer.metrics import score_answers
 

@@ -12,7 +12,7 @@ from benchmarks.result import Metrics
 from benchmarks.routing_features import Features
 from benchmarks.routing_methods import TOKEN_EPOCHS, Material, train_addresses
 from tokmem_desk.memory.memory import Memory, Steering, initial_rows, renormalise
-from tokmem_desk.routing import TokenRouter
+from tokmem_desk.routing.routers import TokenRouter
 
 
 class TokenRounds:

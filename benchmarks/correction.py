@@ -24,8 +24,8 @@ from benchmarks.options import Options, add_method_options, make_parser, numbers
 from benchmarks.result import ResultFile, Run
 from benchmarks.routing_features import Features, compute
 from tokmem_desk.errors import BadInputError, NotFoundError
-from tokmem_desk.features import RouterBasis
 from tokmem_desk.procedures import NONE_ROUTE
+from tokmem_desk.routing.features import RouterBasis
 
 _DEFAULT_SHOTS = (5,)
 _ORDER_SEED = 0

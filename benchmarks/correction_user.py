@@ -15,13 +15,13 @@ from benchmarks.routing_features import Features, ProjectedBasis
 from profiles.store import ProfileStore
 from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
-from tokmem_desk.routing import Router
+from tokmem_desk.routing.routers import Router
 from tui.engine.banks import BankShelf
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tokmem_desk.features import RouterBasis
+    from tokmem_desk.routing.features import RouterBasis
 
 Ranker = Callable[[Sequence[str]], list[Ranking]]
 """Routes by probability, for each text."""

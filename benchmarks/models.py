@@ -12,8 +12,8 @@ from tui.engine.models import LoadedModel
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.features import RouterBasis
-    from tokmem_desk.splitting import Splitter
+    from tokmem_desk.routing.features import RouterBasis
+    from tokmem_desk.routing.segment_tagger import Splitter
     from trainer.prior import Prior
 
 

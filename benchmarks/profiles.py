@@ -30,8 +30,8 @@ from profiles.atomic import write_text
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
-from tokmem_desk.calibration import Calibration
-from tokmem_desk.features import FeatureLayers, RouterBasis
+from tokmem_desk.routing.features import FeatureLayers, RouterBasis
+from tokmem_desk.routing.none_calibration import Calibration
 from tui.engine.banks import BankShelf
 
 if TYPE_CHECKING:

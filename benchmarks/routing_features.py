@@ -15,7 +15,7 @@ from benchmarks.methods import Context
 from benchmarks.minilm import Vectors
 from benchmarks.options import say
 from tokmem_desk.backbone.prefill import Prefilled
-from tokmem_desk.features import RouterBasis
+from tokmem_desk.routing.features import RouterBasis
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

@@ -14,7 +14,7 @@ from benchmarks.methods import Context
 from benchmarks.routers import Examples, Labels, Ranking, Scorer, calibrate, discriminant, nearest, tfidf
 from benchmarks.routing_features import Features, ProjectedBasis
 from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering, initial_rows
-from tokmem_desk.routing import DiscriminantRouter, Router, TokenRouter
+from tokmem_desk.routing.routers import DiscriminantRouter, Router, TokenRouter
 from trainer.config import PAPER
 from trainer.objective import routing_loss
 

@@ -11,7 +11,7 @@ from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import ConversationCache
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.recall import Answer, Bank, recall
-from tokmem_desk.routing import TokenRouter
+from tokmem_desk.routing.routers import TokenRouter
 
 if TYPE_CHECKING:
     from benchmarks.methods import Context

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from profiles.store import ProfileStore
-from tokmem_desk.calibration import Calibration
-from tokmem_desk.features import FeatureLayers, RouterBasis
 from tokmem_desk.memory.file import memory_to_bytes
 from tokmem_desk.memory.kv_adapter import Lens, initial_lens
 from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering, initial_layer_rows
+from tokmem_desk.routing.features import FeatureLayers, RouterBasis
+from tokmem_desk.routing.none_calibration import Calibration
 from tokmem_desk.system.device import DeviceChoice
 
 if TYPE_CHECKING:

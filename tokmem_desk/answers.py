@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tokmem_desk.memory.memory import Memory
-    from tokmem_desk.routing import Candidate, Router
-    from tokmem_desk.splitting import Splitter
+    from tokmem_desk.routing.routers import Candidate, Router
+    from tokmem_desk.routing.segment_tagger import Splitter
     from tokmem_desk.templates.json_schema import OutputSchema
 
 SEGMENT_BREAK = "\n"

@@ -22,7 +22,7 @@ from tokmem_desk.backbone.conversation_cache import OwnedCache
 from tokmem_desk.decoding import Sampling
 from tokmem_desk.errors import NotFoundError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
-from tokmem_desk.requests import find_requests
+from tokmem_desk.routing.segments import find_requests
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

@@ -19,8 +19,8 @@ from tokmem_desk.memory.extractor import Reader
 from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering, initial_rows
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.recall import Answer, Bank, recall
-from tokmem_desk.requests import find_requests
-from tokmem_desk.routing import DiscriminantRouter
+from tokmem_desk.routing.routers import DiscriminantRouter
+from tokmem_desk.routing.segments import find_requests
 from trainer.loop import Training
 from trainer.reading import readable, train_reader, with_reader
 

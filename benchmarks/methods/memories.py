@@ -13,7 +13,7 @@ from benchmarks.routers import Ranking
 from tokmem_desk.memory.memory import Memory, RouterStatistics
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.recall import Bank, answer_batch, route_messages
-from tokmem_desk.routing import DiscriminantRouter, TokenRouter
+from tokmem_desk.routing.routers import DiscriminantRouter, TokenRouter
 from trainer.config import PAPER, TrainConfig, preset
 from trainer.evaluate import ROWS_AT_ONCE
 from trainer.loop import Training, TrainResult

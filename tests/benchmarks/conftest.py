@@ -39,8 +39,8 @@ class WordRetriever:
 
 @pytest.fixture(scope="session")
 def loaded(tiny_backbone: Callable[..., Backbone], tmp_path_factory: pytest.TempPathFactory) -> Loaded:
-    from tokmem_desk.features import RouterBasis, fit_basis
-    from tokmem_desk.splitting import Splitter, fit_splitter
+    from tokmem_desk.routing.features import RouterBasis, fit_basis
+    from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
 
     backbone = tiny_backbone("llama")
     basis = next(done for done in fit_basis(backbone) if isinstance(done, RouterBasis))

@@ -24,7 +24,7 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes, read_metadata
 from tokmem_desk.models.record import ledger_of
 from tokmem_desk.models.store import ModelStore
-from tokmem_desk.splitting import fit_splitter
+from tokmem_desk.routing.segment_tagger import fit_splitter
 from tokmem_desk.system.device import DeviceChoice
 from tokmem_desk.system.file_checks import fitted_ledger, read_checked
 from tui.engine.models import LoadedModel

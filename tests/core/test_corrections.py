@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.backbone.backbone import Prefilled
-from tokmem_desk.calibration import Calibration
-from tokmem_desk.features import FeatureLayers, RouterBasis
 from tokmem_desk.memory.memory import RouterStatistics
-from tokmem_desk.routing import Correction, DiscriminantRouter
+from tokmem_desk.routing.features import FeatureLayers, RouterBasis
+from tokmem_desk.routing.none_calibration import Calibration
+from tokmem_desk.routing.routers import Correction, DiscriminantRouter
 
 DIMENSIONS = 8
 

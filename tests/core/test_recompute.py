@@ -20,7 +20,7 @@ from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows, initial_rows
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.recall import Bank, answer_batch, recall
-from tokmem_desk.routing import TokenRouter
+from tokmem_desk.routing.routers import TokenRouter
 from trainer.config import preset
 from trainer.loop import Training
 from trainer.objective import response_loss

@@ -20,9 +20,17 @@ from tokmem_desk.memory.file import read_metadata
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.recall import Answer, Bank, Piece, Routed, answer_batch, recall
-from tokmem_desk.requests import find_requests
-from tokmem_desk.routing import Candidate
-from tokmem_desk.splitting import BEGIN, CONTENT, Splitter, fit_splitter, marks_of, shipped_bytes, shipped_splitter
+from tokmem_desk.routing.routers import Candidate
+from tokmem_desk.routing.segment_tagger import (
+    BEGIN,
+    CONTENT,
+    Splitter,
+    fit_splitter,
+    marks_of,
+    shipped_bytes,
+    shipped_splitter,
+)
+from tokmem_desk.routing.segments import find_requests
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -310,7 +318,7 @@ def test_marks_of_a_joined_message(tiny_backbone: Callable[..., Backbone]) -> No
 def test_requests_beyond_the_bound_are_not_considered(
     tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tokmem_desk import requests
+    from tokmem_desk.routing.routers import segments as requests
 
     backbone = tiny_backbone("llama")
     message = " ".join(["Paid the"] * 8)

@@ -16,8 +16,8 @@ from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.recall import Bank
-from tokmem_desk.routing import TokenRouter
-from tokmem_desk.splitting import Splitter, fit_splitter
+from tokmem_desk.routing.routers import TokenRouter
+from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
 from tokmem_desk.templates.json_schema import read_schema
 from trainer.reading import train_reader, with_reader
 from tui.engine.drafting import _fits, _response, draft

@@ -17,7 +17,7 @@ from profiles.store import ProfileStore
 from tests import tiny_loaded
 from tests.tui.scripted_engine import scorecard
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
-from tokmem_desk.splitting import Splitter, fit_splitter
+from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
 from trainer.checkpoint import Checkpoint
 from tui.bank_transfer import _learned
 from tui.cli.scorecards import evaluation_text

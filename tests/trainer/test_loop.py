@@ -174,7 +174,7 @@ def test_procedures_trained_together_are_as_if_trained_apart(tiny_backbone: Call
 
 
 def test_the_papers_router_learns_addresses(tiny_backbone: Callable[..., Backbone]) -> None:
-    from tokmem_desk.routing import TokenRouter
+    from tokmem_desk.routing.routers import TokenRouter
 
     backbone = tiny_backbone("llama")
     procedures = [procedure("one"), Procedure("two", tuple(ExamplePair(f"write {i} now", "done") for i in range(6)))]

@@ -21,8 +21,8 @@ from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.memory.memory import extractor as reading
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.recall import Answer, Bank, answer_batch, answer_messages, recall
-from tokmem_desk.routing import TokenRouter
-from tokmem_desk.splitting import Splitter, fit_splitter
+from tokmem_desk.routing.routers import TokenRouter
+from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
 from trainer.reading import locate, readable, train_reader, with_reader
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ from trainer.config import DEFAULT_SPAN
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.features import RouterBasis
-    from tokmem_desk.splitting import Splitter
+    from tokmem_desk.routing.features import RouterBasis
+    from tokmem_desk.routing.segment_tagger import Splitter
     from trainer.prior import Prior
 
 Report = Callable[[str, float | None, str], None]
@@ -138,7 +138,7 @@ class LoadedModel:
         """
         if self.loaded:
             return
-        from tokmem_desk.splitting import Splitter, fit_splitter, shipped_splitter
+        from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter, shipped_splitter
 
         if self._backbone is None:
             try:
@@ -396,7 +396,7 @@ def _calibrated_anew() -> tuple[
     Where only the calibration of a stored one is out of date, it is fitted anew and the space stays: in another one all
     that memories know of their messages would be worth nothing.
     """
-    from tokmem_desk.features import OldCalibrationError, RouterBasis, fit_basis
+    from tokmem_desk.routing.features import OldCalibrationError, RouterBasis, fit_basis
 
     stored: list[RouterBasis] = []
 

@@ -30,14 +30,14 @@ from tokmem_desk.memory.extractor import can_read
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.memory.memory import Memory, RouterStatistics, join_memories, renormalise
 from tokmem_desk.memory.router_statistics import on_grid
-from tokmem_desk.routing import Candidate, DiscriminantRouter, RouterTuning
+from tokmem_desk.routing.routers import Candidate, DiscriminantRouter, RouterTuning
 from tui.engine.banks import BankShelf
 from tui.engine.models import LoadedModel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tokmem_desk.features import RouterBasis
+    from tokmem_desk.routing.features import RouterBasis
     from tui.engine.server import Request
 
 PROBABILITY_TOLERANCE = 0.15

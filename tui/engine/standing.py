@@ -21,7 +21,7 @@ from tokmem_desk import background
 from tokmem_desk.errors import BadInputError, InterruptedByUser
 from tokmem_desk.memory.memory import RouterStatistics
 from tokmem_desk.procedures import NONE_ROUTE
-from tokmem_desk.routing import Candidate, DiscriminantRouter, RouterTuning
+from tokmem_desk.routing.routers import Candidate, DiscriminantRouter, RouterTuning
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -24,9 +24,9 @@ from torch import Tensor
 from tokmem_desk.backbone.token_space import TokenNetwork, TokenSpace, fit_space, train_network
 from tokmem_desk.background.joined import Joined, joined_messages
 from tokmem_desk.errors import BadInputError, first_line
-from tokmem_desk.features import FeatureLayers
 from tokmem_desk.memory.file import read_metadata
 from tokmem_desk.models import shipped
+from tokmem_desk.routing.features import FeatureLayers
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

@@ -17,16 +17,16 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from tokmem_desk.calibration import chattiness, tightness
 from tokmem_desk.errors import RoutingError
 from tokmem_desk.memory.router_statistics import own_space, shared_whitening
 from tokmem_desk.procedures import NONE_ROUTE
+from tokmem_desk.routing.none_calibration import chattiness, tightness
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.prefill import Prefilled
-    from tokmem_desk.features import RouterBasis
     from tokmem_desk.memory.memory import Memory, RouterStatistics
+    from tokmem_desk.routing.features import RouterBasis
 
 ROUTERS = ("discriminant", "token")
 

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tokmem_desk.procedures import NONE_ROUTE
-from tokmem_desk.routing import Candidate
-from tokmem_desk.splitting import BEGIN, CONTENT, JOINT
+from tokmem_desk.routing.routers import Candidate
+from tokmem_desk.routing.segment_tagger import BEGIN, CONTENT, JOINT
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.prefill import Prefilled
-    from tokmem_desk.routing import Router
-    from tokmem_desk.splitting import Splitter
+    from tokmem_desk.routing.routers import Router
+    from tokmem_desk.routing.segment_tagger import Splitter
 
 PROPOSED_FROM = 0.05
 """Least probability at which a token is considered as the beginning of a request."""

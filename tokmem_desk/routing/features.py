@@ -25,9 +25,9 @@ from torch import Tensor
 
 from tokmem_desk import background
 from tokmem_desk.backbone.fingerprint import digest_of
-from tokmem_desk.calibration import Calibration, fit_calibration, fit_settings
 from tokmem_desk.errors import BadInputError, first_line
 from tokmem_desk.memory.file import read_metadata
+from tokmem_desk.routing.none_calibration import Calibration, fit_calibration, fit_settings
 from tokmem_desk.system.threads import one_thread
 
 if TYPE_CHECKING:
