@@ -19,7 +19,7 @@ from benchmarks.methods.memories import learn_ours
 from benchmarks.models import load
 from benchmarks.options import Options, add_method_options, make_parser, run_program, say
 from benchmarks.result import Metrics, ResultFile, Run, mean_over
-from tokmem_desk.recall import answer_batch
+from tokmem_desk.generation.recall import answer_batch
 from trainer.evaluate import answer_tokens
 from trainer.metrics import score_answers
 

@@ -12,10 +12,10 @@ import torch
 
 from benchmarks.methods.memories import our_config
 from benchmarks.peaks import peak_memory
-from tokmem_desk.decoding import step
+from tokmem_desk.generation.decoding import step
+from tokmem_desk.generation.recall import Answer, Bank, Timing, recall
 from tokmem_desk.memory.memory import Memory, RouterStatistics
 from tokmem_desk.procedures import NONE_ROUTE, Procedure
-from tokmem_desk.recall import Answer, Bank, Timing, recall
 from tokmem_desk.routing.routers import DiscriminantRouter, TokenRouter
 from tokmem_desk.system.device import memory_in_use_mb
 from trainer.loop import Training

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from tokmem_desk import background
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import ConversationCache
+from tokmem_desk.generation.recall import Answer, Bank, recall
 from tokmem_desk.procedures import NONE_ROUTE
-from tokmem_desk.recall import Answer, Bank, recall
 from tokmem_desk.routing.routers import TokenRouter
 
 if TYPE_CHECKING:

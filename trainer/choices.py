@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from tokmem_desk.constrained import held_to
+from tokmem_desk.generation.constrained import held_to
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.templates.induction import induce_form
 from tokmem_desk.templates.template import AnswerForm

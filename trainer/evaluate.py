@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tokmem_desk.backbone.chat_format import Turn
-from tokmem_desk.recall import answer_batch, answer_messages
+from tokmem_desk.generation.recall import answer_batch, answer_messages
 from trainer.metrics import AnswerScores, score_answers
 
 if TYPE_CHECKING:

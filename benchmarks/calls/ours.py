@@ -15,10 +15,10 @@ import torch
 from benchmarks.calls.base import CallMethod, Calls, arguments_text, parse_arguments
 from benchmarks.calls.data import Call, CallData, CallExample
 from benchmarks.methods.memories import our_config, run_training
+from tokmem_desk.generation.recall import Answer, Bank, recall
 from tokmem_desk.memory.extractor import Reader
 from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering, initial_rows
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
-from tokmem_desk.recall import Answer, Bank, recall
 from tokmem_desk.routing.routers import DiscriminantRouter
 from tokmem_desk.routing.segments import find_requests
 from trainer.loop import Training

@@ -12,8 +12,8 @@ from benchmarks.minilm import Vectors
 from benchmarks.routers import Ranking, calibrate, nearest
 from tokmem_desk import background
 from tokmem_desk.backbone.chat_format import Turn
+from tokmem_desk.generation.recall import answer_batch
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
-from tokmem_desk.recall import answer_batch
 from trainer.evaluate import ROWS_AT_ONCE, demonstration_query
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.test_recall import collect, memory, token_bank
+from tokmem_desk.generation.recall import Bank, answer_batch, recall
 from tokmem_desk.procedures import ExamplePair
-from tokmem_desk.recall import Bank, answer_batch, recall
 from tokmem_desk.templates.induction import LEAST_PAIRS, induce_form
 from tokmem_desk.templates.message_values import SPELLINGS, WAYS, escape, spans, spelled_at, written
 from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part

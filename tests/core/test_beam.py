@@ -15,11 +15,11 @@ from torch import Tensor
 
 from tests.core.test_form_walk import LAYOUTS, LIST, SUM
 from tests.core.test_recall import collect, memory, token_bank
-from tokmem_desk.beam import Beam, BeamSearch, search_width
-from tokmem_desk.constrained import SchemaConstraint, constraint_of, vocabulary_of
-from tokmem_desk.decoding import start_memory, step, step_each
+from tokmem_desk.generation.beam import Beam, BeamSearch, search_width
+from tokmem_desk.generation.constrained import SchemaConstraint, constraint_of, vocabulary_of
+from tokmem_desk.generation.decoding import start_memory, step, step_each
+from tokmem_desk.generation.recall import answer_batch, recall
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tokmem_desk.recall import answer_batch, recall
 from tokmem_desk.templates.json_schema import read_schema
 from tokmem_desk.templates.template import FORM_SETTING
 from trainer.choices import SharedForms

@@ -11,8 +11,8 @@ from transformers import PreTrainedTokenizerFast
 
 from tests.tiny_models import CHAT_TEMPLATE, SPECIAL, tiny_tokenizer
 from tokmem_desk.backbone.chat_format import ChatFormat, Turn
-from tokmem_desk.constrained import FormConstraint, Vocabulary
 from tokmem_desk.errors import IncompatibleError
+from tokmem_desk.generation.constrained import FormConstraint, Vocabulary
 from tokmem_desk.templates.template import AnswerForm, Part
 
 DATED_TEMPLATE = (

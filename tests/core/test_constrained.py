@@ -15,9 +15,9 @@ from jsonschema import Draft202012Validator
 
 from tests.core.test_recall import collect, memory, token_bank
 from tokmem_desk.backbone.chat_format import Turn
-from tokmem_desk.constrained import SchemaConstraint, vocabulary_of
 from tokmem_desk.errors import GenerationError
-from tokmem_desk.recall import Answer, Bank, answer_batch, recall
+from tokmem_desk.generation.constrained import SchemaConstraint, vocabulary_of
+from tokmem_desk.generation.recall import Answer, Bank, answer_batch, recall
 from tokmem_desk.templates.json_schema import read_schema
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ import torch
 from tests.core.reference import TOLERANCE, random_ids
 from tests.core.test_recall import collect, token_bank
 from tests.tiny_models import FAMILIES, WINDOW
-from tokmem_desk import decoding
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import CUT_BLOCKS, ConversationCache, fit_conversation
-from tokmem_desk.recall import Bank, answer_batch, recall
+from tokmem_desk.generation import decoding
+from tokmem_desk.generation.recall import Bank, answer_batch, recall
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

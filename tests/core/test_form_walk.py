@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.core.test_answer_form import expenses, form_of
 from tests.core.test_recall import token_bank
+from tokmem_desk.generation.recall import answer_batch
 from tokmem_desk.procedures import ExamplePair
-from tokmem_desk.recall import answer_batch
 from tokmem_desk.templates.induction import induce_form
 from tokmem_desk.templates.single_use import FormWalk, sequences, takes_once
 from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part

@@ -11,12 +11,12 @@ import torch
 
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import CUT_BLOCKS
-from tokmem_desk.decoding import CIRCLING_TOKENS, Chooser, goes_in_circles
 from tokmem_desk.errors import NotFoundError, RoutingError
+from tokmem_desk.generation.decoding import CIRCLING_TOKENS, Chooser, goes_in_circles
+from tokmem_desk.generation.recall import Answer, Bank, Piece, Routed, Sampling, answer_batch, recall, route_messages
 from tokmem_desk.memory.kv_adapter import Lens, initial_lens
 from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows, initial_rows
 from tokmem_desk.procedures import NONE_ROUTE
-from tokmem_desk.recall import Answer, Bank, Piece, Routed, Sampling, answer_batch, recall, route_messages
 from tokmem_desk.routing.none_calibration import Calibration, chattiness, fit_calibration, tightness
 from tokmem_desk.routing.routers import RouterTuning, TokenRouter, operating_bias, ranked
 

@@ -14,12 +14,12 @@ from tests.core.test_recall import collect
 from tests.tiny_models import RECURRENT
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import ConversationCache
-from tokmem_desk.decoding import start_memory, step
 from tokmem_desk.errors import UsageError
+from tokmem_desk.generation.decoding import start_memory, step
+from tokmem_desk.generation.recall import Bank, answer_batch, recall
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows, initial_rows
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
-from tokmem_desk.recall import Bank, answer_batch, recall
 from tokmem_desk.routing.routers import TokenRouter
 from trainer.config import preset
 from trainer.loop import Training

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from tests.core.test_recall import collect, token_bank
-from tokmem_desk import answering
 from tokmem_desk.backbone.chat_format import Turn
-from tokmem_desk.decoding import Chooser, Sampling, own_sampling
-from tokmem_desk.recall import Answer, recall
-from tokmem_desk.repetition import SURE_LETTERS, RepetitionWatch, answers_to_other_questions
+from tokmem_desk.generation import segment as answering
+from tokmem_desk.generation.decoding import Chooser, Sampling, own_sampling
+from tokmem_desk.generation.recall import Answer, recall
+from tokmem_desk.generation.repetition import SURE_LETTERS, RepetitionWatch, answers_to_other_questions
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -100,7 +100,9 @@ def test_a_repeated_answer_is_given_without_the_history(
     same, answer = told(history, shuns=True)
     assert same == with_history and not answer.without_history, "nothing repeats here"
     monkeypatch.setattr(answering, "answers_to_other_questions", lambda said, question: [with_history + " and more"])
-    monkeypatch.setattr("tokmem_desk.repetition.letters_of", lambda text: text)  # a tiny model says few letters
+    monkeypatch.setattr(
+        "tokmem_desk.generation.repetition.letters_of", lambda text: text
+    )  # a tiny model says few letters
     fresh, answer = told(history, shuns=True)
     assert fresh == alone and answer.without_history
     assert answer.timing.tokens == plain.timing.tokens and answer.prompt_tokens == plain.prompt_tokens

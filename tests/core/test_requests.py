@@ -16,10 +16,10 @@ from tokmem_desk.backbone.prefill import Prefilled
 from tokmem_desk.backbone.token_space import TokenNetwork, train_network
 from tokmem_desk.background.joined import join
 from tokmem_desk.errors import BadInputError
+from tokmem_desk.generation.recall import Answer, Bank, Piece, Routed, answer_batch, recall
 from tokmem_desk.memory.file import read_metadata
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.procedures import NONE_ROUTE
-from tokmem_desk.recall import Answer, Bank, Piece, Routed, answer_batch, recall
 from tokmem_desk.routing.routers import Candidate
 from tokmem_desk.routing.segment_tagger import (
     BEGIN,

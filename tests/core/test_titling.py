@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tokmem_desk.decoding import Chooser
-from tokmem_desk.titling import SHOWN_CHARACTERS, TITLE_TOKENS, propose_title
+from tokmem_desk.generation.decoding import Chooser
+from tokmem_desk.generation.titling import SHOWN_CHARACTERS, TITLE_TOKENS, propose_title
 from tui.engine.server import ASIDE_OPS, PATIENT_OPS
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import tui.engine.drafting
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
+from tokmem_desk.generation.recall import Bank
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tokmem_desk.recall import Bank
 from tokmem_desk.routing.routers import TokenRouter
 from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
 from tokmem_desk.templates.json_schema import read_schema

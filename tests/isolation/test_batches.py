@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.tiny_loaded import TinyModel
+from tokmem_desk.generation.recall import answer_batch
 from tokmem_desk.memory.memory import Memory
-from tokmem_desk.recall import answer_batch
 from tokmem_desk.routing.routers import Candidate, DiscriminantRouter, Router, TokenRouter
 
 MINE = ("Paid 12.50 for lunch", "Write a note about the fox", "what is the weather today")

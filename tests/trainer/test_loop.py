@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from tokmem_desk.errors import BadInputError, IncompatibleError, OutOfMemoryError, UsageError
+from tokmem_desk.generation.recall import answer_batch
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tokmem_desk.recall import answer_batch
 from trainer.checkpoint import Checkpoint
 from trainer.config import PAPER, TrainConfig, preset
 from trainer.loop import Progress, Training

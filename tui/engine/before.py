@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from profiles.store import ProfileStore
 from tokmem_desk import background
+from tokmem_desk.generation.recall import Bank, route_messages
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
-from tokmem_desk.recall import Bank, route_messages
 from trainer.evaluate import Answered, answer_pairs
 from trainer.metrics import score_answers
 from tui.engine.held_out import held_out_before, inputs_of

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from profiles.pair_rules import pair_fault
 from profiles.store import ProfileStore
-from tokmem_desk.continuation import next_line
 from tokmem_desk.errors import BadInputError, UsageError
+from tokmem_desk.generation.continuation import next_line
+from tokmem_desk.generation.recall import Bank, Sampling, answer_batch, answer_messages
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tokmem_desk.recall import Bank, Sampling, answer_batch, answer_messages
 from tokmem_desk.templates.json_schema import OutputSchema, read_schema
 from tokmem_desk.templates.patterns import known_pattern
 from trainer.evaluate import answer_tokens, demonstration_query

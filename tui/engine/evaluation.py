@@ -11,8 +11,8 @@ from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.errors import BadInputError, InterruptedByUser, UsageError
+from tokmem_desk.generation.recall import Bank, Routed, answer_messages, route_messages
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
-from tokmem_desk.recall import Bank, Routed, answer_messages, route_messages
 from tokmem_desk.templates.json_schema import read_schema
 from trainer.evaluate import (
     ROWS_AT_ONCE,

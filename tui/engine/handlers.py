@@ -17,13 +17,13 @@ from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import ConversationCache, OwnedCache
-from tokmem_desk.decoding import own_sampling
 from tokmem_desk.errors import NotFoundError, UsageError
+from tokmem_desk.generation.decoding import own_sampling
+from tokmem_desk.generation.recall import Answer, Bank, Piece, Routed, Sampling, recall, route_messages
+from tokmem_desk.generation.titling import propose_title
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
-from tokmem_desk.recall import Answer, Bank, Piece, Routed, Sampling, recall, route_messages
 from tokmem_desk.system.device import memory_in_use_mb, release_memory
 from tokmem_desk.templates.json_schema import forget_schemas
-from tokmem_desk.titling import propose_title
 from tui.engine.adaptation import adapt
 from tui.engine.banks import BankShelf
 from tui.engine.drafting import draft

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from tokmem_desk.answers import Bank, Piece, Routed, Timing
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import OwnedCache, fit_conversation
-from tokmem_desk.beam import BeamSearch, search_width
-from tokmem_desk.constrained import CLOSING_TOKENS, SchemaConstraint, constraint_of, vocabulary_of
-from tokmem_desk.decoding import (
+from tokmem_desk.errors import GenerationError
+from tokmem_desk.generation.beam import BeamSearch, search_width
+from tokmem_desk.generation.constrained import CLOSING_TOKENS, SchemaConstraint, constraint_of, vocabulary_of
+from tokmem_desk.generation.decoding import (
     CHAT_TOKENS,
     PROCEDURE_TOKENS,
     Chooser,
@@ -30,15 +30,15 @@ from tokmem_desk.decoding import (
     step,
     step_each,
 )
-from tokmem_desk.errors import GenerationError
+from tokmem_desk.generation.repetition import RepetitionWatch, answers_to_other_questions
+from tokmem_desk.generation.types import Bank, Piece, Routed, Timing
 from tokmem_desk.memory.extractor import can_read, read
-from tokmem_desk.repetition import RepetitionWatch, answers_to_other_questions
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.kv_state import JoinedBatch
     from tokmem_desk.backbone.prefill import Prefilled
-    from tokmem_desk.constrained import Constraint
+    from tokmem_desk.generation.constrained import Constraint
     from tokmem_desk.memory.memory import Memory
 
 

@@ -14,13 +14,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tokmem_desk.answer_batches import answer_batch, answer_messages
-from tokmem_desk.answering import Answering, Part
-from tokmem_desk.answers import SEGMENT_BREAK, Answer, Bank, Piece, Routed, Segment, Timing
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import OwnedCache
-from tokmem_desk.decoding import Sampling
 from tokmem_desk.errors import NotFoundError, did_you_mean
+from tokmem_desk.generation.batch import answer_batch, answer_messages
+from tokmem_desk.generation.decoding import Sampling
+from tokmem_desk.generation.segment import Answering, Part
+from tokmem_desk.generation.types import SEGMENT_BREAK, Answer, Bank, Piece, Routed, Segment, Timing
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tokmem_desk.routing.segments import find_requests
 

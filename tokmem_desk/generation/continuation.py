@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from tokmem_desk.decoding import Chooser, Sampling, step
+from tokmem_desk.generation.decoding import Chooser, Sampling, step
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

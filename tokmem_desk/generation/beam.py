@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tokmem_desk.constrained import FormConstraint
+from tokmem_desk.generation.constrained import FormConstraint
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.constrained import Constraint
+    from tokmem_desk.generation.constrained import Constraint
 
 WIDTH = 4
 """Answers that grow side by side, at most."""

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from tokmem_desk.beam import WIDTH, BeamSearch, search_width
-from tokmem_desk.constrained import constraint_of
-from tokmem_desk.decoding import PROCEDURE_TOKENS
 from tokmem_desk.errors import GenerationError
+from tokmem_desk.generation.beam import WIDTH, BeamSearch, search_width
+from tokmem_desk.generation.constrained import constraint_of
+from tokmem_desk.generation.decoding import PROCEDURE_TOKENS
 from tokmem_desk.memory.extractor import can_read, read
 from tokmem_desk.memory.memory import join_memories
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from tokmem_desk.backbone.chat_format import Turn
-from tokmem_desk.decoding import Chooser, step
+from tokmem_desk.generation.decoding import Chooser, step
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
