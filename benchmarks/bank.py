@@ -31,8 +31,8 @@ from profiles.atomic import write_text
 from profiles.banks import Incoming, IncomingMemory, IncomingProcedure, place_names
 from profiles.store import ProfileStore
 from tokmem_desk.backbone.fingerprint import Fingerprint
-from tokmem_desk.bank_lines import Probe
-from tokmem_desk.bank_reader import open_bank
+from tokmem_desk.bank.jsonl import Probe
+from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.memory.file_bytes import Block, MemoryParts, lens_size, put_together, take_apart
 from tokmem_desk.procedures import pairs_digest
 from tui.bank_transfer import choose, incoming, prepare_export, stage, write_export

@@ -1,6 +1,6 @@
 """Banks coming into a profile: a quarantine to look at them in, and one step that takes all of a bank or nothing.
 
-What a bank file says is checked elsewhere (``tokmem_desk.bank_reader``), and whether its memories work on this machine
+What a bank file says is checked elsewhere (``tokmem_desk.bank.reader``), and whether its memories work on this machine
 too (the engine's probes). Until then its memories are files in a folder that nothing else looks into; ``import_bank``
 moves them among the memories and writes all rows in one transaction. A kill in between leaves files without rows,
 which ``collect_garbage`` and the next quarantine clear away.

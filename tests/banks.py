@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks.bank
-from tokmem_desk.bank_lines import BankCorrection, PairSet, Probe
-from tokmem_desk.bank_writer import ExportBank, ExportProcedure, write_bank
+from tokmem_desk.bank.jsonl import BankCorrection, PairSet, Probe
+from tokmem_desk.bank.writer import ExportBank, ExportProcedure, write_bank
 from tokmem_desk.memory.file_bytes import Block, MemoryParts, put_together
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 

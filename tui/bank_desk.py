@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from profiles.banks import Conflict
-from tokmem_desk.bank_manifest import Manifest
-from tokmem_desk.bank_reader import open_bank
-from tokmem_desk.bank_source import SUFFIX
+from tokmem_desk.bank.container import SUFFIX
+from tokmem_desk.bank.manifest import Manifest
+from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.errors import BusyError
 from tui.bank_transfer import (
     choose,

@@ -27,11 +27,11 @@ from profiles.banks import (
 from profiles.paths import private_folder
 from profiles.records import IMPORTED_FROM, MemoryRecord
 from profiles.store import ProfileStore
-from tokmem_desk.bank_lines import BankCorrection, PairSet, probe_of
-from tokmem_desk.bank_manifest import Manifest
-from tokmem_desk.bank_reader import OpenBank
-from tokmem_desk.bank_source import SUFFIX
-from tokmem_desk.bank_writer import ExportBank, ExportProcedure, write_bank
+from tokmem_desk.bank.container import SUFFIX
+from tokmem_desk.bank.jsonl import BankCorrection, PairSet, probe_of
+from tokmem_desk.bank.manifest import Manifest
+from tokmem_desk.bank.reader import OpenBank
+from tokmem_desk.bank.writer import ExportBank, ExportProcedure, write_bank
 from tokmem_desk.errors import (
     BadInputError,
     ConflictError,

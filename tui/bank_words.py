@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokmem_desk.bank_card import UNKNOWN_LICENCE
-from tokmem_desk.bank_manifest import BankProcedure
-from tokmem_desk.bank_reader import OpenBank
+from tokmem_desk.bank.manifest import BankProcedure
+from tokmem_desk.bank.reader import OpenBank
+from tokmem_desk.bank.readme import UNKNOWN_LICENCE
 from tui.words import size
 
 _SHOWN = 12

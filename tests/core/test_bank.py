@@ -19,10 +19,10 @@ import jsonschema
 import pytest
 
 from tests.banks import bank, bank_bytes, files_of, memory_file, procedures, unpacked, write, zipped
-from tokmem_desk.bank_crypt import ProtectedReader, ProtectedWriter
-from tokmem_desk.bank_reader import open_bank
-from tokmem_desk.bank_source import LIMITS
-from tokmem_desk.bank_writer import ExportProcedure, write_bank
+from tokmem_desk.bank.container import LIMITS
+from tokmem_desk.bank.encryption import ProtectedReader, ProtectedWriter
+from tokmem_desk.bank.reader import open_bank
+from tokmem_desk.bank.writer import ExportProcedure, write_bank
 from tokmem_desk.errors import BadInputError, IncompatibleError, NotFoundError, UsageError
 from tokmem_desk.memory.file_bytes import take_apart
 from tokmem_desk.memory.safetensors_header import read_header
@@ -460,6 +460,6 @@ def test_memories_that_do_not_belong_together() -> None:
 
 
 def test_no_torch_is_needed() -> None:
-    code = "import sys, tokmem_desk.bank_reader, tokmem_desk.bank_writer; print('torch' in sys.modules)"
+    code = "import sys, tokmem_desk.bank.reader, tokmem_desk.bank.writer; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "False"

@@ -12,8 +12,8 @@ import pytest
 
 from tests.banks import bank, procedures, write
 from tests.core.test_bank import same
-from tokmem_desk.bank_manifest import VERSION
-from tokmem_desk.bank_reader import open_bank
+from tokmem_desk.bank.manifest import VERSION
+from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.memory.file_bytes import take_apart
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ from profiles.store import ProfileStore
 from tests.banks import files_of, zipped
 from tests.engine.conftest import copy_model, result_of, run_engine
 from tests.engine.test_engine import activate
-from tokmem_desk.bank_reader import OpenBank, open_bank
+from tokmem_desk.bank.reader import OpenBank, open_bank
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory.file_bytes import take_apart
 from tokmem_desk.memory.safetensors_header import read_header

@@ -20,11 +20,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import tokmem_desk.bank_crypt
+import tokmem_desk.bank.encryption
 from profiles.banks import place_names
 from profiles.store import ProfileStore
 from tests.banks import FINGERPRINT, bank, bank_bytes, files_of, zipped
-from tokmem_desk.bank_reader import open_bank
+from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.errors import BadInputError, TokmemError
 from tokmem_desk.memory.file_bytes import take_apart
 from tokmem_desk.memory.safetensors_header import read_header
@@ -198,10 +198,10 @@ def as_it_was(chance: random.Random) -> bytes:
 
 
 def small_cost() -> Iterator[None]:
-    before = tokmem_desk.bank_crypt._COST
-    tokmem_desk.bank_crypt._COST = 2
+    before = tokmem_desk.bank.encryption._COST
+    tokmem_desk.bank.encryption._COST = 2
     yield
-    tokmem_desk.bank_crypt._COST = before
+    tokmem_desk.bank.encryption._COST = before
 
 
 MUTATIONS: list[Callable[[random.Random], bytes]] = [

@@ -25,8 +25,8 @@ READ = """
 import sys
 from pathlib import Path
 from profiles.pairs_file import read_pairs_file
-from tokmem_desk.bank_reader import open_bank
-from tokmem_desk.bank_source import needs_passphrase
+from tokmem_desk.bank.reader import open_bank
+from tokmem_desk.bank.container import needs_passphrase
 from tokmem_desk.errors import TokmemError
 from tui.bank_words import bank_object, bank_words
 

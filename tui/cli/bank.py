@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from profiles.banks import Placement
-from tokmem_desk.bank_reader import OpenBank, open_bank
-from tokmem_desk.bank_source import SUFFIX
+from tokmem_desk.bank.container import SUFFIX
+from tokmem_desk.bank.reader import OpenBank, open_bank
 from tokmem_desk.errors import BadInputError, ConflictError, InterruptedByUser, UsageError
 from tui.bank_transfer import (
     Verdict,

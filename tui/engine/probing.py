@@ -24,7 +24,7 @@ import torch
 from profiles.banks import quarantined
 from profiles.store import ProfileStore
 from tokmem_desk import background
-from tokmem_desk.bank_lines import MAX_PROBES, Probe, probe_of
+from tokmem_desk.bank.jsonl import MAX_PROBES, Probe, probe_of
 from tokmem_desk.errors import BadInputError, IncompatibleError, InterruptedByUser, UsageError
 from tokmem_desk.memory.extractor import can_read
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes

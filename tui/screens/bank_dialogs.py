@@ -15,8 +15,8 @@ from textual.widgets import Button, Input, RadioSet, Static
 from textual.worker import Worker, WorkerState
 
 from profiles.banks import CONFLICTS
-from tokmem_desk.bank_reader import open_bank
-from tokmem_desk.bank_source import needs_passphrase
+from tokmem_desk.bank.container import needs_passphrase
+from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.errors import TokmemError
 from tui.bank_desk import ExportWish, ImportWish
 from tui.bank_transfer import Verdict, export_path, verdict_of

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tokmem_desk.bank_checks import damaged, strict_json
-from tokmem_desk.bank_manifest import (
+from tokmem_desk.bank.manifest import (
     CORRECTION_FILE,
     PAIR_FILE,
     PROBE_FILE,
 )
+from tokmem_desk.bank.validation import damaged, strict_json
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 from tokmem_desk.system.file_limits import LONGEST_LINE, MOST_LINES, Allowance, json_cost, texts_cost
 

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tokmem_desk.bank_writer import ExportBank
+    from tokmem_desk.bank.writer import ExportBank
 
 UNKNOWN_LICENCE = "unknown"
 

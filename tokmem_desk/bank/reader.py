@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from tokmem_desk.bank_checks import damaged, read_manifest
-from tokmem_desk.bank_lines import (
+from tokmem_desk.bank.container import AskPassphrase, BankSource, open_source
+from tokmem_desk.bank.jsonl import (
     BankCorrection,
     PairSet,
     Probe,
@@ -24,7 +24,7 @@ from tokmem_desk.bank_lines import (
     read_pairs,
     read_probes,
 )
-from tokmem_desk.bank_manifest import (
+from tokmem_desk.bank.manifest import (
     CORRECTION_FILE,
     FORMAT,
     MANIFEST_FILE,
@@ -34,7 +34,7 @@ from tokmem_desk.bank_manifest import (
     BankProcedure,
     Manifest,
 )
-from tokmem_desk.bank_source import AskPassphrase, BankSource, open_source
+from tokmem_desk.bank.validation import damaged, read_manifest
 from tokmem_desk.memory.file_bytes import Block, MemoryParts, put_together
 from tokmem_desk.memory.safetensors_header import ITEM_BYTES, Header, Layout, header_bytes, read_header
 from tokmem_desk.system.file_limits import json_cost

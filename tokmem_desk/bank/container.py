@@ -18,9 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from tokmem_desk.bank_checks import damaged
-from tokmem_desk.bank_crypt import MAGIC, ProtectedReader, is_protected
-from tokmem_desk.bank_manifest import (
+from tokmem_desk.bank.encryption import MAGIC, ProtectedReader, is_protected
+from tokmem_desk.bank.manifest import (
     CARD_FILE,
     CORRECTION_FILE,
     MANIFEST_FILE,
@@ -28,6 +27,7 @@ from tokmem_desk.bank_manifest import (
     PROBE_FILE,
     TENSOR_FILE,
 )
+from tokmem_desk.bank.validation import damaged
 from tokmem_desk.errors import BadInputError, NotFoundError, StorageError, TokmemError
 from tokmem_desk.system.file_limits import Allowance
 

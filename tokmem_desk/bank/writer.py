@@ -18,10 +18,9 @@ from pathlib import PurePath
 from typing import Any, BinaryIO, NamedTuple
 
 from tokmem_desk.backbone.fingerprint import Fingerprint
-from tokmem_desk.bank_card import UNKNOWN_LICENCE, card_text
-from tokmem_desk.bank_crypt import ProtectedWriter
-from tokmem_desk.bank_lines import BankCorrection, PairSet, Probe, lines, pair_lines
-from tokmem_desk.bank_manifest import (
+from tokmem_desk.bank.encryption import ProtectedWriter
+from tokmem_desk.bank.jsonl import BankCorrection, PairSet, Probe, lines, pair_lines
+from tokmem_desk.bank.manifest import (
     CARD_FILE,
     CORRECTION_FILE,
     FORMAT,
@@ -39,6 +38,7 @@ from tokmem_desk.bank_manifest import (
     figures,
     plain_settings,
 )
+from tokmem_desk.bank.readme import UNKNOWN_LICENCE, card_text
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory.file_bytes import NEXT_STEP, Block, MemoryParts, take_apart
 from tokmem_desk.memory.safetensors_header import lay_out

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any, NoReturn
 
 from tokmem_desk.backbone.fingerprint import Fingerprint
-from tokmem_desk.bank_manifest import (
+from tokmem_desk.bank.manifest import (
     FORMAT,
     MANIFEST_FILE,
     MAX_COUNT,
