@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from tokmem_desk.adapter import Adapter, adapter_to_bytes, view
 from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.memory.memory import initial_rows
+from tokmem_desk.paper.adapter import Adapter, adapter_to_bytes, view
 from trainer.auxiliary.chains import NAMES, auxiliary_examples
 from trainer.chain import chain_batch, encode, plain_chain_loss, rate_at
 from trainer.checkpoint import Checkpoint, optimised_state, put_back

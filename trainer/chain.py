@@ -1,4 +1,4 @@
-"""Training of chains (``tokmem_desk.chain``) from examples with several procedures.
+"""Training of chains (``tokmem_desk.paper.chain``) from examples with several procedures.
 
 The loss is that of the whole sequence: on every memory, response token, end of procedure, and on the end of the
 turn; none on the query. Only what precedes the first memory is constant, so only that is computed once; behind it
@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tokmem_desk.chain import Chain, embed_symbols, extra_logits
 from tokmem_desk.memory.memory import initial_rows, renormalise
+from tokmem_desk.paper.chain import Chain, embed_symbols, extra_logits
 from trainer.finite_steps import FiniteSteps
 from trainer.loop import Progress
 from trainer.metrics import known, running_mean

@@ -14,8 +14,8 @@ from benchmarks.calls.base import CallMethod, Calls, arguments_text, longest_ans
 from benchmarks.calls.data import Call, CallData
 from benchmarks.options import say
 from profiles.atomic import write_bytes
-from tokmem_desk.adapter import Adapter, adapted
-from tokmem_desk.chain import Chain, answer_chains
+from tokmem_desk.paper.adapter import Adapter, adapted
+from tokmem_desk.paper.chain import Chain, answer_chains
 from trainer.adaptation import Adaptation, AdaptationConfig
 from trainer.chain import ChainConfig, ChainExample, ChainTraining
 

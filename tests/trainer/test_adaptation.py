@@ -14,10 +14,10 @@ from safetensors.torch import load
 
 from tests.core.reference import random_ids
 from tests.tiny_models import save_tiny_model
-from tokmem_desk.adapter import adapted
 from tokmem_desk.backbone.backbone import Backbone, load_backbone
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.models.catalogue import ADAPTED
+from tokmem_desk.paper.adapter import adapted
 from tokmem_desk.system.device import choose_device
 from trainer import adaptation
 from trainer.adaptation import Adaptation, AdaptationConfig

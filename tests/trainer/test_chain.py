@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.tiny_models import FAMILIES
-from tokmem_desk.chain import Chain, answer_chains
+from tokmem_desk.paper.chain import Chain, answer_chains
 from trainer import chain as chain_training
 from trainer.chain import (
     ChainConfig,

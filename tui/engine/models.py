@@ -252,7 +252,7 @@ class LoadedModel:
 
         So an adapter made here that cannot be used is an error, never a reason to take the shipped one.
         """
-        from tokmem_desk.adapter import adapted
+        from tokmem_desk.paper.adapter import adapted
 
         anew = f"tokmem-desk adapt --model {plain.model_id}"
         try:
