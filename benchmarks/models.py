@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.routing.features import RouterBasis
     from tokmem_desk.routing.segment_tagger import Splitter
-    from trainer.prior import Prior
+    from trainer.memory_start import Prior
 
 
 @dataclass(frozen=True, slots=True)

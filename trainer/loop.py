@@ -33,7 +33,7 @@ from trainer.samples import QueryOf, Sample, batch_at, batch_count, demonstratio
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from trainer.prior import Prior
+    from trainer.memory_start import Prior
 
 _RUNNING_MEAN = 0.8
 

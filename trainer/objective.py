@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone.kv_state import QueryState
     from trainer.choices import Choices
     from trainer.config import TrainConfig
-    from trainer.prior import Prior
+    from trainer.memory_start import Prior
 
 _IGNORED = -100
 

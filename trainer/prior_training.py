@@ -34,9 +34,9 @@ from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.config import TrainConfig, preset
 from trainer.finite_steps import FiniteSteps
 from trainer.loop import Progress
+from trainer.memory_start import prior_to_bytes
 from trainer.metrics import known, running_mean
 from trainer.objective import TrainableMemories, response_loss, steering_of
-from trainer.prior import prior_to_bytes
 from trainer.samples import demonstrations
 
 if TYPE_CHECKING:

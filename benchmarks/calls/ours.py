@@ -21,8 +21,8 @@ from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering, initia
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.routing.routers import DiscriminantRouter
 from tokmem_desk.routing.segments import find_requests
+from trainer.extractor import readable, train_reader, with_reader
 from trainer.loop import Training
-from trainer.reading import readable, train_reader, with_reader
 
 if TYPE_CHECKING:
     from benchmarks.methods import Context

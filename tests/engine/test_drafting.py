@@ -19,7 +19,7 @@ from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.routing.routers import TokenRouter
 from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
 from tokmem_desk.templates.json_schema import read_schema
-from trainer.reading import train_reader, with_reader
+from trainer.extractor import train_reader, with_reader
 from tui.engine.drafting import _fits, _response, draft
 from tui.engine.server import Request
 

@@ -12,8 +12,8 @@ from profiles.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tests.engine.test_engine import activate
 from tokmem_desk.errors import BadInputError
-from trainer import prior as prior_module
-from trainer.prior import Prior
+from trainer import memory_start as prior_module
+from trainer.memory_start import Prior
 from trainer.prior_training import PriorConfig, PriorTraining
 from tui.engine.client import EngineClient, run_blocking
 from tui.engine.models import LoadedModel

@@ -14,12 +14,12 @@ from tokmem_desk.backbone.backbone import Backbone
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.memory.kv_adapter import Lens, initial_lens
 from tokmem_desk.procedures import ExamplePair, Procedure
-from trainer import prior as prior_module
+from trainer import memory_start as prior_module
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig
 from trainer.loop import Training
+from trainer.memory_start import Prior, prior_to_bytes, shipped_prior
 from trainer.objective import TrainableMemories
-from trainer.prior import Prior, prior_to_bytes, shipped_prior
 
 POSITIONS, RANK = 3, 2
 CONFIG = TrainConfig(span=POSITIONS + 1, lens_rank=RANK, epochs=2, batch_size=2, floor_loss=0.0)

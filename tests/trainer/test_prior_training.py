@@ -20,8 +20,8 @@ from trainer.auxiliary.composed import composed_procedure
 from trainer.checkpoint import Checkpoint
 from trainer.config import preset
 from trainer.loop import Progress
+from trainer.memory_start import Prior
 from trainer.objective import ResponseLoss, TrainableMemories, response_loss
-from trainer.prior import Prior
 from trainer.prior_training import PriorConfig, PriorTraining
 from trainer.samples import demonstrations
 

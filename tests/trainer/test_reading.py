@@ -23,7 +23,7 @@ from tokmem_desk.memory.memory import extractor as reading
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.routing.routers import TokenRouter
 from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
-from trainer.reading import locate, readable, train_reader, with_reader
+from trainer.extractor import locate, readable, train_reader, with_reader
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

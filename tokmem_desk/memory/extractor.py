@@ -3,7 +3,7 @@
 Many procedures answer with a JSON object whose values stand word for word in the message: the arguments of a
 call, the fields of a form. For them a small network over the message's own tokens marks which words are which
 value. It learns from the same pairs in seconds, never invents a value, and its answer is valid JSON by
-construction. How it is trained is in ``trainer.reading``.
+construction. How it is trained is in ``trainer.extractor``.
 
 Letters: t tokens, f hidden states of a token over the layers used, s slots.
 """

@@ -11,7 +11,7 @@ from typing import Literal
 from tokmem_desk.errors import DamagedError
 
 Kind = Literal["prior", "adapter"]
-"""Where memories start (``trainer.prior``); the adapted backbone's layers (``tokmem_desk.paper.adapter``)."""
+"""Where memories start (``trainer.memory_start``); the adapted backbone's layers (``tokmem_desk.paper.adapter``)."""
 
 SHIPPED_SHA256 = {
     "adapter-smollm2-135m-instruct.safetensors": "a158f76ef525ca8e23d44f36a0ec49c54730ef92d1eeea517c6c6aed8f23589b",

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.routing.features import RouterBasis
     from tokmem_desk.routing.segment_tagger import Splitter
-    from trainer.prior import Prior
+    from trainer.memory_start import Prior
 
 Report = Callable[[str, float | None, str], None]
 """Receives phase, share done (None when unknown) and a text for people."""
@@ -210,7 +210,7 @@ class LoadedModel:
 
     def _learned_prior(self, report: Report) -> Prior | None:
         """The prior learned here, else the one that ships; it takes too long to learn one unasked."""
-        from trainer.prior import Prior, shipped_prior
+        from trainer.memory_start import Prior, shipped_prior
 
         try:
             return Prior.from_bytes(read_checked(self.prior_file, ledger_of(self._folder)), self.backbone)
@@ -227,7 +227,7 @@ class LoadedModel:
         Raises:
             TokmemError: it is not of this model, or cannot be written.
         """
-        from trainer.prior import Prior
+        from trainer.memory_start import Prior
 
         prior = Prior.from_bytes(data, self.backbone)
         self._keep(self.prior_file, data, ledger_of(self._folder))

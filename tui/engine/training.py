@@ -23,8 +23,8 @@ from tokmem_desk.templates.json_schema import read_schema
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig, preset
 from trainer.evaluate import answer_tokens
+from trainer.extractor import readable, train_reader, with_reader
 from trainer.loop import Progress, Training, TrainResult
-from trainer.reading import readable, train_reader, with_reader
 from tui.engine.banks import BankShelf
 from tui.engine.before import Before, unlearned
 from tui.engine.evaluation import Scored, scorecard
