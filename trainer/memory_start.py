@@ -3,7 +3,7 @@
 Two dozen pairs say little about how values are found in a message and copied exactly, and every procedure needs
 that. A prior holds it: an initial lens, and a shift of the initial row, keys and values. Training starts there and its
 decay pulls back to there, so what a few pairs do not say stays as the prior has it (in the language of hierarchical
-models, a Gaussian prior with a learned mean). How one is learned is in ``trainer.prior_training``; that of the
+models, a Gaussian prior with a learned mean). How one is learned is in ``trainer.prior.training``; that of the
 default backbone ships with the program. No user's pair takes part.
 
 To make the shipped one anew: ``tokmem-desk model prepare default``, then copy ``prior.safetensors`` from the model's

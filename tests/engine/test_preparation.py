@@ -14,7 +14,7 @@ from tests.engine.test_engine import activate
 from tokmem_desk.errors import BadInputError
 from trainer import memory_start as prior_module
 from trainer.memory_start import Prior
-from trainer.prior_training import PriorConfig, PriorTraining
+from trainer.prior.training import PriorConfig, PriorTraining
 from tui.engine.client import EngineClient, run_blocking
 from tui.engine.models import LoadedModel
 

@@ -15,14 +15,14 @@ from tests.conftest import load_tiny
 from tokmem_desk.backbone.fingerprint import identify_weights
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
 from tokmem_desk.procedures import Procedure
-from trainer import prior_training
 from trainer.auxiliary.composed import composed_procedure
 from trainer.checkpoint import Checkpoint
 from trainer.config import preset
 from trainer.loop import Progress
 from trainer.memory_start import Prior
 from trainer.objective import ResponseLoss, TrainableMemories, response_loss
-from trainer.prior_training import PriorConfig, PriorTraining
+from trainer.prior import training as prior_training
+from trainer.prior.training import PriorConfig, PriorTraining
 from trainer.samples import demonstrations
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from profiles.paths import AppPaths, private_folder
 from trainer.checkpoint import Checkpoint
-from trainer.prior_training import PriorConfig, PriorTraining
+from trainer.prior.training import PriorConfig, PriorTraining
 from tui.engine.models import LoadedModel
 from tui.engine.resuming import Save, begin, drive
 from tui.engine.server import Request
