@@ -16,8 +16,8 @@ from benchmarks.options import say
 from profiles.atomic import write_bytes
 from tokmem_desk.paper.adapter import Adapter, adapted
 from tokmem_desk.paper.chain import Chain, answer_chains
-from trainer.adaptation import Adaptation, AdaptationConfig
-from trainer.chain import ChainConfig, ChainExample, ChainTraining
+from trainer.paper.adaptation import Adaptation, AdaptationConfig
+from trainer.paper.chain import ChainConfig, ChainExample, ChainTraining
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,7 +15,7 @@ from tokmem_desk.errors import BadInputError, IncompatibleError, NotFoundError, 
 from tokmem_desk.models.catalogue import ADAPTED, ADAPTER_FILE
 from tokmem_desk.models.store import ModelStore, fitted_to_adapter
 from tokmem_desk.system.device import choose_device
-from trainer.adaptation import Adaptation, AdaptationConfig
+from trainer.paper.adaptation import Adaptation, AdaptationConfig
 from tui.engine import models as models_module
 from tui.engine.models import LoadedModel
 

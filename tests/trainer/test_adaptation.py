@@ -19,10 +19,10 @@ from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.models.catalogue import ADAPTED
 from tokmem_desk.paper.adapter import adapted
 from tokmem_desk.system.device import choose_device
-from trainer import adaptation
-from trainer.adaptation import Adaptation, AdaptationConfig
-from trainer.auxiliary.chains import NAMES, auxiliary_examples
 from trainer.checkpoint import Checkpoint
+from trainer.paper import adaptation
+from trainer.paper.adaptation import Adaptation, AdaptationConfig
+from trainer.paper.auxiliary_chains import NAMES, auxiliary_examples
 
 pytest.importorskip("peft")
 

@@ -11,8 +11,8 @@ import torch
 
 from tests.tiny_models import FAMILIES
 from tokmem_desk.paper.chain import Chain, answer_chains
-from trainer import chain as chain_training
-from trainer.chain import (
+from trainer.paper import chain as chain_training
+from trainer.paper.chain import (
     ChainConfig,
     ChainExample,
     ChainTraining,

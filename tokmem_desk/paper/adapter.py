@@ -4,7 +4,7 @@ The adapter stands on the query and value projections and is never merged into t
 load serves both: a ``Backbone`` and its adapted view share everything, and each switches the adapter to its
 own state before it runs. An adapted backbone has a fingerprint of its own, so memories belong to one of the
 two. With the adapter comes the row of its end-of-procedure token (``chain``). How an adapter is trained is in
-``trainer.adaptation``; that of the default model ships with the program.
+``trainer.paper.adaptation``; that of the default model ships with the program.
 
 To make the shipped one anew: ``tokmem-desk adapt --model default``, then copy ``adapter.safetensors`` from the model's
 folder (``tokmem-desk model info default``) to ``tokmem_desk/fitted/`` under the name that

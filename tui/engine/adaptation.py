@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from profiles.paths import AppPaths, private_folder
 from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.models.catalogue import ADAPTED
-from trainer.adaptation import Adaptation, AdaptationConfig
 from trainer.checkpoint import Checkpoint
+from trainer.paper.adaptation import Adaptation, AdaptationConfig
 from tui.engine.models import LoadedModel
 from tui.engine.resuming import Save, begin, drive
 from tui.engine.server import Request

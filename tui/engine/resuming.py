@@ -17,7 +17,7 @@ Save = Callable[[bytes], None]
 
 
 class Run(Protocol):
-    """What ``trainer.adaptation`` and ``trainer.prior.training`` have in common."""
+    """What ``trainer.paper.adaptation`` and ``trainer.prior.training`` have in common."""
 
     result: bytes | None
 

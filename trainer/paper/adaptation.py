@@ -21,12 +21,12 @@ from torch import nn
 from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.memory.memory import initial_rows
 from tokmem_desk.paper.adapter import Adapter, adapter_to_bytes, view
-from trainer.auxiliary.chains import NAMES, auxiliary_examples
-from trainer.chain import chain_batch, encode, plain_chain_loss, rate_at
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.finite_steps import FiniteSteps
 from trainer.loop import Progress
 from trainer.metrics import known, running_mean
+from trainer.paper.auxiliary_chains import NAMES, auxiliary_examples
+from trainer.paper.chain import chain_batch, encode, plain_chain_loss, rate_at
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

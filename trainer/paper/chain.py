@@ -2,7 +2,7 @@
 
 The loss is that of the whole sequence: on every memory, response token, end of procedure, and on the end of the
 turn; none on the query. Only what precedes the first memory is constant, so only that is computed once; behind it
-every position has its full logits, with gradient. Where the backbone itself trains (``trainer.adaptation``)
+every position has its full logits, with gradient. Where the backbone itself trains (``trainer.paper.adaptation``)
 nothing is constant, and the same loss is taken on whole sequences.
 """
 

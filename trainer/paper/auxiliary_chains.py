@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from trainer.chain import ChainExample
+from trainer.paper.chain import ChainExample
 
 _WORDS: dict[str, Sequence[str]] = {
     "name": ("Mira", "Tom Baker", "Aunt Rosa", "Jonas", "Priya Nair", "Old Ben", "Ines", "Dr. Falk", "Yuki", "Sam"),
