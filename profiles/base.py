@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from profiles.database import Database
+from profiles.database.connection import Database
 from profiles.records import JsonObject
 from profiles.vault import Vault
 from tokmem_desk.errors import NotFoundError, did_you_mean

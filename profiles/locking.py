@@ -16,7 +16,7 @@ from typing import Any
 
 from profiles.atomic import storage_error
 from profiles.banks import QUARANTINE_FOLDER_NAME
-from profiles.database import connect, database_errors, quiet, sqlcipher
+from profiles.database.connection import connect, database_errors, quiet, sqlcipher
 from profiles.erasing import refuse_links
 from profiles.guards import SUFFIX
 from profiles.keyring import ATTEMPTS_NAME, LOCK_NAME

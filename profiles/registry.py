@@ -13,9 +13,9 @@ import uuid
 from pathlib import Path
 
 from profiles.base import Row, now
-from profiles.database import LOCK_SECONDS, Database, connect
+from profiles.database.connection import LOCK_SECONDS, Database, connect
+from profiles.database.migrations import REGISTRY_STEPS
 from profiles.erasing import erase_file, refuse_links
-from profiles.migrations import REGISTRY_STEPS
 from profiles.paths import AppPaths
 from profiles.records import ProfileInfo
 from profiles.registry_locks import ProfileLocks

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from profiles.atomic import storage_error
 from profiles.base import Row
 from profiles.consents import ConsentBook, Record
-from profiles.database import DatabaseOwner
+from profiles.database.connection import DatabaseOwner
 from profiles.erasing import erase_tree
 from profiles.keyring import LOCK_NAME, Keyring
 from profiles.paths import AppPaths

@@ -15,12 +15,12 @@ from profiles.chats import ChatTable
 from profiles.commands import CommandTable
 from profiles.consents import ConsentKeeping
 from profiles.corrections import CorrectionTable
-from profiles.database import LOCK_SECONDS, Database, DatabaseOwner
+from profiles.database.connection import LOCK_SECONDS, Database, DatabaseOwner
+from profiles.database.migrations import PROFILE_STEPS
 from profiles.jobs import JobTable
 from profiles.keyring import Keyring
 from profiles.lessons import LessonTable
 from profiles.memories import MemoryTable
-from profiles.migrations import PROFILE_STEPS
 from profiles.pairs import PairTable
 from profiles.procedures import ProcedureTable
 from profiles.router_rows import RouterRowTable

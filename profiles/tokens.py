@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from profiles.base import Row, StoreBase, now
-from profiles.database import Database
+from profiles.database.connection import Database
 from profiles.records import TokenInfo
 from profiles.sealing import ProfileKey
 from tokmem_desk.errors import (

@@ -12,8 +12,8 @@ import pytest
 
 import profiles.keyring
 from profiles.consents import CHANGED, OLDER, SECRET_NAME, UNKNOWN
-from profiles.database import Database
-from profiles.migrations import PROFILE_STEPS, REGISTRY_STEPS
+from profiles.database.connection import Database
+from profiles.database.migrations import PROFILE_STEPS, REGISTRY_STEPS
 from profiles.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-import profiles.database
-from profiles.database import Database
-from profiles.migrations import PROFILE_STEPS, REGISTRY_STEPS
+import profiles.database.connection
+from profiles.database.connection import Database
+from profiles.database.migrations import PROFILE_STEPS, REGISTRY_STEPS
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BusyError, IncompatibleError, StorageError
 from tokmem_desk.procedures import ExamplePair, Procedure
@@ -307,7 +307,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object, **__: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(profiles.database.os, "open", refuse)
+    monkeypatch.setattr(profiles.database.connection.os, "open", refuse)
 
 
 @pytest.mark.usefixtures("full_disk")

@@ -82,7 +82,7 @@ def test_deleting_one_chat_after_another_leaves_nothing(home, open_store):
 
 
 def test_a_reader_puts_it_off_and_that_is_said(registry, home, open_store, monkeypatch):
-    monkeypatch.setattr("profiles.database.SCRUB_SECONDS", 0.0)
+    monkeypatch.setattr("profiles.database.connection.SCRUB_SECONDS", 0.0)
     gone = talk(open_store, PRIVATE, "t")
     other = registry.open()
     with other._database.reading():
@@ -113,7 +113,7 @@ def test_a_disk_that_refuses_is_told(open_store, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as broken:
-        broken.setattr("profiles.database.Database.scrub", full)
+        broken.setattr("profiles.database.connection.Database.scrub", full)
         assert "No space left" in open_store.delete_conversation(gone)
     assert open_store.conversations() == [] and open_store.scrub() == ""
 

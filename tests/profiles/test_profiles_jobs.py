@@ -11,8 +11,8 @@ from sqlite3 import Connection
 import pytest
 
 from profiles.checkpoints import checkpoint_file, drop_checkpoints
-from profiles.database import Database
-from profiles.migrations import PROFILE_STEPS
+from profiles.database.connection import Database
+from profiles.database.migrations import PROFILE_STEPS
 from profiles.paths import AppPaths
 from profiles.records import JobRecord, JobState
 from profiles.store import ProfileStore

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import profiles.version_notes
-from profiles.database import Database
-from profiles.migrations import PROFILE_STEPS
+from profiles.database.connection import Database
+from profiles.database.migrations import PROFILE_STEPS
 from profiles.store import ProfileStore
 from profiles.versions import PairChange
 from tokmem_desk.errors import ConflictError, NotFoundError, TokmemError, UsageError

@@ -6,7 +6,7 @@ Each is a tuple of single statements, because they all run inside one transactio
 
 from __future__ import annotations
 
-from profiles.migrations import (
+from profiles.database.migrations import (
     profile_0001,
     profile_0002,
     profile_0003,

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from profiles.atomic import replacing, storage_error
-from profiles.migrations import Step
+from profiles.database.migrations import Step
 from profiles.paths import private_folder
 from profiles.sealing import ProfileKey
 from tokmem_desk.errors import BusyError, IncompatibleError, LockedError, StorageError, TokmemError
