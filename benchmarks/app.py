@@ -25,7 +25,7 @@ from textual.pilot import Pilot
 
 from benchmarks.options import say
 from benchmarks.speed_start import in_terminal
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.settings import Settings
 from profiles.store import ProfileStore

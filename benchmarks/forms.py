@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.data import load_tasks
 from benchmarks.options import numbers, run_program, say
-from profiles.atomic import write_bytes
+from profiles.files.atomic import write_bytes
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.templates.induction import induce_form
 from tokmem_desk.templates.single_use import takes_once

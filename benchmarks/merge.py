@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.options import run_program
 from benchmarks.report import read_result
 from benchmarks.result import predictions_path
-from profiles.atomic import write_text
+from profiles.files.atomic import write_text
 from tokmem_desk.errors import BadInputError
 
 _OF_THE_RUN = ("threads", "reason")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.options import Options, say
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from tui.engine.models import LoadedModel
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ import torch
 
 from benchmarks.bank import DIMENSIONS, FINGERPRINT, HEAD_SIZE, HEADS, HIDDEN, LAYERS, fill
 from benchmarks.options import positive, run_program, say
-from profiles.atomic import write_text
-from profiles.paths import AppPaths
+from profiles.files.atomic import write_text
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
 from tokmem_desk.routing.features import FeatureLayers, RouterBasis

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.options import run_program
 from benchmarks.plots import draw_plots
-from profiles.atomic import write_text
+from profiles.files.atomic import write_text
 from tokmem_desk.errors import BadInputError
 
 COLUMNS = {

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from profiles.atomic import write_text
+from profiles.files.atomic import write_text
 
 Metrics = dict[str, float | None]
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from profiles.atomic import write_text
+from profiles.files.atomic import write_text
 
 SETTINGS_FILE = Path(__file__).with_name("settings.json")
 EVERY_MODEL = "*"

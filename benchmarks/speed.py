@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.data import choose_procedures, draw, load_tasks
 from benchmarks.options import Options, make_parser, positive, run_program, say
 from benchmarks.result import Run, summarise
-from profiles.atomic import write_text
+from profiles.files.atomic import write_text
 from tokmem_desk import samples
 from tokmem_desk.procedures import Procedure
 

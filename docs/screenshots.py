@@ -21,7 +21,7 @@ from typing import Any
 
 from textual.widgets import Input, TextArea
 
-from profiles.paths import AppPaths, private_folder
+from profiles.files.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
 from profiles.settings import Settings
 from tests.tui.scripted_engine import FINGERPRINT

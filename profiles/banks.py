@@ -20,12 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from profiles.atomic import storage_error
 from profiles.base import StoreBase, as_json, bump_revision, now, storable
+from profiles.files.atomic import storage_error
+from profiles.files.paths import private_folder
 from profiles.memories import GARBAGE_AGE_SECONDS, SUFFIX, pair_rows
 from profiles.pair_rules import text_fault
 from profiles.pairs import insert_pairs, refuse_faults
-from profiles.paths import private_folder
 from profiles.procedures import remove_row
 from profiles.records import JsonObject
 from profiles.undo import UndoEntry

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from profiles.erasing import erase_file
-from profiles.paths import AppPaths, private_folder
+from profiles.files.erasing import erase_file
+from profiles.files.paths import AppPaths, private_folder
 from profiles.store import ProfileStore
 
 SUFFIX = ".safetensors"

@@ -20,11 +20,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from profiles.atomic import storage_error
 from profiles.base import StoreBase
 from profiles.database.connection import Database
 from profiles.database.migrations import REGISTRY_STEPS
-from profiles.paths import AppPaths, private_folder
+from profiles.files.atomic import storage_error
+from profiles.files.paths import AppPaths, private_folder
 from profiles.sealing import ProfileKey
 from tokmem_desk.errors import TokmemError
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from profiles.base import Row, StoreBase, as_json, from_json, now
-from profiles.guards import SUFFIX, guarded
+from profiles.files.process_locks import SUFFIX, guarded
 from profiles.memories import activate_row, drop_file
 from profiles.records import JobRecord, JobState, JsonObject
 from profiles.scrubbing import owe_scrub

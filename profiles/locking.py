@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from profiles.atomic import storage_error
 from profiles.banks import QUARANTINE_FOLDER_NAME
 from profiles.database.connection import connect, database_errors, quiet, sqlcipher
-from profiles.erasing import refuse_links
-from profiles.guards import SUFFIX
+from profiles.files.atomic import storage_error
+from profiles.files.erasing import refuse_links
+from profiles.files.paths import AppPaths, private_folder
+from profiles.files.process_locks import SUFFIX
 from profiles.keyring import ATTEMPTS_NAME, LOCK_NAME
-from profiles.paths import AppPaths, private_folder
 from profiles.sealing import ProfileKey
 from profiles.settings import PROFILE_FILE_NAME
 from profiles.store import BACKUP_FOLDER_NAME, DATABASE_NAME, MEMORY_FOLDER_NAME

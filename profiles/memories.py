@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from profiles.atomic import storage_error
 from profiles.base import Row, as_json, bump_revision, from_json, now
-from profiles.erasing import erase_file
+from profiles.files.atomic import storage_error
+from profiles.files.erasing import erase_file
+from profiles.files.paths import private_folder
 from profiles.forgetting import forget_lost_jobs, forget_quotes
-from profiles.paths import private_folder
 from profiles.records import IMPORTED_FROM, HeldOutChoice, JsonObject, MemoryRecord, PairsChanged
 from profiles.scrubbing import Scrubbing, owe_scrub
 from profiles.undo import files_kept_for_undo, procedures_kept_for_undo, uuids_kept_for_undo

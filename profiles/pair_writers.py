@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from profiles.atomic import write_text
+from profiles.files.atomic import write_text
 from profiles.pair_forms import COLUMNS
 from tokmem_desk.errors import ConflictError, UsageError
 from tokmem_desk.procedures import ExamplePair

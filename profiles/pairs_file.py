@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from profiles.atomic import storage_error
+from profiles.files.atomic import storage_error
 from profiles.pair_forms import ColumnMapping, Form
 from profiles.pair_readers import (
     FORMS,

@@ -15,8 +15,8 @@ from pathlib import Path
 from profiles.base import Row, now
 from profiles.database.connection import LOCK_SECONDS, Database, connect
 from profiles.database.migrations import REGISTRY_STEPS
-from profiles.erasing import erase_file, refuse_links
-from profiles.paths import AppPaths
+from profiles.files.erasing import erase_file, refuse_links
+from profiles.files.paths import AppPaths
 from profiles.records import ProfileInfo
 from profiles.registry_locks import ProfileLocks
 from profiles.sealing import ProfileKey

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from profiles.base import Row, now
+from profiles.files.paths import private_folder
 from profiles.keyring import Keyring, checked_passphrase
 from profiles.locking import Side, copied, refuse_strange
-from profiles.paths import private_folder
 from profiles.registry_base import ProfileFolders
 from profiles.sealing import ProfileKey
 from tokmem_desk.errors import BusyError, ConflictError, LockedError, NotFoundError, StorageError, TokmemError

@@ -10,7 +10,7 @@ import contextlib
 import sqlite3
 
 from profiles.base import StoreBase
-from profiles.erasing import erase_file
+from profiles.files.erasing import erase_file
 from tokmem_desk.errors import BusyError, TokmemError
 
 _LATER, _PROMISED = "scrub_later", "scrub_promised"

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from profiles.atomic import storage_error, write_text
-from profiles.guards import SUFFIX, guarded
-from profiles.paths import HOME_VARIABLE, AppPaths, private_folder
+from profiles.files.atomic import storage_error, write_text
+from profiles.files.paths import HOME_VARIABLE, AppPaths, private_folder
+from profiles.files.process_locks import SUFFIX, guarded
 from profiles.setting_keys import KEYS, SettingValue, nearest, setting_key
 from tokmem_desk.errors import BadInputError, BusyError
 

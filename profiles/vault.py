@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from profiles.atomic import storage_error, write_bytes
+from profiles.files.atomic import storage_error, write_bytes
 from profiles.sealing import ProfileKey, is_sealed
 from tokmem_desk.errors import LockedError
 from tokmem_desk.system.file_checks import read_plain

@@ -20,7 +20,7 @@ from textual.screen import Screen
 from textual.signal import Signal
 from textual.worker import Worker, WorkerState
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.settings import Settings
 from tokmem_desk.errors import TokmemError
 from tui import debug_report

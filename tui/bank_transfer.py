@@ -14,7 +14,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from profiles.atomic import replacing
 from profiles.banks import (
     Conflict,
     Incoming,
@@ -24,7 +23,8 @@ from profiles.banks import (
     Placement,
     place_names,
 )
-from profiles.paths import private_folder
+from profiles.files.atomic import replacing
+from profiles.files.paths import private_folder
 from profiles.records import IMPORTED_FROM, MemoryRecord
 from profiles.store import ProfileStore
 from tokmem_desk.bank.container import SUFFIX

@@ -12,7 +12,7 @@ from pathlib import Path
 from textual import work
 from textual.signal import Signal
 
-from profiles.paths import private_folder
+from profiles.files.paths import private_folder
 from profiles.settings import Settings
 from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemError
 from tokmem_desk.models.store import ModelStore

@@ -19,10 +19,10 @@ from typing import Any
 from textual import events, work
 from textual.app import App
 
-from profiles.atomic import write_text
 from profiles.checkpoints import drop_lost_checkpoints
-from profiles.guards import SUFFIX, guarded
-from profiles.paths import AppPaths, private_folder
+from profiles.files.atomic import write_text
+from profiles.files.paths import AppPaths, private_folder
+from profiles.files.process_locks import SUFFIX, guarded
 from profiles.records import ProfileInfo
 from profiles.registry import DEFAULT_PROFILE, ProfileRegistry
 from profiles.sealing import ProfileKey

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from profiles.checkpoints import drop_checkpoints
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.records import JobRecord, JobState
 from profiles.store import ProfileStore
 from tokmem_desk.errors import (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from benchmarks.calls.base import CallMethod, Calls, arguments_text, longest_answer, parse_arguments
 from benchmarks.calls.data import Call, CallData
 from benchmarks.options import say
-from profiles.atomic import write_bytes
+from profiles.files.atomic import write_bytes
 from tokmem_desk.paper.adapter import Adapter, adapted
 from tokmem_desk.paper.chain import Chain, answer_chains
 from trainer.paper.adaptation import Adaptation, AdaptationConfig

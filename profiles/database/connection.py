@@ -16,9 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from profiles.atomic import replacing, storage_error
 from profiles.database.migrations import Step
-from profiles.paths import private_folder
+from profiles.files.atomic import replacing, storage_error
+from profiles.files.paths import private_folder
 from profiles.sealing import ProfileKey
 from tokmem_desk.errors import BusyError, IncompatibleError, LockedError, StorageError, TokmemError
 

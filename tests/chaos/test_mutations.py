@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from profiles.files.paths import AppPaths, private_folder
 from profiles.memories import read_memory_file
-from profiles.paths import AppPaths, private_folder
 from profiles.vault import Vault
 from tests.chaos.mutations import Mutation, Places, mutations
 from tests.engine.conftest import copy_model

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from tests.banks import bank, files_of, unpacked, write

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.banks import bank, bank_bytes, files_of, zipped
 from tests.hostile import CONTROLS, HOSTILE, assert_obeyed_nothing, feed, leaves

@@ -11,7 +11,7 @@ import time
 import pytest
 
 import profiles.registry_base
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS
 from tui.cli.main import main

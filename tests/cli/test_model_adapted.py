@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from tests.cli.conftest import CommandLine
 from tests.tui.scripted_engine import make_model
 from tokmem_desk.models.catalogue import ADAPTED, ADAPTER_FILE, DEFAULT_ID

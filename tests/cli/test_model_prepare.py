@@ -9,7 +9,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from tests.cli.conftest import SCHEMAS, CommandLine, interrupt_when
 
 pytestmark = pytest.mark.slow

@@ -82,7 +82,7 @@ def test_tokens(tokmem):
 
 
 def test_the_recovery_key_opens_what_is_locked(home):
-    from profiles.paths import AppPaths
+    from profiles.files.paths import AppPaths
     from profiles.registry import ProfileRegistry
 
     registry = ProfileRegistry(AppPaths.resolve(home))

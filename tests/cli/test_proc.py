@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine
 from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part

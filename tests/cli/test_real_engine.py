@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.cli.conftest import CommandLine, checked, interrupt_when
 

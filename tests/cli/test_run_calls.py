@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine
 from tui.cli.ask import show_answer

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.cli.conftest import CommandLine, checked, interrupt_when
 from tests.tui.scripted_engine import FINGERPRINT

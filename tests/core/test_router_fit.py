@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from tokmem_desk import background
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.memory.file import read_metadata

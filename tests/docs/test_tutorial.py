@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.cli.conftest import ROOT, CommandLine
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from tests.engine.conftest import result_of, run_engine
 from tests.tiny_models import save_tiny_model
 from tokmem_desk.backbone.backbone import Backbone, load_backbone

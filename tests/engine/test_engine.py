@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from profiles.paths import AppPaths, private_folder
+from profiles.files.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
@@ -305,7 +305,7 @@ def test_small_models_do_not_see_what_procedures_answered(client: EngineClient) 
 
 
 def test_nothing_is_downloaded_without_consent(own_home: Path) -> None:
-    from profiles.paths import private_folder
+    from profiles.files.paths import private_folder
     from tokmem_desk.errors import OfflineError
     from tui.engine.client import engine_command
 

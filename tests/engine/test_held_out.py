@@ -11,7 +11,7 @@ import pytest
 
 from profiles.banks import Incoming, IncomingMemory, IncomingProcedure
 from profiles.checkpoints import checkpoint_file
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from tests import tiny_loaded

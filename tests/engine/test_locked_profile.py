@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import profiles.keyring
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey, is_sealed
 from tests.engine.conftest import result_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tests.engine.test_engine import activate

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from tests.banks import files_of, zipped

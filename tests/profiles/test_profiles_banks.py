@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from profiles.atomic import storage_error
 from profiles.banks import (
     Incoming,
     IncomingCorrection,
@@ -21,7 +20,8 @@ from profiles.banks import (
     place_names,
     quarantined,
 )
-from profiles.paths import AppPaths
+from profiles.files.atomic import storage_error
+from profiles.files.paths import AppPaths
 from profiles.records import PairsChanged
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore

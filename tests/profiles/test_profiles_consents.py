@@ -14,7 +14,7 @@ import profiles.keyring
 from profiles.consents import CHANGED, OLDER, SECRET_NAME, UNKNOWN
 from profiles.database.connection import Database
 from profiles.database.migrations import PROFILE_STEPS, REGISTRY_STEPS
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
 from profiles.store import DATABASE_NAME, ProfileStore

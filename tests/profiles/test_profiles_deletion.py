@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from profiles.checkpoints import checkpoint_file, drop_lost_checkpoints
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
 from profiles.store import DATABASE_NAME, ProfileStore

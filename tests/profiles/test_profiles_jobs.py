@@ -13,7 +13,7 @@ import pytest
 from profiles.checkpoints import checkpoint_file, drop_checkpoints
 from profiles.database.connection import Database
 from profiles.database.migrations import PROFILE_STEPS
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.records import JobRecord, JobState
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BusyError, NotFoundError, UsageError

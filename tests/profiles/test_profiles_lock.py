@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 import profiles.keyring
 import profiles.locking
 import profiles.registry_base
+from profiles.files.paths import AppPaths, private_folder
 from profiles.keyring import LONGEST_WAIT, Keyring, passphrase_key
-from profiles.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
 from profiles.store import ProfileStore
@@ -534,7 +534,7 @@ import json, os, signal, shutil, sys
 from pathlib import Path
 import profiles.keyring
 profiles.keyring._MEMORY_KIB, profiles.keyring._ITERATIONS = 64, 1
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 import sqlcipher3.dbapi2, cryptography.hazmat.primitives.kdf.argon2
 import cryptography.hazmat.primitives.ciphers.aead, cryptography.hazmat.primitives.kdf.hkdf

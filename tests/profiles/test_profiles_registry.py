@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-import profiles.atomic
-import profiles.erasing
-from profiles.atomic import replacing, write_bytes, write_text
-from profiles.paths import AppPaths, private_folder
+import profiles.files.atomic
+import profiles.files.erasing
+from profiles.files.atomic import replacing, write_bytes, write_text
+from profiles.files.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BusyError, ConflictError, NotFoundError, StorageError, UsageError
@@ -129,7 +129,7 @@ def test_a_deletion_cut_short_is_finished_at_the_next_start(
         raise OSError(errno.EACCES, "Permission denied", str(path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(profiles.erasing.shutil, "rmtree", refuse)
+        patch.setattr(profiles.files.erasing.shutil, "rmtree", refuse)
         with pytest.raises(StorageError, match="could not be erased: there is no permission"):
             registry.delete("ann")
         assert names(registry) == ["default"] and folder.exists()
@@ -166,7 +166,7 @@ def test_two_processes_start_for_the_first_time(
     paths: AppPaths, python: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom profiles.paths import AppPaths\n"
+        "import sys\nfrom pathlib import Path\nfrom profiles.files.paths import AppPaths\n"
         "from profiles.registry import ProfileRegistry\ninput()\n"
         "with ProfileRegistry(AppPaths.resolve(Path(sys.argv[1]))) as registry:\n"
         "    registry.open().close()\n    registry.create(sys.argv[2])\n"
@@ -258,7 +258,7 @@ def test_a_full_disk_leaves_the_old_file(
         raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
-        patch.setattr(profiles.atomic.os, step, refuse)
+        patch.setattr(profiles.files.atomic.os, step, refuse)
         with pytest.raises(StorageError, match=reason) as caught:
             write_bytes(target, b"new")
     assert str(target) in caught.value.message and caught.value.next_step

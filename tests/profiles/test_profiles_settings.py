@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import profiles.atomic
-from profiles.paths import AppPaths
+import profiles.files.atomic
+from profiles.files.paths import AppPaths
 from profiles.setting_keys import KEYS
 from profiles.settings import Settings
 from tokmem_desk.errors import BadInputError, StorageError, UsageError
@@ -158,7 +158,7 @@ def test_a_bad_value_leaves_the_file_as_it_was(paths: AppPaths, monkeypatch: pyt
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(profiles.atomic.os, "fsync", refuse)
+        patch.setattr(profiles.files.atomic.os, "fsync", refuse)
         with pytest.raises(StorageError, match="the disk is full"):
             loaded.set("span", 4)
     assert file.read_text() == "span = 2\n" and loaded.whole("span") == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import profiles.keyring
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.settings import Settings
 from tokmem_desk.errors import BusyError, LockedError
@@ -21,7 +21,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 OPENED = """
 import sys, time
 from pathlib import Path
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
 from tokmem_desk.procedures import ExamplePair
@@ -59,7 +59,7 @@ with store.working_off():
 SETTER = """
 import sys
 from pathlib import Path
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.settings import Settings
 input()
 settings = Settings.load(AppPaths.resolve(Path(sys.argv[1])), environ={})

@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from openai import AsyncOpenAI
 
-from profiles.paths import AppPaths, private_folder
+from profiles.files.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
 from tests.tui.conftest import MOOD, ROOT, TODO, remember
 from tests.tui.scripted_engine import BACKBONE

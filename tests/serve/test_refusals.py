@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.serve.conftest import Served
 from tokmem_desk.errors import BusyError, IncompatibleError, TokmemError

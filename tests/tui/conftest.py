@@ -13,7 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.records import JsonObject
 from profiles.registry import ProfileRegistry
 from profiles.settings import Settings

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from profiles.checkpoints import checkpoint_file
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
 from profiles.store import ProfileStore

@@ -11,7 +11,7 @@ import pytest
 from textual.command import CommandPalette
 from textual.pilot import Pilot
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from tests.tui.driving import SIZES, ask, chat, ready, texts, turn_texts, until
 from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.errors import StorageError

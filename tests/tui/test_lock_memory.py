@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.paths import AppPaths, private_folder
+from profiles.files.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
 from profiles.sealing import ProfileKey
 from tests.memory_look import (

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_profiles import cards, names, profiles

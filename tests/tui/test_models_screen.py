@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, SelectionList
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from tests.tui.driving import SIZES, ready, texts, until
 from tests.tui.scripted_engine import make_model
 from tokmem_desk.models.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, DEFAULT_ID, GIB

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from tests.tui.driving import ready, until
 from tui.app import TokmemApp
 from tui.commands import MODE_WORDS, actions_of

@@ -9,8 +9,8 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
-from profiles.guards import guarded
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
+from profiles.files.process_locks import guarded
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from profiles.undo import KEPT_ENTRIES

@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from tests.tui.driving import SIZES, ready, texts, until
 from tui.app import TokmemApp
 from tui.screens.settings import SettingsScreen

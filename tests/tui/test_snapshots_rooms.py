@@ -13,7 +13,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.records import ProfileInfo
 from profiles.registry import ProfileRegistry
 from tests.tui.conftest import MOOD, Pictures

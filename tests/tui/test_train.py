@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import SelectionList
 
 from profiles.checkpoints import checkpoint_file
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from tests.tui.conftest import MOOD, TODO

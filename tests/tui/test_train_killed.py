@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.store import ProfileStore
 from tests.tui.conftest import MOOD, ROOT, TODO
@@ -27,7 +27,7 @@ MakeApp = Callable[..., TokmemApp]
 APP = """
 import asyncio, os, sys
 from pathlib import Path
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.settings import Settings
 from tui.app import TokmemApp
 from tui.engine.client import EngineClient

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Button, OptionList
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.store import ProfileStore
 from tests.tui.conftest import MOOD
 from tests.tui.driving import SIZES, chat, ready, texts, until

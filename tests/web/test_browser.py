@@ -16,7 +16,7 @@ import aiohttp
 import psutil
 import pytest
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine, interrupt_when
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.paths import AppPaths, private_folder
+from profiles.files.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
 from tests.tui.conftest import ROOT, TODO, remember
 from tokmem_desk.errors import BusyError, EngineError, NotFoundError

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from profiles.paths import AppPaths, private_folder
+from profiles.files.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
 from tokmem_desk.errors import StorageError, TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, Procedure

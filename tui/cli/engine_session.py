@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from profiles.paths import private_folder
+from profiles.files.paths import private_folder
 from tokmem_desk.errors import EngineError, InterruptedByUser, OfflineError, StorageError
 from tokmem_desk.models.store import damaged
 from tui.engine.client import EngineClient, engine_command

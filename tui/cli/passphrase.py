@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from profiles.atomic import storage_error
+from profiles.files.atomic import storage_error
 from profiles.keyring import checked_passphrase
 from profiles.registry import ProfileRegistry
 from tokmem_desk.errors import BadInputError, LockedError, NotFoundError, UsageError

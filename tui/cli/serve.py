@@ -10,8 +10,8 @@ import os
 import socket
 from pathlib import Path
 
-from profiles.atomic import storage_error
-from profiles.paths import private_folder
+from profiles.files.atomic import storage_error
+from profiles.files.paths import private_folder
 from profiles.registry import ProfileRegistry
 from tokmem_desk.errors import BusyError, TokmemError
 from tui.cli.context import Context

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from profiles.atomic import storage_error
+from profiles.files.atomic import storage_error
 from profiles.pair_rules import text_fault
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from profiles.atomic import storage_error
+from profiles.files.atomic import storage_error
 from profiles.lint import Finding, lint_pairs
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.templates.json_schema import OutputSchema, read_schema

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from profiles.atomic import storage_error
+from profiles.files.atomic import storage_error
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.serve import HOST, listen, log_to

@@ -36,7 +36,7 @@ def main() -> int:
     log_quietly()
     silence()
     try:
-        from profiles.paths import AppPaths
+        from profiles.files.paths import AppPaths
         from tui.engine.models import LoadedModel
         from tui.engine.server import Server
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from profiles.paths import AppPaths, private_folder
+from profiles.files.paths import AppPaths, private_folder
 from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.models.catalogue import ADAPTED
 from trainer.checkpoint import Checkpoint

@@ -12,8 +12,8 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from profiles.atomic import write_bytes
-from profiles.paths import AppPaths, private_folder
+from profiles.files.atomic import write_bytes
+from profiles.files.paths import AppPaths, private_folder
 from tokmem_desk.errors import (
     BadInputError,
     DamagedError,

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 
-from profiles.paths import AppPaths, private_folder
+from profiles.files.paths import AppPaths, private_folder
 from trainer.checkpoint import Checkpoint
 from trainer.prior.training import PriorConfig, PriorTraining
 from tui.engine.models import LoadedModel

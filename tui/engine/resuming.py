@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from profiles.atomic import write_bytes
+from profiles.files.atomic import write_bytes
 from tokmem_desk.errors import TokmemError
 from trainer.checkpoint import Checkpoint
 from trainer.loop import Progress

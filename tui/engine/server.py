@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, UsageError
 from tokmem_desk.system.device import is_out_of_memory
 from tui.engine.models import LoadedModel

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from profiles.checkpoints import checkpoint_file
-from profiles.paths import AppPaths
+from profiles.files.paths import AppPaths
 from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BadInputError, NotFoundError, TokmemError

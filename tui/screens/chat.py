@@ -18,7 +18,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import TextArea
 
-from profiles.paths import private_folder
+from profiles.files.paths import private_folder
 from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.chat_session import ChatSession

@@ -8,8 +8,8 @@ from pathlib import Path
 from textual import work
 from textual.widgets import Input
 
-from profiles.atomic import write_text
 from profiles.chat_export import as_markdown, export_text, format_of
+from profiles.files.atomic import write_text
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.system.disk import typed_path
 from tui.chat_session import ChatSession

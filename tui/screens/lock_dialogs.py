@@ -9,8 +9,8 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Button, Input, Static
 
+from profiles.files.paths import AppPaths
 from profiles.keyring import checked_passphrase
-from profiles.paths import AppPaths
 from profiles.sealing import ProfileKey
 from tokmem_desk.errors import TokmemError
 from tui.screens.dialog import Dialog, SaveDialog, buttons, paragraph

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from platformdirs import PlatformDirs
 
-from profiles.atomic import storage_error
+from profiles.files.atomic import storage_error
 from tokmem_desk.system.disk import typed_path
 
 HOME_VARIABLE = "TOKMEM_HOME"

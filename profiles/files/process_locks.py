@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from profiles.atomic import storage_error
+from profiles.files.atomic import storage_error
 from tokmem_desk.errors import BusyError
 
 SUFFIX = ".guard"

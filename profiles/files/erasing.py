@@ -12,7 +12,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from profiles.atomic import storage_error
+from profiles.files.atomic import storage_error
 from tokmem_desk.errors import StorageError
 
 _BLOCK = bytes(1 << 20)
