@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from profiles.pairs_file import PairsFile, read_pairs_file
+from profiles.pair_files.pairs_file import PairsFile, read_pairs_file
 
 
 def sample_files() -> list[PairsFile]:

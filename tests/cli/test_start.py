@@ -114,7 +114,7 @@ def test_home_wins_over_the_environment(tokmem, tmp_path):
 
 def test_unexpected_errors_end_in_one_sentence_and_a_log(tokmem):
     # An option of the interpreter stands for a mistake of ours: the store cannot be imported.
-    code = "import sys; sys.modules['profiles.lint'] = None; from tui.cli.main import main; sys.exit(main())"
+    code = "import sys; sys.modules['profiles.pair_files.lint'] = None; from tui.cli.main import main; sys.exit(main())"
     broken = CommandLine(tokmem.home, ("-c", code))
     ended = broken("proc", "list")
     assert ended.code == 1 and len(ended.err.splitlines()) == 1

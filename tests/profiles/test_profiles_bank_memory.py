@@ -24,7 +24,7 @@ MANIFEST: dict[str, Any] = json.loads(FILES["manifest.json"])
 READ = """
 import sys
 from pathlib import Path
-from profiles.pairs_file import read_pairs_file
+from profiles.pair_files.pairs_file import read_pairs_file
 from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.bank.container import needs_passphrase
 from tokmem_desk.errors import TokmemError

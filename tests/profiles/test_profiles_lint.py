@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from profiles.lint import FEW_PAIRS, Finding, lint_pairs
+from profiles.pair_files.lint import FEW_PAIRS, Finding, lint_pairs
 from tokmem_desk.procedures import ExamplePair
 
 GOOD = [ExamplePair(f"question {number}", f"answer {number}") for number in range(FEW_PAIRS)]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from profiles.pair_forms import ColumnMapping, guess_mapping
+from profiles.pair_files.pairs_file import OtherColumnsError, load_pairs, read_pairs_file
+from profiles.pair_files.pasted import is_table, read_pasted, table_rows
+from profiles.pair_files.row_forms import ColumnMapping, guess_mapping
+from profiles.pair_files.writers import SUFFIXES, TEMPLATE, pairs_text, write_template
 from profiles.pair_rules import pair_fault
-from profiles.pair_writers import SUFFIXES, TEMPLATE, pairs_text, write_template
-from profiles.pairs_file import OtherColumnsError, load_pairs, read_pairs_file
-from profiles.pasted import is_table, read_pasted, table_rows
 from tokmem_desk.errors import BadInputError, ConflictError, UsageError
 from tokmem_desk.procedures import ExamplePair
 

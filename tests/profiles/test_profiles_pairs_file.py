@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import profiles.pairs_file
-from profiles.json_lines import row_lines
-from profiles.pairs_file import MAX_BYTES, MAX_PAIRS, MAX_PROBLEMS, RowProblem, load_pairs, read_pairs_file
+import profiles.pair_files.pairs_file
+from profiles.pair_files.json_lines import row_lines
+from profiles.pair_files.pairs_file import MAX_BYTES, MAX_PAIRS, MAX_PROBLEMS, RowProblem, load_pairs, read_pairs_file
 from tokmem_desk.errors import BadInputError, NotFoundError, StorageError, TokmemError
 from tokmem_desk.procedures import ExamplePair
 
@@ -301,7 +301,7 @@ def test_paths_that_are_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     def refuse(*_: object) -> io.BytesIO:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(profiles.pairs_file.Path, "open", refuse)
+    monkeypatch.setattr(profiles.pair_files.pairs_file.Path, "open", refuse)
     with pytest.raises(StorageError, match=r"ledger\.csv could not be read: there is no permission"):
         load_pairs(tmp_path / "ledger.csv")
 

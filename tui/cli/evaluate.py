@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from profiles.pairs_file import load_pairs
+from profiles.pair_files.pairs_file import load_pairs
 from tokmem_desk.errors import EngineError, UsageError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode

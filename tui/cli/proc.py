@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from profiles.lint import lint_pairs
-from profiles.pair_forms import FORM_WORDS, ColumnMapping
+from profiles.pair_files.lint import lint_pairs
+from profiles.pair_files.pairs_file import PairsFile, load_pairs, read_pairs_file
+from profiles.pair_files.row_forms import FORM_WORDS, ColumnMapping
+from profiles.pair_files.writers import TEMPLATE, pairs_text, write_template
 from profiles.pair_rules import text_fault
-from profiles.pair_writers import TEMPLATE, pairs_text, write_template
-from profiles.pairs_file import PairsFile, load_pairs, read_pairs_file
 from profiles.records import MemoryRecord, PairRecord, ProcedureRecord
 from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError, did_you_mean
 from tokmem_desk.procedures import Procedure, check_name

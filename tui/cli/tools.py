@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from profiles.files.atomic import storage_error
-from profiles.lint import Finding, lint_pairs
+from profiles.pair_files.lint import Finding, lint_pairs
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.templates.json_schema import OutputSchema, read_schema
 from tui.cli.exit_codes import ExitCode

@@ -17,11 +17,11 @@ from textual.suggester import Suggester
 from textual.widgets import Button, Input, Select, Static
 from textual.worker import Worker, WorkerState
 
-from profiles.lint import lint_pairs
-from profiles.pair_forms import COLUMNS, FORM_WORDS, ColumnMapping, guess_mapping
-from profiles.pair_writers import write_template
-from profiles.pairs_file import OtherColumnsError, PairsFile, read_pairs_file
-from profiles.pasted import PASTED, read_pasted
+from profiles.pair_files.lint import lint_pairs
+from profiles.pair_files.pairs_file import OtherColumnsError, PairsFile, read_pairs_file
+from profiles.pair_files.pasted import PASTED, read_pasted
+from profiles.pair_files.row_forms import COLUMNS, FORM_WORDS, ColumnMapping, guess_mapping
+from profiles.pair_files.writers import write_template
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
 from tokmem_desk.system.disk import typed_path

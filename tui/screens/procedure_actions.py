@@ -8,8 +8,8 @@ from pathlib import Path
 from textual import events, work
 from textual.widgets import Input, TextArea
 
-from profiles.pairs_file import PairsFile
-from profiles.pasted import is_table
+from profiles.pair_files.pairs_file import PairsFile
+from profiles.pair_files.pasted import is_table
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.protocol import Overlap

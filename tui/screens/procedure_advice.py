@@ -12,7 +12,7 @@ from typing import cast
 from textual import work
 from textual.timer import Timer
 
-from profiles.lint import Finding, lint_pairs
+from profiles.pair_files.lint import Finding, lint_pairs
 from profiles.pairs import PairList
 from tokmem_desk.errors import TokmemError
 from tui.engine.protocol import Overlap

@@ -17,7 +17,7 @@ from textual.content import Content
 from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
-from profiles.pairs_file import PairsFile
+from profiles.pair_files.pairs_file import PairsFile
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.models.catalogue import CatalogueEntry, find_entry
 from tokmem_desk.models.hardware_fit import Machine, look_at_machine, recommended

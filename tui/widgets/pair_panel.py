@@ -14,7 +14,7 @@ from textual.containers import Container, Vertical
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from profiles.lint import Finding
+from profiles.pair_files.lint import Finding
 from profiles.pairs import PairList
 from profiles.records import PairRecord
 from tokmem_desk.templates.template import form_in

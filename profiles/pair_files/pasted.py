@@ -10,9 +10,9 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from profiles.pair_forms import COLUMNS, ColumnMapping, guess_mapping
-from profiles.pair_readers import Found, check_mapping, table_keys, table_row
-from profiles.pairs_file import MAX_BYTES, PairsFile, read_pairs_lines
+from profiles.pair_files.pairs_file import MAX_BYTES, PairsFile, read_pairs_lines
+from profiles.pair_files.readers import Found, check_mapping, table_keys, table_row
+from profiles.pair_files.row_forms import COLUMNS, ColumnMapping, guess_mapping
 from tokmem_desk.errors import BadInputError
 
 PASTED = Path("the pasted text")

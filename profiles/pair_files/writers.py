@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from profiles.files.atomic import write_text
-from profiles.pair_forms import COLUMNS
+from profiles.pair_files.row_forms import COLUMNS
 from tokmem_desk.errors import ConflictError, UsageError
 from tokmem_desk.procedures import ExamplePair
 

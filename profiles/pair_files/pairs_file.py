@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from profiles.files.atomic import storage_error
-from profiles.pair_forms import ColumnMapping, Form
-from profiles.pair_readers import (
+from profiles.pair_files.readers import (
     FORMS,
     MAX_PAIRS,
     MAX_PROBLEMS,
@@ -28,6 +27,7 @@ from profiles.pair_readers import (
     read_jsonl,
     refuse_costly,
 )
+from profiles.pair_files.row_forms import ColumnMapping, Form
 from profiles.records import Part
 from tokmem_desk.errors import BadInputError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import ExamplePair

@@ -1,4 +1,4 @@
-"""Rows of pairs from JSONL, JSON and CSV text; ``profiles.pairs_file`` opens the file and tells the form.
+"""Rows of pairs from JSONL, JSON and CSV text; ``profiles.pair_files.pairs_file`` opens the file and tells the form.
 
 Each reader keeps usable pairs and notes the line and the fault of the others. It raises only when the text as a whole
 is no list of pairs.
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from profiles.json_lines import row_lines
-from profiles.pair_forms import (
+from profiles.pair_files.json_lines import row_lines
+from profiles.pair_files.row_forms import (
     COLUMNS,
     ColumnMapping,
     Form,
