@@ -26,10 +26,10 @@ import torch
 
 from benchmarks.bank import DIMENSIONS, FINGERPRINT, HEAD_SIZE, HEADS, HIDDEN, LAYERS, fill
 from benchmarks.options import positive, run_program, say
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.atomic import write_text
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from tokmem_desk.routing.features import FeatureLayers, RouterBasis
 from tokmem_desk.routing.none_calibration import Calibration
 from tui.engine.banks import BankShelf

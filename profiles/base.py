@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from profiles.database.connection import Database
+from profiles.encryption.profile_files import Vault
 from profiles.records import JsonObject
-from profiles.vault import Vault
 from tokmem_desk.errors import NotFoundError, did_you_mean
 
 Row = sqlite3.Row

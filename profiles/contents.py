@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from profiles.keyring import Keyring
+from profiles.encryption.keyring import Keyring
 from profiles.store import DATABASE_NAME, ProfileStore
 
 _READ_SECONDS = 0.5

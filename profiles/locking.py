@@ -16,15 +16,15 @@ from typing import Any
 
 from profiles.banks import QUARANTINE_FOLDER_NAME
 from profiles.database.connection import connect, database_errors, quiet, sqlcipher
+from profiles.encryption.file_encryption import ProfileKey
+from profiles.encryption.keyring import ATTEMPTS_NAME, LOCK_NAME
+from profiles.encryption.profile_files import Vault
 from profiles.files.atomic import storage_error
 from profiles.files.erasing import refuse_links
 from profiles.files.paths import AppPaths, private_folder
 from profiles.files.process_locks import SUFFIX
-from profiles.keyring import ATTEMPTS_NAME, LOCK_NAME
-from profiles.sealing import ProfileKey
 from profiles.settings import PROFILE_FILE_NAME
 from profiles.store import BACKUP_FOLDER_NAME, DATABASE_NAME, MEMORY_FOLDER_NAME
-from profiles.vault import Vault
 from tokmem_desk.errors import BusyError, StorageError
 from tokmem_desk.system.disk import sync
 

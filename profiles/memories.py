@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from profiles.base import Row, as_json, bump_revision, from_json, now
+from profiles.encryption.profile_files import Vault
 from profiles.files.atomic import storage_error
 from profiles.files.erasing import erase_file
 from profiles.files.paths import private_folder
@@ -22,7 +23,6 @@ from profiles.forgetting import forget_lost_jobs, forget_quotes
 from profiles.records import IMPORTED_FROM, HeldOutChoice, JsonObject, MemoryRecord, PairsChanged
 from profiles.scrubbing import Scrubbing, owe_scrub
 from profiles.undo import files_kept_for_undo, procedures_kept_for_undo, uuids_kept_for_undo
-from profiles.vault import Vault
 from profiles.version_notes import forget_past, forget_removed, note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, pairs_digest

@@ -15,11 +15,11 @@ from pathlib import Path
 from profiles.base import Row, now
 from profiles.database.connection import LOCK_SECONDS, Database, connect
 from profiles.database.migrations import REGISTRY_STEPS
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.erasing import erase_file, refuse_links
 from profiles.files.paths import AppPaths
 from profiles.records import ProfileInfo
 from profiles.registry_locks import ProfileLocks
-from profiles.sealing import ProfileKey
 from profiles.store import DATABASE_NAME, ProfileStore
 from profiles.tokens import TokenTable
 from tokmem_desk.errors import BusyError, ConflictError, TokmemError

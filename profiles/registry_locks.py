@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from profiles.base import Row, now
+from profiles.encryption.file_encryption import ProfileKey
+from profiles.encryption.keyring import Keyring, checked_passphrase
 from profiles.files.paths import private_folder
-from profiles.keyring import Keyring, checked_passphrase
 from profiles.locking import Side, copied, refuse_strange
 from profiles.registry_base import ProfileFolders
-from profiles.sealing import ProfileKey
 from tokmem_desk.errors import BusyError, ConflictError, LockedError, NotFoundError, StorageError, TokmemError
 
 Progress = Callable[[float], None]

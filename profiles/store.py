@@ -17,17 +17,17 @@ from profiles.consents import ConsentKeeping
 from profiles.corrections import CorrectionTable
 from profiles.database.connection import LOCK_SECONDS, Database, DatabaseOwner
 from profiles.database.migrations import PROFILE_STEPS
+from profiles.encryption.file_encryption import ProfileKey
+from profiles.encryption.keyring import Keyring
+from profiles.encryption.profile_files import Vault
 from profiles.jobs import JobTable
-from profiles.keyring import Keyring
 from profiles.lessons import LessonTable
 from profiles.memories import MemoryTable
 from profiles.pairs import PairTable
 from profiles.procedures import ProcedureTable
 from profiles.router_rows import RouterRowTable
-from profiles.sealing import ProfileKey
 from profiles.tokens import TokenRows
 from profiles.undo import UndoLog
-from profiles.vault import Vault
 from profiles.versions import VersionTable
 from tokmem_desk.errors import LockedError, TokmemError
 

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 from profiles.base import Row, StoreBase, now
 from profiles.database.connection import Database
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.records import TokenInfo
-from profiles.sealing import ProfileKey
 from tokmem_desk.errors import (
     BusyError,
     ConflictError,

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from tui.anew import VARIABLE
 
 ROOT = Path(__file__).parents[1]

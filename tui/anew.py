@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from profiles.sealing import KEY_BYTES, ProfileKey
+from profiles.encryption.file_encryption import KEY_BYTES, ProfileKey
 from tokmem_desk.errors import LockedError, TokmemError
 from tui.engine.client import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
-from profiles.sealing import ProfileKey
+from profiles.encryption.file_encryption import ProfileKey
 from tokmem_desk.errors import EngineError, TokmemError
 from tui.engine.client import EngineClient, RequestHandle
 from tui.engine.protocol import BackboneInfo, Message

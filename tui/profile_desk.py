@@ -20,12 +20,12 @@ from textual import events, work
 from textual.app import App
 
 from profiles.checkpoints import drop_lost_checkpoints
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.atomic import write_text
 from profiles.files.paths import AppPaths, private_folder
 from profiles.files.process_locks import SUFFIX, guarded
 from profiles.records import ProfileInfo
 from profiles.registry import DEFAULT_PROFILE, ProfileRegistry
-from profiles.sealing import ProfileKey
 from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BusyError, StorageError, TokmemError

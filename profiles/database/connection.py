@@ -17,9 +17,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from profiles.database.migrations import Step
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.atomic import replacing, storage_error
 from profiles.files.paths import private_folder
-from profiles.sealing import ProfileKey
 from tokmem_desk.errors import BusyError, IncompatibleError, LockedError, StorageError, TokmemError
 
 LOCK_SECONDS = 5.0

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import profiles.keyring
+import profiles.encryption.keyring
+from profiles.encryption.file_encryption import ProfileKey, is_sealed
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey, is_sealed
 from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, LockedError
 from tui.engine.client import EngineClient, run_blocking
@@ -24,7 +24,7 @@ MARK = b"euro"
 
 @pytest.fixture
 def key(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProfileKey]:
-    monkeypatch.setattr(profiles.keyring, "_MEMORY_KIB", 64)
+    monkeypatch.setattr(profiles.encryption.keyring, "_MEMORY_KIB", 64)
     with ProfileRegistry(AppPaths.resolve(home)) as registry:
         registry.add_lock("default", PASSPHRASE)
         yield registry.key("default", PASSPHRASE)

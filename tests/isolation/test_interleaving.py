@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import profiles.keyring
+import profiles.encryption.keyring
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from profiles.store import ProfileStore
 from tests.tiny_loaded import TinyModel
 from tokmem_desk.errors import LockedError, TokmemError
@@ -152,7 +152,7 @@ def asked(handlers: Handlers, op: str, **fields: Any) -> list[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def light_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiles.keyring, "_MEMORY_KIB", 64)
+    monkeypatch.setattr(profiles.encryption.keyring, "_MEMORY_KIB", 64)
 
 
 def test_one_engine_serves_two_people_and_mixes_nothing(tiny: TinyModel, tmp_path: Path) -> None:

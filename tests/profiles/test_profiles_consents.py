@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-import profiles.keyring
+import profiles.encryption.keyring
 from profiles.consents import CHANGED, OLDER, SECRET_NAME, UNKNOWN
 from profiles.database.connection import Database
 from profiles.database.migrations import PROFILE_STEPS, REGISTRY_STEPS
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from profiles.store import DATABASE_NAME, ProfileStore
 from tokmem_desk.errors import LockedError, StorageError
 from tokmem_desk.procedures import ExamplePair, Procedure
@@ -27,8 +27,8 @@ SCHEMA = '{"type": "object", "properties": {"what": {"type": "string"}}}'
 
 @pytest.fixture(autouse=True)
 def light_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(profiles.keyring, "_MEMORY_KIB", 64)
-    monkeypatch.setattr(profiles.keyring, "_ITERATIONS", 1)
+    monkeypatch.setattr(profiles.encryption.keyring, "_MEMORY_KIB", 64)
+    monkeypatch.setattr(profiles.encryption.keyring, "_ITERATIONS", 1)
 
 
 @pytest.fixture(params=["plain", "locked"])

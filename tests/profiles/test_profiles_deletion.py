@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from profiles.checkpoints import checkpoint_file, drop_lost_checkpoints
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from profiles.store import DATABASE_NAME, ProfileStore
 from tokmem_desk.procedures import ExamplePair, Procedure
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import profiles.keyring
+import profiles.encryption.keyring
 import profiles.locking
 import profiles.registry_base
+from profiles.encryption.file_encryption import ProfileKey
+from profiles.encryption.keyring import LONGEST_WAIT, Keyring, passphrase_key
 from profiles.files.paths import AppPaths, private_folder
-from profiles.keyring import LONGEST_WAIT, Keyring, passphrase_key
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from profiles.store import ProfileStore
 from tokmem_desk.errors import (
     BadInputError,
@@ -39,8 +39,8 @@ MARK = b"quetzal"
 @pytest.fixture(autouse=True)
 def light_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
     """Argon2id at full strength takes half a second; its strength is in the file and tested once."""
-    monkeypatch.setattr(profiles.keyring, "_MEMORY_KIB", 64)
-    monkeypatch.setattr(profiles.keyring, "_ITERATIONS", 1)
+    monkeypatch.setattr(profiles.encryption.keyring, "_MEMORY_KIB", 64)
+    monkeypatch.setattr(profiles.encryption.keyring, "_ITERATIONS", 1)
 
 
 def fill(paths: AppPaths, registry: ProfileRegistry, name: str = "default") -> None:
@@ -213,7 +213,7 @@ def test_a_trial_counts_before_it_is_made(tmp_path: Path, monkeypatch: pytest.Mo
         counts.append(json.loads((tmp_path / "lock.json").read_text())["attempts"]["failures"])
         raise MemoryError
 
-    monkeypatch.setattr(profiles.keyring, "passphrase_key", spy)
+    monkeypatch.setattr(profiles.encryption.keyring, "passphrase_key", spy)
     with pytest.raises(MemoryError):
         ring.open(PASSPHRASE)
     assert counts == [1] and json.loads((tmp_path / "lock.json").read_text())["attempts"]["failures"] == 0
@@ -320,7 +320,7 @@ def test_a_lock_that_is_no_lock_is_one_sentence_and_computes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
     (tmp_path / "lock.json").write_bytes(text.encode("utf-8", "surrogateescape"))
-    monkeypatch.setattr(profiles.keyring, "passphrase_key", lambda *_, **__: pytest.fail("computed"))
+    monkeypatch.setattr(profiles.encryption.keyring, "passphrase_key", lambda *_, **__: pytest.fail("computed"))
     ring = Keyring(tmp_path)
     for use in (lambda: ring.open(PASSPHRASE), lambda: ring.open_with_recovery("0" * 32)):
         with pytest.raises(StorageError, match=r"lock\.json is damaged"):
@@ -532,8 +532,8 @@ def test_erasing_a_locked_profile_needs_no_passphrase_and_takes_all(registry: Pr
 KILLED = """
 import json, os, signal, shutil, sys
 from pathlib import Path
-import profiles.keyring
-profiles.keyring._MEMORY_KIB, profiles.keyring._ITERATIONS = 64, 1
+import profiles.encryption.keyring
+profiles.encryption.keyring._MEMORY_KIB, profiles.encryption.keyring._ITERATIONS = 64, 1
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 import sqlcipher3.dbapi2, cryptography.hazmat.primitives.kdf.argon2

@@ -8,8 +8,8 @@ import sqlite3
 
 import pytest
 
-import profiles.keyring
-from profiles.sealing import ProfileKey
+import profiles.encryption.keyring
+from profiles.encryption.file_encryption import ProfileKey
 from tokmem_desk.errors import ConflictError, LockedError, NotFoundError, UsageError
 
 PASSPHRASE = "a long passphrase"
@@ -17,8 +17,8 @@ PASSPHRASE = "a long passphrase"
 
 @pytest.fixture(autouse=True)
 def light_derivation(monkeypatch):
-    monkeypatch.setattr(profiles.keyring, "_MEMORY_KIB", 64)
-    monkeypatch.setattr(profiles.keyring, "_ITERATIONS", 1)
+    monkeypatch.setattr(profiles.encryption.keyring, "_MEMORY_KIB", 64)
+    monkeypatch.setattr(profiles.encryption.keyring, "_ITERATIONS", 1)
 
 
 def test_a_token_opens_its_profile_and_no_other(registry):

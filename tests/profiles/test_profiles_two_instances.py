@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import profiles.keyring
+import profiles.encryption.keyring
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.settings import Settings
@@ -23,7 +23,7 @@ import sys, time
 from pathlib import Path
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
+from profiles.encryption.file_encryption import ProfileKey
 from tokmem_desk.procedures import ExamplePair
 
 with ProfileRegistry(AppPaths.resolve(Path(sys.argv[1]))) as registry:
@@ -80,14 +80,14 @@ def key(request: pytest.FixtureRequest, paths: AppPaths, home: Path, monkeypatch
     """The key of the profile, as an argument; none for a plain one."""
     if request.param == "plain":
         return []
-    monkeypatch.setattr(profiles.keyring, "_MEMORY_KIB", 64)
+    monkeypatch.setattr(profiles.encryption.keyring, "_MEMORY_KIB", 64)
     with ProfileRegistry(paths) as registry:
         registry.add_lock("default", "four words of mine")
         return [registry.key("default", "four words of mine").text()]
 
 
 def opened(paths: AppPaths, key: list[str]):
-    from profiles.sealing import ProfileKey
+    from profiles.encryption.file_encryption import ProfileKey
 
     with ProfileRegistry(paths) as registry:
         return registry.open("default", key=ProfileKey.from_text(key[0]) if key else None)

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from profiles.checkpoints import checkpoint_file
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from profiles.store import ProfileStore
 from tests import banks
 from tokmem_desk.errors import (

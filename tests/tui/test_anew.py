@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from profiles.sealing import ProfileKey
+from profiles.encryption.file_encryption import ProfileKey
 from tui import anew
 from tui.anew import VARIABLE, Anew, taken_over
 
 ROOT = Path(__file__).parents[2]
 TWICE = """
 import os, sys
-from profiles.sealing import ProfileKey
+from profiles.encryption.file_encryption import ProfileKey
 from tui.anew import Anew, start_anew, taken_over
 before = taken_over()
 if before is None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from tests.memory_look import (
     CTRL_L,
     CTRL_Q,

@@ -14,8 +14,8 @@ from tokmem_desk.errors import BadInputError, TokmemError
 from tui.cli.console import Console
 
 if TYPE_CHECKING:
+    from profiles.encryption.file_encryption import ProfileKey
     from profiles.records import ProfileInfo
-    from profiles.sealing import ProfileKey
     from profiles.settings import Settings
     from profiles.store import ProfileStore
     from tokmem_desk.models.store import ModelStore

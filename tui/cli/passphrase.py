@@ -6,14 +6,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from profiles.encryption.keyring import checked_passphrase
 from profiles.files.atomic import storage_error
-from profiles.keyring import checked_passphrase
 from profiles.registry import ProfileRegistry
 from tokmem_desk.errors import BadInputError, LockedError, NotFoundError, UsageError
 from tui.engine.client import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 
 if TYPE_CHECKING:
-    from profiles.sealing import ProfileKey
+    from profiles.encryption.file_encryption import ProfileKey
     from tui.cli.context import Context
 
 TRIALS = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from profiles.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.backbone.chat_format import Turn

@@ -9,9 +9,9 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Button, Input, Static
 
+from profiles.encryption.file_encryption import ProfileKey
+from profiles.encryption.keyring import checked_passphrase
 from profiles.files.paths import AppPaths
-from profiles.keyring import checked_passphrase
-from profiles.sealing import ProfileKey
 from tokmem_desk.errors import TokmemError
 from tui.screens.dialog import Dialog, SaveDialog, buttons, paragraph
 from tui.widgets.unlock_form import UnlockForm

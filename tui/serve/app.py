@@ -22,9 +22,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.engine.protocol import BackboneInfo, Message

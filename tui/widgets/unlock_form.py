@@ -12,9 +12,9 @@ from textual.message import Message
 from textual.widgets import Input, Static
 from textual.worker import Worker, WorkerState, get_current_worker
 
+from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.sealing import ProfileKey
 from tokmem_desk.errors import TokmemError
 
 if TYPE_CHECKING:

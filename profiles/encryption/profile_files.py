@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from profiles.encryption.file_encryption import ProfileKey, is_sealed
 from profiles.files.atomic import storage_error, write_bytes
-from profiles.sealing import ProfileKey, is_sealed
 from tokmem_desk.errors import LockedError
 from tokmem_desk.system.file_checks import read_plain
 

@@ -21,9 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from profiles.encryption.file_encryption import KEY_BYTES, ProfileKey
 from profiles.files.atomic import storage_error, write_text
 from profiles.files.process_locks import SUFFIX, guarded
-from profiles.sealing import KEY_BYTES, ProfileKey
 from tokmem_desk.errors import BadInputError, BusyError, IncompatibleError, LockedError, StorageError
 
 LOCK_NAME = "lock.json"
