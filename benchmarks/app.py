@@ -27,7 +27,7 @@ from benchmarks.options import say
 from benchmarks.speed_start import in_terminal
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.models.hardware_fit import look_at_machine
 from tokmem_desk.procedures import ExamplePair, Procedure

@@ -22,7 +22,7 @@ from textual.binding import Binding
 
 import tui.screens
 import tui.widgets
-from profiles.setting_keys import KEYS, SettingKey
+from profiles.settings.setting_keys import KEYS, SettingKey
 from tui.app import TokmemApp
 from tui.cli.arguments import build_parser
 from tui.cli.exit_codes import ExitCode

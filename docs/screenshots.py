@@ -23,7 +23,7 @@ from textual.widgets import Input, TextArea
 
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.procedures import Procedure
 from tui.app import TokmemApp

@@ -23,7 +23,7 @@ from profiles.files.atomic import storage_error
 from profiles.files.erasing import refuse_links
 from profiles.files.paths import AppPaths, private_folder
 from profiles.files.process_locks import SUFFIX
-from profiles.settings import PROFILE_FILE_NAME
+from profiles.settings.settings import PROFILE_FILE_NAME
 from profiles.store import BACKUP_FOLDER_NAME, DATABASE_NAME, MEMORY_FOLDER_NAME
 from tokmem_desk.errors import BusyError, StorageError
 from tokmem_desk.system.disk import sync

@@ -21,7 +21,7 @@ from textual.signal import Signal
 from textual.worker import Worker, WorkerState
 
 from profiles.files.paths import AppPaths
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from tokmem_desk.errors import TokmemError
 from tui import debug_report
 from tui.anew import Anew

@@ -13,7 +13,7 @@ from textual import work
 from textual.signal import Signal
 
 from profiles.files.paths import private_folder
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemError
 from tokmem_desk.models.store import ModelStore
 from tui.engine.client import EngineClient

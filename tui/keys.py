@@ -13,7 +13,7 @@ from typing import TypeVar
 from textual.binding import Binding
 from textual.dom import DOMNode
 
-from profiles.setting_keys import nearest
+from profiles.settings.setting_keys import nearest
 
 QUIT_KEYS = frozenset({"ctrl+q"})
 

@@ -26,7 +26,7 @@ from profiles.files.paths import AppPaths, private_folder
 from profiles.files.process_locks import SUFFIX, guarded
 from profiles.records import ProfileInfo
 from profiles.registry import DEFAULT_PROFILE, ProfileRegistry
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BusyError, StorageError, TokmemError
 from tui.anew import Anew

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from docs import generate
-from profiles.setting_keys import KEYS
+from profiles.settings.setting_keys import KEYS
 from tui.cli.exit_codes import ExitCode
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import profiles.files.atomic
 from profiles.files.paths import AppPaths
-from profiles.setting_keys import KEYS
-from profiles.settings import Settings
+from profiles.settings.setting_keys import KEYS
+from profiles.settings.settings import Settings
 from tokmem_desk.errors import BadInputError, StorageError, UsageError
 
 

@@ -12,7 +12,7 @@ import pytest
 import profiles.encryption.keyring
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from tokmem_desk.errors import BusyError, LockedError
 from tokmem_desk.procedures import ExamplePair, Procedure
 
@@ -60,7 +60,7 @@ SETTER = """
 import sys
 from pathlib import Path
 from profiles.files.paths import AppPaths
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 input()
 settings = Settings.load(AppPaths.resolve(Path(sys.argv[1])), environ={})
 for step in range(40):

@@ -16,7 +16,7 @@ from textual.widgets import Input, TextArea
 from profiles.files.paths import AppPaths
 from profiles.records import JsonObject
 from profiles.registry import ProfileRegistry
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from profiles.store import ProfileStore
 from tests.banks import memory_file
 from tests.tui.scripted_engine import FINGERPRINT, scorecard

@@ -28,7 +28,7 @@ APP = """
 import asyncio, os, sys
 from pathlib import Path
 from profiles.files.paths import AppPaths
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from tui.app import TokmemApp
 from tui.engine.client import EngineClient
 

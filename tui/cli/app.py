@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from tokmem_desk.errors import UsageError
 from tui.anew import AVAILABLE, start_anew, taken_over, terminal_of
 from tui.cli.context import Context

@@ -17,7 +17,7 @@ from argcomplete.shell_integration import shellcode
 
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.setting_keys import KEYS
+from profiles.settings.setting_keys import KEYS
 from profiles.store import ProfileStore
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.models.catalogue import CATALOGUE

@@ -16,7 +16,7 @@ from tui.cli.console import Console
 if TYPE_CHECKING:
     from profiles.encryption.file_encryption import ProfileKey
     from profiles.records import ProfileInfo
-    from profiles.settings import Settings
+    from profiles.settings.settings import Settings
     from profiles.store import ProfileStore
     from tokmem_desk.models.store import ModelStore
     from tui.cli.engine_session import EngineSession
@@ -50,7 +50,7 @@ class Context:
         Raises:
             BadInputError: a file of settings cannot be used.
         """
-        from profiles.settings import Settings
+        from profiles.settings.settings import Settings
 
         given: dict[str, Any] = {
             name: getattr(self.options, name, None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.errors import BadInputError, InterruptedByUser, UsageError

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.errors import BadInputError, InterruptedByUser

@@ -11,7 +11,7 @@ import torch
 
 from profiles.checkpoints import checkpoint_file
 from profiles.files.paths import AppPaths
-from profiles.settings import Settings
+from profiles.settings.settings import Settings
 from profiles.store import ProfileStore
 from tokmem_desk.errors import BadInputError, NotFoundError, TokmemError
 from tokmem_desk.generation.recall import answer_messages

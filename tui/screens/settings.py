@@ -15,8 +15,8 @@ from textual.content import Content
 from textual.widgets import DataTable, Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from profiles.setting_keys import KEYS, SettingValue
-from profiles.settings import Scope, SettingRow
+from profiles.settings.setting_keys import KEYS, SettingValue
+from profiles.settings.settings import Scope, SettingRow
 from tokmem_desk.errors import TokmemError
 from tui.guard import shows_errors
 from tui.screens.base import AppScreen

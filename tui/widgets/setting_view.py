@@ -10,8 +10,8 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from profiles.setting_keys import SettingKey, SettingValue
-from profiles.settings import SettingRow
+from profiles.settings.setting_keys import SettingKey, SettingValue
+from profiles.settings.settings import SettingRow
 from tui.keys import keyed
 from tui.widgets.named_table import NamedTable
 from tui.words import size

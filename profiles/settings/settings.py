@@ -1,7 +1,7 @@
 """Settings: a flag wins over the environment, that over the profile's file, that over the user's file and default.
 
 Both files are TOML. Changing a setting edits one line and leaves the person's comments alone. Which settings there are
-is said in ``profiles.setting_keys``.
+is said in ``profiles.settings.setting_keys``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Literal
 from profiles.files.atomic import storage_error, write_text
 from profiles.files.paths import HOME_VARIABLE, AppPaths, private_folder
 from profiles.files.process_locks import SUFFIX, guarded
-from profiles.setting_keys import KEYS, SettingValue, nearest, setting_key
+from profiles.settings.setting_keys import KEYS, SettingValue, nearest, setting_key
 from tokmem_desk.errors import BadInputError, BusyError
 
 Scope = Literal["user", "profile"]
