@@ -28,7 +28,7 @@ from benchmarks.speed_start import in_terminal
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.settings.settings import Settings
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.models.hardware_fit import look_at_machine
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.options import positive, run_program, say
-from profiles.banks import Incoming, IncomingMemory, IncomingProcedure, place_names
 from profiles.files.atomic import write_text
-from profiles.store import ProfileStore
+from profiles.store.banks import Incoming, IncomingMemory, IncomingProcedure, place_names
+from profiles.store.store import ProfileStore
 from tokmem_desk.backbone.fingerprint import Fingerprint
 from tokmem_desk.bank.jsonl import Probe
 from tokmem_desk.bank.reader import open_bank

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from profiles.encryption.keyring import Keyring
-from profiles.store import DATABASE_NAME, ProfileStore
+from profiles.store.store import DATABASE_NAME, ProfileStore
 
 _READ_SECONDS = 0.5
 """How long a count waits for a writer before it is given up."""

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from profiles.banks import QUARANTINE_FOLDER_NAME
 from profiles.database.connection import connect, database_errors, quiet, sqlcipher
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import ATTEMPTS_NAME, LOCK_NAME
@@ -24,7 +23,8 @@ from profiles.files.erasing import refuse_links
 from profiles.files.paths import AppPaths, private_folder
 from profiles.files.process_locks import SUFFIX
 from profiles.settings.settings import PROFILE_FILE_NAME
-from profiles.store import BACKUP_FOLDER_NAME, DATABASE_NAME, MEMORY_FOLDER_NAME
+from profiles.store.banks import QUARANTINE_FOLDER_NAME
+from profiles.store.store import BACKUP_FOLDER_NAME, DATABASE_NAME, MEMORY_FOLDER_NAME
 from tokmem_desk.errors import BusyError, StorageError
 from tokmem_desk.system.disk import sync
 

@@ -12,16 +12,16 @@ import sqlite3
 import uuid
 from pathlib import Path
 
-from profiles.base import Row, now
 from profiles.database.connection import LOCK_SECONDS, Database, connect
 from profiles.database.migrations import REGISTRY_STEPS
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.erasing import erase_file, refuse_links
 from profiles.files.paths import AppPaths
-from profiles.records import ProfileInfo
 from profiles.registry_locks import ProfileLocks
-from profiles.store import DATABASE_NAME, ProfileStore
-from profiles.tokens import TokenTable
+from profiles.store.base import Row, now
+from profiles.store.records import ProfileInfo
+from profiles.store.store import DATABASE_NAME, ProfileStore
+from profiles.store.tokens import TokenTable
 from tokmem_desk.errors import BusyError, ConflictError, TokmemError
 from tokmem_desk.procedures import check_name
 

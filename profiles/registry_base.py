@@ -8,15 +8,15 @@ from collections.abc import Iterator
 
 from filelock import FileLock, Timeout
 
-from profiles.base import Row
-from profiles.consents import ConsentBook, Record
 from profiles.database.connection import DatabaseOwner
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import LOCK_NAME, Keyring
 from profiles.files.atomic import storage_error
 from profiles.files.erasing import erase_tree
 from profiles.files.paths import AppPaths
-from profiles.store import DATABASE_NAME, ProfileStore
+from profiles.store.base import Row
+from profiles.store.consents import ConsentBook, Record
+from profiles.store.store import DATABASE_NAME, ProfileStore
 from tokmem_desk.errors import LockedError, NotFoundError, StorageError, did_you_mean
 
 _GLANCES, _GLANCE_SECONDS = 8, 0.1

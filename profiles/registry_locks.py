@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
-from profiles.base import Row, now
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import Keyring, checked_passphrase
 from profiles.files.paths import private_folder
 from profiles.locking import Side, copied, refuse_strange
 from profiles.registry_base import ProfileFolders
+from profiles.store.base import Row, now
 from tokmem_desk.errors import BusyError, ConflictError, LockedError, NotFoundError, StorageError, TokmemError
 
 Progress = Callable[[float], None]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.memory.file import memory_to_bytes
 from tokmem_desk.memory.kv_adapter import Lens, initial_lens
 from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering, initial_layer_rows

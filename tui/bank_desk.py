@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from profiles.banks import Conflict
+from profiles.store.banks import Conflict
 from tokmem_desk.bank.container import SUFFIX
 from tokmem_desk.bank.manifest import Manifest
 from tokmem_desk.bank.reader import open_bank
@@ -34,7 +34,7 @@ from tui.engine.protocol import BackboneInfo
 from tui.progress import Progress
 
 if TYPE_CHECKING:
-    from profiles.store import ProfileStore
+    from profiles.store.store import ProfileStore
     from tui.app import TokmemApp
 
 

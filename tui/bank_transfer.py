@@ -14,7 +14,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from profiles.banks import (
+from profiles.files.atomic import replacing
+from profiles.files.paths import private_folder
+from profiles.store.banks import (
     Conflict,
     Incoming,
     IncomingCorrection,
@@ -23,10 +25,8 @@ from profiles.banks import (
     Placement,
     place_names,
 )
-from profiles.files.atomic import replacing
-from profiles.files.paths import private_folder
-from profiles.records import IMPORTED_FROM, MemoryRecord
-from profiles.store import ProfileStore
+from profiles.store.records import IMPORTED_FROM, MemoryRecord
+from profiles.store.store import ProfileStore
 from tokmem_desk.bank.container import SUFFIX
 from tokmem_desk.bank.jsonl import BankCorrection, PairSet, probe_of
 from tokmem_desk.bank.manifest import Manifest

@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from typing import Any
 
-from profiles.lessons import CHAT_SOURCE
-from profiles.records import ConversationRecord, MessageRecord, Rating
-from profiles.store import ProfileStore
+from profiles.store.feedback import CHAT_SOURCE
+from profiles.store.records import ConversationRecord, MessageRecord, Rating
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import NotFoundError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tui.engine.client import RequestHandle

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from profiles.records import MemoryRecord, PairsChanged, ProcedureRecord
-from profiles.store import ProfileStore
+from profiles.store.records import MemoryRecord, PairsChanged, ProcedureRecord
+from profiles.store.store import ProfileStore
 
 READS = {True: "the conversation", False: "the message alone"}
 """What a procedure sees, in words."""

@@ -19,15 +19,15 @@ from typing import Any
 from textual import events, work
 from textual.app import App
 
-from profiles.checkpoints import drop_lost_checkpoints
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.atomic import write_text
 from profiles.files.paths import AppPaths, private_folder
 from profiles.files.process_locks import SUFFIX, guarded
-from profiles.records import ProfileInfo
 from profiles.registry import DEFAULT_PROFILE, ProfileRegistry
 from profiles.settings.settings import Settings
-from profiles.store import ProfileStore
+from profiles.store.checkpoints import drop_lost_checkpoints
+from profiles.store.records import ProfileInfo
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, StorageError, TokmemError
 from tui.anew import Anew
 from tui.engine_link import EngineLink

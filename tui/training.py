@@ -1,6 +1,6 @@
 """The trainings of one profile as the app sees them: works off the queue, and takes every wish about it.
 
-The queue itself and the states of its jobs are in the profile's database (``profiles.jobs``); this is the one place of
+The queue itself and the states of its jobs are in the profile's database (``profiles.store.jobs``); this is the one place of
 the app that changes them. Owned by the app and not by a screen, so that it survives switching. Draws nothing.
 """
 
@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from profiles.checkpoints import drop_checkpoints
 from profiles.files.paths import AppPaths
-from profiles.records import JobRecord, JobState
-from profiles.store import ProfileStore
+from profiles.store.checkpoints import drop_checkpoints
+from profiles.store.records import JobRecord, JobState
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import (
     BusyError,
     EngineError,

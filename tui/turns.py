@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from profiles.records import Lesson, MessageRecord, MessageStatus, Rating
+from profiles.store.records import Lesson, MessageRecord, MessageStatus, Rating
 from tokmem_desk.errors import BadInputError, TokmemError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.engine.protocol import AskResult, Candidate, Context, Message, Timing

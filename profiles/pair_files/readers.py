@@ -24,7 +24,7 @@ from profiles.pair_files.row_forms import (
     renames,
     text_keys,
 )
-from profiles.pair_rules import MAX_TEXT_CHARACTERS, text_fault
+from profiles.store.pair_rules import MAX_TEXT_CHARACTERS, text_fault
 from tokmem_desk.errors import BadInputError, UsageError
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.system.file_limits import BYTES_FOR_A_BYTE, FREE_BYTES, json_cost

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from profiles.pair_rules import pair_fault
+from profiles.store.pair_rules import pair_fault
 from tokmem_desk.errors import UsageError
 from tokmem_desk.procedures import ExamplePair
 

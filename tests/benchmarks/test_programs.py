@@ -17,7 +17,7 @@ from benchmarks.models import Loaded
 from benchmarks.routing_features import compute
 from benchmarks.routing_methods import ROUTERS
 from benchmarks.speed_training import measure_training
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.benchmarks.conftest import WordRetriever
 from tokmem_desk.memory.memory import RouterStatistics
 from tokmem_desk.procedures import ExamplePair, Procedure

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from profiles.encryption.profile_files import Vault
 from profiles.files.paths import AppPaths, private_folder
-from profiles.memories import read_memory_file
+from profiles.store.memories import read_memory_file
 from tests.chaos.mutations import Mutation, Places, mutations
 from tests.engine.conftest import copy_model
 from tests.tiny_loaded import TinyModel

@@ -9,7 +9,7 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.banks import bank, files_of, unpacked, write
 from tests.cli.conftest import CommandLine
 

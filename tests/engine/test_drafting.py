@@ -13,7 +13,7 @@ import pytest
 import tui.engine.drafting
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.generation.recall import Bank
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.routing.routers import TokenRouter

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from profiles.banks import Incoming, IncomingMemory, IncomingProcedure
-from profiles.checkpoints import checkpoint_file
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.banks import Incoming, IncomingMemory, IncomingProcedure
+from profiles.store.checkpoints import checkpoint_file
+from profiles.store.store import ProfileStore
 from tests import tiny_loaded
 from tests.tui.scripted_engine import scorecard
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest

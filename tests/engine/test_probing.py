@@ -15,7 +15,7 @@ import torch
 
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.banks import files_of, zipped
 from tests.engine.conftest import copy_model, result_of, run_engine
 from tests.engine.test_engine import activate

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import tui.engine.banks
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.tiny_loaded import TinyModel
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.memory.memory import Memory

@@ -10,7 +10,7 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.engine.conftest import result_of
 from tests.engine.test_engine import activate
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError

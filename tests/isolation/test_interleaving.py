@@ -16,7 +16,7 @@ import profiles.encryption.keyring
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.tiny_loaded import TinyModel
 from tokmem_desk.errors import LockedError, TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure

@@ -12,7 +12,7 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.procedures import ExamplePair, Procedure
 
 ROOT = Path(__file__).parents[2]

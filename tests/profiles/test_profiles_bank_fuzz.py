@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tokmem_desk.bank.encryption
-from profiles.banks import place_names
-from profiles.store import ProfileStore
+from profiles.store.banks import place_names
+from profiles.store.store import ProfileStore
 from tests.banks import FINGERPRINT, bank, bank_bytes, files_of, zipped
 from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.errors import BadInputError, TokmemError

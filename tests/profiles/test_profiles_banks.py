@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from profiles.banks import (
+from profiles.files.atomic import storage_error
+from profiles.files.paths import AppPaths
+from profiles.registry import ProfileRegistry
+from profiles.store.banks import (
     Incoming,
     IncomingCorrection,
     IncomingMemory,
@@ -20,11 +23,8 @@ from profiles.banks import (
     place_names,
     quarantined,
 )
-from profiles.files.atomic import storage_error
-from profiles.files.paths import AppPaths
-from profiles.records import PairsChanged
-from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.records import PairsChanged
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BadInputError, ConflictError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
 
@@ -148,7 +148,7 @@ def test_a_full_disk_at_the_last_moment(store: ProfileStore, monkeypatch: pytest
     def full(connection: sqlite3.Connection) -> None:
         raise storage_error("x", OSError(28, "full"))
 
-    monkeypatch.setattr("profiles.banks.bump_revision", full)
+    monkeypatch.setattr("profiles.store.banks.bump_revision", full)
     with pytest.raises(StorageError, match="disk is full"), store.quarantine() as folder:
         store.import_bank(Incoming("b", [incoming(store, folder)]), folder)
     assert store.procedures() == [] and files(store) == set()
@@ -199,17 +199,17 @@ def test_old_quarantines_go_and_young_ones_stay(store: ProfileStore) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import profiles.banks
-from profiles.banks import Incoming
-from profiles.store import ProfileStore
+import profiles.store.banks
+from profiles.store.banks import Incoming
+from profiles.store.store import ProfileStore
 from tests.profiles.test_profiles_banks import incoming
 place, where = sys.argv[1:]
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 with ProfileStore(Path(place)) as store, store.quarantine() as folder:
     many = [incoming(store, folder, f"p{i}", uuid=f"{i:032x}") for i in range(20)]
     if where == "quarantine": die()
-    if where == "moved": profiles.banks.UndoEntry = die
-    if where == "written": profiles.banks.bump_revision = die
+    if where == "moved": profiles.store.banks.UndoEntry = die
+    if where == "written": profiles.store.banks.bump_revision = die
     store.import_bank(Incoming("b", many), folder)
 """
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from profiles.pair_files.lint import lint_pairs
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 import profiles.encryption.keyring
-from profiles.consents import CHANGED, OLDER, SECRET_NAME, UNKNOWN
 from profiles.database.connection import Database
 from profiles.database.migrations import PROFILE_STEPS, REGISTRY_STEPS
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import DATABASE_NAME, ProfileStore
+from profiles.store.consents import CHANGED, OLDER, SECRET_NAME, UNKNOWN
+from profiles.store.store import DATABASE_NAME, ProfileStore
 from tokmem_desk.errors import LockedError, StorageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 
@@ -166,7 +166,7 @@ def test_without_the_installations_secret_everything_asks(registry, paths):
 def test_a_kill_before_the_record_is_written_asks_anew(registry, key, monkeypatch):
     allow(registry, key)
     with monkeypatch.context() as cut:
-        cut.setattr("profiles.consents.ConsentKeeping._keep_consents", lambda self: None)
+        cut.setattr("profiles.store.consents.ConsentKeeping._keep_consents", lambda self: None)
         with registry.open(key=key) as store:
             store.remove_command("ledger")
     assert consents(registry, key) == {"book": (None, CHANGED)}

@@ -17,7 +17,7 @@ import pytest
 import profiles.database.connection
 from profiles.database.connection import Database
 from profiles.database.migrations import PROFILE_STEPS, REGISTRY_STEPS
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, IncompatibleError, StorageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 
@@ -26,7 +26,7 @@ Start = Callable[..., "subprocess.Popen[str]"]
 WRITER = """
 import sys
 from pathlib import Path
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.procedures import ExamplePair, Procedure
 
 folder, me, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -42,7 +42,7 @@ with ProfileStore(folder) as store:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 
 with ProfileStore(Path(sys.argv[1])) as store, store._database.writing() as connection:
     connection.execute("DELETE FROM pairs")
@@ -54,7 +54,7 @@ with ProfileStore(Path(sys.argv[1])) as store, store._database.writing() as conn
 APPENDER = """
 import sys
 from pathlib import Path
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.procedures import ExamplePair
 
 with ProfileStore(Path(sys.argv[1])) as store:
@@ -97,7 +97,7 @@ def test_two_processes_make_the_same_new_profile(tmp_path: Path, python: Start) 
     code = """
 import sys
 from pathlib import Path
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 input()
 with ProfileStore(Path(sys.argv[1])) as store:
     store.create_conversation(sys.argv[2])

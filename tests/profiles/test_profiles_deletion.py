@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from profiles.checkpoints import checkpoint_file, drop_lost_checkpoints
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import DATABASE_NAME, ProfileStore
+from profiles.store.checkpoints import checkpoint_file, drop_lost_checkpoints
+from profiles.store.store import DATABASE_NAME, ProfileStore
 from tokmem_desk.procedures import ExamplePair, Procedure
 
 BACKBONE = "f" * 64
@@ -98,7 +98,7 @@ def test_a_reader_puts_it_off_and_that_is_said(registry, home, open_store, monke
 def test_a_kill_after_the_deletion_is_made_up_for(registry, home, open_store, monkeypatch):
     gone = talk(open_store, PRIVATE, "t")
     with monkeypatch.context() as broken:
-        broken.setattr("profiles.scrubbing.Scrubbing.scrub", lambda self, **_: "")
+        broken.setattr("profiles.store.scrubbing.Scrubbing.scrub", lambda self, **_: "")
         open_store.delete_conversation(gone)
         assert readable(home, RARE)
         open_store.close()
@@ -201,7 +201,7 @@ def test_forgotten_versions_and_discarded_memories_are_in_no_file(home, open_sto
 
 
 def test_what_falls_off_the_undo_list_goes_with_the_next_tidying(home, open_store, monkeypatch):
-    monkeypatch.setattr("profiles.undo.KEPT_ENTRIES", 2)
+    monkeypatch.setattr("profiles.store.undo.KEPT_ENTRIES", 2)
     open_store.add_procedure(Procedure("birds", (ExamplePair(PRIVATE[0], "x"),)))
     open_store.remove_procedure("birds")
     for name in ("one", "two", "three"):

@@ -10,12 +10,12 @@ from sqlite3 import Connection
 
 import pytest
 
-from profiles.checkpoints import checkpoint_file, drop_checkpoints
 from profiles.database.connection import Database
 from profiles.database.migrations import PROFILE_STEPS
 from profiles.files.paths import AppPaths
-from profiles.records import JobRecord, JobState
-from profiles.store import ProfileStore
+from profiles.store.checkpoints import checkpoint_file, drop_checkpoints
+from profiles.store.records import JobRecord, JobState
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from profiles.lessons import CHAT_SOURCE
-from profiles.records import Lesson
-from profiles.store import ProfileStore
+from profiles.store.feedback import CHAT_SOURCE
+from profiles.store.records import Lesson
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import NotFoundError
 from tokmem_desk.procedures import ExamplePair, Procedure
 

@@ -19,7 +19,7 @@ from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import LONGEST_WAIT, Keyring, passphrase_key
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from profiles.records import MemoryRecord, PairsChanged
-from profiles.store import ProfileStore
-from profiles.undo import KEPT_ENTRIES
+from profiles.store.records import MemoryRecord, PairsChanged
+from profiles.store.store import ProfileStore
+from profiles.store.undo import KEPT_ENTRIES
 from tokmem_desk.errors import ConflictError, NotFoundError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
 

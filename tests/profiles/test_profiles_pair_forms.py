@@ -13,7 +13,7 @@ from profiles.pair_files.pairs_file import OtherColumnsError, load_pairs, read_p
 from profiles.pair_files.pasted import is_table, read_pasted, table_rows
 from profiles.pair_files.row_forms import ColumnMapping, guess_mapping
 from profiles.pair_files.writers import SUFFIXES, TEMPLATE, pairs_text, write_template
-from profiles.pair_rules import pair_fault
+from profiles.store.pair_rules import pair_fault
 from tokmem_desk.errors import BadInputError, ConflictError, UsageError
 from tokmem_desk.procedures import ExamplePair
 

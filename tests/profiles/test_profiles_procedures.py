@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import profiles.undo
-from profiles.records import Part
-from profiles.store import ProfileStore
+import profiles.store.undo
+from profiles.store.records import Part
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
 
@@ -256,16 +256,16 @@ def test_ids_are_not_used_twice(store: ProfileStore, ledger: Procedure) -> None:
 
 def test_the_undo_log_is_bounded(store: ProfileStore, ledger: Procedure, monkeypatch: pytest.MonkeyPatch) -> None:
     store.add_procedure(ledger)
-    for number in range(profiles.undo.KEPT_ENTRIES + 5):
+    for number in range(profiles.store.undo.KEPT_ENTRIES + 5):
         store.set_description("ledger", f"wording {number}")
     undone = 0
     while store.undo_text() is not None:
         store.undo()
         undone += 1
-    assert undone == profiles.undo.KEPT_ENTRIES
+    assert undone == profiles.store.undo.KEPT_ENTRIES
     assert store.procedure("ledger").description == "wording 4"
 
-    monkeypatch.setattr(profiles.undo, "KEPT_CHARACTERS", 5_000)
+    monkeypatch.setattr(profiles.store.undo, "KEPT_CHARACTERS", 5_000)
     store.import_pairs("ledger", {"train": [ExamplePair("x" * 6_000, "y")]}, replace=True)
     store.import_pairs("ledger", {"train": [ExamplePair("a", "b")]}, replace=True)
     store.delete_pair(store.pairs("ledger")[0].id)

@@ -20,7 +20,7 @@ import profiles.files.erasing
 from profiles.files.atomic import replacing, write_bytes, write_text
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, ConflictError, NotFoundError, StorageError, UsageError
 from tokmem_desk.procedures import Procedure
 
@@ -95,7 +95,7 @@ def test_a_profile_in_use_is_not_deleted(
 ) -> None:
     registry.create("ann")
     holder = python(
-        "import sys\nfrom pathlib import Path\nfrom profiles.store import ProfileStore\n"
+        "import sys\nfrom pathlib import Path\nfrom profiles.store.store import ProfileStore\n"
         "store = ProfileStore(Path(sys.argv[1]))\nprint('open', flush=True)\ninput()",
         paths.profile_folder(registry.info("ann").id),
     )

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import profiles.version_notes
+import profiles.store.version_notes
 from profiles.database.connection import Database
 from profiles.database.migrations import PROFILE_STEPS
-from profiles.store import ProfileStore
-from profiles.versions import PairChange
+from profiles.store.store import ProfileStore
+from profiles.store.versions import PairChange
 from tokmem_desk.errors import ConflictError, NotFoundError, TokmemError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 
@@ -38,7 +38,7 @@ def numbers(store: ProfileStore, name: str = "p") -> list[tuple[int, str]]:
 @pytest.fixture
 def unfolded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every change is a version of its own."""
-    monkeypatch.setattr(profiles.version_notes, "FOLD", profiles.version_notes.timedelta(seconds=-1))
+    monkeypatch.setattr(profiles.store.version_notes, "FOLD", profiles.store.version_notes.timedelta(seconds=-1))
 
 
 def test_changes_by_hand_are_one_version_and_others_their_own(store: ProfileStore) -> None:

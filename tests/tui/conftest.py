@@ -14,10 +14,10 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 from profiles.files.paths import AppPaths
-from profiles.records import JsonObject
 from profiles.registry import ProfileRegistry
 from profiles.settings.settings import Settings
-from profiles.store import ProfileStore
+from profiles.store.records import JsonObject
+from profiles.store.store import ProfileStore
 from tests.banks import memory_file
 from tests.tui.scripted_engine import FINGERPRINT, scorecard
 from tokmem_desk.procedures import ExamplePair, Procedure

@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from profiles.checkpoints import checkpoint_file
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.checkpoints import checkpoint_file
+from profiles.store.store import ProfileStore
 from tests import banks
 from tokmem_desk.errors import (
     FetchError,

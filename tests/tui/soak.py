@@ -25,7 +25,7 @@ from textual.widgets import Button, Input, OptionList, TextArea
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.settings.settings import Settings
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, ROOT, TODO, remember
 from tests.tui.scripted_engine import make_model
 from tokmem_desk.models.store import ModelStore

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Checkbox, Static, TextArea
 
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.tui.conftest import remember
 from tests.tui.driving import ask, chat, last_view, procedures, ready, texts, turn_texts, until
 from tokmem_desk.procedures import ExamplePair, Procedure

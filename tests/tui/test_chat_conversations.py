@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from textual.widgets import Input
 
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.tui.driving import ask, chat, last_view, line, ready, texts, turn_texts, until
 from tui.app import TokmemApp
 from tui.screens.ask_line import LineDialog

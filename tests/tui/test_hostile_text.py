@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.banks import bank, bank_bytes, files_of, zipped
 from tests.hostile import HOSTILE, assert_obeyed_nothing, feed
 from tests.tui.driving import procedures, ready, texts, until

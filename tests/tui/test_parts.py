@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from textual.app import App, ComposeResult
 
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.themes import muted_of

@@ -11,7 +11,7 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Button, Input, OptionList, Select, TextArea
 
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_procedures import MakeApp, at_once, grid, open_procedures, pairs, rows
 from tokmem_desk.procedures import ExamplePair

@@ -10,8 +10,8 @@ from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
-import profiles.version_notes
-from profiles.store import ProfileStore
+import profiles.store.version_notes
+from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, TODO
 from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_procedure_dialogs import Seed, open_dialog
@@ -36,7 +36,7 @@ Size = tuple[int, int]
 @pytest.fixture(autouse=True)
 def one_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Versions are always noted at the same time."""
-    monkeypatch.setattr(profiles.version_notes, "now", lambda: "2025-03-01T12:00:00.000Z")
+    monkeypatch.setattr(profiles.store.version_notes, "now", lambda: "2025-03-01T12:00:00.000Z")
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_drafts(snap_compare: Compare, make_app: MakeApp, taught: None, size: Si
 def test_from_chat(
     snap_compare: Compare, make_app: MakeApp, taught: None, monkeypatch: pytest.MonkeyPatch, size: Size
 ) -> None:
-    monkeypatch.setattr("profiles.chats.now", lambda: "2025-03-01T12:00:00.000Z")
+    monkeypatch.setattr("profiles.store.chats.now", lambda: "2025-03-01T12:00:00.000Z")
 
     async def steps(pilot: Pilot[None]) -> None:
         app = await ready(pilot)

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
 import tui.screens.procedure_advice
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.tui.conftest import remember
 from tests.tui.driving import SIZES, procedures, ready, texts, until
 from tokmem_desk.procedures import ExamplePair, Procedure

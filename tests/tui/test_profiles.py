@@ -12,8 +12,8 @@ from textual.widgets import Button, Input
 from profiles.files.paths import AppPaths
 from profiles.files.process_locks import guarded
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
-from profiles.undo import KEPT_ENTRIES
+from profiles.store.store import ProfileStore
+from profiles.store.undo import KEPT_ENTRIES
 from tests.tui.conftest import MOOD
 from tests.tui.driving import SIZES, ask, ready, texts, until
 from tokmem_desk.errors import BusyError

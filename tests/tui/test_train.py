@@ -10,10 +10,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import SelectionList
 
-from profiles.checkpoints import checkpoint_file
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.checkpoints import checkpoint_file
+from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, TODO
 from tests.tui.driving import SIZES, ask, ready, texts, train, until
 from tests.tui.scripted_engine import FINGERPRINT

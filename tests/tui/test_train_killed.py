@@ -14,7 +14,7 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, ROOT, TODO
 from tests.tui.driving import ready, until
 from tests.tui.scripted_engine import FINGERPRINT

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from textual.pilot import Pilot
 
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, TODO, Pictures
 from tests.tui.driving import texts, train, until
 from tests.tui.test_train import QUICK, THIRD, at_step, open_train, states

@@ -9,7 +9,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, OptionList
 
 from profiles.files.paths import AppPaths
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD
 from tests.tui.driving import SIZES, chat, ready, texts, until
 from tests.tui.scripted_engine import make_model

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profiles.banks import Placement
+from profiles.store.banks import Placement
 from tokmem_desk.bank.container import SUFFIX
 from tokmem_desk.bank.reader import OpenBank, open_bank
 from tokmem_desk.errors import BadInputError, ConflictError, InterruptedByUser, UsageError

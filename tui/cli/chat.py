@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 
-from profiles.pair_rules import text_fault
+from profiles.store.pair_rules import text_fault
 from tokmem_desk.errors import BadInputError, TokmemError, UsageError
 from tui.chat_session import ChatSession
 from tui.cli import app

@@ -6,9 +6,9 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from profiles.chat_export import as_document, export_text, format_of
 from profiles.files.atomic import write_text
-from profiles.store import ProfileStore
+from profiles.store.chat_export import as_document, export_text, format_of
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import ConflictError, NotFoundError, TokmemError, UsageError
 from tui.cli.console import table
 from tui.cli.context import Context

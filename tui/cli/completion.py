@@ -18,7 +18,7 @@ from argcomplete.shell_integration import shellcode
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.settings.setting_keys import KEYS
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.models.catalogue import CATALOGUE
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE

@@ -15,9 +15,9 @@ from tui.cli.console import Console
 
 if TYPE_CHECKING:
     from profiles.encryption.file_encryption import ProfileKey
-    from profiles.records import ProfileInfo
     from profiles.settings.settings import Settings
-    from profiles.store import ProfileStore
+    from profiles.store.records import ProfileInfo
+    from profiles.store.store import ProfileStore
     from tokmem_desk.models.store import ModelStore
     from tui.cli.engine_session import EngineSession
 
@@ -110,7 +110,7 @@ class Context:
 
     def tidy(self) -> None:
         """Delete what of the profile no undo can bring back; what cannot be deleted now goes the next time."""
-        from profiles.checkpoints import drop_lost_checkpoints
+        from profiles.store.checkpoints import drop_lost_checkpoints
 
         with contextlib.suppress(TokmemError):
             self.store.collect_garbage()

@@ -7,7 +7,7 @@ import json
 import shlex
 from typing import Any
 
-from profiles.versions import PairChange, VersionRecord
+from profiles.store.versions import PairChange, VersionRecord
 from tokmem_desk.procedures import ExamplePair
 from tui.cli.console import shortened, table
 from tui.cli.context import Context

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from profiles.records import ProfileInfo
 from profiles.registry import ProfileRegistry
+from profiles.store.records import ProfileInfo
 from tokmem_desk.errors import TokmemError
 from tui.cli.console import table
 from tui.cli.context import Context

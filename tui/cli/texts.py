@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from profiles.files.atomic import storage_error
-from profiles.pair_rules import text_fault
+from profiles.store.pair_rules import text_fault
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 
 STDIN = "-"

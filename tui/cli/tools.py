@@ -18,7 +18,7 @@ from tui.vector_lines import quoted
 from tui.visible_text import visible_line
 
 if TYPE_CHECKING:
-    from profiles.records import CommandRecord
+    from profiles.store.records import CommandRecord
     from tui.cli.context import Context
 
 

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from profiles.memories import read_memory_file
-from profiles.records import MemoryRecord
-from profiles.router_rows import RouterRow
-from profiles.store import ProfileStore
+from profiles.store.memories import read_memory_file
+from profiles.store.records import MemoryRecord
+from profiles.store.router_rows import RouterRow
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import IncompatibleError, TokmemError
 from tokmem_desk.generation.recall import Bank
 from tokmem_desk.memory.file import memory_from_bytes

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.generation.recall import Bank, route_messages
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair

@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from profiles.pair_rules import pair_fault
-from profiles.store import ProfileStore
+from profiles.store.pair_rules import pair_fault
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BadInputError, UsageError
 from tokmem_desk.generation.continuation import next_line
 from tokmem_desk.generation.recall import Bank, Sampling, answer_batch, answer_messages

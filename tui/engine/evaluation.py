@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from profiles.settings.settings import Settings
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.errors import BadInputError, InterruptedByUser, UsageError
 from tokmem_desk.generation.recall import Bank, Routed, answer_messages, route_messages

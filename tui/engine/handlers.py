@@ -14,7 +14,7 @@ from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry import ProfileRegistry
 from profiles.settings.settings import Settings
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import ConversationCache, OwnedCache
 from tokmem_desk.errors import NotFoundError, UsageError

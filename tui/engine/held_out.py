@@ -15,8 +15,8 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from profiles.records import HeldOutChoice
-from profiles.store import ProfileStore
+from profiles.store.records import HeldOutChoice
+from profiles.store.store import ProfileStore
 from tokmem_desk.procedures import ExamplePair, Procedure
 
 SPLIT_FROM = 8

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import numpy as np
 import torch
 
-from profiles.banks import quarantined
-from profiles.store import ProfileStore
+from profiles.store.banks import quarantined
+from profiles.store.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.bank.jsonl import MAX_PROBES, Probe, probe_of
 from tokmem_desk.errors import BadInputError, IncompatibleError, InterruptedByUser, UsageError

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from profiles.router_rows import RouterRow
+from profiles.store.router_rows import RouterRow
 from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering
 
 if TYPE_CHECKING:
-    from profiles.records import MemoryRecord
+    from profiles.store.records import MemoryRecord
     from tokmem_desk.memory.extractor import Reader
     from tokmem_desk.memory.kv_adapter import Lens
 

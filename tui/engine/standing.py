@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from profiles.settings.settings import Settings
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.errors import BadInputError, InterruptedByUser
 from tokmem_desk.memory.memory import RouterStatistics

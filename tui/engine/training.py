@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from profiles.checkpoints import checkpoint_file
 from profiles.files.paths import AppPaths
 from profiles.settings.settings import Settings
-from profiles.store import ProfileStore
+from profiles.store.checkpoints import checkpoint_file
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BadInputError, NotFoundError, TokmemError
 from tokmem_desk.generation.recall import answer_messages
 from tokmem_desk.memory.extractor import Reader

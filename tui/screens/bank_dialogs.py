@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.widgets import Button, Input, RadioSet, Static
 from textual.worker import Worker, WorkerState
 
-from profiles.banks import CONFLICTS
+from profiles.store.banks import CONFLICTS
 from tokmem_desk.bank.container import needs_passphrase
 from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.errors import TokmemError

@@ -8,8 +8,8 @@ from pathlib import Path
 from textual import work
 from textual.widgets import Input
 
-from profiles.chat_export import as_markdown, export_text, format_of
 from profiles.files.atomic import write_text
+from profiles.store.chat_export import as_markdown, export_text, format_of
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.system.disk import typed_path
 from tui.chat_session import ChatSession

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Button, Select, Static, TextArea
 
-from profiles.pair_rules import pair_fault
+from profiles.store.pair_rules import pair_fault
 from tokmem_desk.procedures import ExamplePair
 from tui.screens.dialog import Dialog, buttons
 

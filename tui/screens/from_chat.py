@@ -11,8 +11,8 @@ from textual.content import Content
 from textual.widgets import Input, Select, Static
 from textual.widgets.selection_list import Selection
 
-from profiles.pair_rules import pair_fault
-from profiles.records import ConversationRecord, MessageRecord
+from profiles.store.pair_rules import pair_fault
+from profiles.store.records import ConversationRecord, MessageRecord
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair, check_name
 from tui.screens.dialog import SaveDialog, buttons

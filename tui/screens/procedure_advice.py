@@ -13,7 +13,7 @@ from textual import work
 from textual.timer import Timer
 
 from profiles.pair_files.lint import Finding, lint_pairs
-from profiles.pairs import PairList
+from profiles.store.pairs import PairList
 from tokmem_desk.errors import TokmemError
 from tui.engine.protocol import Overlap
 from tui.overview import ProcedureLine

@@ -12,8 +12,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from profiles.contents import ProfileContents, contents, contents_of
-from profiles.records import ProfileInfo
 from profiles.registry import ProfileRegistry
+from profiles.store.records import ProfileInfo
 from tokmem_desk.errors import BusyError
 from tui.screens.base import AppScreen
 from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog

@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
-from profiles.versions import VersionDiff, VersionRecord
+from profiles.store.versions import VersionDiff, VersionRecord
 from tui.overview import READS
 from tui.screens.dialog import Dialog, buttons
 

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from profiles.pair_rules import text_fault
+from profiles.store.pair_rules import text_fault
 from tokmem_desk.procedures import AUTO_ROUTE
 from tui.serve.errors import ApiError
 

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from profiles.records import ConversationRecord
+from profiles.store.records import ConversationRecord
 from tui.keys import keyed
 from tui.messages import ConversationChosen
 from tui.titles import short_titles

@@ -15,8 +15,8 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from profiles.pair_files.lint import Finding
-from profiles.pairs import PairList
-from profiles.records import PairRecord
+from profiles.store.pairs import PairList
+from profiles.store.records import PairRecord
 from tokmem_desk.templates.template import form_in
 from tui.engine.protocol import Overlap
 from tui.messages import PairTextWanted, PairWanted, PairWritten

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
 
-from profiles.pairs import PairList
-from profiles.records import PairRecord
+from profiles.store.pairs import PairList
+from profiles.store.records import PairRecord
 
 DRAFT = 0
 """The key of the row that is being written."""

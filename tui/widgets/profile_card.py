@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from profiles.contents import ProfileContents
-from profiles.records import ProfileInfo
+from profiles.store.records import ProfileInfo
 from tui.keys import keyed
 from tui.words import ago, count, size
 

@@ -10,9 +10,9 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
-from profiles.base import Row, StoreBase, bump_revision, now
-from profiles.scrubbing import owe_scrub
-from profiles.version_notes import note_version
+from profiles.store.base import Row, StoreBase, bump_revision, now
+from profiles.store.scrubbing import owe_scrub
+from profiles.store.version_notes import note_version
 from tokmem_desk.errors import NotFoundError, UsageError
 
 KEPT_ENTRIES = 50

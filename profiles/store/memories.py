@@ -14,16 +14,16 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from profiles.base import Row, as_json, bump_revision, from_json, now
 from profiles.encryption.profile_files import Vault
 from profiles.files.atomic import storage_error
 from profiles.files.erasing import erase_file
 from profiles.files.paths import private_folder
-from profiles.forgetting import forget_lost_jobs, forget_quotes
-from profiles.records import IMPORTED_FROM, HeldOutChoice, JsonObject, MemoryRecord, PairsChanged
-from profiles.scrubbing import Scrubbing, owe_scrub
-from profiles.undo import files_kept_for_undo, procedures_kept_for_undo, uuids_kept_for_undo
-from profiles.version_notes import forget_past, forget_removed, note_version
+from profiles.store.base import Row, as_json, bump_revision, from_json, now
+from profiles.store.forgetting import forget_lost_jobs, forget_quotes
+from profiles.store.records import IMPORTED_FROM, HeldOutChoice, JsonObject, MemoryRecord, PairsChanged
+from profiles.store.scrubbing import Scrubbing, owe_scrub
+from profiles.store.undo import files_kept_for_undo, procedures_kept_for_undo, uuids_kept_for_undo
+from profiles.store.version_notes import forget_past, forget_removed, note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 
@@ -45,7 +45,7 @@ class MemoryTable(Scrubbing):
         """Keep the bytes of a memory under a new name, whole or not at all; ``add_memory`` registers that name.
 
         Args:
-            folder: a quarantine of this profile instead of its memories, see ``profiles.banks``.
+            folder: a quarantine of this profile instead of its memories, see ``profiles.store.banks``.
 
         Raises:
             StorageError: the disk refused.

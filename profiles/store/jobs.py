@@ -15,11 +15,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from profiles.base import Row, StoreBase, as_json, from_json, now
 from profiles.files.process_locks import SUFFIX, guarded
-from profiles.memories import activate_row, drop_file
-from profiles.records import JobRecord, JobState, JsonObject
-from profiles.scrubbing import owe_scrub
+from profiles.store.base import Row, StoreBase, as_json, from_json, now
+from profiles.store.memories import activate_row, drop_file
+from profiles.store.records import JobRecord, JobState, JsonObject
+from profiles.store.scrubbing import owe_scrub
 from tokmem_desk.errors import BusyError, NotFoundError, UsageError
 
 _NEXT: dict[JobState, frozenset[JobState]] = {

@@ -20,16 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from profiles.base import StoreBase, as_json, bump_revision, now, storable
 from profiles.files.atomic import storage_error
 from profiles.files.paths import private_folder
-from profiles.memories import GARBAGE_AGE_SECONDS, SUFFIX, pair_rows
-from profiles.pair_rules import text_fault
-from profiles.pairs import insert_pairs, refuse_faults
-from profiles.procedures import remove_row
-from profiles.records import JsonObject
-from profiles.undo import UndoEntry
-from profiles.version_notes import note_version
+from profiles.store.base import StoreBase, as_json, bump_revision, now, storable
+from profiles.store.memories import GARBAGE_AGE_SECONDS, SUFFIX, pair_rows
+from profiles.store.pair_rules import text_fault
+from profiles.store.pairs import insert_pairs, refuse_faults
+from profiles.store.procedures import remove_row
+from profiles.store.records import JsonObject
+from profiles.store.undo import UndoEntry
+from profiles.store.version_notes import note_version
 from tokmem_desk.errors import BadInputError, ConflictError, StorageError
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, check_name, pairs_digest
 from tokmem_desk.system.disk import sync

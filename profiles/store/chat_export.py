@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from profiles.records import ConversationRecord, MessageRecord
+from profiles.store.records import ConversationRecord, MessageRecord
 from tokmem_desk.errors import UsageError
 from tokmem_desk.procedures import NONE_ROUTE
 

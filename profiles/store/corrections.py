@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from profiles.base import Row, StoreBase, bump_revision, now
-from profiles.pair_rules import text_fault
-from profiles.records import CorrectionRecord
+from profiles.store.base import Row, StoreBase, bump_revision, now
+from profiles.store.pair_rules import text_fault
+from profiles.store.records import CorrectionRecord
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.procedures import NONE_ROUTE
 

@@ -20,12 +20,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from profiles.base import StoreBase
 from profiles.database.connection import Database
 from profiles.database.migrations import REGISTRY_STEPS
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.atomic import storage_error
 from profiles.files.paths import AppPaths, private_folder
+from profiles.store.base import StoreBase
 from tokmem_desk.errors import TokmemError
 
 SECRET_NAME = "consents.key"  # noqa: S105 - a file's name

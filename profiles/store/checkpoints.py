@@ -7,7 +7,7 @@ from pathlib import Path
 
 from profiles.files.erasing import erase_file
 from profiles.files.paths import AppPaths, private_folder
-from profiles.store import ProfileStore
+from profiles.store.store import ProfileStore
 
 SUFFIX = ".safetensors"
 

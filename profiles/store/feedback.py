@@ -5,8 +5,8 @@ Nothing is learned unasked: every row here follows a key that the person pressed
 
 from __future__ import annotations
 
-from profiles.base import StoreBase
-from profiles.records import Lesson, Rating
+from profiles.store.base import StoreBase
+from profiles.store.records import Lesson, Rating
 from tokmem_desk.procedures import NONE_ROUTE
 
 

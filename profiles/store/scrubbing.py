@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 
-from profiles.base import StoreBase
 from profiles.files.erasing import erase_file
+from profiles.store.base import StoreBase
 from tokmem_desk.errors import BusyError, TokmemError
 
 _LATER, _PROMISED = "scrub_later", "scrub_promised"

@@ -1,6 +1,6 @@
 """Versions of a procedure: what its pairs were, which memory answered, and the way back.
 
-They are noted by ``profiles.version_notes``.
+They are noted by ``profiles.store.version_notes``.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from profiles.base import Row, bump_revision, now
-from profiles.forgetting import forget_quotes
-from profiles.records import Part
-from profiles.scrubbing import Scrubbing, owe_scrub
-from profiles.undo import UndoEntry
-from profiles.version_notes import VersionKind, forget_past, newest_version, note_version
+from profiles.store.base import Row, bump_revision, now
+from profiles.store.forgetting import forget_quotes
+from profiles.store.records import Part
+from profiles.store.scrubbing import Scrubbing, owe_scrub
+from profiles.store.undo import UndoEntry
+from profiles.store.version_notes import VersionKind, forget_past, newest_version, note_version
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from profiles.base import Row, as_json, from_json, now, storable
-from profiles.records import ConversationRecord, JsonObject, MessageRecord, MessageStatus, Role
-from profiles.scrubbing import Scrubbing, owe_scrub
+from profiles.store.base import Row, as_json, from_json, now, storable
+from profiles.store.records import ConversationRecord, JsonObject, MessageRecord, MessageStatus, Role
+from profiles.store.scrubbing import Scrubbing, owe_scrub
 from tokmem_desk.errors import NotFoundError
 
 _SELECT = """

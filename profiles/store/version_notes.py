@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 
-from profiles.base import Row, now
+from profiles.store.base import Row, now
 
 VersionKind = Literal["begin", "by_hand", "edit", "many", "memory", "back"]
 """Added with pairs; added without, to be written by hand; changed by hand; many pairs at once; another memory answers;

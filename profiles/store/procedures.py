@@ -1,4 +1,4 @@
-"""Procedures of a profile: add, look up, rename, enable, remove. Their pairs are in ``profiles.pairs``."""
+"""Procedures of a profile: add, look up, rename, enable, remove. Their pairs are in ``profiles.store.pairs``."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import sqlite3
 import uuid
 from typing import Any
 
-from profiles.base import Row, StoreBase, bump_revision, now, storable
-from profiles.pairs import insert_pairs, pair_of, refuse_faults
-from profiles.records import ProcedureRecord
-from profiles.undo import UndoEntry
-from profiles.version_notes import note_version
+from profiles.store.base import Row, StoreBase, bump_revision, now, storable
+from profiles.store.pairs import insert_pairs, pair_of, refuse_faults
+from profiles.store.records import ProcedureRecord
+from profiles.store.undo import UndoEntry
+from profiles.store.version_notes import note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, UsageError
 from tokmem_desk.procedures import (
     MAX_GROUP_CHARACTERS,

@@ -7,11 +7,11 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import overload
 
-from profiles.base import Row, StoreBase, bump_revision, now, storable
-from profiles.pair_rules import pair_fault
-from profiles.records import PairRecord, Part
-from profiles.undo import UndoEntry
-from profiles.version_notes import VersionKind, note_version
+from profiles.store.base import Row, StoreBase, bump_revision, now, storable
+from profiles.store.pair_rules import pair_fault
+from profiles.store.records import PairRecord, Part
+from profiles.store.undo import UndoEntry
+from profiles.store.version_notes import VersionKind, note_version
 from tokmem_desk.errors import BadInputError, NotFoundError
 from tokmem_desk.procedures import ExamplePair, texts_digest
 

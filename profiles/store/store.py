@@ -9,26 +9,26 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from profiles.banks import BankTable
-from profiles.base import Row
-from profiles.chats import ChatTable
-from profiles.commands import CommandTable
-from profiles.consents import ConsentKeeping
-from profiles.corrections import CorrectionTable
 from profiles.database.connection import LOCK_SECONDS, Database, DatabaseOwner
 from profiles.database.migrations import PROFILE_STEPS
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import Keyring
 from profiles.encryption.profile_files import Vault
-from profiles.jobs import JobTable
-from profiles.lessons import LessonTable
-from profiles.memories import MemoryTable
-from profiles.pairs import PairTable
-from profiles.procedures import ProcedureTable
-from profiles.router_rows import RouterRowTable
-from profiles.tokens import TokenRows
-from profiles.undo import UndoLog
-from profiles.versions import VersionTable
+from profiles.store.banks import BankTable
+from profiles.store.base import Row
+from profiles.store.chats import ChatTable
+from profiles.store.commands import CommandTable
+from profiles.store.consents import ConsentKeeping
+from profiles.store.corrections import CorrectionTable
+from profiles.store.feedback import LessonTable
+from profiles.store.jobs import JobTable
+from profiles.store.memories import MemoryTable
+from profiles.store.pairs import PairTable
+from profiles.store.procedures import ProcedureTable
+from profiles.store.router_rows import RouterRowTable
+from profiles.store.tokens import TokenRows
+from profiles.store.undo import UndoLog
+from profiles.store.versions import VersionTable
 from tokmem_desk.errors import LockedError, TokmemError
 
 DATABASE_NAME = "profile.sqlite"

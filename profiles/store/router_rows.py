@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 
-from profiles.base import StoreBase
+from profiles.store.base import StoreBase
 
 
 @dataclass(frozen=True, slots=True)

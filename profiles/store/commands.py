@@ -1,7 +1,7 @@
 """The programs that answers may be handed to, and what the person allowed to run unasked.
 
 Nothing here runs anything. A consent never comes back by itself, and a command only where the person goes back to a
-version that had it (``profiles.versions``), which asks before each run. Neither is ever exported.
+version that had it (``profiles.store.versions``), which asks before each run. Neither is ever exported.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from profiles.base import Row, StoreBase, now
-from profiles.records import CommandRecord
-from profiles.version_notes import note_version
+from profiles.store.base import Row, StoreBase, now
+from profiles.store.records import CommandRecord
+from profiles.store.version_notes import note_version
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.templates.command_line import check_template
 

@@ -18,10 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from profiles.base import Row, StoreBase, now
 from profiles.database.connection import Database
 from profiles.encryption.file_encryption import ProfileKey
-from profiles.records import TokenInfo
+from profiles.store.base import Row, StoreBase, now
+from profiles.store.records import TokenInfo
 from tokmem_desk.errors import (
     BusyError,
     ConflictError,
@@ -35,7 +35,7 @@ from tokmem_desk.errors import (
 from tokmem_desk.procedures import check_name
 
 if TYPE_CHECKING:
-    from profiles.store import ProfileStore
+    from profiles.store.store import ProfileStore
 
 PREFIX = "tokmem-"
 """Tells people, and programs that look for leaked secrets, what a token is for."""

@@ -11,14 +11,14 @@ from typing import Any
 
 from profiles.database.connection import Database
 from profiles.encryption.profile_files import Vault
-from profiles.records import JsonObject
+from profiles.store.records import JsonObject
 from tokmem_desk.errors import NotFoundError, did_you_mean
 
 Row = sqlite3.Row
 
 
 class StoreBase:
-    """The base of every part of the store; ``profiles.store.ProfileStore`` is all of them in one."""
+    """The base of every part of the store; ``profiles.store.store.ProfileStore`` is all of them in one."""
 
     _database: Database
     memory_folder: Path
