@@ -26,7 +26,7 @@ from textual.pilot import Pilot
 from benchmarks.options import say
 from benchmarks.speed_start import in_terminal
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.settings.settings import Settings
 from profiles.store.store import ProfileStore
 from tokmem_desk.models.hardware_fit import look_at_machine

@@ -29,7 +29,7 @@ from benchmarks.options import positive, run_program, say
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.atomic import write_text
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.routing.features import FeatureLayers, RouterBasis
 from tokmem_desk.routing.none_calibration import Calibration
 from tui.engine.banks import BankShelf

@@ -22,7 +22,7 @@ from typing import Any
 from textual.widgets import Input, TextArea
 
 from profiles.files.paths import AppPaths, private_folder
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.settings.settings import Settings
 from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.procedures import Procedure

@@ -17,7 +17,7 @@ import pytest
 
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tui.anew import VARIABLE
 
 ROOT = Path(__file__).parents[1]

@@ -23,7 +23,7 @@ from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.atomic import write_text
 from profiles.files.paths import AppPaths, private_folder
 from profiles.files.process_locks import SUFFIX, guarded
-from profiles.registry import DEFAULT_PROFILE, ProfileRegistry
+from profiles.registry.registry import DEFAULT_PROFILE, ProfileRegistry
 from profiles.settings.settings import Settings
 from profiles.store.checkpoints import drop_lost_checkpoints
 from profiles.store.records import ProfileInfo

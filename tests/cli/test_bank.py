@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from tests.banks import bank, files_of, unpacked, write
 from tests.cli.conftest import CommandLine

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.banks import bank, bank_bytes, files_of, zipped
 from tests.hostile import CONTROLS, HOSTILE, assert_obeyed_nothing, feed, leaves
 from tokmem_desk.procedures import ExamplePair, Procedure

@@ -10,9 +10,9 @@ import time
 
 import pytest
 
-import profiles.registry_base
+import profiles.registry.base
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS
 from tui.cli.main import main
 
@@ -147,7 +147,7 @@ def test_the_recovery_key_is_shown_though_the_plain_copy_stays(own_home, passphr
     def refuses(folder):
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(profiles.registry_base, "erase_tree", refuses)
+    monkeypatch.setattr(profiles.registry.base, "erase_tree", refuses)
     as_json = ["--json"] if form == "json" else []
     code = main(["--home", str(own_home), "profile", "lock", "--passphrase-file", passphrase, *as_json])
     said = capfd.readouterr()

@@ -83,7 +83,7 @@ def test_tokens(tokmem):
 
 def test_the_recovery_key_opens_what_is_locked(home):
     from profiles.files.paths import AppPaths
-    from profiles.registry import ProfileRegistry
+    from profiles.registry.registry import ProfileRegistry
 
     registry = ProfileRegistry(AppPaths.resolve(home))
     key = registry.key_by_recovery("grace", RECOVERY_KEY)

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine
 from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
 

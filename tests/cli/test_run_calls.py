@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine
 from tui.cli.ask import show_answer
 from tui.cli.console import Console

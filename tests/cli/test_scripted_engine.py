@@ -9,7 +9,7 @@ import time
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.cli.conftest import CommandLine, checked, interrupt_when
 from tests.tui.scripted_engine import FINGERPRINT
 

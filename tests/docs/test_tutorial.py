@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.cli.conftest import ROOT, CommandLine
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"

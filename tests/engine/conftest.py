@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from profiles.files.paths import AppPaths, private_folder
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.client import EngineClient, engine_command, run_blocking
 

@@ -12,7 +12,7 @@ import pytest
 
 import tui.engine.drafting
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from tokmem_desk.generation.recall import Bank
 from tokmem_desk.procedures import ExamplePair, Procedure

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from profiles.files.paths import AppPaths, private_folder
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.banks import Incoming, IncomingMemory, IncomingProcedure
 from profiles.store.checkpoints import checkpoint_file
 from profiles.store.store import ProfileStore

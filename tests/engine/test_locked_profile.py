@@ -12,7 +12,7 @@ import pytest
 import profiles.encryption.keyring
 from profiles.encryption.file_encryption import ProfileKey, is_sealed
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, LockedError
 from tui.engine.client import EngineClient, run_blocking

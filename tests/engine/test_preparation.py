@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tests.engine.test_engine import activate
 from tokmem_desk.errors import BadInputError

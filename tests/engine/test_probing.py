@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from tests.banks import files_of, zipped
 from tests.engine.conftest import copy_model, result_of, run_engine

@@ -14,7 +14,7 @@ import pytest
 
 import tui.engine.server
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests import tiny_loaded
 from tokmem_desk.errors import OutOfMemoryError
 from tokmem_desk.procedures import ExamplePair, Procedure

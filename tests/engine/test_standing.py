@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from tests.engine.conftest import result_of
 from tests.engine.test_engine import activate

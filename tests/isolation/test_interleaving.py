@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import profiles.encryption.keyring
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from tests.tiny_loaded import TinyModel
 from tokmem_desk.errors import LockedError, TokmemError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from tokmem_desk.procedures import ExamplePair, Procedure
 

@@ -13,7 +13,7 @@ import pytest
 
 from profiles.files.atomic import storage_error
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.banks import (
     Incoming,
     IncomingCorrection,

@@ -15,7 +15,7 @@ from profiles.database.connection import Database
 from profiles.database.migrations import PROFILE_STEPS, REGISTRY_STEPS
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.consents import CHANGED, OLDER, SECRET_NAME, UNKNOWN
 from profiles.store.store import DATABASE_NAME, ProfileStore
 from tokmem_desk.errors import LockedError, StorageError

@@ -12,7 +12,7 @@ import pytest
 
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.checkpoints import checkpoint_file, drop_lost_checkpoints
 from profiles.store.store import DATABASE_NAME, ProfileStore
 from tokmem_desk.procedures import ExamplePair, Procedure

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import profiles.encryption.keyring
-import profiles.locking
-import profiles.registry_base
+import profiles.registry.base
+import profiles.registry.encrypt_profile
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import LONGEST_WAIT, Keyring, passphrase_key
 from profiles.files.paths import AppPaths, private_folder
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import (
     BadInputError,
@@ -460,7 +460,7 @@ def test_what_cannot_be_erased_is_said_after_the_recovery_key(
         registry.add_lock("default", PASSPHRASE)
         old, key = registry.active().id, registry.key("default", PASSPHRASE)
     shown: list[str] = []
-    erase = profiles.registry_base.erase_tree
+    erase = profiles.registry.base.erase_tree
 
     def refuses(folder: Path) -> None:
         if direction == "add":
@@ -468,7 +468,7 @@ def test_what_cannot_be_erased_is_said_after_the_recovery_key(
         raise PermissionError(13, "no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(profiles.registry_base, "erase_tree", refuses)
+        patch.setattr(profiles.registry.base, "erase_tree", refuses)
         if direction == "add":
             assert registry.add_lock("default", PASSPHRASE, show=shown.append) == shown[0]
             assert registry.key_by_recovery("default", shown[0]).same_as(registry.key("default", PASSPHRASE))
@@ -476,7 +476,7 @@ def test_what_cannot_be_erased_is_said_after_the_recovery_key(
             registry.remove_lock("default", key)
     assert registry.active().locked is (direction == "add")
     assert registry.not_erased is not None and "could not be erased" in str(registry.not_erased)
-    assert paths.profile_folder(old).exists() and erase is profiles.registry_base.erase_tree
+    assert paths.profile_folder(old).exists() and erase is profiles.registry.base.erase_tree
     with ProfileRegistry(paths):
         assert not paths.profile_folder(old).exists(), "the next start erases it"
 
@@ -510,7 +510,7 @@ def test_a_full_disk_leaves_the_profile_as_it_was(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(profiles.locking, "_copy_files", full)
+    monkeypatch.setattr(profiles.registry.encrypt_profile, "_copy_files", full)
     with pytest.raises(StorageError, match="could not be copied.*disk is full"):
         registry.add_lock("default", PASSPHRASE)
     assert registry.active().id == before.id and [f.name for f in paths.profiles.iterdir()] == [before.id]
@@ -535,7 +535,7 @@ from pathlib import Path
 import profiles.encryption.keyring
 profiles.encryption.keyring._MEMORY_KIB, profiles.encryption.keyring._ITERATIONS = 64, 1
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 import sqlcipher3.dbapi2, cryptography.hazmat.primitives.kdf.argon2
 import cryptography.hazmat.primitives.ciphers.aead, cryptography.hazmat.primitives.kdf.hkdf
 

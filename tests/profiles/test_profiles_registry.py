@@ -19,7 +19,7 @@ import profiles.files.atomic
 import profiles.files.erasing
 from profiles.files.atomic import replacing, write_bytes, write_text
 from profiles.files.paths import AppPaths, private_folder
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, ConflictError, NotFoundError, StorageError, UsageError
 from tokmem_desk.procedures import Procedure
@@ -167,7 +167,7 @@ def test_two_processes_start_for_the_first_time(
 ) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom profiles.files.paths import AppPaths\n"
-        "from profiles.registry import ProfileRegistry\ninput()\n"
+        "from profiles.registry.registry import ProfileRegistry\ninput()\n"
         "with ProfileRegistry(AppPaths.resolve(Path(sys.argv[1]))) as registry:\n"
         "    registry.open().close()\n    registry.create(sys.argv[2])\n"
     )

@@ -11,7 +11,7 @@ import pytest
 
 import profiles.encryption.keyring
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.settings.settings import Settings
 from tokmem_desk.errors import BusyError, LockedError
 from tokmem_desk.procedures import ExamplePair, Procedure
@@ -22,7 +22,7 @@ OPENED = """
 import sys, time
 from pathlib import Path
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.encryption.file_encryption import ProfileKey
 from tokmem_desk.procedures import ExamplePair
 

@@ -16,7 +16,7 @@ import uvicorn
 from openai import AsyncOpenAI
 
 from profiles.files.paths import AppPaths, private_folder
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.tui.conftest import MOOD, ROOT, TODO, remember
 from tests.tui.scripted_engine import BACKBONE
 from tokmem_desk.procedures import ExamplePair, Procedure

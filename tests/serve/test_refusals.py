@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.serve.conftest import Served
 from tokmem_desk.errors import BusyError, IncompatibleError, TokmemError
 from tui.serve import app as serve_app

@@ -19,7 +19,7 @@ from typing import Any
 
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.checkpoints import checkpoint_file
 from profiles.store.store import ProfileStore
 from tests import banks

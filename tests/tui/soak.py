@@ -23,7 +23,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, OptionList, TextArea
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.settings.settings import Settings
 from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, ROOT, TODO, remember

@@ -10,7 +10,7 @@ import pytest
 
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths, private_folder
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.memory_look import (
     CTRL_L,
     CTRL_Q,

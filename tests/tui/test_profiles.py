@@ -11,7 +11,7 @@ from textual.widgets import Button, Input
 
 from profiles.files.paths import AppPaths
 from profiles.files.process_locks import guarded
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from profiles.store.undo import KEPT_ENTRIES
 from tests.tui.conftest import MOOD

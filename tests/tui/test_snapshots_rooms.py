@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.records import ProfileInfo
 from tests.tui.conftest import MOOD, Pictures
 from tests.tui.driving import ready, texts, until

@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from textual.widgets import SelectionList
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.checkpoints import checkpoint_file
 from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, TODO

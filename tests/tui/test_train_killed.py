@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, ROOT, TODO
 from tests.tui.driving import ready, until

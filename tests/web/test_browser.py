@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine, interrupt_when
 
 PASSPHRASE = "four words of mine"

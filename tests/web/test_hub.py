@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from profiles.files.paths import AppPaths, private_folder
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tests.tui.conftest import ROOT, TODO, remember
 from tokmem_desk.errors import BusyError, EngineError, NotFoundError
 from tui.engine.client import EngineClient

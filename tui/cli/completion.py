@@ -16,7 +16,7 @@ from argcomplete.completers import FilesCompleter
 from argcomplete.shell_integration import shellcode
 
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.settings.setting_keys import KEYS
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import TokmemError

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from profiles.files.paths import AppPaths, private_folder
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import StorageError, TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, Procedure
 from tui.cli.ask import route_chip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import LockedError, TokmemError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode

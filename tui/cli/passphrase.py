@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from profiles.encryption.keyring import checked_passphrase
 from profiles.files.atomic import storage_error
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import BadInputError, LockedError, NotFoundError, UsageError
 from tui.engine.client import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.records import ProfileInfo
 from tokmem_desk.errors import TokmemError
 from tui.cli.console import table

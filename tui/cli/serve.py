@@ -12,7 +12,7 @@ from pathlib import Path
 
 from profiles.files.atomic import storage_error
 from profiles.files.paths import private_folder
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import BusyError, TokmemError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode

@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 
 from profiles.encryption.file_encryption import ProfileKey
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode

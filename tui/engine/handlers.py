@@ -12,7 +12,7 @@ from typing import Any
 
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
-from profiles.registry import ProfileRegistry
+from profiles.registry.registry import ProfileRegistry
 from profiles.settings.settings import Settings
 from profiles.store.store import ProfileStore
 from tokmem_desk.backbone.chat_format import Turn

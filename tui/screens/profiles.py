@@ -11,8 +11,8 @@ from textual.containers import Horizontal, ItemGrid, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from profiles.contents import ProfileContents, contents, contents_of
-from profiles.registry import ProfileRegistry
+from profiles.registry.contents import ProfileContents, contents, contents_of
+from profiles.registry.registry import ProfileRegistry
 from profiles.store.records import ProfileInfo
 from tokmem_desk.errors import BusyError
 from tui.screens.base import AppScreen

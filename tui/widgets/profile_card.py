@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
 
-from profiles.contents import ProfileContents
+from profiles.registry.contents import ProfileContents
 from profiles.store.records import ProfileInfo
 from tui.keys import keyed
 from tui.words import ago, count, size

@@ -11,8 +11,8 @@ from pathlib import Path
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import Keyring, checked_passphrase
 from profiles.files.paths import private_folder
-from profiles.locking import Side, copied, refuse_strange
-from profiles.registry_base import ProfileFolders
+from profiles.registry.base import ProfileFolders
+from profiles.registry.encrypt_profile import Side, copied, refuse_strange
 from profiles.store.base import Row, now
 from tokmem_desk.errors import BusyError, ConflictError, LockedError, NotFoundError, StorageError, TokmemError
 
@@ -24,7 +24,7 @@ Show = Callable[[str], None]
 
 
 class ProfileLocks(ProfileFolders):
-    """The base of ``profiles.registry.ProfileRegistry`` that locks and unlocks."""
+    """The base of ``profiles.registry.registry.ProfileRegistry`` that locks and unlocks."""
 
     not_erased: StorageError | None = None
     """Why the copy from before the last ``add_lock`` or ``remove_lock`` is still there; None where it is erased. The

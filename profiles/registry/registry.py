@@ -17,7 +17,7 @@ from profiles.database.migrations import REGISTRY_STEPS
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.erasing import erase_file, refuse_links
 from profiles.files.paths import AppPaths
-from profiles.registry_locks import ProfileLocks
+from profiles.registry.locks import ProfileLocks
 from profiles.store.base import Row, now
 from profiles.store.records import ProfileInfo
 from profiles.store.store import DATABASE_NAME, ProfileStore

@@ -23,7 +23,7 @@ _GLANCES, _GLANCE_SECONDS = 8, 0.1
 
 
 class ProfileFolders(DatabaseOwner):
-    """The base of ``profiles.registry.ProfileRegistry``."""
+    """The base of ``profiles.registry.registry.ProfileRegistry``."""
 
     _paths: AppPaths
     _lock_seconds: float
