@@ -18,7 +18,7 @@ import pytest
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
-from tui.anew import VARIABLE
+from tui.process.anew import VARIABLE
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 180.0

@@ -24,13 +24,13 @@ from profiles.files.paths import AppPaths
 from profiles.settings.settings import Settings
 from tokmem_desk.errors import TokmemError
 from tui import debug_report
-from tui.anew import Anew
 from tui.commands import commands
 from tui.drawn_lines import VisibleLines, VisiblePrints
 from tui.engine_desk import EngineDesk, EngineFactory
 from tui.guard import shows_errors
 from tui.keys import BINDING_IDS, usable_keymap
 from tui.overview import changed_words, procedure_lines
+from tui.process.anew import Anew
 from tui.screens.base import AppScreen
 from tui.screens.chat import ChatScreen
 from tui.screens.confirm import ConfirmDialog

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tui.cli.crash_log import write_crash_log
-from tui.traces import QuietFormatter, trace
+from tui.process.log_redaction import QuietFormatter, trace
 
 SECRET = "quetzal feathers"
 
@@ -52,7 +52,7 @@ def test_the_crash_log_is_quiet(own_home: Path) -> None:
 
 
 def test_a_process_that_fails_says_nothing_private() -> None:
-    code = f"from tui.traces import log_quietly; log_quietly(); raise ValueError({SECRET!r})"
+    code = f"from tui.process.log_redaction import log_quietly; log_quietly(); raise ValueError({SECRET!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     # The line of the program itself is shown, which for -c is not to be had.
     assert done.returncode == 1 and "builtins.ValueError" in done.stderr and SECRET not in done.stderr

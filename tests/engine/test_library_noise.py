@@ -9,7 +9,7 @@ from pathlib import Path
 
 SPEAKING = """
 import logging, warnings
-from tui.traces import log_quietly
+from tui.process.log_redaction import log_quietly
 from tui.engine.library_noise import silence
 log_quietly()
 silence()

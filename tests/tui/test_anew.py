@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from profiles.encryption.file_encryption import ProfileKey
-from tui import anew
-from tui.anew import VARIABLE, Anew, taken_over
+from tui.process import anew
+from tui.process.anew import VARIABLE, Anew, taken_over
 
 ROOT = Path(__file__).parents[2]
 TWICE = """
 import os, sys
 from profiles.encryption.file_encryption import ProfileKey
-from tui.anew import Anew, start_anew, taken_over
+from tui.process.anew import Anew, start_anew, taken_over
 before = taken_over()
 if before is None:
     print("first", os.getpid(), flush=True)
@@ -70,7 +70,7 @@ def test_a_key_is_never_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
 def test_no_core_file_and_no_look_from_outside() -> None:
     look = (
         "import ctypes, resource\n"
-        "from tui.private_memory import keep_memory_private\n"
+        "from tui.process.private_memory import keep_memory_private\n"
         "keep_memory_private()\n"
         "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), resource.getrlimit(resource.RLIMIT_CORE)[0])"
     )

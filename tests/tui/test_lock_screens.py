@@ -12,8 +12,8 @@ from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_profiles import cards, names, profiles
-from tui.anew import Anew
 from tui.app import TokmemApp
+from tui.process.anew import Anew
 from tui.screens.chat import ChatScreen
 from tui.screens.failure import FailureDialog
 from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog

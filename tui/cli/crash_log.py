@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from profiles.files.paths import AppPaths, private_folder
-from tui.traces import trace
+from tui.process.log_redaction import trace
 
 LOG_NAME = "command.log"
 LOG_BYTES = 1_000_000

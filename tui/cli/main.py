@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: replaces ``sys.argv[1:]``.
     """
     from tui.cli.console import Console, writing_output
-    from tui.private_memory import keep_memory_private
+    from tui.process.private_memory import keep_memory_private
 
     keep_memory_private()
     _replace_closed_streams()
@@ -97,7 +97,7 @@ def _report(console: Console, error: TokmemError) -> int:
 
 def _report_unexpected(console: Console, error: Exception, arguments: Sequence[str] | None) -> int:
     """A mistake of ours: one sentence, and the traceback where it can be found."""
-    from tui.faults import in_words
+    from tui.process.faults import in_words
 
     console.end_progress()
     if _debugging():

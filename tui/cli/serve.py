@@ -16,7 +16,7 @@ from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import BusyError, TokmemError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
-from tui.traces import QuietFormatter
+from tui.process.log_redaction import QuietFormatter
 
 HOST = "127.0.0.1"
 """No option changes this: whoever reaches the port may try tokens, so only this computer does."""

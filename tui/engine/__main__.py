@@ -10,9 +10,9 @@ from pathlib import Path
 from tokmem_desk.system.threads import wait_asleep
 from tui.engine.library_noise import silence
 from tui.engine.refusing import refuse_all
-from tui.faults import in_words
-from tui.private_memory import keep_memory_private
-from tui.traces import log_quietly
+from tui.process.faults import in_words
+from tui.process.log_redaction import log_quietly
+from tui.process.private_memory import keep_memory_private
 
 
 def main() -> int:

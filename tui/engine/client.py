@@ -33,7 +33,7 @@ from typing import IO, Any, BinaryIO, Self
 
 from tokmem_desk.errors import EngineError, InterruptedByUser, StorageError, TokmemError, error_from_dict
 from tui.engine.protocol import LINE_LIMIT, CancelHow, Message, decode, encode
-from tui.faults import in_words, memory_limit, out_of_memory
+from tui.process.faults import in_words, memory_limit, out_of_memory
 
 CLOSE_SECONDS = 0.5
 """How long the engine may take to end by itself before it is killed."""

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 
-from tui.private_memory import keep_memory_private
+from tui.process.private_memory import keep_memory_private
 
 _PIECE = 65536
 

@@ -22,7 +22,7 @@ from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, Usag
 from tokmem_desk.system.device import is_out_of_memory
 from tui.engine.models import LoadedModel
 from tui.engine.protocol import LINE_LIMIT, CancelHow, Message, cancel_how, decode, encode, operation, whole_number
-from tui.faults import in_words, out_of_memory
+from tui.process.faults import in_words, out_of_memory
 
 log = logging.getLogger("tui.engine")
 

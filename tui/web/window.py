@@ -14,7 +14,7 @@ from tui.cli.app import open_app
 from tui.cli.arguments import parse
 from tui.cli.console import Console
 from tui.cli.context import Context
-from tui.private_memory import keep_memory_private
+from tui.process.private_memory import keep_memory_private
 from tui.web.driver import WindowDriver
 
 
