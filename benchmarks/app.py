@@ -32,7 +32,7 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.models.hardware_fit import look_at_machine
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
-from tui.engine.client import EngineClient, engine_command
+from tui.engine_client.client import EngineClient, engine_command
 
 MESSAGES = 5_000
 PAIRS = 20_000

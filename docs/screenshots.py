@@ -27,8 +27,8 @@ from profiles.settings.settings import Settings
 from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.procedures import Procedure
 from tui.app import TokmemApp
-from tui.engine.client import EngineClient, engine_command, run_blocking
-from tui.engine_link import EngineLink
+from tui.engine_client.client import EngineClient, engine_command, run_blocking
+from tui.engine_client.link import EngineLink
 from tui.samples import sample_files
 from tui.screens.chat import ChatScreen
 from tui.widgets.prompt import Prompt

@@ -30,7 +30,7 @@ from tui.bank_transfer import (
     verdict_of,
     write_export,
 )
-from tui.engine.protocol import BackboneInfo
+from tui.engine_client.protocol import BackboneInfo
 from tui.progress import Progress
 
 if TYPE_CHECKING:

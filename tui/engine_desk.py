@@ -16,8 +16,8 @@ from profiles.files.paths import private_folder
 from profiles.settings.settings import Settings
 from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemError
 from tokmem_desk.models.store import ModelStore
-from tui.engine.client import EngineClient
-from tui.engine_link import EngineLink, EngineState
+from tui.engine_client.client import EngineClient
+from tui.engine_client.link import EngineLink, EngineState
 from tui.guard import shows_errors
 from tui.model_pull import ModelPull
 from tui.profile_desk import ProfileDesk

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from tokmem_desk.errors import InterruptedByUser, TokmemError
-from tui.engine.client import EngineClient, RequestHandle
-from tui.engine.protocol import Message
+from tui.engine_client.client import EngineClient, RequestHandle
+from tui.engine_client.protocol import Message
 from tui.training_progress import duration
 from tui.words import size
 

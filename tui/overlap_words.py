@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from dataclasses import dataclass
 
-from tui.engine.protocol import Effect, Overlap
+from tui.engine_client.protocol import Effect, Overlap
 
 LEVELS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 """Thresholds whose effect is shown side by side."""

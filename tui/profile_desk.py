@@ -29,7 +29,7 @@ from profiles.store.checkpoints import drop_lost_checkpoints
 from profiles.store.records import ProfileInfo
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, StorageError, TokmemError
-from tui.engine_link import EngineLink
+from tui.engine_client.link import EngineLink
 from tui.overview import last_fingerprint
 from tui.process.anew import Anew
 from tui.screens.base import AppScreen

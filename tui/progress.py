@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 from tokmem_desk.errors import InterruptedByUser
-from tui.engine.client import RequestHandle
+from tui.engine_client.client import RequestHandle
 
 
 class Progress:

@@ -27,9 +27,9 @@ from tokmem_desk.errors import (
     UsageError,
     error_from_dict,
 )
-from tui.engine.client import RequestHandle
-from tui.engine.protocol import Scorecard, Trained, TrainResult
-from tui.engine_link import EngineLink
+from tui.engine_client.client import RequestHandle
+from tui.engine_client.link import EngineLink
+from tui.engine_client.protocol import Scorecard, Trained, TrainResult
 from tui.training_progress import KEEP_SECONDS, Progress, duration
 
 PRESETS = ("quick", "normal", "thorough")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, cast
 
-from tui.engine.protocol import Message, TrainSample
+from tui.engine_client.protocol import Message, TrainSample
 
 PHASES = {"cache": "reading the examples", "train": "learning", "evaluate": "measuring"}
 _SHARES = {"cache": (0.0, 0.1), "train": (0.1, 0.8), "evaluate": (0.8, 1.0)}

@@ -13,7 +13,7 @@ from typing import Any, cast
 from profiles.store.records import Lesson, MessageRecord, MessageStatus, Rating
 from tokmem_desk.errors import BadInputError, TokmemError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
-from tui.engine.protocol import AskResult, Candidate, Context, Message, Timing
+from tui.engine_client.protocol import AskResult, Candidate, Context, Message, Timing
 
 _PREFIX = re.compile(r"@(\S*)(?:\s+|$)")
 

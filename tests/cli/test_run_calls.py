@@ -21,7 +21,7 @@ from tests.cli.conftest import SECONDS, CommandLine
 from tui.cli.ask import show_answer
 from tui.cli.console import Console
 from tui.cli.run_calls import shown_vector
-from tui.engine.protocol import Candidate, Message
+from tui.engine_client.protocol import Candidate, Message
 
 SHOW = (
     "import json, sys; print(json.dumps(sys.argv[1:])); print('no' 'ise', file=sys.stderr); "

@@ -12,7 +12,7 @@ import pytest
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine.client import EngineClient, engine_command, run_blocking
+from tui.engine_client.client import EngineClient, engine_command, run_blocking
 
 
 @pytest.fixture(scope="session")

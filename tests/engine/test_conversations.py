@@ -7,7 +7,7 @@ from pathlib import Path
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests.engine.conftest import result_of
-from tui.engine.client import EngineClient
+from tui.engine_client.client import EngineClient
 
 SAID = [{"role": "user", "content": "say milk"}, {"role": "assistant", "content": "blue fox", "route": "none"}]
 

@@ -15,9 +15,9 @@ from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.before import unlearned
-from tui.engine.client import EngineClient, engine_command, run_blocking
 from tui.engine.held_out import split
-from tui.engine.protocol import CancelHow
+from tui.engine_client.client import EngineClient, engine_command, run_blocking
+from tui.engine_client.protocol import CancelHow
 
 SCORECARD_KEYS = {
     "pairs", "held_out", "held_out_source", "routing_accuracy", "false_trigger_rate", "exact_match", "rouge_l",
@@ -307,7 +307,7 @@ def test_small_models_do_not_see_what_procedures_answered(client: EngineClient) 
 def test_nothing_is_downloaded_without_consent(own_home: Path) -> None:
     from profiles.files.paths import private_folder
     from tokmem_desk.errors import OfflineError
-    from tui.engine.client import engine_command
+    from tui.engine_client.client import engine_command
 
     log = private_folder(AppPaths.resolve(own_home).logs) / "engine.log"
     with (

@@ -24,8 +24,8 @@ from tui.cli.scorecards import evaluation_text
 from tui.engine.before import unlearned
 from tui.engine.handlers import Handlers
 from tui.engine.held_out import input_digest, measured, split, split_again
-from tui.engine.protocol import Scorecard, Trained
 from tui.engine.server import Request
+from tui.engine_client.protocol import Scorecard, Trained
 from tui.widgets.scorecard import card_text
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, LockedError
-from tui.engine.client import EngineClient, run_blocking
+from tui.engine_client.client import EngineClient, run_blocking
 
 PASSPHRASE = "four words of mine"
 MARK = b"euro"

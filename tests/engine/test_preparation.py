@@ -15,8 +15,8 @@ from tokmem_desk.errors import BadInputError
 from trainer import memory_start as prior_module
 from trainer.memory_start import Prior
 from trainer.prior.training import PriorConfig, PriorTraining
-from tui.engine.client import EngineClient, run_blocking
 from tui.engine.models import LoadedModel
+from tui.engine_client.client import EngineClient, run_blocking
 
 
 def prior_files(home: Path) -> list[Path]:

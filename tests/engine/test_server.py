@@ -18,10 +18,10 @@ from profiles.registry.registry import ProfileRegistry
 from tests import tiny_loaded
 from tokmem_desk.errors import OutOfMemoryError
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine.client import engine_command
 from tui.engine.handlers import Handlers
-from tui.engine.protocol import decode, encode
 from tui.engine.server import Request, Server
+from tui.engine_client.client import engine_command
+from tui.engine_client.protocol import decode, encode
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

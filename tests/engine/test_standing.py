@@ -15,7 +15,7 @@ from tests.engine.conftest import result_of
 from tests.engine.test_engine import activate
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine.client import EngineClient, run_blocking
+from tui.engine_client.client import EngineClient, run_blocking
 
 
 def opened(home: Path) -> ProfileStore:

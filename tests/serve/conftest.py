@@ -21,8 +21,8 @@ from tests.tui.conftest import MOOD, ROOT, TODO, remember
 from tests.tui.scripted_engine import BACKBONE
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.cli.serve import listen
-from tui.engine.client import EngineClient, RequestHandle
-from tui.engine_link import EngineLink
+from tui.engine_client.client import EngineClient, RequestHandle
+from tui.engine_client.link import EngineLink
 from tui.serve.app import Desk
 from tui.serve.connections import BoundedConnection
 

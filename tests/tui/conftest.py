@@ -22,7 +22,7 @@ from tests.banks import memory_file
 from tests.tui.scripted_engine import FINGERPRINT, scorecard
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
-from tui.engine.client import EngineClient
+from tui.engine_client.client import EngineClient
 
 Steps = Callable[[Pilot[None]], Awaitable[object]]
 Pictures = Callable[[TokmemApp, Steps], Awaitable[None]]

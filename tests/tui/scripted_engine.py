@@ -37,7 +37,7 @@ from tokmem_desk.models.catalogue import ADAPTED
 from tokmem_desk.models.record import write_record
 from tokmem_desk.models.store import ModelStore
 from tokmem_desk.procedures import NONE_ROUTE
-from tui.engine.protocol import encode
+from tui.engine_client.protocol import encode
 
 FINGERPRINT = banks.FINGERPRINT.digest
 TIMING = {"prefill": 0.1, "route": 0.1, "first_token": 0.2, "total": 0.4, "tokens": 7}

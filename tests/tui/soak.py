@@ -31,7 +31,7 @@ from tests.tui.scripted_engine import make_model
 from tokmem_desk.models.store import ModelStore
 from tui.app import TokmemApp
 from tui.commands import MODE_WORDS, actions_of
-from tui.engine.client import EngineClient
+from tui.engine_client.client import EngineClient
 from tui.screens.chat import ChatScreen
 from tui.screens.locked import LockedScreen
 from tui.screens.profile_dialogs import EraseDialog

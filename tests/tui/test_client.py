@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from tokmem_desk.errors import EngineError, InterruptedByUser, NotFoundError
-from tui.engine.client import EngineClient, engine_command, run_blocking
-from tui.engine.protocol import decode, encode
-from tui.engine_link import EngineLink
+from tui.engine_client.client import EngineClient, engine_command, run_blocking
+from tui.engine_client.link import EngineLink
+from tui.engine_client.protocol import decode, encode
 
 MakeClient = Callable[..., EngineClient]
 
@@ -186,7 +186,7 @@ def test_engine_ends_with_its_client(make_client: MakeClient, taught: None, tmp_
     script.write_text(
         "import asyncio, sys\n"
         "from pathlib import Path\n"
-        "from tui.engine.client import EngineClient\n"
+        "from tui.engine_client.client import EngineClient\n"
         "async def main():\n"
         "    client = EngineClient(sys.argv[2:], Path(sys.argv[1]))\n"
         "    await client.start(); print(client.pid, flush=True); await asyncio.sleep(60)\n"

@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from tests.tui.driving import ask, chat, ready, until
 from tui.app import TokmemApp
-from tui.engine_link import EngineState
+from tui.engine_client.link import EngineState
 from tui.screens.base import AppScreen
 from tui.widgets.history import HistoryPanel
 from tui.widgets.prompt import Prompt

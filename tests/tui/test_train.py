@@ -20,7 +20,7 @@ from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.errors import EngineError, StorageError, TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
-from tui.engine_link import EngineLink
+from tui.engine_client.link import EngineLink
 from tui.screens.chat import ChatScreen
 from tui.screens.confirm import ConfirmDialog
 from tui.screens.failure import FailureDialog

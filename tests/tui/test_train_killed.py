@@ -30,7 +30,7 @@ from pathlib import Path
 from profiles.files.paths import AppPaths
 from profiles.settings.settings import Settings
 from tui.app import TokmemApp
-from tui.engine.client import EngineClient
+from tui.engine_client.client import EngineClient
 
 home = Path(sys.argv[1])
 engine = [sys.executable, "-m", "tests.tui.scripted_engine", "--home", str(home), *sys.argv[2:]]

@@ -15,10 +15,10 @@ from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
 from tests.tui.conftest import ROOT, TODO, remember
 from tokmem_desk.errors import BusyError, EngineError, NotFoundError
-from tui.engine.client import EngineClient
-from tui.engine.hub import AVAILABLE, EngineHub
-from tui.engine.protocol import encode
-from tui.engine_link import EngineLink
+from tui.engine_client.client import EngineClient
+from tui.engine_client.hub import AVAILABLE, EngineHub
+from tui.engine_client.link import EngineLink
+from tui.engine_client.protocol import encode
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="Windows has no Unix sockets in asyncio")
 
@@ -54,7 +54,7 @@ async def hub(engine: EngineClient, tmp_path: Path) -> AsyncIterator[EngineHub]:
 
 def window(hub: EngineHub, tmp_path: Path, name: str) -> EngineClient:
     """A client that takes the relay for its engine."""
-    command = [sys.executable, "-m", "tui.engine.relay", str(hub.path)]
+    command = [sys.executable, "-m", "tui.engine_client.relay", str(hub.path)]
     return EngineClient(command, tmp_path / f"{name}.log", ENVIRONMENT, shared=True)
 
 

@@ -12,7 +12,7 @@ from profiles.settings.settings import Settings
 from tokmem_desk.errors import UsageError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
-from tui.engine.client import EngineClient, engine_command
+from tui.engine_client.client import EngineClient, engine_command
 from tui.process.anew import AVAILABLE, start_anew, taken_over, terminal_of
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.run_calls import run_calls
 from tui.cli.texts import message_of
-from tui.engine.protocol import Candidate, Message
+from tui.engine_client.protocol import Candidate, Message
 from tui.turns import WITHOUT_HISTORY
 
 RUNNERS_UP = 3

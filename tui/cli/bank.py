@@ -30,7 +30,7 @@ from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.passphrase import first_line
 from tui.cli.training import train_and_activate
-from tui.engine.protocol import BackboneInfo
+from tui.engine_client.protocol import BackboneInfo
 from tui.overview import last_fingerprint
 from tui.words import size
 

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 from profiles.files.paths import private_folder
 from tokmem_desk.errors import EngineError, InterruptedByUser, OfflineError, StorageError
 from tokmem_desk.models.store import damaged
-from tui.engine.client import EngineClient, engine_command
-from tui.engine.protocol import BackboneInfo, Message
-from tui.engine_link import EngineLink, EngineState
+from tui.engine_client.client import EngineClient, engine_command
+from tui.engine_client.link import EngineLink, EngineState
+from tui.engine_client.protocol import BackboneInfo, Message
 from tui.words import size
 
 if TYPE_CHECKING:

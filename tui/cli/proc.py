@@ -22,7 +22,7 @@ from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.tools import command_ending, finding_objects, load_schema, say_findings
 from tui.command_run import refusal
-from tui.engine.protocol import Overlap
+from tui.engine_client.protocol import Overlap
 from tui.overlap_words import overlap_sentences
 from tui.overview import ProcedureLine, last_fingerprint, procedure_lines
 from tui.vector_lines import quoted

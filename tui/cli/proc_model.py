@@ -9,7 +9,7 @@ from tokmem_desk.errors import InterruptedByUser
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
-from tui.engine.protocol import Effect
+from tui.engine_client.protocol import Effect
 from tui.overlap_words import LEVELS, counts_at
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tui.cli.console import number, percent, shortened, table
-from tui.engine.protocol import Confusion, Trained
+from tui.engine_client.protocol import Confusion, Trained
 from tui.training_progress import duration
 from tui.verdict import verdict_of
 

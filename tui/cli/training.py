@@ -10,7 +10,7 @@ from typing import cast
 from profiles.store.records import JobRecord
 from tokmem_desk.errors import InterruptedByUser, NotFoundError, TokmemError, UsageError
 from tui.cli.context import Context
-from tui.engine.protocol import Message, Trained, TrainResult
+from tui.engine_client.protocol import Message, Trained, TrainResult
 from tui.training_progress import KEEP_SECONDS, PHASES, Progress, duration
 
 

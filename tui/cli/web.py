@@ -22,7 +22,7 @@ from profiles.files.atomic import storage_error
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.serve import HOST, listen, log_to
-from tui.engine.hub import AVAILABLE, EngineHub
+from tui.engine_client.hub import AVAILABLE, EngineHub
 
 _FOLDER = "tokmem-desk-web-"
 _SOCKET_BYTES = 100

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from tokmem_desk.errors import EngineError, TokmemError
-from tui.engine.protocol import decode, encode
+from tui.engine_client.protocol import decode, encode
 
 
 def refuse_all(source: BinaryIO, sink: BinaryIO, error: TokmemError) -> int:

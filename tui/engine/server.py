@@ -21,7 +21,16 @@ from profiles.files.paths import AppPaths
 from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, UsageError
 from tokmem_desk.system.device import is_out_of_memory
 from tui.engine.models import LoadedModel
-from tui.engine.protocol import LINE_LIMIT, CancelHow, Message, cancel_how, decode, encode, operation, whole_number
+from tui.engine_client.protocol import (
+    LINE_LIMIT,
+    CancelHow,
+    Message,
+    cancel_how,
+    decode,
+    encode,
+    operation,
+    whole_number,
+)
 from tui.process.faults import in_words, out_of_memory
 
 log = logging.getLogger("tui.engine")

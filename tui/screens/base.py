@@ -10,7 +10,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 from textual.worker import Worker
 
-from tui.engine_link import EngineState
+from tui.engine_client.link import EngineState
 from tui.keys import name_bindings
 from tui.widgets.status_header import StatusHeader
 

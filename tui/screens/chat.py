@@ -23,7 +23,7 @@ from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemEr
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.chat_session import ChatSession
 from tui.editor import edited_text
-from tui.engine_link import EngineState
+from tui.engine_client.link import EngineState
 from tui.guard import shows_errors
 from tui.messages import ExampleChosen, PromptSubmitted, TurnActionWanted
 from tui.screens.base import AppScreen

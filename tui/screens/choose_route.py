@@ -12,7 +12,7 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tokmem_desk.procedures import NONE_ROUTE
-from tui.engine.protocol import Candidate
+from tui.engine_client.protocol import Candidate
 from tui.screens.dialog import Dialog, paragraph
 from tui.widgets.route_chip import percent
 

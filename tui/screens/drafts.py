@@ -15,8 +15,8 @@ from textual.widgets.option_list import Option
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair
-from tui.engine.client import RequestHandle
-from tui.engine_link import EngineLink
+from tui.engine_client.client import RequestHandle
+from tui.engine_client.link import EngineLink
 from tui.screens.dialog import Dialog, buttons, paragraph
 from tui.screens.edit_pair import PairDialog
 from tui.turns import error_text

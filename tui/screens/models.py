@@ -16,7 +16,7 @@ from tokmem_desk.errors import BusyError, OfflineError, TokmemError
 from tokmem_desk.models.catalogue import ADAPTED
 from tokmem_desk.models.hardware_fit import Machine, look_at_machine
 from tokmem_desk.models.store import ModelStore, not_adapted
-from tui.engine_link import EngineState
+from tui.engine_client.link import EngineState
 from tui.guard import shows_errors
 from tui.model_pull import ModelPull
 from tui.model_rows import ModelRow, disk_words, find_row, model_rows

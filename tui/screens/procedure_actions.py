@@ -12,7 +12,7 @@ from profiles.pair_files.pairs_file import PairsFile
 from profiles.pair_files.pasted import is_table
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine.protocol import Overlap
+from tui.engine_client.protocol import Overlap
 from tui.guard import shows_errors
 from tui.overview import ProcedureLine
 from tui.samples import sample_files

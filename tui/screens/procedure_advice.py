@@ -15,7 +15,7 @@ from textual.timer import Timer
 from profiles.pair_files.lint import Finding, lint_pairs
 from profiles.store.pairs import PairList
 from tokmem_desk.errors import TokmemError
-from tui.engine.protocol import Overlap
+from tui.engine_client.protocol import Overlap
 from tui.overview import ProcedureLine
 from tui.screens.procedure_actions import ProcedureActions
 from tui.widgets.pair_panel import Advice

@@ -16,7 +16,7 @@ from textual.widgets import DataTable, Input, Static
 from profiles.store.records import PairRecord
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair
-from tui.engine_link import EngineState
+from tui.engine_client.link import EngineState
 from tui.guard import shows_errors
 from tui.messages import PairTextWanted, PairWanted, PairWritten
 from tui.overview import ProcedureLine, procedure_lines

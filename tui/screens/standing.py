@@ -12,9 +12,9 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from tokmem_desk.errors import TokmemError
-from tui.engine.client import RequestHandle
-from tui.engine.protocol import Effect, Overlap
-from tui.engine_link import EngineLink
+from tui.engine_client.client import RequestHandle
+from tui.engine_client.link import EngineLink
+from tui.engine_client.protocol import Effect, Overlap
 from tui.overlap_words import counts_at, measured_words, overlap_sentences
 from tui.screens.dialog import Dialog, buttons, paragraph
 from tui.turns import error_text

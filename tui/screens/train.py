@@ -11,7 +11,7 @@ from textual.containers import Container
 from textual.dom import DOMNode
 from textual.widgets import Button, ContentSwitcher, DataTable, RadioButton, SelectionList
 
-from tui.engine_link import EngineState
+from tui.engine_client.link import EngineState
 from tui.guard import shows_errors
 from tui.overview import procedure_lines
 from tui.screens.base import AppScreen

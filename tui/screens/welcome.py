@@ -23,7 +23,7 @@ from tokmem_desk.models.catalogue import CatalogueEntry, find_entry
 from tokmem_desk.models.hardware_fit import Machine, look_at_machine, recommended
 from tokmem_desk.models.store import ModelStore
 from tokmem_desk.procedures import Procedure
-from tui.engine_link import EngineState
+from tui.engine_client.link import EngineState
 from tui.guard import shows_errors
 from tui.model_pull import ModelPull
 from tui.samples import sample_files

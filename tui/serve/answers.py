@@ -14,9 +14,9 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from tui.engine.client import RequestHandle
-from tui.engine.protocol import Message
-from tui.engine_link import EngineLink
+from tui.engine_client.client import RequestHandle
+from tui.engine_client.link import EngineLink
+from tui.engine_client.protocol import Message
 from tui.serve.requests import ChatRequest
 
 _KNOWN_ANSWERS = 2000
@@ -92,7 +92,7 @@ async def answer(
     """Ask the engine; closing this generator before its end cancels the question there.
 
     Yields:
-        ``route``, ``token`` and ``done`` as in ``tui.engine.protocol``, cut at the first stop text.
+        ``route``, ``token`` and ``done`` as in ``tui.engine_client.protocol``, cut at the first stop text.
 
     Raises:
         TokmemError: what the engine reported, or EngineError when it died.

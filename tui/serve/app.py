@@ -27,8 +27,8 @@ from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
-from tui.engine.protocol import BackboneInfo, Message
-from tui.engine_link import EngineLink
+from tui.engine_client.link import EngineLink
+from tui.engine_client.protocol import BackboneInfo, Message
 from tui.serve.answers import KnownAnswers, Reply, answer
 from tui.serve.errors import ApiError, api_error
 from tui.serve.requests import read_request

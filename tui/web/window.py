@@ -23,7 +23,7 @@ def main() -> int:
     keep_memory_private()
     shared, model, device, *arguments = sys.argv[1:]
     options = parse(arguments)
-    relay = [sys.executable, "-m", "tui.engine.relay", shared] if shared else None
+    relay = [sys.executable, "-m", "tui.engine_client.relay", shared] if shared else None
     with Context(options, Console(quiet=True)) as context:
         return open_app(context, {(model, device): relay} if relay else {}, WindowDriver)
 

@@ -13,7 +13,7 @@ from textual.widgets import DataTable, Static
 
 from tokmem_desk.models.catalogue import ADAPTED_NOTE
 from tokmem_desk.models.hardware_fit import Fit
-from tui.engine_link import EngineState
+from tui.engine_client.link import EngineState
 from tui.keys import keyed
 from tui.model_pull import ModelPull
 from tui.model_rows import ModelRow

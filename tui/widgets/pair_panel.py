@@ -18,7 +18,7 @@ from profiles.pair_files.lint import Finding
 from profiles.store.pairs import PairList
 from profiles.store.records import PairRecord
 from tokmem_desk.templates.template import form_in
-from tui.engine.protocol import Overlap
+from tui.engine_client.protocol import Overlap
 from tui.messages import PairTextWanted, PairWanted, PairWritten
 from tui.overlap_words import overlap_sentences
 from tui.overview import ProcedureLine, changed_words

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.engine.protocol import Context
-from tui.engine_link import EngineState
+from tui.engine_client.link import EngineState
+from tui.engine_client.protocol import Context
 
 IDLE_HINT = "Enter sends · ^j new line · @ picks a procedure"
 

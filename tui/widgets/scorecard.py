@@ -7,7 +7,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.engine.protocol import BeforeScores, Confusion, Scorecard, Trained
+from tui.engine_client.protocol import BeforeScores, Confusion, Scorecard, Trained
 from tui.training_progress import duration
 from tui.verdict import WORSE_BY, verdict_of
 from tui.widgets.bar import bar

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
-from tui.engine_link import EngineState
+from tui.engine_client.link import EngineState
 
 SCREENS = (
     ("chat", "F2", "Chat"),

@@ -6,8 +6,8 @@ from textual.content import Content
 
 from tokmem_desk.models.catalogue import CATALOGUE, CatalogueEntry
 from tokmem_desk.models.hardware_fit import Fit, Machine, fit, needed_bytes
-from tui.engine.protocol import Trained
-from tui.engine_link import EngineState
+from tui.engine_client.link import EngineState
+from tui.engine_client.protocol import Trained
 from tui.model_pull import ModelPull
 from tui.training import TrainJob
 from tui.training_progress import duration

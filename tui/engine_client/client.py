@@ -32,7 +32,7 @@ from types import TracebackType
 from typing import IO, Any, BinaryIO, Self
 
 from tokmem_desk.errors import EngineError, InterruptedByUser, StorageError, TokmemError, error_from_dict
-from tui.engine.protocol import LINE_LIMIT, CancelHow, Message, decode, encode
+from tui.engine_client.protocol import LINE_LIMIT, CancelHow, Message, decode, encode
 from tui.process.faults import in_words, memory_limit, out_of_memory
 
 CLOSE_SECONDS = 0.5
@@ -138,7 +138,7 @@ class EngineClient:
         command: how to start the engine, see ``engine_command``.
         log_file: where its stderr goes; the folder is there.
         environ: replaces the environment of this process.
-        shared: the command reaches an engine that others use too (``tui.engine.relay``).
+        shared: the command reaches an engine that others use too (``tui.engine_client.relay``).
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """One engine for several apps: passes requests of many clients on to it and events back, over a Unix socket.
 
-Each connection speaks the engine's own protocol and numbers its requests as it likes; ``tui.engine.relay`` makes such
+Each connection speaks the engine's own protocol and numbers its requests as it likes; ``tui.engine_client.relay`` makes such
 a connection look like an engine process. When a connection ends, its requests are cancelled and its trainings paused.
 ``unload`` is the one request that is answered here: it ends the engine's process, unless another client is using it.
 Knows no model and no screen.
@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 from tokmem_desk.errors import BusyError, EngineError, TokmemError
-from tui.engine.client import EngineClient, RequestHandle
-from tui.engine.protocol import LINE_LIMIT, Message, cancel_how, decode, encode, operation, whole_number
+from tui.engine_client.client import EngineClient, RequestHandle
+from tui.engine_client.protocol import LINE_LIMIT, Message, cancel_how, decode, encode, operation, whole_number
 
 AVAILABLE = os.name != "nt"
 """Windows has no Unix sockets in asyncio; there each app starts an engine of its own."""

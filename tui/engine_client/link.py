@@ -14,8 +14,8 @@ from typing import Any, Literal, cast
 
 from profiles.encryption.file_encryption import ProfileKey
 from tokmem_desk.errors import EngineError, TokmemError
-from tui.engine.client import EngineClient, RequestHandle
-from tui.engine.protocol import BackboneInfo, Message
+from tui.engine_client.client import EngineClient, RequestHandle
+from tui.engine_client.protocol import BackboneInfo, Message
 
 LOAD_PHASES = {
     "fetch": "downloading the model",
