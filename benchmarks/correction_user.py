@@ -16,7 +16,7 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.routing.routers import Router
-from tui.engine.banks import BankShelf
+from tui.engine.bank_cache import BankShelf
 
 if TYPE_CHECKING:
     from torch import Tensor

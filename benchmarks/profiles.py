@@ -32,7 +32,7 @@ from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.routing.features import FeatureLayers, RouterBasis
 from tokmem_desk.routing.none_calibration import Calibration
-from tui.engine.banks import BankShelf
+from tui.engine.bank_cache import BankShelf
 
 if TYPE_CHECKING:
     from tui.engine.models import LoadedModel

@@ -14,8 +14,8 @@ from profiles.registry.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine.before import unlearned
 from tui.engine.held_out import split
+from tui.engine.previous_memory import unlearned
 from tui.engine_client.client import EngineClient, engine_command, run_blocking
 from tui.engine_client.protocol import CancelHow
 

@@ -21,9 +21,9 @@ from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
 from trainer.checkpoint import Checkpoint
 from tui.bank_transfer import _learned
 from tui.cli.scorecards import evaluation_text
-from tui.engine.before import unlearned
 from tui.engine.handlers import Handlers
 from tui.engine.held_out import input_digest, measured, split, split_again
+from tui.engine.previous_memory import unlearned
 from tui.engine.server import Request
 from tui.engine_client.protocol import Scorecard, Trained
 from tui.widgets.scorecard import card_text

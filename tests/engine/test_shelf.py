@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-import tui.engine.banks
+import tui.engine.bank_cache
 from profiles.store.store import ProfileStore
 from tests.tiny_loaded import TinyModel
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine.banks import BankShelf
-from tui.engine.shelved import KEPT
+from tui.engine.bank_cache import BankShelf
+from tui.engine.lazy_steering import KEPT
 
 
 @pytest.fixture
@@ -31,13 +31,13 @@ def store(tmp_path: Path, tiny: TinyModel) -> ProfileStore:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which memories were read from their files."""
     seen: list[str] = []
-    real = tui.engine.banks.memory_from_bytes
+    real = tui.engine.bank_cache.memory_from_bytes
 
     def spy(data: bytes, backbone: object, source: str) -> Memory:
         seen.append(source)
         return real(data, backbone, source)
 
-    monkeypatch.setattr(tui.engine.banks, "memory_from_bytes", spy)
+    monkeypatch.setattr(tui.engine.bank_cache, "memory_from_bytes", spy)
     return seen
 
 

@@ -20,7 +20,7 @@ from profiles.store.store import ProfileStore
 from tests.tiny_loaded import TinyModel
 from tokmem_desk.errors import LockedError, TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine.banks import BankShelf
+from tui.engine.bank_cache import BankShelf
 from tui.engine.handlers import Handlers
 from tui.engine.server import Request
 

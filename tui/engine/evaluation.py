@@ -24,15 +24,15 @@ from trainer.evaluate import (
     answer_tokens,
 )
 from trainer.metrics import RoutingScores, score_answers, score_routes
-from tui.engine.before import Before, measure_before
 from tui.engine.held_out import Measured, Split, measured
+from tui.engine.previous_memory import Before, measure_before
 from tui.verdict import count_faults
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.memory.memory import Memory
     from trainer.loop import TrainResult
-    from tui.engine.banks import BankShelf
+    from tui.engine.bank_cache import BankShelf
     from tui.engine.models import LoadedModel
     from tui.engine.server import Request
 

@@ -25,14 +25,14 @@ from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tokmem_desk.system.device import memory_in_use_mb, release_memory
 from tokmem_desk.templates.json_schema import forget_schemas
 from tui.engine.adaptation import adapt
-from tui.engine.banks import BankShelf
+from tui.engine.bank_cache import BankShelf
 from tui.engine.drafting import draft
 from tui.engine.evaluation import evaluate
 from tui.engine.models import LoadedModel
+from tui.engine.overlap import TextVectors, effect, overlap
 from tui.engine.preparation import prepare
 from tui.engine.probing import check_bank, make_probes
 from tui.engine.server import Handler, Request
-from tui.engine.standing import TextVectors, effect, overlap
 from tui.engine.training import train
 
 _ROUTE_BATCH = 32

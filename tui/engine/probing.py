@@ -31,7 +31,7 @@ from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.memory.memory import Memory, RouterStatistics, join_memories, renormalise
 from tokmem_desk.memory.router_statistics import on_grid
 from tokmem_desk.routing.routers import Candidate, DiscriminantRouter, RouterTuning
-from tui.engine.banks import BankShelf
+from tui.engine.bank_cache import BankShelf
 from tui.engine.models import LoadedModel
 
 if TYPE_CHECKING:

@@ -25,11 +25,11 @@ from trainer.config import TrainConfig, preset
 from trainer.evaluate import answer_tokens
 from trainer.extractor import readable, train_reader, with_reader
 from trainer.loop import Progress, Training, TrainResult
-from tui.engine.banks import BankShelf
-from tui.engine.before import Before, unlearned
+from tui.engine.bank_cache import BankShelf
 from tui.engine.evaluation import Scored, scorecard
 from tui.engine.held_out import Split, held_out_before, input_digest, inputs_of, split, split_again
 from tui.engine.models import LoadedModel
+from tui.engine.previous_memory import Before, unlearned
 
 if TYPE_CHECKING:
     from tui.engine.server import Request

@@ -26,7 +26,7 @@ from tokmem_desk.routing.routers import Candidate, DiscriminantRouter, RouterTun
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tui.engine.banks import BankShelf
+    from tui.engine.bank_cache import BankShelf
     from tui.engine.models import LoadedModel
     from tui.engine.server import Request
 

@@ -20,7 +20,7 @@ from tokmem_desk.memory.file import memory_from_bytes
 from tokmem_desk.memory.memory import Memory, RouterStatistics
 from tokmem_desk.routing.routers import Correction, DiscriminantRouter, Router, RouterTuning, TokenRouter
 from tokmem_desk.templates.json_schema import OutputSchema, read_schema
-from tui.engine.shelved import FileState, SteeringReader, memory_of, row_of
+from tui.engine.lazy_steering import FileState, SteeringReader, memory_of, row_of
 
 if TYPE_CHECKING:
     from torch import Tensor
