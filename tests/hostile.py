@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tui.visible_text import is_plain
+from tui.kit.visible_text import is_plain
 
 CONTROLS = "".join(
     chr(code)

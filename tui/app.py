@@ -25,16 +25,17 @@ from profiles.settings.settings import Settings
 from tokmem_desk.errors import TokmemError
 from tui import debug_report
 from tui.commands import commands
-from tui.drawn_lines import VisibleLines, VisiblePrints
 from tui.engine_desk import EngineDesk, EngineFactory
-from tui.guard import shows_errors
-from tui.keys import BINDING_IDS, usable_keymap
+from tui.kit.base import AppScreen
+from tui.kit.confirm import ConfirmDialog
+from tui.kit.drawn_lines import VisibleLines, VisiblePrints
+from tui.kit.error_dialogs import shows_errors
+from tui.kit.failure import FailureDialog
+from tui.kit.keys import BINDING_IDS, usable_keymap
+from tui.kit.themes import DARK, LIGHT, muted_of
 from tui.overview import changed_words, procedure_lines
 from tui.process.anew import Anew
-from tui.screens.base import AppScreen
 from tui.screens.chat import ChatScreen
-from tui.screens.confirm import ConfirmDialog
-from tui.screens.failure import FailureDialog
 from tui.screens.help import HelpDialog, keys_in_force
 from tui.screens.locked import LockedScreen
 from tui.screens.models import ModelsScreen
@@ -44,7 +45,6 @@ from tui.screens.report import ReportDialog
 from tui.screens.settings import SettingsScreen
 from tui.screens.train import TrainScreen
 from tui.screens.welcome import WelcomeScreen
-from tui.themes import DARK, LIGHT, muted_of
 
 OUTSIDE_SECONDS = 2.0
 """How often to look whether another program changed the profile."""

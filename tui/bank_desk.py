@@ -31,7 +31,7 @@ from tui.bank_transfer import (
     write_export,
 )
 from tui.engine_client.protocol import BackboneInfo
-from tui.progress import Progress
+from tui.kit.progress import Progress
 
 if TYPE_CHECKING:
     from profiles.store.store import ProfileStore

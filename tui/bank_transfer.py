@@ -41,7 +41,7 @@ from tokmem_desk.errors import (
 )
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 from tokmem_desk.system.disk import typed_path
-from tui.progress import Progress
+from tui.kit.progress import Progress
 
 _PACKAGES = ("tokmem-desk", "torch", "transformers", "bitsandbytes")
 _SHOWN_REASONS = 3

@@ -7,7 +7,7 @@ from typing import Any
 from tokmem_desk.bank.manifest import BankProcedure
 from tokmem_desk.bank.reader import OpenBank
 from tokmem_desk.bank.readme import UNKNOWN_LICENCE
-from tui.words import size
+from tui.kit.words import size
 
 _SHOWN = 12
 

@@ -9,7 +9,7 @@ from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
-from tui.screens.base import AppScreen
+from tui.kit.base import AppScreen
 
 if TYPE_CHECKING:
     from tui.app import TokmemApp

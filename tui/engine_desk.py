@@ -18,10 +18,10 @@ from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemEr
 from tokmem_desk.models.store import ModelStore
 from tui.engine_client.client import EngineClient
 from tui.engine_client.link import EngineLink, EngineState
-from tui.guard import shows_errors
+from tui.kit.confirm import ConfirmDialog
+from tui.kit.error_dialogs import shows_errors
 from tui.model_pull import ModelPull
 from tui.profile_desk import ProfileDesk
-from tui.screens.confirm import ConfirmDialog
 from tui.screens.models import ModelsScreen
 from tui.screens.welcome import WelcomeScreen
 

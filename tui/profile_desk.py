@@ -30,9 +30,9 @@ from profiles.store.records import ProfileInfo
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, StorageError, TokmemError
 from tui.engine_client.link import EngineLink
+from tui.kit.base import AppScreen
 from tui.overview import last_fingerprint
 from tui.process.anew import Anew
-from tui.screens.base import AppScreen
 from tui.screens.lock_dialogs import UnlockDialog
 from tui.screens.locked import LockedScreen
 from tui.training import TrainQueue

@@ -16,7 +16,7 @@ from tests.hostile import CONTROLS, HOSTILE, assert_obeyed_nothing, feed, leaves
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.cli.console import Console
 from tui.cli.main import main
-from tui.visible_text import VisibleStream, guarded, json_escaped
+from tui.kit.visible_text import VisibleStream, guarded, json_escaped
 
 SHOWN = "␛]52;c;eA==␇"
 

@@ -15,9 +15,9 @@ from tests.cli.test_bank import other_model
 from tests.tui.driving import SIZES, procedures, ready, texts, until
 from tests.tui.test_procedures import open_procedures, rows
 from tui.app import TokmemApp
+from tui.kit.busy import BusyDialog
+from tui.kit.failure import FailureDialog
 from tui.screens.bank_dialogs import BankDialog, ExportDialog
-from tui.screens.busy import BusyDialog
-from tui.screens.failure import FailureDialog
 from tui.screens.import_pairs import ImportDialog
 from tui.screens.procedures import ProceduresScreen
 

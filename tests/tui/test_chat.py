@@ -10,10 +10,10 @@ from textual.widgets import Input, Static, TextArea
 from tests.tui.driving import SIZES, ask, chat, last_view, line, ready, texts, turn_texts, until
 from tui.app import TokmemApp
 from tui.debug_report import report
+from tui.kit.confirm import ConfirmDialog
+from tui.kit.failure import FailureDialog
 from tui.screens.choose_route import RouteDialog
-from tui.screens.confirm import ConfirmDialog
 from tui.screens.edit_pair import PairDialog
-from tui.screens.failure import FailureDialog
 from tui.screens.procedures import ProceduresScreen
 from tui.screens.report import ReportDialog
 from tui.widgets.history import ConversationList, HistoryPanel

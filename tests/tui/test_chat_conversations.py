@@ -13,9 +13,9 @@ from textual.widgets import Input
 from profiles.store.store import ProfileStore
 from tests.tui.driving import ask, chat, last_view, line, ready, texts, turn_texts, until
 from tui.app import TokmemApp
-from tui.screens.ask_line import LineDialog
-from tui.screens.confirm import ConfirmDialog
-from tui.screens.failure import FailureDialog
+from tui.kit.ask_line import LineDialog
+from tui.kit.confirm import ConfirmDialog
+from tui.kit.failure import FailureDialog
 from tui.widgets.history import ConversationList, HistoryPanel
 from tui.widgets.prompt import Prompt
 from tui.widgets.transcript import DRAWN_TURNS, FIRST_TURNS, Transcript

@@ -11,7 +11,7 @@ from textual.widgets import Input
 
 from tests.tui.driving import ask, chat, line, ready, texts, train, until
 from tui.app import TokmemApp
-from tui.screens.ask_line import LineDialog
+from tui.kit.ask_line import LineDialog
 from tui.screens.choose_fault import FaultDialog
 from tui.screens.choose_route import RouteDialog
 from tui.screens.train import TrainScreen

@@ -12,8 +12,8 @@ from rich.style import Style
 from rich.text import Text
 from textual.color import Color
 
-from tui.drawn_lines import VisibleLines, VisiblePrints
-from tui.visible_text import is_plain, json_escaped, visible, visible_line
+from tui.kit.drawn_lines import VisibleLines, VisiblePrints
+from tui.kit.visible_text import is_plain, json_escaped, visible, visible_line
 
 BLACK = Color(0, 0, 0)
 

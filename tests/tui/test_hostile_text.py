@@ -18,8 +18,8 @@ from tests.hostile import HOSTILE, assert_obeyed_nothing, feed
 from tests.tui.driving import procedures, ready, texts, until
 from tokmem_desk.errors import TokmemError
 from tui.app import TokmemApp
+from tui.kit.failure import FailureDialog
 from tui.screens.bank_dialogs import BankDialog
-from tui.screens.failure import FailureDialog
 from tui.screens.import_pairs import ImportDialog
 from tui.screens.procedures import ProceduresScreen
 from tui.widgets.prompt import Prompt

@@ -12,10 +12,10 @@ from textual.widgets import Input
 from tests.tui.driving import ask, chat, ready, until
 from tui.app import TokmemApp
 from tui.engine_client.link import EngineState
-from tui.screens.base import AppScreen
+from tui.kit.base import AppScreen
+from tui.kit.status_header import SCREENS, StatusHeader, shortenings
 from tui.widgets.history import HistoryPanel
 from tui.widgets.prompt import Prompt
-from tui.widgets.status_header import SCREENS, StatusHeader, shortenings
 from tui.widgets.transcript import TranscriptPane
 
 MakeApp = Callable[..., TokmemApp]

@@ -13,9 +13,9 @@ from profiles.registry.registry import ProfileRegistry
 from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_profiles import cards, names, profiles
 from tui.app import TokmemApp
+from tui.kit.failure import FailureDialog
 from tui.process.anew import Anew
 from tui.screens.chat import ChatScreen
-from tui.screens.failure import FailureDialog
 from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
 from tui.screens.locked import LockedScreen
 from tui.screens.profiles import ProfilesScreen

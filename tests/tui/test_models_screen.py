@@ -16,9 +16,9 @@ from tokmem_desk.models.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, DEFAU
 from tokmem_desk.models.hardware_fit import Machine
 from tokmem_desk.models.store import ModelStore
 from tui.app import TokmemApp
+from tui.kit.confirm import ConfirmDialog
+from tui.kit.failure import FailureDialog
 from tui.screens import models as models_module
-from tui.screens.confirm import ConfirmDialog
-from tui.screens.failure import FailureDialog
 from tui.screens.model_dialogs import ModelNameDialog
 from tui.screens.models import ModelsScreen
 from tui.screens.train import TrainScreen

@@ -10,7 +10,7 @@ from profiles.files.paths import AppPaths
 from tests.tui.driving import ready, until
 from tui.app import TokmemApp
 from tui.commands import MODE_WORDS, actions_of
-from tui.keys import BINDING_IDS, binding_id, usable_keymap
+from tui.kit.keys import BINDING_IDS, binding_id, usable_keymap
 from tui.screens.import_pairs import ImportDialog
 from tui.screens.models import ModelsScreen
 from tui.screens.procedures import ProceduresScreen

@@ -15,7 +15,8 @@ from tests.tui.driving import SIZES, procedures, ready, texts, until
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
 from tui.app import TokmemApp
-from tui.screens.confirm import ConfirmDialog
+from tui.kit.confirm import ConfirmDialog
+from tui.kit.wrapped import one_line, wrapped
 from tui.screens.edit_pair import PairDialog
 from tui.screens.edit_procedure import ProcedureDialog
 from tui.screens.group import GroupDialog
@@ -24,7 +25,6 @@ from tui.screens.procedures import ProceduresScreen
 from tui.screens.train import TrainScreen
 from tui.widgets.pair_grid import MEASURED_ROWS, PairGrid
 from tui.widgets.procedure_table import ProcedureTable
-from tui.widgets.wrapped import one_line, wrapped
 
 MakeApp = Callable[..., TokmemApp]
 Seed = Callable[[Callable[[ProfileStore], None]], None]

@@ -27,11 +27,11 @@ from tokmem_desk.models.catalogue import GIB
 from tokmem_desk.models.hardware_fit import Machine
 from tokmem_desk.models.store import ModelStore
 from tui.app import TokmemApp
+from tui.kit.confirm import ConfirmDialog
+from tui.kit.failure import FailureDialog
 from tui.screens import models as models_module
 from tui.screens import settings as settings_module
 from tui.screens import welcome as welcome_module
-from tui.screens.confirm import ConfirmDialog
-from tui.screens.failure import FailureDialog
 from tui.screens.lock_dialogs import NewPassphraseDialog, UnlockDialog
 from tui.screens.locked import LockedScreen
 from tui.screens.model_dialogs import ModelNameDialog

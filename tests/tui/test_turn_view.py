@@ -12,8 +12,8 @@ from textual.geometry import Offset
 from textual.selection import Selection
 
 from tokmem_desk.procedures import NONE_ROUTE
+from tui.kit.markdown_lines import markdown_lines
 from tui.turns import Answer, Turn
-from tui.widgets.markdown_lines import markdown_lines
 from tui.widgets.turn_view import TurnView
 
 PIECES = ["# ", "## ", "- ", "1. ", "> ", "`", "**", "_", "~~", "    ", "[x](y)", "![i](u)", "<b>", "&amp;", "[/INST]"]

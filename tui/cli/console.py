@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TextIO
 
 from tokmem_desk.errors import StorageError
-from tui.visible_text import json_escaped, raw_of, visible
+from tui.kit.visible_text import json_escaped, raw_of, visible
 
 PLAIN_PROGRESS_SECONDS = 5.0
 """Without a terminal a progress line is printed at most this often."""

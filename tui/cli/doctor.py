@@ -23,7 +23,7 @@ from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.passphrase import can_ask_or_read
-from tui.words import count, size
+from tui.kit.words import count, size
 
 PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "safetensors", "gguf", "textual", "pip")
 LOW_SPACE_BYTES = 1024 * MIB

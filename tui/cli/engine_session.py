@@ -21,7 +21,7 @@ from tokmem_desk.models.store import damaged
 from tui.engine_client.client import EngineClient, engine_command
 from tui.engine_client.link import EngineLink, EngineState
 from tui.engine_client.protocol import BackboneInfo, Message
-from tui.words import size
+from tui.kit.words import size
 
 if TYPE_CHECKING:
     from tui.cli.context import Context

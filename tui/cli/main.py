@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tokmem_desk.errors import TokmemError
 from tui.cli.exit_codes import ExitCode
-from tui.visible_text import guarded, raw_of
+from tui.kit.visible_text import guarded, raw_of
 
 if TYPE_CHECKING:
     from tui.cli.console import Console

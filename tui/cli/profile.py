@@ -12,7 +12,7 @@ from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.proc import changed
-from tui.words import size
+from tui.kit.words import size
 
 
 def list_all(context: Context, options: argparse.Namespace) -> int:

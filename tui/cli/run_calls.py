@@ -10,7 +10,7 @@ from tui.cli.console import Console
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.command_run import PreparedCommand, prepare, run
-from tui.vector_lines import UNSEEN_NOTE, has_unseen, vector_rows
+from tui.kit.vector_lines import UNSEEN_NOTE, has_unseen, vector_rows
 
 
 def run_calls(context: Context, result: dict[str, Any]) -> int:

@@ -14,8 +14,8 @@ from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.templates.json_schema import OutputSchema, read_schema
 from tui.cli.exit_codes import ExitCode
 from tui.command_run import refusal
-from tui.vector_lines import quoted
-from tui.visible_text import visible_line
+from tui.kit.vector_lines import quoted
+from tui.kit.visible_text import visible_line
 
 if TYPE_CHECKING:
     from profiles.store.records import CommandRecord

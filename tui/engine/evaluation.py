@@ -26,7 +26,7 @@ from trainer.evaluate import (
 from trainer.metrics import RoutingScores, score_answers, score_routes
 from tui.engine.held_out import Measured, Split, measured
 from tui.engine.previous_memory import Before, measure_before
-from tui.verdict import count_faults
+from tui.kit.verdict import count_faults
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

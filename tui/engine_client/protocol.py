@@ -178,7 +178,7 @@ class Scorecard(TypedDict, total=False):
     confusion: Confusion
     samples: list[ScoreSample]
     faults: dict[str, int]
-    """How many answers are wrong in which way, see ``tui.verdict.FAULTS``; older scorecards have none."""
+    """How many answers are wrong in which way, see ``tui.kit.verdict.FAULTS``; older scorecards have none."""
     advice: list[str]
     seconds: float
     span: int

@@ -22,11 +22,11 @@ from profiles.files.paths import private_folder
 from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.chat_session import ChatSession
-from tui.editor import edited_text
 from tui.engine_client.link import EngineState
-from tui.guard import shows_errors
-from tui.messages import ExampleChosen, PromptSubmitted, TurnActionWanted
-from tui.screens.base import AppScreen
+from tui.kit.base import AppScreen
+from tui.kit.editor import edited_text
+from tui.kit.error_dialogs import shows_errors
+from tui.kit.messages import ExampleChosen, PromptSubmitted, TurnActionWanted
 from tui.screens.choose_route import RouteDialog
 from tui.screens.conversations import Conversations
 from tui.screens.turn_actions import TurnActions

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from tui.screens.dialog import Dialog, paragraph
+from tui.kit.dialog import Dialog, paragraph
 
 Fault = Literal["route", "answer", "again", "only"]
 

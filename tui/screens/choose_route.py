@@ -13,7 +13,7 @@ from textual.widgets.option_list import Option
 
 from tokmem_desk.procedures import NONE_ROUTE
 from tui.engine_client.protocol import Candidate
-from tui.screens.dialog import Dialog, paragraph
+from tui.kit.dialog import Dialog, paragraph
 from tui.widgets.route_chip import percent
 
 

@@ -13,11 +13,11 @@ from profiles.store.chat_export import as_markdown, export_text, format_of
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.system.disk import typed_path
 from tui.chat_session import ChatSession
-from tui.guard import shows_errors
-from tui.messages import ConversationChosen
-from tui.screens.ask_line import LineDialog
-from tui.screens.base import AppScreen
-from tui.screens.confirm import ConfirmDialog
+from tui.kit.ask_line import LineDialog
+from tui.kit.base import AppScreen
+from tui.kit.confirm import ConfirmDialog
+from tui.kit.error_dialogs import shows_errors
+from tui.kit.messages import ConversationChosen
 from tui.turns import error_text
 from tui.widgets.history import ConversationList, HistoryPanel
 from tui.widgets.prompt import Prompt

@@ -17,7 +17,7 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair
 from tui.engine_client.client import RequestHandle
 from tui.engine_client.link import EngineLink
-from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.kit.dialog import Dialog, buttons, paragraph
 from tui.screens.edit_pair import PairDialog
 from tui.turns import error_text
 

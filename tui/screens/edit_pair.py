@@ -13,7 +13,7 @@ from textual.widgets import Button, Select, Static, TextArea
 
 from profiles.store.pair_rules import pair_fault
 from tokmem_desk.procedures import ExamplePair
-from tui.screens.dialog import Dialog, buttons
+from tui.kit.dialog import Dialog, buttons
 
 
 @dataclass(frozen=True, slots=True)

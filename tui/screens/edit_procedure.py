@@ -12,7 +12,7 @@ from textual.widgets import Input, Static
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
-from tui.screens.dialog import SaveDialog, buttons
+from tui.kit.dialog import SaveDialog, buttons
 
 
 class ProcedureDialog(SaveDialog[tuple[str, str] | None]):

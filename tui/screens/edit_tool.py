@@ -17,7 +17,7 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.templates.command_line import check_template
 from tokmem_desk.templates.json_schema import read_schema
 from tui.command_run import refusal
-from tui.screens.dialog import SaveDialog, buttons, paragraph
+from tui.kit.dialog import SaveDialog, buttons, paragraph
 
 
 @dataclass(frozen=True, slots=True)

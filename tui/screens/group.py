@@ -9,7 +9,7 @@ from textual.suggester import SuggestFromList
 from textual.widgets import Input, Static
 
 from tokmem_desk.procedures import MAX_GROUP_CHARACTERS
-from tui.screens.dialog import SaveDialog, buttons, paragraph
+from tui.kit.dialog import SaveDialog, buttons, paragraph
 
 
 class GroupDialog(SaveDialog[str | None]):

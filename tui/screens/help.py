@@ -13,7 +13,7 @@ from textual.dom import DOMNode
 from textual.screen import Screen
 from textual.widgets import Button, Static
 
-from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.kit.dialog import Dialog, buttons, paragraph
 
 
 def keys_in_force(screen: Screen[Any]) -> list[tuple[str, str]]:

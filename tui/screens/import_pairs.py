@@ -25,7 +25,7 @@ from profiles.pair_files.writers import write_template
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
 from tokmem_desk.system.disk import typed_path
-from tui.screens.dialog import Dialog, buttons
+from tui.kit.dialog import Dialog, buttons
 from tui.turns import error_text
 
 SHOWN_PAIRS = 4

@@ -16,7 +16,7 @@ from textual.worker import Worker
 
 from profiles.registry.registry import ProfileRegistry
 from profiles.store.records import ProfileInfo
-from tui.guard import shows_errors
+from tui.kit.error_dialogs import shows_errors
 from tui.widgets.unlock_form import UnlockForm
 
 if TYPE_CHECKING:

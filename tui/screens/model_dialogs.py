@@ -8,7 +8,7 @@ from textual.widgets import Input, Static
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.models.store import ModelStore
-from tui.screens.dialog import SaveDialog, buttons, paragraph
+from tui.kit.dialog import SaveDialog, buttons, paragraph
 
 
 class ModelNameDialog(SaveDialog[str | None]):

@@ -17,14 +17,14 @@ from tokmem_desk.models.catalogue import ADAPTED
 from tokmem_desk.models.hardware_fit import Machine, look_at_machine
 from tokmem_desk.models.store import ModelStore, not_adapted
 from tui.engine_client.link import EngineState
-from tui.guard import shows_errors
+from tui.kit.base import AppScreen
+from tui.kit.confirm import ConfirmDialog
+from tui.kit.error_dialogs import shows_errors
+from tui.kit.words import count, size
 from tui.model_pull import ModelPull
 from tui.model_rows import ModelRow, disk_words, find_row, model_rows
-from tui.screens.base import AppScreen
-from tui.screens.confirm import ConfirmDialog
 from tui.screens.model_dialogs import ModelNameDialog
 from tui.widgets.model_view import ModelDetails, ModelTable
-from tui.words import count, size
 
 MIB = 2**20
 

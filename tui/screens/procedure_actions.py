@@ -13,12 +13,12 @@ from profiles.pair_files.pasted import is_table
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine_client.protocol import Overlap
-from tui.guard import shows_errors
+from tui.kit.base import AppScreen
+from tui.kit.busy import BusyDialog
+from tui.kit.confirm import ConfirmDialog
+from tui.kit.error_dialogs import shows_errors
 from tui.overview import ProcedureLine
 from tui.samples import sample_files
-from tui.screens.base import AppScreen
-from tui.screens.busy import BusyDialog
-from tui.screens.confirm import ConfirmDialog
 from tui.screens.drafts import DraftsDialog
 from tui.screens.edit_procedure import ProcedureDialog
 from tui.screens.edit_tool import ToolDialog

@@ -17,8 +17,8 @@ from profiles.store.records import PairRecord
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair
 from tui.engine_client.link import EngineState
-from tui.guard import shows_errors
-from tui.messages import PairTextWanted, PairWanted, PairWritten
+from tui.kit.error_dialogs import shows_errors
+from tui.kit.messages import PairTextWanted, PairWanted, PairWritten
 from tui.overview import ProcedureLine, procedure_lines
 from tui.screens.edit_pair import PairDialog
 from tui.screens.procedure_advice import ProcedureAdvice

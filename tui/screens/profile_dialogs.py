@@ -12,7 +12,7 @@ from textual.widgets import Button, Input, Static
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
-from tui.screens.dialog import Dialog, SaveDialog, buttons, paragraph
+from tui.kit.dialog import Dialog, SaveDialog, buttons, paragraph
 
 
 class ProfileNameDialog(SaveDialog[str | None]):

@@ -15,11 +15,11 @@ from profiles.registry.contents import ProfileContents, contents, contents_of
 from profiles.registry.registry import ProfileRegistry
 from profiles.store.records import ProfileInfo
 from tokmem_desk.errors import BusyError
-from tui.screens.base import AppScreen
+from tui.kit.base import AppScreen
+from tui.kit.words import size
 from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
 from tui.screens.profile_dialogs import EraseDialog, ProfileNameDialog
 from tui.widgets.profile_card import ProfileCard, ProfileDetails, holdings
-from tui.words import size
 
 LEAD = "Each profile has its own procedures, memories and chats. All share the one loaded model."
 ALONE = "One profile so far. a makes another, for somebody else or for another part of your life."

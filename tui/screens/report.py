@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Button
 
-from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.kit.dialog import Dialog, buttons, paragraph
 
 
 class ReportDialog(Dialog[None]):

@@ -11,10 +11,10 @@ from textual.containers import VerticalScroll
 from textual.widgets import Button, Static
 
 from tui.command_run import PreparedCommand
-from tui.screens.dialog import Dialog, buttons, paragraph
-from tui.vector_lines import UNSEEN_NOTE, has_unseen
+from tui.kit.dialog import Dialog, buttons, paragraph
+from tui.kit.vector_lines import UNSEEN_NOTE, has_unseen
+from tui.kit.words import count
 from tui.widgets.call_view import vector_content
-from tui.words import count
 
 RunAnswer = Literal["once", "always"]
 

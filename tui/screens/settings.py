@@ -18,9 +18,9 @@ from textual.widgets.option_list import Option
 from profiles.settings.setting_keys import KEYS, SettingValue
 from profiles.settings.settings import Scope, SettingRow
 from tokmem_desk.errors import TokmemError
-from tui.guard import shows_errors
-from tui.screens.base import AppScreen
-from tui.themes import theme_words
+from tui.kit.base import AppScreen
+from tui.kit.error_dialogs import shows_errors
+from tui.kit.themes import theme_words
 from tui.widgets.setting_view import Place, SettingTable, about, about_place
 
 SCOPE_WORDS: dict[Scope, str] = {"user": "all profiles", "profile": "this profile alone"}

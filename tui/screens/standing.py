@@ -15,10 +15,10 @@ from tokmem_desk.errors import TokmemError
 from tui.engine_client.client import RequestHandle
 from tui.engine_client.link import EngineLink
 from tui.engine_client.protocol import Effect, Overlap
+from tui.kit.bar import bar
+from tui.kit.dialog import Dialog, buttons, paragraph
 from tui.overlap_words import counts_at, measured_words, overlap_sentences
-from tui.screens.dialog import Dialog, buttons, paragraph
 from tui.turns import error_text
-from tui.widgets.bar import bar
 
 STEP = 0.05
 FINE_STEP = 0.01

@@ -12,10 +12,10 @@ from textual.dom import DOMNode
 from textual.widgets import Button, ContentSwitcher, DataTable, RadioButton, SelectionList
 
 from tui.engine_client.link import EngineState
-from tui.guard import shows_errors
+from tui.kit.base import AppScreen
+from tui.kit.confirm import ConfirmDialog
+from tui.kit.error_dialogs import shows_errors
 from tui.overview import procedure_lines
-from tui.screens.base import AppScreen
-from tui.screens.confirm import ConfirmDialog
 from tui.training import PRESETS, TrainJob
 from tui.widgets.job_table import JobTable
 from tui.widgets.scorecard import ScorecardPane, is_better

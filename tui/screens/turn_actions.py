@@ -13,9 +13,9 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 from tui.chat_session import ChatSession
 from tui.command_run import prepare, run
-from tui.guard import shows_errors
-from tui.messages import TurnAction
-from tui.screens.base import AppScreen
+from tui.kit.base import AppScreen
+from tui.kit.error_dialogs import shows_errors
+from tui.kit.messages import TurnAction
 from tui.screens.choose_fault import FaultDialog
 from tui.screens.choose_route import RouteDialog
 from tui.screens.edit_pair import PairDialog

@@ -14,8 +14,8 @@ from textual.widgets import Button, OptionList, Static
 from textual.widgets.option_list import Option
 
 from profiles.store.versions import VersionDiff, VersionRecord
+from tui.kit.dialog import Dialog, buttons
 from tui.overview import READS
-from tui.screens.dialog import Dialog, buttons
 
 SHOWN_CHANGES = 60
 

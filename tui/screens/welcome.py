@@ -24,10 +24,10 @@ from tokmem_desk.models.hardware_fit import Machine, look_at_machine, recommende
 from tokmem_desk.models.store import ModelStore
 from tokmem_desk.procedures import Procedure
 from tui.engine_client.link import EngineState
-from tui.guard import shows_errors
+from tui.kit.base import AppScreen
+from tui.kit.error_dialogs import shows_errors
 from tui.model_pull import ModelPull
 from tui.samples import sample_files
-from tui.screens.base import AppScreen
 from tui.training import TrainJob
 from tui.widgets.welcome_view import (
     about_learning,

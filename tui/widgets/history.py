@@ -15,8 +15,8 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from profiles.store.records import ConversationRecord
-from tui.keys import keyed
-from tui.messages import ConversationChosen
+from tui.kit.keys import keyed
+from tui.kit.messages import ConversationChosen
 from tui.titles import short_titles
 
 TITLE_CELLS = 23

@@ -8,10 +8,10 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
-from tui.keys import keyed
+from tui.kit.keys import keyed
+from tui.kit.named_table import NamedTable
 from tui.training import TrainJob
 from tui.training_progress import PHASES, duration
-from tui.widgets.named_table import NamedTable
 from tui.widgets.scorecard import share, was_measured
 
 _SIGNS = {"queued": "·", "running": "▸", "paused": "‖", "undecided": "◆", "failed": "!"}

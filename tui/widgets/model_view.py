@@ -14,11 +14,11 @@ from textual.widgets import DataTable, Static
 from tokmem_desk.models.catalogue import ADAPTED_NOTE
 from tokmem_desk.models.hardware_fit import Fit
 from tui.engine_client.link import EngineState
-from tui.keys import keyed
+from tui.kit.bar import bar
+from tui.kit.keys import keyed
+from tui.kit.words import parameters, size
 from tui.model_pull import ModelPull
 from tui.model_rows import ModelRow
-from tui.widgets.bar import bar
-from tui.words import parameters, size
 
 ADAPTERS = {"made": "made on this computer", "shipped": "comes with the program"}
 VERDICT_SIGNS = {"fits": "✓", "tight": "~", "too big": "✗"}

@@ -21,9 +21,9 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.keys import keyed
+from tui.kit.keys import keyed
+from tui.kit.wrapped import one_line, wrapped
 from tui.widgets.pair_rows import NO_ROWS, CellPart, GridRows
-from tui.widgets.wrapped import one_line, wrapped
 
 MEASURED_ROWS = 2_000
 """Up to so many rows each is as high as its text."""

@@ -8,9 +8,9 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
-from tui.keys import keyed
+from tui.kit.keys import keyed
+from tui.kit.named_table import NamedTable
 from tui.overview import ProcedureLine
-from tui.widgets.named_table import NamedTable
 
 
 @keyed("procedures")

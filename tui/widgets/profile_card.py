@@ -12,8 +12,8 @@ from textual.widgets import Static
 
 from profiles.registry.contents import ProfileContents
 from profiles.store.records import ProfileInfo
-from tui.keys import keyed
-from tui.words import ago, count, size
+from tui.kit.keys import keyed
+from tui.kit.words import ago, count, size
 
 UNREADABLE = "cannot be counted"
 

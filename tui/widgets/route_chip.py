@@ -5,8 +5,8 @@ from __future__ import annotations
 from textual.content import Content
 
 from tokmem_desk.procedures import NONE_ROUTE
+from tui.kit.bar import bar
 from tui.turns import Answer
-from tui.widgets.bar import bar
 
 RUNNERS_UP = 3
 BAR_CELLS = 16

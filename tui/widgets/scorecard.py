@@ -8,9 +8,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui.engine_client.protocol import BeforeScores, Confusion, Scorecard, Trained
+from tui.kit.bar import bar
+from tui.kit.verdict import WORSE_BY, verdict_of
 from tui.training_progress import duration
-from tui.verdict import WORSE_BY, verdict_of
-from tui.widgets.bar import bar
 from tui.widgets.train_progress import sample_lines
 
 SHOWN_LABELS = 8
@@ -47,7 +47,7 @@ class ScorecardPane(VerticalScroll):
 
 
 def is_better(card: Scorecard) -> bool:
-    """True when activating the memory is a step forward, as ``tui.verdict`` sees it, or when nobody has measured."""
+    """True when activating the memory is a step forward, as ``tui.kit.verdict`` sees it, or when nobody has measured."""
     return verdict_of(card).usable
 
 

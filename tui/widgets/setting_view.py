@@ -12,9 +12,9 @@ from textual.content import Content
 
 from profiles.settings.setting_keys import SettingKey, SettingValue
 from profiles.settings.settings import SettingRow
-from tui.keys import keyed
-from tui.widgets.named_table import NamedTable
-from tui.words import size
+from tui.kit.keys import keyed
+from tui.kit.named_table import NamedTable
+from tui.kit.words import size
 
 
 @dataclass(frozen=True, slots=True)

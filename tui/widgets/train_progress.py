@@ -7,9 +7,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from tui.kit.bar import bar
 from tui.training import TrainJob
 from tui.training_progress import PHASES, Progress, duration
-from tui.widgets.bar import bar
 from tui.widgets.loss_plot import LossPlot
 
 SHOWN_SAMPLES = 4

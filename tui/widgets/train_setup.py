@@ -10,9 +10,9 @@ from textual.content import Content
 from textual.widgets import Button, RadioButton, RadioSet, SelectionList, Static
 from textual.widgets.selection_list import Selection
 
+from tui.kit.ticks import Choice, TickList
 from tui.overview import ProcedureLine
 from tui.training import PRESETS
-from tui.widgets.ticks import Choice, TickList
 
 PRESET_WORDS = {
     "quick": "a first impression",

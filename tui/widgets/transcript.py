@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from tui.messages import ExampleChosen
+from tui.kit.messages import ExampleChosen
 from tui.turns import Turn
 from tui.widgets.turn_view import TurnView
 

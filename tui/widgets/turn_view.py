@@ -24,11 +24,11 @@ from textual.widget import Widget
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
-from tui.keys import keyed
-from tui.messages import TurnAction, TurnActionWanted
+from tui.kit.keys import keyed
+from tui.kit.markdown_lines import markdown_lines
+from tui.kit.messages import TurnAction, TurnActionWanted
 from tui.turns import ENDINGS, WITHOUT_HISTORY, Turn
 from tui.widgets.call_view import calls_content
-from tui.widgets.markdown_lines import markdown_lines
 from tui.widgets.route_chip import chip_content, route_words, speed
 
 STREAM_SECONDS = 0.08

@@ -8,13 +8,13 @@ from tokmem_desk.models.catalogue import CATALOGUE, CatalogueEntry
 from tokmem_desk.models.hardware_fit import Fit, Machine, fit, needed_bytes
 from tui.engine_client.link import EngineState
 from tui.engine_client.protocol import Trained
+from tui.kit.bar import bar
+from tui.kit.verdict import verdict_of
+from tui.kit.words import count, parameters, size
 from tui.model_pull import ModelPull
 from tui.training import TrainJob
 from tui.training_progress import duration
-from tui.verdict import verdict_of
-from tui.widgets.bar import bar
 from tui.widgets.model_view import VERDICT_COLOURS, VERDICT_SIGNS
-from tui.words import count, parameters, size
 
 STEPS = (
     ("model", "This computer", "and what it can run"),

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Input, Static
 
-from tui.screens.dialog import SaveDialog, buttons, paragraph
+from tui.kit.dialog import SaveDialog, buttons, paragraph
 
 
 class LineDialog(SaveDialog[str | None]):

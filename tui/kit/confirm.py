@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.widgets import Button
 
-from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.kit.dialog import Dialog, buttons, paragraph
 
 
 class ConfirmDialog(Dialog[bool]):

@@ -12,9 +12,9 @@ from textual.widgets import Button, Static
 from textual.worker import Worker, WorkerState
 
 from tokmem_desk.errors import InterruptedByUser, TokmemError
-from tui.progress import Progress
-from tui.screens.dialog import Dialog, buttons
-from tui.widgets.bar import bar
+from tui.kit.bar import bar
+from tui.kit.dialog import Dialog, buttons
+from tui.kit.progress import Progress
 
 if TYPE_CHECKING:
     from tui.app import TokmemApp

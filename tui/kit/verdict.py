@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from tokmem_desk.procedures import NONE_ROUTE
-from tui.words import count
+from tui.kit.words import count
 
 Case = Literal["unmeasured", "unready", "learned", "worse", "no_better", "takes_chat", "close", "few", "better"]
 

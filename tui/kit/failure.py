@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import Button
 
 from tokmem_desk.errors import TokmemError
-from tui.screens.dialog import Dialog, buttons, paragraph
+from tui.kit.dialog import Dialog, buttons, paragraph
 
 SAFE = "Your chats, pairs and memories are on disk and unharmed; the app goes on."
 

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen, ScreenResultType
 from textual.widgets import Button, Input, Static
 from textual.worker import Worker
 
-from tui.keys import name_bindings
+from tui.kit.keys import name_bindings
 
 if TYPE_CHECKING:
     from tui.app import TokmemApp

@@ -16,7 +16,7 @@ from rich.style import Style
 from textual.color import Color
 from textual.filter import LineFilter
 
-from tui.visible_text import in_cells, is_plain, visible
+from tui.kit.visible_text import in_cells, is_plain, visible
 
 
 class VisibleLines(LineFilter):

@@ -3,7 +3,7 @@
 Text comes from banks, models, files and other people. Control characters in it could set the clipboard, move the cursor
 or turn the order of words round, so each becomes a symbol that says what it was: ``␛`` for an escape, ``‹U+202E›`` for
 one that has no picture of its own. Line ends and tabs stay. So do the joiners within emoji and the non-joiners of
-Persian: they change no other text. Knows no widget and no command; ``tui.drawn_lines`` and ``tui.cli.console`` use it.
+Persian: they change no other text. Knows no widget and no command; ``tui.kit.drawn_lines`` and ``tui.cli.console`` use it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class VisibleStream(io.TextIOBase):
 
     @property
     def rich_proxied_file(self) -> TextIO:
-        """Where rich draws: its own colours are no text, and ``tui.drawn_lines`` looks through what it draws."""
+        """Where rich draws: its own colours are no text, and ``tui.kit.drawn_lines`` looks through what it draws."""
         return self.raw
 
     @property

@@ -11,8 +11,8 @@ from textual.widgets import Footer
 from textual.worker import Worker
 
 from tui.engine_client.link import EngineState
-from tui.keys import name_bindings
-from tui.widgets.status_header import StatusHeader
+from tui.kit.keys import name_bindings
+from tui.kit.status_header import StatusHeader
 
 if TYPE_CHECKING:
     from tui.app import TokmemApp

@@ -10,7 +10,7 @@ import shlex
 import unicodedata
 from collections.abc import Sequence
 
-from tui.visible_text import visible_line
+from tui.kit.visible_text import visible_line
 
 UNSEEN_NOTE = "Symbols such as ␊, ␛ or ‹U+202E› stand for characters that cannot be seen."
 
