@@ -27,11 +27,11 @@ from profiles.settings.settings import Settings
 from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.procedures import Procedure
 from tui.app import TokmemApp
+from tui.chat.prompt import Prompt
+from tui.chat.screen import ChatScreen
 from tui.engine_client.client import EngineClient, engine_command, run_blocking
 from tui.engine_client.link import EngineLink
 from tui.samples import sample_files
-from tui.screens.chat import ChatScreen
-from tui.widgets.prompt import Prompt
 
 IMAGES = Path(__file__).parent / "images"
 RECORDING = IMAGES / "recorded.json"

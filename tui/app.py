@@ -24,6 +24,7 @@ from profiles.files.paths import AppPaths
 from profiles.settings.settings import Settings
 from tokmem_desk.errors import TokmemError
 from tui import debug_report
+from tui.chat.screen import ChatScreen
 from tui.commands import commands
 from tui.engine_desk import EngineDesk, EngineFactory
 from tui.kit.base import AppScreen
@@ -35,7 +36,6 @@ from tui.kit.keys import BINDING_IDS, usable_keymap
 from tui.kit.themes import DARK, LIGHT, muted_of
 from tui.overview import changed_words, procedure_lines
 from tui.process.anew import Anew
-from tui.screens.chat import ChatScreen
 from tui.screens.help import HelpDialog, keys_in_force
 from tui.screens.locked import LockedScreen
 from tui.screens.models import ModelsScreen

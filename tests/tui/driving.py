@@ -8,12 +8,12 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from tui.app import TokmemApp
-from tui.screens.chat import ChatScreen
+from tui.chat.prompt import Prompt
+from tui.chat.screen import ChatScreen
+from tui.chat.turn_view import TurnView
+from tui.chat.turns import Turn
 from tui.screens.procedures import ProceduresScreen
 from tui.screens.train import TrainScreen
-from tui.turns import Turn
-from tui.widgets.prompt import Prompt
-from tui.widgets.turn_view import TurnView
 
 PATIENCE_SECONDS = 20.0
 SIZES = [(80, 24), (120, 40)]

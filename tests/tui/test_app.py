@@ -16,11 +16,11 @@ from tests.tui.driving import SIZES, ask, chat, ready, texts, turn_texts, until
 from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.errors import StorageError
 from tui.app import TokmemApp
+from tui.chat.screen import ChatScreen
 from tui.kit.busy import BusyDialog
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
 from tui.kit.progress import Progress
-from tui.screens.chat import ChatScreen
 from tui.screens.help import HelpDialog
 from tui.screens.procedures import ProceduresScreen
 from tui.screens.report import ReportDialog

@@ -16,9 +16,9 @@ from tests.tui.conftest import remember
 from tests.tui.driving import ask, chat, last_view, procedures, ready, texts, turn_texts, until
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
-from tui.command_run import PreparedCommand, run_of
+from tui.chat.command_run import PreparedCommand, run_of
+from tui.chat.run_call import RunDialog
 from tui.screens.edit_tool import ToolDialog
-from tui.screens.run_call import RunDialog
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -10,12 +10,12 @@ from textual.widgets import Select, TextArea
 
 from tests.tui.driving import ask, chat, last_view, ready, train, turn_texts, until
 from tui.app import TokmemApp
-from tui.screens.choose_fault import FaultDialog
-from tui.screens.choose_route import RouteDialog
+from tui.chat.choose_fault import FaultDialog
+from tui.chat.choose_route import RouteDialog
+from tui.chat.learn_bar import LearnBar
+from tui.chat.turns import Turn
 from tui.screens.edit_pair import PairDialog
 from tui.screens.train import TrainScreen
-from tui.turns import Turn
-from tui.widgets.learn_bar import LearnBar
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

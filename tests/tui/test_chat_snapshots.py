@@ -11,12 +11,12 @@ from textual.widgets import Input
 
 from tests.tui.driving import ask, chat, line, ready, texts, train, until
 from tui.app import TokmemApp
+from tui.chat.choose_fault import FaultDialog
+from tui.chat.choose_route import RouteDialog
+from tui.chat.learn_bar import LearnBar
+from tui.chat.prompt import Prompt
 from tui.kit.ask_line import LineDialog
-from tui.screens.choose_fault import FaultDialog
-from tui.screens.choose_route import RouteDialog
 from tui.screens.train import TrainScreen
-from tui.widgets.learn_bar import LearnBar
-from tui.widgets.prompt import Prompt
 
 MakeApp = Callable[..., TokmemApp]
 Compare = Callable[..., bool]

@@ -13,13 +13,13 @@ from profiles.registry.registry import ProfileRegistry
 from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_profiles import cards, names, profiles
 from tui.app import TokmemApp
+from tui.chat.prompt import Prompt
+from tui.chat.screen import ChatScreen
 from tui.kit.failure import FailureDialog
 from tui.process.anew import Anew
-from tui.screens.chat import ChatScreen
 from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
 from tui.screens.locked import LockedScreen
 from tui.screens.profiles import ProfilesScreen
-from tui.widgets.prompt import Prompt
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -11,13 +11,13 @@ from textual.app import App, ComposeResult
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair, Procedure
+from tui.chat.route_chip import percent
+from tui.chat.turns import split_route
 from tui.kit.status_header import short_model
 from tui.kit.themes import muted_of
 from tui.training_progress import duration
-from tui.turns import split_route
 from tui.widgets.loss_plot import LossPlot
 from tui.widgets.pair_rows import DRAFT, NO_ROWS, pair_rows
-from tui.widgets.route_chip import percent
 
 
 @pytest.mark.parametrize(

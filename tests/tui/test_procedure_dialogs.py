@@ -16,12 +16,12 @@ from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_procedures import MakeApp, at_once, grid, open_procedures, pairs, rows
 from tokmem_desk.procedures import ExamplePair
 from tui.app import TokmemApp
+from tui.chat.from_chat import FromChatDialog
 from tui.kit.failure import FailureDialog
 from tui.kit.ticks import TickList
 from tui.overlap_words import counts_at, overlap_sentences
 from tui.screens.drafts import DraftsDialog
 from tui.screens.edit_pair import PairDialog
-from tui.screens.from_chat import FromChatDialog
 from tui.screens.import_pairs import ImportDialog
 from tui.screens.procedures import ProceduresScreen
 from tui.screens.standing import StandingDialog

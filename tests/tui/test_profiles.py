@@ -18,8 +18,8 @@ from tests.tui.conftest import MOOD
 from tests.tui.driving import SIZES, ask, ready, texts, until
 from tokmem_desk.errors import BusyError
 from tui.app import TokmemApp
+from tui.chat.screen import ChatScreen
 from tui.kit.failure import FailureDialog
-from tui.screens.chat import ChatScreen
 from tui.screens.procedures import ProceduresScreen
 from tui.screens.profile_dialogs import EraseDialog, ProfileNameDialog
 from tui.screens.profiles import ProfilesScreen

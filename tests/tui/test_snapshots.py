@@ -15,13 +15,13 @@ from textual.widgets import Input
 from tests.banks import bank, write
 from tests.tui.driving import SIZES, ask, chat, ready, texts, until
 from tui.app import TokmemApp
+from tui.chat.choose_route import RouteDialog
+from tui.chat.prompt import Prompt
 from tui.kit.failure import FailureDialog
 from tui.screens.bank_dialogs import BankDialog, ExportDialog
-from tui.screens.choose_route import RouteDialog
 from tui.screens.help import HelpDialog
 from tui.screens.import_pairs import ImportDialog
 from tui.screens.procedures import ProceduresScreen
-from tui.widgets.prompt import Prompt
 
 MakeApp = Callable[..., TokmemApp]
 Compare = Callable[..., bool]

@@ -8,8 +8,8 @@ import pytest
 
 from tests.tui.driving import ask, chat, ready, until
 from tui.app import TokmemApp
-from tui.screens import chat as chat_screen
-from tui.titles import TITLE_CHARACTERS, proposed_title, rule_title, short_titles
+from tui.chat import screen as chat_screen
+from tui.chat.titles import TITLE_CHARACTERS, proposed_title, rule_title, short_titles
 
 MakeApp = Callable[..., TokmemApp]
 

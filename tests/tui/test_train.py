@@ -20,10 +20,10 @@ from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.errors import EngineError, StorageError, TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
+from tui.chat.screen import ChatScreen
 from tui.engine_client.link import EngineLink
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
-from tui.screens.chat import ChatScreen
 from tui.screens.procedures import ProceduresScreen
 from tui.screens.train import TrainScreen
 from tui.training import TrainQueue

@@ -12,9 +12,9 @@ from textual.geometry import Offset
 from textual.selection import Selection
 
 from tokmem_desk.procedures import NONE_ROUTE
+from tui.chat.turn_view import TurnView
+from tui.chat.turns import Answer, Turn
 from tui.kit.markdown_lines import markdown_lines
-from tui.turns import Answer, Turn
-from tui.widgets.turn_view import TurnView
 
 PIECES = ["# ", "## ", "- ", "1. ", "> ", "`", "**", "_", "~~", "    ", "[x](y)", "![i](u)", "<b>", "&amp;", "[/INST]"]
 PIECES += ["word ", "日本 ", "\\", "\t", "```py\n", "```\n", "\n", "\n\n", "| a | b |\n", "|---|---|\n", "---\n"]

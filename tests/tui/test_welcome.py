@@ -17,11 +17,11 @@ from tokmem_desk.models.catalogue import GIB
 from tokmem_desk.models.hardware_fit import Machine
 from tokmem_desk.models.store import ModelStore
 from tui.app import TokmemApp
+from tui.chat.prompt import Prompt
+from tui.chat.screen import ChatScreen
 from tui.screens import welcome as welcome_module
-from tui.screens.chat import ChatScreen
 from tui.screens.models import ModelsScreen
 from tui.screens.welcome import WelcomeScreen
-from tui.widgets.prompt import Prompt
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -10,7 +10,8 @@ from typing import Any
 
 from tokmem_desk.errors import EngineError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
-from tui.chat_session import ChatSession
+from tui.chat.session import ChatSession
+from tui.chat.turns import WITHOUT_HISTORY
 from tui.cli.chats import LAST, conversation_id
 from tui.cli.console import Console, percent
 from tui.cli.context import Context
@@ -18,7 +19,6 @@ from tui.cli.exit_codes import ExitCode
 from tui.cli.run_calls import run_calls
 from tui.cli.texts import message_of
 from tui.engine_client.protocol import Candidate, Message
-from tui.turns import WITHOUT_HISTORY
 
 RUNNERS_UP = 3
 

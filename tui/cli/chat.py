@@ -8,13 +8,13 @@ from collections.abc import Iterator
 
 from profiles.store.pair_rules import text_fault
 from tokmem_desk.errors import BadInputError, TokmemError, UsageError
-from tui.chat_session import ChatSession
+from tui.chat.session import ChatSession
+from tui.chat.turns import split_route
 from tui.cli import app
 from tui.cli.ask import show_answer
 from tui.cli.chats import LAST, conversation_id
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
-from tui.turns import split_route
 
 HELP = "Type a message. '@name message' chooses the procedure, '@none message' none. /new begins anew, /quit ends."
 

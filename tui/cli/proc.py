@@ -17,11 +17,11 @@ from profiles.store.records import MemoryRecord, PairRecord, ProcedureRecord
 from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError, did_you_mean
 from tokmem_desk.procedures import Procedure, check_name
 from tokmem_desk.templates.template import form_in
+from tui.chat.command_run import refusal
 from tui.cli.console import number, shortened, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.tools import command_ending, finding_objects, load_schema, say_findings
-from tui.command_run import refusal
 from tui.engine_client.protocol import Overlap
 from tui.kit.vector_lines import quoted
 from tui.overlap_words import overlap_sentences

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 from tokmem_desk.errors import TokmemError, UsageError
+from tui.chat.command_run import PreparedCommand, prepare, run
 from tui.cli.console import Console
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
-from tui.command_run import PreparedCommand, prepare, run
 from tui.kit.vector_lines import UNSEEN_NOTE, has_unseen, vector_rows
 
 

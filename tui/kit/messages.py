@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from tui.widgets.turn_view import TurnView
+    from tui.chat.turn_view import TurnView
 
 TurnAction = Literal[
     "copy", "copy_all", "again", "edit", "wrong", "procedure", "undo", "pair", "good", "bad", "run", "withdraw"

@@ -21,9 +21,9 @@ from tokmem_desk.errors import TokmemError
 from tui.bank_desk import ExportWish, ImportWish
 from tui.bank_transfer import Verdict, export_path, verdict_of
 from tui.bank_words import bank_facts
+from tui.chat.turns import error_text
 from tui.kit.dialog import Dialog, buttons, paragraph
 from tui.kit.ticks import Choice, Tick
-from tui.turns import error_text
 
 SHOWN_CONFLICTS = 6
 _CONFLICT_WORDS = {

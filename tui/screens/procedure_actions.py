@@ -12,6 +12,7 @@ from profiles.pair_files.pairs_file import PairsFile
 from profiles.pair_files.pasted import is_table
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
+from tui.chat.from_chat import ChatPairs, FromChatDialog
 from tui.engine_client.protocol import Overlap
 from tui.kit.base import AppScreen
 from tui.kit.busy import BusyDialog
@@ -22,7 +23,6 @@ from tui.samples import sample_files
 from tui.screens.drafts import DraftsDialog
 from tui.screens.edit_procedure import ProcedureDialog
 from tui.screens.edit_tool import ToolDialog
-from tui.screens.from_chat import ChatPairs, FromChatDialog
 from tui.screens.group import GroupDialog
 from tui.screens.import_pairs import ImportChoice, ImportDialog
 from tui.screens.standing import StandingDialog

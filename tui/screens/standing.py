@@ -12,13 +12,13 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from tokmem_desk.errors import TokmemError
+from tui.chat.turns import error_text
 from tui.engine_client.client import RequestHandle
 from tui.engine_client.link import EngineLink
 from tui.engine_client.protocol import Effect, Overlap
 from tui.kit.bar import bar
 from tui.kit.dialog import Dialog, buttons, paragraph
 from tui.overlap_words import counts_at, measured_words, overlap_sentences
-from tui.turns import error_text
 
 STEP = 0.05
 FINE_STEP = 0.01

@@ -16,11 +16,11 @@ from profiles.store.records import ConversationRecord, MessageRecord, Rating
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import NotFoundError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
+from tui.chat.titles import proposed_title, rule_title
+from tui.chat.turns import Answer, Turn, is_shown, kept_segments, records_of, take_event, turns_of
 from tui.engine_client.client import RequestHandle
 from tui.engine_client.link import EngineLink
 from tui.engine_client.protocol import Context, Message
-from tui.titles import proposed_title, rule_title
-from tui.turns import Answer, Turn, is_shown, kept_segments, records_of, take_event, turns_of
 
 
 class ChatSession:

@@ -10,11 +10,11 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Button, Static
 
-from tui.command_run import PreparedCommand
+from tui.chat.call_view import vector_content
+from tui.chat.command_run import PreparedCommand
 from tui.kit.dialog import Dialog, buttons, paragraph
 from tui.kit.vector_lines import UNSEEN_NOTE, has_unseen
 from tui.kit.words import count
-from tui.widgets.call_view import vector_content
 
 RunAnswer = Literal["once", "always"]
 

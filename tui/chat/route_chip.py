@@ -5,8 +5,8 @@ from __future__ import annotations
 from textual.content import Content
 
 from tokmem_desk.procedures import NONE_ROUTE
+from tui.chat.turns import Answer
 from tui.kit.bar import bar
-from tui.turns import Answer
 
 RUNNERS_UP = 3
 BAR_CELLS = 16

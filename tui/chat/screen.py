@@ -1,6 +1,6 @@
 """Chat: earlier conversations, the transcript, and the prompt.
 
-Draws and dispatches; what is said and kept is in ``tui.chat_session``.
+Draws and dispatches; what is said and kept is in ``tui.chat.session``.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from textual.widgets import TextArea
 from profiles.files.paths import private_folder
 from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
-from tui.chat_session import ChatSession
+from tui.chat.choose_route import RouteDialog
+from tui.chat.conversations import Conversations
+from tui.chat.history import HistoryPanel
+from tui.chat.learn_bar import LearnBar
+from tui.chat.prompt import Prompt
+from tui.chat.prompt_line import PromptLine
+from tui.chat.session import ChatSession
+from tui.chat.transcript import EmptyChat, TranscriptPane
+from tui.chat.turn_actions import TurnActions
+from tui.chat.turn_view import TurnView
+from tui.chat.turns import Turn, error_text, split_route
 from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.editor import edited_text
 from tui.kit.error_dialogs import shows_errors
 from tui.kit.messages import ExampleChosen, PromptSubmitted, TurnActionWanted
-from tui.screens.choose_route import RouteDialog
-from tui.screens.conversations import Conversations
-from tui.screens.turn_actions import TurnActions
-from tui.turns import Turn, error_text, split_route
-from tui.widgets.history import HistoryPanel
-from tui.widgets.learn_bar import LearnBar
-from tui.widgets.prompt import Prompt
-from tui.widgets.prompt_line import PromptLine
-from tui.widgets.transcript import EmptyChat, TranscriptPane
-from tui.widgets.turn_view import TurnView
 
 TITLE_AFTER_SECONDS = 2.0
 """How long nothing must have happened before the model is asked for a title."""
@@ -56,7 +56,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     """See the module."""
 
     MODE = "chat"
-    CSS_PATH = "chat.tcss"
+    CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#prompt"
     HELP_TITLE = "Chat"
     HELP_TEXT = (

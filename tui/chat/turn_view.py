@@ -24,12 +24,12 @@ from textual.widget import Widget
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tui.chat.call_view import calls_content
+from tui.chat.route_chip import chip_content, route_words, speed
+from tui.chat.turns import ENDINGS, WITHOUT_HISTORY, Turn
 from tui.kit.keys import keyed
 from tui.kit.markdown_lines import markdown_lines
 from tui.kit.messages import TurnAction, TurnActionWanted
-from tui.turns import ENDINGS, WITHOUT_HISTORY, Turn
-from tui.widgets.call_view import calls_content
-from tui.widgets.route_chip import chip_content, route_words, speed
 
 STREAM_SECONDS = 0.08
 """The least time between two drawings of an answer that streams."""

@@ -11,19 +11,19 @@ from textual import work
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
-from tui.chat_session import ChatSession
-from tui.command_run import prepare, run
+from tui.chat.choose_fault import FaultDialog
+from tui.chat.choose_route import RouteDialog
+from tui.chat.command_run import prepare, run
+from tui.chat.run_call import RunDialog
+from tui.chat.session import ChatSession
+from tui.chat.turns import Turn, error_text
 from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
 from tui.kit.messages import TurnAction
-from tui.screens.choose_fault import FaultDialog
-from tui.screens.choose_route import RouteDialog
 from tui.screens.edit_pair import PairDialog
-from tui.screens.run_call import RunDialog
-from tui.turns import Turn, error_text
 
 if TYPE_CHECKING:
-    from tui.widgets.turn_view import TurnView
+    from tui.chat.turn_view import TurnView
 
 
 class TurnActions(AppScreen):
