@@ -31,7 +31,7 @@ from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.engine_client.client import EngineClient, engine_command, run_blocking
 from tui.engine_client.link import EngineLink
-from tui.samples import sample_files
+from tui.procedures.samples import sample_files
 
 IMAGES = Path(__file__).parent / "images"
 RECORDING = IMAGES / "recorded.json"

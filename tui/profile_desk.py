@@ -31,7 +31,7 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, StorageError, TokmemError
 from tui.engine_client.link import EngineLink
 from tui.kit.base import AppScreen
-from tui.overview import last_fingerprint
+from tui.procedures.overview import last_fingerprint
 from tui.process.anew import Anew
 from tui.screens.lock_dialogs import UnlockDialog
 from tui.screens.locked import LockedScreen

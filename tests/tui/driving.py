@@ -12,7 +12,7 @@ from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.chat.turn_view import TurnView
 from tui.chat.turns import Turn
-from tui.screens.procedures import ProceduresScreen
+from tui.procedures.screen import ProceduresScreen
 from tui.screens.train import TrainScreen
 
 PATIENCE_SECONDS = 20.0

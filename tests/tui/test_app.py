@@ -21,8 +21,8 @@ from tui.kit.busy import BusyDialog
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
 from tui.kit.progress import Progress
+from tui.procedures.screen import ProceduresScreen
 from tui.screens.help import HelpDialog
-from tui.screens.procedures import ProceduresScreen
 from tui.screens.report import ReportDialog
 from tui.screens.train import TrainScreen
 

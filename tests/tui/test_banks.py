@@ -17,9 +17,9 @@ from tests.tui.test_procedures import open_procedures, rows
 from tui.app import TokmemApp
 from tui.kit.busy import BusyDialog
 from tui.kit.failure import FailureDialog
+from tui.procedures.import_pairs import ImportDialog
+from tui.procedures.screen import ProceduresScreen
 from tui.screens.bank_dialogs import BankDialog, ExportDialog
-from tui.screens.import_pairs import ImportDialog
-from tui.screens.procedures import ProceduresScreen
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

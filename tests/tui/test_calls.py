@@ -18,7 +18,7 @@ from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.app import TokmemApp
 from tui.chat.command_run import PreparedCommand, run_of
 from tui.chat.run_call import RunDialog
-from tui.screens.edit_tool import ToolDialog
+from tui.procedures.edit_tool import ToolDialog
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -17,8 +17,8 @@ from tui.chat.turn_view import TurnView
 from tui.debug_report import report
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
-from tui.screens.edit_pair import PairDialog
-from tui.screens.procedures import ProceduresScreen
+from tui.procedures.edit_pair import PairDialog
+from tui.procedures.screen import ProceduresScreen
 from tui.screens.report import ReportDialog
 
 pytestmark = pytest.mark.asyncio

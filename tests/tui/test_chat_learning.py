@@ -14,7 +14,7 @@ from tui.chat.choose_fault import FaultDialog
 from tui.chat.choose_route import RouteDialog
 from tui.chat.learn_bar import LearnBar
 from tui.chat.turns import Turn
-from tui.screens.edit_pair import PairDialog
+from tui.procedures.edit_pair import PairDialog
 from tui.screens.train import TrainScreen
 
 pytestmark = pytest.mark.asyncio

@@ -20,9 +20,9 @@ from tokmem_desk.errors import TokmemError
 from tui.app import TokmemApp
 from tui.chat.prompt import Prompt
 from tui.kit.failure import FailureDialog
+from tui.procedures.import_pairs import ImportDialog
+from tui.procedures.screen import ProceduresScreen
 from tui.screens.bank_dialogs import BankDialog
-from tui.screens.import_pairs import ImportDialog
-from tui.screens.procedures import ProceduresScreen
 
 SHOWN = "␛]52;c;eA=="
 """The beginning of hostile text as it is drawn."""

@@ -15,9 +15,9 @@ from tui.chat.route_chip import percent
 from tui.chat.turns import split_route
 from tui.kit.status_header import short_model
 from tui.kit.themes import muted_of
+from tui.procedures.pair_rows import DRAFT, NO_ROWS, pair_rows
 from tui.training_progress import duration
 from tui.widgets.loss_plot import LossPlot
-from tui.widgets.pair_rows import DRAFT, NO_ROWS, pair_rows
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,13 @@ from tui.app import TokmemApp
 from tui.chat.from_chat import FromChatDialog
 from tui.kit.failure import FailureDialog
 from tui.kit.ticks import TickList
-from tui.overlap_words import counts_at, overlap_sentences
-from tui.screens.drafts import DraftsDialog
-from tui.screens.edit_pair import PairDialog
-from tui.screens.import_pairs import ImportDialog
-from tui.screens.procedures import ProceduresScreen
-from tui.screens.standing import StandingDialog
-from tui.screens.versions import VersionsDialog
+from tui.procedures.drafts import DraftsDialog
+from tui.procedures.edit_pair import PairDialog
+from tui.procedures.import_pairs import ImportDialog
+from tui.procedures.overlap_words import counts_at, overlap_sentences
+from tui.procedures.screen import ProceduresScreen
+from tui.procedures.threshold_dialog import StandingDialog
+from tui.procedures.versions import VersionsDialog
 
 __all__ = ["at_once"]
 Seed = Callable[[Callable[[ProfileStore], None]], None]
@@ -103,7 +103,7 @@ async def test_an_unexpected_error_of_reading_surfaces(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a fault")
 
-    monkeypatch.setattr("tui.screens.import_pairs.read_pairs_file", broken)
+    monkeypatch.setattr("tui.procedures.import_pairs.read_pairs_file", broken)
     async with make_app().run_test() as pilot:
         app = await open_procedures(pilot)
         await read_file(pilot, app, tmp_path / "any.csv")

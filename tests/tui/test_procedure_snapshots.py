@@ -19,13 +19,13 @@ from tests.tui.test_procedures import MakeApp, at_once, editing, grid, open_proc
 from tests.tui.test_snapshots import Compare, compare, no_toasts
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.chat.from_chat import FromChatDialog
-from tui.screens.drafts import DraftsDialog
-from tui.screens.edit_pair import PairDialog
-from tui.screens.group import GroupDialog
-from tui.screens.import_pairs import ImportDialog
-from tui.screens.procedures import ProceduresScreen
-from tui.screens.standing import StandingDialog
-from tui.screens.versions import VersionsDialog
+from tui.procedures.drafts import DraftsDialog
+from tui.procedures.edit_pair import PairDialog
+from tui.procedures.group import GroupDialog
+from tui.procedures.import_pairs import ImportDialog
+from tui.procedures.screen import ProceduresScreen
+from tui.procedures.threshold_dialog import StandingDialog
+from tui.procedures.versions import VersionsDialog
 
 __all__ = ["at_once", "no_toasts"]
 SIZES = [(80, 24), (160, 50)]

@@ -8,7 +8,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, TextArea
 
-import tui.screens.procedure_advice
+import tui.procedures.advice
 from profiles.store.store import ProfileStore
 from tests.tui.conftest import remember
 from tests.tui.driving import SIZES, procedures, ready, texts, until
@@ -17,14 +17,14 @@ from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
 from tui.app import TokmemApp
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.wrapped import one_line, wrapped
-from tui.screens.edit_pair import PairDialog
-from tui.screens.edit_procedure import ProcedureDialog
-from tui.screens.group import GroupDialog
-from tui.screens.procedure_advice import LINTED_AT_ONCE
-from tui.screens.procedures import ProceduresScreen
+from tui.procedures.advice import LINTED_AT_ONCE
+from tui.procedures.edit_pair import PairDialog
+from tui.procedures.edit_procedure import ProcedureDialog
+from tui.procedures.group import GroupDialog
+from tui.procedures.pair_grid import MEASURED_ROWS, PairGrid
+from tui.procedures.procedure_table import ProcedureTable
+from tui.procedures.screen import ProceduresScreen
 from tui.screens.train import TrainScreen
-from tui.widgets.pair_grid import MEASURED_ROWS, PairGrid
-from tui.widgets.procedure_table import ProcedureTable
 
 MakeApp = Callable[..., TokmemApp]
 Seed = Callable[[Callable[[ProfileStore], None]], None]
@@ -33,7 +33,7 @@ Seed = Callable[[Callable[[ProfileStore], None]], None]
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Overlaps are looked for without waiting."""
-    monkeypatch.setattr(tui.screens.procedure_advice, "OVERLAP_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr(tui.procedures.advice, "OVERLAP_AFTER_SECONDS", 0.01)
 
 
 async def open_procedures(pilot: Pilot[None]) -> TokmemApp:
@@ -412,7 +412,7 @@ def test_wrapping() -> None:
 async def test_advice_on_many_pairs_comes_a_moment_later(
     make_app: MakeApp, seed: Seed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tui.screens.procedure_advice, "LINT_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr(tui.procedures.advice, "LINT_AFTER_SECONDS", 0.01)
     many = tuple(ExamplePair(f"input {n}", f"answer {n}") for n in range(LINTED_AT_ONCE))
     seed(lambda store: store.add_procedure(Procedure("big", (*many, many[3]))) and None)
     async with make_app().run_test(size=(160, 50)) as pilot:

@@ -20,7 +20,7 @@ from tokmem_desk.errors import BusyError
 from tui.app import TokmemApp
 from tui.chat.screen import ChatScreen
 from tui.kit.failure import FailureDialog
-from tui.screens.procedures import ProceduresScreen
+from tui.procedures.screen import ProceduresScreen
 from tui.screens.profile_dialogs import EraseDialog, ProfileNameDialog
 from tui.screens.profiles import ProfilesScreen
 from tui.widgets.profile_card import ProfileCard

@@ -18,10 +18,10 @@ from tui.app import TokmemApp
 from tui.chat.choose_route import RouteDialog
 from tui.chat.prompt import Prompt
 from tui.kit.failure import FailureDialog
+from tui.procedures.import_pairs import ImportDialog
+from tui.procedures.screen import ProceduresScreen
 from tui.screens.bank_dialogs import BankDialog, ExportDialog
 from tui.screens.help import HelpDialog
-from tui.screens.import_pairs import ImportDialog
-from tui.screens.procedures import ProceduresScreen
 
 MakeApp = Callable[..., TokmemApp]
 Compare = Callable[..., bool]

@@ -24,7 +24,7 @@ from tui.chat.screen import ChatScreen
 from tui.engine_client.link import EngineLink
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
-from tui.screens.procedures import ProceduresScreen
+from tui.procedures.screen import ProceduresScreen
 from tui.screens.train import TrainScreen
 from tui.training import TrainQueue
 from tui.widgets.job_table import JobTable

@@ -20,7 +20,7 @@ from tui.chat.turns import Turn, error_text
 from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
 from tui.kit.messages import TurnAction
-from tui.screens.edit_pair import PairDialog
+from tui.procedures.edit_pair import PairDialog
 
 if TYPE_CHECKING:
     from tui.chat.turn_view import TurnView

@@ -22,7 +22,7 @@ from tui.cli.exit_codes import ExitCode
 from tui.cli.scorecards import advice_lines, scorecard_table
 from tui.cli.training import train_and_activate
 from tui.engine_client.protocol import TrainResult
-from tui.samples import sample_files
+from tui.procedures.samples import sample_files
 
 KEPT_PROFILE = "demo"
 ANSWER_TOKENS = 60

@@ -24,8 +24,8 @@ from tui.cli.exit_codes import ExitCode
 from tui.cli.tools import command_ending, finding_objects, load_schema, say_findings
 from tui.engine_client.protocol import Overlap
 from tui.kit.vector_lines import quoted
-from tui.overlap_words import overlap_sentences
-from tui.overview import ProcedureLine, last_fingerprint, procedure_lines
+from tui.procedures.overlap_words import overlap_sentences
+from tui.procedures.overview import ProcedureLine, last_fingerprint, procedure_lines
 
 SHOWN_PAIRS = 10
 """How many pairs ``show`` prints as text; ``--json`` has them all."""

@@ -10,7 +10,7 @@ from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.engine_client.protocol import Effect
-from tui.overlap_words import LEVELS, counts_at
+from tui.procedures.overlap_words import LEVELS, counts_at
 
 
 def threshold(context: Context, options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
-from tui.overview import procedure_lines
+from tui.procedures.overview import procedure_lines
 from tui.training import PRESETS, TrainJob
 from tui.widgets.job_table import JobTable
 from tui.widgets.scorecard import ScorecardPane, is_better

@@ -27,7 +27,7 @@ from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
 from tui.model_pull import ModelPull
-from tui.samples import sample_files
+from tui.procedures.samples import sample_files
 from tui.training import TrainJob
 from tui.widgets.welcome_view import (
     about_learning,

@@ -23,7 +23,7 @@ from textual.strip import Strip
 
 from tui.kit.keys import keyed
 from tui.kit.wrapped import one_line, wrapped
-from tui.widgets.pair_rows import NO_ROWS, CellPart, GridRows
+from tui.procedures.pair_rows import NO_ROWS, CellPart, GridRows
 
 MEASURED_ROWS = 2_000
 """Up to so many rows each is as high as its text."""

@@ -21,11 +21,11 @@ from tokmem_desk.templates.template import form_in
 from tui.engine_client.protocol import Overlap
 from tui.kit.messages import PairTextWanted, PairWanted, PairWritten
 from tui.kit.wrapped import one_line
-from tui.overlap_words import overlap_sentences
-from tui.overview import ProcedureLine, changed_words
-from tui.widgets.cell_editor import CellEditor
-from tui.widgets.pair_grid import PairGrid
-from tui.widgets.pair_rows import DRAFT, CellPart, pair_rows
+from tui.procedures.cell_editor import CellEditor
+from tui.procedures.overlap_words import overlap_sentences
+from tui.procedures.overview import ProcedureLine, changed_words
+from tui.procedures.pair_grid import PairGrid
+from tui.procedures.pair_rows import DRAFT, CellPart, pair_rows
 
 SHOWN_FINDINGS = 4
 SHOWN_NARROW = 1

@@ -19,13 +19,13 @@ from tokmem_desk.procedures import ExamplePair
 from tui.engine_client.link import EngineState
 from tui.kit.error_dialogs import shows_errors
 from tui.kit.messages import PairTextWanted, PairWanted, PairWritten
-from tui.overview import ProcedureLine, procedure_lines
-from tui.screens.edit_pair import PairDialog
-from tui.screens.procedure_advice import ProcedureAdvice
-from tui.widgets.pair_grid import PairGrid
-from tui.widgets.pair_panel import PairPanel
-from tui.widgets.pair_rows import CellPart
-from tui.widgets.procedure_table import ProcedureTable
+from tui.procedures.advice import ProcedureAdvice
+from tui.procedures.edit_pair import PairDialog
+from tui.procedures.overview import ProcedureLine, procedure_lines
+from tui.procedures.pair_grid import PairGrid
+from tui.procedures.pair_panel import PairPanel
+from tui.procedures.pair_rows import CellPart
+from tui.procedures.procedure_table import ProcedureTable
 
 EMPTY_TEXT = "A procedure is a skill you show by example: what you type, and what you want back."
 
@@ -37,7 +37,7 @@ class ProceduresScreen(ProcedureAdvice):
     """See the module."""
 
     MODE = "procedures"
-    CSS_PATH = "procedures.tcss"
+    CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "ProcedureTable"
     LISTS = (ProcedureTable, PairGrid)
     HELP_TITLE = "Procedures"

@@ -19,7 +19,7 @@ from tui.chat.turns import error_text
 from tui.engine_client.client import RequestHandle
 from tui.engine_client.link import EngineLink
 from tui.kit.dialog import Dialog, buttons, paragraph
-from tui.screens.edit_pair import PairDialog
+from tui.procedures.edit_pair import PairDialog
 
 AT_ONCE = 5
 """Drafts that are asked for at a time."""

@@ -18,15 +18,15 @@ from tui.kit.base import AppScreen
 from tui.kit.busy import BusyDialog
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
-from tui.overview import ProcedureLine
-from tui.samples import sample_files
-from tui.screens.drafts import DraftsDialog
-from tui.screens.edit_procedure import ProcedureDialog
-from tui.screens.edit_tool import ToolDialog
-from tui.screens.group import GroupDialog
-from tui.screens.import_pairs import ImportChoice, ImportDialog
-from tui.screens.standing import StandingDialog
-from tui.screens.versions import VersionsDialog
+from tui.procedures.drafts import DraftsDialog
+from tui.procedures.edit_procedure import ProcedureDialog
+from tui.procedures.edit_tool import ToolDialog
+from tui.procedures.group import GroupDialog
+from tui.procedures.import_pairs import ImportChoice, ImportDialog
+from tui.procedures.overview import ProcedureLine
+from tui.procedures.samples import sample_files
+from tui.procedures.threshold_dialog import StandingDialog
+from tui.procedures.versions import VersionsDialog
 
 
 class ProcedureActions(AppScreen):

@@ -18,7 +18,7 @@ from tui.engine_client.link import EngineLink
 from tui.engine_client.protocol import Effect, Overlap
 from tui.kit.bar import bar
 from tui.kit.dialog import Dialog, buttons, paragraph
-from tui.overlap_words import counts_at, measured_words, overlap_sentences
+from tui.procedures.overlap_words import counts_at, measured_words, overlap_sentences
 
 STEP = 0.05
 FINE_STEP = 0.01
