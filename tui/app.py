@@ -43,8 +43,8 @@ from tui.screens.models import ModelsScreen
 from tui.screens.profiles import ProfilesScreen
 from tui.screens.report import ReportDialog
 from tui.screens.settings import SettingsScreen
-from tui.screens.train import TrainScreen
 from tui.screens.welcome import WelcomeScreen
+from tui.training.screen import TrainScreen
 
 OUTSIDE_SECONDS = 2.0
 """How often to look whether another program changed the profile."""

@@ -35,7 +35,7 @@ from tui.procedures.overview import last_fingerprint
 from tui.process.anew import Anew
 from tui.screens.lock_dialogs import UnlockDialog
 from tui.screens.locked import LockedScreen
-from tui.training import TrainQueue
+from tui.training.queue import TrainQueue
 
 HALT_SECONDS = 10.0
 """How long a training may take to write what it has, before the engine's process is ended."""

@@ -26,7 +26,7 @@ from tui.engine.held_out import input_digest, measured, split, split_again
 from tui.engine.previous_memory import unlearned
 from tui.engine.server import Request
 from tui.engine_client.protocol import Scorecard, Trained
-from tui.widgets.scorecard import card_text
+from tui.training.scorecard import card_text
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

@@ -13,7 +13,7 @@ from tui.chat.screen import ChatScreen
 from tui.chat.turn_view import TurnView
 from tui.chat.turns import Turn
 from tui.procedures.screen import ProceduresScreen
-from tui.screens.train import TrainScreen
+from tui.training.screen import TrainScreen
 
 PATIENCE_SECONDS = 20.0
 SIZES = [(80, 24), (120, 40)]

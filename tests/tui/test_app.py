@@ -24,7 +24,7 @@ from tui.kit.progress import Progress
 from tui.procedures.screen import ProceduresScreen
 from tui.screens.help import HelpDialog
 from tui.screens.report import ReportDialog
-from tui.screens.train import TrainScreen
+from tui.training.screen import TrainScreen
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

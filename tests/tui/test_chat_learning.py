@@ -15,7 +15,7 @@ from tui.chat.choose_route import RouteDialog
 from tui.chat.learn_bar import LearnBar
 from tui.chat.turns import Turn
 from tui.procedures.edit_pair import PairDialog
-from tui.screens.train import TrainScreen
+from tui.training.screen import TrainScreen
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -16,7 +16,7 @@ from tui.chat.choose_route import RouteDialog
 from tui.chat.learn_bar import LearnBar
 from tui.chat.prompt import Prompt
 from tui.kit.ask_line import LineDialog
-from tui.screens.train import TrainScreen
+from tui.training.screen import TrainScreen
 
 MakeApp = Callable[..., TokmemApp]
 Compare = Callable[..., bool]

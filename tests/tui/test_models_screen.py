@@ -21,7 +21,7 @@ from tui.kit.failure import FailureDialog
 from tui.screens import models as models_module
 from tui.screens.model_dialogs import ModelNameDialog
 from tui.screens.models import ModelsScreen
-from tui.screens.train import TrainScreen
+from tui.training.screen import TrainScreen
 from tui.widgets.model_view import ModelTable
 
 pytestmark = pytest.mark.asyncio

@@ -16,8 +16,8 @@ from tui.chat.turns import split_route
 from tui.kit.status_header import short_model
 from tui.kit.themes import muted_of
 from tui.procedures.pair_rows import DRAFT, NO_ROWS, pair_rows
-from tui.training_progress import duration
-from tui.widgets.loss_plot import LossPlot
+from tui.training.job_progress import duration
+from tui.training.loss_plot import LossPlot
 
 
 @pytest.mark.parametrize(

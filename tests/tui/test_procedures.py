@@ -24,7 +24,7 @@ from tui.procedures.group import GroupDialog
 from tui.procedures.pair_grid import MEASURED_ROWS, PairGrid
 from tui.procedures.procedure_table import ProcedureTable
 from tui.procedures.screen import ProceduresScreen
-from tui.screens.train import TrainScreen
+from tui.training.screen import TrainScreen
 
 MakeApp = Callable[..., TokmemApp]
 Seed = Callable[[Callable[[ProfileStore], None]], None]

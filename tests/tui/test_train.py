@@ -25,11 +25,11 @@ from tui.engine_client.link import EngineLink
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
 from tui.procedures.screen import ProceduresScreen
-from tui.screens.train import TrainScreen
-from tui.training import TrainQueue
-from tui.widgets.job_table import JobTable
-from tui.widgets.train_progress import TrainProgress
-from tui.widgets.train_setup import TrainSetup
+from tui.training.job_table import JobTable
+from tui.training.queue import TrainQueue
+from tui.training.screen import TrainScreen
+from tui.training.train_progress import TrainProgress
+from tui.training.train_setup import TrainSetup
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -19,7 +19,7 @@ from tests.tui.conftest import MOOD, ROOT, TODO
 from tests.tui.driving import ready, until
 from tests.tui.scripted_engine import FINGERPRINT
 from tui.app import TokmemApp
-from tui.training import TrainJob
+from tui.training.queue import TrainJob
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -15,7 +15,7 @@ from tests.tui.conftest import MOOD, TODO, Pictures
 from tests.tui.driving import texts, train, until
 from tests.tui.test_train import QUICK, THIRD, at_step, open_train, states
 from tui.app import TokmemApp
-from tui.widgets.job_table import JobTable
+from tui.training.job_table import JobTable
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

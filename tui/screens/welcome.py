@@ -28,7 +28,7 @@ from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
 from tui.model_pull import ModelPull
 from tui.procedures.samples import sample_files
-from tui.training import TrainJob
+from tui.training.queue import TrainJob
 from tui.widgets.welcome_view import (
     about_learning,
     about_machine,

@@ -12,8 +12,8 @@ from tui.kit.bar import bar
 from tui.kit.verdict import verdict_of
 from tui.kit.words import count, parameters, size
 from tui.model_pull import ModelPull
-from tui.training import TrainJob
-from tui.training_progress import duration
+from tui.training.job_progress import duration
+from tui.training.queue import TrainJob
 from tui.widgets.model_view import VERDICT_COLOURS, VERDICT_SIGNS
 
 STEPS = (

@@ -12,7 +12,7 @@ from textual.widgets.selection_list import Selection
 
 from tui.kit.ticks import Choice, TickList
 from tui.procedures.overview import ProcedureLine
-from tui.training import PRESETS
+from tui.training.queue import PRESETS
 
 PRESET_WORDS = {
     "quick": "a first impression",

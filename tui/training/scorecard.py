@@ -10,8 +10,8 @@ from textual.widgets import Static
 from tui.engine_client.protocol import BeforeScores, Confusion, Scorecard, Trained
 from tui.kit.bar import bar
 from tui.kit.verdict import WORSE_BY, verdict_of
-from tui.training_progress import duration
-from tui.widgets.train_progress import sample_lines
+from tui.training.job_progress import duration
+from tui.training.train_progress import sample_lines
 
 SHOWN_LABELS = 8
 BAR_CELLS = 16

@@ -8,9 +8,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui.kit.bar import bar
-from tui.training import TrainJob
-from tui.training_progress import PHASES, Progress, duration
-from tui.widgets.loss_plot import LossPlot
+from tui.training.job_progress import PHASES, Progress, duration
+from tui.training.loss_plot import LossPlot
+from tui.training.queue import TrainJob
 
 SHOWN_SAMPLES = 4
 

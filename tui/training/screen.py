@@ -1,4 +1,4 @@
-"""Train: choose, watch the queue, decide. The queue itself is in ``tui.training``."""
+"""Train: choose, watch the queue, decide. The queue itself is in ``tui.training.queue``."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
 from tui.procedures.overview import procedure_lines
-from tui.training import PRESETS, TrainJob
-from tui.widgets.job_table import JobTable
-from tui.widgets.scorecard import ScorecardPane, is_better
-from tui.widgets.train_progress import TrainProgress
-from tui.widgets.train_setup import TrainSetup
+from tui.training.job_table import JobTable
+from tui.training.queue import PRESETS, TrainJob
+from tui.training.scorecard import ScorecardPane, is_better
+from tui.training.train_progress import TrainProgress
+from tui.training.train_setup import TrainSetup
 
 
 class TrainScreen(AppScreen):
     """See the module."""
 
     MODE = "train"
-    CSS_PATH = "train.tcss"
+    CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#choice"
     LISTS: ClassVar[tuple[type[DOMNode], ...]] = (JobTable,)
     HELP_TITLE = "Train"

@@ -10,9 +10,9 @@ from textual.binding import Binding, BindingType
 
 from tui.kit.keys import keyed
 from tui.kit.named_table import NamedTable
-from tui.training import TrainJob
-from tui.training_progress import PHASES, duration
-from tui.widgets.scorecard import share, was_measured
+from tui.training.job_progress import PHASES, duration
+from tui.training.queue import TrainJob
+from tui.training.scorecard import share, was_measured
 
 _SIGNS = {"queued": "·", "running": "▸", "paused": "‖", "undecided": "◆", "failed": "!"}
 _STYLES = {"queued": "dim", "running": "bold", "paused": "dim", "undecided": "bold", "failed": "bold"}
