@@ -34,12 +34,12 @@ from tui.kit.error_dialogs import shows_errors
 from tui.kit.failure import FailureDialog
 from tui.kit.keys import BINDING_IDS, usable_keymap
 from tui.kit.themes import DARK, LIGHT, muted_of
+from tui.models.screen import ModelsScreen
 from tui.procedures.overview import changed_words, procedure_lines
 from tui.procedures.screen import ProceduresScreen
 from tui.process.anew import Anew
 from tui.screens.help import HelpDialog, keys_in_force
 from tui.screens.locked import LockedScreen
-from tui.screens.models import ModelsScreen
 from tui.screens.profiles import ProfilesScreen
 from tui.screens.report import ReportDialog
 from tui.screens.settings import SettingsScreen

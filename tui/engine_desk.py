@@ -20,9 +20,9 @@ from tui.engine_client.client import EngineClient
 from tui.engine_client.link import EngineLink, EngineState
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
-from tui.model_pull import ModelPull
+from tui.models.pull import ModelPull
+from tui.models.screen import ModelsScreen
 from tui.profile_desk import ProfileDesk
-from tui.screens.models import ModelsScreen
 from tui.screens.welcome import WelcomeScreen
 
 EngineFactory = Callable[[Path, Settings], EngineClient]

@@ -18,11 +18,11 @@ from tokmem_desk.models.store import ModelStore
 from tui.app import TokmemApp
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
-from tui.screens import models as models_module
-from tui.screens.model_dialogs import ModelNameDialog
-from tui.screens.models import ModelsScreen
+from tui.models import screen as models_module
+from tui.models.dialogs import ModelNameDialog
+from tui.models.model_view import ModelTable
+from tui.models.screen import ModelsScreen
 from tui.training.screen import TrainScreen
-from tui.widgets.model_view import ModelTable
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -11,9 +11,9 @@ from tests.tui.driving import ready, until
 from tui.app import TokmemApp
 from tui.commands import MODE_WORDS, actions_of
 from tui.kit.keys import BINDING_IDS, binding_id, usable_keymap
+from tui.models.screen import ModelsScreen
 from tui.procedures.import_pairs import ImportDialog
 from tui.procedures.screen import ProceduresScreen
-from tui.screens.models import ModelsScreen
 
 MakeApp = Callable[..., TokmemApp]
 

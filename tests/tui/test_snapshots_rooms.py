@@ -29,12 +29,12 @@ from tokmem_desk.models.store import ModelStore
 from tui.app import TokmemApp
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
-from tui.screens import models as models_module
+from tui.models import screen as models_module
+from tui.models.dialogs import ModelNameDialog
 from tui.screens import settings as settings_module
 from tui.screens import welcome as welcome_module
 from tui.screens.lock_dialogs import NewPassphraseDialog, UnlockDialog
 from tui.screens.locked import LockedScreen
-from tui.screens.model_dialogs import ModelNameDialog
 from tui.screens.profile_dialogs import EraseDialog, ProfileNameDialog
 from tui.screens.welcome import WelcomeScreen
 from tui.widgets import profile_card

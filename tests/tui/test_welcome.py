@@ -19,8 +19,8 @@ from tokmem_desk.models.store import ModelStore
 from tui.app import TokmemApp
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
+from tui.models.screen import ModelsScreen
 from tui.screens import welcome as welcome_module
-from tui.screens.models import ModelsScreen
 from tui.screens.welcome import WelcomeScreen
 
 pytestmark = pytest.mark.asyncio

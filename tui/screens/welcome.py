@@ -26,7 +26,7 @@ from tokmem_desk.procedures import Procedure
 from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
-from tui.model_pull import ModelPull
+from tui.models.pull import ModelPull
 from tui.procedures.samples import sample_files
 from tui.training.queue import TrainJob
 from tui.widgets.welcome_view import (

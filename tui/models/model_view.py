@@ -17,8 +17,8 @@ from tui.engine_client.link import EngineState
 from tui.kit.bar import bar
 from tui.kit.keys import keyed
 from tui.kit.words import parameters, size
-from tui.model_pull import ModelPull
-from tui.model_rows import ModelRow
+from tui.models.pull import ModelPull
+from tui.models.rows import ModelRow
 
 ADAPTERS = {"made": "made on this computer", "shipped": "comes with the program"}
 VERDICT_SIGNS = {"fits": "✓", "tight": "~", "too big": "✗"}

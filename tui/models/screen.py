@@ -21,10 +21,10 @@ from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
 from tui.kit.words import count, size
-from tui.model_pull import ModelPull
-from tui.model_rows import ModelRow, disk_words, find_row, model_rows
-from tui.screens.model_dialogs import ModelNameDialog
-from tui.widgets.model_view import ModelDetails, ModelTable
+from tui.models.dialogs import ModelNameDialog
+from tui.models.model_view import ModelDetails, ModelTable
+from tui.models.pull import ModelPull
+from tui.models.rows import ModelRow, disk_words, find_row, model_rows
 
 MIB = 2**20
 
@@ -33,7 +33,7 @@ class ModelsScreen(AppScreen):
     """See the module."""
 
     MODE = "models"
-    CSS_PATH = "models.tcss"
+    CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "ModelTable"
     LISTS = (ModelTable,)
     HELP_TITLE = "Models"
