@@ -38,9 +38,9 @@ from tui.models.screen import ModelsScreen
 from tui.procedures.overview import changed_words, procedure_lines
 from tui.procedures.screen import ProceduresScreen
 from tui.process.anew import Anew
+from tui.profiles.locked import LockedScreen
+from tui.profiles.screen import ProfilesScreen
 from tui.screens.help import HelpDialog, keys_in_force
-from tui.screens.locked import LockedScreen
-from tui.screens.profiles import ProfilesScreen
 from tui.screens.report import ReportDialog
 from tui.screens.settings import SettingsScreen
 from tui.screens.welcome import WelcomeScreen

@@ -33,8 +33,8 @@ from tui.engine_client.link import EngineLink
 from tui.kit.base import AppScreen
 from tui.procedures.overview import last_fingerprint
 from tui.process.anew import Anew
-from tui.screens.lock_dialogs import UnlockDialog
-from tui.screens.locked import LockedScreen
+from tui.profiles.lock_dialogs import UnlockDialog
+from tui.profiles.locked import LockedScreen
 from tui.training.queue import TrainQueue
 
 HALT_SECONDS = 10.0

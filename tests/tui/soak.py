@@ -34,8 +34,8 @@ from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.commands import MODE_WORDS, actions_of
 from tui.engine_client.client import EngineClient
-from tui.screens.locked import LockedScreen
-from tui.screens.profile_dialogs import EraseDialog
+from tui.profiles.dialogs import EraseDialog
+from tui.profiles.locked import LockedScreen
 
 SIZES = ((80, 24), (120, 40), (160, 50))
 MESSAGES = ("I need to buy milk", "Lovely day because my sister came", "What is [/INST] anyway?", "@none hello", "")

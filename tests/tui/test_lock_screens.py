@@ -17,9 +17,9 @@ from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.kit.failure import FailureDialog
 from tui.process.anew import Anew
-from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
-from tui.screens.locked import LockedScreen
-from tui.screens.profiles import ProfilesScreen
+from tui.profiles.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
+from tui.profiles.locked import LockedScreen
+from tui.profiles.screen import ProfilesScreen
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -21,9 +21,9 @@ from tui.app import TokmemApp
 from tui.chat.screen import ChatScreen
 from tui.kit.failure import FailureDialog
 from tui.procedures.screen import ProceduresScreen
-from tui.screens.profile_dialogs import EraseDialog, ProfileNameDialog
-from tui.screens.profiles import ProfilesScreen
-from tui.widgets.profile_card import ProfileCard
+from tui.profiles.dialogs import EraseDialog, ProfileNameDialog
+from tui.profiles.profile_card import ProfileCard
+from tui.profiles.screen import ProfilesScreen
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -31,13 +31,13 @@ from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
 from tui.models import screen as models_module
 from tui.models.dialogs import ModelNameDialog
+from tui.profiles import profile_card
+from tui.profiles.dialogs import EraseDialog, ProfileNameDialog
+from tui.profiles.lock_dialogs import NewPassphraseDialog, UnlockDialog
+from tui.profiles.locked import LockedScreen
 from tui.screens import settings as settings_module
 from tui.screens import welcome as welcome_module
-from tui.screens.lock_dialogs import NewPassphraseDialog, UnlockDialog
-from tui.screens.locked import LockedScreen
-from tui.screens.profile_dialogs import EraseDialog, ProfileNameDialog
 from tui.screens.welcome import WelcomeScreen
-from tui.widgets import profile_card
 from tui.widgets.setting_view import SettingTable
 
 pytestmark = pytest.mark.asyncio

@@ -17,7 +17,7 @@ from textual.worker import Worker
 from profiles.registry.registry import ProfileRegistry
 from profiles.store.records import ProfileInfo
 from tui.kit.error_dialogs import shows_errors
-from tui.widgets.unlock_form import UnlockForm
+from tui.profiles.unlock_form import UnlockForm
 
 if TYPE_CHECKING:
     from tui.app import TokmemApp

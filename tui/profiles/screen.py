@@ -17,9 +17,9 @@ from profiles.store.records import ProfileInfo
 from tokmem_desk.errors import BusyError
 from tui.kit.base import AppScreen
 from tui.kit.words import size
-from tui.screens.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
-from tui.screens.profile_dialogs import EraseDialog, ProfileNameDialog
-from tui.widgets.profile_card import ProfileCard, ProfileDetails, holdings
+from tui.profiles.dialogs import EraseDialog, ProfileNameDialog
+from tui.profiles.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
+from tui.profiles.profile_card import ProfileCard, ProfileDetails, holdings
 
 LEAD = "Each profile has its own procedures, memories and chats. All share the one loaded model."
 ALONE = "One profile so far. a makes another, for somebody else or for another part of your life."
@@ -29,7 +29,7 @@ class ProfilesScreen(AppScreen):
     """See the module."""
 
     MODE = "profiles"
-    CSS_PATH = "profiles.tcss"
+    CSS_PATH = "screen.tcss"
     AUTO_FOCUS = None
     HELP_TITLE = "Profiles"
     HELP_TEXT = (

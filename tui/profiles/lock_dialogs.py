@@ -14,7 +14,7 @@ from profiles.encryption.keyring import checked_passphrase
 from profiles.files.paths import AppPaths
 from tokmem_desk.errors import TokmemError
 from tui.kit.dialog import Dialog, SaveDialog, buttons, paragraph
-from tui.widgets.unlock_form import UnlockForm
+from tui.profiles.unlock_form import UnlockForm
 
 LockWish = Literal["lock", "change", "remove"]
 
