@@ -35,7 +35,7 @@ from tokmem_desk.bank.jsonl import Probe
 from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.memory.file_bytes import Block, MemoryParts, lens_size, put_together, take_apart
 from tokmem_desk.procedures import pairs_digest
-from tui.bank_transfer import choose, incoming, prepare_export, stage, write_export
+from tui.banks.transfer import choose, incoming, prepare_export, stage, write_export
 
 HIDDEN, LAYERS, HEADS, HEAD_SIZE, DIMENSIONS = 576, 30, 3, 64, 512
 """Of SmolLM2-135M-Instruct, the default model, and of its router."""

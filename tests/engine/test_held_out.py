@@ -19,7 +19,7 @@ from tests.tui.scripted_engine import scorecard
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
 from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
 from trainer.checkpoint import Checkpoint
-from tui.bank_transfer import _learned
+from tui.banks.transfer import _learned
 from tui.cli.scorecards import evaluation_text
 from tui.engine.handlers import Handlers
 from tui.engine.held_out import input_digest, measured, split, split_again

@@ -24,7 +24,7 @@ from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory.file_bytes import take_apart
 from tokmem_desk.memory.safetensors_header import read_header
 from tokmem_desk.system.file_checks import fitted_ledger, hash_file
-from tui.bank_transfer import choose, incoming, plan, prepare_export, refuse_failed, stage, verdict_of, write_export
+from tui.banks.transfer import choose, incoming, plan, prepare_export, refuse_failed, stage, verdict_of, write_export
 from tui.engine_client.client import EngineClient, run_blocking
 from tui.procedures.overview import procedure_lines
 

@@ -28,7 +28,7 @@ from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.errors import BadInputError, TokmemError
 from tokmem_desk.memory.file_bytes import take_apart
 from tokmem_desk.memory.safetensors_header import read_header
-from tui.bank_transfer import incoming, stage
+from tui.banks.transfer import incoming, stage
 
 EXAMPLES = int(os.environ.get("TOKMEM_FUZZ_EXAMPLES", "200"))
 PASSPHRASE = "x"

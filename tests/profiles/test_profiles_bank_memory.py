@@ -28,7 +28,7 @@ from profiles.pair_files.pairs_file import read_pairs_file
 from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.bank.container import needs_passphrase
 from tokmem_desk.errors import TokmemError
-from tui.bank_words import bank_object, bank_words
+from tui.banks.words import bank_object, bank_words
 
 kind, path, said = sys.argv[1], Path(sys.argv[2]), "read"
 try:

@@ -10,7 +10,7 @@ from profiles.store.banks import Placement
 from tokmem_desk.bank.container import SUFFIX
 from tokmem_desk.bank.reader import OpenBank, open_bank
 from tokmem_desk.errors import BadInputError, ConflictError, InterruptedByUser, UsageError
-from tui.bank_transfer import (
+from tui.banks.transfer import (
     Verdict,
     choose,
     conflicts,
@@ -25,7 +25,7 @@ from tui.bank_transfer import (
     verdict_of,
     write_export,
 )
-from tui.bank_words import bank_object, bank_words
+from tui.banks.words import bank_object, bank_words
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.passphrase import first_line

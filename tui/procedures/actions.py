@@ -183,8 +183,8 @@ class ProcedureActions(AppScreen):
     async def _import_bank(self, path: Path) -> None:
         """Take memories in, after a look at what is in the file."""
         # Late: these load numpy and the ciphers, which the first frame can do without.
-        from tui.bank_desk import import_bank
-        from tui.screens.bank_dialogs import BankDialog
+        from tui.banks.controller import import_bank
+        from tui.banks.dialogs import BankDialog
 
         app, backbone = self.tokmem, self.tokmem.link.state.backbone
         wish = await self.app.push_screen_wait(
@@ -206,8 +206,8 @@ class ProcedureActions(AppScreen):
     @work(exit_on_error=False)
     async def action_export(self) -> None:
         """Write memories into a file for somebody else."""
-        from tui.bank_desk import export_bank
-        from tui.screens.bank_dialogs import ExportDialog
+        from tui.banks.controller import export_bank
+        from tui.banks.dialogs import ExportDialog
 
         trained = [line.record.name for line in self.lines if line.memory is not None]
         if not trained:

@@ -18,7 +18,7 @@ from tokmem_desk.bank.container import SUFFIX
 from tokmem_desk.bank.manifest import Manifest
 from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.errors import BusyError
-from tui.bank_transfer import (
+from tui.banks.transfer import (
     choose,
     incoming,
     overlap_sentences,

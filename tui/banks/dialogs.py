@@ -18,9 +18,9 @@ from profiles.store.banks import CONFLICTS
 from tokmem_desk.bank.container import needs_passphrase
 from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.errors import TokmemError
-from tui.bank_desk import ExportWish, ImportWish
-from tui.bank_transfer import Verdict, export_path, verdict_of
-from tui.bank_words import bank_facts
+from tui.banks.controller import ExportWish, ImportWish
+from tui.banks.transfer import Verdict, export_path, verdict_of
+from tui.banks.words import bank_facts
 from tui.chat.turns import error_text
 from tui.kit.dialog import Dialog, buttons, paragraph
 from tui.kit.ticks import Choice, Tick
