@@ -31,8 +31,8 @@ from profiles.settings.settings import Settings
 from profiles.store.store import ProfileStore
 from tokmem_desk.models.hardware_fit import look_at_machine
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.app import TokmemApp
 from tui.engine_client.client import EngineClient, engine_command
+from tui.shell.app import TokmemApp
 
 MESSAGES = 5_000
 PAIRS = 20_000

@@ -18,15 +18,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from textual.binding import Binding
-
 import tui.screens
 import tui.widgets
+from textual.binding import Binding
+
 from profiles.settings.setting_keys import KEYS, SettingKey
-from tui.app import TokmemApp
 from tui.cli.arguments import build_parser
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import PROGRAM
+from tui.shell.app import TokmemApp
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference.md"

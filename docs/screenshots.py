@@ -26,12 +26,12 @@ from profiles.registry.registry import ProfileRegistry
 from profiles.settings.settings import Settings
 from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.procedures import Procedure
-from tui.app import TokmemApp
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.engine_client.client import EngineClient, engine_command, run_blocking
 from tui.engine_client.link import EngineLink
 from tui.procedures.samples import sample_files
+from tui.shell.app import TokmemApp
 
 IMAGES = Path(__file__).parent / "images"
 RECORDING = IMAGES / "recorded.json"

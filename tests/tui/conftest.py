@@ -21,8 +21,8 @@ from profiles.store.store import ProfileStore
 from tests.banks import memory_file
 from tests.tui.scripted_engine import FINGERPRINT, scorecard
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.app import TokmemApp
 from tui.engine_client.client import EngineClient
+from tui.shell.app import TokmemApp
 
 Steps = Callable[[Pilot[None]], Awaitable[object]]
 Pictures = Callable[[TokmemApp, Steps], Awaitable[None]]

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from tui.app import TokmemApp
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.chat.turn_view import TurnView
 from tui.chat.turns import Turn
 from tui.procedures.screen import ProceduresScreen
+from tui.shell.app import TokmemApp
 from tui.training.screen import TrainScreen
 
 PATIENCE_SECONDS = 20.0

@@ -29,13 +29,13 @@ from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, ROOT, TODO, remember
 from tests.tui.scripted_engine import make_model
 from tokmem_desk.models.store import ModelStore
-from tui.app import TokmemApp
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
-from tui.commands import MODE_WORDS, actions_of
 from tui.engine_client.client import EngineClient
 from tui.profiles.dialogs import EraseDialog
 from tui.profiles.locked import LockedScreen
+from tui.shell.app import TokmemApp
+from tui.shell.commands import MODE_WORDS, actions_of
 
 SIZES = ((80, 24), (120, 40), (160, 50))
 MESSAGES = ("I need to buy milk", "Lovely day because my sister came", "What is [/INST] anyway?", "@none hello", "")

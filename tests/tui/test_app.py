@@ -15,15 +15,15 @@ from profiles.files.paths import AppPaths
 from tests.tui.driving import SIZES, ask, chat, ready, texts, turn_texts, until
 from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.errors import StorageError
-from tui.app import TokmemApp
 from tui.chat.screen import ChatScreen
 from tui.kit.busy import BusyDialog
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
 from tui.kit.progress import Progress
 from tui.procedures.screen import ProceduresScreen
-from tui.screens.help import HelpDialog
-from tui.screens.report import ReportDialog
+from tui.shell.app import TokmemApp
+from tui.shell.help import HelpDialog
+from tui.shell.report import ReportDialog
 from tui.training.screen import TrainScreen
 
 pytestmark = pytest.mark.asyncio
@@ -60,7 +60,9 @@ async def test_first_frame_does_not_wait_for_the_engine(make_app: MakeApp) -> No
 
 
 async def test_app_imports_no_torch() -> None:
-    probe = "import sys; import tui.app; print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    probe = (
+        "import sys; import tui.shell.app; print([name for name in ('torch', 'transformers') if name in sys.modules])"
+    )
     root = Path(__file__).parents[2]
     found = subprocess.run([sys.executable, "-c", probe], cwd=root, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

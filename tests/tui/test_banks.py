@@ -14,12 +14,12 @@ from tests.banks import bank, files_of, write
 from tests.cli.test_bank import other_model
 from tests.tui.driving import SIZES, procedures, ready, texts, until
 from tests.tui.test_procedures import open_procedures, rows
-from tui.app import TokmemApp
 from tui.banks.dialogs import BankDialog, ExportDialog
 from tui.kit.busy import BusyDialog
 from tui.kit.failure import FailureDialog
 from tui.procedures.import_pairs import ImportDialog
 from tui.procedures.screen import ProceduresScreen
+from tui.shell.app import TokmemApp
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

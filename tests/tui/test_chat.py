@@ -8,18 +8,18 @@ import pytest
 from textual.widgets import Input, Static, TextArea
 
 from tests.tui.driving import SIZES, ask, chat, last_view, line, ready, texts, turn_texts, until
-from tui.app import TokmemApp
 from tui.chat.choose_route import RouteDialog
 from tui.chat.history import ConversationList, HistoryPanel
 from tui.chat.prompt import Prompt
 from tui.chat.transcript import EmptyChat, Transcript
 from tui.chat.turn_view import TurnView
-from tui.debug_report import report
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
 from tui.procedures.edit_pair import PairDialog
 from tui.procedures.screen import ProceduresScreen
-from tui.screens.report import ReportDialog
+from tui.shell.app import TokmemApp
+from tui.shell.debug_report import report
+from tui.shell.report import ReportDialog
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -12,7 +12,6 @@ from textual.widgets import Input
 
 from profiles.store.store import ProfileStore
 from tests.tui.driving import ask, chat, last_view, line, ready, texts, turn_texts, until
-from tui.app import TokmemApp
 from tui.chat.history import ConversationList, HistoryPanel
 from tui.chat.prompt import Prompt
 from tui.chat.transcript import DRAWN_TURNS, FIRST_TURNS, Transcript
@@ -20,6 +19,7 @@ from tui.chat.turn_view import TurnView
 from tui.kit.ask_line import LineDialog
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
+from tui.shell.app import TokmemApp
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

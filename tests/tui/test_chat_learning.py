@@ -9,12 +9,12 @@ from textual.pilot import Pilot
 from textual.widgets import Select, TextArea
 
 from tests.tui.driving import ask, chat, last_view, ready, train, turn_texts, until
-from tui.app import TokmemApp
 from tui.chat.choose_fault import FaultDialog
 from tui.chat.choose_route import RouteDialog
 from tui.chat.learn_bar import LearnBar
 from tui.chat.turns import Turn
 from tui.procedures.edit_pair import PairDialog
+from tui.shell.app import TokmemApp
 from tui.training.screen import TrainScreen
 
 pytestmark = pytest.mark.asyncio

@@ -10,12 +10,12 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.tui.driving import ask, chat, line, ready, texts, train, until
-from tui.app import TokmemApp
 from tui.chat.choose_fault import FaultDialog
 from tui.chat.choose_route import RouteDialog
 from tui.chat.learn_bar import LearnBar
 from tui.chat.prompt import Prompt
 from tui.kit.ask_line import LineDialog
+from tui.shell.app import TokmemApp
 from tui.training.screen import TrainScreen
 
 MakeApp = Callable[..., TokmemApp]

@@ -8,9 +8,9 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.tui.driving import chat, last_view, line, ready, turn_texts, until
-from tui.app import TokmemApp
 from tui.chat.prompt import Prompt
 from tui.chat.turn_view import TurnView
+from tui.shell.app import TokmemApp
 
 MakeApp = Callable[..., TokmemApp]
 

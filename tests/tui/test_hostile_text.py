@@ -17,12 +17,12 @@ from tests.banks import bank, bank_bytes, files_of, zipped
 from tests.hostile import HOSTILE, assert_obeyed_nothing, feed
 from tests.tui.driving import procedures, ready, texts, until
 from tokmem_desk.errors import TokmemError
-from tui.app import TokmemApp
 from tui.banks.dialogs import BankDialog
 from tui.chat.prompt import Prompt
 from tui.kit.failure import FailureDialog
 from tui.procedures.import_pairs import ImportDialog
 from tui.procedures.screen import ProceduresScreen
+from tui.shell.app import TokmemApp
 
 SHOWN = "␛]52;c;eA=="
 """The beginning of hostile text as it is drawn."""

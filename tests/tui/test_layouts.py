@@ -10,13 +10,13 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.tui.driving import ask, chat, ready, until
-from tui.app import TokmemApp
 from tui.chat.history import HistoryPanel
 from tui.chat.prompt import Prompt
 from tui.chat.transcript import TranscriptPane
 from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.status_header import SCREENS, StatusHeader, shortenings
+from tui.shell.app import TokmemApp
 
 MakeApp = Callable[..., TokmemApp]
 WIDTHS = {80: 24, 100: 30, 120: 40}

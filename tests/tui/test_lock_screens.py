@@ -12,7 +12,6 @@ from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_profiles import cards, names, profiles
-from tui.app import TokmemApp
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.kit.failure import FailureDialog
@@ -20,6 +19,7 @@ from tui.process.anew import Anew
 from tui.profiles.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
 from tui.profiles.locked import LockedScreen
 from tui.profiles.screen import ProfilesScreen
+from tui.shell.app import TokmemApp
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

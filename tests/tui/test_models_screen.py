@@ -15,13 +15,13 @@ from tests.tui.scripted_engine import make_model
 from tokmem_desk.models.catalogue import ADAPTED, ADAPTER_FILE, CATALOGUE, DEFAULT_ID, GIB
 from tokmem_desk.models.hardware_fit import Machine
 from tokmem_desk.models.store import ModelStore
-from tui.app import TokmemApp
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
 from tui.models import screen as models_module
 from tui.models.dialogs import ModelNameDialog
 from tui.models.model_view import ModelTable
 from tui.models.screen import ModelsScreen
+from tui.shell.app import TokmemApp
 from tui.training.screen import TrainScreen
 
 pytestmark = pytest.mark.asyncio

@@ -8,12 +8,12 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from tests.tui.driving import ready, until
-from tui.app import TokmemApp
-from tui.commands import MODE_WORDS, actions_of
 from tui.kit.keys import BINDING_IDS, binding_id, usable_keymap
 from tui.models.screen import ModelsScreen
 from tui.procedures.import_pairs import ImportDialog
 from tui.procedures.screen import ProceduresScreen
+from tui.shell.app import TokmemApp
+from tui.shell.commands import MODE_WORDS, actions_of
 
 MakeApp = Callable[..., TokmemApp]
 

@@ -15,7 +15,6 @@ from profiles.store.store import ProfileStore
 from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_procedures import MakeApp, at_once, grid, open_procedures, pairs, rows
 from tokmem_desk.procedures import ExamplePair
-from tui.app import TokmemApp
 from tui.chat.from_chat import FromChatDialog
 from tui.kit.failure import FailureDialog
 from tui.kit.ticks import TickList
@@ -26,6 +25,7 @@ from tui.procedures.overlap_words import counts_at, overlap_sentences
 from tui.procedures.screen import ProceduresScreen
 from tui.procedures.threshold_dialog import StandingDialog
 from tui.procedures.versions import VersionsDialog
+from tui.shell.app import TokmemApp
 
 __all__ = ["at_once"]
 Seed = Callable[[Callable[[ProfileStore], None]], None]

@@ -14,7 +14,6 @@ from tests.tui.conftest import remember
 from tests.tui.driving import SIZES, procedures, ready, texts, until
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
-from tui.app import TokmemApp
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.wrapped import one_line, wrapped
 from tui.procedures.advice import LINTED_AT_ONCE
@@ -24,6 +23,7 @@ from tui.procedures.group import GroupDialog
 from tui.procedures.pair_grid import MEASURED_ROWS, PairGrid
 from tui.procedures.procedure_table import ProcedureTable
 from tui.procedures.screen import ProceduresScreen
+from tui.shell.app import TokmemApp
 from tui.training.screen import TrainScreen
 
 MakeApp = Callable[..., TokmemApp]

@@ -17,13 +17,13 @@ from profiles.store.undo import KEPT_ENTRIES
 from tests.tui.conftest import MOOD
 from tests.tui.driving import SIZES, ask, ready, texts, until
 from tokmem_desk.errors import BusyError
-from tui.app import TokmemApp
 from tui.chat.screen import ChatScreen
 from tui.kit.failure import FailureDialog
 from tui.procedures.screen import ProceduresScreen
 from tui.profiles.dialogs import EraseDialog, ProfileNameDialog
 from tui.profiles.profile_card import ProfileCard
 from tui.profiles.screen import ProfilesScreen
+from tui.shell.app import TokmemApp
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

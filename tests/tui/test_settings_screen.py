@@ -11,9 +11,9 @@ from textual.widgets import Input, OptionList
 
 from profiles.files.paths import AppPaths
 from tests.tui.driving import SIZES, ready, texts, until
-from tui.app import TokmemApp
-from tui.screens.settings import SettingsScreen
-from tui.widgets.setting_view import SettingTable
+from tui.shell.app import TokmemApp
+from tui.shell.setting_view import SettingTable
+from tui.shell.settings import SettingsScreen
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

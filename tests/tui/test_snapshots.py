@@ -14,14 +14,14 @@ from textual.widgets import Input
 
 from tests.banks import bank, write
 from tests.tui.driving import SIZES, ask, chat, ready, texts, until
-from tui.app import TokmemApp
 from tui.banks.dialogs import BankDialog, ExportDialog
 from tui.chat.choose_route import RouteDialog
 from tui.chat.prompt import Prompt
 from tui.kit.failure import FailureDialog
 from tui.procedures.import_pairs import ImportDialog
 from tui.procedures.screen import ProceduresScreen
-from tui.screens.help import HelpDialog
+from tui.shell.app import TokmemApp
+from tui.shell.help import HelpDialog
 
 MakeApp = Callable[..., TokmemApp]
 Compare = Callable[..., bool]

@@ -26,7 +26,6 @@ from tests.tui.test_settings_screen import settings
 from tokmem_desk.models.catalogue import GIB
 from tokmem_desk.models.hardware_fit import Machine
 from tokmem_desk.models.store import ModelStore
-from tui.app import TokmemApp
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
 from tui.models import screen as models_module
@@ -35,10 +34,11 @@ from tui.profiles import profile_card
 from tui.profiles.dialogs import EraseDialog, ProfileNameDialog
 from tui.profiles.lock_dialogs import NewPassphraseDialog, UnlockDialog
 from tui.profiles.locked import LockedScreen
-from tui.screens import settings as settings_module
-from tui.screens import welcome as welcome_module
-from tui.screens.welcome import WelcomeScreen
-from tui.widgets.setting_view import SettingTable
+from tui.shell import settings as settings_module
+from tui.shell import welcome as welcome_module
+from tui.shell.app import TokmemApp
+from tui.shell.setting_view import SettingTable
+from tui.shell.welcome import WelcomeScreen
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.tui.driving import ask, chat, ready, until
-from tui.app import TokmemApp
 from tui.chat import screen as chat_screen
 from tui.chat.titles import TITLE_CHARACTERS, proposed_title, rule_title, short_titles
+from tui.shell.app import TokmemApp
 
 MakeApp = Callable[..., TokmemApp]
 

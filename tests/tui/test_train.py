@@ -19,12 +19,12 @@ from tests.tui.driving import SIZES, ask, ready, texts, train, until
 from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.errors import EngineError, StorageError, TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.app import TokmemApp
 from tui.chat.screen import ChatScreen
 from tui.engine_client.link import EngineLink
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
 from tui.procedures.screen import ProceduresScreen
+from tui.shell.app import TokmemApp
 from tui.training.job_table import JobTable
 from tui.training.queue import TrainQueue
 from tui.training.screen import TrainScreen

@@ -18,7 +18,7 @@ from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, ROOT, TODO
 from tests.tui.driving import ready, until
 from tests.tui.scripted_engine import FINGERPRINT
-from tui.app import TokmemApp
+from tui.shell.app import TokmemApp
 from tui.training.queue import TrainJob
 
 pytestmark = pytest.mark.asyncio
@@ -29,7 +29,7 @@ import asyncio, os, sys
 from pathlib import Path
 from profiles.files.paths import AppPaths
 from profiles.settings.settings import Settings
-from tui.app import TokmemApp
+from tui.shell.app import TokmemApp
 from tui.engine_client.client import EngineClient
 
 home = Path(sys.argv[1])

@@ -14,7 +14,7 @@ from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, TODO, Pictures
 from tests.tui.driving import texts, train, until
 from tests.tui.test_train import QUICK, THIRD, at_step, open_train, states
-from tui.app import TokmemApp
+from tui.shell.app import TokmemApp
 from tui.training.job_table import JobTable
 
 pytestmark = pytest.mark.asyncio

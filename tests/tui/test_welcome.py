@@ -16,12 +16,12 @@ from tests.tui.scripted_engine import make_model
 from tokmem_desk.models.catalogue import GIB
 from tokmem_desk.models.hardware_fit import Machine
 from tokmem_desk.models.store import ModelStore
-from tui.app import TokmemApp
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.models.screen import ModelsScreen
-from tui.screens import welcome as welcome_module
-from tui.screens.welcome import WelcomeScreen
+from tui.shell import welcome as welcome_module
+from tui.shell.app import TokmemApp
+from tui.shell.welcome import WelcomeScreen
 
 pytestmark = pytest.mark.asyncio
 MakeApp = Callable[..., TokmemApp]

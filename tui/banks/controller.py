@@ -35,7 +35,7 @@ from tui.kit.progress import Progress
 
 if TYPE_CHECKING:
     from profiles.store.store import ProfileStore
-    from tui.app import TokmemApp
+    from tui.shell.app import TokmemApp
 
 
 @dataclass(frozen=True, slots=True)

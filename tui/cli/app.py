@@ -58,7 +58,7 @@ def open_app(
             return EngineClient(command, log_file, shared=of_others is not None)
 
         # Textual takes a quarter of a second to import: other commands do without.
-        from tui.app import TokmemApp
+        from tui.shell.app import TokmemApp
 
         app = TokmemApp(context.paths, context.settings, engine, profile, began=before, starts_anew=AVAILABLE)
         if driver is not None:

@@ -15,7 +15,7 @@ from tui.kit.keys import name_bindings
 from tui.kit.status_header import StatusHeader
 
 if TYPE_CHECKING:
-    from tui.app import TokmemApp
+    from tui.shell.app import TokmemApp
 
 
 class AppScreen(Screen[None]):

@@ -17,7 +17,7 @@ from tui.kit.dialog import Dialog, buttons
 from tui.kit.progress import Progress
 
 if TYPE_CHECKING:
-    from tui.app import TokmemApp
+    from tui.shell.app import TokmemApp
 
 
 class BusyDialog(Dialog[list[str] | None]):

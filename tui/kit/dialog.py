@@ -15,7 +15,7 @@ from textual.worker import Worker
 from tui.kit.keys import name_bindings
 
 if TYPE_CHECKING:
-    from tui.app import TokmemApp
+    from tui.shell.app import TokmemApp
 
 
 class Dialog(ModalScreen[ScreenResultType]):

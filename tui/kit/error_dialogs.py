@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from tokmem_desk.errors import TokmemError
 
 if TYPE_CHECKING:
-    from tui.app import TokmemApp
+    from tui.shell.app import TokmemApp
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 

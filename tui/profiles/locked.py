@@ -20,7 +20,7 @@ from tui.kit.error_dialogs import shows_errors
 from tui.profiles.unlock_form import UnlockForm
 
 if TYPE_CHECKING:
-    from tui.app import TokmemApp
+    from tui.shell.app import TokmemApp
 
 
 class LockedScreen(Screen[None]):

@@ -18,7 +18,7 @@ from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import TokmemError
 
 if TYPE_CHECKING:
-    from tui.app import TokmemApp
+    from tui.shell.app import TokmemApp
 
 
 class UnlockForm(Vertical):

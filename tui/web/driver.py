@@ -14,7 +14,7 @@ from textual.drivers._input_reader import InputReader
 from textual.drivers.web_driver import WebDriver
 
 if TYPE_CHECKING:
-    from tui.app import TokmemApp
+    from tui.shell.app import TokmemApp
 
 _GREETING = b"__GANGLION__\n"
 _HEAD_BYTES = 5

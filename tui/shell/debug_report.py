@@ -9,7 +9,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tui.app import TokmemApp
+    from tui.shell.app import TokmemApp
 
 PACKAGES = ("tokmem-desk", "textual", "torch", "transformers", "bitsandbytes", "safetensors")
 

@@ -23,10 +23,7 @@ from textual.worker import Worker, WorkerState
 from profiles.files.paths import AppPaths
 from profiles.settings.settings import Settings
 from tokmem_desk.errors import TokmemError
-from tui import debug_report
 from tui.chat.screen import ChatScreen
-from tui.commands import commands
-from tui.engine_desk import EngineDesk, EngineFactory
 from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.drawn_lines import VisibleLines, VisiblePrints
@@ -40,10 +37,13 @@ from tui.procedures.screen import ProceduresScreen
 from tui.process.anew import Anew
 from tui.profiles.locked import LockedScreen
 from tui.profiles.screen import ProfilesScreen
-from tui.screens.help import HelpDialog, keys_in_force
-from tui.screens.report import ReportDialog
-from tui.screens.settings import SettingsScreen
-from tui.screens.welcome import WelcomeScreen
+from tui.shell import debug_report
+from tui.shell.commands import commands
+from tui.shell.engine_controller import EngineDesk, EngineFactory
+from tui.shell.help import HelpDialog, keys_in_force
+from tui.shell.report import ReportDialog
+from tui.shell.settings import SettingsScreen
+from tui.shell.welcome import WelcomeScreen
 from tui.training.screen import TrainScreen
 
 OUTSIDE_SECONDS = 2.0

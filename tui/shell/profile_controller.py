@@ -57,7 +57,7 @@ HERE_WHILE_LOCKED = frozenset({"quit", "command_quit", "help_quit"})
 
 
 class ProfileDesk(App[None]):
-    """See the module; the base of ``tui.app.TokmemApp``."""
+    """See the module; the base of ``tui.shell.app.TokmemApp``."""
 
     paths: AppPaths
     settings: Settings

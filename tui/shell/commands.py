@@ -12,7 +12,7 @@ from textual.screen import Screen
 from tui.kit.base import AppScreen
 
 if TYPE_CHECKING:
-    from tui.app import TokmemApp
+    from tui.shell.app import TokmemApp
 
 MODE_WORDS = {
     "chat": ("Chat", "Talk (F2)"),

@@ -21,7 +21,7 @@ from tokmem_desk.errors import TokmemError
 from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
 from tui.kit.themes import theme_words
-from tui.widgets.setting_view import Place, SettingTable, about, about_place
+from tui.shell.setting_view import Place, SettingTable, about, about_place
 
 SCOPE_WORDS: dict[Scope, str] = {"user": "all profiles", "profile": "this profile alone"}
 

@@ -28,8 +28,7 @@ from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
 from tui.models.pull import ModelPull
 from tui.procedures.samples import sample_files
-from tui.training.queue import TrainJob
-from tui.widgets.welcome_view import (
+from tui.shell.welcome_view import (
     about_learning,
     about_machine,
     about_model,
@@ -37,6 +36,7 @@ from tui.widgets.welcome_view import (
     about_sample,
     rail,
 )
+from tui.training.queue import TrainJob
 
 Step = Literal["model", "getting", "sample", "learning", "result"]
 

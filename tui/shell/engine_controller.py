@@ -22,8 +22,8 @@ from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
 from tui.models.pull import ModelPull
 from tui.models.screen import ModelsScreen
-from tui.profile_desk import ProfileDesk
-from tui.screens.welcome import WelcomeScreen
+from tui.shell.profile_controller import ProfileDesk
+from tui.shell.welcome import WelcomeScreen
 
 EngineFactory = Callable[[Path, Settings], EngineClient]
 """Makes the client of an engine that is not started yet; gets the file for its log, and the settings in force."""
@@ -33,7 +33,7 @@ ENGINE_SETTINGS = ("model", "device", "offline")
 
 
 class EngineDesk(ProfileDesk):
-    """See the module; the base of ``tui.app.TokmemApp``.
+    """See the module; the base of ``tui.shell.app.TokmemApp``.
 
     Args:
         engine: makes the engine's client.
