@@ -1,7 +1,7 @@
 """How interpreters and wrappers read their arguments, as far as it matters for what is code among them: tables only.
 
-``tokmem_desk.templates.code_slots`` reads commands by them. Fields are written as in ``":ce eval print"``: letters of short
-options behind a colon, long options as words.
+``tokmem_desk.templates.code_slots`` reads commands by them. Fields are written as in ``":ce eval print"``: letters of
+short options behind a colon, long options as words.
 """
 
 from __future__ import annotations

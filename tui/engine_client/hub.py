@@ -1,9 +1,9 @@
 """One engine for several apps: passes requests of many clients on to it and events back, over a Unix socket.
 
-Each connection speaks the engine's own protocol and numbers its requests as it likes; ``tui.engine_client.relay`` makes such
-a connection look like an engine process. When a connection ends, its requests are cancelled and its trainings paused.
-``unload`` is the one request that is answered here: it ends the engine's process, unless another client is using it.
-Knows no model and no screen.
+Each connection speaks the engine's own protocol and numbers its requests as it likes; ``tui.engine_client.relay`` makes
+such a connection look like an engine process. When a connection ends, its requests are cancelled and its trainings
+paused. ``unload`` is the one request that is answered here: it ends the engine's process, unless another client is
+using it. Knows no model and no screen.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Text comes from banks, models, files and other people. Control characters in it could set the clipboard, move the cursor
 or turn the order of words round, so each becomes a symbol that says what it was: ``␛`` for an escape, ``‹U+202E›`` for
 one that has no picture of its own. Line ends and tabs stay. So do the joiners within emoji and the non-joiners of
-Persian: they change no other text. Knows no widget and no command; ``tui.kit.drawn_lines`` and ``tui.cli.console`` use it.
+Persian: they change no other text. Knows no widget and no command; ``drawn_lines`` and ``tui.cli.console`` use it.
 """
 
 from __future__ import annotations

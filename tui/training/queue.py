@@ -1,7 +1,7 @@
 """The trainings of one profile as the app sees them: works off the queue, and takes every wish about it.
 
-The queue itself and the states of its jobs are in the profile's database (``profiles.store.jobs``); this is the one place of
-the app that changes them. Owned by the app and not by a screen, so that it survives switching. Draws nothing.
+The queue itself and the states of its jobs are in the profile's database (``profiles.store.jobs``); this is the one
+place of the app that changes them. Owned by the app and not by a screen, so that it survives switching. Draws nothing.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class ScorecardPane(VerticalScroll):
 
 
 def is_better(card: Scorecard) -> bool:
-    """True when activating the memory is a step forward, as ``tui.kit.verdict`` sees it, or when nobody has measured."""
+    """True when activating the memory is a step forward, as ``verdict`` sees it, or when nobody has measured."""
     return verdict_of(card).usable
 
 
