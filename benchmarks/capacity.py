@@ -33,7 +33,7 @@ from benchmarks.options import Options, add_method_options, make_parser, numbers
 from benchmarks.result import Metrics, ResultFile, Run
 from benchmarks.routers import Ranking
 from benchmarks.routing_features import Features, compute
-from tokmem_desk.memory.memory import RouterStatistics
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.routing.routers import DiscriminantRouter, Router
 from trainer.evaluate import answer_tokens
 from trainer.metrics import score_answers

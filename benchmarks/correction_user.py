@@ -13,7 +13,8 @@ import torch
 from benchmarks.routers import Ranking
 from benchmarks.routing_features import Features, ProjectedBasis
 from profiles.store.store import ProfileStore
-from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering
+from tokmem_desk.memory.memory import Memory, Steering
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.routing.routers import Router
 from tui.engine.bank_cache import BankShelf

@@ -13,7 +13,8 @@ import torch
 from benchmarks.methods import Context
 from benchmarks.routers import Examples, Labels, Ranking, Scorer, calibrate, discriminant, nearest, tfidf
 from benchmarks.routing_features import Features, ProjectedBasis
-from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering, initial_rows
+from tokmem_desk.memory.memory import Memory, Steering, initial_rows
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.routing.routers import DiscriminantRouter, Router, TokenRouter
 from trainer.config import PAPER
 from trainer.objective import routing_loss

@@ -14,7 +14,8 @@ from benchmarks.methods.memories import our_config
 from benchmarks.peaks import peak_memory
 from tokmem_desk.generation.decoding import step
 from tokmem_desk.generation.recall import Answer, Bank, Timing, recall
-from tokmem_desk.memory.memory import Memory, RouterStatistics
+from tokmem_desk.memory.memory import Memory
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import NONE_ROUTE, Procedure
 from tokmem_desk.routing.routers import DiscriminantRouter, TokenRouter
 from tokmem_desk.system.device import memory_in_use_mb

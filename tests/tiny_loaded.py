@@ -11,7 +11,8 @@ from torch import Tensor
 from profiles.store.store import ProfileStore
 from tokmem_desk.memory.file import memory_to_bytes
 from tokmem_desk.memory.kv_adapter import Lens, initial_lens
-from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering, initial_layer_rows
+from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.routing.features import FeatureLayers, RouterBasis
 from tokmem_desk.routing.none_calibration import Calibration
 from tokmem_desk.system.device import DeviceChoice

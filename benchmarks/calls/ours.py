@@ -17,7 +17,8 @@ from benchmarks.calls.data import Call, CallData, CallExample
 from benchmarks.methods.memories import our_config, run_training
 from tokmem_desk.generation.recall import Answer, Bank, recall
 from tokmem_desk.memory.extractor import Reader
-from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering, initial_rows
+from tokmem_desk.memory.memory import Memory, Steering, initial_rows
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.routing.routers import DiscriminantRouter
 from tokmem_desk.routing.segments import find_requests

@@ -11,7 +11,8 @@ from typing import Any
 from benchmarks.methods.base import Context, Learned, Reply
 from benchmarks.routers import Ranking
 from tokmem_desk.generation.recall import Bank, answer_batch, route_messages
-from tokmem_desk.memory.memory import Memory, RouterStatistics
+from tokmem_desk.memory.memory import Memory
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.routing.routers import DiscriminantRouter, TokenRouter
 from trainer.config import PAPER, TrainConfig, preset

@@ -18,10 +18,10 @@ from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.erasing import erase_file, refuse_links
 from profiles.files.paths import AppPaths
 from profiles.registry.locks import ProfileLocks
+from profiles.registry.tokens import TokenTable
 from profiles.store.base import Row, now
 from profiles.store.records import ProfileInfo
 from profiles.store.store import DATABASE_NAME, ProfileStore
-from profiles.store.tokens import TokenTable
 from tokmem_desk.errors import BusyError, ConflictError, TokmemError
 from tokmem_desk.procedures import check_name
 

@@ -19,7 +19,7 @@ from benchmarks.routing_methods import ROUTERS
 from benchmarks.speed_training import measure_training
 from profiles.store.store import ProfileStore
 from tests.benchmarks.conftest import WordRetriever
-from tokmem_desk.memory.memory import RouterStatistics
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import ExamplePair, Procedure
 
 

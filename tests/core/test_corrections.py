@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.backbone.backbone import Prefilled
-from tokmem_desk.memory.memory import RouterStatistics
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.routing.features import FeatureLayers, RouterBasis
 from tokmem_desk.routing.none_calibration import Calibration
 from tokmem_desk.routing.routers import Correction, DiscriminantRouter

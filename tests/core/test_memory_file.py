@@ -14,7 +14,8 @@ from safetensors.torch import load, save
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes, read_metadata
 from tokmem_desk.memory.kv_adapter import Lens, initial_lens
-from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering, initial_layer_rows, initial_rows, renormalise
+from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows, initial_rows, renormalise
+from tokmem_desk.memory.router_statistics import RouterStatistics
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

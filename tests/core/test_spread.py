@@ -5,8 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tokmem_desk.memory.memory import RouterStatistics
-from tokmem_desk.memory.router_statistics import SKETCH_ROWS, SharedSpread, own_space, shared_whitening, sketch
+from tokmem_desk.memory.router_statistics import (
+    SKETCH_ROWS,
+    RouterStatistics,
+    SharedSpread,
+    own_space,
+    shared_whitening,
+    sketch,
+)
 
 K = 16
 

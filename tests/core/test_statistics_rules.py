@@ -9,8 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tokmem_desk.memory.memory import RouterStatistics
-from tokmem_desk.memory.router_statistics import on_grid
+from tokmem_desk.memory.router_statistics import RouterStatistics, on_grid
 from tokmem_desk.memory.statistics_rules import MOST_INPUTS, statistics_fault
 
 

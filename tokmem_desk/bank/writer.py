@@ -38,7 +38,7 @@ from tokmem_desk.bank.manifest import (
     figures,
     plain_settings,
 )
-from tokmem_desk.bank.readme import UNKNOWN_LICENCE, card_text
+from tokmem_desk.bank.readme import UNKNOWN_LICENCE, readme_text
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory.file_bytes import NEXT_STEP, Block, MemoryParts, take_apart
 from tokmem_desk.memory.safetensors_header import lay_out
@@ -161,7 +161,14 @@ def _write(
     if bank.corrections:
         rows = [{"text": one.text, "wrong": one.wrong, "right": one.right} for one in bank.corrections]
         put(CORRECTION_FILE, lines(rows))
-    put(CARD_FILE, card_text(bank, content.fingerprint.model_id).encode())
+    readme = readme_text(
+        bank.title,
+        content.fingerprint.model_id,
+        {one.name: one.description for one in bank.procedures},
+        licence=bank.licence,
+        with_pairs=any(one.pairs is not None for one in bank.procedures),
+    )
+    put(CARD_FILE, readme.encode())
     manifest = Manifest(
         uuid=number,
         title=bank.title,

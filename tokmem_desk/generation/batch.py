@@ -14,7 +14,7 @@ from tokmem_desk.errors import GenerationError
 from tokmem_desk.generation.beam import WIDTH, BeamSearch, search_width
 from tokmem_desk.generation.constrained import constraint_of
 from tokmem_desk.generation.decoding import PROCEDURE_TOKENS
-from tokmem_desk.memory.extractor import can_read, read
+from tokmem_desk.generation.extraction import can_read, read
 from tokmem_desk.memory.memory import join_memories
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ from tokmem_desk.generation.decoding import (
     step,
     step_each,
 )
+from tokmem_desk.generation.extraction import can_read, read
 from tokmem_desk.generation.repetition import RepetitionWatch, answers_to_other_questions
 from tokmem_desk.generation.types import Bank, Piece, Routed, Timing
-from tokmem_desk.memory.extractor import can_read, read
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

@@ -20,13 +20,9 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.backbone.token_space import TokenNetwork
-from tokmem_desk.errors import IncompatibleError
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.backbone.prefill import Prefilled
     from tokmem_desk.backbone.token_space import TokenSpace
-    from tokmem_desk.memory.memory import Memory
 
 CHANNELS, NEAR, DROPOUT = 96, 3, 0.3
 """Size of the network."""
@@ -204,36 +200,3 @@ def _number(text: str) -> Any:
     # NaN and Infinity are read, and 1e999 is infinite, but none of them is JSON.
     finite = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
     return value if finite else text
-
-
-def can_read(backbone: Backbone, memory: Memory, *, conversation: bool = False) -> bool:
-    """Whether a memory's reader answers here.
-
-    Args:
-        conversation: there is one that the procedure reads.
-
-    Raises:
-        IncompatibleError: it is all that the memory has, and it was learned in another token space.
-    """
-    reader, space = memory.steering.reader, backbone.token_space
-    if reader is None:
-        return False
-    if space is None or reader.space != space.digest:
-        if reader.alone:
-            raise IncompatibleError(
-                f"{memory.name!r} reads messages in a space that was fitted elsewhere or before.",
-                next_step=f"Train it again: tokmem-desk train {memory.name}",
-            )
-        return False
-    return reader.alone or not conversation
-
-
-def read(backbone: Backbone, memory: Memory, message: str, prefilled: Prefilled) -> str:
-    """The response that a memory reads off a message; only where ``can_read``.
-
-    Args:
-        prefilled: the message run alone, with the token space's layers.
-    """
-    reader, space = memory.steering.reader, backbone.token_space
-    assert reader is not None and space is not None
-    return reader.response(reader.read(message, backbone.format.places(message), prefilled.tokens[0], space))

@@ -25,7 +25,8 @@ from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.memory.extractor import Reader
 from tokmem_desk.memory.file_bytes import CONTENT, FORMAT, VERSION, with_digest
 from tokmem_desk.memory.kv_adapter import Lens
-from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering
+from tokmem_desk.memory.memory import Memory, Steering
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.memory.statistics_rules import statistics_fault
 from tokmem_desk.system.file_limits import FREE_BYTES, json_cost
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from tokmem_desk.backbone.kv_state import LayerRows
 from tokmem_desk.errors import UsageError
-from tokmem_desk.memory.router_statistics import on_grid, sketch
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, form_in
 
 if TYPE_CHECKING:
@@ -112,45 +112,6 @@ def join_memories(backbone: Backbone, states: Sequence[QueryState], blocks: Sequ
     seen = [s if block is None or block.lens is None else block.lens.see(backbone, s) for s, block in pairs]
     rows = [None if block is None else block.layer_rows(backbone, s.length) for s, block in pairs]
     return backbone.layout.join(seen, rows)
-
-
-@dataclass(frozen=True, slots=True)
-class RouterStatistics:
-    """All that a discriminant router keeps of one procedure.
-
-    Attributes:
-        mean: [f] float32 mean of the projected features of its inputs.
-        count: how many inputs.
-        sketch: [r x f] float32, the largest directions in which its inputs differ, see ``spread``.
-        scatter: summed squared distance of its inputs from their mean.
-        digest: of the fitted space that the features are of, ``RouterBasis.digest``; its recipe's in a bank file.
-    """
-
-    mean: Tensor
-    count: int
-    sketch: Tensor
-    scatter: float
-    digest: str
-
-    @classmethod
-    def of(cls, vectors: Tensor, digest: str) -> RouterStatistics:
-        """Statistics of a procedure whose inputs have these [n x f] features."""
-        mean = vectors.mean(dim=0)
-        scatter = float((vectors - mean).pow(2).sum())
-        return cls(mean, int(vectors.shape[0]), sketch(vectors), scatter, digest)
-
-    def joined_by(self, vectors: Tensor) -> RouterStatistics:
-        """The same procedure with inputs more, whose features are [n x f]; none of the old ones is needed."""
-        more = RouterStatistics.of(vectors.to(self.mean.device), self.digest)
-        total = self.count + more.count
-        between = (self.mean - more.mean) * (self.count * more.count / total) ** 0.5
-        return RouterStatistics(
-            (self.count * self.mean + more.count * more.mean) / total,
-            total,
-            on_grid(torch.cat([self.sketch, more.sketch, between[None]])),
-            self.scatter + more.scatter + float(between.pow(2).sum()),
-            self.digest,
-        )
 
 
 @dataclass(frozen=True, slots=True)

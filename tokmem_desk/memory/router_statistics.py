@@ -15,15 +15,12 @@ Letters: n inputs, k dimensions, r directions of a sketch, p procedures.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from tokmem_desk.errors import RoutingError
-
-if TYPE_CHECKING:
-    from tokmem_desk.memory.memory import RouterStatistics
 
 SKETCH_ROWS = 4
 """Directions of a sketch. Four serve as well as all of them, two lose a little; see docs/routing.md."""
@@ -37,6 +34,45 @@ _SHIPPED_WEIGHT = 1000.0
 def spread_settings() -> list[object]:
     """The numbers that the shared space depends on."""
     return [SKETCH_ROWS, _GRID, _SHIPPED_WEIGHT]
+
+
+@dataclass(frozen=True, slots=True)
+class RouterStatistics:
+    """All that a discriminant router keeps of one procedure.
+
+    Attributes:
+        mean: [f] float32 mean of the projected features of its inputs.
+        count: how many inputs.
+        sketch: [r x f] float32, the largest directions in which its inputs differ, see ``sketch``.
+        scatter: summed squared distance of its inputs from their mean.
+        digest: of the fitted space that the features are of, ``RouterBasis.digest``; its recipe's in a bank file.
+    """
+
+    mean: Tensor
+    count: int
+    sketch: Tensor
+    scatter: float
+    digest: str
+
+    @classmethod
+    def of(cls, vectors: Tensor, digest: str) -> RouterStatistics:
+        """Statistics of a procedure whose inputs have these [n x f] features."""
+        mean = vectors.mean(dim=0)
+        scatter = float((vectors - mean).pow(2).sum())
+        return cls(mean, int(vectors.shape[0]), sketch(vectors), scatter, digest)
+
+    def joined_by(self, vectors: Tensor) -> RouterStatistics:
+        """The same procedure with inputs more, whose features are [n x f]; none of the old ones is needed."""
+        more = RouterStatistics.of(vectors.to(self.mean.device), self.digest)
+        total = self.count + more.count
+        between = (self.mean - more.mean) * (self.count * more.count / total) ** 0.5
+        return RouterStatistics(
+            (self.count * self.mean + more.count * more.mean) / total,
+            total,
+            on_grid(torch.cat([self.sketch, more.sketch, between[None]])),
+            self.scatter + more.scatter + float(between.pow(2).sum()),
+            self.digest,
+        )
 
 
 def sketch(vectors: Tensor) -> Tensor:

@@ -18,8 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tokmem_desk.memory.memory import RouterStatistics
-from tokmem_desk.memory.router_statistics import own_space, shared_whitening, spread_settings
+from tokmem_desk.memory.router_statistics import RouterStatistics, own_space, shared_whitening, spread_settings
 
 _VERSION = 1
 """To be raised where the fit itself is changed, and not only one of the numbers below."""

@@ -25,7 +25,8 @@ from tokmem_desk.routing.none_calibration import chattiness, tightness
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.prefill import Prefilled
-    from tokmem_desk.memory.memory import Memory, RouterStatistics
+    from tokmem_desk.memory.memory import Memory
+    from tokmem_desk.memory.router_statistics import RouterStatistics
     from tokmem_desk.routing.features import RouterBasis
 
 ROUTERS = ("discriminant", "token")

@@ -17,7 +17,8 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.errors import IncompatibleError, TokmemError
 from tokmem_desk.generation.recall import Bank
 from tokmem_desk.memory.file import memory_from_bytes
-from tokmem_desk.memory.memory import Memory, RouterStatistics
+from tokmem_desk.memory.memory import Memory
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.routing.routers import Correction, DiscriminantRouter, Router, RouterTuning, TokenRouter
 from tokmem_desk.templates.json_schema import OutputSchema, read_schema
 from tui.engine.lazy_steering import FileState, SteeringReader, memory_of, row_of

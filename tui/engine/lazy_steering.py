@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from profiles.store.router_rows import RouterRow
-from tokmem_desk.memory.memory import Memory, RouterStatistics, Steering
+from tokmem_desk.memory.memory import Memory, Steering
+from tokmem_desk.memory.router_statistics import RouterStatistics
 
 if TYPE_CHECKING:
     from profiles.store.records import MemoryRecord

@@ -19,7 +19,7 @@ from profiles.settings.settings import Settings
 from profiles.store.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.errors import BadInputError, InterruptedByUser
-from tokmem_desk.memory.memory import RouterStatistics
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.routing.routers import Candidate, DiscriminantRouter, RouterTuning
 

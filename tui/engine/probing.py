@@ -26,10 +26,10 @@ from profiles.store.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.bank.jsonl import MAX_PROBES, Probe, probe_of
 from tokmem_desk.errors import BadInputError, IncompatibleError, InterruptedByUser, UsageError
-from tokmem_desk.memory.extractor import can_read
+from tokmem_desk.generation.extraction import can_read
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
-from tokmem_desk.memory.memory import Memory, RouterStatistics, join_memories, renormalise
-from tokmem_desk.memory.router_statistics import on_grid
+from tokmem_desk.memory.memory import Memory, join_memories, renormalise
+from tokmem_desk.memory.router_statistics import RouterStatistics, on_grid
 from tokmem_desk.routing.routers import Candidate, DiscriminantRouter, RouterTuning
 from tui.engine.bank_cache import BankShelf
 from tui.engine.models import LoadedModel

@@ -17,7 +17,8 @@ from tokmem_desk.errors import BadInputError, NotFoundError, TokmemError
 from tokmem_desk.generation.recall import answer_messages
 from tokmem_desk.memory.extractor import Reader
 from tokmem_desk.memory.file import memory_to_bytes
-from tokmem_desk.memory.memory import Memory, RouterStatistics
+from tokmem_desk.memory.memory import Memory
+from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.templates.json_schema import read_schema
 from trainer.checkpoint import Checkpoint
