@@ -18,10 +18,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import tui.screens
-import tui.widgets
 from textual.binding import Binding
 
+import tui.banks
+import tui.chat
+import tui.kit
+import tui.models
+import tui.procedures
+import tui.profiles
+import tui.shell
+import tui.training
 from profiles.settings.setting_keys import KEYS, SettingKey
 from tui.cli.arguments import build_parser
 from tui.cli.exit_codes import ExitCode
@@ -90,8 +96,9 @@ def shared_options(parser: argparse.ArgumentParser) -> list[tuple[str, str]]:
 
 
 def key_tables() -> list[KeyTable]:
-    """The keys of the app, then of each screen, then of what stands on them."""
-    kinds = [kind for package in (tui.screens, tui.widgets) for kind in _classes(package)]
+    """The keys of the app, then of each room, then of what the rooms share."""
+    rooms = (tui.chat, tui.procedures, tui.training, tui.profiles, tui.models, tui.shell, tui.banks, tui.kit)
+    kinds = [kind for room in rooms for kind in _classes(room) if kind is not TokmemApp]
     tables = [KeyTable(_title(kind), _key_rows(kind)) for kind in kinds]
     return [KeyTable("Everywhere", _key_rows(TokmemApp)), *(table for table in tables if table.rows)]
 

@@ -11,8 +11,8 @@ import torch
 from tests.conftest import load_tiny
 from tests.core.reference import TOLERANCE, full_hidden, full_logits, random_ids
 from tests.tiny_models import FAMILIES, WINDOW, tiny_tokenizer
+from tokmem_desk.backbone import prefill as prefill_module
 from tokmem_desk.backbone.backbone import Backbone, load_backbone
-from tokmem_desk.backbone.backbone import prefill as prefill_module
 from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.system.device import DeviceChoice
 

@@ -318,7 +318,7 @@ def test_marks_of_a_joined_message(tiny_backbone: Callable[..., Backbone]) -> No
 def test_requests_beyond_the_bound_are_not_considered(
     tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tokmem_desk.routing.routers import segments as requests
+    from tokmem_desk.routing import segments as requests
 
     backbone = tiny_backbone("llama")
     message = " ".join(["Paid the"] * 8)

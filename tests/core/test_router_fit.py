@@ -15,12 +15,12 @@ from safetensors.torch import load, save
 from profiles.files.paths import AppPaths
 from tokmem_desk import background
 from tokmem_desk.errors import BadInputError
+from tokmem_desk.memory import router_statistics as spread
 from tokmem_desk.memory.file import read_metadata
-from tokmem_desk.memory.memory import router_statistics as spread
+from tokmem_desk.routing import features
+from tokmem_desk.routing import none_calibration as calibration
 from tokmem_desk.routing.features import OldCalibrationError, RouterBasis
 from tokmem_desk.routing.none_calibration import Calibration
-from tokmem_desk.routing.routers import features
-from tokmem_desk.routing.routers import none_calibration as calibration
 from tui.engine.models import ROUTER_FILE, LoadedModel, _calibrated_anew
 
 if TYPE_CHECKING:

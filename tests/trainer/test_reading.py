@@ -17,9 +17,9 @@ from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.token_space import TokenNetwork
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.generation.recall import Answer, Bank, answer_batch, answer_messages, recall
+from tokmem_desk.memory import extractor as reading
 from tokmem_desk.memory.extractor import Reader, Slot, best_marks, spans
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
-from tokmem_desk.memory.memory import extractor as reading
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.routing.routers import TokenRouter
 from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
