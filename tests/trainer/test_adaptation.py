@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load
 
-from tests.core.reference import random_ids
 from tests.tiny_models import save_tiny_model
+from tests.tokmem_desk.reference import random_ids
 from tokmem_desk.backbone.backbone import Backbone, load_backbone
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.models.catalogue import ADAPTED

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.core.test_answer_form import expenses
+from tests.tokmem_desk.templates.test_template import expenses
 from tokmem_desk.procedures import ExamplePair, Procedure
 from trainer import objective
 from trainer.choices import MOST_PAIRS, SharedForms

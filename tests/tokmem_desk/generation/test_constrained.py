@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from tests.core.test_recall import collect, memory, token_bank
+from tests.tokmem_desk.generation.test_recall import collect, memory, token_bank
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.errors import GenerationError
 from tokmem_desk.generation.constrained import SchemaConstraint, vocabulary_of

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.test_recall import collect, memory, token_bank
+from tests.tokmem_desk.generation.test_recall import collect, memory, token_bank
 from tokmem_desk.generation.recall import Bank, answer_batch, recall
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.templates.induction import LEAST_PAIRS, induce_form

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.core.reference import TOLERANCE, full_hidden, random_ids
 from tests.tiny_models import FAMILIES, WINDOW
+from tests.tokmem_desk.reference import TOLERANCE, full_hidden, random_ids
 from tokmem_desk.backbone.backbone import Backbone
 from tokmem_desk.backbone.kv_state import LayerRows, QueryState
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from tests.core.test_recall import memory
+from tests.tokmem_desk.generation.test_recall import memory
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.token_space import TokenNetwork
 from tokmem_desk.errors import BadInputError, IncompatibleError

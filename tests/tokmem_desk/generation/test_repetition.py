@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from tests.core.test_recall import collect, token_bank
+from tests.tokmem_desk.generation.test_recall import collect, token_bank
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.generation import segment as answering
 from tokmem_desk.generation.decoding import Chooser, Sampling, own_sampling

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from tests.conftest import models_for_tests
-from tests.core.reference import full_hidden, full_logits
+from tests.tokmem_desk.reference import full_hidden, full_logits
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

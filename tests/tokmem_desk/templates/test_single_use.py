@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.core.test_answer_form import expenses, form_of
-from tests.core.test_recall import token_bank
+from tests.tokmem_desk.generation.test_recall import token_bank
+from tests.tokmem_desk.templates.test_template import expenses, form_of
 from tokmem_desk.generation.recall import answer_batch
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.templates.induction import induce_form

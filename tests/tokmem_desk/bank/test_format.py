@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.banks import bank, procedures, write
-from tests.core.test_bank import same
+from tests.tokmem_desk.bank.test_round_trip import same
 from tokmem_desk.bank.manifest import VERSION
 from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.memory.file_bytes import take_apart
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "docs" / "examples"
 READER = EXAMPLES / "read_bank.py"
 FIXTURES = sorted((ROOT / "tests" / "fixtures").glob("bank-format-*.tokmem"))

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.core.test_form_walk import LAYOUTS, LIST, SUM
-from tests.core.test_recall import collect, memory, token_bank
+from tests.tokmem_desk.generation.test_recall import collect, memory, token_bank
+from tests.tokmem_desk.templates.test_single_use import LAYOUTS, LIST, SUM
 from tokmem_desk.generation.beam import Beam, BeamSearch, search_width
 from tokmem_desk.generation.constrained import SchemaConstraint, constraint_of, vocabulary_of
 from tokmem_desk.generation.decoding import start_memory, step, step_each

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.conftest import load_tiny
-from tests.core.reference import TOLERANCE, full_hidden, full_logits, random_ids
 from tests.tiny_models import FAMILIES, WINDOW, tiny_tokenizer
+from tests.tokmem_desk.reference import TOLERANCE, full_hidden, full_logits, random_ids
 from tokmem_desk.backbone import prefill as prefill_module
 from tokmem_desk.backbone.backbone import Backbone, load_backbone
 from tokmem_desk.errors import IncompatibleError

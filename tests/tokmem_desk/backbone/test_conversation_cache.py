@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from tests.core.reference import TOLERANCE, random_ids
-from tests.core.test_recall import collect, token_bank
 from tests.tiny_models import FAMILIES, WINDOW
+from tests.tokmem_desk.generation.test_recall import collect, token_bank
+from tests.tokmem_desk.reference import TOLERANCE, random_ids
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import CUT_BLOCKS, ConversationCache, fit_conversation
 from tokmem_desk.generation import decoding

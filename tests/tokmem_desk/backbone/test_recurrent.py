@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.core.test_recall import collect
 from tests.tiny_models import RECURRENT
+from tests.tokmem_desk.generation.test_recall import collect
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import ConversationCache
 from tokmem_desk.errors import UsageError

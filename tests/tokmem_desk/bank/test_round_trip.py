@@ -27,7 +27,7 @@ from tokmem_desk.errors import BadInputError, IncompatibleError, NotFoundError, 
 from tokmem_desk.memory.file_bytes import take_apart
 from tokmem_desk.memory.safetensors_header import read_header
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def same(one: bytes, other: bytes) -> bool:
