@@ -150,6 +150,7 @@ def _model() -> LoadedModel:
         hidden_size=HIDDEN,
         torch_device=torch.device("cpu"),
         key_shapes=((LAYERS, HEADS, HEAD_SIZE, HEAD_SIZE),),
+        longest_row=1e6,  # the made-up addresses are long
     )
     return cast("LoadedModel", SimpleNamespace(backbone=backbone, basis=basis, splitter=None))
 

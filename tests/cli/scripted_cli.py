@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
-from tui.cli import engine_session
 from tui.cli.main import main
 
 
@@ -18,5 +18,8 @@ def scripted_command(*, home: Path | None, **_: Any) -> list[str]:
 
 
 if __name__ == "__main__":
-    engine_session.engine_command = scripted_command
+    with contextlib.suppress(ImportError):  # a package is missing: main says which
+        from tui.cli import engine_session
+
+        engine_session.engine_command = scripted_command
     sys.exit(main())

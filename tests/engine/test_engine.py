@@ -21,7 +21,7 @@ from tui.engine_client.protocol import CancelHow
 
 SCORECARD_KEYS = {
     "pairs", "held_out", "held_out_source", "routing_accuracy", "false_trigger_rate", "exact_match", "rouge_l",
-    "form_valid", "base", "before", "prompt", "confusion", "samples", "advice", "seconds", "span", "steps",
+    "form_valid", "base", "before", "prompt", "confusion", "samples", "advice", "faults", "seconds", "span", "steps",
 }  # fmt: skip
 
 

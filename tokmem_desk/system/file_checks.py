@@ -19,11 +19,13 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from filelock import FileLock, Timeout
 
 from tokmem_desk.errors import DamagedError, InterruptedByUser
+
+Understood = TypeVar("Understood")
 
 Health = Literal["whole", "damaged", "new"]
 """``new``: there is no digest to compare with yet."""
@@ -205,23 +207,26 @@ def read_plain(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def read_checked(path: Path, ledger: Ledger) -> bytes:
-    """The bytes of a file that the ledger knows, or knows from now on.
+def read_checked(path: Path, ledger: Ledger, understand: Callable[[bytes], Understood]) -> Understood:
+    """What ``understand`` makes of a file that the ledger knows. One it does not know is entered once it is understood.
 
     Raises:
         FileNotFoundError: there is none.
         OSError: it cannot be read.
         DamagedError: it is another than was written.
+        TokmemError: whatever ``understand`` says of it.
     """
     data = read_plain(path)
     found = hashlib.sha256(data).hexdigest()
     known = ledger.entries().get(path.name)
-    if known is None or not known.sha256:
-        ledger.settle(path, found)
-    elif found not in known.sha256:
+    is_new = known is None or not known.sha256
+    if known is not None and not is_new and found not in known.sha256:
         ledger.note(path, damaged=True)
         raise DamagedError(f"{path} is damaged: it is not what was written.")
-    return data
+    understood = understand(data)
+    if is_new:
+        ledger.settle(path, found)
+    return understood
 
 
 def health(path: Path, ledger: Ledger) -> Health:

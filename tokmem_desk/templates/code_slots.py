@@ -96,10 +96,10 @@ _SCRIPT_EVALUATES = re.compile(
 """Plain signs that a shell's script takes its arguments for code, or for a program."""
 
 _CODE_EVALUATES = re.compile(
-    r"\b(?:eval|system|popen|passthru|shell_exec|instance_eval|class_eval|Function|execSync)\b|\bexec\s*\("
+    r"(?<![\w/-])(?:eval|system|popen|passthru|shell_exec|instance_eval|class_eval|Function|execSync)(?![\w/-])|\bexec\s*\("
     r"|shell\s*=\s*True|do shell script"
 )
-"""The same for other languages."""
+"""The same for other languages. Within a path the words mean nothing."""
 
 _VERSION = re.compile(r"(?<=[a-z])-?\d[\d.]*[a-z]?$")
 

@@ -213,7 +213,9 @@ class LoadedModel:
         from trainer.memory_start import Prior, shipped_prior
 
         try:
-            return Prior.from_bytes(read_checked(self.prior_file, ledger_of(self._folder)), self.backbone)
+            return read_checked(
+                self.prior_file, ledger_of(self._folder), lambda data: Prior.from_bytes(data, self.backbone)
+            )
         except FileNotFoundError:
             pass
         except (BadInputError, DamagedError, OSError) as error:
@@ -256,22 +258,16 @@ class LoadedModel:
 
         anew = f"tokmem-desk adapt --model {plain.model_id}"
         try:
-            data = read_checked(self.adapter_file, ledger_of(self._folder))
+            return read_checked(self.adapter_file, ledger_of(self._folder), lambda data: adapted(plain, data))
         except FileNotFoundError:
             pass
-        except DamagedError as error:
+        except TokmemError as error:
             error.next_step = f"Make it anew: {anew}. Or: tokmem-desk model remove {plain.model_id}{ADAPTED}"
             raise
         except OSError as error:
             raise StorageError(
                 f"{self.adapter_file} cannot be read ({error.strerror}).", next_step=f"Make it anew: {anew}"
             ) from error
-        else:
-            try:
-                return adapted(plain, data)
-            except TokmemError as error:
-                error.next_step = f"Make it anew: {anew}. Or: tokmem-desk model remove {plain.model_id}{ADAPTED}"
-                raise
         try:
             file = shipped_file("adapter", plain.model_id)
             return adapted(plain, require_whole(file.name, file.read_bytes()))
@@ -305,8 +301,7 @@ class LoadedModel:
         unusable = False
         for file, ledger in places:
             try:
-                data = read_checked(file, ledger)
-                fitted = read(data, self.backbone)
+                data, fitted = read_checked(file, ledger, lambda found: (found, read(found, self.backbone)))
             except FileNotFoundError:
                 continue
             except (BadInputError, DamagedError, OSError) as error:

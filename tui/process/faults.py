@@ -21,6 +21,8 @@ _MEMORY_WORDS = (
     "failed to create thread",
     "resource temporarily unavailable",
 )
+_OWN_PACKAGES = frozenset({"tokmem_desk", "trainer", "profiles", "tui"})
+"""One of these that cannot be loaded is a mistake of this program."""
 _INSTALL = "Install tokmem-desk again, in an environment of its own."
 
 
@@ -39,7 +41,7 @@ def in_words(error: BaseException) -> TokmemError | None:
         or _number(error) == errno.ENOMEM
     ):
         return out_of_memory()
-    if isinstance(error, ImportError):
+    if isinstance(error, ImportError) and (error.name or "").split(".")[0] not in _OWN_PACKAGES:
         return TokmemError(f"{_package(error)} cannot be loaded.", next_step=_INSTALL)
     if _number(error) in (errno.EMFILE, errno.ENFILE) or "too many open files" in text:
         return TokmemError(
