@@ -145,15 +145,19 @@ def fill(store: ProfileStore, form: str, count: int) -> None:
 
 
 def _memory(generator: np.random.Generator, form: str, name: str) -> bytes:
-    def numbers(*shape: int) -> Block:
-        return Block("F32", shape, generator.standard_normal(shape, dtype=np.float32).tobytes())
+    def numbers(*shape: int, length: float | None = None) -> Block:
+        drawn = generator.standard_normal(shape, dtype=np.float32)
+        if length is not None:
+            drawn *= length / np.linalg.norm(drawn)
+        return Block("F32", shape, drawn.astype("<f4").tobytes())
 
     blocks = {
         "steering": numbers(SPAN if form == "rows" else 1, HIDDEN),
         "address": numbers(HIDDEN),
-        "router.mean": numbers(DIMENSIONS),
-        "router.sketch": numbers(SKETCH_ROWS, DIMENSIONS),
-        "router.scatter": numbers(1),
+        # Such as inputs can have (``statistics_rules``): a mean of length one half, and the scatter that goes with it.
+        "router.mean": numbers(DIMENSIONS, length=0.5),
+        "router.sketch": numbers(SKETCH_ROWS, DIMENSIONS, length=2.0),
+        "router.scatter": Block("F32", (1,), np.array([24 * 0.75], dtype="<f4").tobytes()),
         "router.count": Block("I32", (1,), np.array([24], dtype="<i4").tobytes()),
     }
     if form == "layers":

@@ -84,7 +84,7 @@ def whole(tiny_model_folder: Path, tiny_folder: Callable[..., Path], tmp_path_fa
         (folder / name).write_bytes(data)
         (other / name).write_bytes(save(load(data), read_metadata(data) | {"fingerprint": "0" * 64}))
         # As after the first load of what an earlier version wrote.
-        read_checked(folder / name, ledger_of(folder))
+        read_checked(folder / name, ledger_of(folder), bytes)
     model, said = loaded(home, str(tiny_model_folder))
     assert not any("cannot be used" in text for text in said)
     return Whole(home, tiny_model_folder, other, logits_of(model), model.basis.digest, model.splitter.space.projection)

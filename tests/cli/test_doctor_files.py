@@ -70,8 +70,8 @@ def test_fitted_files_are_new_then_whole_then_damaged(tmp_path: Path, model: Pat
         "of some/model: not yet checked: prior.safetensors",
         "fitted here: not yet checked: 0123-router.safetensors",
     ]
-    read_checked(fitted, fitted_ledger(fitted.parent))
-    read_checked(model / "prior.safetensors", ledger_of(model))
+    read_checked(fitted, fitted_ledger(fitted.parent), bytes)
+    read_checked(model / "prior.safetensors", ledger_of(model), bytes)
     assert [one.text for one in findings(tmp_path) if "fitted file" in one.text] == [
         "of some/model: whole, 1 fitted file",
         "fitted here: whole, 1 fitted file",
