@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Dialog(ModalScreen[ScreenResultType]):
     """A modal with a title; subclasses compose their ``body``."""
 
-    CSS_PATH = "dialog.tcss"
+    CSS_PATH = Path(__file__).with_name("dialog.tcss")  # whole, since Textual looks beside the file of the subclass
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # declared without ClassVar in Textual
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close")]
 
