@@ -11,7 +11,7 @@ from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.passphrase import new_passphrase, profile_key, recovered_key
 from tui.cli.proc import changed
-from tui.engine_client.client import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
+from tui.process.passphrase_variables import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 
 _KEEP = "Write the recovery key down and keep it where the passphrase is not. It is shown this once and kept nowhere."
 

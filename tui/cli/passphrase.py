@@ -10,7 +10,7 @@ from profiles.encryption.keyring import checked_passphrase
 from profiles.files.atomic import storage_error
 from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import BadInputError, LockedError, NotFoundError, UsageError
-from tui.engine_client.client import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
+from tui.process.passphrase_variables import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 
 if TYPE_CHECKING:
     from profiles.encryption.file_encryption import ProfileKey
