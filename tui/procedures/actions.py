@@ -12,7 +12,6 @@ from profiles.pair_files.pairs_file import PairsFile
 from profiles.pair_files.pasted import is_table
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.chat.from_chat import ChatPairs, FromChatDialog
 from tui.engine_client.protocol import Overlap
 from tui.kit.base import AppScreen
 from tui.kit.busy import BusyDialog
@@ -21,12 +20,13 @@ from tui.kit.error_dialogs import shows_errors
 from tui.procedures.drafts import DraftsDialog
 from tui.procedures.edit_procedure import ProcedureDialog
 from tui.procedures.edit_tool import ToolDialog
+from tui.procedures.from_chat import ChatPairs, FromChatDialog
 from tui.procedures.group import GroupDialog
 from tui.procedures.import_pairs import ImportChoice, ImportDialog
-from tui.procedures.overview import ProcedureLine
 from tui.procedures.samples import sample_files
 from tui.procedures.threshold_dialog import StandingDialog
 from tui.procedures.versions import VersionsDialog
+from tui.shared.overview import ProcedureLine
 
 
 class ProcedureActions(AppScreen):

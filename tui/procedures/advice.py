@@ -17,8 +17,8 @@ from profiles.store.pairs import PairList
 from tokmem_desk.errors import TokmemError
 from tui.engine_client.protocol import Overlap
 from tui.procedures.actions import ProcedureActions
-from tui.procedures.overview import ProcedureLine
 from tui.procedures.pair_panel import Advice
+from tui.shared.overview import ProcedureLine
 
 OVERLAP_AFTER_SECONDS = 1.5
 """How long nothing may have changed before the engine looks for overlaps, so that it never hampers writing."""

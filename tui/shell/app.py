@@ -32,11 +32,11 @@ from tui.kit.failure import FailureDialog
 from tui.kit.keys import BINDING_IDS, usable_keymap
 from tui.kit.themes import DARK, LIGHT, muted_of
 from tui.models.screen import ModelsScreen
-from tui.procedures.overview import changed_words, procedure_lines
 from tui.procedures.screen import ProceduresScreen
 from tui.process.anew import Anew
 from tui.profiles.locked import LockedScreen
 from tui.profiles.screen import ProfilesScreen
+from tui.shared.overview import changed_words, procedure_lines
 from tui.shell import debug_report
 from tui.shell.commands import commands
 from tui.shell.engine_controller import EngineDesk, EngineFactory

@@ -31,10 +31,10 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, StorageError, TokmemError
 from tui.engine_client.link import EngineLink
 from tui.kit.base import AppScreen
-from tui.procedures.overview import last_fingerprint
 from tui.process.anew import Anew
 from tui.profiles.lock_dialogs import UnlockDialog
 from tui.profiles.locked import LockedScreen
+from tui.shared.overview import last_fingerprint
 from tui.training.queue import TrainQueue
 
 HALT_SECONDS = 10.0

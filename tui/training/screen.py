@@ -15,7 +15,7 @@ from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
-from tui.procedures.overview import procedure_lines
+from tui.shared.overview import procedure_lines
 from tui.training.job_table import JobTable
 from tui.training.queue import PRESETS, TrainJob
 from tui.training.scorecard import ScorecardPane, is_better
