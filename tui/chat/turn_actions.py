@@ -5,6 +5,8 @@ Everything that teaches is told in a toast, and ``u`` on the message takes it ba
 
 from __future__ import annotations
 
+from typing import cast
+
 from textual import work
 
 from tokmem_desk.errors import TokmemError
@@ -13,6 +15,7 @@ from tui.chat.choose_fault import FaultDialog
 from tui.chat.choose_route import RouteDialog
 from tui.chat.messages import TurnAction
 from tui.chat.run_call import RunDialog
+from tui.chat.services import ChatServices
 from tui.chat.session import ChatSession
 from tui.chat.turns import Turn
 from tui.kit.base import AppScreen
@@ -24,6 +27,11 @@ from tui.shared.command_run import prepare, run
 
 class TurnActions(AppScreen):
     """The part of the chat that works on one turn. The chat itself gives what raises NotImplementedError here."""
+
+    @property
+    def tokmem(self) -> ChatServices:
+        """The app, as far as this room uses it."""
+        return cast(ChatServices, self.app)
 
     @property
     def session(self) -> ChatSession:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,9 +14,7 @@ from textual.widgets import Button, Input, Static
 from textual.worker import Worker
 
 from tui.kit.keys import name_bindings
-
-if TYPE_CHECKING:
-    from tui.shell.app import TokmemApp
+from tui.kit.services import services
 
 
 class Dialog(ModalScreen[ScreenResultType]):
@@ -50,7 +48,7 @@ class Dialog(ModalScreen[ScreenResultType]):
 
         Textual calls a subclass's own handler first, and then this one; it prevents this where it shows them itself.
         """
-        cast("TokmemApp", self.app).on_worker_state_changed(event)
+        services(self).on_worker_state_changed(event)
 
     def action_leave(self) -> None:
         """Leave without an answer."""

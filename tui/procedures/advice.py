@@ -120,7 +120,7 @@ class ProcedureAdvice(ProcedureActions):
                     found = cast(Overlap, event["result"])
         except TokmemError as caught:
             # Nobody asked for this look; whoever does (w) is told what is wrong.
-            app.log(f"no overlap: {caught}")
+            self.app.log(f"no overlap: {caught}")
         self._overlaps[line.record.id] = (key, found)
         if found is not None and self.is_mounted:
             self.draw_panel()

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import events, work
 from textual.app import App
@@ -59,6 +59,7 @@ HERE_WHILE_LOCKED = frozenset({"quit", "command_quit", "help_quit"})
 class ProfileDesk(App[None]):
     """See the module; the base of ``tui.shell.app.TokmemApp``."""
 
+    MODES: ClassVar[dict[str, Any]]
     paths: AppPaths
     settings: Settings
     link: EngineLink
