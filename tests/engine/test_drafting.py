@@ -21,7 +21,7 @@ from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
 from tokmem_desk.templates.json_schema import read_schema
 from trainer.extractor import train_reader, with_reader
 from tui.engine.drafting import _fits, _response, draft
-from tui.engine.server import Request
+from tui.engine.request import Request
 
 if TYPE_CHECKING:
     from tests.tiny_loaded import TinyModel

@@ -24,7 +24,7 @@ from tui.cli.scorecards import evaluation_text
 from tui.engine.handlers import Handlers
 from tui.engine.held_out import input_digest, measured, split, split_again
 from tui.engine.previous_memory import unlearned
-from tui.engine.server import Request
+from tui.engine.request import Request
 from tui.engine_client.protocol import Scorecard, Trained
 from tui.training.scorecard import card_text
 

@@ -26,7 +26,7 @@ from tokmem_desk.memory.safetensors_header import read_header
 from tokmem_desk.system.file_checks import fitted_ledger, hash_file
 from tui.banks.transfer import choose, incoming, plan, prepare_export, refuse_failed, stage, verdict_of, write_export
 from tui.engine_client.client import EngineClient, run_blocking
-from tui.procedures.overview import procedure_lines
+from tui.shared.overview import procedure_lines
 
 MESSAGES = ["say tea 2", "5 of 12 euro", "hello there", "what is the capital of Norway"]
 

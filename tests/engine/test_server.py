@@ -19,7 +19,8 @@ from tests import tiny_loaded
 from tokmem_desk.errors import OutOfMemoryError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.handlers import Handlers
-from tui.engine.server import Request, Server
+from tui.engine.request import Request
+from tui.engine.server import Server
 from tui.engine_client.client import engine_command
 from tui.engine_client.protocol import decode, encode
 
@@ -37,7 +38,7 @@ def failed(own_home: Path, model: tiny_loaded.TinyModel, error: Exception) -> di
     sink = io.BytesIO()
     # The client closes the pipe only after it was answered.
     source = io.BytesIO(encode({"id": 1, "op": "fail"}) + encode({"id": 2, "op": "shutdown"}))
-    server = Server(source, sink, AppPaths.resolve(own_home), model.as_loaded())
+    server = Server(source, sink, Handlers(AppPaths.resolve(own_home), model.as_loaded()).by_op())
     server._handlers["fail"] = fail
     server._read()
     server._receive(block=True)
@@ -255,7 +256,9 @@ def test_a_number_that_is_in_use_leaves_its_request_alone(
     monkeypatch.setattr(tui.engine.server, "LINE_LIMIT", 1000)
     requests = [encode({"id": 4, "op": "train"}), encode({"id": 4, "op": "status"}), b"x" * 5000 + b"\n"]
     requests.append(encode({"id": 5, "op": "cancel", "target": 4, "how": "drop"}))
-    server = Server(io.BytesIO(b"".join(requests)), sink, AppPaths.resolve(own_home), model.as_loaded())
+    server = Server(
+        io.BytesIO(b"".join(requests)), sink, Handlers(AppPaths.resolve(own_home), model.as_loaded()).by_op()
+    )
     server._read()
     first = server._inbox.get()
     assert first is not None and (first.op, first.cancelled.is_set()) == ("train", True)

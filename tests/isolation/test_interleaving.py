@@ -22,7 +22,7 @@ from tokmem_desk.errors import LockedError, TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.bank_cache import BankShelf
 from tui.engine.handlers import Handlers
-from tui.engine.server import Request
+from tui.engine.request import Request
 
 NAMES = ("one", "two", "three")
 MARKS = {"ann": "aardvark", "bob": "bluetit"}

@@ -15,9 +15,9 @@ from profiles.store.store import ProfileStore
 from tests.tui.conftest import remember
 from tests.tui.driving import ask, chat, last_view, procedures, ready, texts, turn_texts, until
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.chat.command_run import PreparedCommand, run_of
 from tui.chat.run_call import RunDialog
 from tui.procedures.edit_tool import ToolDialog
+from tui.shared.command_run import PreparedCommand, run_of
 from tui.shell.app import TokmemApp
 
 pytestmark = pytest.mark.asyncio

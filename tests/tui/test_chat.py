@@ -14,8 +14,8 @@ from tui.chat.prompt import Prompt
 from tui.chat.transcript import EmptyChat, Transcript
 from tui.chat.turn_view import TurnView
 from tui.kit.confirm import ConfirmDialog
+from tui.kit.edit_pair import PairDialog
 from tui.kit.failure import FailureDialog
-from tui.procedures.edit_pair import PairDialog
 from tui.procedures.screen import ProceduresScreen
 from tui.shell.app import TokmemApp
 from tui.shell.debug_report import report

@@ -13,7 +13,7 @@ from tui.chat.choose_fault import FaultDialog
 from tui.chat.choose_route import RouteDialog
 from tui.chat.learn_bar import LearnBar
 from tui.chat.turns import Turn
-from tui.procedures.edit_pair import PairDialog
+from tui.kit.edit_pair import PairDialog
 from tui.shell.app import TokmemApp
 from tui.training.screen import TrainScreen
 

@@ -13,7 +13,7 @@ import pytest
 
 from profiles.store.records import CommandRecord
 from tokmem_desk.errors import BadInputError, NotFoundError
-from tui.chat.command_run import OUTPUT_BYTES, CommandRun, prepare, run, run_of
+from tui.shared.command_run import OUTPUT_BYTES, CommandRun, prepare, run, run_of
 
 SCHEMA = '{"type": "object", "properties": {"text": {"type": "string"}}}'
 COMMAND = CommandRecord("todo", (sys.executable, "-c", "pass", "{text}"), None, "now")

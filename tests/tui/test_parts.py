@@ -15,8 +15,8 @@ from tui.chat.route_chip import percent
 from tui.chat.turns import split_route
 from tui.kit.status_header import short_model
 from tui.kit.themes import muted_of
+from tui.kit.words import duration
 from tui.procedures.pair_rows import DRAFT, NO_ROWS, pair_rows
-from tui.training.job_progress import duration
 from tui.training.loss_plot import LossPlot
 
 

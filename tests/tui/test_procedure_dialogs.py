@@ -15,11 +15,11 @@ from profiles.store.store import ProfileStore
 from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_procedures import MakeApp, at_once, grid, open_procedures, pairs, rows
 from tokmem_desk.procedures import ExamplePair
-from tui.chat.from_chat import FromChatDialog
+from tui.kit.edit_pair import PairDialog
 from tui.kit.failure import FailureDialog
 from tui.kit.ticks import TickList
 from tui.procedures.drafts import DraftsDialog
-from tui.procedures.edit_pair import PairDialog
+from tui.procedures.from_chat import FromChatDialog
 from tui.procedures.import_pairs import ImportDialog
 from tui.procedures.overlap_words import counts_at, overlap_sentences
 from tui.procedures.screen import ProceduresScreen

@@ -18,9 +18,9 @@ from tests.tui.test_procedure_dialogs import Seed, open_dialog
 from tests.tui.test_procedures import MakeApp, at_once, editing, grid, open_procedures
 from tests.tui.test_snapshots import Compare, compare, no_toasts
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.chat.from_chat import FromChatDialog
+from tui.kit.edit_pair import PairDialog
 from tui.procedures.drafts import DraftsDialog
-from tui.procedures.edit_pair import PairDialog
+from tui.procedures.from_chat import FromChatDialog
 from tui.procedures.group import GroupDialog
 from tui.procedures.import_pairs import ImportDialog
 from tui.procedures.screen import ProceduresScreen

@@ -15,9 +15,9 @@ from tests.tui.driving import SIZES, procedures, ready, texts, until
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
 from tui.kit.confirm import ConfirmDialog
+from tui.kit.edit_pair import PairDialog
 from tui.kit.wrapped import one_line, wrapped
 from tui.procedures.advice import LINTED_AT_ONCE
-from tui.procedures.edit_pair import PairDialog
 from tui.procedures.edit_procedure import ProcedureDialog
 from tui.procedures.group import GroupDialog
 from tui.procedures.pair_grid import MEASURED_ROWS, PairGrid

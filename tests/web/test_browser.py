@@ -197,5 +197,5 @@ async def test_a_stopped_server_leaves_nothing_in_the_temporary_folder(
 def _is_window(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
         command = process.cmdline()
-        return "tui.web.window" in command and "-c" not in command
+        return "tui.cli.web_window" in command and "-c" not in command
     return False

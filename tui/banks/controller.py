@@ -32,10 +32,10 @@ from tui.banks.transfer import (
 )
 from tui.engine_client.protocol import BackboneInfo
 from tui.kit.progress import Progress
+from tui.kit.services import AppServices
 
 if TYPE_CHECKING:
     from profiles.store.store import ProfileStore
-    from tui.shell.app import TokmemApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class ImportWish:
     passphrase: str | None
 
 
-async def export_bank(app: TokmemApp, wish: ExportWish) -> Manifest:
+async def export_bank(app: AppServices, wish: ExportWish) -> Manifest:
     """Write a bank file.
 
     Raises:
@@ -77,7 +77,7 @@ async def export_bank(app: TokmemApp, wish: ExportWish) -> Manifest:
     return await asyncio.to_thread(write_export, wish.path, bank, wish.passphrase)
 
 
-async def import_bank(app: TokmemApp, wish: ImportWish, progress: Progress) -> list[str]:
+async def import_bank(app: AppServices, wish: ImportWish, progress: Progress) -> list[str]:
     """Take a bank in and return the procedures' names here; with ``retrain`` they are not trained yet.
 
     Raises:
@@ -113,7 +113,7 @@ async def import_bank(app: TokmemApp, wish: ImportWish, progress: Progress) -> l
         return store.import_bank(incoming(bank, placements, checked["files"]), folder)
 
 
-async def _backbone(app: TokmemApp) -> BackboneInfo:
+async def _backbone(app: AppServices) -> BackboneInfo:
     """The backbone in use, loaded."""
     if app.link.state.phase != "ready" or app.link.state.backbone is None:
         await app.link.load(app.profile)
@@ -122,7 +122,7 @@ async def _backbone(app: TokmemApp) -> BackboneInfo:
     return backbone
 
 
-async def _result(app: TokmemApp, op: str, progress: Progress | None = None, **fields: Any) -> dict[str, Any]:
+async def _result(app: AppServices, op: str, progress: Progress | None = None, **fields: Any) -> dict[str, Any]:
     result: dict[str, Any] = {"cancelled": True}
     request = app.link.submit(op, profile=app.profile, **fields)
     if progress is not None:
@@ -135,6 +135,6 @@ async def _result(app: TokmemApp, op: str, progress: Progress | None = None, **f
     return result
 
 
-def _same_profile(app: TokmemApp, store: ProfileStore) -> None:
+def _same_profile(app: AppServices, store: ProfileStore) -> None:
     if app.store is not store:
         raise BusyError("The profile was changed meanwhile; nothing was done.", next_step="Go back to it, then again.")

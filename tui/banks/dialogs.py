@@ -21,9 +21,9 @@ from tokmem_desk.errors import TokmemError
 from tui.banks.controller import ExportWish, ImportWish
 from tui.banks.transfer import Verdict, export_path, verdict_of
 from tui.banks.words import bank_facts
-from tui.chat.turns import error_text
 from tui.kit.dialog import Dialog, buttons, paragraph
 from tui.kit.ticks import Choice, Tick
+from tui.kit.words import error_text
 
 SHOWN_CONFLICTS = 6
 _CONFLICT_WORDS = {

@@ -8,9 +8,9 @@ from typing import Any
 
 from textual.content import Content
 
-from tui.chat.command_run import run_of
 from tui.chat.turns import Answer
 from tui.kit.vector_lines import quoted, vector_rows
+from tui.shared.command_run import run_of
 
 OUTPUT_LINES = 20
 """Lines of a program's output that the transcript shows; the conversation keeps them all."""

@@ -13,14 +13,14 @@ from profiles.store.chat_export import as_markdown, export_text, format_of
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.system.disk import typed_path
 from tui.chat.history import ConversationList, HistoryPanel
+from tui.chat.messages import ConversationChosen
 from tui.chat.prompt import Prompt
 from tui.chat.session import ChatSession
-from tui.chat.turns import error_text
 from tui.kit.ask_line import LineDialog
 from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
-from tui.kit.messages import ConversationChosen
+from tui.kit.words import error_text
 
 NARROW_COLUMNS = 100
 """Below this the history covers the chat, and goes away once something was chosen."""

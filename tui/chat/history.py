@@ -15,9 +15,9 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from profiles.store.records import ConversationRecord
+from tui.chat.messages import ConversationChosen
 from tui.chat.titles import short_titles
 from tui.kit.keys import keyed
-from tui.kit.messages import ConversationChosen
 
 TITLE_CELLS = 23
 

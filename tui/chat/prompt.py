@@ -13,8 +13,8 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.widgets import TextArea
 
+from tui.chat.messages import PromptSubmitted
 from tui.kit.keys import keyed
-from tui.kit.messages import PromptSubmitted
 
 _OPEN_NAME = re.compile(r"@([a-z0-9_-]*)")
 

@@ -11,10 +11,10 @@ from textual.containers import VerticalScroll
 from textual.widgets import Button, Static
 
 from tui.chat.call_view import vector_content
-from tui.chat.command_run import PreparedCommand
 from tui.kit.dialog import Dialog, buttons, paragraph
 from tui.kit.vector_lines import UNSEEN_NOTE, has_unseen
 from tui.kit.words import count
+from tui.shared.command_run import PreparedCommand
 
 RunAnswer = Literal["once", "always"]
 

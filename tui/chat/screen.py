@@ -25,18 +25,19 @@ from tui.chat.choose_route import RouteDialog
 from tui.chat.conversations import Conversations
 from tui.chat.history import HistoryPanel
 from tui.chat.learn_bar import LearnBar
+from tui.chat.messages import ExampleChosen, PromptSubmitted, TurnActionWanted
 from tui.chat.prompt import Prompt
 from tui.chat.prompt_line import PromptLine
 from tui.chat.session import ChatSession
 from tui.chat.transcript import EmptyChat, TranscriptPane
 from tui.chat.turn_actions import TurnActions
 from tui.chat.turn_view import TurnView
-from tui.chat.turns import Turn, error_text, split_route
+from tui.chat.turns import Turn, split_route
 from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.editor import edited_text
 from tui.kit.error_dialogs import shows_errors
-from tui.kit.messages import ExampleChosen, PromptSubmitted, TurnActionWanted
+from tui.kit.words import error_text
 
 TITLE_AFTER_SECONDS = 2.0
 """How long nothing must have happened before the model is asked for a title."""

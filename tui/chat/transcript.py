@@ -15,9 +15,9 @@ from textual.content import Content
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from tui.chat.messages import ExampleChosen
 from tui.chat.turn_view import TurnView
 from tui.chat.turns import Turn
-from tui.kit.messages import ExampleChosen
 
 FIRST_TURNS = 24
 """How many turns are drawn at first: more than a screen holds."""

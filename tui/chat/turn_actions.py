@@ -5,7 +5,7 @@ Everything that teaches is told in a toast, and ``u`` on the message takes it ba
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import cast
 
 from textual import work
 
@@ -13,21 +13,25 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 from tui.chat.choose_fault import FaultDialog
 from tui.chat.choose_route import RouteDialog
-from tui.chat.command_run import prepare, run
+from tui.chat.messages import TurnAction
 from tui.chat.run_call import RunDialog
+from tui.chat.services import ChatServices
 from tui.chat.session import ChatSession
-from tui.chat.turns import Turn, error_text
+from tui.chat.turns import Turn
 from tui.kit.base import AppScreen
+from tui.kit.edit_pair import PairDialog
 from tui.kit.error_dialogs import shows_errors
-from tui.kit.messages import TurnAction
-from tui.procedures.edit_pair import PairDialog
-
-if TYPE_CHECKING:
-    from tui.chat.turn_view import TurnView
+from tui.kit.words import error_text
+from tui.shared.command_run import prepare, run
 
 
 class TurnActions(AppScreen):
     """The part of the chat that works on one turn. The chat itself gives what raises NotImplementedError here."""
+
+    @property
+    def tokmem(self) -> ChatServices:
+        """The app, as far as this room uses it."""
+        return cast(ChatServices, self.app)
 
     @property
     def session(self) -> ChatSession:
@@ -55,9 +59,8 @@ class TurnActions(AppScreen):
         raise NotImplementedError
 
     @shows_errors
-    async def act_on_turn(self, view: TurnView, action: TurnAction) -> None:
+    async def act_on_turn(self, turn: Turn, action: TurnAction) -> None:
         """Do what a key on a message asks for."""
-        turn = view.turn
         match action:
             case "copy":
                 self.app.copy_to_clipboard(turn.answer.text or turn.question)

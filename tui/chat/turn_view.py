@@ -25,11 +25,11 @@ from textual.widget import Widget
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.chat.call_view import calls_content
+from tui.chat.messages import TurnAction, TurnActionWanted
 from tui.chat.route_chip import chip_content, route_words, speed
 from tui.chat.turns import ENDINGS, WITHOUT_HISTORY, Turn
 from tui.kit.keys import keyed
 from tui.kit.markdown_lines import markdown_lines
-from tui.kit.messages import TurnAction, TurnActionWanted
 
 STREAM_SECONDS = 0.08
 """The least time between two drawings of an answer that streams."""
@@ -137,7 +137,7 @@ class TurnView(Widget, can_focus=True):
 
     def action_wanted(self, action: TurnAction) -> None:
         """Pass a key on to the screen."""
-        self.post_message(TurnActionWanted(self, action))
+        self.post_message(TurnActionWanted(self.turn, action))
 
     def action_details(self) -> None:
         """Open or close the runners-up."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from profiles.store.records import Lesson, MessageRecord, MessageStatus, Rating
-from tokmem_desk.errors import BadInputError, TokmemError, did_you_mean
+from tokmem_desk.errors import BadInputError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.engine_client.protocol import AskResult, Candidate, Context, Message, Timing
 
@@ -211,8 +211,3 @@ def records_of(turn: Turn) -> list[MessageRecord]:
             cast(dict[str, Any] | None, answer.timing), details, answer.rating,
         ),
     ]  # fmt: skip
-
-
-def error_text(error: TokmemError) -> str:
-    """An error as one line for a place beside the input."""
-    return f"{error.message.splitlines()[0]} {error.next_step}".strip()

@@ -9,7 +9,7 @@ from tokmem_desk.models.catalogue import ADAPTED
 from tui.cli.context import Context
 from tui.cli.model import ADAPTERS
 from tui.cli.model_run import follow
-from tui.training.job_progress import duration
+from tui.kit.words import duration
 
 
 def run(context: Context, options: argparse.Namespace) -> int:

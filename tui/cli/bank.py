@@ -32,7 +32,7 @@ from tui.cli.passphrase import first_line
 from tui.cli.training import train_and_activate
 from tui.engine_client.protocol import BackboneInfo
 from tui.kit.words import size
-from tui.procedures.overview import last_fingerprint
+from tui.shared.overview import last_fingerprint
 
 
 def export(context: Context, options: argparse.Namespace) -> int:

@@ -80,7 +80,7 @@ class Context:
             return None
         from tui.cli.passphrase import profile_key
 
-        return profile_key(self, self.profile.name)
+        return profile_key(self.paths, self.console, self.profile.name, self.options.passphrase_file)
 
     @cached_property
     def store(self) -> ProfileStore:
@@ -106,7 +106,17 @@ class Context:
         """The engine, not started yet; ended with the command."""
         from tui.cli.engine_session import EngineSession
 
-        return self._stack.enter_context(EngineSession(self))
+        session = EngineSession(
+            self.paths,
+            self.settings,
+            self.models,
+            self.console,
+            profile=self.profile.name,
+            key=lambda: self.key,
+            home=self.options.home,
+            agreed=self.options.yes,
+        )
+        return self._stack.enter_context(session)
 
     def tidy(self) -> None:
         """Delete what of the profile no undo can bring back; what cannot be deleted now goes the next time."""

@@ -112,7 +112,7 @@ def _settings(context: Context) -> Iterator[Finding]:
 
 
 def _profile(context: Context) -> Iterator[Finding]:
-    if context.profile.locked and not can_ask_or_read(context):
+    if context.profile.locked and not can_ask_or_read(context.console, context.options.passphrase_file):
         step = "To look inside as well, give --passphrase-file FILE."
         yield Finding("profile", "note", f"{context.profile.name} is locked; its database was not looked at", step)
         return

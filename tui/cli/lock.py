@@ -11,7 +11,7 @@ from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.passphrase import new_passphrase, profile_key, recovered_key
 from tui.cli.proc import changed
-from tui.engine_client.client import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
+from tui.process.passphrase_variables import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 
 _KEEP = "Write the recovery key down and keep it where the passphrase is not. It is shown this once and kept nowhere."
 
@@ -24,7 +24,7 @@ def lock(context: Context, options: argparse.Namespace) -> int:
             f"The profile {name!r} is locked already.",
             next_step=f"To change its passphrase: tokmem-desk profile passphrase {name}",
         )
-    passphrase = new_passphrase(context, name, options.passphrase_file, PASSPHRASE_VARIABLE)
+    passphrase = new_passphrase(context.console, name, options.passphrase_file, PASSPHRASE_VARIABLE)
     with ProfileRegistry(context.paths) as registry:
         registry.add_lock(
             name,
@@ -51,7 +51,7 @@ def unlock(context: Context, options: argparse.Namespace) -> int:
             )
         if not context.console.ask(question):
             raise TokmemError("Nothing was changed.")
-    key = profile_key(context, name)
+    key = profile_key(context.paths, context.console, name, options.passphrase_file)
     with ProfileRegistry(context.paths) as registry:
         registry.remove_lock(name, key, lambda done: _progress(context, "Decrypting", done))
         not_erased = registry.not_erased
@@ -67,14 +67,17 @@ def passphrase(context: Context, options: argparse.Namespace) -> int:
     name = _name(context, options)
     _refuse_unlocked(context, name)
     by_recovery = options.recovery or options.recovery_file is not None
-    key = recovered_key(context, name) if by_recovery else profile_key(context, name)
+    if by_recovery:
+        key = recovered_key(context.paths, context.console, name, options.recovery_file)
+    else:
+        key = profile_key(context.paths, context.console, name, options.passphrase_file)
     if options.new_recovery_key:
         with ProfileRegistry(context.paths) as registry:
             recovery = registry.change_passphrase(name, key, new_recovery=True)
         assert recovery is not None
         _show_recovery(context, "profile passphrase", name, recovery, "The old recovery key opens nothing now.")
         return ExitCode.OK
-    chosen = new_passphrase(context, name, options.new_passphrase_file, NEW_PASSPHRASE_VARIABLE)
+    chosen = new_passphrase(context.console, name, options.new_passphrase_file, NEW_PASSPHRASE_VARIABLE)
     with ProfileRegistry(context.paths) as registry:
         registry.change_passphrase(name, key, chosen)
     text = f"The profile {name} has a new passphrase. Its recovery key is the same as before."

@@ -14,8 +14,7 @@ from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.model_run import follow
 from tui.cli.proc import changed
-from tui.kit.words import parameters, size
-from tui.training.job_progress import duration
+from tui.kit.words import duration, parameters, size
 
 PRIORS = {
     "shipped": "the prior that comes with the program",

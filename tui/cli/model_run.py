@@ -8,7 +8,7 @@ from typing import Any
 from tokmem_desk.errors import InterruptedByUser
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
-from tui.training.job_progress import duration
+from tui.kit.words import duration
 
 
 def follow(context: Context, op: str, doing: str, finished: Callable[[dict[str, Any]], str], **fields: Any) -> int:

@@ -10,71 +10,83 @@ from profiles.encryption.keyring import checked_passphrase
 from profiles.files.atomic import storage_error
 from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import BadInputError, LockedError, NotFoundError, UsageError
-from tui.engine_client.client import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
+from tui.process.passphrase_variables import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 
 if TYPE_CHECKING:
     from profiles.encryption.file_encryption import ProfileKey
-    from tui.cli.context import Context
+    from profiles.files.paths import AppPaths
+    from tui.cli.console import Console
 
 TRIALS = 3
 """How often a person is asked before the command gives up."""
 
 
-def profile_key(context: Context, name: str) -> ProfileKey:
+def profile_key(paths: AppPaths, console: Console, name: str, file: Path | None) -> ProfileKey:
     """The key of a locked profile, by its passphrase.
+
+    Args:
+        paths: where profiles are.
+        console: whom to ask.
+        name: the profile.
+        file: holds the passphrase, where the command line named one.
 
     Raises:
         LockedError: the passphrase is wrong, or there is none and nobody to ask.
         BusyError: too many wrong ones were given.
     """
-    with ProfileRegistry(context.paths) as registry:
-        given = _given(context.options.passphrase_file, PASSPHRASE_VARIABLE)
+    with ProfileRegistry(paths) as registry:
+        given = _given(file, PASSPHRASE_VARIABLE)
         if given is not None:
             return registry.key(name, given)
-        if not context.console.can_ask:
+        if not console.can_ask:
             raise LockedError(
                 f"The profile {name!r} is locked, and there is no terminal to ask for its passphrase.",
                 next_step=f"Give --passphrase-file FILE, or set {PASSPHRASE_VARIABLE}.",
             )
         for left in reversed(range(TRIALS)):
             try:
-                return registry.key(name, context.console.ask_secret(f"Passphrase of the profile {name}: "))
+                return registry.key(name, console.ask_secret(f"Passphrase of the profile {name}: "))
             except LockedError as caught:
                 if not left:
                     raise
-                context.console.error(str(caught))
+                console.error(str(caught))
     raise AssertionError("the last trial returns or raises")
 
 
-def can_ask_or_read(context: Context) -> bool:
+def can_ask_or_read(console: Console, file: Path | None) -> bool:
     """Whether ``profile_key`` has something to try."""
-    given = context.options.passphrase_file is not None or bool(os.environ.get(PASSPHRASE_VARIABLE))
-    return given or context.console.can_ask
+    given = file is not None or bool(os.environ.get(PASSPHRASE_VARIABLE))
+    return given or console.can_ask
 
 
-def recovered_key(context: Context, name: str) -> ProfileKey:
-    """The key of a locked profile, by its recovery key from ``--recovery-file`` or the terminal.
+def recovered_key(paths: AppPaths, console: Console, name: str, file: Path | None) -> ProfileKey:
+    """The key of a locked profile, by its recovery key from a file or the terminal.
+
+    Args:
+        paths: where profiles are.
+        console: whom to ask.
+        name: the profile.
+        file: holds the recovery key, where the command line named one.
 
     Raises:
         LockedError: it is another profile's, or there is none and nobody to ask.
         BadInputError: it is no recovery key.
     """
-    file: Path | None = context.options.recovery_file
     if file is not None:
         given = first_line(file)
-    elif context.console.can_ask:
-        given = context.console.ask_secret(f"Recovery key of the profile {name}: ")
+    elif console.can_ask:
+        given = console.ask_secret(f"Recovery key of the profile {name}: ")
     else:
         raise LockedError("There is no terminal to ask for the recovery key.", next_step="Give --recovery-file FILE.")
-    with ProfileRegistry(context.paths) as registry:
+    with ProfileRegistry(paths) as registry:
         return registry.key_by_recovery(name, given)
 
 
-def new_passphrase(context: Context, name: str, file: Path | None, variable: str) -> str:
+def new_passphrase(console: Console, name: str, file: Path | None, variable: str) -> str:
     """A passphrase that somebody chose just now; a person types it twice.
 
     Args:
-        context: whom to ask.
+        console: whom to ask.
         name: the profile.
         file: holds it, where the command line named one.
         variable: of the environment that may hold it.
@@ -86,11 +98,11 @@ def new_passphrase(context: Context, name: str, file: Path | None, variable: str
     given = _given(file, variable)
     if given is not None:
         return checked_passphrase(given)
-    if not context.console.can_ask:
+    if not console.can_ask:
         option = "--new-passphrase-file" if variable == NEW_PASSPHRASE_VARIABLE else "--passphrase-file"
         raise UsageError("There is no terminal to ask for a passphrase.", next_step=f"Give {option} FILE.")
-    passphrase = checked_passphrase(context.console.ask_secret(f"New passphrase for the profile {name}: "))
-    if context.console.ask_secret("The same again: ") != passphrase:
+    passphrase = checked_passphrase(console.ask_secret(f"New passphrase for the profile {name}: "))
+    if console.ask_secret("The same again: ") != passphrase:
         raise BadInputError("These were two different passphrases.", next_step="Nothing was changed. Try again.")
     return passphrase
 

@@ -17,7 +17,6 @@ from profiles.store.records import MemoryRecord, PairRecord, ProcedureRecord
 from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError, did_you_mean
 from tokmem_desk.procedures import Procedure, check_name
 from tokmem_desk.templates.template import form_in
-from tui.chat.command_run import refusal
 from tui.cli.console import number, shortened, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
@@ -25,7 +24,8 @@ from tui.cli.tools import command_ending, finding_objects, load_schema, say_find
 from tui.engine_client.protocol import Overlap
 from tui.kit.vector_lines import quoted
 from tui.procedures.overlap_words import overlap_sentences
-from tui.procedures.overview import ProcedureLine, last_fingerprint, procedure_lines
+from tui.shared.command_run import refusal
+from tui.shared.overview import ProcedureLine, last_fingerprint, procedure_lines
 
 SHOWN_PAIRS = 10
 """How many pairs ``show`` prints as text; ``--json`` has them all."""

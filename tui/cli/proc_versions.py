@@ -13,7 +13,7 @@ from tui.cli.console import shortened, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.proc import changed
-from tui.procedures.overview import READS, last_fingerprint
+from tui.shared.overview import READS, last_fingerprint
 
 TEXT_WIDTH = 60
 

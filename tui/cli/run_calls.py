@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 from tokmem_desk.errors import TokmemError, UsageError
-from tui.chat.command_run import PreparedCommand, prepare, run
 from tui.cli.console import Console
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.kit.vector_lines import UNSEEN_NOTE, has_unseen, vector_rows
+from tui.shared.command_run import PreparedCommand, prepare, run
 
 
 def run_calls(context: Context, result: dict[str, Any]) -> int:

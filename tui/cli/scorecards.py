@@ -8,7 +8,7 @@ from typing import Any
 from tui.cli.console import number, percent, shortened, table
 from tui.engine_client.protocol import Confusion, Trained
 from tui.kit.verdict import verdict_of
-from tui.training.job_progress import duration
+from tui.kit.words import duration
 
 _METRICS = {
     "routing_accuracy": "the best procedure is the right one (none left aside)",

@@ -12,10 +12,10 @@ from profiles.files.atomic import storage_error
 from profiles.pair_files.lint import Finding, lint_pairs
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.templates.json_schema import OutputSchema, read_schema
-from tui.chat.command_run import refusal
 from tui.cli.exit_codes import ExitCode
 from tui.kit.vector_lines import quoted
 from tui.kit.visible_text import visible_line
+from tui.shared.command_run import refusal
 
 if TYPE_CHECKING:
     from profiles.store.records import CommandRecord

@@ -11,7 +11,8 @@ from profiles.store.records import JobRecord
 from tokmem_desk.errors import InterruptedByUser, NotFoundError, TokmemError, UsageError
 from tui.cli.context import Context
 from tui.engine_client.protocol import Message, Trained, TrainResult
-from tui.training.job_progress import KEEP_SECONDS, PHASES, Progress, duration
+from tui.kit.words import duration
+from tui.shared.job_progress import KEEP_SECONDS, PHASES, Progress
 
 
 def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:

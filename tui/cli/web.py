@@ -91,7 +91,7 @@ async def _serve(server: object, hub: EngineHub | None) -> None:
 def _window_command(context: Context, path: Path | None) -> list[str]:
     """What each window runs; it takes the model, the profile and the home of this command."""
     settings = context.settings
-    command = [sys.executable, "-m", "tui.web.window", str(path or ""), context.model, settings.text("device")]
+    command = [sys.executable, "-m", "tui.cli.web_window", str(path or ""), context.model, settings.text("device")]
     command += ["--profile", context.profile.name, "--model", context.model, "--device", settings.text("device")]
     if context.options.home is not None:
         command += ["--home", str(context.options.home)]

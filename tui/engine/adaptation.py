@@ -11,8 +11,8 @@ from tokmem_desk.models.catalogue import ADAPTED
 from trainer.checkpoint import Checkpoint
 from trainer.paper.adaptation import Adaptation, AdaptationConfig
 from tui.engine.models import LoadedModel
+from tui.engine.request import Request
 from tui.engine.resuming import Save, begin, drive
-from tui.engine.server import Request
 
 
 def adapt(request: Request, paths: AppPaths, model: LoadedModel) -> Iterator[None]:

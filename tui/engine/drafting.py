@@ -18,7 +18,7 @@ from trainer.evaluate import answer_tokens, demonstration_query
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tui.engine.server import Request
+    from tui.engine.request import Request
 
 LEAST_PAIRS = 3
 """Fewer say too little about what the messages have in common."""

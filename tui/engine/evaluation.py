@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from trainer.loop import TrainResult
     from tui.engine.bank_cache import BankShelf
     from tui.engine.models import LoadedModel
-    from tui.engine.server import Request
+    from tui.engine.request import Request
 
 _SAMPLES = 5
 _ROUTE_BATCH = 32

@@ -32,7 +32,7 @@ from tui.engine.models import LoadedModel
 from tui.engine.overlap import TextVectors, effect, overlap
 from tui.engine.preparation import prepare
 from tui.engine.probing import check_bank, make_probes
-from tui.engine.server import Handler, Request
+from tui.engine.request import Handler, Request
 from tui.engine.training import train
 
 _ROUTE_BATCH = 32

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tui.engine.bank_cache import BankShelf
     from tui.engine.models import LoadedModel
-    from tui.engine.server import Request
+    from tui.engine.request import Request
 
 MOST_PAIRS = 200
 """Pairs of the procedure that are looked at; more tell little more and take seconds."""

@@ -10,8 +10,8 @@ from profiles.files.paths import AppPaths, private_folder
 from trainer.checkpoint import Checkpoint
 from trainer.prior.training import PriorConfig, PriorTraining
 from tui.engine.models import LoadedModel
+from tui.engine.request import Request
 from tui.engine.resuming import Save, begin, drive
-from tui.engine.server import Request
 
 
 def prepare(request: Request, paths: AppPaths, model: LoadedModel) -> Iterator[None]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tokmem_desk.routing.features import RouterBasis
-    from tui.engine.server import Request
+    from tui.engine.request import Request
 
 PROBABILITY_TOLERANCE = 0.15
 LIKENESS_TOLERANCE = 0.05

@@ -11,7 +11,7 @@ from profiles.files.atomic import write_bytes
 from tokmem_desk.errors import TokmemError
 from trainer.checkpoint import Checkpoint
 from trainer.loop import Progress
-from tui.engine.server import Request
+from tui.engine.request import Request
 
 Save = Callable[[bytes], None]
 

@@ -13,17 +13,14 @@ import collections
 import logging
 import queue
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 
-from profiles.files.paths import AppPaths
 from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, UsageError
 from tokmem_desk.system.device import is_out_of_memory
-from tui.engine.models import LoadedModel
+from tui.engine.request import Handler, Request
 from tui.engine_client.protocol import (
     LINE_LIMIT,
-    CancelHow,
     Message,
     cancel_how,
     decode,
@@ -42,46 +39,16 @@ ASIDE_OPS = frozenset({"overlap", "effect", "draft"})
 """Requests that let answers go first, but do not wait for the end of a training."""
 
 
-@dataclass(slots=True)
-class Request:
-    """One request as its handler sees it."""
-
-    id: int
-    op: str
-    fields: Message
-    send: Callable[[Message], None]
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    how: CancelHow = "keep"
-    """What is asked for once it is cancelled."""
-    takes_turns: bool = False
-    """True once other requests may run between its steps: nothing but tokens is left to do."""
-
-    def emit(self, event: str, **fields: Any) -> None:
-        """Send one event of this request."""
-        self.send({"id": self.id, "event": event, **fields})
-
-    def text(self, name: str, default: str | None = None) -> str:
-        """A text field.
-
-        Raises:
-            UsageError: missing, or not a text.
-        """
-        value = self.fields.get(name, default)
-        if not isinstance(value, str):
-            raise UsageError(f"Request {self.op!r} needs the text field {name!r}.")
-        return value
-
-
-Handler = Callable[[Request], Iterator[None]]
-"""Runs a request; yields wherever another may have its turn; sends ``done`` itself."""
-
-
 class Server:
-    """Serves one client over a pair of pipes."""
+    """Serves one client over a pair of pipes.
 
-    def __init__(self, source: BinaryIO, sink: BinaryIO, paths: AppPaths, model: LoadedModel) -> None:
-        from tui.engine.handlers import Handlers
+    Args:
+        source: where requests come from.
+        sink: where events go.
+        handlers: what each operation does, by its name.
+    """
 
+    def __init__(self, source: BinaryIO, sink: BinaryIO, handlers: Mapping[str, Handler]) -> None:
         self._source = source
         self._sink = sink
         self._write_lock = threading.Lock()
@@ -90,7 +57,7 @@ class Server:
         self._quick: collections.deque[tuple[Request, Iterator[None]]] = collections.deque()
         self._aside: collections.deque[tuple[Request, Iterator[None]]] = collections.deque()
         self._patient: collections.deque[tuple[Request, Iterator[None]]] = collections.deque()
-        self._handlers = Handlers(paths, model).by_op()
+        self._handlers = handlers
         self._ended = False
 
     def run(self) -> int:

@@ -33,7 +33,7 @@ from tui.engine.models import LoadedModel
 from tui.engine.previous_memory import Before, unlearned
 
 if TYPE_CHECKING:
-    from tui.engine.server import Request
+    from tui.engine.request import Request
 
 _SAMPLES_PER_RUN = 6
 _SAMPLED_PAIRS = 3

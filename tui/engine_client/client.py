@@ -34,6 +34,7 @@ from typing import IO, Any, BinaryIO, Self
 from tokmem_desk.errors import EngineError, InterruptedByUser, StorageError, TokmemError, error_from_dict
 from tui.engine_client.protocol import LINE_LIMIT, CancelHow, Message, decode, encode
 from tui.process.faults import in_words, memory_limit, out_of_memory
+from tui.process.passphrase_variables import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 
 CLOSE_SECONDS = 0.5
 """How long the engine may take to end by itself before it is killed."""
@@ -45,10 +46,6 @@ TAIL_LINES = 12
 
 _UNWRITABLE = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT})
 ASK_AGAIN = "Ask again: the engine starts anew by itself. F12 has the end of its log."
-
-PASSPHRASE_VARIABLE = "TOKMEM_PASSPHRASE"  # noqa: S105 - a name, not a value
-NEW_PASSPHRASE_VARIABLE = "TOKMEM_NEW_PASSPHRASE"  # noqa: S105 - a name, not a value
-"""Variables of the environment that scripts may give a passphrase by."""
 
 
 def engine_command(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.dom import DOMNode
@@ -12,10 +12,8 @@ from textual.worker import Worker
 
 from tui.engine_client.link import EngineState
 from tui.kit.keys import name_bindings
+from tui.kit.services import AppServices, services
 from tui.kit.status_header import StatusHeader
-
-if TYPE_CHECKING:
-    from tui.shell.app import TokmemApp
 
 
 class AppScreen(Screen[None]):
@@ -43,9 +41,9 @@ class AppScreen(Screen[None]):
         raise NotImplementedError
 
     @property
-    def tokmem(self) -> TokmemApp:
-        """The app, typed."""
-        return cast("TokmemApp", self.app)
+    def tokmem(self) -> AppServices:
+        """The app, as far as this room uses it. Rooms that use more of it say so in a protocol of their own."""
+        return services(self)
 
     async def on_mount(self) -> None:
         """Listen to the app."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -15,9 +14,7 @@ from tokmem_desk.errors import InterruptedByUser, TokmemError
 from tui.kit.bar import bar
 from tui.kit.dialog import Dialog, buttons
 from tui.kit.progress import Progress
-
-if TYPE_CHECKING:
-    from tui.shell.app import TokmemApp
+from tui.kit.services import services
 
 
 class BusyDialog(Dialog[list[str] | None]):
@@ -52,7 +49,7 @@ class BusyDialog(Dialog[list[str] | None]):
             self.dismiss(None)
         except TokmemError as caught:
             self.dismiss(None)
-            cast("TokmemApp", self.app).show_error(caught)
+            services(self).show_error(caught)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """A fault of the app ends the work too: the box goes, before the base shows the fault."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from pathlib import Path
+from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,15 +14,13 @@ from textual.widgets import Button, Input, Static
 from textual.worker import Worker
 
 from tui.kit.keys import name_bindings
-
-if TYPE_CHECKING:
-    from tui.shell.app import TokmemApp
+from tui.kit.services import services
 
 
 class Dialog(ModalScreen[ScreenResultType]):
     """A modal with a title; subclasses compose their ``body``."""
 
-    CSS_PATH = "dialog.tcss"
+    CSS_PATH = Path(__file__).with_name("dialog.tcss")  # whole, since Textual looks beside the file of the subclass
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # declared without ClassVar in Textual
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close")]
 
@@ -49,7 +48,7 @@ class Dialog(ModalScreen[ScreenResultType]):
 
         Textual calls a subclass's own handler first, and then this one; it prevents this where it shows them itself.
         """
-        cast("TokmemApp", self.app).on_worker_state_changed(event)
+        services(self).on_worker_state_changed(event)
 
     def action_leave(self) -> None:
         """Leave without an answer."""

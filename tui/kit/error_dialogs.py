@@ -5,12 +5,10 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from tokmem_desk.errors import TokmemError
-
-if TYPE_CHECKING:
-    from tui.shell.app import TokmemApp
+from tui.kit.services import services
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -27,7 +25,7 @@ def shows_errors(method: Handler) -> Handler:
             try:
                 return await method(self, *args, **kwargs)
             except TokmemError as caught:
-                cast("TokmemApp", self.app).show_error(caught)
+                services(self).show_error(caught)
 
         return cast(Handler, guarded_async)
 
@@ -36,6 +34,6 @@ def shows_errors(method: Handler) -> Handler:
         try:
             return method(self, *args, **kwargs)
         except TokmemError as caught:
-            cast("TokmemApp", self.app).show_error(caught)
+            services(self).show_error(caught)
 
     return cast(Handler, guarded)

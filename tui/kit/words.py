@@ -1,8 +1,10 @@
-"""Figures as people read them: sizes, times and moments. Knows no widget and no terminal."""
+"""Figures as people read them: sizes, times and moments; and errors in a line. Knows no widget and no terminal."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+
+from tokmem_desk.errors import TokmemError
 
 
 def size(value: int | None) -> str:
@@ -55,3 +57,18 @@ def ago(moment: str, now: datetime | None = None) -> str:
     if seconds < 2 * 86_400:
         return "yesterday"
     return f"{then.day} {then:%B %Y}" if seconds > 30 * 86_400 else f"{int(seconds // 86_400)} days ago"
+
+
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min 20 s`` or ``1 h 05 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def error_text(error: TokmemError) -> str:
+    """An error as one line for a place beside the input."""
+    return f"{error.message.splitlines()[0]} {error.next_step}".strip()

@@ -14,8 +14,7 @@ from typing import Literal
 from tokmem_desk.errors import InterruptedByUser, TokmemError
 from tui.engine_client.client import EngineClient, RequestHandle
 from tui.engine_client.protocol import Message
-from tui.kit.words import size
-from tui.training.job_progress import duration
+from tui.kit.words import duration, size
 
 SPEED_SECONDS = 8.0
 """The speed is that of the last seconds, so that it tells what goes on now."""

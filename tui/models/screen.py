@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -25,6 +25,7 @@ from tui.models.dialogs import ModelNameDialog
 from tui.models.model_view import ModelDetails, ModelTable
 from tui.models.pull import ModelPull
 from tui.models.rows import ModelRow, disk_words, find_row, model_rows
+from tui.models.services import ModelServices
 
 MIB = 2**20
 
@@ -57,6 +58,11 @@ class ModelsScreen(AppScreen):
         self._rows: list[ModelRow] = []
         self._machine: Machine | None = None
         self._loaded_mb = 0
+
+    @property
+    def tokmem(self) -> ModelServices:
+        """The app, as far as this room uses it."""
+        return cast(ModelServices, self.app)
 
     def body(self) -> ComposeResult:
         yield Static(id="machine")

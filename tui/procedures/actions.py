@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from textual import events, work
 from textual.widgets import Input, TextArea
@@ -12,25 +13,30 @@ from profiles.pair_files.pairs_file import PairsFile
 from profiles.pair_files.pasted import is_table
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.chat.from_chat import ChatPairs, FromChatDialog
 from tui.engine_client.protocol import Overlap
 from tui.kit.base import AppScreen
-from tui.kit.busy import BusyDialog
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
 from tui.procedures.drafts import DraftsDialog
 from tui.procedures.edit_procedure import ProcedureDialog
 from tui.procedures.edit_tool import ToolDialog
+from tui.procedures.from_chat import ChatPairs, FromChatDialog
 from tui.procedures.group import GroupDialog
 from tui.procedures.import_pairs import ImportChoice, ImportDialog
-from tui.procedures.overview import ProcedureLine
 from tui.procedures.samples import sample_files
+from tui.procedures.services import ProcedureServices
 from tui.procedures.threshold_dialog import StandingDialog
 from tui.procedures.versions import VersionsDialog
+from tui.shared.overview import ProcedureLine
 
 
 class ProcedureActions(AppScreen):
     """The part of the Procedures screen that acts on the procedure under the cursor."""
+
+    @property
+    def tokmem(self) -> ProcedureServices:
+        """The app, as far as this room uses it."""
+        return cast(ProcedureServices, self.app)
 
     @property
     def lines(self) -> Sequence[ProcedureLine]:
@@ -176,49 +182,19 @@ class ProcedureActions(AppScreen):
         """Read pairs, or memories, from a file, after a look at what is in it."""
         choice = await self.app.push_screen_wait(ImportDialog(self._names))
         if isinstance(choice, Path):
-            await self._import_bank(choice)
+            await self.tokmem.import_memories(choice, self._names, self.changed)
         else:
             self._import(choice)
-
-    async def _import_bank(self, path: Path) -> None:
-        """Take memories in, after a look at what is in the file."""
-        # Late: these load numpy and the ciphers, which the first frame can do without.
-        from tui.banks.controller import import_bank
-        from tui.banks.dialogs import BankDialog
-
-        app, backbone = self.tokmem, self.tokmem.link.state.backbone
-        wish = await self.app.push_screen_wait(
-            BankDialog(path, self._names, backbone["identity"] if backbone else None)
-        )
-        if wish is None:
-            return
-        names = await self.app.push_screen_wait(
-            BusyDialog(f"Importing {path.name}", lambda progress: import_bank(app, wish, progress))
-        )
-        if names is None:
-            return
-        self.changed(names[0] if names else None)
-        if wish.retrain:
-            app.train(names)
-        else:
-            self.notify(f"Imported {len(names)} procedures; their probes passed. ^z takes that back.", markup=False)
 
     @work(exit_on_error=False)
     async def action_export(self) -> None:
         """Write memories into a file for somebody else."""
-        from tui.banks.controller import export_bank
-        from tui.banks.dialogs import ExportDialog
-
         trained = [line.record.name for line in self.lines if line.memory is not None]
         if not trained:
             self.notify("Nothing is trained yet: there is no memory to export.")
             return
         line = self.selected
-        wish = await self.app.push_screen_wait(ExportDialog(line.record.name if line else "", trained))
-        if wish is None:
-            return
-        manifest = await export_bank(self.tokmem, wish)
-        self.notify(f"Exported {len(manifest.names)} procedures to {wish.path}.", markup=False)
+        await self.tokmem.export_memories(line.record.name if line else "", trained)
 
     def on_paste(self, event: events.Paste) -> None:
         """A table that was copied in a spreadsheet is offered for import."""

@@ -17,8 +17,8 @@ from profiles.store.pairs import PairList
 from tokmem_desk.errors import TokmemError
 from tui.engine_client.protocol import Overlap
 from tui.procedures.actions import ProcedureActions
-from tui.procedures.overview import ProcedureLine
 from tui.procedures.pair_panel import Advice
+from tui.shared.overview import ProcedureLine
 
 OVERLAP_AFTER_SECONDS = 1.5
 """How long nothing may have changed before the engine looks for overlaps, so that it never hampers writing."""
@@ -120,7 +120,7 @@ class ProcedureAdvice(ProcedureActions):
                     found = cast(Overlap, event["result"])
         except TokmemError as caught:
             # Nobody asked for this look; whoever does (w) is told what is wrong.
-            app.log(f"no overlap: {caught}")
+            self.app.log(f"no overlap: {caught}")
         self._overlaps[line.record.id] = (key, found)
         if found is not None and self.is_mounted:
             self.draw_panel()

@@ -15,11 +15,11 @@ from textual.widgets.option_list import Option
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair
-from tui.chat.turns import error_text
 from tui.engine_client.client import RequestHandle
 from tui.engine_client.link import EngineLink
 from tui.kit.dialog import Dialog, buttons, paragraph
-from tui.procedures.edit_pair import PairDialog
+from tui.kit.edit_pair import PairDialog
+from tui.kit.words import error_text
 
 AT_ONCE = 5
 """Drafts that are asked for at a time."""

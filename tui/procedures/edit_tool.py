@@ -16,8 +16,8 @@ from profiles.store.records import CommandRecord, ProcedureRecord
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.templates.command_line import check_template
 from tokmem_desk.templates.json_schema import read_schema
-from tui.chat.command_run import refusal
 from tui.kit.dialog import SaveDialog, buttons, paragraph
+from tui.shared.command_run import refusal
 
 
 @dataclass(frozen=True, slots=True)

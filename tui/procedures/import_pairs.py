@@ -25,8 +25,8 @@ from profiles.pair_files.writers import write_template
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
 from tokmem_desk.system.disk import typed_path
-from tui.chat.turns import error_text
 from tui.kit.dialog import Dialog, buttons
+from tui.kit.words import error_text
 
 SHOWN_PAIRS = 4
 SHOWN_PROBLEMS = 8

@@ -19,13 +19,13 @@ from profiles.store.pairs import PairList
 from profiles.store.records import PairRecord
 from tokmem_desk.templates.template import form_in
 from tui.engine_client.protocol import Overlap
-from tui.kit.messages import PairTextWanted, PairWanted, PairWritten
 from tui.kit.wrapped import one_line
 from tui.procedures.cell_editor import CellEditor
+from tui.procedures.messages import PairTextWanted, PairWanted, PairWritten
 from tui.procedures.overlap_words import overlap_sentences
-from tui.procedures.overview import ProcedureLine, changed_words
 from tui.procedures.pair_grid import PairGrid
 from tui.procedures.pair_rows import DRAFT, CellPart, pair_rows
+from tui.shared.overview import ProcedureLine, changed_words
 
 SHOWN_FINDINGS = 4
 SHOWN_NARROW = 1

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from tui.kit.keys import keyed
 from tui.kit.named_table import NamedTable
-from tui.procedures.overview import ProcedureLine
+from tui.shared.overview import ProcedureLine
 
 
 @keyed("procedures")

@@ -17,15 +17,15 @@ from profiles.store.records import PairRecord
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair
 from tui.engine_client.link import EngineState
+from tui.kit.edit_pair import PairDialog
 from tui.kit.error_dialogs import shows_errors
-from tui.kit.messages import PairTextWanted, PairWanted, PairWritten
 from tui.procedures.advice import ProcedureAdvice
-from tui.procedures.edit_pair import PairDialog
-from tui.procedures.overview import ProcedureLine, procedure_lines
+from tui.procedures.messages import PairTextWanted, PairWanted, PairWritten
 from tui.procedures.pair_grid import PairGrid
 from tui.procedures.pair_panel import PairPanel
 from tui.procedures.pair_rows import CellPart
 from tui.procedures.procedure_table import ProcedureTable
+from tui.shared.overview import ProcedureLine, procedure_lines
 
 EMPTY_TEXT = "A procedure is a skill you show by example: what you type, and what you want back."
 

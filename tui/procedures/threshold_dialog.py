@@ -12,12 +12,12 @@ from textual.content import Content
 from textual.widgets import Button, Static
 
 from tokmem_desk.errors import TokmemError
-from tui.chat.turns import error_text
 from tui.engine_client.client import RequestHandle
 from tui.engine_client.link import EngineLink
 from tui.engine_client.protocol import Effect, Overlap
 from tui.kit.bar import bar
 from tui.kit.dialog import Dialog, buttons, paragraph
+from tui.kit.words import error_text
 from tui.procedures.overlap_words import counts_at, measured_words, overlap_sentences
 
 STEP = 0.05

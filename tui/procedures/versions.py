@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 
 from profiles.store.versions import VersionDiff, VersionRecord
 from tui.kit.dialog import Dialog, buttons
-from tui.procedures.overview import READS
+from tui.shared.overview import READS
 
 SHOWN_CHANGES = 60
 

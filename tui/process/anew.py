@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from profiles.encryption.file_encryption import KEY_BYTES, ProfileKey
 from tokmem_desk.errors import LockedError, TokmemError
-from tui.engine_client.client import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
+from tui.process.passphrase_variables import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 
 AVAILABLE = os.name != "nt"
 """Windows cannot replace a process: the shell would take the old one's end for the program's."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -17,10 +17,8 @@ from textual.worker import Worker
 from profiles.registry.registry import ProfileRegistry
 from profiles.store.records import ProfileInfo
 from tui.kit.error_dialogs import shows_errors
+from tui.profiles.services import ProfileServices
 from tui.profiles.unlock_form import UnlockForm
-
-if TYPE_CHECKING:
-    from tui.shell.app import TokmemApp
 
 
 class LockedScreen(Screen[None]):
@@ -34,9 +32,9 @@ class LockedScreen(Screen[None]):
     ]
 
     @property
-    def tokmem(self) -> TokmemApp:
-        """The app, typed."""
-        return cast("TokmemApp", self.app)
+    def tokmem(self) -> ProfileServices:
+        """The app, as far as this room uses it."""
+        return cast(ProfileServices, self.app)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -20,6 +20,7 @@ from tui.kit.words import size
 from tui.profiles.dialogs import EraseDialog, ProfileNameDialog
 from tui.profiles.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
 from tui.profiles.profile_card import ProfileCard, ProfileDetails, holdings
+from tui.profiles.services import ProfileServices
 
 LEAD = "Each profile has its own procedures, memories and chats. All share the one loaded model."
 ALONE = "One profile so far. a makes another, for somebody else or for another part of your life."
@@ -52,6 +53,11 @@ class ProfilesScreen(AppScreen):
         self._infos: list[ProfileInfo] = []
         self._contents: dict[str, ProfileContents | None] = {}
         self._selected = ""
+
+    @property
+    def tokmem(self) -> ProfileServices:
+        """The app, as far as this room uses it."""
+        return cast(ProfileServices, self.app)
 
     def body(self) -> ComposeResult:
         with Horizontal(id="both"):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
-
 from textual import work
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -16,9 +14,7 @@ from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import TokmemError
-
-if TYPE_CHECKING:
-    from tui.shell.app import TokmemApp
+from tui.kit.services import services
 
 
 class UnlockForm(Vertical):
@@ -106,7 +102,7 @@ class UnlockForm(Vertical):
         """A fault of the app: it is shown like those of the app's own workers, and the field comes back."""
         if event.state is WorkerState.ERROR:
             self._tried(None, "It could not be tried.")
-        cast("TokmemApp", self.app).on_worker_state_changed(event)
+        services(self).on_worker_state_changed(event)
 
     def _tried(self, key: ProfileKey | None, fault: str) -> None:
         field = self.query_one("#passphrase", Input)

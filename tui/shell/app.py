@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.app import SystemCommand
@@ -32,11 +33,11 @@ from tui.kit.failure import FailureDialog
 from tui.kit.keys import BINDING_IDS, usable_keymap
 from tui.kit.themes import DARK, LIGHT, muted_of
 from tui.models.screen import ModelsScreen
-from tui.procedures.overview import changed_words, procedure_lines
 from tui.procedures.screen import ProceduresScreen
 from tui.process.anew import Anew
 from tui.profiles.locked import LockedScreen
 from tui.profiles.screen import ProfilesScreen
+from tui.shared.overview import changed_words, procedure_lines
 from tui.shell import debug_report
 from tui.shell.commands import commands
 from tui.shell.engine_controller import EngineDesk, EngineFactory
@@ -236,6 +237,38 @@ class TokmemApp(EngineDesk):
         if isinstance(screen, ProceduresScreen):
             self.call_after_refresh(screen.show_procedure, name)
 
+    async def import_memories(
+        self, path: Path, taken: Collection[str], changed: Callable[[str | None], object]
+    ) -> None:
+        """Take the memories of a bank in, after a look at what is in the file.
+
+        Args:
+            path: the file or folder.
+            taken: names of the profile's procedures.
+            changed: called once they are there, with the first one's name.
+
+        Raises:
+            TokmemError: nothing was imported.
+        """
+        # Late: this loads numpy and the ciphers, which the first frame can do without.
+        from tui.banks.from_screen import import_memories
+
+        await import_memories(self, self, path, taken, changed)
+
+    async def export_memories(self, selected: str, trained: Sequence[str]) -> None:
+        """Write memories into a bank for somebody else, as the person wishes.
+
+        Args:
+            selected: the procedure under the cursor.
+            trained: names that can be exported.
+
+        Raises:
+            TokmemError: nothing was written.
+        """
+        from tui.banks.from_screen import export_memories
+
+        await export_memories(self, self, selected, trained)
+
     # Training
 
     @property
@@ -385,7 +418,9 @@ class TokmemApp(EngineDesk):
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything that can be done, for the palette."""
-        yield from commands(self, screen)
+        yield from commands(
+            self, screen, run_on=self.run_on, show_help=self.action_help, show_report=self.action_report
+        )
 
     @work(group="elsewhere", exit_on_error=False)
     async def run_on(self, mode: str, action: str) -> None:
@@ -403,3 +438,17 @@ class TokmemApp(EngineDesk):
 
 
 BINDING_IDS.update(one.id for one in TokmemApp.BINDINGS if isinstance(one, Binding) and one.id is not None)
+
+if TYPE_CHECKING:
+    from tui.chat.services import ChatServices
+    from tui.models.services import ModelServices
+    from tui.procedures.services import ProcedureServices
+    from tui.profiles.services import ProfileServices
+    from tui.shell.services import ShellServices
+    from tui.training.services import TrainingServices
+
+    def _offered(
+        app: TokmemApp,
+    ) -> tuple[ChatServices, ModelServices, ProcedureServices, ProfileServices, ShellServices, TrainingServices]:
+        """Here the type checker says what a room is promised and the app does not have."""
+        return app, app, app, app, app, app

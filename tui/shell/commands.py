@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from textual.app import SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
 from tui.kit.base import AppScreen
-
-if TYPE_CHECKING:
-    from tui.shell.app import TokmemApp
+from tui.shell.engine_controller import EngineDesk
 
 MODE_WORDS = {
     "chat": ("Chat", "Talk (F2)"),
@@ -25,8 +23,23 @@ MODE_WORDS = {
 }
 
 
-def commands(app: TokmemApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
-    """Everything that can be done: here first, then elsewhere, then with the app itself."""
+def commands(
+    app: EngineDesk,
+    screen: Screen[Any],
+    *,
+    run_on: Callable[[str, str], object],
+    show_help: Callable[[], object],
+    show_report: Callable[[], object],
+) -> Iterator[SystemCommand]:
+    """Everything that can be done: here first, then elsewhere, then with the app itself.
+
+    Args:
+        app: does it.
+        screen: in sight.
+        run_on: goes to a screen, by its mode, and does an action there.
+        show_help: shows the keys for where the focus is.
+        show_report: shows the debug report.
+    """
     if app.locked:
         yield SystemCommand("Quit", "Ctrl+Q", lambda: app.run_worker(app.action_quit()))
         return
@@ -40,11 +53,11 @@ def commands(app: TokmemApp, screen: Screen[Any]) -> Iterator[SystemCommand]:
                 yield SystemCommand(
                     f"{title}: {binding.description}",
                     f"On that screen, key {app.get_key_display(binding)}",
-                    lambda mode=mode, action=binding.action: app.run_on(mode, action),
+                    lambda mode=mode, action=binding.action: run_on(mode, action),
                 )
     yield SystemCommand("Change the theme", "Colours", app.action_change_theme)
-    yield SystemCommand("Help", "Keys for where the focus is (F1)", app.action_help)
-    yield SystemCommand("Debug report", "Versions, paths, last errors (F12)", app.action_report)
+    yield SystemCommand("Help", "Keys for where the focus is (F1)", show_help)
+    yield SystemCommand("Debug report", "Versions, paths, last errors (F12)", show_report)
     yield SystemCommand("Quit", "Ctrl+Q", lambda: app.run_worker(app.action_quit()))
 
 
@@ -62,7 +75,7 @@ def actions_of(screen: type[AppScreen]) -> list[Binding]:
     return list(found.values())
 
 
-def _here(app: TokmemApp, screen: Screen[Any]) -> Iterable[SystemCommand]:
+def _here(app: EngineDesk, screen: Screen[Any]) -> Iterable[SystemCommand]:
     """What the keys do where the focus is."""
     for active in screen.active_bindings.values():
         binding = active.binding

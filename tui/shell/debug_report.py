@@ -6,15 +6,13 @@ import os
 import platform
 import sys
 from importlib import metadata
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tui.shell.app import TokmemApp
+from tui.shell.engine_controller import EngineDesk
 
 PACKAGES = ("tokmem-desk", "textual", "torch", "transformers", "bitsandbytes", "safetensors")
 
 
-def report(app: TokmemApp) -> str:
+def report(app: EngineDesk) -> str:
     """Versions, paths, the engine's state and log, settings that are not the default, and the last errors."""
     state = app.link.state
     lines = [

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import events, work
 from textual.app import App
@@ -31,10 +31,10 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, StorageError, TokmemError
 from tui.engine_client.link import EngineLink
 from tui.kit.base import AppScreen
-from tui.procedures.overview import last_fingerprint
 from tui.process.anew import Anew
 from tui.profiles.lock_dialogs import UnlockDialog
 from tui.profiles.locked import LockedScreen
+from tui.shared.overview import last_fingerprint
 from tui.training.queue import TrainQueue
 
 HALT_SECONDS = 10.0
@@ -59,6 +59,7 @@ HERE_WHILE_LOCKED = frozenset({"quit", "command_quit", "help_quit"})
 class ProfileDesk(App[None]):
     """See the module; the base of ``tui.shell.app.TokmemApp``."""
 
+    MODES: ClassVar[dict[str, Any]]
     paths: AppPaths
     settings: Settings
     link: EngineLink

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -21,6 +21,7 @@ from tokmem_desk.errors import TokmemError
 from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
 from tui.kit.themes import theme_words
+from tui.shell.services import ShellServices
 from tui.shell.setting_view import Place, SettingTable, about, about_place
 
 SCOPE_WORDS: dict[Scope, str] = {"user": "all profiles", "profile": "this profile alone"}
@@ -53,6 +54,11 @@ class SettingsScreen(AppScreen):
         self._places: list[Place] = []
         self._editing: str | None = None
         """The setting whose value is being typed or chosen."""
+
+    @property
+    def tokmem(self) -> ShellServices:
+        """The app, as far as this room uses it."""
+        return cast(ShellServices, self.app)
 
     def body(self) -> ComposeResult:
         with Horizontal(id="both"):

@@ -7,7 +7,7 @@ before the person agrees. What happens is done by the app; this screen asks and 
 from __future__ import annotations
 
 import asyncio
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -28,6 +28,7 @@ from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
 from tui.models.pull import ModelPull
 from tui.procedures.samples import sample_files
+from tui.shell.services import ShellServices
 from tui.shell.welcome_view import (
     about_learning,
     about_machine,
@@ -67,6 +68,11 @@ class WelcomeScreen(AppScreen):
         self._samples: list[PairsFile] = []
         self._sample: PairsFile | None = None
         self._step: Step | None = None
+
+    @property
+    def tokmem(self) -> ShellServices:
+        """The app, as far as this room uses it."""
+        return cast(ShellServices, self.app)
 
     def body(self) -> ComposeResult:
         with Horizontal(id="both"):

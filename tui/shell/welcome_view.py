@@ -10,10 +10,9 @@ from tui.engine_client.link import EngineState
 from tui.engine_client.protocol import Trained
 from tui.kit.bar import bar
 from tui.kit.verdict import verdict_of
-from tui.kit.words import count, parameters, size
+from tui.kit.words import count, duration, parameters, size
 from tui.models.model_view import VERDICT_COLOURS, VERDICT_SIGNS
 from tui.models.pull import ModelPull
-from tui.training.job_progress import duration
 from tui.training.queue import TrainJob
 
 STEPS = (

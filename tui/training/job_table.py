@@ -10,7 +10,8 @@ from textual.binding import Binding, BindingType
 
 from tui.kit.keys import keyed
 from tui.kit.named_table import NamedTable
-from tui.training.job_progress import PHASES, duration
+from tui.kit.words import duration
+from tui.shared.job_progress import PHASES
 from tui.training.queue import TrainJob
 from tui.training.scorecard import share, was_measured
 

@@ -30,7 +30,8 @@ from tokmem_desk.errors import (
 from tui.engine_client.client import RequestHandle
 from tui.engine_client.link import EngineLink
 from tui.engine_client.protocol import Scorecard, Trained, TrainResult
-from tui.training.job_progress import KEEP_SECONDS, Progress, duration
+from tui.kit.words import duration
+from tui.shared.job_progress import KEEP_SECONDS, Progress
 
 PRESETS = ("quick", "normal", "thorough")
 

@@ -10,7 +10,7 @@ from textual.widgets import Static
 from tui.engine_client.protocol import BeforeScores, Confusion, Scorecard, Trained
 from tui.kit.bar import bar
 from tui.kit.verdict import WORSE_BY, verdict_of
-from tui.training.job_progress import duration
+from tui.kit.words import duration
 from tui.training.train_progress import sample_lines
 
 SHOWN_LABELS = 8

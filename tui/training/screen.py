@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual import work
 from textual.app import ComposeResult
@@ -15,10 +15,11 @@ from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
-from tui.procedures.overview import procedure_lines
+from tui.shared.overview import procedure_lines
 from tui.training.job_table import JobTable
 from tui.training.queue import PRESETS, TrainJob
 from tui.training.scorecard import ScorecardPane, is_better
+from tui.training.services import TrainingServices
 from tui.training.train_progress import TrainProgress
 from tui.training.train_setup import TrainSetup
 
@@ -54,6 +55,11 @@ class TrainScreen(AppScreen):
         super().__init__()
         self._choosing = False
         """The person wants to see what can be trained although something is in the queue."""
+
+    @property
+    def tokmem(self) -> TrainingServices:
+        """The app, as far as this room uses it."""
+        return cast(TrainingServices, self.app)
 
     def body(self) -> ComposeResult:
         with ContentSwitcher(initial="setup", id="panes"):

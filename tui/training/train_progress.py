@@ -8,7 +8,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui.kit.bar import bar
-from tui.training.job_progress import PHASES, Progress, duration
+from tui.kit.words import duration
+from tui.shared.job_progress import PHASES, Progress
 from tui.training.loss_plot import LossPlot
 from tui.training.queue import TrainJob
 

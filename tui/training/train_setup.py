@@ -11,7 +11,7 @@ from textual.widgets import Button, RadioButton, RadioSet, SelectionList, Static
 from textual.widgets.selection_list import Selection
 
 from tui.kit.ticks import Choice, TickList
-from tui.procedures.overview import ProcedureLine
+from tui.shared.overview import ProcedureLine
 from tui.training.queue import PRESETS
 
 PRESET_WORDS = {

@@ -15,9 +15,9 @@ from profiles.store.pair_rules import pair_fault
 from profiles.store.records import ConversationRecord, MessageRecord
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair, check_name
-from tui.chat.turns import error_text
 from tui.kit.dialog import SaveDialog, buttons
 from tui.kit.ticks import TickList
+from tui.kit.words import error_text
 from tui.kit.wrapped import one_line
 
 _LINE = 72

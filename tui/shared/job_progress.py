@@ -96,13 +96,3 @@ class Progress:
         made.losses = [(int(step), float(loss)) for step, loss in made.losses]
         made.held_out_losses = [(int(step), float(loss)) for step, loss in made.held_out_losses]
         return made
-
-
-def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 20 s`` or ``1 h 05 min``."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,6 +1,6 @@
 """One window of the browser: the app, on the shared engine. Started by ``tokmem-desk web``, once for each window.
 
-    python -m tui.web.window SOCKET MODEL DEVICE [options of every command]
+    python -m tui.cli.web_window SOCKET MODEL DEVICE [options of every command]
 
 SOCKET is empty where engines cannot be shared. A window that is set to another model starts an engine of its own, and
 so does one that opens a profile with a passphrase: that engine ends when the profile is locked.

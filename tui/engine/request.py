@@ -1,0 +1,45 @@
+"""A request as the engine's handlers see it, and what a handler is."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tokmem_desk.errors import UsageError
+from tui.engine_client.protocol import CancelHow, Message
+
+
+@dataclass(slots=True)
+class Request:
+    """One request as its handler sees it."""
+
+    id: int
+    op: str
+    fields: Message
+    send: Callable[[Message], None]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    how: CancelHow = "keep"
+    """What is asked for once it is cancelled."""
+    takes_turns: bool = False
+    """True once other requests may run between its steps: nothing but tokens is left to do."""
+
+    def emit(self, event: str, **fields: Any) -> None:
+        """Send one event of this request."""
+        self.send({"id": self.id, "event": event, **fields})
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A text field.
+
+        Raises:
+            UsageError: missing, or not a text.
+        """
+        value = self.fields.get(name, default)
+        if not isinstance(value, str):
+            raise UsageError(f"Request {self.op!r} needs the text field {name!r}.")
+        return value
+
+
+Handler = Callable[[Request], Iterator[None]]
+"""Runs a request; yields wherever another may have its turn; sends ``done`` itself."""

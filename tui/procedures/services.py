@@ -1,0 +1,40 @@
+"""What the Procedures screen asks of the app beyond what every room does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tui.kit.services import AppServices
+
+
+class ProcedureServices(AppServices, Protocol):
+    """See the module."""
+
+    async def import_memories(
+        self, path: Path, taken: Collection[str], changed: Callable[[str | None], object]
+    ) -> None:
+        """Take the memories of a bank in, after a look at what is in the file.
+
+        Args:
+            path: the file or folder.
+            taken: names of the profile's procedures.
+            changed: called once they are there, with the first one's name.
+
+        Raises:
+            TokmemError: nothing was imported.
+        """
+        ...
+
+    async def export_memories(self, selected: str, trained: Sequence[str]) -> None:
+        """Write memories into a bank for somebody else, as the person wishes.
+
+        Args:
+            selected: the procedure under the cursor.
+            trained: names that can be exported.
+
+        Raises:
+            TokmemError: nothing was written.
+        """
+        ...

@@ -1,0 +1,100 @@
+"""What the Profiles screen and the locked screen ask of the app beyond what every room does."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from profiles.encryption.file_encryption import ProfileKey
+from profiles.store.records import ProfileInfo
+from tui.kit.services import AppServices
+
+
+class ProfileServices(AppServices, Protocol):
+    """See the module."""
+
+    async def open_profile(self, name: str, key: ProfileKey | None = None, *, stay: bool = False) -> bool:
+        """Go on with another profile; a training of the one that is left goes on.
+
+        Args:
+            name: the profile.
+            key: of a locked one; without it the person is asked.
+            stay: do not start the program anew.
+
+        Returns:
+            False when the person gave no passphrase; everything is as it was then.
+
+        Raises:
+            TokmemError: it cannot be opened; the present one stays open then.
+        """
+        ...
+
+    async def rename_profile(self, name: str, new: str) -> None:
+        """Give a profile another name; the open one is opened anew under it.
+
+        Raises:
+            BusyError: something of it is going on.
+            TokmemError: the new name cannot be had.
+        """
+        ...
+
+    async def erase_profile(self, name: str) -> None:
+        """Erase a profile for good; erasing the open one goes on with another.
+
+        Raises:
+            BusyError: a training of it runs, or it is open in another program.
+        """
+        ...
+
+    def next_after(self, infos: list[ProfileInfo], name: str) -> str | None:
+        """The profile to go on with when ``name`` goes: one that needs no passphrase."""
+        ...
+
+    def training_elsewhere(self) -> str | None:
+        """The profile in which a training runs that is not the open one."""
+        ...
+
+    def refuse_if_at_work(self, name: str) -> None:
+        """For what needs a profile that nothing works on.
+
+        Raises:
+            BusyError: an answer or a training of it is not over.
+        """
+        ...
+
+    async def add_lock(self, name: str, passphrase: str, show: Callable[[str], Awaitable[object]]) -> None:
+        """Encrypt a profile; the open one is open again afterwards.
+
+        Args:
+            name: the profile.
+            passphrase: for it.
+            show: shows the recovery key, and returns when the person has it.
+
+        Raises:
+            TokmemError: it could not be encrypted, or what lay there in plain could not be erased.
+        """
+        ...
+
+    async def remove_lock(self, name: str, key: ProfileKey) -> None:
+        """Decrypt a profile; the open one is open again afterwards.
+
+        Raises:
+            TokmemError: it could not be decrypted.
+        """
+        ...
+
+    def lock_now(self) -> None:
+        """Close the open profile, forget its key, and ask for its passphrase.
+
+        Raises:
+            BusyError: an answer is on its way.
+        """
+        ...
+
+    async def unlock(self, name: str, key: ProfileKey) -> None:
+        """Open a profile from the locked screen.
+
+        Raises:
+            TokmemError: it cannot be opened.
+        """
+        ...
