@@ -42,3 +42,17 @@ def test_modules_that_a_page_names_exist(page):
 def test_a_name_that_leads_nowhere_is_found():
     text = "`tokmem_desk/beam.py`, `tui.screens`, `trainer.loop.Training`, `tui/cli/NAME.py`, profiles.json"
     assert missing(text) == ["tokmem_desk/beam.py", "tui.screens"]
+
+
+def test_every_decision_is_in_the_index():
+    text = (ROOT / "docs" / "decisions.md").read_text("utf-8")
+    entries = re.findall(r"^## (\d+)\. (.+)$", text, flags=re.M)
+    lines = re.findall(
+        r"^\| (\d+) \| \d{4}-\d{2}(?:-\d{2})? \| \[(.+)\]\(#.+\) \| (holds|replaced|open)", text, flags=re.M
+    )
+    assert (
+        [line[:2] for line in lines]
+        == entries
+        == [(str(number), title) for number, (_, title) in enumerate(entries, 1)]
+    )
+    assert len(re.findall(r"^## ", text, flags=re.M)) == len(entries)
