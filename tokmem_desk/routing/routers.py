@@ -196,7 +196,7 @@ class DiscriminantRouter:
 
 
 def operating_bias(procedures: int) -> float:
-    """How many nats ``none`` gives way in a bank of so many procedures, negated: most with ten to twenty.
+    """Log prior added to ``none`` (at most 0), by the number of procedures: lowest with ten to twenty.
 
     A dozen procedures cover little of what people say, so what resembles one is meant for it, and ordinary chat stays
     far away: with twelve, one of 160 messages came nearer than 1.25 nats, while seven of the eight messages that
