@@ -38,7 +38,7 @@ class TrainConfig:
     """Share of the steps over which the rate rises linearly; then it falls linearly."""
     weight_decay: float = 1.0
     """Decoupled decay toward the initial values, per step and unit of rate. Keeps two dozen pairs from being
-    learned by heart, see docs/learning.md."""
+    learned by heart, see docs/research/learning.md."""
     clip_norm: float = 1.0
     """Largest gradient norm of a procedure's parameters; 0 for no limit."""
     router_weight: float = 0.0

@@ -40,7 +40,7 @@ _RUNNING_MEAN = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One sign of life.
+    """Progress of one training step.
 
     Attributes:
         phase: ``cache`` while queries run once, then ``train``; other runs have names of their own.

@@ -33,7 +33,7 @@ class Vault:
         write_bytes(path, data if self.key is None else self.key.seal(path.name, data))
 
     def write_loose(self, path: Path, data: bytes) -> None:
-        """As ``write``, into a new file that is not synced: for what is worth nothing until somebody syncs it.
+        """As ``write``, into a new file that is not fsynced; the caller must sync it.
 
         Raises:
             StorageError: the disk refused.

@@ -71,7 +71,7 @@ class BeamSearch:
 
     @property
     def growing(self) -> int:
-        """How many answers grow: n. None does when the answer is found."""
+        """How many answers grow: n; 0 when the search is finished."""
         return len(self._growing)
 
     @property

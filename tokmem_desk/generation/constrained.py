@@ -141,7 +141,7 @@ class Constraint:
         return allowed
 
     def _preferred(self, masked: Tensor, allowed: Tensor) -> Tensor:
-        """What of the allowed may be chosen: all of it, here."""
+        """Hook: subclasses may narrow the mask."""
         del allowed
         return masked
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from tokmem_desk.errors import RoutingError
 
 SKETCH_ROWS = 4
-"""Directions of a sketch. Four serve as well as all of them, two lose a little; see docs/routing.md."""
+"""Directions of a sketch. Four serve as well as all of them, two lose a little; see docs/research/routing.md."""
 _GRID = 1024.0
 _AT_ONCE = 64
 """Procedures whose sketches are multiplied together: five times as quick as one by one."""

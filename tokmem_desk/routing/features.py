@@ -38,7 +38,7 @@ _DEPTHS = (0.03, 0.13, 0.23, 0.33, 0.43, 0.67)
 """Layers whose mean over the message is used, as shares of the depth."""
 _LAST_DEPTHS = (0.33, 0.67)
 """Layers whose last state is used too. Low layers tell the words, later ones the intent, last states the
-form of the task; measured on intents and on personal procedures, see docs/routing.md."""
+form of the task; measured on intents and on personal procedures, see docs/research/routing.md."""
 _SHRINKAGE = 0.3
 """Weight of a multiple of the identity in the within-group covariance."""
 _CLIP = 6.0

@@ -196,13 +196,13 @@ class DiscriminantRouter:
 
 
 def operating_bias(procedures: int) -> float:
-    """How many nats ``none`` gives way in a bank of so many procedures, negated: most with ten to twenty.
+    """Log prior added to ``none`` (at most 0), by the number of procedures: lowest with ten to twenty.
 
     A dozen procedures cover little of what people say, so what resembles one is meant for it, and ordinary chat stays
     far away: with twelve, one of 160 messages came nearer than 1.25 nats, while seven of the eight messages that
     ``none`` took from them were ahead by less than 2. With three, chat comes nearer: 6 to 11 of 100 within 1.25 nats,
     none to two within half a nat. With many procedures that cover daily life, messages that belong to none lie
-    between them (docs/routing.md).
+    between them (docs/research/routing.md).
     """
     count = max(1, procedures)
     rise = min(1.0, max(0.0, (count - _THREE) / (_DOZEN - _THREE)))
@@ -221,7 +221,7 @@ _LIKE_FROM = 0.7
 """Cosine from which a message counts as like a corrected one."""
 _CORRECTION_LOGITS = 8.0
 """Logits that a correction adds to a message identical to the corrected one. Both numbers are measured: reaching
-further, or harder, takes messages along that were right; see docs/routing.md."""
+further, or harder, takes messages along that were right; see docs/research/routing.md."""
 
 
 GUEST_MARGIN = 2.0
@@ -262,7 +262,7 @@ def ranked(
     Args:
         gives_way: [n x 1] by how many nats ``none`` must be ahead to be chosen, negated; nothing when None. Where a
             procedure is chosen its probabilities are those with which it was; where ``none`` is, they stay what they
-            were: so they can be trusted best (docs/routing.md).
+            were: so they can be trusted best (docs/research/routing.md).
 
     Raises:
         RoutingError: a probability is not finite.

@@ -35,7 +35,7 @@ MOST_PROPOSALS = 8
 
 _TEMPER = 0.35
 """Factor on the log-odds of a beginning. The splitter is surer than it is right on text unlike what it was
-fitted on (notes of short sentences); routes shall have their say. See docs/composition.md for the figures."""
+fitted on (notes of short sentences); routes shall have their say. See docs/research/composition.md for the figures."""
 
 _NONE_DOUBT = 2.0
 """Nats by which ``none`` is less likely for a stretch than for a message of its own."""
@@ -50,7 +50,7 @@ otherwise."""
 
 _SAME_COST = 1.0
 """Nats that two requests in a row for one procedure cost. With both numbers no single request that was measured
-is cut that was whole before; see docs/composition.md."""
+is cut that was whole before; see docs/research/composition.md."""
 
 _ECHO = 0.98
 _ECHO_JOINT = 0.3

@@ -279,7 +279,7 @@ def test_the_splitter_survives_its_file_and_refuses_others(
 
 
 def test_the_shipped_splitter_is_of_this_version(tiny_backbone: Callable[..., Backbone]) -> None:
-    """Other texts or settings ask for another fit: then this file has to be made anew (see docs/composition.md)."""
+    """Other texts or settings need another fit: then make this file anew (see docs/research/composition.md)."""
     metadata = read_metadata(shipped_bytes())
     made = next(done for done in fit_splitter(tiny_backbone("llama"), count=30) if isinstance(done, Splitter))
     assert metadata["recipe"] == read_metadata(made.to_bytes())["recipe"]
