@@ -363,6 +363,12 @@ def test_more_inputs_than_pairs_are_refused(trained: EngineClient, home: Path, t
             result_of(trained, "bank_check", **fields)
 
 
+def is_guest(client: EngineClient, name: str) -> bool:
+    """What an answer says of the procedure that gives it."""
+    events = run_blocking(client.submit("ask", profile="default", text="say tea", route=name, max_tokens=1))
+    return next(bool(event["guest"]) for event in events if event["event"] == "route")
+
+
 def test_a_twin_out_of_a_bank_gives_way_until_it_is_accepted(trained: EngineClient, home: Path, tmp_path: Path) -> None:
     exported(trained, home, tmp_path / "all.tokmem")
     with open_bank(tmp_path / "all.tokmem") as bank:
@@ -375,5 +381,7 @@ def test_a_twin_out_of_a_bank_gives_way_until_it_is_accepted(trained: EngineClie
         origins = {one.procedure: one.imported_from for one in store.active_memories(fingerprint)}
         assert origins == {"count": "", "shout": "", "count-2": "all.tokmem", "shout-2": "all.tokmem"}
         assert procedure_lines(store, fingerprint)[-1].words == "trained, v1, from all.tokmem"
+        assert [is_guest(trained, name) for name in ("shout", "shout-2")] == [False, True]
         assert (store.accept_memories("shout-2"), store.accept_memories("shout-2")) == (1, 0)
+        assert not is_guest(trained, "shout-2")
         assert procedure_lines(store, fingerprint)[-1].words == "trained, v1"

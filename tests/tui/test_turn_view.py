@@ -12,6 +12,7 @@ from textual.geometry import Offset
 from textual.selection import Selection
 
 from tokmem_desk.procedures import NONE_ROUTE
+from tui.chat.route_chip import chip_content
 from tui.chat.turn_view import TurnView
 from tui.chat.turns import Answer, Turn
 from tui.kit.markdown_lines import markdown_lines
@@ -71,3 +72,9 @@ async def test_what_is_selected_is_the_text_that_is_shown(route: str) -> None:
         marked = [segment.text for segment in view.render_line(row) if segment.style and segment.style.bgcolor]
         assert "second" in marked
         assert view.render_line(99).cell_length == view.content_size.width
+
+
+def test_the_chip_says_whose_procedure_it_is() -> None:
+    own, guest = Answer(route="list", probability=0.9), Answer(route="list", probability=0.9, guest=True)
+    assert "imported" not in chip_content(own, "", opened=False).plain
+    assert "list 90%  imported, not accepted yet" in chip_content(guest, "", opened=False).plain

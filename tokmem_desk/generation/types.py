@@ -21,14 +21,15 @@ class Bank:
     """A profile's memories that may answer now, with the router over them.
 
     ``memories`` are the enabled ones; their names are the routes. ``schemas`` has those of procedures whose
-    answers must have a form, ``readers`` the names of those that read the conversation. Without a ``splitter`` every
-    message is one request.
+    answers must have a form, ``readers`` the names of those that read the conversation, ``guests`` of those that came
+    with somebody else's bank and are not accepted yet. Without a ``splitter`` every message is one request.
     """
 
     memories: dict[str, Memory]
     router: Router
     schemas: Mapping[str, OutputSchema] = field(default_factory=dict)
     readers: frozenset[str] = frozenset()
+    guests: frozenset[str] = frozenset()
     splitter: Splitter | None = None
 
 

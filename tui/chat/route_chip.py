@@ -58,6 +58,8 @@ def route_words(route: str, probability: float | None) -> list[Content]:
 def _route_words(answer: Answer) -> list[Content]:
     """The route of the answer, and everything that was done with it."""
     words = route_words(str(answer.route), None if answer.forced else answer.probability)
+    if answer.guest:
+        words.append(Content.styled("  imported, not accepted yet", "$text-warning"))
     if answer.forced and answer.corrected_from is None:
         words.append(Content(" your choice"))
     if answer.corrected_from is not None:

@@ -42,6 +42,8 @@ class Answer:
     probability: float | None = None
     candidates: Sequence[Candidate] = ()
     forced: bool = False
+    guest: bool = False
+    """Its procedure came with somebody else's bank, and nobody has accepted it yet."""
     timing: Timing | None = None
     status: MessageStatus = "complete"
     cut: str = ""
@@ -138,6 +140,7 @@ def take_event(answer: Answer, event: Message) -> None:
                 answer.parts = []
                 answer.route, answer.probability = event["route"], event["probability"]
                 answer.candidates, answer.forced = event["candidates"], bool(event.get("forced"))
+                answer.guest = bool(event.get("guest"))
             answer.parts.append(AnswerPart(event["route"], event["probability"]))
             answer.calling = bool(event.get("call"))
         case "token":

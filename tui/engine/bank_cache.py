@@ -58,7 +58,7 @@ class BankShelf:
             memories = {name: memory.without_form() for name, memory in memories.items()}
         tuning = RouterTuning(none_bias, thresholds, guests_of(store, self._model.backbone.fingerprint.digest))
         bank = self.assemble(store, memories, router, tuning)
-        bank = replace(bank, schemas=schemas_of(store), readers=readers_of(store))
+        bank = replace(bank, schemas=schemas_of(store), readers=readers_of(store), guests=tuning.guests)
         self._banks[key] = (state, bank)
         return bank
 

@@ -223,6 +223,7 @@ class Handlers:
                     segment=part.segment,
                     part=part.part,
                     call=part.route in bank.schemas,
+                    guest=part.route in bank.guests,
                 )
             elif isinstance(part, Piece):
                 request.emit("token", text=part.text)
