@@ -32,7 +32,7 @@ from types import TracebackType
 from typing import IO, Any, BinaryIO, Self
 
 from tokmem_desk.errors import EngineError, InterruptedByUser, StorageError, TokmemError, error_from_dict
-from tui.engine_client.protocol import LINE_LIMIT, CancelHow, Message, decode, encode
+from tui.engine_client.protocol import HUB_GONE, LINE_LIMIT, CancelHow, Message, decode, encode
 from tui.process.faults import in_words, memory_limit, out_of_memory
 from tui.process.passphrase_variables import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 
@@ -311,9 +311,11 @@ class EngineClient:
             for handle in handles:
                 handle._put(out_of_memory())
             return
-        message = fault or f"The engine ended unexpectedly ({_end_of(code)})."
+        message, next_step = fault or f"The engine ended unexpectedly ({_end_of(code)}).", ASK_AGAIN
+        if self.shared and code == HUB_GONE:
+            message, next_step = "The shared engine is gone.", "Reload the page, or start tokmem-desk web again."
         for handle in handles:
-            handle._put(EngineError(message, next_step=ASK_AGAIN))
+            handle._put(EngineError(message, next_step=next_step))
 
     def _deliver(self, event: Message) -> None:
         handle = self._open.get(event.get("id", 0))

@@ -18,6 +18,9 @@ Message = dict[str, Any]
 CancelHow = Literal["keep", "pause", "drop"]
 """What a cancelled training leaves: the best so far, a checkpoint to go on from, or nothing."""
 
+HUB_GONE = 69
+"""Exit code of a relay that finds no hub (EX_UNAVAILABLE of sysexits.h)."""
+
 LINE_LIMIT = 64 * 1024 * 1024
 """Longest line in bytes; a conversation or a confusion table is far below it."""
 

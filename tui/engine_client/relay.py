@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 
+from tui.engine_client.protocol import HUB_GONE
 from tui.process.private_memory import keep_memory_private
 
 _PIECE = 65536
@@ -22,8 +23,8 @@ def main() -> int:
     try:
         hub.connect(sys.argv[1])
     except OSError as caught:
-        sys.stderr.write(f"The shared engine is gone ({caught}); reload the page.\n")
-        return 1
+        sys.stderr.write(f"The shared engine is gone ({caught}).\n")
+        return HUB_GONE
     threading.Thread(target=_to_hub, args=(hub,), daemon=True).start()
     while piece := hub.recv(_PIECE):
         while piece:
