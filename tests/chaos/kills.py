@@ -273,18 +273,21 @@ def _verdict(course: Course, parts: Parts) -> str:
             continue
         if name.startswith("chat ") and isinstance(found, list) and _is_on_the_way(found, old, new):
             continue
-        if name.startswith("procedure ") and isinstance(found, dict) and isinstance(new, dict):
-            # A memory that was made and waits for a decision, or was made and is not yet the one that answers.
-            if {**found, "memories": 0, "versions": 0} == {**new, "memories": 0, "versions": 0}:
-                continue
+        # A memory that was made and waits for a decision, or was made and is not yet the one that answers.
+        if name.startswith("procedure ") and _but_for_memories(found) == _but_for_memories(new) is not None:
+            continue
         if name.startswith("undo "):
             continue
         return "neither"
     return "between"
 
 
+def _but_for_memories(procedure: Any) -> Any:
+    return {**procedure, "memories": 0, "versions": 0} if isinstance(procedure, dict) else None
+
+
 def _is_on_the_way(found: list[Any], old: Any, new: Any) -> bool:
-    """Whether a chat has all that was there, and of the rest no more than the questions and the beginnings of answers."""
+    """Whether a chat has all that was there, and of the rest only questions and the beginnings of answers."""
     begun = old if isinstance(old, list) else []
     if not isinstance(new, list) or found[: len(begun)] != begun or len(found) > len(new):
         return False

@@ -1,4 +1,4 @@
-"""Everything that changes something, as command lines: where each begins, what it deletes for good, what may lie between.
+"""Everything that changes something, as command lines: where each begins, what it deletes, what may lie between.
 
 ``{pairs}`` and the like stand for files that ``write_files`` makes; ``{out}`` for a folder that commands write into.
 """
@@ -99,7 +99,13 @@ OPERATIONS = (
     _one("model use default"),
     Operation("ask -c", ("ask", "-c", KNOWN, "--yes"), engine="scripted", between=True),
     Operation("ask -c, locked", ("ask", "-c", KNOWN, "--yes"), "locked", "scripted", between=True, environ=_KEY),
-    Operation("chat --plain", ("chat", "--plain", "--yes"), engine="scripted", stdin=f"{KNOWN}\nhello\n".encode(), between=True),
+    Operation(
+        "chat --plain",
+        ("chat", "--plain", "--yes"),
+        engine="scripted",
+        stdin=f"{KNOWN}\nhello\n".encode(),
+        between=True,
+    ),
     _one("train todo --yes", name="train", engine="scripted", between=True, weight=2),
     _one("bank export {out}/mine.tokmem --with-pairs --yes", engine="scripted"),
     _one("bank import {bank} --yes --on-conflict rename", engine="scripted", weight=2),

@@ -1,4 +1,4 @@
-"""Run commands of the program in children of a process that has everything imported: many a second, each from the start.
+"""Run commands of the program in children of a process that has everything imported: many a second, each anew.
 
 A command is a fork of this process, which therefore opens no database and starts no thread. Its engine is a fork of
 another one, which has torch loaded. Both can be told to end in the middle (``hooks``).
@@ -89,7 +89,11 @@ def import_everything() -> None:
     for module in pkgutil.iter_modules(tui.cli.__path__):
         if module.name not in _NO_TORCH:
             importlib.import_module(f"tui.cli.{module.name}")
-    for name in ("tests.tui.scripted_engine", "profiles.store.checkpoints", "cryptography.hazmat.primitives.kdf.argon2"):
+    for name in (
+        "tests.tui.scripted_engine",
+        "profiles.store.checkpoints",
+        "cryptography.hazmat.primitives.kdf.argon2",
+    ):
         importlib.import_module(name)
     with contextlib.suppress(ImportError):
         importlib.import_module("sqlcipher3.dbapi2")
@@ -145,7 +149,7 @@ def in_child(do: Callable[[], Any]) -> Any:
         try:
             os.close(reading)
             result = do()
-        except BaseException as caught:
+        except BaseException as caught:  # noqa: BLE001 - the other side of the pipe shows it
             where = traceback.extract_tb(caught.__traceback__)[-1]
             result = {"error": f"{type(caught).__name__}: {caught} ({Path(where.filename).name}:{where.lineno})"}
         with contextlib.suppress(BaseException), os.fdopen(writing, "wb") as pipe:
@@ -203,7 +207,7 @@ def _be_the_command(
         sys.stdout.flush()
         sys.stderr.flush()
         (work / "events").write_text(str(countdown.count))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a fork must never go on as its parent
         with contextlib.suppress(BaseException):
             traceback.print_exc()
             sys.stderr.flush()
@@ -339,7 +343,7 @@ def _be_the_engine(connection: socket.socket, handles: list[int], wanted: dict[s
         countdown.install()
         code = engine() or 0
         (work / "engine-events").write_text(str(countdown.count))
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a fork must never go on as its parent
         with contextlib.suppress(BaseException):
             traceback.print_exc()
             sys.stderr.flush()
