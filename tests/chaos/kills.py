@@ -142,7 +142,10 @@ class Killing:
             if ended.code != 0:
                 raise AssertionError(f"{operation.name} does not work undisturbed: {ended.err or ended.out}")
             after = self._look(operation, work)
+            left = looking.files_with(operation.deletes, work / "home") if operation.deletes else []
             shutil.rmtree(work)
+            if left:
+                raise AssertionError(f"{operation.name}, undisturbed, leaves deleted text in {left}")
             for one in (before, after):
                 if one["faults"]:
                     raise AssertionError(f"{operation.name}, undisturbed: {one['faults']}")
@@ -155,7 +158,9 @@ class Killing:
         both = chance.random() < 0.5
         if chance.random() < TIMED:
             return Moment(seconds=max(0.0005, chance.uniform(0.0, ended.seconds)), both=both)
-        at = chance.randint(1, ended.events + ended.engine_events)
+        last = ended.events + ended.engine_events
+        # Every fifth among the last ones: there it may have said that it is done.
+        at = chance.randint(max(1, last - 4) if chance.random() < 0.2 else 1, last)
         if at > ended.events:
             return Moment(engine_event=at - ended.events, both=both)
         return Moment(event=at, both=both)
@@ -164,7 +169,7 @@ class Killing:
         operation, faults = course.operation, kill.faults
         kill.acknowledged = ended.code == 0 or (ended.killed and 0 < course.ended.lines <= ended.lines)
         if not ended.killed:
-            faults += _end_faults(ended)
+            faults += end_faults(ended)
         if operation.deletes and kill.acknowledged:
             faults += [f"deleted text in {name}" for name in looking.files_with(operation.deletes, work / "home")]
         looking.let_time_pass(work)
@@ -181,7 +186,7 @@ class Killing:
         if again.code not in ((0,) if kill.found == "before" else CODES):
             faults.append(f"run again, it ends with {again.code}: {again.err.strip()[-300:]}")
         if again.code != 0:
-            faults += _end_faults(again)
+            faults += end_faults(again)
         last = self._look(operation, work)
         faults += [f"run again: {one}" for one in last["faults"]]
         if kill.found == "before" and _verdict(course, last["parts"]) != "after":
@@ -316,7 +321,7 @@ def _differences(course: Course, parts: Parts) -> str:
     )
 
 
-def _end_faults(ended: Ended) -> list[str]:
+def end_faults(ended: Ended) -> list[str]:
     """What is wrong with the end of a command that was not killed itself."""
     found = []
     if ended.code not in CODES:

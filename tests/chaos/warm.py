@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -143,23 +143,41 @@ def run(
 
 def in_child(do: Callable[[], Any]) -> Any:
     """The result of a function, computed in a fork, as JSON; an exception there is ``{"error": ...}``."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
+    [result] = in_children([do])
+    return result
+
+
+def in_children(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
+    """The results of functions that run side by side, as ``in_child``."""
+    pipes = []
+    for do in tasks:
+        reading, writing = os.pipe()
+        if os.fork() == 0:
             os.close(reading)
-            result = do()
-        except BaseException as caught:  # noqa: BLE001 - the other side of the pipe shows it
-            where = traceback.extract_tb(caught.__traceback__)[-1]
-            result = {"error": f"{type(caught).__name__}: {caught} ({Path(where.filename).name}:{where.lineno})"}
-        with contextlib.suppress(BaseException), os.fdopen(writing, "wb") as pipe:
-            pipe.write(json.dumps(result).encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        data = pipe.read()
-    os.waitpid(pid, 0)
-    return json.loads(data) if data else {"error": "the child ended without a result"}
+            for pipe in pipes:
+                os.close(pipe)
+            _answer(do, writing)
+        os.close(writing)
+        pipes.append(reading)
+    results = []
+    for reading in pipes:
+        with os.fdopen(reading, "rb") as pipe:
+            data = pipe.read()
+        os.wait()
+        results.append(json.loads(data) if data else {"error": "the child ended without a result"})
+    return results
+
+
+def _answer(do: Callable[[], Any], writing: int) -> None:
+    """In a fork: never returns."""
+    try:
+        result = do()
+    except BaseException as caught:  # noqa: BLE001 - the other side of the pipe shows it
+        where = traceback.extract_tb(caught.__traceback__)[-1]
+        result = {"error": f"{type(caught).__name__}: {caught} ({Path(where.filename).name}:{where.lineno})"}
+    with contextlib.suppress(BaseException), os.fdopen(writing, "wb") as pipe:
+        pipe.write(json.dumps(result).encode())
+    os._exit(0)
 
 
 def _be_the_command(
