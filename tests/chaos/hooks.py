@@ -1,7 +1,8 @@
 """Count what a process does to files and databases, and end it without a word at the n-th time.
 
 What is counted does not depend on how fast the machine is, so every gap between two writes can be hit, and hit again:
-files opened for writing, renamed, removed, cut, made to last (``fsync``), and statements that change a database.
+files opened for writing, renamed, removed, cut, made to last (``fsync``), statements that change a database,
+and, for commands, each piece of what they say.
 """
 
 from __future__ import annotations

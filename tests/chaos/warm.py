@@ -149,13 +149,13 @@ def in_child(do: Callable[[], Any]) -> Any:
 
 def in_children(tasks: Sequence[Callable[[], Any]]) -> list[Any]:
     """The results of functions that run side by side, as ``in_child``."""
-    pipes = []
+    pipes: list[int] = []
     for do in tasks:
         reading, writing = os.pipe()
         if os.fork() == 0:
             os.close(reading)
-            for pipe in pipes:
-                os.close(pipe)
+            for other in pipes:
+                os.close(other)
             _answer(do, writing)
         os.close(writing)
         pipes.append(reading)
@@ -206,17 +206,18 @@ def _be_the_command(
         }
         from tui.cli import engine_session
         from tui.cli.main import main
+        from tui.engine_client.client import engine_command
 
         if engine != "none":
-            real = engine_session.engine_command
 
             def command(**options: Any) -> list[str]:
-                given = real(**options)[3:] if engine == "real" else ["--home", str(home)]
+                given = engine_command(**options)[3:] if engine == "real" else ["--home", str(home)]
                 return [sys.executable, "-I", "-S", str(RELAY), str(engines), engine, *given]
 
-            engine_session.engine_command = command
+            engine_session.engine_command = command  # type: ignore[attr-defined]
         countdown = Countdown(moment.event, 0, str(work))
         countdown.install()
+        sys.stdout, sys.stderr = (_Counted(os.fdopen(os.dup(number), "wb", 0), countdown) for number in (1, 2))
         if moment.seconds:
             signal.signal(signal.SIGALRM, signal.SIG_DFL)  # which ends a process as abruptly as a kill
             signal.setitimer(signal.ITIMER_REAL, moment.seconds)
@@ -231,6 +232,20 @@ def _be_the_command(
             sys.stderr.flush()
     finally:
         os._exit(code)
+
+
+class _Counted(io.TextIOWrapper):
+    """A stream of which every piece is an event, once it has been written: then it was acknowledged."""
+
+    def __init__(self, raw: Any, countdown: Countdown) -> None:
+        super().__init__(raw, encoding="utf-8", write_through=True)
+        self._countdown = countdown
+
+    def write(self, text: str) -> int:
+        written = super().write(text)
+        self.flush()
+        self._countdown.step()
+        return written
 
 
 def _replace_streams(*handles: int) -> None:
@@ -353,10 +368,10 @@ def _be_the_engine(connection: socket.socket, handles: list[int], wanted: dict[s
         os.environ.clear()
         os.environ |= {**wanted["environ"], "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         sys.argv = ["engine", *wanted["arguments"]]
-        if wanted["kind"] == "real":
-            from tui.engine.__main__ import main as engine
-        else:
-            from tests.tui.scripted_engine import main as engine
+        from tests.tui import scripted_engine
+        from tui.engine import __main__ as real_engine
+
+        engine: Callable[[], int | None] = real_engine.main if wanted["kind"] == "real" else scripted_engine.main
         countdown = Countdown(int(os.environ["CHAOS_ENGINE_AT"]), int(os.environ["CHAOS_ALSO"]), str(work))
         countdown.install()
         code = engine() or 0
