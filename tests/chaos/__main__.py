@@ -113,6 +113,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--environments", type=int, default=len(environments.ENVIRONMENTS))
     parser.add_argument("--step-kib", type=int, default=STEP_KIB, help="from one size to the next; 0: none")
     parser.add_argument("--tiny-model", type=float, default=OF_THE_TINY_MODEL, help="share of kills of the real engine")
+    parser.add_argument("--minutes", type=float, default=0.0, help="begin nothing more after that; 0: no end")
     parser.add_argument("--jobs", type=int, default=2, help="processes that kill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--share", type=float, default=1.0, help="of all these counts")
@@ -160,9 +161,13 @@ def _kills(folder: Path, options: argparse.Namespace, job: int, jobs: int) -> li
     of_the_model = round(count * options.tiny_model)
     with warm.serving_engines(folder) as engines:
         killing = Killing(folder, engines, _tiny(folder / "tiny") if of_the_model else None)
-        plan = list(killing.schedule(count, of_the_model, options.seed))[job::jobs]
+        plan = list(killing.schedule(count, of_the_model, options.seed))
+        random.Random(options.seed).shuffle(plan)
+        plan = plan[job::jobs]
         done = []
         for operation, number in plan:
+            if _late(options):
+                break
             kill = _safely(partial(killing.kill, operation, number), operation.name, number)
             kill.faults = _without(folder, kill.faults)
             done.append(kill.as_dict())
@@ -228,6 +233,8 @@ def _disks(folder: Path, options: argparse.Namespace) -> dict[str, Any] | None:
     step = round(options.step_kib / min(1.0, options.share)) if options.share else options.step_kib
     sizes, failures, commands, failed = 0, [], 0, 0
     for kib in range(FROM_KIB, MOST_KIB, step):
+        if _late(options):
+            break
         place = folder / f"{kib}"
         place.mkdir()
         found = full_disk.session(place, files, kib)
@@ -240,7 +247,7 @@ def _disks(folder: Path, options: argparse.Namespace) -> dict[str, Any] | None:
         if found["whole"]:
             break
     facts = {"sizes": sizes, "commands": commands, "refused": failed, "from_kib": FROM_KIB, "step_kib": step}
-    return {"facts": facts | {"enough_kib": kib}, "failures": failures}
+    return {"facts": facts | {"largest_kib": kib}, "failures": failures}
 
 
 def _mutations(folder: Path, options: argparse.Namespace) -> dict[str, Any] | None:
@@ -255,11 +262,13 @@ def _mutations(folder: Path, options: argparse.Namespace) -> dict[str, Any] | No
     failures, groups = [], Counter[str]()
     for place, mutation in enumerate(mutations(count, options.seed)):
         source = mutation.group in OTHER_COPIES or bool(random.Random(mutation.seed).getrandbits(1))
+        if _late(options):
+            break
         groups[mutation.group] += 1
         if faults := damaging.faults(mutation, source=source):
             failures.append({"mutation": mutation.name, "source": source, "faults": _without(folder, faults)})
         _progress("mutations", place + 1, count)
-    return {"facts": {"mutations": count, "by_group": dict(sorted(groups.items()))}, "failures": failures}
+    return {"facts": {"mutations": groups.total(), "by_group": dict(sorted(groups.items()))}, "failures": failures}
 
 
 def _environments(folder: Path, options: argparse.Namespace) -> dict[str, Any] | None:
@@ -280,10 +289,14 @@ def _environments(folder: Path, options: argparse.Namespace) -> dict[str, Any] |
                 raise RuntimeError(f"{arguments} does not work: {ended.err}")
     model = _tiny(folder / "tiny")[1] if any(one.real for one in chosen) else None
     failures, left_out = [], {}
+    made = 0
     for place, one in enumerate(chosen):
+        if _late(options):
+            break
         if reason := environments.missing_for(one):
             left_out[one.name] = reason
             continue
+        made += 1
         own = folder / "own"
         shutil.copytree(home, own / "home")
         (own / "work").mkdir()
@@ -294,11 +307,15 @@ def _environments(folder: Path, options: argparse.Namespace) -> dict[str, Any] |
             failures.append({"environment": one.name, "faults": _without(folder, [*faults, outcome.err[-300:]])})
         shutil.rmtree(own)
         _progress("environments", place + 1, len(chosen))
-    facts: dict[str, Any] = {"environments": len(chosen) - len(left_out)}
+    facts: dict[str, Any] = {"environments": made}
     return {"facts": facts | ({"left_out": left_out} if left_out else {}), "failures": failures}
 
 
 _begun = time.monotonic()
+
+
+def _late(options: argparse.Namespace) -> bool:
+    return bool(options.minutes) and time.monotonic() - _begun > options.minutes * 60
 
 
 def _progress(kind: str, done: int, of: int) -> None:
