@@ -103,7 +103,7 @@ class Killing:
         of_model = [one for one in OF_THE_TINY_MODEL if one.start in self.starts] if of_the_model else []
         total = sum(one.weight for one in OPERATIONS)
         plan = [(one, one.weight / total * (count - of_the_model * bool(of_model))) for one in OPERATIONS]
-        plan += [(one, of_the_model / len(of_model)) for one in of_model]
+        plan += [(one, of_the_model * one.weight / sum(other.weight for other in of_model)) for one in of_model]
         # Whole numbers that add up: each gets the rounded difference of the running sum.
         running = 0.0
         for one, share in plan:

@@ -114,7 +114,7 @@ OPERATIONS = (
 """With no model, or one that is scripted."""
 
 OF_THE_TINY_MODEL = (
-    _one("model pull {model} --yes", start="bare", engine="real"),
+    _one("model pull {model} --yes", start="bare", engine="real", weight=0.2),  # fits a router, which takes a minute
     _one("train shout --yes --preset quick", name="train, tiny model", start="tiny", engine="real", between=True),
     Operation("ask -c, tiny model", ("ask", "-c", "say milk 0", "--yes"), "tiny", "real", between=True),
 )
