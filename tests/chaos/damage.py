@@ -149,7 +149,7 @@ class Damaging:
             try:
                 model, _ = loaded(home, wanted)
             except TokmemError as caught:
-                named = file.name in caught.message or (file.name == "backbone.json" and slug in caught.message)
+                named = file.name in caught.message or (file.name == "backbone.json" and slug in str(caught))
                 if source or (time == "first" and not named) or "\n" in caught.message or not caught.next_step:
                     return [f"the {time} time: {caught}"]
             except Exception as caught:  # noqa: BLE001 - which is the fault that is looked for
