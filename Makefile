@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test fuzz lint format docs soak bench clean
+.PHONY: help demo run test fuzz lint format docs soak chaos bench clean
 
 help:
 	@echo "make demo    install, fetch the default model, train and ask three sample procedures"
@@ -17,6 +17,7 @@ help:
 	@echo "make format  let ruff rewrite the code"
 	@echo "make docs    write the reference, the manual page and the pictures from the program"
 	@echo "make soak    do everything the app offers 20 times in random order, then check what is kept"
+	@echo "make chaos   kill it 1,000 times, damage its files, fill its disk, start it in odd places: nothing may be lost"
 	@echo "make bench   install what benchmarks need and run benchmarks/speed"
 	@echo "make clean   remove .venv and caches (not your profiles)"
 
@@ -40,6 +41,9 @@ lint: $(VENV)/.installed-test
 
 soak: $(VENV)/.installed-test
 	$(BIN)/python -m tests.tui.soak $(ARGS)
+
+chaos: $(VENV)/.installed-test
+	$(BIN)/python -m tests.chaos --out benchmarks/results/chaos.json $(ARGS)
 
 format: $(VENV)/.installed-test
 	$(BIN)/ruff check --fix .

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tokmem_desk.errors import StorageError
-from tokmem_desk.system.disk import sync
+from tokmem_desk.system.disk import remove_stale, sync
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "Free some space, then try again; what was there before is unchanged."),
@@ -39,12 +39,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path in the folder of ``path``; on success sync it and rename it to ``path``.
 
     The temporary file exists, empty and 0600, so a writer that takes a path or opens one will do. When the block
-    raises, the temporary file is removed and ``path`` stays as it was.
+    raises, the temporary file is removed and ``path`` stays as it was. What a writer that was killed has left goes with
+    the next one.
 
     Raises:
         StorageError: the disk is full, or there is no permission. OSErrors of the block itself are mapped too.
     """
     temporary: Path | None = None
+    remove_stale(path)
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
         os.close(handle)

@@ -27,6 +27,7 @@ from profiles.files.atomic import storage_error
 from profiles.files.paths import AppPaths, private_folder
 from profiles.store.base import StoreBase
 from tokmem_desk.errors import TokmemError
+from tokmem_desk.system.disk import remove_stale
 
 SECRET_NAME = "consents.key"  # noqa: S105 - a file's name
 _SECRET_BYTES = 32
@@ -136,6 +137,7 @@ class ConsentBook:
                 if len(data) == _SECRET_BYTES:
                     return data
                 file.unlink()  # cut short: a new one, under which nothing given so far holds
+            remove_stale(file)
             fresh = file.with_name(f".{SECRET_NAME}.{secrets.token_hex(4)}.part")
             with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
                 stream.write(secrets.token_bytes(_SECRET_BYTES))

@@ -215,6 +215,17 @@ def test_new_folders_are_private_and_old_ones_keep_their_mode(tmp_path: Path) ->
         private_folder(tmp_path / "file" / "below")
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_one(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    old, fresh, other = (tmp_path / name for name in (".config.toml.a1.part", ".config.toml.b.part", ".x.toml.a.part"))
+    for part in (old, fresh, other):
+        part.write_text("half")
+    for part in (old, other):
+        os.utime(part, (1, 1))
+    write_text(file, "whole")
+    assert sorted(tmp_path.iterdir()) == sorted([file, fresh, other])
+
+
 def test_a_file_is_replaced_whole_and_private(tmp_path: Path) -> None:
     target = tmp_path / "x.txt"
     write_text(target, "grüße")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from pathlib import Path
 
 from tokmem_desk.errors import UsageError
+
+STALE_SECONDS = 3600.0
+"""A temporary file this old is nobody's work any more."""
 
 
 def typed_path(text: str | Path) -> Path:
@@ -52,3 +57,17 @@ def sync_files(folder: Path) -> None:
     for file in folder.iterdir():
         sync(file)
     sync(folder)
+
+
+def remove_stale(path: Path) -> None:
+    """Remove the temporary files (``.NAME.*.part``) that writers of ``path`` left when they were killed.
+
+    What cannot be removed stays: the one who is about to write finds out what is wrong with the folder.
+    """
+    oldest = time.time() - STALE_SECONDS
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(path.parent):
+            if entry.name.startswith(f".{path.name}.") and entry.name.endswith(".part"):
+                with contextlib.suppress(OSError):
+                    if entry.is_file(follow_symlinks=False) and entry.stat(follow_symlinks=False).st_mtime < oldest:
+                        Path(entry.path).unlink()

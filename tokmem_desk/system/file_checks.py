@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeVar
 from filelock import FileLock, Timeout
 
 from tokmem_desk.errors import DamagedError, InterruptedByUser
+from tokmem_desk.system.disk import remove_stale
 
 Understood = TypeVar("Understood")
 
@@ -179,6 +180,7 @@ class Ledger:
     def _write(self, entries: dict[str, Entry]) -> None:
         files = {name: _fields(entry) for name, entry in sorted(entries.items())}
         text = json.dumps({"format": _FORMAT, "files": files, "sha256": _digest_of_files(files)}, indent=1)
+        remove_stale(self.file)
         handle, temporary = tempfile.mkstemp(dir=self.file.parent, prefix=f".{self.file.name}.", suffix=".part")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
