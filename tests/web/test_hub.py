@@ -196,7 +196,8 @@ async def test_closing_with_a_connection_open_is_no_error(hub: EngineHub) -> Non
     writer.write(encode({"id": 1, "op": "load", "profile": "default"}))
     assert await reader.readline()
     await hub.close()
-    assert await reader.read() == b""
+    rest = await reader.read()  # to the end, which comes; an event may have been on its way
+    assert rest == b"" or rest.endswith(b"\n")
     writer.close()
     await asyncio.sleep(0)
     assert said == []
