@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from profiles.encryption.file_encryption import ProfileKey
-from profiles.files.paths import AppPaths
+from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
+from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.process.anew import VARIABLE
 
 ROOT = Path(__file__).parents[1]
@@ -145,6 +146,18 @@ def secrets_of(key: ProfileKey) -> dict[str, list[bytes]]:
         "pair": of_text(PAIR),
         "chat": of_text(CHAT),
     }
+
+
+def with_locked_profile(home: Path) -> Path:
+    """A home whose first profile is locked and holds a pair; the second has no passphrase."""
+    paths = AppPaths.resolve(home)
+    (private_folder(paths.state) / "welcomed").touch()
+    with ProfileRegistry(paths) as registry:
+        with registry.open() as store:
+            store.add_procedure(Procedure("animals", (ExamplePair(PAIR, "noted"),)))
+        registry.create("anna")
+        registry.add_lock("default", PASSPHRASE)
+    return home
 
 
 def unlock_and_chat(app: InTerminal, home: Path, key: ProfileKey) -> int:

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 
 from profiles.encryption.file_encryption import ProfileKey
-from profiles.files.paths import AppPaths, private_folder
+from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests.memory_look import (
     CTRL_L,
     CTRL_Q,
     ONLY_AS_ROOT,
-    PAIR,
     PASSPHRASE,
     PATIENCE,
     InTerminal,
@@ -25,8 +24,8 @@ from tests.memory_look import (
     started_anew,
     unlock_and_chat,
     until,
+    with_locked_profile,
 )
-from tokmem_desk.procedures import ExamplePair, Procedure
 
 pytestmark = ONLY_AS_ROOT
 
@@ -34,14 +33,7 @@ pytestmark = ONLY_AS_ROOT
 @pytest.fixture
 def locked_home(home: Path) -> Path:
     """The home with the tiny model, its profile locked."""
-    paths = AppPaths.resolve(home)
-    (private_folder(paths.state) / "welcomed").touch()
-    with ProfileRegistry(paths) as registry:
-        with registry.open() as store:
-            store.add_procedure(Procedure("animals", (ExamplePair(PAIR, "noted"),)))
-        registry.create("anna")
-        registry.add_lock("default", PASSPHRASE)
-    return home
+    return with_locked_profile(home)
 
 
 @pytest.fixture
