@@ -13,7 +13,7 @@ from tui.engine.models import LoadedModel
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.routing.features import RouterBasis
-    from tokmem_desk.routing.segment_tagger import Splitter
+    from tokmem_desk.routing.segment_tagger import SegmentTagger
     from trainer.memory_start import Prior
 
 
@@ -28,14 +28,14 @@ class Loaded:
 
     backbone: Backbone
     basis: RouterBasis
-    splitter: Splitter
+    segment_tagger: SegmentTagger
     prior: Prior | None
     facts: dict[str, Any]
     cache: Path
 
 
 def load(options: Options) -> Loaded:
-    """Fetch, convert and load the asked model, and fit its router basis and splitter, as the app would.
+    """Fetch, convert and load the asked model, and fit its router basis and segment tagger, as the app would.
 
     Raises:
         TokmemError: no such model, no network, no memory.
@@ -58,4 +58,4 @@ def load(options: Options) -> Loaded:
     # Where memories start concerns one method; its settings name it.
     del facts["pid"], facts["memory_mb"], facts["prior"]
     facts["threads"] = torch.get_num_threads()
-    return Loaded(model.backbone, model.basis, model.splitter, model.prior, facts, paths.cache / "benchmarks")
+    return Loaded(model.backbone, model.basis, model.segment_tagger, model.prior, facts, paths.cache / "benchmarks")

@@ -33,7 +33,7 @@ class TinyModel:
     basis: RouterBasis
     choice: DeviceChoice = field(default_factory=lambda: DeviceChoice("cpu", "float32", "test"))
     loaded: bool = True
-    splitter: None = None
+    segment_tagger: None = None
     """Every message is one request."""
     prior: None = None
     """Memories start from their own pairs."""

@@ -32,7 +32,7 @@ _AT_ONCE = 32
 
 
 class Ours(CallMethod):
-    """A bank with its splitter."""
+    """A bank with its segment tagger."""
 
     def __init__(self, context: Context, bank: Bank, seconds: float, settings: dict[str, object]) -> None:
         parameters = 0
@@ -78,14 +78,14 @@ def learn_requests(
         split: find the requests of a message; without, each message is one.
     """
     began = time.perf_counter()
-    backbone, basis, splitter = context.backbone, context.loaded.basis, context.loaded.splitter
+    backbone, basis, segment_tagger = context.backbone, context.loaded.basis, context.loaded.segment_tagger
     pairs = {name: [_pair(e.query, e.calls[0]) for e in data.single if e.calls[0].tool == name] for name in data.tools}
     pairs = {name: found for name, found in pairs.items() if found}
     statistics = {name: _statistics(context, found) for name, found in pairs.items()}
     router = DiscriminantRouter(basis, backbone.hidden_size, statistics)
     used = 0
     if composed:
-        bank = Bank({}, router, splitter=splitter)
+        bank = Bank({}, router, segment_tagger=segment_tagger)
         for name, pair in cut(context, bank, data.composed):
             pairs[name].append(pair)
             used += 1
@@ -101,7 +101,7 @@ def learn_requests(
         "split": split,
         "backbone": "plain",
     }
-    bank = Bank(memories, router, splitter=splitter if split else None)
+    bank = Bank(memories, router, segment_tagger=segment_tagger if split else None)
     return Ours(context, bank, time.perf_counter() - began, settings)
 
 
@@ -109,18 +109,18 @@ def cut(context: Context, bank: Bank, examples: Sequence[CallExample]) -> list[t
     """Single requests out of composed queries, where the cut gives the known functions and every value lies in its
     own piece.
     """
-    backbone, splitter = context.backbone, bank.splitter
-    assert splitter is not None
+    backbone, segment_tagger = context.backbone, bank.segment_tagger
+    assert segment_tagger is not None
     found = []
     for example in examples:
         done = backbone.prefill(
             [backbone.format.query(example.query)],
             keep_states=False,
             feature_layers=bank.router.feature_layers,
-            token_layers=splitter.space.layers,
+            token_layers=segment_tagger.space.layers,
         )
         whole = bank.router.candidates(done)[0]
-        requests = find_requests(backbone, bank.router, splitter, example.query, done.tokens[0], whole)
+        requests = find_requests(backbone, bank.router, segment_tagger, example.query, done.tokens[0], whole)
         if [request.candidates[0].route for request in requests] != [call.tool for call in example.calls]:
             continue
         for request, call in zip(requests, example.calls, strict=True):
@@ -156,7 +156,9 @@ def _memory(
         memory = run_training(training).memories[0]
         return Memory(name, memory.steering, memory.address, memory.tied, statistics, memory.settings)
     reader = next(
-        done for done in train_reader(backbone, context.loaded.splitter.space, pairs, seed) if isinstance(done, Reader)
+        done
+        for done in train_reader(backbone, context.loaded.segment_tagger.space, pairs, seed)
+        if isinstance(done, Reader)
     )
     rows = initial_rows(backbone, 1, seed=seed)
     return with_reader(Memory(name, Steering(rows), rows[0], True, statistics), reader)

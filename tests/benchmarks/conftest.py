@@ -40,13 +40,13 @@ class WordRetriever:
 @pytest.fixture(scope="session")
 def loaded(tiny_backbone: Callable[..., Backbone], tmp_path_factory: pytest.TempPathFactory) -> Loaded:
     from tokmem_desk.routing.features import RouterBasis, fit_basis
-    from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
+    from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger
 
     backbone = tiny_backbone("llama")
     basis = next(done for done in fit_basis(backbone) if isinstance(done, RouterBasis))
-    splitter = next(done for done in fit_splitter(backbone, count=60) if isinstance(done, Splitter))
-    backbone.token_space = splitter.space
-    return Loaded(backbone, basis, splitter, None, {"id": "tiny"}, tmp_path_factory.mktemp("cache"))
+    segment_tagger = next(done for done in fit_segment_tagger(backbone, count=60) if isinstance(done, SegmentTagger))
+    backbone.token_space = segment_tagger.space
+    return Loaded(backbone, basis, segment_tagger, None, {"id": "tiny"}, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes, read_metadata
 from tokmem_desk.models.record import ledger_of
 from tokmem_desk.models.store import ModelStore
-from tokmem_desk.routing.segment_tagger import fit_splitter
+from tokmem_desk.routing.segment_tagger import fit_segment_tagger
 from tokmem_desk.system.device import DeviceChoice
 from tokmem_desk.system.file_checks import fitted_ledger, read_checked
 from tui.engine.models import LoadedModel
@@ -44,11 +44,11 @@ class Whole:
     other: Path
     logits: Tensor
     router: str
-    splitter: Tensor
+    segment_tagger: Tensor
 
 
 def make_whole(home: Path, source: Path, other_source: Path, others: Path) -> Whole:
-    """Convert a tiny model, with a router drawn at random and a splitter fitted to little: real ones take a while.
+    """Convert a tiny model, with a random router and a segment tagger fitted to little: real ones take a while.
 
     Args:
         home: an empty folder, becomes a home with the model.
@@ -61,7 +61,7 @@ def make_whole(home: Path, source: Path, other_source: Path, others: Path) -> Wh
     backbone = load_backbone(folder, device, str(source))
     made = {
         "router.safetensors": with_router(backbone).basis.to_bytes(),
-        "splitter.safetensors": _result(fit_splitter(backbone, 24)).to_bytes(),
+        "splitter.safetensors": _result(fit_segment_tagger(backbone, 24)).to_bytes(),
     }
     private_folder(paths.fitted)
     other = ModelStore(others).ensure(str(other_source), device, lambda *_: None)
@@ -73,7 +73,7 @@ def make_whole(home: Path, source: Path, other_source: Path, others: Path) -> Wh
         read_checked(folder / name, ledger_of(folder), bytes)
     model, said = loaded(home, str(source))
     assert not any("cannot be used" in text for text in said)
-    return Whole(home, source, other, logits_of(model), model.basis.digest, model.splitter.space.projection)
+    return Whole(home, source, other, logits_of(model), model.basis.digest, model.segment_tagger.space.projection)
 
 
 def loaded(home: Path, wanted: str) -> tuple[LoadedModel, list[str]]:
@@ -97,7 +97,7 @@ def as_before(model: LoadedModel, whole: Whole) -> bool:
     return (
         torch.equal(logits_of(model), whole.logits)
         and model.basis.digest == whole.router
-        and torch.equal(model.splitter.space.projection, whole.splitter)
+        and torch.equal(model.segment_tagger.space.projection, whole.segment_tagger)
     )
 
 

@@ -17,7 +17,7 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.generation.recall import Bank
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.routing.routers import TokenRouter
-from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
+from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger
 from tokmem_desk.templates.json_schema import read_schema
 from trainer.extractor import train_reader, with_reader
 from tui.engine.drafting import _fits, _response, draft
@@ -80,9 +80,11 @@ def test_a_draft_without_a_memory_is_held_to_the_schema_too(tiny: TinyModel) -> 
 
 def test_a_draft_is_read_off_the_message(store: ProfileStore, tiny: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     store.add_procedure(Procedure("buy", BUYS))
-    splitter = next(done for done in fit_splitter(tiny.backbone, count=40) if isinstance(done, Splitter))
-    monkeypatch.setattr(tiny.backbone, "token_space", splitter.space)
-    *_, reader = train_reader(tiny.backbone, splitter.space, BUYS)
+    segment_tagger = next(
+        done for done in fit_segment_tagger(tiny.backbone, count=40) if isinstance(done, SegmentTagger)
+    )
+    monkeypatch.setattr(tiny.backbone, "token_space", segment_tagger.space)
+    *_, reader = train_reader(tiny.backbone, segment_tagger.space, BUYS)
     memory = with_reader(tiny.memory("buy", 1), reader)  # type: ignore[arg-type]
     known = replace(BUYS[4], input=f" {BUYS[4].input}  ")
     monkeypatch.setattr(tui.engine.drafting, "_plain", lambda text: text)  # else the message is known already

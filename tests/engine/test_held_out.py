@@ -17,7 +17,7 @@ from profiles.store.store import ProfileStore
 from tests import tiny_loaded
 from tests.tui.scripted_engine import scorecard
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest
-from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
+from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger
 from trainer.checkpoint import Checkpoint
 from tui.banks.transfer import _learned
 from tui.cli.scorecards import evaluation_text
@@ -278,8 +278,8 @@ def test_stopping_keeps_the_best_of_a_procedure_that_reads_its_answers(
     store: ProfileStore, trainings: Trainings, phase: str, reads: bool
 ) -> None:
     backbone = trainings.model.backbone
-    splitter = next(done for done in fit_splitter(backbone, count=40) if isinstance(done, Splitter))
-    trainings.model.splitter = splitter  # type: ignore[assignment]
+    segment_tagger = next(done for done in fit_segment_tagger(backbone, count=40) if isinstance(done, SegmentTagger))
+    trainings.model.segment_tagger = segment_tagger  # type: ignore[assignment]
     store.add_procedure(Procedure("buy", BUYS, reads_conversation=reads))
     reached = "train" if phase == "reading" else phase
 

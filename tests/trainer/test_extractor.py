@@ -22,7 +22,7 @@ from tokmem_desk.memory.extractor import Reader, Slot, best_marks, spans
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.routing.routers import TokenRouter
-from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter
+from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger
 from trainer.extractor import locate, readable, train_reader, with_reader
 
 if TYPE_CHECKING:
@@ -40,25 +40,25 @@ def pairs(count: int = 12) -> list[ExamplePair]:
     return found
 
 
-def reader_for(backbone: Backbone, examples: list[ExamplePair]) -> tuple[Reader, Splitter]:
-    splitter = next(done for done in fit_splitter(backbone, count=40) if isinstance(done, Splitter))
-    steps = list(train_reader(backbone, splitter.space, examples))
+def reader_for(backbone: Backbone, examples: list[ExamplePair]) -> tuple[Reader, SegmentTagger]:
+    segment_tagger = next(done for done in fit_segment_tagger(backbone, count=40) if isinstance(done, SegmentTagger))
+    steps = list(train_reader(backbone, segment_tagger.space, examples))
     assert steps[:-1] == sorted(s for s in steps if isinstance(s, float))
     assert isinstance(steps[-1], Reader)
-    return steps[-1], splitter
+    return steps[-1], segment_tagger
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_a_reader_reads_what_it_learned(tiny_backbone: Callable[..., Backbone], family: str) -> None:
     backbone = tiny_backbone(family)
     examples = pairs()
-    reader, splitter = reader_for(backbone, examples)
+    reader, segment_tagger = reader_for(backbone, examples)
     again = Reader.rebuild(json.loads(json.dumps(reader.describe())), reader.weights())
     for pair in examples:
-        done = backbone.prefill([backbone.format.query(pair.input)], token_layers=splitter.space.layers)
+        done = backbone.prefill([backbone.format.query(pair.input)], token_layers=segment_tagger.space.layers)
         places = backbone.format.places(pair.input)
         for one in (reader, again):
-            assert one.response(one.read(pair.input, places, done.tokens[0], splitter.space)) == pair.response
+            assert one.response(one.read(pair.input, places, done.tokens[0], segment_tagger.space)) == pair.response
 
 
 def test_a_memory_with_a_reader_answers_by_reading(
@@ -66,20 +66,20 @@ def test_a_memory_with_a_reader_answers_by_reading(
 ) -> None:
     backbone = tiny_backbone("llama")
     examples = pairs()
-    reader, splitter = reader_for(backbone, examples)
+    reader, segment_tagger = reader_for(backbone, examples)
     made = with_reader(memory(backbone, "buy"), reader)
     data = memory_to_bytes(made, backbone.fingerprint)
     loaded = memory_from_bytes(data, backbone, "a file")
     assert loaded.steering.reader is not None and loaded.steering.reader.describe() == reader.describe()
-    bank = Bank({"buy": loaded}, TokenRouter(backbone, [loaded]), splitter=splitter)
+    bank = Bank({"buy": loaded}, TokenRouter(backbone, [loaded]), segment_tagger=segment_tagger)
     message = examples[0].input
     with pytest.raises(IncompatibleError, match="'buy' reads messages in a space that was fitted elsewhere"):
         list(recall(backbone, bank, message, route="buy", max_tokens=4))
-    other = replace(splitter.space, projection=-splitter.space.projection)
+    other = replace(segment_tagger.space, projection=-segment_tagger.space.projection)
     monkeypatch.setattr(backbone, "token_space", other)
     with pytest.raises(IncompatibleError, match="Train it again: tokmem-desk train buy"):
         list(recall(backbone, bank, message, route="buy", max_tokens=4))
-    monkeypatch.setattr(backbone, "token_space", splitter.space)
+    monkeypatch.setattr(backbone, "token_space", segment_tagger.space)
     read = list(recall(backbone, bank, message, route="buy"))[-1]
     assert isinstance(read, Answer) and read.response == examples[0].response and read.stopped == "end"
     # With a conversation to read: a reader that is alone goes on reading, else the trained steering answers.

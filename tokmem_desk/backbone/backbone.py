@@ -52,7 +52,7 @@ class Backbone:
         rotates_keys: True when keys can be moved to another position (rotary embeddings), which
             memories with per-layer keys and values need.
         eop: [d] row of the end-of-procedure token, where an adapter brought one.
-        token_space: what readers and splitters of this backbone look at; set by whoever fitted it (``splitting``).
+        token_space: what readers and the segment tagger of this backbone look at; set by whoever fitted it.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Messages that ask for several things at once, composed of the shipped ones: what a splitter learns from.
+"""Messages that ask for several things at once, composed of the shipped ones: what a segment tagger learns from.
 
 The joints are material to learn from, not a list to match against: what is learned reads hidden states, and finds
 other joints, and other languages, by their likeness to these.

@@ -142,7 +142,7 @@ def _turns(segments: Sequence[Segment], *, plain: bool) -> list[Turn]:
 
 def _parts(backbone: Backbone, bank: Bank, message: str, route: str, timing: Timing, began: float) -> list[Part]:
     """Run the message, find its requests and choose their routes."""
-    splitter = bank.splitter if route == AUTO_ROUTE and bank.memories else None
+    segment_tagger = bank.segment_tagger if route == AUTO_ROUTE and bank.memories else None
     prefilled = backbone.prefill(
         [backbone.format.query(message)],
         feature_layers=bank.router.feature_layers,
@@ -151,8 +151,8 @@ def _parts(backbone: Backbone, bank: Bank, message: str, route: str, timing: Tim
     timing.prefill = time.perf_counter() - began
     candidates = bank.router.candidates(prefilled)[0]
     requests = []
-    if splitter is not None:
-        requests = find_requests(backbone, bank.router, splitter, message, prefilled.tokens[0], candidates)
+    if segment_tagger is not None:
+        requests = find_requests(backbone, bank.router, segment_tagger, message, prefilled.tokens[0], candidates)
     timing.route = time.perf_counter() - began - timing.prefill
     if requests:
         return [

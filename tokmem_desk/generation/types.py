@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokmem_desk.memory.memory import Memory
     from tokmem_desk.routing.routers import Candidate, Router
-    from tokmem_desk.routing.segment_tagger import Splitter
+    from tokmem_desk.routing.segment_tagger import SegmentTagger
     from tokmem_desk.templates.json_schema import OutputSchema
 
 SEGMENT_BREAK = "\n"
@@ -22,7 +22,7 @@ class Bank:
 
     ``memories`` are the enabled ones; their names are the routes. ``schemas`` has those of procedures whose
     answers must have a form, ``readers`` the names of those that read the conversation, ``guests`` of those that came
-    with somebody else's bank and are not accepted yet. Without a ``splitter`` every message is one request.
+    with somebody else's bank and are not accepted yet. Without a ``segment_tagger`` every message is one request.
     """
 
     memories: dict[str, Memory]
@@ -30,7 +30,7 @@ class Bank:
     schemas: Mapping[str, OutputSchema] = field(default_factory=dict)
     readers: frozenset[str] = frozenset()
     guests: frozenset[str] = frozenset()
-    splitter: Splitter | None = None
+    segment_tagger: SegmentTagger | None = None
 
 
 @dataclass(frozen=True, slots=True)

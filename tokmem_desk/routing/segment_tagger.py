@@ -43,7 +43,7 @@ _NETWORK = "network."
 
 
 @dataclass(frozen=True, slots=True)
-class Splitter:
+class SegmentTagger:
     """The fitted network of one backbone, over its token space."""
 
     space: TokenSpace
@@ -59,7 +59,7 @@ class Splitter:
         return torch.softmax(self.network(self.space.project(tokens)[None])[0], dim=-1)
 
     def to_bytes(self, dtype: torch.dtype = torch.float32) -> bytes:
-        """The splitter as a file; half precision is enough to ship it."""
+        """The segment tagger as a file; half precision is enough to ship it."""
         tensors = {name: getattr(self.space, name) for name in _SPACE}
         tensors |= {f"{_NETWORK}{name}": tensor for name, tensor in self.network.state_dict().items()}
         metadata = {
@@ -72,8 +72,8 @@ class Splitter:
         return save({name: t.detach().cpu().to(dtype).contiguous() for name, t in tensors.items()}, metadata)
 
     @classmethod
-    def from_bytes(cls, data: bytes, backbone: Backbone) -> Splitter:
-        """Read a splitter back.
+    def from_bytes(cls, data: bytes, backbone: Backbone) -> SegmentTagger:
+        """Read a segment tagger back.
 
         Raises:
             BadInputError: damaged, of another version or another backbone; fit a new one.
@@ -88,19 +88,19 @@ class Splitter:
             network = _network(space.projection.shape[1]).to(backbone.torch_device)
             network.load_state_dict({k.removeprefix(_NETWORK): v for k, v in tensors.items() if k.startswith(_NETWORK)})
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
-            raise BadInputError(f"The stored splitter is damaged ({first_line(error)}).") from error
+            raise BadInputError(f"The stored segment tagger is damaged ({first_line(error)}).") from error
         if space.fingerprint != backbone.fingerprint.digest or metadata.get("recipe") != _recipe():
-            raise BadInputError("The stored splitter belongs to another backbone or version.")
+            raise BadInputError("The stored segment tagger belongs to another backbone or version.")
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-            raise BadInputError("The stored splitter holds values that are not finite.")
+            raise BadInputError("The stored segment tagger holds values that are not finite.")
         network.requires_grad_(False).eval()
         return cls(space, network)
 
 
-def shipped_splitter(backbone: Backbone) -> Splitter | None:
-    """The splitter of the default backbone, which comes with the program; None for any other."""
+def shipped_segment_tagger(backbone: Backbone) -> SegmentTagger | None:
+    """The segment tagger of the default backbone, which comes with the program; None for any other."""
     try:
-        return Splitter.from_bytes(shipped_bytes(), backbone)
+        return SegmentTagger.from_bytes(shipped_bytes(), backbone)
     except BadInputError:
         return None
 
@@ -114,8 +114,8 @@ def shipped_bytes() -> bytes:
     return shipped.shipped_bytes("splitter.safetensors")
 
 
-def fit_splitter(backbone: Backbone, count: int = _MESSAGES) -> Iterator[float | Splitter]:
-    """Fit the token space and the splitter of a backbone; yields the share done, and at the end the splitter."""
+def fit_segment_tagger(backbone: Backbone, count: int = _MESSAGES) -> Iterator[float | SegmentTagger]:
+    """Fit the token space and the segment tagger of a backbone; yields the share done, then the segment tagger."""
     layers = FeatureLayers.of(backbone.layer_count).pooled
     messages = sorted(joined_messages(count), key=lambda message: len(message.text))
     states: list[Tensor] = []
@@ -134,7 +134,7 @@ def fit_splitter(backbone: Backbone, count: int = _MESSAGES) -> Iterator[float |
         network = _network(space.projection.shape[1])
     for _ in train_network(network, projected, marks, epochs=_EPOCHS, batch_size=32, rate=3e-3, weight_decay=0.02):
         yield 1.0
-    yield Splitter(space.to(backbone.torch_device), network.to(backbone.torch_device))
+    yield SegmentTagger(space.to(backbone.torch_device), network.to(backbone.torch_device))
 
 
 def marks_of(message: Joined, places: Sequence[tuple[int, int]]) -> Tensor:
@@ -159,7 +159,7 @@ def _network(dimensions: int) -> TokenNetwork:
 
 
 def _recipe() -> str:
-    """Digest of what a splitter is fitted with; another recipe asks for another fit."""
+    """Digest of what a segment tagger is fitted with; another recipe asks for another fit."""
     texts = [message.text for message in joined_messages(_MESSAGES // 10)]
     settings = [_VERSION, _MESSAGES, _EPOCHS, *texts]
     return hashlib.sha256(json.dumps(settings).encode()).hexdigest()

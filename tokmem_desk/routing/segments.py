@@ -1,6 +1,6 @@
 """What a message asks for: its requests, each with its route.
 
-The splitter proposes where a further request may begin; every stretch between two such places is run as a
+The segment tagger proposes where a further request may begin; every stretch between two such places is run as a
 message of its own and routed; the best way through the proposals wins (dynamic programming over the log
 probabilities of marks and routes). So a message is cut only where its language says that something new is
 asked *and* the pieces have clear routes of their own. A message without proposals, which is nearly every
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.prefill import Prefilled
     from tokmem_desk.routing.routers import Router
-    from tokmem_desk.routing.segment_tagger import Splitter
+    from tokmem_desk.routing.segment_tagger import SegmentTagger
 
 PROPOSED_FROM = 0.05
 """Least probability at which a token is considered as the beginning of a request."""
@@ -34,7 +34,7 @@ MOST_PROPOSALS = 8
 """The most probable beginnings of a message that are considered: a bound on its requests."""
 
 _TEMPER = 0.35
-"""Factor on the log-odds of a beginning. The splitter is surer than it is right on text unlike what it was
+"""Factor on the log-odds of a beginning. The segment tagger is surer than it is right on text unlike what it was
 fitted on (notes of short sentences); routes shall have their say. See docs/research/composition.md for the figures."""
 
 _NONE_DOUBT = 2.0
@@ -55,7 +55,7 @@ is cut that was whole before; see docs/research/composition.md."""
 _ECHO = 0.98
 _ECHO_JOINT = 0.3
 """Where the word that opens a message stands again behind what may be a joint ("buy milk and buy eggs"), a beginning
-is at least that probable. The splitter was fitted on requests of different kinds; of two alike it is too unsure."""
+is at least that probable. The segment tagger was fitted on requests of different kinds; it is too unsure of two alike."""
 
 _WORD = re.compile(r"[^\W\d_]+")
 _TRIMMED = " \t\r\n,;:-&"
@@ -86,17 +86,22 @@ class _Stretch:
 
 
 def find_requests(
-    backbone: Backbone, router: Router, splitter: Splitter, message: str, tokens: Tensor, whole: Sequence[Candidate]
+    backbone: Backbone,
+    router: Router,
+    segment_tagger: SegmentTagger,
+    message: str,
+    tokens: Tensor,
+    whole: Sequence[Candidate],
 ) -> list[Request]:
     """The requests of a message in their order; empty when it is one request.
 
     Args:
-        tokens: [t x f] hidden states of the message's tokens for ``splitter.layers``.
+        tokens: [t x f] hidden states of the message's tokens for ``segment_tagger.layers``.
         whole: routes of the message as a whole.
     """
     message = message.strip()
     places = backbone.format.places(message)
-    marks = splitter.marks(tokens).clone()
+    marks = segment_tagger.marks(tokens).clone()
     for token in _echoes(message, places):
         if marks[token - 1, JOINT] >= _ECHO_JOINT:
             marks[token - 1, JOINT] = 1.0
@@ -114,7 +119,7 @@ def find_requests(
     ran = backbone.prefill(
         [backbone.format.query(t) for t in texts],
         feature_layers=router.feature_layers,
-        token_layers=splitter.space.layers,
+        token_layers=segment_tagger.space.layers,
     )
     routes = {text: _doubting_none(found) for text, found in zip(texts, router.candidates(ran), strict=True)}
     routes[message] = list(whole)
@@ -181,7 +186,7 @@ def _best_path(
     Two stretches in a row have the same procedure only where the second clearly begins; never both none.
 
     Args:
-        marks: probability of each proposed beginning, as the splitter gives it.
+        marks: probability of each proposed beginning, as the segment tagger gives it.
     """
     begins = [_tempered(mark) for mark in marks]
     last = len(begins) + 1

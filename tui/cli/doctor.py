@@ -160,7 +160,7 @@ def _files(context: Context) -> Iterator[Finding]:
 
 
 def _made(whose: str, files: Sequence[Path], ledger: Ledger) -> Iterator[Finding]:
-    """Routers, splitters, adapters and priors in one folder."""
+    """Routers, segment taggers, adapters and priors in one folder."""
     whole, unknown = 0, []
     for file in files:
         try:
@@ -182,8 +182,8 @@ def _made(whose: str, files: Sequence[Path], ledger: Ledger) -> Iterator[Finding
 
 
 _MADE_AGAIN = (
-    "A router or splitter is taken from its other copy, or fitted again, when the model loads next. A prior is learned "
-    "again with 'tokmem-desk model prepare', an adapter is made again with 'tokmem-desk adapt'."
+    "A router or segment tagger is taken from its other copy, or fitted again, when the model loads next. A prior is "
+    "learned again with 'tokmem-desk model prepare', an adapter is made again with 'tokmem-desk adapt'."
 )
 
 

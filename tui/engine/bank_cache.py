@@ -148,7 +148,7 @@ class BankShelf:
         self, store: ProfileStore, memories: dict[str, Memory], router: str, tuning: RouterTuning | None = None
     ) -> Bank:
         """A bank over given memories, with the profile's corrections."""
-        return Bank(memories, self.router(store, memories, router, tuning), splitter=self._model.splitter)
+        return Bank(memories, self.router(store, memories, router, tuning), segment_tagger=self._model.segment_tagger)
 
     def router(
         self, store: ProfileStore, memories: dict[str, Memory], router: str, tuning: RouterTuning | None = None

@@ -35,16 +35,16 @@ from trainer.config import DEFAULT_SPAN
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.routing.features import RouterBasis
-    from tokmem_desk.routing.segment_tagger import Splitter
+    from tokmem_desk.routing.segment_tagger import SegmentTagger
     from trainer.memory_start import Prior
 
 Report = Callable[[str, float | None, str], None]
 """Receives phase, share done (None when unknown) and a text for people."""
 
 ROUTER_FILE = "router.safetensors"
-SPLITTER_FILE = "splitter.safetensors"
+SEGMENT_TAGGER_FILE = "splitter.safetensors"
 
-_Fitted = TypeVar("_Fitted", "RouterBasis", "Splitter")
+_Fitted = TypeVar("_Fitted", "RouterBasis", "SegmentTagger")
 
 
 def _free_name(path: Path) -> Path:
@@ -68,7 +68,7 @@ class LoadedModel:
         self._device = device
         self._backbone: Backbone | None = None
         self._basis: RouterBasis | None = None
-        self._splitter: Splitter | None = None
+        self._segment_tagger: SegmentTagger | None = None
         self._prior: Prior | None = None
         self._choice: DeviceChoice | None = None
 
@@ -85,10 +85,10 @@ class LoadedModel:
         return self._basis
 
     @property
-    def splitter(self) -> Splitter:
+    def segment_tagger(self) -> SegmentTagger:
         """What finds the requests of a message; only after ``load`` has run to its end."""
-        assert self._splitter is not None
-        return self._splitter
+        assert self._segment_tagger is not None
+        return self._segment_tagger
 
     @property
     def prior(self) -> Prior | None:
@@ -97,7 +97,7 @@ class LoadedModel:
 
     @property
     def loaded(self) -> bool:
-        return self._backbone is not None and self._basis is not None and self._splitter is not None
+        return self._backbone is not None and self._basis is not None and self._segment_tagger is not None
 
     @property
     def choice(self) -> DeviceChoice:
@@ -138,7 +138,7 @@ class LoadedModel:
         """
         if self.loaded:
             return
-        from tokmem_desk.routing.segment_tagger import Splitter, fit_splitter, shipped_splitter
+        from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger, shipped_segment_tagger
 
         if self._backbone is None:
             try:
@@ -159,16 +159,16 @@ class LoadedModel:
                 "Measuring how this model tells messages apart (once per model)",
                 report,
             )
-        self._splitter = self._splitter or shipped_splitter(self._backbone)
-        if self._splitter is None:
-            self._splitter = yield from self._fitted(
-                SPLITTER_FILE,
-                Splitter.from_bytes,
-                fit_splitter,
+        self._segment_tagger = self._segment_tagger or shipped_segment_tagger(self._backbone)
+        if self._segment_tagger is None:
+            self._segment_tagger = yield from self._fitted(
+                SEGMENT_TAGGER_FILE,
+                SegmentTagger.from_bytes,
+                fit_segment_tagger,
                 "Learning where one request ends and the next begins (once per model)",
                 report,
             )
-        self._backbone.token_space = self._splitter.space
+        self._backbone.token_space = self._segment_tagger.space
         self._prior = self._learned_prior(report)
 
     def _load_whole(self, report: Report, cancelled: Callable[[], bool]) -> Backbone:
@@ -354,7 +354,7 @@ class LoadedModel:
         """Let go of the model. Ending the process is the surer way to free memory."""
         self._backbone = None
         self._basis = None
-        self._splitter = None
+        self._segment_tagger = None
         self._prior = None
 
     def describe(self) -> dict[str, Any]:

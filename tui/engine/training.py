@@ -163,7 +163,7 @@ class _OneTraining:
             note = "Its answers stand in the messages: learning to read them."
             for done in train_reader(
                 self._model.backbone,
-                self._model.splitter.space,
+                self._model.segment_tagger.space,
                 self._ready.procedure.pairs,
                 self._config.seed,
                 alone=self._reads_alone,

@@ -24,11 +24,11 @@ from tokmem_desk.routing.routers import Candidate
 from tokmem_desk.routing.segment_tagger import (
     BEGIN,
     CONTENT,
-    Splitter,
-    fit_splitter,
+    SegmentTagger,
+    fit_segment_tagger,
     marks_of,
     shipped_bytes,
-    shipped_splitter,
+    shipped_segment_tagger,
 )
 from tokmem_desk.routing.segments import find_requests
 
@@ -69,10 +69,10 @@ class FirstWordRouter:
 
 
 class GivenMarks:
-    """A splitter that says what a test wants."""
+    """A segment tagger that says what a test wants."""
 
-    def __init__(self, splitter: Splitter, marks: Tensor) -> None:
-        self.space = splitter.space
+    def __init__(self, segment_tagger: SegmentTagger, marks: Tensor) -> None:
+        self.space = segment_tagger.space
         self._marks = marks
 
     def marks(self, tokens: Tensor) -> Tensor:
@@ -81,13 +81,13 @@ class GivenMarks:
 
 
 @pytest.fixture(scope="module")
-def splitter(tiny_backbone: Callable[..., Backbone]) -> Splitter:
-    *shares, made = list(fit_splitter(tiny_backbone("llama"), count=40))
-    assert shares == sorted(shares) and isinstance(made, Splitter)
+def segment_tagger(tiny_backbone: Callable[..., Backbone]) -> SegmentTagger:
+    *shares, made = list(fit_segment_tagger(tiny_backbone("llama"), count=40))
+    assert shares == sorted(shares) and isinstance(made, SegmentTagger)
     return made
 
 
-def given(backbone: Backbone, splitter: Splitter, message: str, begins: dict[str, float]) -> GivenMarks:
+def given(backbone: Backbone, segment_tagger: SegmentTagger, message: str, begins: dict[str, float]) -> GivenMarks:
     """Marks with a probability of beginning at some words, and ", and then" as joint."""
     places = backbone.format.places(message)
     marks = torch.zeros(len(places), 3)
@@ -101,14 +101,16 @@ def given(backbone: Backbone, splitter: Splitter, message: str, begins: dict[str
         start = message.index(word)
         i = next(i for i, (_, end) in enumerate(places) if end > start)
         marks[i] = torch.tensor([1 - probability, 0.0, probability])
-    return GivenMarks(splitter, marks)
+    return GivenMarks(segment_tagger, marks)
 
 
-def bank_of(backbone: Backbone, router: FirstWordRouter, splitter: object, monkeypatch: pytest.MonkeyPatch) -> Bank:
+def bank_of(
+    backbone: Backbone, router: FirstWordRouter, segment_tagger: object, monkeypatch: pytest.MonkeyPatch
+) -> Bank:
     monkeypatch.setattr(backbone, "prefill", router.prefill)
-    monkeypatch.setattr(backbone, "token_space", splitter.space)  # type: ignore[attr-defined]
+    monkeypatch.setattr(backbone, "token_space", segment_tagger.space)  # type: ignore[attr-defined]
     memories: dict[str, Memory] = {name: memory(backbone, name, seed=i + 1) for i, name in enumerate(("pay", "sky"))}
-    return Bank(memories, router, splitter=splitter)  # type: ignore[arg-type]
+    return Bank(memories, router, segment_tagger=segment_tagger)  # type: ignore[arg-type]
 
 
 def test_states_beyond_half_precision_are_no_obstacle(
@@ -123,16 +125,16 @@ def test_states_beyond_half_precision_are_no_obstacle(
         return replace(done, tokens=[tokens * 1e6 for tokens in done.tokens])
 
     monkeypatch.setattr(backbone, "prefill", loud)
-    made = next(done for done in fit_splitter(backbone, count=40) if isinstance(done, Splitter))
+    made = next(done for done in fit_segment_tagger(backbone, count=40) if isinstance(done, SegmentTagger))
     assert all(bool(torch.isfinite(part).all()) for part in (made.space.centre, made.space.projection))
     assert bool(made.space.spread.max() > 65504)
 
 
 def test_each_request_is_a_segment_with_its_own_route(
-    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Callable[..., Backbone], segment_tagger: SegmentTagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = tiny_backbone("llama")
-    marks = given(backbone, splitter, MESSAGE, {"the weather": 0.9})
+    marks = given(backbone, segment_tagger, MESSAGE, {"the weather": 0.9})
     bank = bank_of(backbone, FirstWordRouter(backbone), marks, monkeypatch)
     events = list(recall(backbone, bank, MESSAGE, max_tokens=5))
     routes = [e for e in events if isinstance(e, Routed)]
@@ -145,12 +147,14 @@ def test_each_request_is_a_segment_with_its_own_route(
     assert "".join(e.text for e in events if isinstance(e, Piece)) == answer.response
     assert answer.response == "\n".join(s.response for s in answer.segments)
     for segment in answer.segments:
-        alone = list(recall(backbone, replace(bank, splitter=None), segment.part, route=segment.route, max_tokens=5))
+        alone = list(
+            recall(backbone, replace(bank, segment_tagger=None), segment.part, route=segment.route, max_tokens=5)
+        )
         assert isinstance(alone[-1], Answer) and alone[-1].response == segment.response
 
 
 def test_a_message_is_not_cut_without_reason(
-    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Callable[..., Backbone], segment_tagger: SegmentTagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = tiny_backbone("llama")
     router = FirstWordRouter(backbone)
@@ -162,7 +166,7 @@ def test_a_message_is_not_cut_without_reason(
         ("it rains and snow falls", {"snow": 0.99}),
         ("Paid 3 and milk", {"milk": 0.6}),
     ):
-        bank = bank_of(backbone, router, given(backbone, splitter, message, begins), monkeypatch)
+        bank = bank_of(backbone, router, given(backbone, segment_tagger, message, begins), monkeypatch)
         router.asked.clear()
         answer = list(recall(backbone, bank, message, max_tokens=2))[-1]
         assert isinstance(answer, Answer) and [s.part for s in answer.segments] == [message], message
@@ -171,12 +175,12 @@ def test_a_message_is_not_cut_without_reason(
 
 
 def test_two_requests_for_one_procedure_are_two_where_the_second_clearly_begins(
-    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Callable[..., Backbone], segment_tagger: SegmentTagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = tiny_backbone("llama")
     message = "Paid 3 for tea and Paid 4 for milk, and then the weather"
     begins = {"Paid 4": 0.97, "the weather": 0.95}
-    bank = bank_of(backbone, FirstWordRouter(backbone), given(backbone, splitter, message, begins), monkeypatch)
+    bank = bank_of(backbone, FirstWordRouter(backbone), given(backbone, segment_tagger, message, begins), monkeypatch)
     answer = list(recall(backbone, bank, message, max_tokens=2))[-1]
     assert isinstance(answer, Answer)
     assert [(s.route, s.part) for s in answer.segments] == [
@@ -187,7 +191,7 @@ def test_two_requests_for_one_procedure_are_two_where_the_second_clearly_begins(
 
 
 def test_the_opening_word_behind_a_joint_is_a_clear_beginning(
-    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Callable[..., Backbone], segment_tagger: SegmentTagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = tiny_backbone("llama")
     router = FirstWordRouter(backbone)
@@ -197,18 +201,18 @@ def test_the_opening_word_behind_a_joint_is_a_clear_beginning(
         ("Paid 3 for tea and Paid 4 for milk", ["Paid 3 for tea and Paid 4 for milk"]),
         ("Paid and Paid", ["Paid and Paid"]),
     ):
-        bank = bank_of(backbone, router, given(backbone, splitter, message, {}), monkeypatch)
+        bank = bank_of(backbone, router, given(backbone, segment_tagger, message, {}), monkeypatch)
         answer = list(recall(backbone, bank, message, max_tokens=2))[-1]
         assert isinstance(answer, Answer) and [s.part for s in answer.segments] == parts
 
 
 def test_a_request_sees_the_earlier_ones_of_its_message_where_its_procedure_reads_the_conversation(
-    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Callable[..., Backbone], segment_tagger: SegmentTagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = tiny_backbone("llama")
     message = "Paid 12 for lunch, and then the weather; remember that"
     begins = {"the weather": 0.9, "remember": 0.999}
-    bank = bank_of(backbone, FirstWordRouter(backbone), given(backbone, splitter, message, begins), monkeypatch)
+    bank = bank_of(backbone, FirstWordRouter(backbone), given(backbone, segment_tagger, message, begins), monkeypatch)
     said = [Turn("user", "good morning"), Turn("assistant", "hello")]
 
     def answered(bank: Bank, **options: object) -> list[str]:
@@ -235,20 +239,20 @@ def test_a_request_sees_the_earlier_ones_of_its_message_where_its_procedure_read
 
 
 def test_a_forced_route_answers_the_whole_message(
-    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Callable[..., Backbone], segment_tagger: SegmentTagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = tiny_backbone("llama")
-    marks = given(backbone, splitter, MESSAGE, {"the weather": 0.9})
+    marks = given(backbone, segment_tagger, MESSAGE, {"the weather": 0.9})
     bank = bank_of(backbone, FirstWordRouter(backbone), marks, monkeypatch)
     answer = list(recall(backbone, bank, MESSAGE, route="sky", max_tokens=2))[-1]
     assert isinstance(answer, Answer) and [(s.route, s.part) for s in answer.segments] == [("sky", MESSAGE)]
 
 
 def test_stop_between_and_inside_segments(
-    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Callable[..., Backbone], segment_tagger: SegmentTagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = tiny_backbone("llama")
-    marks = given(backbone, splitter, MESSAGE, {"the weather": 0.9})
+    marks = given(backbone, segment_tagger, MESSAGE, {"the weather": 0.9})
     bank = bank_of(backbone, FirstWordRouter(backbone), marks, monkeypatch)
     for after, segments in ((2, 1), (6, 2)):
         asked = 0
@@ -263,27 +267,29 @@ def test_stop_between_and_inside_segments(
         assert answer.stopped == "cancelled" and len(answer.segments) == segments, after
 
 
-def test_the_splitter_survives_its_file_and_refuses_others(
-    tiny_backbone: Callable[..., Backbone], splitter: Splitter
+def test_the_segment_tagger_survives_its_file_and_refuses_others(
+    tiny_backbone: Callable[..., Backbone], segment_tagger: SegmentTagger
 ) -> None:
     backbone = tiny_backbone("llama")
-    again = Splitter.from_bytes(splitter.to_bytes(), backbone)
+    again = SegmentTagger.from_bytes(segment_tagger.to_bytes(), backbone)
     query = backbone.format.query(MESSAGE)
-    tokens = backbone.prefill([query], token_layers=splitter.space.layers).tokens[0]
+    tokens = backbone.prefill([query], token_layers=segment_tagger.space.layers).tokens[0]
     assert len(tokens) == len(backbone.format.places(MESSAGE)) == len(backbone.format.encode_text(MESSAGE))
-    assert torch.equal(again.marks(tokens), splitter.marks(tokens))
+    assert torch.equal(again.marks(tokens), segment_tagger.marks(tokens))
     with pytest.raises(BadInputError, match="another backbone"):
-        Splitter.from_bytes(splitter.to_bytes(), tiny_backbone("gemma3"))
+        SegmentTagger.from_bytes(segment_tagger.to_bytes(), tiny_backbone("gemma3"))
     with pytest.raises(BadInputError, match="damaged"):
-        Splitter.from_bytes(splitter.to_bytes()[:200], backbone)
+        SegmentTagger.from_bytes(segment_tagger.to_bytes()[:200], backbone)
 
 
-def test_the_shipped_splitter_is_of_this_version(tiny_backbone: Callable[..., Backbone]) -> None:
+def test_the_shipped_segment_tagger_is_of_this_version(tiny_backbone: Callable[..., Backbone]) -> None:
     """Other texts or settings need another fit: then make this file anew (see docs/research/composition.md)."""
     metadata = read_metadata(shipped_bytes())
-    made = next(done for done in fit_splitter(tiny_backbone("llama"), count=30) if isinstance(done, Splitter))
+    made = next(
+        done for done in fit_segment_tagger(tiny_backbone("llama"), count=30) if isinstance(done, SegmentTagger)
+    )
     assert metadata["recipe"] == read_metadata(made.to_bytes())["recipe"]
-    assert shipped_splitter(tiny_backbone("llama")) is None
+    assert shipped_segment_tagger(tiny_backbone("llama")) is None
 
 
 def test_a_network_learns_marks_from_a_tokens_neighbours() -> None:
@@ -316,7 +322,7 @@ def test_marks_of_a_joined_message(tiny_backbone: Callable[..., Backbone]) -> No
 
 
 def test_requests_beyond_the_bound_are_not_considered(
-    tiny_backbone: Callable[..., Backbone], splitter: Splitter, monkeypatch: pytest.MonkeyPatch
+    tiny_backbone: Callable[..., Backbone], segment_tagger: SegmentTagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from tokmem_desk.routing import segments as requests
 
@@ -327,12 +333,12 @@ def test_requests_beyond_the_bound_are_not_considered(
     marks[:, BEGIN] = 0.9
     marks[:, CONTENT] = 0.1
     router = FirstWordRouter(backbone)
-    bank = bank_of(backbone, router, GivenMarks(splitter, marks), monkeypatch)
-    done = backbone.prefill([backbone.format.query(message)], token_layers=splitter.space.layers)
+    bank = bank_of(backbone, router, GivenMarks(segment_tagger, marks), monkeypatch)
+    done = backbone.prefill([backbone.format.query(message)], token_layers=segment_tagger.space.layers)
     found = find_requests(
         backbone,
         router,
-        bank.splitter,
+        bank.segment_tagger,
         message,
         done.tokens[0],
         [Candidate("pay", 1e-6)],  # type: ignore[arg-type]
