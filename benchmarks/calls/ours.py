@@ -21,7 +21,7 @@ from tokmem_desk.memory.memory import Memory, Steering, initial_rows
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.routing.routers import DiscriminantRouter
-from tokmem_desk.routing.segments import find_requests
+from tokmem_desk.routing.segments import find_segments
 from trainer.extractor import readable, train_reader, with_reader
 from trainer.loop import Training
 
@@ -120,13 +120,13 @@ def cut(context: Context, bank: Bank, examples: Sequence[CallExample]) -> list[t
             token_layers=segment_tagger.space.layers,
         )
         whole = bank.router.candidates(done)[0]
-        requests = find_requests(backbone, bank.router, segment_tagger, example.query, done.tokens[0], whole)
-        if [request.candidates[0].route for request in requests] != [call.tool for call in example.calls]:
+        segments = find_segments(backbone, bank.router, segment_tagger, example.query, done.tokens[0], whole)
+        if [segment.candidates[0].route for segment in segments] != [call.tool for call in example.calls]:
             continue
-        for request, call in zip(requests, example.calls, strict=True):
+        for segment, call in zip(segments, example.calls, strict=True):
             values = [one for v in call.arguments.values() for one in (v if isinstance(v, list) else [v])]
-            if all(str(value) in request.text for value in values):
-                found.append((call.tool, _pair(request.text, call)))
+            if all(str(value) in segment.text for value in values):
+                found.append((call.tool, _pair(segment.text, call)))
     return found
 
 

@@ -22,7 +22,7 @@ from tokmem_desk.generation.decoding import Sampling
 from tokmem_desk.generation.segment import Answering, Part
 from tokmem_desk.generation.types import SEGMENT_BREAK, Answer, Bank, Piece, Routed, Segment, Timing
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
-from tokmem_desk.routing.segments import find_requests
+from tokmem_desk.routing.segments import find_segments
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -141,7 +141,7 @@ def _turns(segments: Sequence[Segment], *, plain: bool) -> list[Turn]:
 
 
 def _parts(backbone: Backbone, bank: Bank, message: str, route: str, timing: Timing, began: float) -> list[Part]:
-    """Run the message, find its requests and choose their routes."""
+    """Run the message, find its segments and choose their routes."""
     segment_tagger = bank.segment_tagger if route == AUTO_ROUTE and bank.memories else None
     prefilled = backbone.prefill(
         [backbone.format.query(message)],
@@ -150,16 +150,16 @@ def _parts(backbone: Backbone, bank: Bank, message: str, route: str, timing: Tim
     )
     timing.prefill = time.perf_counter() - began
     candidates = bank.router.candidates(prefilled)[0]
-    requests = []
+    segments = []
     if segment_tagger is not None:
-        requests = find_requests(backbone, bank.router, segment_tagger, message, prefilled.tokens[0], candidates)
+        segments = find_segments(backbone, bank.router, segment_tagger, message, prefilled.tokens[0], candidates)
     timing.route = time.perf_counter() - began - timing.prefill
-    if requests:
+    if segments:
         return [
             Part(
-                Routed(r.candidates[0].route, r.candidates[0].probability, r.candidates, False, i, r.text), r.prefilled
+                Routed(s.candidates[0].route, s.candidates[0].probability, s.candidates, False, i, s.text), s.prefilled
             )
-            for i, r in enumerate(requests)
+            for i, s in enumerate(segments)
         ]
     if route == AUTO_ROUTE:
         routed = Routed(candidates[0].route, candidates[0].probability, candidates, part=message)

@@ -3,7 +3,7 @@
 It marks every token as content, as part of a joint between two requests (", and after that"), or as the
 beginning of a further request. It reads the same forward pass as the router. Fitted once per backbone on
 messages composed of texts that ship with the program (``background.joined``), so it depends on no user and
-needs no composed examples of theirs. What its marks mean for an answer is decided in ``requests``.
+needs no composed examples of theirs. What its marks mean for an answer is decided in ``segments``.
 
 Letters: t tokens, f hidden states of a token over the layers used.
 """

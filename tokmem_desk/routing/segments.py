@@ -1,10 +1,10 @@
-"""What a message asks for: its requests, each with its route.
+"""Cut a message into segments, one for each thing that it asks for, and route each of them.
 
-The segment tagger proposes where a further request may begin; every stretch between two such places is run as a
-message of its own and routed; the best way through the proposals wins (dynamic programming over the log
-probabilities of marks and routes). So a message is cut only where its language says that something new is
-asked *and* the pieces have clear routes of their own. A message without proposals, which is nearly every
-single request, costs nothing beyond its own forward pass.
+The segment tagger proposes where a further segment may begin. Every stretch between two proposals is run as a
+message of its own and routed. Dynamic programming over the log probabilities of marks and routes finds the most
+probable cut. So a message is cut only where its language says that something new is asked *and* the pieces have
+clear routes of their own. A message without proposals costs nothing beyond its own forward pass; nearly every
+message with a single request is one.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from tokmem_desk.routing.segment_tagger import SegmentTagger
 
 PROPOSED_FROM = 0.05
-"""Least probability at which a token is considered as the beginning of a request."""
+"""Least probability at which a token is considered as the beginning of a segment."""
 
 MOST_PROPOSALS = 8
-"""The most probable beginnings of a message that are considered: a bound on its requests."""
+"""At most so many beginnings of a message are considered, the most probable ones. Bounds the number of segments."""
 
 _TEMPER = 0.35
 """Factor on the log-odds of a beginning. The segment tagger is surer than it is right on text unlike what it was
@@ -55,20 +55,21 @@ is cut that was whole before; see docs/research/composition.md."""
 _ECHO = 0.98
 _ECHO_JOINT = 0.3
 """Where the word that opens a message stands again behind what may be a joint ("buy milk and buy eggs"), a beginning
-is at least that probable. The segment tagger was fitted on requests of different kinds; it is too unsure of two alike."""
+is at least that probable. The segment tagger was fitted on requests of different kinds; it is too unsure of two
+alike."""
 
 _WORD = re.compile(r"[^\W\d_]+")
 _TRIMMED = " \t\r\n,;:-&"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One thing a message asks for.
+class MessageSegment:
+    """The part of a message that asks for one thing.
 
     Attributes:
         text: its own words, joints left out.
         candidates: its routes, the chosen one first.
-        prefilled: the text as a query, run.
+        prefilled: the forward pass of the text as a query of its own.
     """
 
     text: str
@@ -85,15 +86,15 @@ class _Stretch:
     text: str
 
 
-def find_requests(
+def find_segments(
     backbone: Backbone,
     router: Router,
     segment_tagger: SegmentTagger,
     message: str,
     tokens: Tensor,
     whole: Sequence[Candidate],
-) -> list[Request]:
-    """The requests of a message in their order; empty when it is one request.
+) -> list[MessageSegment]:
+    """Cut a message into its segments, in their order; empty when the whole message is one segment.
 
     Args:
         tokens: [t x f] hidden states of the message's tokens for ``segment_tagger.layers``.
@@ -128,7 +129,7 @@ def find_requests(
     if len(chosen) < 2:
         return []
     order = [texts.index(stretch.text) for stretch in chosen]
-    return [Request(texts[i], routes[texts[i]], ran.row(i)) for i in order]
+    return [MessageSegment(texts[i], routes[texts[i]], ran.row(i)) for i in order]
 
 
 def _echoes(message: str, places: Sequence[tuple[int, int]]) -> list[int]:

@@ -30,7 +30,7 @@ from tokmem_desk.routing.segment_tagger import (
     shipped_bytes,
     shipped_segment_tagger,
 )
-from tokmem_desk.routing.segments import find_requests
+from tokmem_desk.routing.segments import find_segments
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -324,7 +324,7 @@ def test_marks_of_a_joined_message(tiny_backbone: Callable[..., Backbone]) -> No
 def test_requests_beyond_the_bound_are_not_considered(
     tiny_backbone: Callable[..., Backbone], segment_tagger: SegmentTagger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tokmem_desk.routing import segments as requests
+    from tokmem_desk.routing import segments
 
     backbone = tiny_backbone("llama")
     message = " ".join(["Paid the"] * 8)
@@ -335,7 +335,7 @@ def test_requests_beyond_the_bound_are_not_considered(
     router = FirstWordRouter(backbone)
     bank = bank_of(backbone, router, GivenMarks(segment_tagger, marks), monkeypatch)
     done = backbone.prefill([backbone.format.query(message)], token_layers=segment_tagger.space.layers)
-    found = find_requests(
+    found = find_segments(
         backbone,
         router,
         bank.segment_tagger,
@@ -343,4 +343,4 @@ def test_requests_beyond_the_bound_are_not_considered(
         done.tokens[0],
         [Candidate("pay", 1e-6)],  # type: ignore[arg-type]
     )
-    assert 2 <= len(found) <= requests.MOST_PROPOSALS + 1
+    assert 2 <= len(found) <= segments.MOST_PROPOSALS + 1
