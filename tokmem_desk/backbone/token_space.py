@@ -33,14 +33,14 @@ class TokenSpace:
 
     Attributes:
         layers: indices of the hidden states that are read (0 is the embedding); those the router pools.
-        centre, spread: [f] float32.
+        centre, std: [f] float32, mean and standard deviation of token states.
         projection: [f x k] float32.
         fingerprint: digest of the backbone it was fitted on.
     """
 
     layers: tuple[int, ...]
     centre: Tensor
-    spread: Tensor
+    std: Tensor
     projection: Tensor
     fingerprint: str
 
@@ -48,18 +48,18 @@ class TokenSpace:
     def digest(self) -> str:
         """Of this very fit; a network trained over another one cannot be used."""
         recipe = json.dumps([_VERSION, self.layers, self.fingerprint, list(self.projection.shape)])
-        return digest_of(recipe, self.centre, self.spread, self.projection)
+        return digest_of(recipe, self.centre, self.std, self.projection)
 
     def project(self, tokens: Tensor) -> Tensor:
         """[t x k] float32 of [t x f] hidden states."""
-        return ((tokens.float() - self.centre) / self.spread).clamp(-_CLIP, _CLIP) @ self.projection
+        return ((tokens.float() - self.centre) / self.std).clamp(-_CLIP, _CLIP) @ self.projection
 
     def to(self, device: torch.device) -> TokenSpace:
         """The same space on another device."""
         return replace(
             self,
             centre=self.centre.to(device),
-            spread=self.spread.to(device),
+            std=self.std.to(device),
             projection=self.projection.to(device),
         )
 
@@ -74,14 +74,14 @@ def fit_space(states: Sequence[Tensor], layers: tuple[int, ...], fingerprint: st
     """
     step = max(1, sum(len(s) for s in states) // _SAMPLE)
     sample = torch.cat([s[::step] for s in states]).float()
-    centre, spread = sample.mean(dim=0), sample.std(dim=0) + 1e-3
-    scaled = ((sample - centre) / spread).clamp(-_CLIP, _CLIP)
+    centre, std = sample.mean(dim=0), sample.std(dim=0) + 1e-3
+    scaled = ((sample - centre) / std).clamp(-_CLIP, _CLIP)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         _, values, directions = torch.pca_lowrank(scaled, min(DIMENSIONS, *scaled.shape), niter=2)
     # Variance one on average, so that one set of rates fits the networks of any backbone.
     projection = directions / (values.pow(2).mean() / len(scaled)).sqrt()
-    return TokenSpace(layers, centre, spread, projection, fingerprint)
+    return TokenSpace(layers, centre, std, projection, fingerprint)
 
 
 class TokenNetwork(nn.Module):

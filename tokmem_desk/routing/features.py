@@ -50,7 +50,8 @@ _FITTED_WITH_BEFORE = (
 )
 """``space_settings`` and ``calibration_settings`` when files began to say them: what older files were fitted with."""
 
-_TENSORS = ("centre", "spread", "offset", "projection", "chat")
+_TENSORS = {"centre": "centre", "std": "spread", "offset": "offset", "projection": "projection", "chat": "chat"}
+"""Fields of a basis that are tensors, with their names in its file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class RouterBasis:
 
     Attributes:
         layers: which hidden states are used.
-        centre, spread: [f] float32, standardisation of raw features.
+        centre, std: [f] float32, mean and standard deviation of raw features.
         offset: [f] float32, mean of the standardised, unit-length blocks.
         projection: [f x k] float32.
         chat: [c x k] float32 unit vectors of ordinary chat.
@@ -99,7 +100,7 @@ class RouterBasis:
 
     layers: FeatureLayers
     centre: Tensor
-    spread: Tensor
+    std: Tensor
     offset: Tensor
     projection: Tensor
     chat: Tensor
@@ -112,15 +113,15 @@ class RouterBasis:
         Args:
             pooled: [n x any] float32 features as ``Backbone.prefill`` gives them.
         """
-        blocks = _standardise(self.layers.select(pooled, hidden_size), self.centre, self.spread, hidden_size)
+        blocks = _standardise(self.layers.select(pooled, hidden_size), self.centre, self.std, hidden_size)
         return _unit((blocks - self.offset) @ self.projection)
 
     def fits(self, hidden_size: int) -> bool:
-        """Whether its parts have the sizes that they have after fitting, and no spread is zero or less."""
+        """Whether its parts have the sizes that they have after fitting, and every standard deviation is above zero."""
         f = (1 + len(self.layers.means) + len(self.layers.lasts)) * hidden_size
         k = self.projection.shape[-1]
         shapes = [tuple(getattr(self, name).shape) for name in _TENSORS]
-        return shapes == [(f,), (f,), (f,), (f, k), (self.chat.shape[0], k)] and bool((self.spread > 0).all())
+        return shapes == [(f,), (f,), (f,), (f, k), (self.chat.shape[0], k)] and bool((self.std > 0).all())
 
     def to(self, device: torch.device) -> RouterBasis:
         """The same basis on another device."""
@@ -130,7 +131,7 @@ class RouterBasis:
     @cached_property
     def digest(self) -> str:
         """Of this very fit; statistics made under another digest do not mix with these."""
-        return digest_of(self.recipe, self.centre, self.spread, self.offset, self.projection)
+        return digest_of(self.recipe, self.centre, self.std, self.offset, self.projection)
 
     @property
     def recipe(self) -> str:
@@ -143,7 +144,7 @@ class RouterBasis:
         return replace(self, calibration=other.calibration)
 
     def to_bytes(self) -> bytes:
-        tensors = {name: getattr(self, name) for name in _TENSORS}
+        tensors = {stored: getattr(self, name) for name, stored in _TENSORS.items()}
         metadata = {
             "format": "tokmem-router",
             "version": str(_VERSION),
@@ -262,8 +263,8 @@ def basis_from_features(
     """
     grouped = owner.shape[0]
     reference = torch.arange(min(raw.shape[0], grouped + _CHAT_FOR_COVARIANCE))
-    centre, spread = raw[reference].mean(dim=0), raw[reference].std(dim=0) + 1e-4
-    blocks = _standardise(raw, centre, spread, hidden_size)
+    centre, std = raw[reference].mean(dim=0), raw[reference].std(dim=0) + 1e-4
+    blocks = _standardise(raw, centre, std, hidden_size)
     offset = blocks[reference].mean(dim=0)
     centred = blocks - offset
     # Cross-fitting: each half of the groups is calibrated in a space made from the other half, as a
@@ -278,12 +279,12 @@ def basis_from_features(
     with one_thread():
         calibration = fit_calibration(examples)
     chat = _unit(centred[grouped:] @ projection)
-    return RouterBasis(layers, centre, spread, offset, projection, chat, calibration, fingerprint)
+    return RouterBasis(layers, centre, std, offset, projection, chat, calibration, fingerprint)
 
 
-def _standardise(raw: Tensor, centre: Tensor, spread: Tensor, hidden_size: int) -> Tensor:
+def _standardise(raw: Tensor, centre: Tensor, std: Tensor, hidden_size: int) -> Tensor:
     """Standardise every feature, then scale each layer's block to unit length: no layer outweighs another."""
-    scaled = ((raw - centre) / spread).clamp(-_CLIP, _CLIP)
+    scaled = ((raw - centre) / std).clamp(-_CLIP, _CLIP)
     return _unit(scaled.unflatten(1, (-1, hidden_size))).flatten(1)
 
 

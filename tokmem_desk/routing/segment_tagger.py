@@ -38,7 +38,8 @@ _MESSAGES = 1400
 _AT_ONCE = 24
 _EPOCHS = 12
 _VERSION = 1
-_SPACE = ("centre", "spread", "projection")
+_SPACE = {"centre": "centre", "std": "spread", "projection": "projection"}
+"""Tensors of the token space, with their names in the tagger's file."""
 _NETWORK = "network."
 
 
@@ -60,7 +61,7 @@ class SegmentTagger:
 
     def to_bytes(self, dtype: torch.dtype = torch.float32) -> bytes:
         """The segment tagger as a file; half precision is enough to ship it."""
-        tensors = {name: getattr(self.space, name) for name in _SPACE}
+        tensors = {stored: getattr(self.space, name) for name, stored in _SPACE.items()}
         tensors |= {f"{_NETWORK}{name}": tensor for name, tensor in self.network.state_dict().items()}
         metadata = {
             "format": "tokmem-splitter",

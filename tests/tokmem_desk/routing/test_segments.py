@@ -127,7 +127,7 @@ def test_states_beyond_half_precision_are_no_obstacle(
     monkeypatch.setattr(backbone, "prefill", loud)
     made = next(done for done in fit_segment_tagger(backbone, count=40) if isinstance(done, SegmentTagger))
     assert all(bool(torch.isfinite(part).all()) for part in (made.space.centre, made.space.projection))
-    assert bool(made.space.spread.max() > 65504)
+    assert bool(made.space.std.max() > 65504)
 
 
 def test_each_request_is_a_segment_with_its_own_route(
