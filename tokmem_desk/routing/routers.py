@@ -168,11 +168,11 @@ class DiscriminantRouter:
         probabilities = self._basis.calibration.probabilities(
             own @ self._means.T, chattiness(own, self._chat), self._counts, self._tightness, bias
         )
-        gives_way = torch.full_like(probabilities[:, :1], operating_bias(len(self._names)))
+        log_prior = torch.full_like(probabilities[:, :1], none_log_prior(len(self._names)))
         if bias is not None:
             # Somebody has said of a message like this what does not answer it: that outweighs what is usual.
-            gives_way[bias.amin(dim=1) < 0] = 0.0
-        return ranked(probabilities, self._names, self._tuning, gives_way)
+            log_prior[bias.amin(dim=1) < 0] = 0.0
+        return ranked(probabilities, self._names, self._tuning, log_prior)
 
     def _signs(self, corrections: Sequence[Correction]) -> Tensor:
         """[c x p]: +1 for the right procedure, -1 for the wrong one, or for all where ``none`` is right."""
@@ -195,7 +195,7 @@ class DiscriminantRouter:
         return _CORRECTION_LOGITS * likeness @ self._pushes
 
 
-def operating_bias(procedures: int) -> float:
+def none_log_prior(procedures: int) -> float:
     """Log prior added to ``none`` (at most 0), by the number of procedures: lowest with ten to twenty.
 
     A dozen procedures cover little of what people say, so what resembles one is meant for it, and ordinary chat stays
@@ -211,9 +211,9 @@ def operating_bias(procedures: int) -> float:
 
 
 _THREE, _DOZEN = 3, 12
-"""Procedures up to which ``none`` gives way least, and from which on most."""
+"""Procedures up to which the log prior of ``none`` is nearest to 0, and from which on it is lowest."""
 _FEW, _MANY = 20, 60
-"""Procedures from which on it gives way less again, and from which on not at all."""
+"""Procedures from which on the log prior rises again, and from which on it is 0."""
 _LEAST, _MOST = 0.5, 1.25
 """Nats."""
 
@@ -255,14 +255,14 @@ def _own_first(candidates: list[Candidate], tuning: RouterTuning) -> list[Candid
 
 
 def ranked(
-    probabilities: Tensor, names: Sequence[str], tuning: RouterTuning, gives_way: Tensor | None = None
+    probabilities: Tensor, names: Sequence[str], tuning: RouterTuning, log_prior: Tensor | None = None
 ) -> list[list[Candidate]]:
     """Rows of [n x (p + 1)] probabilities (``none`` last) as candidates, with a person's wishes applied.
 
     Args:
-        gives_way: [n x 1] by how many nats ``none`` must be ahead to be chosen, negated; nothing when None. Where a
-            procedure is chosen its probabilities are those with which it was; where ``none`` is, they stay what they
-            were: so they can be trusted best (docs/research/routing.md).
+        log_prior: [n x 1] nats added to the log probability of ``none`` (at most 0); None adds nothing. It decides the
+            choice. Where a procedure is chosen, the probabilities include it; where ``none`` is chosen, they do not.
+            These are the best calibrated probabilities (docs/research/routing.md).
 
     Raises:
         RoutingError: a probability is not finite.
@@ -271,8 +271,8 @@ def ranked(
         none = torch.sigmoid(torch.logit(probabilities[:, -1:], eps=1e-9) + tuning.none_bias)
         rest = probabilities[:, :-1] / probabilities[:, :-1].sum(dim=1, keepdim=True).clamp_min(1e-12)
         probabilities = torch.cat([rest * (1 - none), none], dim=1)
-    if gives_way is not None:
-        weighed = torch.cat([probabilities[:, :-1], probabilities[:, -1:] * gives_way.exp()], dim=1)
+    if log_prior is not None:
+        weighed = torch.cat([probabilities[:, :-1], probabilities[:, -1:] * log_prior.exp()], dim=1)
         known = weighed[:, :-1].amax(dim=1, keepdim=True) > weighed[:, -1:]
         probabilities = torch.where(known, weighed / weighed.sum(dim=1, keepdim=True), probabilities)
     if not bool(torch.isfinite(probabilities).all()):

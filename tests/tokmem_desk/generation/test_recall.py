@@ -18,7 +18,7 @@ from tokmem_desk.memory.kv_adapter import Lens, initial_lens
 from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows, initial_rows
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.routing.none_calibration import Calibration, chattiness, fit_calibration, tightness
-from tokmem_desk.routing.routers import RouterTuning, TokenRouter, operating_bias, ranked
+from tokmem_desk.routing.routers import RouterTuning, TokenRouter, none_log_prior, ranked
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -212,8 +212,8 @@ def test_thresholds_and_none_bias_move_routes(tiny_backbone: Callable[..., Backb
 
 
 def test_none_gives_way_to_a_dozen_procedures_and_not_to_many() -> None:
-    assert operating_bias(12) == operating_bias(20) < -1 < operating_bias(40) < 0 == operating_bias(60)
-    assert operating_bias(12) < operating_bias(6) < operating_bias(3) == operating_bias(1) == -0.5
+    assert none_log_prior(12) == none_log_prior(20) < -1 < none_log_prior(40) < 0 == none_log_prior(60)
+    assert none_log_prior(12) < none_log_prior(6) < none_log_prior(3) == none_log_prior(1) == -0.5
     probabilities = torch.tensor([[0.40, 0.06, 0.54], [0.20, 0.20, 0.60], [0.0, 0.0, 1.0]])
     half = torch.full((3, 1), -0.5)
     chosen = [[one[0].route for one in ranked(probabilities, ["a", "b"], RouterTuning(), by)] for by in (None, half)]
