@@ -14,7 +14,7 @@ from profiles.registry.registry import ProfileRegistry
 from tests.engine.conftest import result_of
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine.held_out import split
+from tui.engine.held_out import choose_holdout
 from tui.engine.previous_memory import unlearned
 from tui.engine_client.client import EngineClient, engine_command, run_blocking
 from tui.engine_client.protocol import CancelHow
@@ -63,13 +63,13 @@ def test_a_retraining_stands_beside_the_memory_before_it(client: EngineClient, h
     paths = AppPaths.resolve(home)
     with ProfileRegistry(paths) as registry, registry.open() as store:
         fingerprint = store.memories("shout")[0].backbone_fingerprint
-        known = split(store.to_procedure("shout"))
+        known = choose_holdout(store.to_procedure("shout"))
         store.add_pairs("shout", [ExamplePair("say river 10", "RIVER")], source="chat")
         assert store.waiting(fingerprint) == {"shout": 1}
-        ready = split(store.to_procedure("shout"))
-        found = unlearned(store, "shout", fingerprint, ready.held_out)
+        holdout = choose_holdout(store.to_procedure("shout"))
+        found = unlearned(store, "shout", fingerprint, holdout.held_out)
     assert found is not None and (found[0], found[2]) == (1, True)
-    assert found[1] == tuple(pair for pair in ready.held_out if pair not in known.procedure.pairs)
+    assert found[1] == tuple(pair for pair in holdout.held_out if pair not in known.procedure.pairs)
     again = result_of(client, "train", names=["shout"], preset="quick", span=4)
     before = again["trained"][0]["scorecard"]["before"]
     assert (before["version"], before["held_out"]) == (1, len(found[1]))

@@ -22,7 +22,7 @@ from trainer.checkpoint import Checkpoint
 from tui.banks.transfer import _learned
 from tui.cli.scorecards import evaluation_text
 from tui.engine.handlers import Handlers
-from tui.engine.held_out import input_digest, measured, split, split_again
+from tui.engine.held_out import choose_holdout, input_digest, measured, restore_holdout
 from tui.engine.previous_memory import unlearned
 from tui.engine.request import Request
 from tui.engine_client.protocol import Scorecard, Trained
@@ -47,8 +47,8 @@ def store(own_home: Path) -> Iterator[ProfileStore]:
 
 def remember(store: ProfileStore, name: str, *, known: bool = True) -> frozenset[str]:
     """Give a procedure an active memory as training would; returns the inputs that were held out."""
-    ready = split(store.to_procedure(name))
-    held_out = frozenset(pair.input for pair in ready.kept_out)
+    holdout = choose_holdout(store.to_procedure(name))
+    held_out = frozenset(pair.input for pair in holdout.kept_out)
     pairs = store.to_procedure(name).pairs
     learned = [pair.input not in held_out for pair in pairs] if known else None
     key = store.procedure(name).id
@@ -64,18 +64,20 @@ def measuring(store: ProfileStore, name: str) -> tuple[frozenset[str], bool]:
 
 def test_pairs_of_one_input_stay_together() -> None:
     twice = [ExamplePair(pair.input, f"{pair.response}!") for pair in PAIRS]
-    ready = split(Procedure("shout", (*PAIRS, *twice)))
-    assert not {p.input for p in ready.held_out} & {p.input for p in ready.procedure.pairs}
-    assert len(ready.held_out) + len(ready.procedure.pairs) == 2 * len(PAIRS)
+    holdout = choose_holdout(Procedure("shout", (*PAIRS, *twice)))
+    assert not {p.input for p in holdout.held_out} & {p.input for p in holdout.procedure.pairs}
+    assert len(holdout.held_out) + len(holdout.procedure.pairs) == 2 * len(PAIRS)
     alike = Procedure("same", tuple(ExamplePair("hello", str(n)) for n in range(9)))
-    assert split(alike).held_out == alike.pairs and split(alike).kept_out == ()
+    assert choose_holdout(alike).held_out == alike.pairs and choose_holdout(alike).kept_out == ()
 
 
 def test_a_memory_is_measured_on_what_it_did_not_learn_after_renaming_and_adding(store: ProfileStore) -> None:
     held_out = remember(store, "shout")
     assert len(held_out) == 2 and measuring(store, "shout") == (held_out, True)
     store.rename_procedure("shout", "cry")
-    assert {p.input for p in split(store.to_procedure("cry")).held_out} != held_out, "names alone say otherwise"
+    assert {p.input for p in choose_holdout(store.to_procedure("cry")).held_out} != held_out, (
+        "names alone say otherwise"
+    )
     assert measuring(store, "cry") == (held_out, True)
     store.add_pairs("cry", [LATER, *(ExamplePair(f"say more {n}", "MORE") for n in range(20))])
     assert measuring(store, "cry") == (held_out, True), "what came later was not held out"
@@ -93,7 +95,7 @@ def test_a_later_training_holds_out_the_same_pairs_first(store: ProfileStore) ->
     held_out = remember(store, "shout")
     store.rename_procedure("shout", "cry")
     store.add_pairs("cry", [ExamplePair(f"say more {n}", "MORE") for n in range(12)])
-    again = {pair.input for pair in split(store.to_procedure("cry"), held_out).held_out}
+    again = {pair.input for pair in choose_holdout(store.to_procedure("cry"), held_out).held_out}
     assert held_out < again and len(again) == 4
 
 
@@ -214,7 +216,9 @@ def test_a_procedure_may_be_renamed_while_it_trains(store: ProfileStore, trainin
     store.decide_job(job.id, activate=True)
     assert "cry" not in store.needs_training(record.backbone_fingerprint), "a new name is no new pair"
     choice = store.held_out_choice(record.id)
-    assert choice is not None and {p.input for p in choice.held_out} == {p.input for p in split(SHOUT).held_out}
+    assert choice is not None and {p.input for p in choice.held_out} == {
+        p.input for p in choose_holdout(SHOUT).held_out
+    }
 
 
 def test_a_paused_training_goes_on_under_another_name(store: ProfileStore, trainings: Trainings) -> None:
@@ -223,7 +227,9 @@ def test_a_paused_training_goes_on_under_another_name(store: ProfileStore, train
     result = trainings.train(names=["cry"])
     assert "Going on where the interrupted training stopped" in trainings.notes
     choice = store.held_out_choice(result["trained"][0]["memory_id"])
-    assert choice is not None and {p.input for p in choice.held_out} == {p.input for p in split(SHOUT).held_out}
+    assert choice is not None and {p.input for p in choice.held_out} == {
+        p.input for p in choose_holdout(SHOUT).held_out
+    }
 
 
 @pytest.mark.parametrize(("renamed", "goes_on"), [(False, True), (True, False)])
@@ -235,7 +241,7 @@ def test_a_checkpoint_of_an_earlier_version_resumes_or_begins_anew(
     file = checkpoint_file(trainings.paths, store, "shout", fingerprint)
     found = Checkpoint.from_bytes(file.read_bytes())
     assert found.names == ("shout",)
-    assert set(found.held_out) == {input_digest(pair.input) for pair in split(SHOUT).held_out}
+    assert set(found.held_out) == {input_digest(pair.input) for pair in choose_holdout(SHOUT).held_out}
     file.write_bytes(as_before(found, trainings.model.backbone))
     if renamed:
         store.rename_procedure("shout", "cry")
@@ -254,7 +260,7 @@ def as_before(found: Checkpoint, backbone: Backbone) -> bytes:
 
     form = "layers" if backbone.rotates_keys else "rows"
     config = preset("quick", span=2, form=form, seed=0)
-    identity = Checkpoint.identify(["shout"], [split(SHOUT).procedure.pairs], config, "")
+    identity = Checkpoint.identify(["shout"], [choose_holdout(SHOUT).procedure.pairs], config, "")
     metadata = {"format": "tokmem-checkpoint/1", "identity": identity, "numbers": json.dumps(found.numbers)}
     again = Checkpoint.from_bytes(save(found.tensors, metadata))
     assert (again.held_out, again.names) == ((), ())
@@ -263,13 +269,13 @@ def as_before(found: Checkpoint, backbone: Backbone) -> bytes:
 
 
 def test_split_again_is_what_was_split() -> None:
-    ready = split(SHOUT)
-    digests = [input_digest(pair.input) for pair in ready.kept_out]
+    holdout = choose_holdout(SHOUT)
+    digests = [input_digest(pair.input) for pair in holdout.kept_out]
     renamed = Procedure("cry", tuple(reversed(PAIRS)))
-    again = split_again(renamed, "shout", digests)
-    assert again.procedure.pairs == ready.procedure.pairs and again.held_out == ready.held_out
+    again = restore_holdout(renamed, "shout", digests)
+    assert again.procedure.pairs == holdout.procedure.pairs and again.held_out == holdout.held_out
     assert again.procedure.name == "cry"
-    assert split_again(renamed, "shout", ()).held_out == ready.held_out
+    assert restore_holdout(renamed, "shout", ()).held_out == holdout.held_out
 
 
 @pytest.mark.parametrize("reads", [False, True])

@@ -24,7 +24,7 @@ from trainer.evaluate import (
     answer_tokens,
 )
 from trainer.metrics import RoutingScores, score_answers, score_routes
-from tui.engine.held_out import Measured, Split, measured
+from tui.engine.held_out import Holdout, Measured, measured
 from tui.engine.previous_memory import Before, measure_before
 from tui.kit.verdict import count_faults
 
@@ -49,7 +49,7 @@ class Scored:
 
 def scorecard(
     backbone: Backbone,
-    ready: Split,
+    holdout: Holdout,
     memory: Memory,
     bank: Bank,
     result: TrainResult,
@@ -58,7 +58,7 @@ def scorecard(
     before: Before | None = None,
 ) -> Iterator[float | Scored]:
     """Measure one memory on pairs it did not learn; yields the share done, then the card."""
-    procedure, held_out = ready.procedure, ready.held_out
+    procedure, held_out = holdout.procedure, holdout.held_out
     parts = 2 + with_prompt + (before is not None)
     answered: Answered | None = None
     base: Answered | None = None
@@ -98,7 +98,7 @@ def scorecard(
         {
             "pairs": len(procedure.pairs),
             "held_out": len(held_out),
-            "held_out_source": ready.source,
+            "held_out_source": holdout.source,
             "routing_accuracy": routing.known_recall,
             "false_trigger_rate": routing.false_trigger_rate,
             "exact_match": answered.scores.exact_match,

@@ -19,12 +19,12 @@ from profiles.store.records import HeldOutChoice
 from profiles.store.store import ProfileStore
 from tokmem_desk.procedures import ExamplePair, Procedure
 
-SPLIT_FROM = 8
+HOLDOUT_FROM = 8
 """Pairs from which on a sixth is held out for the scorecard, when the procedure brings no test pairs."""
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class Holdout:
     """A procedure ready for training, and what measures it.
 
     Attributes:
@@ -57,37 +57,37 @@ class Measured:
     known: bool
 
 
-def split(procedure: Procedure, before: Collection[str] = ()) -> Split:
+def choose_holdout(procedure: Procedure, earlier: Collection[str] = ()) -> Holdout:
     """Choose what to measure on: the procedure's own test pairs, else a sixth of its pairs.
 
     The choice depends on the name and the pairs alone; and each pair's place on itself alone, so that a pair more
     changes little of it and later trainings can be compared with earlier ones. Pairs of one input stay together.
 
     Args:
-        before: inputs that an earlier training held out; they come first.
+        earlier: inputs that an earlier training held out; they come first.
     """
     if procedure.held_out:
-        return Split(procedure, procedure.held_out, "test")
-    if len(procedure.pairs) < SPLIT_FROM:
-        return Split(procedure, procedure.pairs, "split")
-    known, pairs = frozenset(before), _in_order(procedure, procedure.name)
-    first = [*(p for p in pairs if p.input in known), *(p for p in pairs if p.input not in known)]
-    return _parted(procedure, pairs, {pair.input for pair in first[: min(32, max(2, len(pairs) // 6))]})
+        return Holdout(procedure, procedure.held_out, "test")
+    if len(procedure.pairs) < HOLDOUT_FROM:
+        return Holdout(procedure, procedure.pairs, "split")
+    known, pairs = frozenset(earlier), _in_order(procedure, procedure.name)
+    ordered = [*(p for p in pairs if p.input in known), *(p for p in pairs if p.input not in known)]
+    return _held_apart(procedure, pairs, {pair.input for pair in ordered[: min(32, max(2, len(pairs) // 6))]})
 
 
-def split_again(procedure: Procedure, name: str, digests: Collection[str]) -> Split:
-    """The split that an unfinished training began with, where its pairs are still the same.
+def restore_holdout(procedure: Procedure, name: str, digests: Collection[str]) -> Holdout:
+    """The choice that an unfinished training began with, where its pairs are still the same.
 
     Args:
         name: of the procedure at that time.
         digests: ``input_digest`` of the inputs that were held out; empty where none were, or nothing was noted.
     """
     if procedure.held_out or not digests:
-        found = split(replace(procedure, name=name))
-        return replace(found, procedure=replace(found.procedure, name=procedure.name))
+        holdout = choose_holdout(replace(procedure, name=name))
+        return replace(holdout, procedure=replace(holdout.procedure, name=procedure.name))
     known = frozenset(digests)
     chosen = {pair.input for pair in procedure.pairs if input_digest(pair.input) in known}
-    return _parted(procedure, _in_order(procedure, name), chosen)
+    return _held_apart(procedure, _in_order(procedure, name), chosen)
 
 
 def input_digest(text: str) -> str:
@@ -107,7 +107,7 @@ def measured(store: ProfileStore, name: str, fingerprint: str) -> Measured:
     choice = None if record is None else store.held_out_choice(record.id)
     if record is None or choice is None:
         if not procedure.held_out:
-            return Measured(split(procedure).held_out, known=False)
+            return Measured(choose_holdout(procedure).held_out, known=False)
         # Which of these it learned is not known, but that nothing else was is.
         seen = {pair.input for pair in store.memory_pairs(record.id)} if record is not None else set()
         return Measured(tuple(pair for pair in procedure.held_out if pair.input not in seen), known=True)
@@ -121,8 +121,11 @@ def measured(store: ProfileStore, name: str, fingerprint: str) -> Measured:
     return Measured(own or later, known=True)
 
 
-def held_out_before(store: ProfileStore, name: str, fingerprint: str) -> tuple[HeldOutChoice, bool] | None:
-    """What the active memory learned and what not, and whether that is known or derived; None without a memory.
+def active_holdout(store: ProfileStore, name: str, fingerprint: str) -> tuple[HeldOutChoice, bool] | None:
+    """The pairs that the active memory learned and those held out, and whether that is known or derived.
+
+    Returns:
+        None without an active memory.
 
     Raises:
         NotFoundError: no procedure of that name.
@@ -133,8 +136,8 @@ def held_out_before(store: ProfileStore, name: str, fingerprint: str) -> tuple[H
     choice = store.held_out_choice(record.id)
     if choice is not None:
         return choice, True
-    then = split(Procedure(name, store.memory_pairs(record.id), store.to_procedure(name).held_out))
-    return HeldOutChoice(then.procedure.pairs, then.kept_out), False
+    holdout = choose_holdout(Procedure(name, store.memory_pairs(record.id), store.to_procedure(name).held_out))
+    return HeldOutChoice(holdout.procedure.pairs, holdout.kept_out), False
 
 
 def inputs_of(choice: HeldOutChoice) -> tuple[frozenset[str], frozenset[str]]:
@@ -148,9 +151,9 @@ def _in_order(procedure: Procedure, name: str) -> list[ExamplePair]:
     return sorted(procedure.pairs, key=lambda pair: hashlib.sha256(f"{name}\0{pair.input}".encode()).digest())
 
 
-def _parted(procedure: Procedure, pairs: Sequence[ExamplePair], chosen: Collection[str]) -> Split:
+def _held_apart(procedure: Procedure, pairs: Sequence[ExamplePair], chosen: Collection[str]) -> Holdout:
     rest = tuple(pair for pair in pairs if pair.input not in chosen)
     if not rest:  # all of one input
-        return Split(procedure, procedure.pairs, "split")
+        return Holdout(procedure, procedure.pairs, "split")
     held_out = tuple(pair for pair in pairs if pair.input in chosen)
-    return Split(replace(procedure, pairs=rest), held_out, "split")
+    return Holdout(replace(procedure, pairs=rest), held_out, "split")

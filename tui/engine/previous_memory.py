@@ -15,7 +15,7 @@ from tokmem_desk.generation.recall import Bank, route_messages
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 from trainer.evaluate import Answered, answer_pairs
 from trainer.metrics import score_answers
-from tui.engine.held_out import held_out_before, inputs_of
+from tui.engine.held_out import active_holdout, inputs_of
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -48,7 +48,7 @@ def unlearned(
 
     None when there are no such pairs.
     """
-    record, then = store.active_memory(name, fingerprint), held_out_before(store, name, fingerprint)
+    record, then = store.active_memory(name, fingerprint), active_holdout(store, name, fingerprint)
     if record is None or then is None:
         return None
     choice, known = then

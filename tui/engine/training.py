@@ -28,7 +28,7 @@ from trainer.extractor import readable, train_reader, with_reader
 from trainer.loop import Progress, Training, TrainResult
 from tui.engine.bank_cache import BankShelf
 from tui.engine.evaluation import Scored, scorecard
-from tui.engine.held_out import Split, held_out_before, input_digest, inputs_of, split, split_again
+from tui.engine.held_out import Holdout, active_holdout, choose_holdout, input_digest, inputs_of, restore_holdout
 from tui.engine.models import LoadedModel
 from tui.engine.previous_memory import Before, unlearned
 
@@ -126,14 +126,14 @@ class _OneTraining:
         memories = shelf.memories(store)
         self._others = {n: m for n, m in memories.items() if n != self._name}
         self._earlier = memories.get(self._name)
-        then = held_out_before(store, self._name, fingerprint)
-        self._take(split(self._procedure, () if then is None else inputs_of(then[0])[1]))
+        then = active_holdout(store, self._name, fingerprint)
+        self._take(choose_holdout(self._procedure, () if then is None else inputs_of(then[0])[1]))
         self.trained: dict[str, Any] | None = None
 
-    def _take(self, ready: Split) -> None:
+    def _take(self, holdout: Holdout) -> None:
         """Go on with this choice of what to learn and what to measure on."""
-        self._ready = ready
-        self._read = readable(ready.procedure.pairs) is not None
+        self._holdout = holdout
+        self._read = readable(holdout.procedure.pairs) is not None
         self._reads_alone = self._read and not self._record.reads_conversation
         # Where a reader alone will answer, the steering only has to be there.
         self._config = replace(self._wanted, epochs=1, max_steps=1) if self._reads_alone else self._wanted
@@ -145,7 +145,7 @@ class _OneTraining:
         for progress in training:
             sample = None
             if progress.phase == "train" and progress.step in sample_at:
-                sample = self._sample(training, self._ready.held_out[sample_at[progress.step]])
+                sample = self._sample(training, self._holdout.held_out[sample_at[progress.step]])
             self._tell(progress, sample)
             yield
             if self._gives_up:
@@ -164,7 +164,7 @@ class _OneTraining:
             for done in train_reader(
                 self._model.backbone,
                 self._model.segment_tagger.space,
-                self._ready.procedure.pairs,
+                self._holdout.procedure.pairs,
                 self._config.seed,
                 alone=self._reads_alone,
                 # Its best so far is what a first pass has taught it, some seconds after it was asked to end.
@@ -200,9 +200,9 @@ class _OneTraining:
             self._note(f"Starting anew: {error}")
         if resume is None:
             return self._training(None)
-        fresh = self._ready
+        fresh = self._holdout
         begun = resume.names[0] if resume.names else self._name
-        self._take(split_again(self._procedure, begun, resume.held_out))
+        self._take(restore_holdout(self._procedure, begun, resume.held_out))
         try:
             training = self._training(resume, begun)
         except TokmemError:
@@ -224,7 +224,7 @@ class _OneTraining:
             others = torch.stack([m.address for m in self._others.values()])
         return Training(
             self._model.backbone,
-            [replace(self._ready.procedure, name=begun or self._name)],
+            [replace(self._holdout.procedure, name=begun or self._name)],
             self._config,
             other_addresses=others,
             memory_budget_mb=self._budget,
@@ -233,13 +233,13 @@ class _OneTraining:
             save=lambda data: self._store.vault.write(self._checkpoint, data),
             prior=self._model.prior,
             keys=[self._record.uuid],
-            held_out=[input_digest(pair.input) for pair in self._ready.kept_out],
+            held_out=[input_digest(pair.input) for pair in self._holdout.kept_out],
         )
 
     def _statistics(self, result: TrainResult) -> RouterStatistics:
         backbone, basis = self._model.backbone, self._model.basis
         if result.pooled is None:
-            return self._shelf.statistics([pair.input for pair in self._ready.procedure.pairs])
+            return self._shelf.statistics([pair.input for pair in self._holdout.procedure.pairs])
         vectors = basis.project(result.pooled, backbone.hidden_size)
         return RouterStatistics.of(vectors, basis.digest)
 
@@ -251,7 +251,7 @@ class _OneTraining:
             bank = self._shelf.assemble(self._store, {**self._others, name: memory}, self._router)
             measuring = scorecard(
                 self._model.backbone,
-                self._ready,
+                self._holdout,
                 self._answering(memory),
                 bank,
                 result,
@@ -271,7 +271,7 @@ class _OneTraining:
         card = scored.card if scored is not None else {"seconds": result.seconds, "steps": result.steps, "advice": []}
         file = self._store.write_memory(memory_to_bytes(memory, self._model.backbone.fingerprint))
         try:
-            kept_out = {pair.input for pair in self._ready.kept_out}
+            kept_out = {pair.input for pair in self._holdout.kept_out}
             record = self._store.add_memory(
                 self._record.id,
                 self._model.backbone.fingerprint.digest,
@@ -291,7 +291,7 @@ class _OneTraining:
     def _before(self) -> Before | None:
         """The memory that answers so far, where there is something fair to compare on."""
         earlier, name = self._earlier, self._store.procedure_of(self._record.id).name
-        found = unlearned(self._store, name, self._model.backbone.fingerprint.digest, self._ready.held_out)
+        found = unlearned(self._store, name, self._model.backbone.fingerprint.digest, self._holdout.held_out)
         if earlier is None or found is None:
             return None
         version, pairs, known = found
@@ -313,7 +313,7 @@ class _OneTraining:
         """After which steps to answer which of the held-out pairs."""
         if not self._wants_prompt:
             return {}
-        total, pairs = training.planned_steps, min(_SAMPLED_PAIRS, len(self._ready.held_out))
+        total, pairs = training.planned_steps, min(_SAMPLED_PAIRS, len(self._holdout.held_out))
         return {total * i // (_SAMPLES_PER_RUN + 1): (i - 1) % pairs for i in range(1, _SAMPLES_PER_RUN + 1)}
 
     def _sample(self, training: Training, pair: ExamplePair) -> dict[str, str]:
