@@ -25,7 +25,7 @@ from trainer.evaluate import (
 )
 from trainer.metrics import RoutingScores, score_answers, score_routes
 from tui.engine.held_out import Holdout, Measured, measured
-from tui.engine.previous_memory import Before, measure_before
+from tui.engine.previous_memory import PreviousMemory, measure_previous
 from tui.kit.verdict import count_faults
 
 if TYPE_CHECKING:
@@ -55,11 +55,11 @@ def scorecard(
     result: TrainResult,
     *,
     with_prompt: bool,
-    before: Before | None = None,
+    previous: PreviousMemory | None = None,
 ) -> Iterator[float | Scored]:
     """Measure one memory on pairs it did not learn; yields the share done, then the card."""
     procedure, held_out = holdout.procedure, holdout.held_out
-    parts = 2 + with_prompt + (before is not None)
+    parts = 2 + with_prompt + (previous is not None)
     answered: Answered | None = None
     base: Answered | None = None
     prompt: PromptAnswered | None = None
@@ -81,13 +81,13 @@ def scorecard(
             else:
                 yield (2 + shown) / parts
     assert answered is not None and base is not None
-    earlier: dict[str, Any] | None = None
-    if before is not None:
+    comparison: dict[str, Any] | None = None
+    if previous is not None:
         said = dict(zip((pair.input for pair in held_out), answered.answers, strict=True))
-        now_answers = [said[pair.input] for pair in before.pairs]
-        for compared in measure_before(backbone, before, procedure.pattern, now_answers, bank):
+        now_answers = [said[pair.input] for pair in previous.pairs]
+        for compared in measure_previous(backbone, previous, procedure.pattern, now_answers, bank):
             if isinstance(compared, dict):
-                earlier = compared
+                comparison = compared
             else:
                 yield (parts - 1 + compared) / parts
     truth = [procedure.name] * len(held_out)
@@ -105,12 +105,12 @@ def scorecard(
             "rouge_l": answered.scores.rouge_l,
             "form_valid": answered.scores.form_valid,
             "base": _plain(base.scores),
-            "before": earlier,
+            "before": comparison,
             "prompt": None if prompt is None else {**_plain(prompt.scores), "tokens": prompt.tokens},
             "confusion": {"labels": routing.labels, "counts": routing.counts},
             "samples": [
-                {"input": pair.input, "expected": pair.response, "got": got, "base": before}
-                for pair, got, before in zip(held_out, answered.answers, base.answers, strict=True)
+                {"input": pair.input, "expected": pair.response, "got": got, "base": untrained}
+                for pair, got, untrained in zip(held_out, answered.answers, base.answers, strict=True)
             ][:_SAMPLES],
             "faults": count_faults([(p.response, a) for p, a in zip(held_out, answered.answers, strict=True)]),
             "advice": advice(

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
-    """What a procedure had before this training.
+class PreviousMemory:
+    """The memory that a procedure answered with before this training.
 
     Attributes:
+        name: of the procedure.
         version: of the memory.
         pairs: held-out pairs that it did not learn, at least one.
         bank: with it, and with whatever else may answer.
@@ -57,9 +58,9 @@ def unlearned(
     return (record.version, fresh, known) if fresh else None
 
 
-def measure_before(
+def measure_previous(
     backbone: Backbone,
-    before: Before,
+    previous: PreviousMemory,
     pattern: str | None,
     now_answers: Sequence[str],
     now_bank: Bank,
@@ -67,30 +68,30 @@ def measure_before(
     """Measure the earlier memory; yields the share done, then the scorecard's ``before``.
 
     Args:
-        now_answers: what the new memory says to ``before.pairs``.
+        now_answers: what the new memory says to ``previous.pairs``.
         now_bank: the bank with the new memory.
     """
     answered: Answered | None = None
-    for step in answer_pairs(backbone, before.pairs, before.memory, pattern):
+    for step in answer_pairs(backbone, previous.pairs, previous.memory, pattern):
         if isinstance(step, Answered):
             answered = step
         else:
             yield step
     assert answered is not None
-    now = score_answers(list(now_answers), before.pairs, pattern)
-    messages = [pair.input for pair in before.pairs]
+    now = score_answers(list(now_answers), previous.pairs, pattern)
+    messages = [pair.input for pair in previous.pairs]
     chat = background.chat_for_measuring()
     yield {
-        "version": before.version,
-        "held_out": len(before.pairs),
-        **({} if before.known else {"held_out_known": False}),
+        "version": previous.version,
+        "held_out": len(previous.pairs),
+        **({} if previous.known else {"held_out_known": False}),
         "exact_match": answered.scores.exact_match,
         "rouge_l": answered.scores.rouge_l,
-        **_routing(backbone, before.bank, before.name, messages, chat),
+        **_routing(backbone, previous.bank, previous.name, messages, chat),
         "now": {
             "exact_match": now.exact_match,
             "rouge_l": now.rouge_l,
-            **_routing(backbone, now_bank, before.name, messages, chat),
+            **_routing(backbone, now_bank, previous.name, messages, chat),
         },
     }
 

@@ -30,7 +30,7 @@ from tui.engine.bank_cache import BankShelf
 from tui.engine.evaluation import Scored, scorecard
 from tui.engine.held_out import Holdout, active_holdout, choose_holdout, input_digest, inputs_of, restore_holdout
 from tui.engine.models import LoadedModel
-from tui.engine.previous_memory import Before, unlearned
+from tui.engine.previous_memory import PreviousMemory, unlearned
 
 if TYPE_CHECKING:
     from tui.engine.request import Request
@@ -256,7 +256,7 @@ class _OneTraining:
                 bank,
                 result,
                 with_prompt=self._wants_prompt,
-                before=self._before(),
+                previous=self._previous_memory(),
             )
             for step in measuring:
                 if isinstance(step, Scored):
@@ -288,7 +288,7 @@ class _OneTraining:
         self.trained = {"name": record.procedure, "memory_id": record.id, "scorecard": card}
         yield
 
-    def _before(self) -> Before | None:
+    def _previous_memory(self) -> PreviousMemory | None:
         """The memory that answers so far, where there is something fair to compare on."""
         earlier, name = self._earlier, self._store.procedure_of(self._record.id).name
         found = unlearned(self._store, name, self._model.backbone.fingerprint.digest, self._holdout.held_out)
@@ -297,7 +297,7 @@ class _OneTraining:
         version, pairs, known = found
         name = self._name
         bank = self._shelf.assemble(self._store, {**self._others, name: earlier}, self._router)
-        return Before(name, version, self._answering(earlier), pairs, bank, known)
+        return PreviousMemory(name, version, self._answering(earlier), pairs, bank, known)
 
     def _answering(self, memory: Memory) -> Memory:
         """The memory as it will answer under the settings in force."""

@@ -133,7 +133,7 @@ class RoutedScores(Scores):
     false_trigger_rate: float
 
 
-class BeforeScores(RoutedScores):
+class PreviousScores(RoutedScores):
     """The memory that answered so far, on ``held_out`` pairs that neither it nor the new one learned; ``now`` is the
     new one on the same pairs.
     """
@@ -176,7 +176,7 @@ class Scorecard(TypedDict, total=False):
     rouge_l: float
     form_valid: float | None
     base: Scores
-    before: BeforeScores | None
+    before: PreviousScores | None
     prompt: PromptScores | None
     confusion: Confusion
     samples: list[ScoreSample]

@@ -102,7 +102,7 @@ class _Figures:
     chat: int
     """Of ``chat`` ordinary messages, ``taken`` went to a procedure."""
     faults: Mapping[str, int]
-    before_change: float | None
+    previous_change: float | None
     """In likeness, against the memory that answers so far."""
 
     @property
@@ -151,7 +151,7 @@ _CASES: tuple[tuple[Case, Callable[[_Figures], bool], Callable[[_Figures], str]]
     ),
     (
         "worse",
-        lambda card: card.before_change is not None and card.before_change < -WORSE_BY,
+        lambda card: card.previous_change is not None and card.previous_change < -WORSE_BY,
         lambda card: f"Worse than what you have now: {card.right}{card.wrong}.",
     ),
     (
@@ -197,15 +197,15 @@ def verdict_of(card: Mapping[str, Any]) -> Verdict:
 
 
 def _better(card: _Figures) -> str:
-    if card.before_change is None:
+    if card.previous_change is None:
         return "Better than without it"
-    return "Better than what you have now" if card.before_change > WORSE_BY else "About as good as what you have now"
+    return "Better than what you have now" if card.previous_change > WORSE_BY else "About as good as what you have now"
 
 
 def _figures(card: Mapping[str, Any]) -> _Figures:
     measured, pairs = int(card["held_out"]), int(card.get("pairs") or 0)
     base: Mapping[str, Any] = card.get("base") or {}
-    before = card.get("before")
+    previous = card.get("before")
     taken, chat = _taken(card)
     samples = [(one["expected"], one["got"]) for one in card.get("samples") or ()]
     faults = card.get("faults")
@@ -221,7 +221,7 @@ def _figures(card: Mapping[str, Any]) -> _Figures:
         taken=taken,
         chat=chat,
         faults=count_faults(samples) if faults is None else faults,
-        before_change=None if before is None else before["now"]["rouge_l"] - before["rouge_l"],
+        previous_change=None if previous is None else previous["now"]["rouge_l"] - previous["rouge_l"],
     )
 
 

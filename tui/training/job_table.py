@@ -123,6 +123,6 @@ def _score_words(job: TrainJob) -> str:
     card = job.trained["scorecard"]
     if not was_measured(card):
         return "stopped early, not measured · "
-    if before := card.get("before"):
-        return f"exact {share(before['now']['exact_match'])}, before {share(before['exact_match'])} · "
+    if previous := card.get("before"):
+        return f"exact {share(previous['now']['exact_match'])}, before {share(previous['exact_match'])} · "
     return f"exact {share(card['exact_match'])}, untrained {share(card['base']['exact_match'])} · "

@@ -7,7 +7,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.engine_client.protocol import BeforeScores, Confusion, Scorecard, Trained
+from tui.engine_client.protocol import Confusion, PreviousScores, Scorecard, Trained
 from tui.kit.bar import bar
 from tui.kit.verdict import WORSE_BY, verdict_of
 from tui.kit.words import duration
@@ -80,8 +80,8 @@ def card_text(one: Trained) -> Content:
         )
     ]
     lines += [Content(f"→ {proposal}") for proposal in verdict_of(card).proposals]
-    if before := card.get("before"):
-        lines += [Content(""), *_before_and_after(before)]
+    if previous := card.get("before"):
+        lines += [Content(""), *_previous_and_new(previous)]
     lines += [Content(""), *_comparison(card)]
     lines += [
         Content(""),
@@ -101,9 +101,9 @@ def card_text(one: Trained) -> Content:
     return Content("\n").join(lines)
 
 
-def _have_learned(before: BeforeScores) -> str:
+def _have_learned(previous: PreviousScores) -> str:
     """Of a memory from before it was kept what it learned, nobody knows for sure."""
-    return "has learned" if before.get("held_out_known", True) else "has learned, as far as is known"
+    return "has learned" if previous.get("held_out_known", True) else "has learned, as far as is known"
 
 
 def _outcome(card: Scorecard) -> Content:
@@ -144,19 +144,19 @@ def _comparison(card: Scorecard) -> list[Content]:
     return lines
 
 
-def _before_and_after(before: BeforeScores) -> list[Content]:
+def _previous_and_new(previous: PreviousScores) -> list[Content]:
     """The memory that answers so far and the new one, on pairs that neither has learned."""
-    now = before["now"]
-    pairs = "1 pair" if before["held_out"] == 1 else f"{before['held_out']} pairs"
+    now = previous["now"]
+    pairs = "1 pair" if previous["held_out"] == 1 else f"{previous['held_out']} pairs"
     heads = ("exact", "ROUGE-L", "found", "chat taken")
     lines = [
         Content.assemble(
             Content.styled("Before and after", "bold $primary"),
-            Content.styled(f"  on {pairs} that neither {_have_learned(before)}", "$muted"),
+            Content.styled(f"  on {pairs} that neither {_have_learned(previous)}", "$muted"),
         ),
         Content.styled(f"{'':<20} " + " ".join(f"{head:>10}" for head in heads), "$muted"),
     ]
-    for name, scores in ((f"version {before['version']}, active", before), ("this memory", now)):
+    for name, scores in ((f"version {previous['version']}, active", previous), ("this memory", now)):
         cells = (
             share(scores["exact_match"]),
             f"{scores['rouge_l']:.2f}",
@@ -165,13 +165,13 @@ def _before_and_after(before: BeforeScores) -> list[Content]:
         )
         style = "bold" if name == "this memory" else ""
         lines.append(Content.styled(f"{name:<20} " + " ".join(f"{cell:>10}" for cell in cells), style))
-    change = now["rouge_l"] - before["rouge_l"]
-    lines.append(Content(f"→ {_compared(before)} what you have now ({change:+.2f} ROUGE-L)"))
+    change = now["rouge_l"] - previous["rouge_l"]
+    lines.append(Content(f"→ {_compared(previous)} what you have now ({change:+.2f} ROUGE-L)"))
     return lines
 
 
-def _compared(before: BeforeScores) -> str:
-    change = before["now"]["rouge_l"] - before["rouge_l"]
+def _compared(previous: PreviousScores) -> str:
+    change = previous["now"]["rouge_l"] - previous["rouge_l"]
     return "better than" if change > WORSE_BY else "worse than" if change < -WORSE_BY else "about as good as"
 
 
