@@ -105,7 +105,7 @@ def forget(handlers: Handlers, profile: str) -> None:
     list(handlers.forget(Request(1, "forget", {"profile": profile}, lambda message: None)))
 
 
-def traces(handlers: Handlers, mark: str) -> list[str]:
+def where_kept(handlers: Handlers, mark: str) -> list[str]:
     """Where a text, or a folder's name, can still be found in what the handlers keep."""
     places = {"vectors": handlers.vectors._kept, "shelf of the vectors": vars(handlers.vectors._shelf)}
     places |= vars(handlers.shelf) | {"conversations": vars(handlers._conversations or object)}
@@ -129,19 +129,19 @@ def test_forgetting_clears_vectors_and_what_is_kept_of_profiles_that_are_gone(
     for name in folders:
         fields = {"profile": name, "name": "one"}
         list(handlers.effect(Request(1, "effect", fields, lambda message: None)))
-    assert traces(handlers, "ann's pin") and traces(handlers, folders["ann"])
+    assert where_kept(handlers, "ann's pin") and where_kept(handlers, folders["ann"])
     forget(handlers, "ann")
-    assert traces(handlers, "ann's") == [] and traces(handlers, folders["ann"]) == []
-    assert traces(handlers, folders["bob"]), "who stays is not forgotten"
+    assert where_kept(handlers, "ann's") == [] and where_kept(handlers, folders["ann"]) == []
+    assert where_kept(handlers, folders["bob"]), "who stays is not forgotten"
     with ProfileRegistry(paths) as registry:
         registry.delete("bob")
         registry.create("bob")  # another person's, by chance of the same name
         registry.rename("cay", "dan")
     forget(handlers, "bob")
-    assert traces(handlers, folders["bob"]) == [] and traces(handlers, "bob's") == []
-    assert traces(handlers, folders["cay"])
+    assert where_kept(handlers, folders["bob"]) == [] and where_kept(handlers, "bob's") == []
+    assert where_kept(handlers, folders["cay"])
     forget(handlers, "dan")
-    assert traces(handlers, folders["cay"]) == [] and traces(handlers, "cay's") == []
+    assert where_kept(handlers, folders["cay"]) == [] and where_kept(handlers, "cay's") == []
 
 
 # --- whatever arrives --------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_the_papers_setting_is_the_papers() -> None:
 
 @pytest.mark.real_model
 def test_cached_training_is_plain_training_in_four_bit_after_chat(real_backbone: Backbone) -> None:
-    """Chat packs weights for decoding; training afterwards must see the stored ones (see kernel_forms)."""
+    """Chat packs weights for decoding; training afterwards must see the stored ones (see weight_formats)."""
     from tokmem_desk.generation.recall import Bank, recall
     from tokmem_desk.routing.routers import TokenRouter
 

@@ -131,7 +131,7 @@ class Answering:
         # Values of an answer that reads the conversation may come from there.
         message = None if told else self._part.routed.part
         constraint = constraint_of(backbone, self._memory, self._schema, message)
-        generate = self._search if search_width(backbone, constraint) > 1 else self._spell
+        generate = self._search if search_width(backbone, constraint) > 1 else self._token_by_token
         tokens = self._timing.tokens
         yield from self._generate(generate, constraint, limit)
         if self._watch is not None and self._watch.found:
@@ -150,7 +150,7 @@ class Answering:
         stream = TextStream(backbone.format.decode if constraint is None else constraint.decode)
         yield from generate(batch, logits, constraint, stream, limit)
 
-    def _spell(
+    def _token_by_token(
         self, batch: JoinedBatch, logits: Tensor, constraint: Constraint | None, stream: TextStream, limit: int
     ) -> Iterator[Piece]:
         """An answer word by word: plain chat, free answers, and those that a schema holds."""
@@ -221,7 +221,7 @@ class Answering:
         logits = logits[None]
         self.stopped = "end"
         while grown := search.advance(logits):
-            yield from self._tell(stream, search.settled)
+            yield from self._emit(stream, search.settled)
             if self._cancelled():
                 self.stopped = "cancelled"
                 break
@@ -231,12 +231,12 @@ class Answering:
             batch.select([one.row for one in grown])
             logits = step_each(backbone, batch, [one.tokens for one in grown])
         if self.stopped != "cancelled":
-            yield from self._tell(stream, search.best.ids)
+            yield from self._emit(stream, search.best.ids)
         if rest := stream.finish():
             yield Piece(rest)
         self.response = stream.shown
 
-    def _tell(self, stream: TextStream, ids: Sequence[int]) -> Iterator[Piece]:
+    def _emit(self, stream: TextStream, ids: Sequence[int]) -> Iterator[Piece]:
         """What is new of an answer that begins with these tokens."""
         new = ids[len(stream.ids) :]
         self._count(len(new))

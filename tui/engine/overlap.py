@@ -69,7 +69,7 @@ class TextVectors:
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class _Subject:
     """A procedure with the statistics its present pairs would give it, among the others of the bank."""
 
     name: str
@@ -137,31 +137,31 @@ def overlap(
         NotFoundError: no procedure of that name.
         BadInputError: it has no pairs.
     """
-    standing = yield from _standing(request, store, settings, model, shelf, vectors, RouterTuning())
-    chosen = standing.own_routes()
+    subject = yield from _read_subject(request, store, settings, model, shelf, vectors, RouterTuning())
+    chosen = subject.own_routes()
     yield
     places: dict[str, list[int]] = {}
-    for place, candidate in zip(standing.places, chosen, strict=True):
+    for place, candidate in zip(subject.places, chosen, strict=True):
         places.setdefault(candidate.route, []).append(place)
     coming = []
-    router = standing.router(standing.statistics)
-    for name in standing.nearest(NEIGHBOURS):
+    router = subject.router(subject.statistics)
+    for name in subject.nearest(NEIGHBOURS):
         texts = _sampled([pair.input for pair in store.pairs(name)], PAIRS_OF_A_NEIGHBOUR)[1]
         yield from _read(request, vectors, texts)
         routes = Counter(ranked[0].route for ranked in router.rank(vectors.of(texts))) if texts else Counter[str]()
-        if routes[standing.name]:
-            coming.append({"name": name, "count": routes[standing.name], "of": len(texts)})
+        if routes[subject.name]:
+            coming.append({"name": name, "count": routes[subject.name], "of": len(texts)})
     going = [
         {"name": route, "count": len(found), "pairs": found}
         for route, found in sorted(places.items(), key=lambda item: (-len(item[1]), item[0]))
-        if route not in (standing.name, NONE_ROUTE)
+        if route not in (subject.name, NONE_ROUTE)
     ]
     request.emit(
         "done",
         result={
-            "name": standing.name,
+            "name": subject.name,
             "pairs": len(chosen),
-            "own": len(places.get(standing.name, ())),
+            "own": len(places.get(subject.name, ())),
             "none": len(places.get(NONE_ROUTE, ())),
             "none_pairs": places.get(NONE_ROUTE, []),
             "to": going,
@@ -192,8 +192,8 @@ def effect(
     record = store.procedure(name)
     thresholds = {p.name: p.threshold for p in store.procedures() if p.threshold is not None and p.name != name}
     tuning = RouterTuning(settings.number("none_bias"), thresholds)
-    standing = yield from _standing(request, store, settings, model, shelf, vectors, tuning)
-    router = standing.router(standing.statistics)
+    subject = yield from _read_subject(request, store, settings, model, shelf, vectors, tuning)
+    router = subject.router(subject.statistics)
 
     def taken(texts: Sequence[str]) -> list[float]:
         ranked = router.rank(vectors.of(texts)) if texts else []
@@ -201,9 +201,9 @@ def effect(
 
     held_out = [pair.input for pair in store.pairs(name, "held_out")][:MOST_PAIRS]
     yield from _read(request, vectors, held_out)
-    own = taken(held_out) if held_out else _descending(standing.own_routes(), name)
+    own = taken(held_out) if held_out else _descending(subject.own_routes(), name)
     others: list[dict[str, Any]] = []
-    for other in standing.nearest(NEIGHBOURS):
+    for other in subject.nearest(NEIGHBOURS):
         texts = _sampled([pair.input for pair in store.pairs(other)], PAIRS_OF_A_NEIGHBOUR)[1]
         yield from _read(request, vectors, texts)
         others.append({"name": other, "of": len(texts), "taken": taken(texts)})
@@ -215,14 +215,14 @@ def effect(
             "name": name,
             "threshold": record.threshold,
             "measured_on": "held_out" if held_out else "left_out",
-            "own": {"of": len(held_out) or len(standing.inputs), "taken": own},
+            "own": {"of": len(held_out) or len(subject.inputs), "taken": own},
             "others": others,
             "chat": {"of": len(chat), "taken": taken(chat)},
         },
     )
 
 
-def _standing(
+def _read_subject(
     request: Request,
     store: ProfileStore,
     settings: Settings,
@@ -230,7 +230,7 @@ def _standing(
     shelf: BankShelf,
     vectors: TextVectors,
     tuning: RouterTuning,
-) -> Generator[None, None, _Standing]:
+) -> Generator[None, None, _Subject]:
     """Read the procedure's pairs; the bank's other procedures are as they answer now."""
     name = request.text("name")
     store.procedure(name)
@@ -240,7 +240,7 @@ def _standing(
     yield from _read(request, vectors, inputs)
     memories = shelf.bank(store, "discriminant", settings.number("none_bias"), settings.flag("keep_form")).memories
     others = {one: m.statistics for one, m in memories.items() if m.statistics is not None and one != name}
-    return _Standing(name, inputs, places, vectors.of(inputs), others, model, shelf, store, tuning)
+    return _Subject(name, inputs, places, vectors.of(inputs), others, model, shelf, store, tuning)
 
 
 def _read(request: Request, vectors: TextVectors, texts: Sequence[str]) -> Iterator[None]:

@@ -146,7 +146,7 @@ class _OneTraining:
             sample = None
             if progress.phase == "train" and progress.step in sample_at:
                 sample = self._sample(training, self._holdout.held_out[sample_at[progress.step]])
-            self._tell(progress, sample)
+            self._emit(progress, sample)
             yield
             if self._gives_up:
                 if self._request.how == "pause" and progress.phase == "train":
@@ -173,7 +173,7 @@ class _OneTraining:
                 if isinstance(done, Reader):
                     memory = with_reader(memory, done)
                 else:
-                    self._tell(Progress("train", round(100 * done), 100, note=note), None)
+                    self._emit(Progress("train", round(100 * done), 100, note=note), None)
                     note = ""
                     yield
                 if self._gives_up:
@@ -262,7 +262,7 @@ class _OneTraining:
                 if isinstance(step, Scored):
                     scored = step
                 else:
-                    self._tell_measuring(step)
+                    self._emit_measuring(step)
                     yield
                 if self._gives_up:  # the last checkpoint is a few steps old, and measuring begins anew
                     return
@@ -325,7 +325,7 @@ class _OneTraining:
         got = answer_messages(backbone, [pair.input], [memory], schemas=schemas, max_tokens=limit, rows_at_once=1)
         return {"input": pair.input, "expected": pair.response, "got": got[0]}
 
-    def _tell(self, progress: Progress, sample: dict[str, str] | None) -> None:
+    def _emit(self, progress: Progress, sample: dict[str, str] | None) -> None:
         self._request.emit(
             "progress",
             procedure=self._name,
@@ -340,8 +340,8 @@ class _OneTraining:
             note=progress.note or None,
         )
 
-    def _tell_measuring(self, share: float) -> None:
-        self._tell(Progress("evaluate", round(100 * share), 100), None)
+    def _emit_measuring(self, share: float) -> None:
+        self._emit(Progress("evaluate", round(100 * share), 100), None)
 
     def _note(self, text: str) -> None:
-        self._tell(Progress("cache", 0, 100, note=text), None)
+        self._emit(Progress("cache", 0, 100, note=text), None)
