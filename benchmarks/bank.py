@@ -1,7 +1,7 @@
 """How long it takes to export a bank of many procedures and to import it, without the engine's probes.
 
 Memories are random numbers in the shapes of the default model, in both forms: ``rows`` (the paper's memory tokens) and
-``layers`` (keys and values in every layer and a lens, the app's default), and they lie in profiles on the disk as
+``layers`` (keys and values in every layer and a KV adapter, the app's default), and they lie in profiles on the disk as
 trained ones do.
 Export reads them and writes the file; import checks all of it, puts the memories into quarantine, syncs them and writes
 the rows. Each figure is the best of several runs: what the disk does beside us is not ours to measure. Every run checks
@@ -33,7 +33,7 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.backbone.fingerprint import Fingerprint
 from tokmem_desk.bank.jsonl import Probe
 from tokmem_desk.bank.reader import open_bank
-from tokmem_desk.memory.file_bytes import Block, MemoryParts, lens_size, put_together, take_apart
+from tokmem_desk.memory.file_bytes import Block, MemoryParts, kv_adapter_size, put_together, take_apart
 from tokmem_desk.procedures import pairs_digest
 from tui.banks.transfer import choose, incoming, prepare_export, stage, write_export
 
@@ -163,7 +163,7 @@ def _memory(generator: np.random.Generator, form: str, name: str) -> bytes:
     if form == "layers":
         for what in ("keys.0", "values.0"):
             blocks[what] = numbers(LAYERS, HEADS, SPAN - 1, HEAD_SIZE)
-        blocks["lens"] = numbers(lens_size([(LAYERS, HEADS, HEAD_SIZE, HEAD_SIZE)], LENS_RANK))
+        blocks["lens"] = numbers(kv_adapter_size([(LAYERS, HEADS, HEAD_SIZE, HEAD_SIZE)], LENS_RANK))
     return put_together(MemoryParts(name, False, {"form": form}, FINGERPRINT.as_dict(), RECIPE, blocks))
 
 

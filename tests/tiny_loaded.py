@@ -10,7 +10,7 @@ from torch import Tensor
 
 from profiles.store.store import ProfileStore
 from tokmem_desk.memory.file import memory_to_bytes
-from tokmem_desk.memory.kv_adapter import Lens, initial_lens
+from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
 from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.routing.features import FeatureLayers, RouterBasis
@@ -58,8 +58,10 @@ class TinyModel:
         rows = 0.5 * torch.randn(1, self.backbone.hidden_size, generator=drawn)
         address = torch.randn(self.backbone.hidden_size, generator=drawn)
         shapes = self.backbone.key_shapes
-        lens = Lens.of([torch.randn(t.shape, generator=drawn) * 0.2 for t in initial_lens(shapes, 2, seed).tensors()])
-        return Memory(name, Steering(rows, keys, values, lens), address, False, self.statistics(seed))
+        kv_adapter = KVAdapter.of(
+            [torch.randn(t.shape, generator=drawn) * 0.2 for t in initial_kv_adapter(shapes, 2, seed).tensors()]
+        )
+        return Memory(name, Steering(rows, keys, values, kv_adapter), address, False, self.statistics(seed))
 
     def add(self, store: ProfileStore, name: str, seed: int) -> str:
         """Give a procedure an active memory; returns the memory's id."""

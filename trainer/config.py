@@ -23,7 +23,7 @@ class TrainConfig:
     span: int = DEFAULT_SPAN
     """Positions the memory takes in the context."""
     lens_rank: int = 8
-    """Rank of the edit of the query's keys and values (``kv_adapter``); 0 for none. Only with ``layers``."""
+    """Rank of the KV adapter (``tokmem_desk.memory.kv_adapter``); 0 for none. Only with ``layers``."""
     epochs: int = 30
     """Passes over the example pairs."""
     max_steps: int = 600

@@ -1,10 +1,10 @@
 """Where memories start: what auxiliary procedures have in common, learned once per backbone.
 
 Two dozen pairs say little about how values are found in a message and copied exactly, and every procedure needs
-that. A prior holds it: an initial lens, and a shift of the initial row, keys and values. Training starts there and its
-decay pulls back to there, so what a few pairs do not say stays as the prior has it (in the language of hierarchical
-models, a Gaussian prior with a learned mean). How one is learned is in ``trainer.prior.training``; that of the
-default backbone ships with the program. No user's pair takes part.
+that. A prior holds it: an initial KV adapter, and a shift of the initial row, keys and values. Training starts there,
+and its decay pulls back there, so what a few pairs do not say stays as the prior has it (in the language of
+hierarchical models, a Gaussian prior with a learned mean). How one is learned is in ``trainer.prior.training``; that of
+the default backbone ships with the program. No user's pair takes part.
 
 To make the shipped one anew: ``tokmem-desk model prepare default``, then copy ``prior.safetensors`` from the model's
 folder (``tokmem-desk model info default``) to ``tokmem_desk/fitted/`` under the name that
@@ -29,7 +29,7 @@ from torch.nn import functional as F
 
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.memory.file import read_metadata
-from tokmem_desk.memory.kv_adapter import Lens
+from tokmem_desk.memory.kv_adapter import KVAdapter
 from tokmem_desk.models.shipped import require_whole, shipped_file
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Prior:
         keys: one [l x k x m x e] float32 per layer group, added to initial keys, in units of the root mean square of
             their layer.
         values: as ``keys``.
-        lens: the initial lens, as it is.
+        kv_adapter: the initial KV adapter, as it is.
         fingerprint: of the backbone.
         digest: identity of this prior; stands in the settings of every memory that started from it.
     """
@@ -56,7 +56,7 @@ class Prior:
     row: Tensor
     keys: tuple[Tensor, ...]
     values: tuple[Tensor, ...]
-    lens: Lens
+    kv_adapter: KVAdapter
     fingerprint: str
     digest: str
 
@@ -78,12 +78,12 @@ class Prior:
                 raise ValueError("another format")
             if metadata["fingerprint"] != backbone.fingerprint.digest:
                 raise BadInputError("The stored prior belongs to another backbone.")
-            lens = Lens.rebuild(tensors["lens"], backbone.key_shapes)
+            kv_adapter = KVAdapter.rebuild(tensors["lens"], backbone.key_shapes)
             prior = cls(
                 tensors["row"],
                 tuple(tensors[f"keys.{g}"] for g in range(len(backbone.key_shapes))),
                 tuple(tensors[f"values.{g}"] for g in range(len(backbone.key_shapes))),
-                lens,
+                kv_adapter,
                 metadata["fingerprint"],
                 hashlib.sha256(data).hexdigest()[:16],
             )
@@ -95,10 +95,10 @@ class Prior:
 
 
 def prior_to_bytes(
-    backbone: Backbone, row: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], lens: Lens
+    backbone: Backbone, row: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], kv_adapter: KVAdapter
 ) -> bytes:
     """A prior of ``backbone`` as a file; half precision is enough for where something starts."""
-    tensors = {"row": row, "lens": lens.numbers()}
+    tensors = {"row": row, "lens": kv_adapter.numbers()}
     tensors |= {f"keys.{g}": k for g, k in enumerate(keys)} | {f"values.{g}": v for g, v in enumerate(values)}
     metadata = {"format": _FORMAT, "version": _VERSION, "fingerprint": backbone.fingerprint.digest}
     halves = {name: t.detach().cpu().to(torch.float16).contiguous() for name, t in tensors.items()}

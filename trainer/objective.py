@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from tokmem_desk.memory.kv_adapter import Lens, initial_lens
+from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
 from tokmem_desk.memory.memory import Steering, initial_layer_rows, initial_rows, join_memories
 
 if TYPE_CHECKING:
@@ -99,18 +99,20 @@ class TrainableMemories(nn.Module):
                 ):
                     stacked = torch.stack(parts)
                     target.append(ScaledParameter(stacked, one if config.absolute_rate else _rms(stacked, 2)))
-        self.lens: list[ScaledParameter] = []
+        self.kv_adapter: list[ScaledParameter] = []
         if config.form == "layers" and config.lens_rank:
             shapes = backbone.key_shapes
-            lenses = [initial_lens(shapes, config.lens_rank, config.seed + i).tensors() for i in range(len(texts))]
-            for place, part in enumerate(zip(*lenses, strict=True)):
+            adapters = [
+                initial_kv_adapter(shapes, config.lens_rank, config.seed + i).tensors() for i in range(len(texts))
+            ]
+            for place, part in enumerate(zip(*adapters, strict=True)):
                 start = torch.stack(part).to(rows.device)
-                # What leaves the lens starts at zero; its scale is that of r numbers that sum to a variance of 1.
+                # What leaves the KV adapter starts at zero; its scale is that of r numbers that sum to a variance of 1.
                 leaves = place % 2 == 1
                 scale = one * config.lens_rank**-0.5 if leaves else _rms(start, 2)
-                self.lens.append(ScaledParameter(start, one if config.absolute_rate else scale))
+                self.kv_adapter.append(ScaledParameter(start, one if config.absolute_rate else scale))
         # Lists of the three kinds for those who use them; the module knows its parts by this one.
-        self.layers = nn.ModuleList([*self.keys, *self.values, *self.lens])
+        self.layers = nn.ModuleList([*self.keys, *self.values, *self.kv_adapter])
         self.address: ScaledParameter | None = None
         if not config.tied:
             address = initial_rows(backbone, len(texts), seed=config.seed)
@@ -124,13 +126,13 @@ class TrainableMemories(nn.Module):
         for parts, shifts in zip((self.keys, self.values), prior.shifts(config.span - 1), strict=True):
             for part, shift in zip(parts, shifts, strict=True):
                 part.start.add_(part.scale * shift)
-        if config.lens_rank == prior.lens.rank:
-            for part, start in zip(self.lens, prior.lens.tensors(), strict=True):
+        if config.lens_rank == prior.kv_adapter.rank:
+            for part, start in zip(self.kv_adapter, prior.kv_adapter.tensors(), strict=True):
                 part.start.copy_(start.expand_as(part.start))
 
     def parts(self) -> list[ScaledParameter]:
-        """What steers: rows, keys and values of each layer group, and the lens, stacked over procedures."""
-        return [self.rows, *self.keys, *self.values, *self.lens]
+        """What steers: rows, keys and values of each layer group, and the KV adapter, stacked over procedures."""
+        return [self.rows, *self.keys, *self.values, *self.kv_adapter]
 
     def addresses(self) -> Tensor:
         """[p x d] float32."""
@@ -149,8 +151,8 @@ def steering_of(tensors: Sequence[Tensor], groups: int) -> Steering:
     Args:
         groups: layer groups that have keys and values; 0 for rows alone.
     """
-    keys, values, lens = tensors[1 : 1 + groups], tensors[1 + groups : 1 + 2 * groups], tensors[1 + 2 * groups :]
-    return Steering(tensors[0], tuple(keys), tuple(values), Lens.of(lens) if lens else None)
+    keys, values, kv_adapter = tensors[1 : 1 + groups], tensors[1 + groups : 1 + 2 * groups], tensors[1 + 2 * groups :]
+    return Steering(tensors[0], tuple(keys), tuple(values), KVAdapter.of(kv_adapter) if kv_adapter else None)
 
 
 @dataclass(frozen=True, slots=True)

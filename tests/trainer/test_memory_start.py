@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 
 from tokmem_desk.backbone.backbone import Backbone
 from tokmem_desk.errors import BadInputError, IncompatibleError
-from tokmem_desk.memory.kv_adapter import Lens, initial_lens
+from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
 from tokmem_desk.procedures import ExamplePair, Procedure
 from trainer import memory_start as prior_module
 from trainer.checkpoint import Checkpoint
@@ -28,12 +28,16 @@ PROCEDURE = Procedure(
 )
 
 
-def drawn_parts(backbone: Backbone, seed: int = 0) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor], Lens]:
+def drawn_parts(
+    backbone: Backbone, seed: int = 0
+) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor], KVAdapter]:
     drawn = torch.Generator().manual_seed(seed)
     keys = [torch.randn(n, k, POSITIONS, e, generator=drawn) for n, k, e, _ in backbone.key_shapes]
     values = [torch.randn(n, k, POSITIONS, e, generator=drawn) for n, k, _, e in backbone.key_shapes]
-    lens = [torch.randn(t.shape, generator=drawn) for t in initial_lens(backbone.key_shapes, RANK, 0).tensors()]
-    return torch.randn(backbone.hidden_size, generator=drawn), keys, values, Lens.of(lens)
+    kv_adapter = [
+        torch.randn(t.shape, generator=drawn) for t in initial_kv_adapter(backbone.key_shapes, RANK, 0).tensors()
+    ]
+    return torch.randn(backbone.hidden_size, generator=drawn), keys, values, KVAdapter.of(kv_adapter)
 
 
 def drawn_prior(backbone: Backbone, seed: int = 0) -> Prior:
@@ -52,13 +56,13 @@ def texts(backbone: Backbone, count: int = 1) -> list[list[int]]:
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
 def test_a_prior_comes_back_in_half_precision(tiny_backbone: Callable[..., Backbone], family: str) -> None:
     backbone = tiny_backbone(family)
-    row, keys, values, lens = drawn_parts(backbone)
-    data = prior_to_bytes(backbone, row, keys, values, lens)
+    row, keys, values, kv_adapter = drawn_parts(backbone)
+    data = prior_to_bytes(backbone, row, keys, values, kv_adapter)
     assert {t.dtype for t in load(data).values()} == {torch.float16}
-    assert data == prior_to_bytes(backbone, row, keys, values, lens), "one prior has one digest"
+    assert data == prior_to_bytes(backbone, row, keys, values, kv_adapter), "one prior has one digest"
     prior = Prior.from_bytes(data, backbone)
-    came = [prior.row, *prior.keys, *prior.values, *prior.lens.tensors()]
-    for now, before in zip(came, [row, *keys, *values, *lens.tensors()], strict=True):
+    came = [prior.row, *prior.keys, *prior.values, *prior.kv_adapter.tensors()]
+    for now, before in zip(came, [row, *keys, *values, *kv_adapter.tensors()], strict=True):
         assert now.dtype == torch.float32 and torch.equal(now, before.half().float())
     assert prior.fingerprint == backbone.fingerprint.digest
     assert prior.digest != drawn_prior(backbone, seed=1).digest
@@ -88,7 +92,7 @@ def test_files_that_are_no_prior_of_this_backbone(tiny_backbone: Callable[..., B
         "newer": save(tensors, {**described, "version": "2"}),
         "without a fingerprint": save(tensors, {"format": "tokmem-prior", "version": "1"}),
         "without a row": save(without_row, described),
-        "half a lens": save({**tensors, "lens": tensors["lens"][:-1].contiguous()}, described),
+        "half a KV adapter": save({**tensors, "lens": tensors["lens"][:-1].contiguous()}, described),
     }
     for what, bytes_ in damaged.items():
         with pytest.raises(BadInputError, match="damaged"):
@@ -129,7 +133,7 @@ def test_memories_start_where_the_prior_says(tiny_backbone: Callable[..., Backbo
         for part, other, shift in zip(parts, others, shifts, strict=True):
             torch.testing.assert_close(part(), other() + other.scale * shift)
             assert torch.equal(part.scale, other.scale), "a step is as long as without a prior"
-    for part, start in zip(moved.lens, prior.lens.tensors(), strict=True):
+    for part, start in zip(moved.kv_adapter, prior.kv_adapter.tensors(), strict=True):
         assert torch.equal(part(), torch.stack([start, start]))
 
 
@@ -140,7 +144,7 @@ def test_memories_of_other_shapes_take_what_fits(tiny_backbone: Callable[..., Ba
         config = dataclasses.replace(CONFIG, lens_rank=rank)
         plain, moved = (TrainableMemories(backbone, config, texts(backbone), p) for p in (None, prior))
         assert not torch.equal(moved.keys[0](), plain.keys[0]())
-        assert all(torch.equal(a(), b()) for a, b in zip(moved.lens, plain.lens, strict=True))
+        assert all(torch.equal(a(), b()) for a, b in zip(moved.kv_adapter, plain.kv_adapter, strict=True))
     for span in (2, POSITIONS + 5):
         config = dataclasses.replace(CONFIG, span=span)
         moved = TrainableMemories(backbone, config, texts(backbone), prior)
@@ -200,7 +204,7 @@ def test_decay_pulls_back_to_the_prior(tiny_backbone: Callable[..., Backbone]) -
     def distances(config: TrainConfig) -> list[float]:
         run = Training(backbone, [PROCEDURE], config, prior=prior)
         begin = [part().detach().clone() for part in run._memories.parts()]
-        assert torch.equal(begin[-1], start.lens[-1]()), "the lens of the prior, whatever the pairs"
+        assert torch.equal(begin[-1], start.kv_adapter[-1]()), "the KV adapter of the prior, whatever the pairs"
         result = finished(run).result
         assert result is not None
         return [float((p().detach() - b).norm()) for p, b in zip(run._memories.parts(), begin, strict=True)]

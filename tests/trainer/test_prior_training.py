@@ -52,8 +52,14 @@ def test_it_ends_with_a_prior_and_leaves_the_backbone_alone(
     assert seen[-1].loss == run.loss and seen[-1].seconds_left == 0 and run.steps == SHORT.steps
     assert run.result is not None
     prior = Prior.from_bytes(run.result, backbone)
-    # Behind a memory of 16 the tiny window shows nothing of the query: full attention, which comes last, has a lens.
-    for moved in (prior.row, *prior.keys, *prior.values, prior.lens.keys_out[-1], prior.lens.values_out[-1]):
+    # Behind a memory of 16 the tiny window shows nothing of the query: full attention, which comes last, has an edit.
+    for moved in (
+        prior.row,
+        *prior.keys,
+        *prior.values,
+        prior.kv_adapter.keys_out[-1],
+        prior.kv_adapter.values_out[-1],
+    ):
         assert moved.any(), "every part has learned something"
     assert identify_weights(backbone.model) == before
     assert not any(p.requires_grad or p.grad is not None for p in backbone.model.parameters())

@@ -61,7 +61,7 @@ class BankProcedure:
         rows: its rows in ``steering``.
         positions: its places with keys and values; count 0 for a memory of rows alone.
         sketch: its rows in ``router.sketch``.
-        lens: its numbers in ``lens``; count 0 without a lens.
+        lens: its numbers in ``lens``; count 0 without a KV adapter.
         reader: its numbers in ``reader``; count 0 without a reader.
         reader_form: what those numbers are, see ``reading.Reader.describe``; empty without a reader.
         tied: the address is the first row of the steering.

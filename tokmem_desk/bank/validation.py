@@ -28,7 +28,7 @@ from tokmem_desk.bank.manifest import (
     plain_settings,
 )
 from tokmem_desk.errors import BadInputError, IncompatibleError, TokmemError, UsageError
-from tokmem_desk.memory.file_bytes import lens_size
+from tokmem_desk.memory.file_bytes import kv_adapter_size
 from tokmem_desk.procedures import check_name, may_name_group
 from tokmem_desk.system.file_limits import MOST_LEVELS, levels
 from tokmem_desk.templates.json_schema import MAX_SCHEMA_CHARACTERS, read_schema
@@ -159,7 +159,7 @@ class _Reader:
             reader += procedure.reader.count
         if (position or lens) and not manifest.groups:
             self.fail("layer_groups", "is empty although there are keys and values")
-        of_rank_1 = lens_size([(g.layers, g.heads, g.key_size, g.value_size) for g in manifest.groups], 1)
+        of_rank_1 = kv_adapter_size([(g.layers, g.heads, g.key_size, g.value_size) for g in manifest.groups], 1)
         for at, procedure in enumerate(manifest.procedures):
             if procedure.lens.count and procedure.lens.count % of_rank_1:
                 self.fail(f"procedures[{at}].lens", "does not fit the layer groups")
@@ -228,7 +228,7 @@ class _Reader:
             rows=self._span(fields, "rows", where),
             positions=self._span(fields, "positions", where),
             sketch=self._span(fields, "sketch", where),
-            # Banks of format 1 know no lens.
+            # Banks of format 1 know no KV adapter.
             lens=self._span(fields, "lens", where) if "lens" in fields else Span(0, 0),
             reader=self._span(fields, "reader", where),
             reader_form=self.shallow(fields, "reader_form", where),

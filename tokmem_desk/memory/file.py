@@ -2,7 +2,7 @@
 
 One file holds one memory. Tensors: ``steering`` [r x d], ``address`` [d], ``keys.G`` and ``values.G``
 [l x k x m x e] for each layer group G, ``router.mean`` [f], ``router.count`` [1], ``router.sketch`` [r x f]
-and ``router.scatter`` [1]; with a lens its numbers in one row, ``lens`` [w]; with a reader also its network's
+and ``router.scatter`` [1]; with a KV adapter its numbers in one row, ``lens`` [w]; with a reader also its network's
 weights in one row, ``reader`` [w], while its form stands among the settings. The metadata names the
 format, the backbone's fingerprint and how the memory was trained. Nothing is trusted: version, names,
 shapes, dtypes, finiteness and fingerprint are checked before a memory is made. Where the file lies, and
@@ -24,7 +24,7 @@ from torch import Tensor
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.memory.extractor import Reader
 from tokmem_desk.memory.file_bytes import CONTENT, FORMAT, VERSION, with_digest
-from tokmem_desk.memory.kv_adapter import Lens
+from tokmem_desk.memory.kv_adapter import KVAdapter
 from tokmem_desk.memory.memory import Memory, Steering
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.memory.statistics_rules import statistics_fault
@@ -59,8 +59,8 @@ def memory_to_bytes(memory: Memory, fingerprint: Fingerprint) -> bytes:
         tensors["router.sketch"] = memory.statistics.sketch
         tensors["router.scatter"] = torch.tensor([memory.statistics.scatter])
         metadata["router.digest"] = memory.statistics.digest
-    if memory.steering.lens is not None:
-        tensors["lens"] = memory.steering.lens.numbers()
+    if memory.steering.kv_adapter is not None:
+        tensors["lens"] = memory.steering.kv_adapter.numbers()
     if memory.steering.reader is not None:
         tensors["reader"] = memory.steering.reader.weights()
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
@@ -115,7 +115,9 @@ def memory_from_bytes(data: bytes, backbone: Backbone, source: str) -> Memory:
     statistics = _checked_statistics(tensors, metadata.get("router.digest", ""), source)
     device = backbone.torch_device
     steering = replace(
-        steering, lens=_checked_lens(tensors, backbone, source), reader=_checked_reader(settings, tensors, source)
+        steering,
+        kv_adapter=_checked_kv_adapter(tensors, backbone, source),
+        reader=_checked_reader(settings, tensors, source),
     )
     if CONTENT in metadata:
         try:
@@ -172,14 +174,14 @@ def _checked_statistics(tensors: dict[str, Tensor], digest: str, source: str) ->
     return RouterStatistics(mean.float(), int(count), sketch.float(), float(scatter), digest)
 
 
-def _checked_lens(tensors: dict[str, Tensor], backbone: Backbone, source: str) -> Lens | None:
+def _checked_kv_adapter(tensors: dict[str, Tensor], backbone: Backbone, source: str) -> KVAdapter | None:
     if "lens" not in tensors:
         return None
     numbers = _checked(tensors, "lens", (tensors["lens"].numel(),), source)
     try:
-        return Lens.rebuild(numbers, backbone.key_shapes)
+        return KVAdapter.rebuild(numbers, backbone.key_shapes)
     except ValueError as error:
-        raise BadInputError(f"The lens in {source} is damaged ({error}).", next_step="Train it again.") from error
+        raise BadInputError(f"The KV adapter in {source} is damaged ({error}).", next_step="Train it again.") from error
 
 
 def _checked_reader(settings: object, tensors: dict[str, Tensor], source: str) -> Reader | None:

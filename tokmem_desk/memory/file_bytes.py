@@ -16,7 +16,7 @@ from tokmem_desk.memory.safetensors_header import Header, lay_out, read_header
 
 FORMAT = "tokmem-memory"
 VERSION = 2
-"""2 knows lenses; files of version 1 are read as before."""
+"""2 knows KV adapters; files of version 1 are read as before."""
 NEXT_STEP = "Train the procedure again."
 CONTENT = "content.sha256"
 """Key in the metadata: digest of all the rest, so that a flipped bit is seen; files of earlier versions have none."""
@@ -126,8 +126,8 @@ def put_together(parts: MemoryParts) -> bytes:
 _ORDER = ("F32", "I32", "BF16")
 
 
-def lens_size(key_shapes: Sequence[tuple[int, int, int, int]], rank: int) -> int:
-    """How many numbers a lens of that rank has, see ``lens``.
+def kv_adapter_size(key_shapes: Sequence[tuple[int, int, int, int]], rank: int) -> int:
+    """How many numbers a KV adapter of that rank has, see ``kv_adapter``.
 
     Args:
         key_shapes: layers, key-value heads, key size and value size of each layer group.

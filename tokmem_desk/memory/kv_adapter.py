@@ -1,6 +1,6 @@
-"""A lens: how a memory sees the message, as a low-rank edit of the keys and values kept of it.
+"""A KV adapter: how a memory sees the message, as a low-rank edit of the keys and values kept of it.
 
-The query stands before the memory, so what the backbone keeps of it is the same for every procedure. A lens
+The query stands before the memory, so what the backbone keeps of it is the same for every procedure. A KV adapter
 changes that on its way to the memory and the response: in every layer
 
     k' = k + k A_k B_k        v' = v + v A_v B_v
@@ -9,6 +9,8 @@ with all heads of a token as one vector, k free of position, A of shape [k·e x 
 message is read once, whatever procedure acts on it; the edit is linear in what was kept, takes no position of the
 context, and nothing of it reaches another message. It is what a low-rank adapter (LoRA, arXiv 2106.09685) on the key
 and value projections would do to the message, without running the message again.
+
+In files and settings it is called ``lens``: a lens on the message. Those strings stay, since people keep the files.
 
 Letters: l layers of a group, k key-value heads, e head size, q query tokens, r rank.
 """
@@ -22,7 +24,7 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.backbone.kv_state import QueryState
-from tokmem_desk.memory.file_bytes import lens_size
+from tokmem_desk.memory.file_bytes import kv_adapter_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Lens:
+class KVAdapter:
     """Low-rank edits, one tensor of each kind per layer group.
 
     Attributes:
@@ -56,8 +58,8 @@ class Lens:
         return [tensor for group in groups for tensor in group]
 
     @classmethod
-    def of(cls, tensors: Sequence[Tensor]) -> Lens:
-        """A lens of tensors in the order of ``tensors()``."""
+    def of(cls, tensors: Sequence[Tensor]) -> KVAdapter:
+        """A KV adapter of tensors in the order of ``tensors()``."""
         return cls(tuple(tensors[0::4]), tuple(tensors[1::4]), tuple(tensors[2::4]), tuple(tensors[3::4]))
 
     def numbers(self) -> Tensor:
@@ -65,8 +67,8 @@ class Lens:
         return torch.cat([tensor.detach().float().flatten() for tensor in self.tensors()])
 
     @classmethod
-    def rebuild(cls, numbers: Tensor, key_shapes: Sequence[tuple[int, int, int, int]]) -> Lens:
-        """The lens that ``numbers`` are of.
+    def rebuild(cls, numbers: Tensor, key_shapes: Sequence[tuple[int, int, int, int]]) -> KVAdapter:
+        """The KV adapter that ``numbers`` are of.
 
         Args:
             key_shapes: layers, key-value heads, key size and value size of each layer group.
@@ -74,14 +76,14 @@ class Lens:
         Raises:
             ValueError: no rank gives that many numbers.
         """
-        rank, rest = divmod(numbers.numel(), lens_size(key_shapes, 1))
+        rank, rest = divmod(numbers.numel(), kv_adapter_size(key_shapes, 1))
         if rest or not rank:
-            raise ValueError(f"{numbers.numel()} numbers are no lens for these layers")
+            raise ValueError(f"{numbers.numel()} numbers are no KV adapter for these layers")
         shapes = [shape for group in key_shapes for shape in _shapes(group, rank)]
         parts = numbers.split([torch.Size(shape).numel() for shape in shapes])
         return cls.of([part.view(shape).clone() for part, shape in zip(parts, shapes, strict=True)])
 
-    def see(self, backbone: Backbone, state: QueryState) -> QueryState:
+    def apply(self, backbone: Backbone, state: QueryState) -> QueryState:
         """What was kept of a query, as this memory sees it; carries gradient."""
         keys, values = [], []
         for g, (k, v) in enumerate(zip(state.keys, state.values, strict=True)):
@@ -93,22 +95,22 @@ class Lens:
             values.append((v.float() + _edit(v.float(), self.values_in[g], self.values_out[g])).to(v.dtype))
         return QueryState(tuple(keys), tuple(values), state.length)
 
-    def detached(self) -> Lens:
-        return Lens.of([tensor.detach() for tensor in self.tensors()])
+    def detached(self) -> KVAdapter:
+        return KVAdapter.of([tensor.detach() for tensor in self.tensors()])
 
-    def to(self, device: torch.device) -> Lens:
-        return Lens.of([tensor.to(device) for tensor in self.tensors()])
+    def to(self, device: torch.device) -> KVAdapter:
+        return KVAdapter.of([tensor.to(device) for tensor in self.tensors()])
 
 
-def initial_lens(key_shapes: Sequence[tuple[int, int, int, int]], rank: int, seed: int) -> Lens:
-    """A lens that changes nothing yet: A normal with variance 1 / (k·e), B zero, as LoRA starts."""
+def initial_kv_adapter(key_shapes: Sequence[tuple[int, int, int, int]], rank: int, seed: int) -> KVAdapter:
+    """A KV adapter that changes nothing yet: A normal with variance 1 / (k·e), B zero, as LoRA starts."""
     generator = torch.Generator().manual_seed(seed)
     tensors = []
     for group in key_shapes:
         for place, shape in enumerate(_shapes(group, rank)):
             entry = place % 2 == 0
             tensors.append(torch.randn(shape, generator=generator) * shape[1] ** -0.5 if entry else torch.zeros(shape))
-    return Lens.of(tensors)
+    return KVAdapter.of(tensors)
 
 
 def _shapes(group: tuple[int, int, int, int], rank: int) -> list[tuple[int, int, int]]:

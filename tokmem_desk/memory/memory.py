@@ -1,11 +1,10 @@
 """What is trained for one procedure: an address, by which it is found, and a steering block, by which it acts.
 
-A memory stands right after the query. Its first positions exist in every layer's keys and values only
-(``keys``, ``values``: trained directly, like a prefix, but placed behind the query); its last positions are
-rows read as input embeddings (``rows``), the paper's memory tokens. A ``lens`` edits what they and the response see
-of the query. The paper's form (TokMem, arXiv
-2510.00444, eq. 2) is the special case of rows alone. Appended rows have ids v, v+1, …: no
-reserved token is used, the vocabulary is never resized, and no text encodes to one.
+A memory stands right after the query. Its first positions exist in every layer's keys and values only (``keys``,
+``values``: trained directly, like a prefix, but placed behind the query). Its last positions are rows read as input
+embeddings (``rows``), the paper's memory tokens. A ``kv_adapter`` edits what they and the response see of the query.
+The paper's own case (TokMem, arXiv 2510.00444, eq. 2) is rows alone. Appended rows have ids v, v+1, …: no reserved
+token is used, the vocabulary is never resized, and no text encodes to one.
 
 No optimiser and no file here: see ``trainer`` and ``bank_file``.
 
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.kv_state import JoinedBatch, QueryState
     from tokmem_desk.memory.extractor import Reader
-    from tokmem_desk.memory.kv_adapter import Lens
+    from tokmem_desk.memory.kv_adapter import KVAdapter
 
 Form = Literal["rows", "layers"]
 """``rows``: input embeddings alone, as in the paper. ``layers``: keys and values in every layer, then one row."""
@@ -46,14 +45,14 @@ class Steering:
         rows: [r x d] float32 input embeddings in the scale of the embedding matrix, r >= 1.
         keys: one [l x k x m x e] float32 tensor per layer group, free of position; empty without them.
         values: as ``keys``.
-        lens: how the memory sees the query; None leaves the query as it is.
+        kv_adapter: how the memory sees the query; None leaves the query as it is.
         reader: reads the response off the message where the pairs allow it; the rest does not act then.
     """
 
     rows: Tensor
     keys: tuple[Tensor, ...] = ()
     values: tuple[Tensor, ...] = ()
-    lens: Lens | None = None
+    kv_adapter: KVAdapter | None = None
     reader: Reader | None = None
 
     @property
@@ -67,8 +66,8 @@ class Steering:
 
     def parameter_count(self) -> int:
         """Trained numbers."""
-        lens = self.lens.tensors() if self.lens is not None else []
-        return sum(t.numel() for t in (self.rows, *self.keys, *self.values, *lens))
+        kv_adapter = self.kv_adapter.tensors() if self.kv_adapter is not None else []
+        return sum(t.numel() for t in (self.rows, *self.keys, *self.values, *kv_adapter))
 
     def layer_rows(self, backbone: Backbone, position: int) -> LayerRows | None:
         """Keys and values as they stand from ``position`` on; None when the memory has rows only.
@@ -88,7 +87,7 @@ class Steering:
             self.rows.detach(),
             tuple(k.detach() for k in self.keys),
             tuple(v.detach() for v in self.values),
-            None if self.lens is None else self.lens.detached(),
+            None if self.kv_adapter is None else self.kv_adapter.detached(),
             self.reader,
         )
 
@@ -98,7 +97,7 @@ class Steering:
             self.rows.to(device),
             tuple(k.to(device) for k in self.keys),
             tuple(v.to(device) for v in self.values),
-            None if self.lens is None else self.lens.to(device),
+            None if self.kv_adapter is None else self.kv_adapter.to(device),
             None if self.reader is None else self.reader.to(device),
         )
 
@@ -109,7 +108,9 @@ def join_memories(backbone: Backbone, states: Sequence[QueryState], blocks: Sequ
     The rows are not in it yet: they are the first input. Gradient flows into the blocks and nowhere else.
     """
     pairs = list(zip(states, blocks, strict=True))
-    seen = [s if block is None or block.lens is None else block.lens.see(backbone, s) for s, block in pairs]
+    seen = [
+        s if block is None or block.kv_adapter is None else block.kv_adapter.apply(backbone, s) for s, block in pairs
+    ]
     rows = [None if block is None else block.layer_rows(backbone, s.length) for s, block in pairs]
     return backbone.layout.join(seen, rows)
 

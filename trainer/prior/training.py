@@ -251,11 +251,11 @@ class PriorTraining:
 
     @torch.no_grad()
     def _file(self) -> bytes:
-        """Shifts stay relative, since every memory starts from its own pairs; the lens is taken as it is."""
+        """Shifts stay relative, since every memory starts from its own pairs; the KV adapter is taken as it is."""
         memories = self._pool[0].memories
         groups = len(memories.keys)
         moved = [(part.start + part.scale * s)[0] for part, s in zip(memories.parts(), self._common, strict=True)]
-        lens = steering_of(moved, groups).lens
-        assert lens is not None
+        kv_adapter = steering_of(moved, groups).kv_adapter
+        assert kv_adapter is not None
         row, shifts = self._common[0][0], self._common[1 : 1 + 2 * groups]
-        return prior_to_bytes(self._backbone, row, shifts[:groups], shifts[groups:], lens)
+        return prior_to_bytes(self._backbone, row, shifts[:groups], shifts[groups:], kv_adapter)

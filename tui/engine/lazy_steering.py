@@ -21,7 +21,7 @@ from tokmem_desk.memory.router_statistics import RouterStatistics
 if TYPE_CHECKING:
     from profiles.store.records import MemoryRecord
     from tokmem_desk.memory.extractor import Reader
-    from tokmem_desk.memory.kv_adapter import Lens
+    from tokmem_desk.memory.kv_adapter import KVAdapter
 
 KEPT = 64
 """Steering blocks of one profile that stay in memory, the latest used."""
@@ -52,8 +52,8 @@ class ShelvedSteering(Steering):
         return self._block().values
 
     @property
-    def lens(self) -> Lens | None:
-        return self._block().lens
+    def kv_adapter(self) -> KVAdapter | None:
+        return self._block().kv_adapter
 
     @property
     def reader(self) -> Reader | None:

@@ -14,7 +14,7 @@ from tokmem_desk.backbone.conversation_cache import CUT_BLOCKS
 from tokmem_desk.errors import NotFoundError, RoutingError
 from tokmem_desk.generation.decoding import CIRCLING_TOKENS, Chooser, goes_in_circles
 from tokmem_desk.generation.recall import Answer, Bank, Piece, Routed, Sampling, answer_batch, recall, route_messages
-from tokmem_desk.memory.kv_adapter import Lens, initial_lens
+from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
 from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows, initial_rows
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.routing.none_calibration import Calibration, chattiness, fit_calibration, tightness
@@ -30,8 +30,10 @@ def memory(backbone: Backbone, name: str, span: int = 4, seed: int = 0) -> Memor
     rows = initial_rows(backbone, 1, seed=seed) + 0.3 * seed
     drawn = torch.Generator().manual_seed(seed)
     shapes = backbone.key_shapes
-    lens = Lens.of([torch.randn(t.shape, generator=drawn) * 0.2 for t in initial_lens(shapes, 2, seed).tensors()])
-    return Memory(name, Steering(rows, free.keys, free.values, lens), torch.zeros(backbone.hidden_size), False)
+    kv_adapter = KVAdapter.of(
+        [torch.randn(t.shape, generator=drawn) * 0.2 for t in initial_kv_adapter(shapes, 2, seed).tensors()]
+    )
+    return Memory(name, Steering(rows, free.keys, free.values, kv_adapter), torch.zeros(backbone.hidden_size), False)
 
 
 def token_bank(backbone: Backbone, names: list[str], favourite: str | None, message: str) -> Bank:

@@ -13,7 +13,7 @@ from safetensors.torch import load, save
 
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes, read_metadata
-from tokmem_desk.memory.kv_adapter import Lens, initial_lens
+from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
 from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows, initial_rows, renormalise
 from tokmem_desk.memory.router_statistics import RouterStatistics
 
@@ -25,8 +25,8 @@ def make(backbone: Backbone, span: int = 3) -> Memory:
     free = initial_layer_rows(backbone, span - 1, backbone.format.encode_text("the lazy dog jumps over the fox"))
     rows = initial_rows(backbone, 1)
     statistics = RouterStatistics.of(torch.nn.functional.normalize(torch.randn(24, 7) + 1, dim=1), "digest")
-    lens = Lens.of([torch.randn(t.shape) for t in initial_lens(backbone.key_shapes, 2, 0).tensors()])
-    steering = Steering(rows, free.keys, free.values, lens)
+    kv_adapter = KVAdapter.of([torch.randn(t.shape) for t in initial_kv_adapter(backbone.key_shapes, 2, 0).tensors()])
+    steering = Steering(rows, free.keys, free.values, kv_adapter)
     return Memory("note", steering, rows[0].clone(), False, statistics, {"seed": 1})
 
 
@@ -41,8 +41,8 @@ def test_round_trip_is_bit_identical(tiny_backbone: Callable[..., Backbone], fam
         (*again.steering.keys, *again.steering.values), (*memory.steering.keys, *memory.steering.values), strict=True
     ):
         assert torch.equal(mine, theirs)
-    assert again.steering.lens is not None and memory.steering.lens is not None
-    assert torch.equal(again.steering.lens.numbers(), memory.steering.lens.numbers())
+    assert again.steering.kv_adapter is not None and memory.steering.kv_adapter is not None
+    assert torch.equal(again.steering.kv_adapter.numbers(), memory.steering.kv_adapter.numbers())
     assert again.statistics is not None and memory.statistics is not None
     assert torch.equal(again.statistics.mean, memory.statistics.mean) and again.statistics.count == 24
     assert torch.equal(again.statistics.sketch, memory.statistics.sketch)
@@ -65,7 +65,7 @@ def rewrite(data: bytes, change: Callable[[dict[str, torch.Tensor], dict[str, st
         (lambda t, m: t["keys.0"].fill_(float("inf")), "not finite"),
         (lambda t, m: t.update({"keys.0": t["keys.0"][:, :, :1].contiguous()}), "has shape"),
         (lambda t, m: t.pop("values.0"), "no tensor 'values.0'"),
-        (lambda t, m: t.update(lens=t["lens"][:-1].contiguous()), "lens .* damaged"),
+        (lambda t, m: t.update(lens=t["lens"][:-1].contiguous()), "KV adapter .* damaged"),
         (lambda t, m: t["lens"].fill_(float("nan")), "not finite"),
         (lambda t, m: t["router.mean"].fill_(float("nan")), "router statistics"),
         (lambda t, m: t["router.mean"].mul_(1.05), "cannot have"),

@@ -1,4 +1,4 @@
-"""A lens is a low-rank change of the key and value projections, applied to what was kept of the query."""
+"""A KV adapter is a low-rank change of the key and value projections, applied to what was kept of the query."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from tests.tiny_models import WINDOW
-from tokmem_desk.memory.file_bytes import lens_size
-from tokmem_desk.memory.kv_adapter import Lens, initial_lens
+from tokmem_desk.memory.file_bytes import kv_adapter_size
+from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
 from tokmem_desk.memory.memory import Steering, initial_layer_rows, initial_rows, join_memories
 
 if TYPE_CHECKING:
@@ -20,35 +20,35 @@ if TYPE_CHECKING:
 MESSAGE = "Paid 12.50 for lunch on 3 May with the blue card"
 
 
-def drawn(backbone: Backbone, rank: int = 3, seed: int = 1) -> Lens:
-    """A lens that changes much."""
+def drawn(backbone: Backbone, rank: int = 3, seed: int = 1) -> KVAdapter:
+    """A KV adapter that changes much."""
     generator = torch.Generator().manual_seed(seed)
-    tensors = initial_lens(backbone.key_shapes, rank, seed).tensors()
-    return Lens.of([torch.randn(t.shape, generator=generator) * t.shape[1] ** -0.5 for t in tensors])
+    tensors = initial_kv_adapter(backbone.key_shapes, rank, seed).tensors()
+    return KVAdapter.of([torch.randn(t.shape, generator=generator) * t.shape[1] ** -0.5 for t in tensors])
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
-def test_a_fresh_lens_changes_nothing(tiny_backbone: Callable[..., Backbone], family: str) -> None:
+def test_a_fresh_kv_adapter_changes_nothing(tiny_backbone: Callable[..., Backbone], family: str) -> None:
     backbone = tiny_backbone(family)
     state = backbone.prefill([backbone.format.query(MESSAGE)]).states[0]
-    seen = initial_lens(backbone.key_shapes, 4, 0).see(backbone, state)
+    seen = initial_kv_adapter(backbone.key_shapes, 4, 0).apply(backbone, state)
     for mine, theirs in zip((*seen.keys, *seen.values), (*state.keys, *state.values), strict=True):
         assert torch.equal(mine, theirs)
 
 
 def test_it_is_what_changed_projections_give(tiny_backbone: Callable[..., Backbone]) -> None:
-    """In the first layer, whose input no lens can have changed: (I + A B) on top of the projections."""
+    """In the first layer, whose input no KV adapter can have changed: (I + A B) on top of the projections."""
     backbone = tiny_backbone("llama")
-    lens = drawn(backbone)
+    kv_adapter = drawn(backbone)
     ids = torch.tensor([backbone.format.query(MESSAGE)])
     state = backbone.prefill([ids[0].tolist()]).states[0]
-    seen = lens.see(backbone, state)
+    seen = kv_adapter.apply(backbone, state)
     changed = copy.deepcopy(backbone.model)
     attention = changed.model.layers[0].self_attn
     with torch.no_grad():
         for projection, entry, leave in (
-            (attention.k_proj, lens.keys_in[0][0], lens.keys_out[0][0]),
-            (attention.v_proj, lens.values_in[0][0], lens.values_out[0][0]),
+            (attention.k_proj, kv_adapter.keys_in[0][0], kv_adapter.keys_out[0][0]),
+            (attention.v_proj, kv_adapter.values_in[0][0], kv_adapter.values_out[0][0]),
         ):
             projection.weight += (entry @ leave).T @ projection.weight
         cache = changed(input_ids=ids, use_cache=True).past_key_values
@@ -60,10 +60,10 @@ def test_it_is_what_changed_projections_give(tiny_backbone: Callable[..., Backbo
 def test_a_sliding_layer_is_seen_at_its_own_places(tiny_backbone: Callable[..., Backbone]) -> None:
     """Of a query past the window the last keys remain; they are turned back from where they stood."""
     backbone = tiny_backbone("gemma3")
-    lens = drawn(backbone)
+    kv_adapter = drawn(backbone)
     state = backbone.prefill([backbone.format.query(MESSAGE * 3)]).states[0]
     assert state.length > 2 * WINDOW
-    seen = lens.see(backbone, state)
+    seen = kv_adapter.apply(backbone, state)
     for g, group in enumerate(backbone.layout.groups):
         kept = state.keys[g].shape[-2]
         assert kept == (state.length if group.window is None else WINDOW - 1)
@@ -72,35 +72,35 @@ def test_a_sliding_layer_is_seen_at_its_own_places(tiny_backbone: Callable[..., 
                 place = torch.tensor([state.length - kept + token])
                 key = state.keys[g][layer : layer + 1, :, token : token + 1]
                 free = backbone.rotate(key, place, g, back=True)
-                edited = free.flatten() + free.flatten() @ lens.keys_in[g][layer] @ lens.keys_out[g][layer]
+                edited = free.flatten() + free.flatten() @ kv_adapter.keys_in[g][layer] @ kv_adapter.keys_out[g][layer]
                 expected = backbone.rotate(edited.view_as(free), place, g)
                 torch.testing.assert_close(seen.keys[g][layer, :, token], expected[0, :, 0], rtol=1e-4, atol=1e-4)
 
 
-def test_numbers_give_the_lens_back(tiny_backbone: Callable[..., Backbone]) -> None:
+def test_numbers_give_the_kv_adapter_back(tiny_backbone: Callable[..., Backbone]) -> None:
     backbone = tiny_backbone("gemma3")
-    lens = drawn(backbone, rank=5)
-    numbers = lens.numbers()
-    assert numbers.numel() == lens_size(backbone.key_shapes, 5)
-    again = Lens.rebuild(numbers, backbone.key_shapes)
+    kv_adapter = drawn(backbone, rank=5)
+    numbers = kv_adapter.numbers()
+    assert numbers.numel() == kv_adapter_size(backbone.key_shapes, 5)
+    again = KVAdapter.rebuild(numbers, backbone.key_shapes)
     assert again.rank == 5
-    assert all(torch.equal(a, b) for a, b in zip(again.tensors(), lens.tensors(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(again.tensors(), kv_adapter.tensors(), strict=True))
     for wrong in (numbers[:-1], numbers[:0]):
-        with pytest.raises(ValueError, match="no lens"):
-            Lens.rebuild(wrong, backbone.key_shapes)
+        with pytest.raises(ValueError, match="no KV adapter"):
+            KVAdapter.rebuild(wrong, backbone.key_shapes)
 
 
 def test_only_its_own_query_is_seen_through_it(tiny_backbone: Callable[..., Backbone]) -> None:
-    """In a batch, a query with a lens beside one without: each is as it is alone."""
+    """In a batch, a query with a KV adapter beside one without: each is as it is alone."""
     backbone = tiny_backbone("llama")
     free = initial_layer_rows(backbone, 3, backbone.format.encode_text(MESSAGE))
-    with_lens = Steering(initial_rows(backbone, 1), free.keys, free.values, drawn(backbone))
-    without = Steering(with_lens.rows, free.keys, free.values)
+    with_adapter = Steering(initial_rows(backbone, 1), free.keys, free.values, drawn(backbone))
+    without = Steering(with_adapter.rows, free.keys, free.values)
     states = backbone.prefill([backbone.format.query(MESSAGE), backbone.format.query("hello")]).states
     answers = []
-    for blocks in ([with_lens, without], [without, without], [without, with_lens]):
+    for blocks in ([with_adapter, without], [without, without], [without, with_adapter]):
         batch = join_memories(backbone, states, blocks)
-        inputs = backbone.embed_rows(with_lens.rows)[None].expand(2, -1, -1)
+        inputs = backbone.embed_rows(with_adapter.rows)[None].expand(2, -1, -1)
         with torch.no_grad():
             answers.append(backbone.extend(batch, inputs)[:, -1])
     assert torch.equal(answers[0][1], answers[1][1]) and torch.equal(answers[1][0], answers[2][0])
