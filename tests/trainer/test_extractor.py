@@ -83,7 +83,7 @@ def test_a_memory_with_a_reader_answers_by_reading(
     read = list(recall(backbone, bank, message, route="buy"))[-1]
     assert isinstance(read, Answer) and read.response == examples[0].response and read.stopped == "end"
     # With a conversation to read: a reader that is alone goes on reading, else the trained steering answers.
-    reads = replace(bank, readers=frozenset({"buy"}))
+    reads = replace(bank, conversation_aware=frozenset({"buy"}))
     said = [Turn("user", "we need things"), Turn("assistant", "what and for whom?")]
     alone = list(recall(backbone, reads, message, route="buy", conversation=said, max_tokens=4))[-1]
     assert isinstance(alone, Answer) and alone.response == read.response

@@ -98,7 +98,7 @@ def recall(
         if segments:
             yield Piece(SEGMENT_BREAK)
         yield part.routed
-        reads = part.routed.route in bank.readers
+        reads = part.routed.route in bank.conversation_aware
         before = conversation if not reads or whole is None else whole
         seen = [*before, *_turns(segments, plain=not reads and whole is not None)]
         answering = Answering(

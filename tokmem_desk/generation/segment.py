@@ -71,7 +71,7 @@ class Answering:
         self._backbone, self._part, self._cancelled = backbone, part, cancelled
         self._memory = bank.memories.get(part.routed.route)
         self._schema = None if self._memory is None else bank.schemas.get(part.routed.route)
-        reads = self._memory is None or part.routed.route in bank.readers
+        reads = self._memory is None or part.routed.route in bank.conversation_aware
         self._conversation = conversation if reads else ()
         self._cache = cache
         self._ids: list[int] = []

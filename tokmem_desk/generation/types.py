@@ -20,15 +20,18 @@ SEGMENT_BREAK = "\n"
 class Bank:
     """A profile's memories that may answer now, with the router over them.
 
-    ``memories`` are the enabled ones; their names are the routes. ``schemas`` has those of procedures whose
-    answers must have a form, ``readers`` the names of those that read the conversation, ``guests`` of those that came
-    with somebody else's bank and are not accepted yet. Without a ``segment_tagger`` every message is one request.
+    Attributes:
+        memories: the enabled ones; their names are the routes.
+        schemas: JSON schemas that answers are held to, by name.
+        conversation_aware: names of the procedures that read the conversation.
+        guests: names of those that came with somebody else's bank and are not accepted yet.
+        segment_tagger: proposes where further requests begin; without one every message is one request.
     """
 
     memories: dict[str, Memory]
     router: Router
     schemas: Mapping[str, OutputSchema] = field(default_factory=dict)
-    readers: frozenset[str] = frozenset()
+    conversation_aware: frozenset[str] = frozenset()
     guests: frozenset[str] = frozenset()
     segment_tagger: SegmentTagger | None = None
 

@@ -58,7 +58,9 @@ class BankShelf:
             memories = {name: memory.without_form() for name, memory in memories.items()}
         tuning = RouterTuning(none_bias, thresholds, guests_of(store, self._model.backbone.fingerprint.digest))
         bank = self.assemble(store, memories, router, tuning)
-        bank = replace(bank, schemas=schemas_of(store), readers=readers_of(store), guests=tuning.guests)
+        bank = replace(
+            bank, schemas=schemas_of(store), conversation_aware=conversation_aware_in(store), guests=tuning.guests
+        )
         self._banks[key] = (state, bank)
         return bank
 
@@ -193,6 +195,6 @@ def guests_of(store: ProfileStore, fingerprint: str) -> frozenset[str]:
     return frozenset(record.procedure for record in store.active_memories(fingerprint) if record.imported_from)
 
 
-def readers_of(store: ProfileStore) -> frozenset[str]:
+def conversation_aware_in(store: ProfileStore) -> frozenset[str]:
     """The procedures of a profile that read the conversation."""
     return frozenset(p.name for p in store.procedures() if p.reads_conversation)

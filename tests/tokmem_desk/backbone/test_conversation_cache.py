@@ -180,7 +180,7 @@ def test_a_procedure_reads_the_conversation_only_if_it_says_so(tiny_backbone: Lo
     alone = collect(recall(backbone, bank, "thanks", max_tokens=8))[2]
     blind = collect(recall(backbone, bank, "thanks", conversation=said, whole=said, max_tokens=8))[2]
     assert blind.response == alone.response
-    reader = Bank(bank.memories, bank.router, readers=frozenset({"one"}))
+    reader = Bank(bank.memories, bank.router, conversation_aware=frozenset({"one"}))
     ids = backbone.format.conversation([*said, Turn("user", "thanks")])
     expected = answer_batch(backbone, [ids], [bank.memories["one"]], max_tokens=8)[0]
     for cache in (None, ConversationCache(backbone, 64).of("me")):

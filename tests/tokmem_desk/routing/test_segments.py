@@ -232,7 +232,7 @@ def test_a_request_sees_the_earlier_ones_of_its_message_where_its_procedure_read
     assert second == expected("sky", sky)
     assert third == expected(None, *said, *pay, sky, Turn("assistant", second), last)
     assert answered(bank, conversation=said, whole=said)[2] == expected(None, *said, last)
-    reading = replace(bank, readers=frozenset({"sky"}))
+    reading = replace(bank, conversation_aware=frozenset({"sky"}))
     first, second, third = answered(reading, conversation=(), whole=said)
     assert [first, second] == [pay[1].content, expected("sky", *said, *pay, sky)] != [first, expected("sky", sky)]
     assert third == expected(None, last)
