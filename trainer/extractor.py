@@ -1,4 +1,4 @@
-"""Train a reader: find each value of the pairs' responses in their messages, and learn to mark it there."""
+"""Train an extractor: find each value of the pairs' responses in their messages, and learn to mark it there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.backbone.token_space import train_network
-from tokmem_desk.memory.extractor import Reader, Slot, new_network, write
+from tokmem_desk.memory.extractor import Extractor, Slot, new_network, write
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -24,7 +24,7 @@ READABLE_SHARE = 0.97
 """Least share of values that must stand in their messages."""
 
 VERBATIM_SHARE = 0.95
-"""Least share of responses that a reader would write exactly so: an odd one is a slip, more are another form."""
+"""Least share of responses that an extractor would write exactly so: an odd one is a slip, more are another form."""
 
 FEWEST_PAIRS = 6
 
@@ -36,11 +36,11 @@ Place = tuple[int, int, int]
 """Slot, first character, character after the last."""
 
 
-def readable(pairs: Sequence[ExamplePair]) -> Reader | None:
-    """The form of a reader for these pairs, its network untrained; None when their responses cannot be read.
+def extractable(pairs: Sequence[ExamplePair]) -> Extractor | None:
+    """The form of an extractor for these pairs, its network untrained; None when their responses cannot be read.
 
     They can be read when they are flat JSON objects whose values, but for constants, stand word for word in the
-    messages, and that a reader would write as they are written.
+    messages, and that an extractor would write as they are written.
     """
     objects = [_object(pair.response) for pair in pairs]
     if len(pairs) < FEWEST_PAIRS or any(found is None for found in objects):
@@ -90,7 +90,7 @@ def readable(pairs: Sequence[ExamplePair]) -> Reader | None:
         rank = {name: statistics.fmean(list(f).index(name) for f in known if name in f) for name in names}
         order = sorted(order, key=lambda name: rank[name])
     network = new_network(1, len(slots))
-    return Reader(tuple(slots), constants, None if order is None else tuple(order), compact, network, "")
+    return Extractor(tuple(slots), constants, None if order is None else tuple(order), compact, network, "")
 
 
 def locate(message: str, found: dict[str, Any], slots: Sequence[Slot]) -> list[Place]:
@@ -123,7 +123,7 @@ def locate(message: str, found: dict[str, Any], slots: Sequence[Slot]) -> list[P
 
 
 def mark_tokens(places: Sequence[tuple[int, int]], values: Sequence[Place]) -> Tensor:
-    """[t] long marks of a message's tokens, see ``Reader.network``."""
+    """[t] long marks of a message's tokens, see ``Extractor.network``."""
     marks = torch.zeros(len(places), dtype=torch.long)
     for slot, start, end in values:
         inside = [i for i, (_, after) in enumerate(places) if start < after <= end]
@@ -134,7 +134,7 @@ def mark_tokens(places: Sequence[tuple[int, int]], values: Sequence[Place]) -> T
     return marks
 
 
-def train_reader(
+def train_extractor(
     backbone: Backbone,
     space: TokenSpace,
     pairs: Sequence[ExamplePair],
@@ -142,17 +142,17 @@ def train_reader(
     *,
     alone: bool = True,
     stop: Callable[[], bool] = lambda: False,
-) -> Iterator[float | Reader]:
-    """Train a reader for pairs that are ``readable``; yields the share done, and at the end the reader.
+) -> Iterator[float | Extractor]:
+    """Train an extractor for pairs that are ``extractable``; yields the share done, and at the end the extractor.
 
     Takes one pass over the messages and some seconds.
 
     Args:
-        alone: the steering beside it is not trained, see ``Reader``.
-        stop: whether to end early; the reader is then what it has become by the end of the pass that runs, the first
+        alone: the steering beside it is not trained, see ``Extractor``.
+        stop: whether to end early; the extractor is then what it has become by the end of the pass that runs, the first
             at least.
     """
-    form = readable(pairs)
+    form = extractable(pairs)
     assert form is not None
     projected: list[Tensor] = []
     marks: list[Tensor] = []
@@ -179,15 +179,15 @@ def train_reader(
         if stop():
             network.requires_grad_(False).eval()
             break
-    yield Reader(form.slots, form.constants, form.order, form.compact, network, space.digest, alone)
+    yield Extractor(form.slots, form.constants, form.order, form.compact, network, space.digest, alone)
 
 
-def with_reader(memory: Memory, reader: Reader) -> Memory:
+def with_extractor(memory: Memory, extractor: Extractor) -> Memory:
     """The memory, answering by reading."""
     return replace(
         memory,
-        steering=replace(memory.steering, reader=reader),
-        settings={**memory.settings, "reader": reader.describe()},
+        steering=replace(memory.steering, extractor=extractor),
+        settings={**memory.settings, "reader": extractor.describe()},
     )
 
 

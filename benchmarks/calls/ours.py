@@ -1,6 +1,6 @@
 """The app's default: requests found in the message, each routed and answered by its own memory.
 
-Learns from single queries alone; composed ones are cut by the same program and teach the readers, where cutting them
+Learns from single queries alone; composed ones are cut by the same program and teach the extractors, where cutting them
 gives the functions that they are known to call.
 """
 
@@ -16,13 +16,13 @@ from benchmarks.calls.base import CallMethod, Calls, arguments_text, parse_argum
 from benchmarks.calls.data import Call, CallData, CallExample
 from benchmarks.methods.memories import our_config, run_training
 from tokmem_desk.generation.recall import Answer, Bank, recall
-from tokmem_desk.memory.extractor import Reader
+from tokmem_desk.memory.extractor import Extractor
 from tokmem_desk.memory.memory import Memory, Steering, initial_rows
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.routing.routers import DiscriminantRouter
 from tokmem_desk.routing.segments import find_segments
-from trainer.extractor import readable, train_reader, with_reader
+from trainer.extractor import extractable, train_extractor, with_extractor
 from trainer.loop import Training
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ class Ours(CallMethod):
     def __init__(self, context: Context, bank: Bank, seconds: float, settings: dict[str, object]) -> None:
         parameters = 0
         for memory in bank.memories.values():
-            reader = memory.steering.reader
-            parameters += reader.weights().numel() if reader is not None else memory.steering.parameter_count()
+            extractor = memory.steering.extractor
+            parameters += extractor.weights().numel() if extractor is not None else memory.steering.parameter_count()
         super().__init__(parameters, seconds, 0.0, settings)
         self._backbone, self._bank = context.backbone, bank
 
@@ -96,7 +96,7 @@ def learn_requests(
     }
     settings: dict[str, object] = {
         "router": "discriminant",
-        "read": sorted(name for name, memory in memories.items() if memory.steering.reader is not None),
+        "read": sorted(name for name, memory in memories.items() if memory.steering.extractor is not None),
         "requests_cut_from_composed": used,
         "split": split,
         "backbone": "plain",
@@ -148,17 +148,17 @@ def _statistics(context: Context, pairs: Sequence[ExamplePair]) -> RouterStatist
 def _memory(
     context: Context, name: str, pairs: Sequence[ExamplePair], statistics: RouterStatistics, about: str, seed: int
 ) -> Memory:
-    """A reader where the pairs allow one, else a trained steering: the rule of the app."""
+    """An extractor where the pairs allow one, else a trained steering: the rule of the app."""
     backbone = context.backbone
-    if readable(pairs) is None:
+    if extractable(pairs) is None:
         procedure = Procedure(name, tuple(pairs), description=about)
         training = Training(backbone, [procedure], our_config(context, seed), prior=context.loaded.prior)
         memory = run_training(training).memories[0]
         return Memory(name, memory.steering, memory.address, memory.tied, statistics, memory.settings)
-    reader = next(
+    extractor = next(
         done
-        for done in train_reader(backbone, context.loaded.segment_tagger.space, pairs, seed)
-        if isinstance(done, Reader)
+        for done in train_extractor(backbone, context.loaded.segment_tagger.space, pairs, seed)
+        if isinstance(done, Extractor)
     )
     rows = initial_rows(backbone, 1, seed=seed)
-    return with_reader(Memory(name, Steering(rows), rows[0], True, statistics), reader)
+    return with_extractor(Memory(name, Steering(rows), rows[0], True, statistics), extractor)

@@ -19,7 +19,7 @@ from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.routing.routers import TokenRouter
 from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger
 from tokmem_desk.templates.json_schema import read_schema
-from trainer.extractor import train_reader, with_reader
+from trainer.extractor import train_extractor, with_extractor
 from tui.engine.drafting import _fits, _response, draft
 from tui.engine.request import Request
 
@@ -84,8 +84,8 @@ def test_a_draft_is_read_off_the_message(store: ProfileStore, tiny: TinyModel, m
         done for done in fit_segment_tagger(tiny.backbone, count=40) if isinstance(done, SegmentTagger)
     )
     monkeypatch.setattr(tiny.backbone, "token_space", segment_tagger.space)
-    *_, reader = train_reader(tiny.backbone, segment_tagger.space, BUYS)
-    memory = with_reader(tiny.memory("buy", 1), reader)  # type: ignore[arg-type]
+    *_, extractor = train_extractor(tiny.backbone, segment_tagger.space, BUYS)
+    memory = with_extractor(tiny.memory("buy", 1), extractor)  # type: ignore[arg-type]
     known = replace(BUYS[4], input=f" {BUYS[4].input}  ")
     monkeypatch.setattr(tui.engine.drafting, "_plain", lambda text: text)  # else the message is known already
     one = drafted(store, tiny, {"buy": memory}, monkeypatch, known.input)

@@ -307,7 +307,7 @@ def test_stopping_keeps_the_best_of_a_procedure_that_reads_its_answers(
 
 
 def stop_while_reading(trainings: Trainings) -> Any:
-    """Train, and ask for an early end once the reader is being trained."""
+    """Train, and ask for an early end once the extractor is being trained."""
     trainings.events = []
     request = Request(
         1, "train", {"profile": "default", "preset": "quick", "span": 2, "names": ["buy"]}, trainings.events.append

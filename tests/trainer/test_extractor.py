@@ -17,13 +17,13 @@ from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.token_space import TokenNetwork
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.generation.recall import Answer, Bank, answer_batch, answer_messages, recall
-from tokmem_desk.memory import extractor as reading
-from tokmem_desk.memory.extractor import Reader, Slot, best_marks, spans
+from tokmem_desk.memory import extractor as extractors
+from tokmem_desk.memory.extractor import Extractor, Slot, best_marks, spans
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.routing.routers import TokenRouter
 from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger
-from trainer.extractor import locate, readable, train_reader, with_reader
+from trainer.extractor import extractable, locate, train_extractor, with_extractor
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -40,37 +40,37 @@ def pairs(count: int = 12) -> list[ExamplePair]:
     return found
 
 
-def reader_for(backbone: Backbone, examples: list[ExamplePair]) -> tuple[Reader, SegmentTagger]:
+def extractor_for(backbone: Backbone, examples: list[ExamplePair]) -> tuple[Extractor, SegmentTagger]:
     segment_tagger = next(done for done in fit_segment_tagger(backbone, count=40) if isinstance(done, SegmentTagger))
-    steps = list(train_reader(backbone, segment_tagger.space, examples))
+    steps = list(train_extractor(backbone, segment_tagger.space, examples))
     assert steps[:-1] == sorted(s for s in steps if isinstance(s, float))
-    assert isinstance(steps[-1], Reader)
+    assert isinstance(steps[-1], Extractor)
     return steps[-1], segment_tagger
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
-def test_a_reader_reads_what_it_learned(tiny_backbone: Callable[..., Backbone], family: str) -> None:
+def test_an_extractor_copies_what_it_learned(tiny_backbone: Callable[..., Backbone], family: str) -> None:
     backbone = tiny_backbone(family)
     examples = pairs()
-    reader, segment_tagger = reader_for(backbone, examples)
-    again = Reader.rebuild(json.loads(json.dumps(reader.describe())), reader.weights())
+    extractor, segment_tagger = extractor_for(backbone, examples)
+    again = Extractor.rebuild(json.loads(json.dumps(extractor.describe())), extractor.weights())
     for pair in examples:
         done = backbone.prefill([backbone.format.query(pair.input)], token_layers=segment_tagger.space.layers)
         places = backbone.format.places(pair.input)
-        for one in (reader, again):
-            assert one.response(one.read(pair.input, places, done.tokens[0], segment_tagger.space)) == pair.response
+        for one in (extractor, again):
+            assert one.response(one.extract(pair.input, places, done.tokens[0], segment_tagger.space)) == pair.response
 
 
-def test_a_memory_with_a_reader_answers_by_reading(
+def test_a_memory_with_an_extractor_copies_its_answers(
     tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backbone = tiny_backbone("llama")
     examples = pairs()
-    reader, segment_tagger = reader_for(backbone, examples)
-    made = with_reader(memory(backbone, "buy"), reader)
+    extractor, segment_tagger = extractor_for(backbone, examples)
+    made = with_extractor(memory(backbone, "buy"), extractor)
     data = memory_to_bytes(made, backbone.fingerprint)
     loaded = memory_from_bytes(data, backbone, "a file")
-    assert loaded.steering.reader is not None and loaded.steering.reader.describe() == reader.describe()
+    assert loaded.steering.extractor is not None and loaded.steering.extractor.describe() == extractor.describe()
     bank = Bank({"buy": loaded}, TokenRouter(backbone, [loaded]), segment_tagger=segment_tagger)
     message = examples[0].input
     with pytest.raises(IncompatibleError, match="'buy' reads messages in a space that was fitted elsewhere"):
@@ -82,16 +82,16 @@ def test_a_memory_with_a_reader_answers_by_reading(
     monkeypatch.setattr(backbone, "token_space", segment_tagger.space)
     read = list(recall(backbone, bank, message, route="buy"))[-1]
     assert isinstance(read, Answer) and read.response == examples[0].response and read.stopped == "end"
-    # With a conversation to read: a reader that is alone goes on reading, else the trained steering answers.
+    # With a conversation to read: an extractor that is alone goes on reading, else the trained steering answers.
     reads = replace(bank, conversation_aware=frozenset({"buy"}))
     said = [Turn("user", "we need things"), Turn("assistant", "what and for whom?")]
     alone = list(recall(backbone, reads, message, route="buy", conversation=said, max_tokens=4))[-1]
     assert isinstance(alone, Answer) and alone.response == read.response
-    steered = replace(loaded, steering=replace(loaded.steering, reader=replace(reader, alone=False)))
+    steered = replace(loaded, steering=replace(loaded.steering, extractor=replace(extractor, alone=False)))
     again = memory_from_bytes(
-        memory_to_bytes(with_reader(steered, steered.steering.reader), backbone.fingerprint), backbone, "a"
+        memory_to_bytes(with_extractor(steered, steered.steering.extractor), backbone.fingerprint), backbone, "a"
     )
-    assert again.steering.reader is not None and not again.steering.reader.alone
+    assert again.steering.extractor is not None and not again.steering.extractor.alone
     reads = replace(reads, memories={"buy": again})
     ids = backbone.format.conversation([*said, Turn("user", message)])
     told = list(recall(backbone, reads, message, route="buy", conversation=said, max_tokens=4))[-1]
@@ -103,26 +103,28 @@ def test_a_memory_with_a_reader_answers_by_reading(
         backbone, [message, "hello", message], [loaded, plain, None], max_tokens=3, rows_at_once=2
     )
     assert together[0] == read.response and together[1] != read.response
-    broken = replace(made, settings={"reader": {**reader.describe(), "slots": [["item", "text", False]]}})
-    with pytest.raises(BadInputError, match="reader in a file is damaged"):
+    broken = replace(made, settings={"reader": {**extractor.describe(), "slots": [["item", "text", False]]}})
+    with pytest.raises(BadInputError, match="extractor in a file is damaged"):
         memory_from_bytes(memory_to_bytes(broken, backbone.fingerprint), backbone, "a file")
 
 
 def test_which_pairs_can_be_read() -> None:
-    assert readable(pairs()) is not None
-    assert readable(pairs(3)) is None, "too few"
-    assert readable([*pairs(), ExamplePair("buy tea", "tea for nobody")]) is None, "no JSON"
-    assert readable([ExamplePair(p.input, json.dumps({"item": "x-" + p.input})) for p in pairs()]) is None
-    assert readable([ExamplePair(p.input, json.dumps({"item": {"name": "milk"}})) for p in pairs()]) is None
-    constant = readable([ExamplePair(p.input, json.dumps({"kind": "buy", **json.loads(p.response)})) for p in pairs()])
+    assert extractable(pairs()) is not None
+    assert extractable(pairs(3)) is None, "too few"
+    assert extractable([*pairs(), ExamplePair("buy tea", "tea for nobody")]) is None, "no JSON"
+    assert extractable([ExamplePair(p.input, json.dumps({"item": "x-" + p.input})) for p in pairs()]) is None
+    assert extractable([ExamplePair(p.input, json.dumps({"item": {"name": "milk"}})) for p in pairs()]) is None
+    constant = extractable(
+        [ExamplePair(p.input, json.dumps({"kind": "buy", **json.loads(p.response)})) for p in pairs()]
+    )
     assert constant is not None and constant.constants == {"kind": "buy"} and len(constant.slots) == 2
-    numbers = readable([ExamplePair(f"paid {n}.5 for tea", json.dumps({"euro": n + 0.5})) for n in range(8)])
+    numbers = extractable([ExamplePair(f"paid {n}.5 for tea", json.dumps({"euro": n + 0.5})) for n in range(8)])
     assert numbers is not None and numbers.slots == (Slot("euro", "number", False),)
-    turned = readable(
+    turned = extractable(
         [ExamplePair(p.input, json.dumps(dict(reversed(json.loads(p.response).items())))) for p in pairs()]
     )
     assert turned is not None and turned.order == ("who", "item")
-    tight = readable([ExamplePair(p.input, p.response.replace(", ", ",").replace(": ", ":")) for p in pairs()])
+    tight = extractable([ExamplePair(p.input, p.response.replace(", ", ",").replace(": ", ":")) for p in pairs()])
     assert tight is not None and tight.compact and tight.response({"a": "b"}) == '{"a":"b"}'
 
 
@@ -136,13 +138,13 @@ def test_pairs_written_otherwise_are_not_rewritten(style: dict[str, Any]) -> Non
         return [ExamplePair(message, text) for message, text in zip(said, texts, strict=True)]
 
     other = written(**style)
-    assert readable(written()) is not None and readable(other) is None
-    assert readable([other[0], *written()[1:]]) is not None, "one is a slip"
-    assert readable([*other[:2], *written()[2:]]) is None
+    assert extractable(written()) is not None and extractable(other) is None
+    assert extractable([other[0], *written()[1:]]) is not None, "one is a slip"
+    assert extractable([*other[:2], *written()[2:]]) is None
     commas = [ExamplePair(f"buy tea, {i}", f'{{"what":"tea, {i}"}}') for i in range(8)]
-    compact = readable(commas)
+    compact = extractable(commas)
     assert compact is not None and compact.compact, "a comma in a value says nothing"
-    assert readable([ExamplePair(f"{i} and NaN", f'{{"a": {i}, "b": NaN}}') for i in range(8)]) is None
+    assert extractable([ExamplePair(f"{i} and NaN", f'{{"a": {i}, "b": NaN}}') for i in range(8)]) is None
 
 
 @pytest.mark.parametrize(
@@ -156,27 +158,27 @@ def test_pairs_written_otherwise_are_not_rewritten(style: dict[str, Any]) -> Non
     ],
 )
 def test_what_is_no_number_of_json_stays_text(text: str, value: object) -> None:
-    assert reading._number(text) == value
+    assert extractors._number(text) == value
 
 
 def test_a_network_of_another_size_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader = readable(pairs())
-    assert reader is not None
-    facts, weights = reader.describe(), reader.weights()
+    extractor = extractable(pairs())
+    assert extractor is not None
+    facts, weights = extractor.describe(), extractor.weights()
     devices = []
-    plain = reading.new_network
+    plain = extractors.new_network
 
     def new_network(dimensions: int, slots: int) -> TokenNetwork:
         network = plain(dimensions, slots)
         devices.append(network.enter.weight.device.type)
         return network
 
-    monkeypatch.setattr(reading, "new_network", new_network)
-    assert Reader.rebuild(facts, weights).describe() == facts
+    monkeypatch.setattr(extractors, "new_network", new_network)
+    assert Extractor.rebuild(facts, weights).describe() == facts
     assert devices == ["meta", "cpu"]
     for dimensions in (2_000_000_000, 2, -1, 10**30, math.inf):
         with pytest.raises((ValueError, RuntimeError, OverflowError, TypeError)):
-            Reader.rebuild({**facts, "dimensions": dimensions}, weights)
+            Extractor.rebuild({**facts, "dimensions": dimensions}, weights)
     assert "cpu" not in devices[2:]
 
 

@@ -62,8 +62,8 @@ class BankProcedure:
         positions: its places with keys and values; count 0 for a memory of rows alone.
         sketch: its rows in ``router.sketch``.
         lens: its numbers in ``lens``; count 0 without a KV adapter.
-        reader: its numbers in ``reader``; count 0 without a reader.
-        reader_form: what those numbers are, see ``reading.Reader.describe``; empty without a reader.
+        reader: its numbers in ``reader``; count 0 without an extractor.
+        reader_form: what those numbers are, see ``extractor.Extractor.describe``; empty without one.
         tied: the address is the first row of the steering.
         output_schema: JSON schema that answers are held to, as text.
         reads_conversation: the procedure sees earlier turns too.

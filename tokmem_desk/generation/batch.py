@@ -14,7 +14,7 @@ from tokmem_desk.errors import GenerationError
 from tokmem_desk.generation.beam import WIDTH, BeamSearch, search_width
 from tokmem_desk.generation.constrained import constraint_of
 from tokmem_desk.generation.decoding import PROCEDURE_TOKENS
-from tokmem_desk.generation.extraction import can_read, read
+from tokmem_desk.generation.extraction import can_extract, extract
 from tokmem_desk.memory.memory import join_memories
 
 if TYPE_CHECKING:
@@ -32,9 +32,9 @@ def answer_messages(
     rows_at_once: int,
     schemas: Sequence[OutputSchema | None] = (),
 ) -> list[str]:
-    """Answers to messages, each under its own memory: read where it has a reader, else see ``answer_batch``."""
+    """Answers to messages, each under its own memory: read where it has an extractor, else see ``answer_batch``."""
     answers = [""] * len(messages)
-    reading = [i for i, memory in enumerate(memories) if memory is not None and can_read(backbone, memory)]
+    reading = [i for i, memory in enumerate(memories) if memory is not None and can_extract(backbone, memory)]
     for start in range(0, len(reading), rows_at_once):
         rows = reading[start : start + rows_at_once]
         space = backbone.token_space
@@ -45,7 +45,7 @@ def answer_messages(
         for place, i in enumerate(rows):
             memory = memories[i]
             assert memory is not None
-            answers[i] = read(backbone, memory, messages[i], done.row(place))
+            answers[i] = extract(backbone, memory, messages[i], done.row(place))
     others = [i for i in range(len(messages)) if i not in set(reading)]
     queries = [backbone.format.query(messages[i]) for i in others]
     texts = answer_batch(

@@ -1,4 +1,4 @@
-"""Answers that a memory reads off the message instead of generating them: whether it can, and the response.
+"""Answers that a memory copies out of the message instead of generating them: whether it can, and the response.
 
 What marks the values is in ``tokmem_desk.memory.extractor``.
 """
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from tokmem_desk.memory.memory import Memory
 
 
-def can_read(backbone: Backbone, memory: Memory, *, conversation: bool = False) -> bool:
-    """Whether a memory's reader answers here.
+def can_extract(backbone: Backbone, memory: Memory, *, conversation: bool = False) -> bool:
+    """Whether a memory's extractor answers here.
 
     Args:
         conversation: there is one that the procedure reads.
@@ -24,25 +24,25 @@ def can_read(backbone: Backbone, memory: Memory, *, conversation: bool = False) 
     Raises:
         IncompatibleError: it is all that the memory has, and it was learned in another token space.
     """
-    reader, space = memory.steering.reader, backbone.token_space
-    if reader is None:
+    extractor, space = memory.steering.extractor, backbone.token_space
+    if extractor is None:
         return False
-    if space is None or reader.space != space.digest:
-        if reader.alone:
+    if space is None or extractor.space != space.digest:
+        if extractor.alone:
             raise IncompatibleError(
                 f"{memory.name!r} reads messages in a space that was fitted elsewhere or before.",
                 next_step=f"Train it again: tokmem-desk train {memory.name}",
             )
         return False
-    return reader.alone or not conversation
+    return extractor.alone or not conversation
 
 
-def read(backbone: Backbone, memory: Memory, message: str, prefilled: Prefilled) -> str:
-    """The response that a memory reads off a message; only where ``can_read``.
+def extract(backbone: Backbone, memory: Memory, message: str, prefilled: Prefilled) -> str:
+    """The response that a memory copies out of a message; only where ``can_extract``.
 
     Args:
         prefilled: the message run alone, with the token space's layers.
     """
-    reader, space = memory.steering.reader, backbone.token_space
-    assert reader is not None and space is not None
-    return reader.response(reader.read(message, backbone.format.places(message), prefilled.tokens[0], space))
+    extractor, space = memory.steering.extractor, backbone.token_space
+    assert extractor is not None and space is not None
+    return extractor.response(extractor.extract(message, backbone.format.places(message), prefilled.tokens[0], space))

@@ -30,7 +30,7 @@ from tokmem_desk.generation.decoding import (
     step,
     step_each,
 )
-from tokmem_desk.generation.extraction import can_read, read
+from tokmem_desk.generation.extraction import can_extract, extract
 from tokmem_desk.generation.repetition import RepetitionWatch, answers_to_other_questions
 from tokmem_desk.generation.types import Bank, Piece, Routed, Timing
 
@@ -125,7 +125,7 @@ class Answering:
         usual = CHAT_TOKENS if self._memory is None else PROCEDURE_TOKENS
         limit = usual if self._max_tokens is None else self._max_tokens
         told = bool(self._conversation)
-        if self._memory is not None and can_read(backbone, self._memory, conversation=told):
+        if self._memory is not None and can_extract(backbone, self._memory, conversation=told):
             yield self._read(self._memory)
             return
         # Values of an answer that reads the conversation may come from there.
@@ -251,9 +251,9 @@ class Answering:
         self.context_tokens += tokens
 
     def _read(self, memory: Memory) -> Piece:
-        """The answer of a memory with a reader: all of it at once."""
+        """The answer of a memory with an extractor: all of it at once."""
         backbone, timing = self._backbone, self._timing
-        self.response = read(backbone, memory, self._part.routed.part, self._part.prefilled)
+        self.response = extract(backbone, memory, self._part.routed.part, self._part.prefilled)
         self.stopped = "end"
         tokens = len(backbone.format.encode_text(self.response))
         self.prompt_tokens = len(backbone.format.query(self._part.routed.part))

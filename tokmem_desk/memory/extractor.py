@@ -45,8 +45,8 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class Reader:
-    """What reads one procedure's responses.
+class Extractor:
+    """Copies the values of one procedure's responses out of the message. In files it is called ``reader``.
 
     Attributes:
         constants: keys that every pair has with the same value.
@@ -67,7 +67,7 @@ class Reader:
     alone: bool = True
 
     @torch.no_grad()
-    def read(
+    def extract(
         self, message: str, places: Sequence[tuple[int, int]], tokens: Tensor, space: TokenSpace
     ) -> dict[str, Any]:
         """The object for a message.
@@ -96,8 +96,8 @@ class Reader:
         """The object as the pairs write it."""
         return write(arguments, compact=self.compact)
 
-    def to(self, device: torch.device) -> Reader:
-        """The same reader on another device."""
+    def to(self, device: torch.device) -> Extractor:
+        """The same extractor on another device."""
         self.network.to(device)
         return self
 
@@ -118,7 +118,7 @@ class Reader:
         }
 
     @classmethod
-    def rebuild(cls, facts: dict[str, Any], weights: Tensor) -> Reader:
+    def rebuild(cls, facts: dict[str, Any], weights: Tensor) -> Extractor:
         """The inverse of ``describe`` and ``weights``.
 
         Raises:
@@ -188,7 +188,7 @@ def spans(marks: Sequence[int]) -> list[tuple[int, int, int]]:
 
 
 def write(arguments: dict[str, Any], *, compact: bool) -> str:
-    """An object as a reader writes it; ``compact`` is without blanks behind commas and colons."""
+    """An object as an extractor writes it; ``compact`` is without blanks behind commas and colons."""
     return json.dumps(arguments, ensure_ascii=False, separators=(",", ":") if compact else None)
 
 

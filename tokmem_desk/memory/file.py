@@ -2,7 +2,7 @@
 
 One file holds one memory. Tensors: ``steering`` [r x d], ``address`` [d], ``keys.G`` and ``values.G``
 [l x k x m x e] for each layer group G, ``router.mean`` [f], ``router.count`` [1], ``router.sketch`` [r x f]
-and ``router.scatter`` [1]; with a KV adapter its numbers in one row, ``lens`` [w]; with a reader also its network's
+and ``router.scatter`` [1]; with a KV adapter its numbers in one row, ``lens`` [w]; with an extractor also its network's
 weights in one row, ``reader`` [w], while its form stands among the settings. The metadata names the
 format, the backbone's fingerprint and how the memory was trained. Nothing is trusted: version, names,
 shapes, dtypes, finiteness and fingerprint are checked before a memory is made. Where the file lies, and
@@ -22,7 +22,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from tokmem_desk.errors import BadInputError, IncompatibleError
-from tokmem_desk.memory.extractor import Reader
+from tokmem_desk.memory.extractor import Extractor
 from tokmem_desk.memory.file_bytes import CONTENT, FORMAT, VERSION, with_digest
 from tokmem_desk.memory.kv_adapter import KVAdapter
 from tokmem_desk.memory.memory import Memory, Steering
@@ -61,8 +61,8 @@ def memory_to_bytes(memory: Memory, fingerprint: Fingerprint) -> bytes:
         metadata["router.digest"] = memory.statistics.digest
     if memory.steering.kv_adapter is not None:
         tensors["lens"] = memory.steering.kv_adapter.numbers()
-    if memory.steering.reader is not None:
-        tensors["reader"] = memory.steering.reader.weights()
+    if memory.steering.extractor is not None:
+        tensors["reader"] = memory.steering.extractor.weights()
     plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
     _, metadata[CONTENT] = with_digest(save(plain, metadata))
     return save(plain, metadata)
@@ -117,7 +117,7 @@ def memory_from_bytes(data: bytes, backbone: Backbone, source: str) -> Memory:
     steering = replace(
         steering,
         kv_adapter=_checked_kv_adapter(tensors, backbone, source),
-        reader=_checked_reader(settings, tensors, source),
+        extractor=_checked_extractor(settings, tensors, source),
     )
     if CONTENT in metadata:
         try:
@@ -184,15 +184,15 @@ def _checked_kv_adapter(tensors: dict[str, Tensor], backbone: Backbone, source: 
         raise BadInputError(f"The KV adapter in {source} is damaged ({error}).", next_step="Train it again.") from error
 
 
-def _checked_reader(settings: object, tensors: dict[str, Tensor], source: str) -> Reader | None:
+def _checked_extractor(settings: object, tensors: dict[str, Tensor], source: str) -> Extractor | None:
     if "reader" not in tensors and "reader" not in (settings if isinstance(settings, dict) else {}):
         return None
     try:
         assert isinstance(settings, dict)
-        return Reader.rebuild(settings["reader"], tensors["reader"].float())
+        return Extractor.rebuild(settings["reader"], tensors["reader"].float())
     except (AssertionError, KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise BadInputError(
-            f"The reader in {source} is damaged ({error}).", next_step="Train the procedure again."
+            f"The extractor in {source} is damaged ({error}).", next_step="Train the procedure again."
         ) from error
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.kv_state import JoinedBatch, QueryState
-    from tokmem_desk.memory.extractor import Reader
+    from tokmem_desk.memory.extractor import Extractor
     from tokmem_desk.memory.kv_adapter import KVAdapter
 
 Form = Literal["rows", "layers"]
@@ -46,14 +46,14 @@ class Steering:
         keys: one [l x k x m x e] float32 tensor per layer group, free of position; empty without them.
         values: as ``keys``.
         kv_adapter: how the memory sees the query; None leaves the query as it is.
-        reader: reads the response off the message where the pairs allow it; the rest does not act then.
+        extractor: reads the response off the message where the pairs allow it; the rest does not act then.
     """
 
     rows: Tensor
     keys: tuple[Tensor, ...] = ()
     values: tuple[Tensor, ...] = ()
     kv_adapter: KVAdapter | None = None
-    reader: Reader | None = None
+    extractor: Extractor | None = None
 
     @property
     def span(self) -> int:
@@ -88,7 +88,7 @@ class Steering:
             tuple(k.detach() for k in self.keys),
             tuple(v.detach() for v in self.values),
             None if self.kv_adapter is None else self.kv_adapter.detached(),
-            self.reader,
+            self.extractor,
         )
 
     def to(self, device: torch.device) -> Steering:
@@ -98,7 +98,7 @@ class Steering:
             tuple(k.to(device) for k in self.keys),
             tuple(v.to(device) for v in self.values),
             None if self.kv_adapter is None else self.kv_adapter.to(device),
-            None if self.reader is None else self.reader.to(device),
+            None if self.extractor is None else self.extractor.to(device),
         )
 
 

@@ -20,7 +20,7 @@ from tokmem_desk.memory.router_statistics import RouterStatistics
 
 if TYPE_CHECKING:
     from profiles.store.records import MemoryRecord
-    from tokmem_desk.memory.extractor import Reader
+    from tokmem_desk.memory.extractor import Extractor
     from tokmem_desk.memory.kv_adapter import KVAdapter
 
 KEPT = 64
@@ -56,8 +56,8 @@ class ShelvedSteering(Steering):
         return self._block().kv_adapter
 
     @property
-    def reader(self) -> Reader | None:
-        return self._block().reader
+    def extractor(self) -> Extractor | None:
+        return self._block().extractor
 
     def _block(self) -> Steering:
         read: Callable[[], Steering] = object.__getattribute__(self, "_read")

@@ -26,7 +26,7 @@ from profiles.store.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.bank.jsonl import MAX_PROBES, Probe, probe_of
 from tokmem_desk.errors import BadInputError, IncompatibleError, InterruptedByUser, UsageError
-from tokmem_desk.generation.extraction import can_read
+from tokmem_desk.generation.extraction import can_extract
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.memory.memory import Memory, join_memories, renormalise
 from tokmem_desk.memory.router_statistics import RouterStatistics, on_grid
@@ -305,7 +305,7 @@ def _here(
     Raises:
         IncompatibleError: it cannot be used here.
     """
-    can_read(model.backbone, memory)
+    can_extract(model.backbone, memory)
     statistics, basis = memory.statistics, model.basis
     if not _follows(statistics, basis):
         if not inputs:

@@ -15,7 +15,7 @@ from profiles.store.checkpoints import checkpoint_file
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BadInputError, NotFoundError, TokmemError
 from tokmem_desk.generation.recall import answer_messages
-from tokmem_desk.memory.extractor import Reader
+from tokmem_desk.memory.extractor import Extractor
 from tokmem_desk.memory.file import memory_to_bytes
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.router_statistics import RouterStatistics
@@ -24,7 +24,7 @@ from tokmem_desk.templates.json_schema import read_schema
 from trainer.checkpoint import Checkpoint
 from trainer.config import TrainConfig, preset
 from trainer.evaluate import answer_tokens
-from trainer.extractor import readable, train_reader, with_reader
+from trainer.extractor import extractable, train_extractor, with_extractor
 from trainer.loop import Progress, Training, TrainResult
 from tui.engine.bank_cache import BankShelf
 from tui.engine.evaluation import Scored, scorecard
@@ -133,9 +133,9 @@ class _OneTraining:
     def _take(self, holdout: Holdout) -> None:
         """Go on with this choice of what to learn and what to measure on."""
         self._holdout = holdout
-        self._read = readable(holdout.procedure.pairs) is not None
+        self._read = extractable(holdout.procedure.pairs) is not None
         self._reads_alone = self._read and not self._record.reads_conversation
-        # Where a reader alone will answer, the steering only has to be there.
+        # Where an extractor alone will answer, the steering only has to be there.
         self._config = replace(self._wanted, epochs=1, max_steps=1) if self._reads_alone else self._wanted
 
     def steps(self) -> Iterator[None]:
@@ -161,7 +161,7 @@ class _OneTraining:
         memory = replace(result.memories[0], name=self._name, statistics=self._statistics(result))
         if self._read:
             note = "Its answers stand in the messages: learning to read them."
-            for done in train_reader(
+            for done in train_extractor(
                 self._model.backbone,
                 self._model.segment_tagger.space,
                 self._holdout.procedure.pairs,
@@ -170,8 +170,8 @@ class _OneTraining:
                 # Its best so far is what a first pass has taught it, some seconds after it was asked to end.
                 stop=self._request.cancelled.is_set,
             ):
-                if isinstance(done, Reader):
-                    memory = with_reader(memory, done)
+                if isinstance(done, Extractor):
+                    memory = with_extractor(memory, done)
                 else:
                     self._emit(Progress("train", round(100 * done), 100, note=note), None)
                     note = ""

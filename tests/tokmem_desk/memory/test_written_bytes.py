@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tests.banks import FINGERPRINT, bank, bank_bytes, files_of
 from tokmem_desk.bank.reader import open_bank
-from tokmem_desk.memory.extractor import Reader, new_network
+from tokmem_desk.memory.extractor import Extractor, new_network
 from tokmem_desk.memory.file import memory_to_bytes
 from tokmem_desk.memory.file_bytes import take_apart, with_digest
 from tokmem_desk.memory.kv_adapter import KVAdapter
@@ -92,7 +92,7 @@ def memory(kinds: str) -> Memory:
             "alone": not everything,
         }
         size = sum(weight.numel() for weight in new_network(4, 2).state_dict().values())
-        extractor = Reader.rebuild(description, counted(size, start=9))
+        extractor = Extractor.rebuild(description, counted(size, start=9))
         settings["reader"] = description
     statistics = RouterStatistics(counted(7, start=11), 12, counted(2, 7, start=13), 3.5, "router-digest")
     return Memory(
