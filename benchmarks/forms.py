@@ -22,7 +22,7 @@ from profiles.files.atomic import write_bytes
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.templates.induction import induce_form
 from tokmem_desk.templates.single_use import takes_once
-from tokmem_desk.templates.template import AnswerForm
+from tokmem_desk.templates.template import AnswerTemplate
 from trainer.auxiliary import written_procedures
 from trainer.auxiliary.composed import composed_procedure
 
@@ -72,7 +72,7 @@ def _split(count: int) -> Callable[[Procedure], Procedure]:
     return split
 
 
-def _allows(form: AnswerForm, message: str, answer: str) -> bool:
+def _allows(form: AnswerTemplate, message: str, answer: str) -> bool:
     return form.accepts(message, answer) and (not form.once or takes_once(form, message, answer))
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from tokmem_desk.generation.constrained import held_to
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.templates.induction import induce_form
-from tokmem_desk.templates.template import AnswerForm
+from tokmem_desk.templates.template import AnswerTemplate
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -46,7 +46,7 @@ class SharedForms:
         self._known: dict[tuple[int, str, str], Choices] = {}
 
     @cached_property
-    def forms(self) -> list[AnswerForm | None]:
+    def forms(self) -> list[AnswerTemplate | None]:
         """The form of each procedure's answers."""
         return [induce_form(p.pairs) if self._wanted else None for p in self._procedures]
 
@@ -65,7 +65,7 @@ class SharedForms:
         return self._known[key]
 
 
-def _open_choices(backbone: Backbone, form: AnswerForm, sample: Sample) -> Choices:
+def _open_choices(backbone: Backbone, form: AnswerTemplate, sample: Sample) -> Choices:
     constraint = held_to(form, backbone, sample.message)
     found: list[Tensor | None] = []
     if constraint is None:

@@ -21,7 +21,7 @@ from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
 from tokmem_desk.memory.memory import Memory, Steering, renormalise
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.system.device import is_out_of_memory
-from tokmem_desk.templates.template import FORM_SETTING
+from tokmem_desk.templates.template import TEMPLATE_SETTING
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.choices import SharedForms
 from trainer.config import TrainConfig
@@ -401,7 +401,7 @@ class Training:
             if self._prior:
                 settings["prior"] = self._prior
             if form := self._shared.forms[p]:
-                settings[FORM_SETTING] = form.as_dict()
+                settings[TEMPLATE_SETTING] = form.as_dict()
             memories.append(
                 Memory(procedure.name, block.detached(), addresses[p], self._config.tied, settings=settings)
             )

@@ -13,7 +13,7 @@ import pytest
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine
-from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
+from tokmem_desk.templates.template import TEMPLATE_SETTING, AnswerTemplate, Part
 
 
 def test_the_life_of_a_procedure(tokmem, pairs_file):
@@ -38,9 +38,9 @@ def test_the_life_of_a_procedure(tokmem, pairs_file):
 def test_the_form_of_answers_is_shown(tokmem, pairs_file):
     tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
     assert re.search(r"^answers +-$", tokmem("proc", "show", "todo").out, re.MULTILINE)
-    form = AnswerForm((Part("text", ("( ) ",)), Part("taken", ("none",), ("small",), tokens=8)))
+    form = AnswerTemplate((Part("text", ("( ) ",)), Part("taken", ("none",), ("small",), tokens=8)))
     with ProfileRegistry(AppPaths.resolve(tokmem.home)) as registry, registry.open() as store:
-        for settings in ({}, {FORM_SETTING: form.as_dict()}):
+        for settings in ({}, {TEMPLATE_SETTING: form.as_dict()}):
             procedure = store.procedure("todo")
             file = store.write_memory(b"not read here")
             made = store.add_memory(
@@ -57,7 +57,7 @@ def test_the_form_of_answers_is_shown(tokmem, pairs_file):
     words = "( ) ‹words of the message, small|none›"
     assert re.search(rf"^answers +{re.escape(words)}$", tokmem("proc", "show", "todo").out, re.MULTILINE)
     [active] = [m for m in tokmem("proc", "show", "todo", "--json").json("proc-show")["memories"] if m["version"] == 2]
-    assert AnswerForm.from_dict(active["settings"]["answer_form"]) == form
+    assert AnswerTemplate.from_dict(active["settings"]["answer_form"]) == form
     assert tokmem("config", "set", "keep_form", "no", "--json").json("config-set")["value"] is False
     shown = tokmem("proc", "show", "todo").out
     assert re.search(rf"^answers +free \(keep_form is off\); else {re.escape(words)}$", shown, re.MULTILINE)

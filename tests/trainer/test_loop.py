@@ -318,6 +318,10 @@ def test_a_memory_knows_the_form_of_its_pairs_except_in_the_papers_setting(
     backbone = tiny_backbone("llama")
     shouting = procedure(count=20)
     ours = Training(backbone, [shouting], FAST).snapshot()[0]
-    assert ours.form is not None and ours.form.accepts("rope 3", "ROPE!") and not ours.form.accepts("rope 3", "TEA!")
+    assert (
+        ours.answer_template is not None
+        and ours.answer_template.accepts("rope 3", "ROPE!")
+        and not ours.answer_template.accepts("rope 3", "TEA!")
+    )
     assert Training(backbone, [shouting], PAPER).snapshot()[0].form is None
     assert Training(backbone, [procedure(count=3)], FAST).snapshot()[0].form is None

@@ -13,7 +13,7 @@ from profiles.store.store import ProfileStore
 from tests.tui.conftest import remember
 from tests.tui.driving import SIZES, procedures, ready, texts, until
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
+from tokmem_desk.templates.template import TEMPLATE_SETTING, AnswerTemplate, Part
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.edit_pair import PairDialog
 from tui.kit.wrapped import one_line, wrapped
@@ -90,8 +90,8 @@ async def test_table_and_pairs(make_app: MakeApp, taught: None, size: tuple[int,
 
 
 async def test_the_form_of_answers_stands_above_the_pairs(make_app: MakeApp, taught: None, seed: Seed) -> None:
-    form = AnswerForm((Part("choice", ("food", "fun")), Part("text", (";",)), Part("free")))
-    seed(lambda store: remember(store, "todo_line", {FORM_SETTING: form.as_dict()}))
+    form = AnswerTemplate((Part("choice", ("food", "fun")), Part("text", (";",)), Part("free")))
+    seed(lambda store: remember(store, "todo_line", {TEMPLATE_SETTING: form.as_dict()}))
     async with make_app().run_test(size=SIZES[-1]) as pilot:
         app = await open_procedures(pilot)
         await pilot.press("j")

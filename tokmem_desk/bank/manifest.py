@@ -68,7 +68,7 @@ class BankProcedure:
         output_schema: JSON schema that answers are held to, as text.
         reads_conversation: the procedure sees earlier turns too.
         group: a name that procedures of one kind share; empty: none. A bank need not say.
-        answer_form: the form that its answers keep, see ``answer_form.AnswerForm.as_dict``; empty without one. A bank
+        answer_form: the form that its answers keep, see ``AnswerTemplate.as_dict``; empty without one. A bank
             need not say.
         pair_count, pairs_digest: the pairs it was made from.
         learned: places, from 0, of those of its ``train`` lines in the bank's pairs that the memory learned; the others

@@ -38,7 +38,7 @@ from tokmem_desk.bank.validation import damaged, read_manifest
 from tokmem_desk.memory.file_bytes import Block, MemoryParts, put_together
 from tokmem_desk.memory.safetensors_header import ITEM_BYTES, Header, Layout, header_bytes, read_header
 from tokmem_desk.system.file_limits import json_cost
-from tokmem_desk.templates.template import FORM_SETTING
+from tokmem_desk.templates.template import TEMPLATE_SETTING
 
 _BLOCK = 4 * 2**20
 MAX_SPAN = 4096
@@ -106,7 +106,7 @@ class OpenBank:
                 {
                     **procedure.settings,
                     **({"reader": procedure.reader_form} if procedure.reader.count else {}),
-                    **({FORM_SETTING: procedure.answer_form} if procedure.answer_form else {}),
+                    **({TEMPLATE_SETTING: procedure.answer_form} if procedure.answer_form else {}),
                 },
                 self._fingerprint,
                 manifest.router.digest,

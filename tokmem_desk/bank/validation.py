@@ -33,7 +33,7 @@ from tokmem_desk.procedures import check_name, may_name_group
 from tokmem_desk.system.file_limits import MOST_LEVELS, levels
 from tokmem_desk.templates.json_schema import MAX_SCHEMA_CHARACTERS, read_schema
 from tokmem_desk.templates.patterns import PatternError, read_pattern
-from tokmem_desk.templates.template import AnswerForm
+from tokmem_desk.templates.template import AnswerTemplate
 
 _MAX_TEXT = 20_000
 _LARGEST_FORM = 200_000
@@ -262,7 +262,7 @@ class _Reader:
         try:
             if len(json.dumps(form)) > _LARGEST_FORM:
                 self.fail(f"{where}.answer_form", "is too large")
-            return AnswerForm.from_dict(form).as_dict()
+            return AnswerTemplate.from_dict(form).as_dict()
         except (ValueError, RecursionError):
             self.fail(f"{where}.answer_form", "is no form of answers")
 

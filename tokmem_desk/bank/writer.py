@@ -42,7 +42,7 @@ from tokmem_desk.bank.readme import UNKNOWN_LICENCE, readme_text
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory.file_bytes import NEXT_STEP, Block, MemoryParts, take_apart
 from tokmem_desk.memory.safetensors_header import lay_out
-from tokmem_desk.templates.template import FORM_SETTING
+from tokmem_desk.templates.template import TEMPLATE_SETTING
 
 _KEPT_BYTES = 2**30
 """Memories read once are kept up to here; beyond, each is read again for every tensor."""
@@ -398,7 +398,7 @@ def _described(procedure: ExportProcedure, parts: MemoryParts, row: int, spans: 
         output_schema=procedure.output_schema,
         reads_conversation=procedure.reads_conversation,
         group=procedure.group,
-        answer_form=parts.settings.get(FORM_SETTING) or {},
+        answer_form=parts.settings.get(TEMPLATE_SETTING) or {},
         learned=procedure.learned,
     )
 

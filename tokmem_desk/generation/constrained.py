@@ -24,7 +24,7 @@ from tokmem_desk.templates.single_use import FormWalk
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.memory.memory import Memory
-    from tokmem_desk.templates.template import AnswerForm
+    from tokmem_desk.templates.template import AnswerTemplate
 
 CLOSING_TOKENS = 128
 """An answer that has reached its greatest length gets at most this many tokens more to close what is open."""
@@ -235,7 +235,7 @@ class FormConstraint(Constraint):
     Nobody has declared that form, so it never stops an answer: where it cannot be followed, the rest is free.
     """
 
-    def __init__(self, vocabulary: Vocabulary, form: AnswerForm, message: str) -> None:
+    def __init__(self, vocabulary: Vocabulary, form: AnswerTemplate, message: str) -> None:
         from llguidance import LLMatcher
 
         self.followed = True
@@ -326,11 +326,11 @@ def constraint_of(
     """
     if schema is not None:
         return SchemaConstraint(vocabulary_of(backbone), schema)
-    form = None if memory is None or message is None else memory.form
+    form = None if memory is None or message is None else memory.answer_template
     return None if form is None or message is None else held_to(form, backbone, message)
 
 
-def held_to(form: AnswerForm, backbone: Backbone, message: str) -> FormConstraint | None:
+def held_to(form: AnswerTemplate, backbone: Backbone, message: str) -> FormConstraint | None:
     """The beginning of an answer in that form; None where the tokenizer lets nothing be held, and answers are free."""
     vocabulary = vocabulary_for_forms(backbone)
     return None if vocabulary is None else FormConstraint(vocabulary, form, message)

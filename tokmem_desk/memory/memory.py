@@ -23,7 +23,7 @@ from torch import Tensor
 from tokmem_desk.backbone.kv_state import LayerRows
 from tokmem_desk.errors import UsageError
 from tokmem_desk.memory.router_statistics import RouterStatistics
-from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, form_in
+from tokmem_desk.templates.template import TEMPLATE_SETTING, AnswerTemplate, template_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,15 +136,15 @@ class Memory:
     settings: dict[str, object] = field(default_factory=dict)
 
     @property
-    def form(self) -> AnswerForm | None:
+    def answer_template(self) -> AnswerTemplate | None:
         """The form that the answers of its pairs share; None where they share none, or it cannot be read."""
-        return form_in(self.settings)
+        return template_in(self.settings)
 
-    def without_form(self) -> Memory:
+    def without_answer_template(self) -> Memory:
         """The same memory, whose answers are free."""
-        if FORM_SETTING not in self.settings:
+        if TEMPLATE_SETTING not in self.settings:
             return self
-        return replace(self, settings={key: value for key, value in self.settings.items() if key != FORM_SETTING})
+        return replace(self, settings={key: value for key, value in self.settings.items() if key != TEMPLATE_SETTING})
 
 
 def renormalise(new: Tensor, old: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from dataclasses import replace
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.templates.message_values import ANY_CAPITALS, SPELLINGS, WAYS, spelled_at, tokens_of, written
 from tokmem_desk.templates.single_use import sequences, takes_once
-from tokmem_desk.templates.template import CLASSES, AnswerForm, Part
+from tokmem_desk.templates.template import CLASSES, AnswerTemplate, Part
 
 LEAST_PAIRS = 8
 """With fewer pairs nothing is certain."""
@@ -50,7 +50,7 @@ Values = Sequence[tuple[str, str]]
 """Messages, and what stands in a field of their answers."""
 
 
-def induce_form(pairs: Sequence[ExamplePair]) -> AnswerForm | None:
+def induce_form(pairs: Sequence[ExamplePair]) -> AnswerTemplate | None:
     """The form of the responses, or None when they share none (or there are too few)."""
     values = [(pair.input, pair.response) for pair in _some(pairs, _MOST_PAIRS)]
     if len(values) < LEAST_PAIRS or any(not answer.strip() for _, answer in values):
@@ -68,7 +68,7 @@ def induce_form(pairs: Sequence[ExamplePair]) -> AnswerForm | None:
     return replace(form, once=_once(form, values))
 
 
-def _once(form: AnswerForm, values: Values) -> bool:
+def _once(form: AnswerTemplate, values: Values) -> bool:
     """Whether no answer takes the same words of its message twice, though it takes several values."""
     lines = sequences(form)
     several = form.repeated or any(sum(part.kind == "taken" for part in line) > 1 for line in lines)
@@ -82,16 +82,16 @@ def _some(pairs: Sequence[ExamplePair], most: int) -> Sequence[ExamplePair]:
     return pairs if len(pairs) <= most else random.Random(most).sample(list(pairs), most)
 
 
-def _form(values: Values) -> AnswerForm | None:
+def _form(values: Values) -> AnswerTemplate | None:
     if parts := _fields(values):
-        return AnswerForm(parts)
+        return AnswerTemplate(parts)
     if len({answer.count("\n") for _, answer in values}) > 1:
         lines = [(message, line) for message, answer in values for line in answer.split("\n")]
         if all(line for _, line in lines) and (parts := _fields(lines)):
-            return AnswerForm(parts, repeated=True)
+            return AnswerTemplate(parts, repeated=True)
         return None
     part = _part(values, following="")
-    return AnswerForm((part,)) if part.kind != "free" else None
+    return AnswerTemplate((part,)) if part.kind != "free" else None
 
 
 def _fields(values: Values) -> tuple[Part, ...]:
@@ -202,7 +202,7 @@ def _proved(column: Values, makers: Sequence[Callable[[Values], Part | None]]) -
 
 
 def _stands(part: Part, message: str, text: str) -> bool:
-    return AnswerForm((part,)).accepts(message, text)
+    return AnswerTemplate((part,)).accepts(message, text)
 
 
 def _choice(column: Values) -> Part | None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from tokmem_desk.templates.message_values import escape
 from tokmem_desk.templates.patterns import Pattern, PatternError, plain_pattern
-from tokmem_desk.templates.template import AnswerForm, Part, joined
+from tokmem_desk.templates.template import AnswerTemplate, Part, joined
 
 _MOST_SEQUENCES = 64
 """With more ways to put its alternatives together a form is taken as it is."""
@@ -31,7 +31,7 @@ Used = frozenset[int]
 """Places of tokens that nothing more may be taken from."""
 
 
-def sequences(form: AnswerForm) -> list[tuple[Part, ...]]:
+def sequences(form: AnswerTemplate) -> list[tuple[Part, ...]]:
     """The form without alternatives: every sequence of parts that a line of it can be; none when there are too many."""
     choices: list[tuple[tuple[Part, ...], ...]] = []
     for part in form.parts:
@@ -50,7 +50,7 @@ def sequences(form: AnswerForm) -> list[tuple[Part, ...]]:
 class FormWalk:
     """What may still be said to one message, given what has been said."""
 
-    def __init__(self, form: AnswerForm, message: str) -> None:
+    def __init__(self, form: AnswerTemplate, message: str) -> None:
         self._message = message
         self._repeated = form.repeated
         self._lines = sequences(form)
@@ -184,7 +184,7 @@ def _each_has_one(needs: Sequence[frozenset[int]]) -> bool:
     return all(find(who, set()) for who in range(len(needs)))
 
 
-def takes_once(form: AnswerForm, message: str, answer: str) -> bool:
+def takes_once(form: AnswerTemplate, message: str, answer: str) -> bool:
     """Whether every value of an answer of this form can have come from words of its own."""
     taken = FormWalk(form, message).taken(answer.split("\n") if form.repeated else [answer])
     if taken is None:

@@ -17,7 +17,7 @@ from typing import Any
 from tokmem_desk.templates.message_values import SPELLINGS, WAYS, escape, spans, spelled_at, too_long, written
 from tokmem_desk.templates.patterns import PatternError, plain_pattern, repeated
 
-FORM_SETTING = "answer_form"
+TEMPLATE_SETTING = "answer_form"
 """The setting of a memory that holds its form."""
 
 _SHOWN = 6
@@ -181,8 +181,8 @@ _LARGEST_EXPRESSION = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class AnswerForm:
-    """The form of a procedure's answers.
+class AnswerTemplate:
+    """The form of a procedure's answers. In files it is called ``answer_form``.
 
     Attributes:
         parts: in their order.
@@ -222,7 +222,7 @@ class AnswerForm:
         return {**found, "once": True} if self.once else found
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> AnswerForm:
+    def from_dict(cls, data: Mapping[str, Any]) -> AnswerTemplate:
         """The form that ``as_dict`` told of.
 
         Raises:
@@ -237,11 +237,11 @@ class AnswerForm:
             raise ValueError(f"no form of answers ({error!r})") from error
 
 
-def form_in(settings: Mapping[str, object]) -> AnswerForm | None:
+def template_in(settings: Mapping[str, object]) -> AnswerTemplate | None:
     """The form among a memory's settings; None where there is none, or it cannot be read."""
-    found = settings.get(FORM_SETTING)
+    found = settings.get(TEMPLATE_SETTING)
     try:
-        return AnswerForm.from_dict(found) if isinstance(found, dict) else None
+        return AnswerTemplate.from_dict(found) if isinstance(found, dict) else None
     except ValueError:
         return None
 

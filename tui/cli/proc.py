@@ -16,7 +16,7 @@ from profiles.store.pair_rules import text_fault
 from profiles.store.records import MemoryRecord, PairRecord, ProcedureRecord
 from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError, did_you_mean
 from tokmem_desk.procedures import Procedure, check_name
-from tokmem_desk.templates.template import form_in
+from tokmem_desk.templates.template import template_in
 from tui.cli.console import number, shortened, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
@@ -335,7 +335,7 @@ def _answer_words(line: ProcedureLine, keep_form: bool) -> str:
     """What the active memory's answers are held to."""
     if line.record.output_schema:
         return "fit the schema"
-    form = None if line.memory is None else form_in(line.memory.settings)
+    form = None if line.memory is None else template_in(line.memory.settings)
     if form is None:
         return "-" if line.memory is None else "free"
     return form.describe() if keep_form else f"free (keep_form is off); else {form.describe()}"

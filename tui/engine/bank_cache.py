@@ -55,7 +55,7 @@ class BankShelf:
         thresholds = {p.name: p.threshold for p in store.procedures() if p.threshold is not None}
         memories = self.memories(store)
         if not keep_form:
-            memories = {name: memory.without_form() for name, memory in memories.items()}
+            memories = {name: memory.without_answer_template() for name, memory in memories.items()}
         tuning = RouterTuning(none_bias, thresholds, guests_of(store, self._model.backbone.fingerprint.digest))
         bank = self.assemble(store, memories, router, tuning)
         bank = replace(

@@ -301,7 +301,7 @@ class _OneTraining:
 
     def _answering(self, memory: Memory) -> Memory:
         """The memory as it will answer under the settings in force."""
-        return memory if self._keeps_form else memory.without_form()
+        return memory if self._keeps_form else memory.without_answer_template()
 
     @property
     def _wants_prompt(self) -> bool:

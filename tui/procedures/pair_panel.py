@@ -17,7 +17,7 @@ from textual.widgets import Input, Static
 from profiles.pair_files.lint import Finding
 from profiles.store.pairs import PairList
 from profiles.store.records import PairRecord
-from tokmem_desk.templates.template import form_in
+from tokmem_desk.templates.template import template_in
 from tui.engine_client.protocol import Overlap
 from tui.kit.wrapped import one_line
 from tui.procedures.cell_editor import CellEditor
@@ -363,7 +363,7 @@ def _about(line: ProcedureLine, *, short: bool) -> Content:
     lines.append(Content(memory_sentence(line)))
     if record.output_schema is not None or record.reads_conversation:
         lines.append(Content(tool_sentence(line)))
-    elif form := None if line.memory is None or short else form_in(line.memory.settings):
+    elif form := None if line.memory is None or short else template_in(line.memory.settings):
         lines.append(Content.styled(one_line(f"Its pairs share {form.describe()}", _FORM_LENGTH), "$muted"))
     held_out = f", {record.held_out_count} held out (t) to measure" if record.held_out_count else ""
     more = f" · group {record.group}" if record.group else ""

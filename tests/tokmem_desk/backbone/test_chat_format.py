@@ -13,7 +13,7 @@ from tests.tiny_models import CHAT_TEMPLATE, SPECIAL, tiny_tokenizer
 from tokmem_desk.backbone.chat_format import ChatFormat, Turn
 from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.generation.constrained import FormConstraint, Vocabulary
-from tokmem_desk.templates.template import AnswerForm, Part
+from tokmem_desk.templates.template import AnswerTemplate, Part
 
 DATED_TEMPLATE = (
     "{% if date_string is not defined %}{% set date_string = strftime_now('%d %b %Y') %}{% endif %}"
@@ -206,7 +206,7 @@ def test_responses_begin_as_forms_and_schemas_let_them(kind: str) -> None:
     assert tokenizer.convert_ids_to_tokens(learned) == ["food", ";", "▁food", "</s>"]
     assert layout.decode(learned) == "food; food"
     backbone = SimpleNamespace(tokenizer=tokenizer, vocabulary_size=len(tokenizer), format=layout, model_id="spaced")
-    form = AnswerForm((Part("choice", ("food", "drink")), Part("choice", ("; food", "; drink"))))
+    form = AnswerTemplate((Part("choice", ("food", "drink")), Part("choice", ("; food", "; drink"))))
     constraint = FormConstraint(Vocabulary(backbone), form, "a message")  # type: ignore[arg-type]
     for token in learned:
         allowed = constraint.allowed()

@@ -21,7 +21,7 @@ from tokmem_desk.generation.decoding import start_memory, step, step_each
 from tokmem_desk.generation.recall import answer_batch, recall
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.templates.json_schema import read_schema
-from tokmem_desk.templates.template import FORM_SETTING
+from tokmem_desk.templates.template import TEMPLATE_SETTING
 from trainer.choices import SharedForms
 from trainer.samples import Sample
 
@@ -103,7 +103,7 @@ def test_a_stopped_search_keeps_what_it_had() -> None:
 
 def held_by(backbone: Backbone, form: str, message: str) -> Memory:
     bank = token_bank(backbone, ["one"], "one", message)
-    return replace(bank.memories["one"], settings={FORM_SETTING: FORMS[form].as_dict()})
+    return replace(bank.memories["one"], settings={TEMPLATE_SETTING: FORMS[form].as_dict()})
 
 
 def test_a_tokenizer_that_lets_nothing_be_held_leaves_answers_free(
@@ -117,7 +117,8 @@ def test_a_tokenizer_that_lets_nothing_be_held_leaves_answers_free(
     held = held_by(backbone, "SUM", message)
     query = backbone.format.query(message)
     answers = [
-        answer_batch(backbone, [query], [one], texts=[message], max_tokens=6)[0] for one in (held, held.without_form())
+        answer_batch(backbone, [query], [one], texts=[message], max_tokens=6)[0]
+        for one in (held, held.without_answer_template())
     ]
     assert answers[0] == answers[1] != ""
     sample = Sample(query, backbone.format.response("12.50"), 0, message, "12.50")
@@ -190,8 +191,8 @@ def test_streamed_batched_and_alone_it_is_one_answer(tiny_backbone: Callable[...
         bank = replace(token_bank(backbone, ["one"], "one", message), memories={"one": held})
         _, streamed, told = collect(recall(backbone, bank, message, route="one", max_tokens=40))
         assert streamed == told.response
-        if told.stopped == "end" and held.form is not None:
-            assert held.form.accepts(message, told.response), (message, told.response)
+        if told.stopped == "end" and held.answer_template is not None:
+            assert held.answer_template.accepts(message, told.response), (message, told.response)
 
 
 def test_a_long_answer_stops_at_its_limit(tiny_backbone: Callable[..., Backbone]) -> None:

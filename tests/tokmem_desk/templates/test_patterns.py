@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tokmem_desk.templates.patterns import MAX_PATTERN_CHARACTERS, PatternError, known_pattern, read_pattern, repeated
 from tokmem_desk.templates.single_use import FormWalk
-from tokmem_desk.templates.template import MOST_LEVELS, MOST_PARTS, AnswerForm, Part
+from tokmem_desk.templates.template import MOST_LEVELS, MOST_PARTS, AnswerTemplate, Part
 
 SAME = [
     r"\d{4}-\d{2}", r"[^\W\d_]+", r"\w+@\w+\.(com|org)", r"[\w-]+", r"[\S]+ \S+", r"a{,3}b", r"a{2,}", r"a{,}",
@@ -98,10 +98,10 @@ def test_nothing_hangs() -> None:
 def test_forms_are_matched_without_going_back() -> None:
     """Eight free parts took seconds on forty letters, and three times as long for every three letters more."""
     script = (
-        "from tokmem_desk.templates.template import AnswerForm, Part\n"
+        "from tokmem_desk.templates.template import AnswerTemplate, Part\n"
         "from tokmem_desk.templates.single_use import FormWalk\n"
         "parts = [part for _ in range(12) for part in (Part('free'), Part('text', (',',)))]\n"
-        "form = AnswerForm((*parts, Part('text', ('!',))), once=True)\n"
+        "form = AnswerTemplate((*parts, Part('text', ('!',))), once=True)\n"
         "assert not form.accepts('hello', ',' * 4000 + 'a')\n"
         "assert form.accepts('hello', 'a,' * 12 + '!')\n"
         "assert FormWalk(form, 'hello').taken([',' * 4000]) is None\n"
@@ -114,17 +114,17 @@ def test_forms_are_matched_without_going_back() -> None:
 def test_forms_with_more_parts_than_any_has_are_refused() -> None:
     free = {"kind": "free"}
     with pytest.raises(ValueError, match="more parts"):
-        AnswerForm.from_dict({"parts": [free] * (MOST_PARTS + 1)})
+        AnswerTemplate.from_dict({"parts": [free] * (MOST_PARTS + 1)})
     nested: dict[str, object] = free
     for _ in range(MOST_LEVELS):
         nested = {"kind": "forms", "forms": [[nested]]}
     with pytest.raises(ValueError, match="too deeply"):
-        AnswerForm.from_dict({"parts": [nested]})
+        AnswerTemplate.from_dict({"parts": [nested]})
 
 
 def test_a_form_that_a_message_makes_too_large_is_not_followed() -> None:
     part = Part("taken", (), ("as it is", "small", "capital", "title"), tokens=14)
-    form = AnswerForm((part,) * 400)
+    form = AnswerTemplate((part,) * 400)
     message = " ".join(f"{'word' * 50}{place}" for place in range(90))
     with pytest.raises(PatternError, match="too large"):
         form.pattern(message)

@@ -17,7 +17,7 @@ from tokmem_desk.generation.recall import answer_batch
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.templates.induction import induce_form
 from tokmem_desk.templates.single_use import FormWalk, sequences, takes_once
-from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
+from tokmem_desk.templates.template import TEMPLATE_SETTING, AnswerTemplate, Part
 from trainer.auxiliary.composed import composed_procedure
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 NUMBER = Part("taken", (), ("number",))
 WORDS = Part("taken", ("none",), ("small",), tokens=5)
 DASH = Part("text", ("-",))
-SUM = AnswerForm((NUMBER, DASH, NUMBER), once=True)
-LIST = AnswerForm((Part("text", ("* ",)), Part("taken", (), ("small",), tokens=3)), repeated=True, once=True)
-LAYOUTS = AnswerForm(
+SUM = AnswerTemplate((NUMBER, DASH, NUMBER), once=True)
+LIST = AnswerTemplate((Part("text", ("* ",)), Part("taken", (), ("small",), tokens=3)), repeated=True, once=True)
+LAYOUTS = AnswerTemplate(
     (Part("forms", forms=((NUMBER, DASH, NUMBER, DASH, NUMBER), (NUMBER, Part("text", ("!",))))),), once=True
 )
 
@@ -48,7 +48,7 @@ def test_a_value_that_is_there_twice_may_be_taken_twice() -> None:
 
 def test_values_find_words_of_their_own() -> None:
     """The first value could be either number; only one of them leaves the second value its own."""
-    form = AnswerForm((NUMBER, DASH, WORDS), once=True)
+    form = AnswerTemplate((NUMBER, DASH, WORDS), once=True)
     assert takes_once(form, "1 kg flour, 1 egg", "1-1 kg flour") and takes_once(form, "1 kg flour, 1 egg", "1-1 egg")
     assert takes_once(form, "1 egg", "1-none") and not takes_once(form, "1 egg", "1-1 egg")
 
@@ -85,7 +85,7 @@ def test_a_message_with_too_many_words_to_name_leaves_them_free() -> None:
     patterns = [walk.begin(), *(walk.narrow(answer[:end]) for end in range(1, len(answer) + 1))]
     assert all(pattern is None or re.fullmatch(pattern, answer) for pattern in patterns)
     assert takes_once(LIST, mail, answer) and not takes_once(LIST, mail, "* tea\n* red wine\n* tea")
-    pattern = allowed(FormWalk(AnswerForm((WORDS, DASH, NUMBER), once=True), mail), "red wine-")
+    pattern = allowed(FormWalk(AnswerTemplate((WORDS, DASH, NUMBER), once=True), mail), "red wine-")
     assert re.fullmatch(pattern, "red wine-7") and not re.fullmatch(pattern, "red wine-8")
 
 
@@ -102,9 +102,9 @@ def test_a_sequence_that_needs_more_than_there_is_cannot_be_entered() -> None:
 
 def test_alternatives_are_put_together() -> None:
     both = Part("forms", forms=((NUMBER,), (WORDS, DASH)))
-    assert len(sequences(AnswerForm((both, DASH, both)))) == 4
-    assert sequences(AnswerForm((both,) * 7)) == [], "too many to look at"
-    assert sequences(AnswerForm((Part("forms", forms=((both,),)),))) == []
+    assert len(sequences(AnswerTemplate((both, DASH, both)))) == 4
+    assert sequences(AnswerTemplate((both,) * 7)) == [], "too many to look at"
+    assert sequences(AnswerTemplate((Part("forms", forms=((both,),)),))) == []
 
 
 @settings(max_examples=40, deadline=None)
@@ -130,7 +130,7 @@ def test_answers_take_nothing_twice(tiny_backbone: Callable[..., Backbone], fami
     for message in ("3 and 44 or 5", "12 apples, 12 pears", "Tea 1 and red wine 2"):
         for form in (SUM, LIST, LAYOUTS):
             bank = token_bank(backbone, ["one"], "one", message)
-            held = replace(bank.memories["one"], settings={FORM_SETTING: form.as_dict()})
+            held = replace(bank.memories["one"], settings={TEMPLATE_SETTING: form.as_dict()})
             query = backbone.format.query(message)
             [answer] = answer_batch(backbone, [query], [held], texts=[message], max_tokens=60)
             if FormWalk(form, message).begin() is not None and form.accepts(message, answer):
@@ -141,9 +141,9 @@ def test_answers_take_nothing_twice(tiny_backbone: Callable[..., Backbone], fami
 
 def test_it_is_kept_with_the_form() -> None:
     form = form_of(expenses(24))
-    assert AnswerForm.from_dict(form.as_dict()) == form
+    assert AnswerTemplate.from_dict(form.as_dict()) == form
     old = {key: value for key, value in form.as_dict().items() if key != "once"}
-    assert AnswerForm.from_dict(old) == replace(form, once=False), "forms of earlier memories stay what they are"
+    assert AnswerTemplate.from_dict(old) == replace(form, once=False), "forms of earlier memories stay what they are"
 
 
 def test_any_capitals() -> None:

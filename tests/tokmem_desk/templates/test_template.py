@@ -16,7 +16,7 @@ from tokmem_desk.generation.recall import Bank, answer_batch, recall
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.templates.induction import LEAST_PAIRS, induce_form
 from tokmem_desk.templates.message_values import SPELLINGS, WAYS, escape, spans, spelled_at, written
-from tokmem_desk.templates.template import FORM_SETTING, AnswerForm, Part
+from tokmem_desk.templates.template import TEMPLATE_SETTING, AnswerTemplate, Part
 from trainer.auxiliary import written_procedures
 from trainer.auxiliary.composed import composed_procedure
 
@@ -38,7 +38,7 @@ def expenses(count: int) -> list[ExamplePair]:
     return pairs
 
 
-def form_of(pairs: list[ExamplePair]) -> AnswerForm:
+def form_of(pairs: list[ExamplePair]) -> AnswerTemplate:
     form = induce_form(pairs)
     assert form is not None
     return form
@@ -142,7 +142,7 @@ def test_right_answers_to_new_messages_are_accepted() -> None:
 def test_a_form_survives_json() -> None:
     for number in range(10):
         form = form_of(list(composed_procedure(number, 24).pairs))
-        assert AnswerForm.from_dict(form.as_dict()) == form
+        assert AnswerTemplate.from_dict(form.as_dict()) == form
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_a_form_survives_json() -> None:
 )
 def test_what_is_no_form_is_refused(data: dict[str, Any], tiny_backbone: Callable[..., Backbone]) -> None:
     with pytest.raises(ValueError):
-        AnswerForm.from_dict(data)
+        AnswerTemplate.from_dict(data)
     one = memory(tiny_backbone("llama"), "one", seed=1)
-    assert replace(one, settings={FORM_SETTING: data}).form is None
+    assert replace(one, settings={TEMPLATE_SETTING: data}).answer_template is None
 
 
 WORDS = st.text(st.sampled_from("aB1 .-+(%]ü\n"), min_size=1, max_size=12)
@@ -218,7 +218,7 @@ def test_escaped_text_matches_itself_alone(text: str) -> None:
     assert not re.fullmatch(escape(text), text + "x")
 
 
-SHORT = AnswerForm(
+SHORT = AnswerTemplate(
     (
         Part("choice", ("cash", "card")),
         Part("text", ("; ",)),
@@ -264,7 +264,7 @@ def test_a_part_in_words(part: Part, words: str) -> None:
 def test_a_form_in_words() -> None:
     months = "2025-‹month, two digits›-‹two digits›;‹food|home|travel›;‹words of the message, small›;‹number›.50"
     assert form_of(expenses(24)).describe() == f"{months} (nothing of the message twice)"
-    assert AnswerForm((Part("text", ("- ",)), Part("free")), True).describe() == "- … (one or more such lines)"
+    assert AnswerTemplate((Part("text", ("- ",)), Part("free")), True).describe() == "- … (one or more such lines)"
 
 
 @pytest.mark.parametrize("family", ["llama", "gemma3"])
@@ -272,7 +272,7 @@ def test_every_answer_has_the_form(tiny_backbone: Callable[..., Backbone], famil
     backbone = tiny_backbone(family)
     for message in ("Bread 12", "it's 7, or (8)", "Größe 3.5 [x]"):
         bank = token_bank(backbone, ["one"], "one", message)
-        held = {"one": replace(bank.memories["one"], settings={FORM_SETTING: SHORT.as_dict()})}
+        held = {"one": replace(bank.memories["one"], settings={TEMPLATE_SETTING: SHORT.as_dict()})}
         _, streamed, answer = collect(recall(backbone, Bank(held, bank.router), message, max_tokens=80))
         assert streamed == answer.response and answer.stopped == "end"
         assert SHORT.accepts(message, answer.response), answer.response
@@ -289,8 +289,8 @@ def test_a_form_that_cannot_be_followed_never_stops_an_answer(
 ) -> None:
     backbone = tiny_backbone("llama")
     bank = token_bank(backbone, ["one"], "one", "hello")
-    held = {"one": replace(bank.memories["one"], settings={FORM_SETTING: SHORT.as_dict()})}
+    held = {"one": replace(bank.memories["one"], settings={TEMPLATE_SETTING: SHORT.as_dict()})}
     free = collect(recall(backbone, bank, "hello", max_tokens=6))[2].response
     for broken in ("(", "[a"):
-        monkeypatch.setattr(AnswerForm, "pattern", lambda self, message, broken=broken: broken)
+        monkeypatch.setattr(AnswerTemplate, "pattern", lambda self, message, broken=broken: broken)
         assert collect(recall(backbone, Bank(held, bank.router), "hello", max_tokens=6))[2].response == free
