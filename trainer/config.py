@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokmem_desk.errors import UsageError
-from tokmem_desk.memory.memory import Form
+from tokmem_desk.memory.memory import SteeringKind
 
 PRESETS = ("quick", "normal", "thorough")
 
@@ -18,7 +18,7 @@ DEFAULT_SPAN = 16
 class TrainConfig:
     """Settings of one training run. The defaults are the app's preset ``normal``."""
 
-    form: Form = "layers"
+    form: SteeringKind = "layers"
     """``layers``: keys and values in every layer and one row; ``rows``: input embeddings alone (paper)."""
     span: int = DEFAULT_SPAN
     """Positions the memory takes in the context."""
@@ -92,7 +92,7 @@ PAPER = TrainConfig(
 """TokMem as published: one tied row, token router, AdamW 5e-3, batch 4, 10 % warm-up then linear, one epoch."""
 
 
-def preset(name: str, *, span: int | None = None, form: Form = "layers", seed: int = 0) -> TrainConfig:
+def preset(name: str, *, span: int | None = None, form: SteeringKind = "layers", seed: int = 0) -> TrainConfig:
     """The settings of an app preset.
 
     Args:

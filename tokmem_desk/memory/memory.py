@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tokmem_desk.memory.extractor import Extractor
     from tokmem_desk.memory.kv_adapter import KVAdapter
 
-Form = Literal["rows", "layers"]
+SteeringKind = Literal["rows", "layers"]
 """``rows``: input embeddings alone, as in the paper. ``layers``: keys and values in every layer, then one row."""
 
 
@@ -61,7 +61,8 @@ class Steering:
         return self.rows.shape[0] + (self.keys[0].shape[-2] if self.keys else 0)
 
     @property
-    def form(self) -> Form:
+    def kind(self) -> SteeringKind:
+        """What the block is made of. In settings this is called ``form``."""
         return "layers" if self.keys else "rows"
 
     def parameter_count(self) -> int:

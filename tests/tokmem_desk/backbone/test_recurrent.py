@@ -158,4 +158,4 @@ def test_training_learns_and_the_memory_survives_its_file(tiny_backbone: Load, f
     assert all(torch.equal(a, b) for a, b in zip(before, backbone.model.parameters(), strict=True))
     trained = training.result.memories[0]
     again = memory_from_bytes(memory_to_bytes(trained, backbone.fingerprint), backbone, "a file")
-    assert torch.equal(again.steering.rows, trained.steering.rows) and again.steering.form == "rows"
+    assert torch.equal(again.steering.rows, trained.steering.rows) and again.steering.kind == "rows"
