@@ -17,7 +17,7 @@ from tokmem_desk.memory.memory import Memory, Steering
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.routing.routers import Router
-from tui.engine.bank_cache import BankShelf
+from tui.engine.bank_cache import BankCache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,8 +36,8 @@ class Said:
     route: str
 
 
-class _ShelfOfKnownTexts(BankShelf):
-    """The app's shelf, with the features of every text at hand already."""
+class _CacheOfKnownTexts(BankCache):
+    """The app's bank cache, with the features of every text at hand already."""
 
     def __init__(self, model: Any, features: Features) -> None:
         super().__init__(model)
@@ -98,7 +98,7 @@ class Replay:
         self._routes = {name: route for route, name in self._names.items()}
         self._known = {self._names[route]: list(texts) for route, texts in known.items()}
         model = SimpleNamespace(backbone=SimpleNamespace(hidden_size=hidden_size), basis=ProjectedBasis.over(basis))
-        self._shelf = _ShelfOfKnownTexts(model, features)
+        self._bank_cache = _CacheOfKnownTexts(model, features)
         self._digest = basis.digest
         self._store = ProfileStore(folder)
         for name, texts in self._known.items():
@@ -133,17 +133,17 @@ class Replay:
 
     def rank(self, texts: Sequence[str]) -> list[Ranking]:
         """Routes by probability, for each text."""
-        candidates = self._router.candidates(self._features.prefilled(self._shelf.rows(texts)))
+        candidates = self._router.candidates(self._features.prefilled(self._bank_cache.rows(texts)))
         return [[(self._routes[one.route], one.probability) for one in ranked] for ranked in candidates]
 
     def _assemble(self) -> Router:
-        return self._shelf.router(self._store, self._memories(), "discriminant")
+        return self._bank_cache.router(self._store, self._memories(), "discriminant")
 
     def _memories(self) -> dict[str, Memory]:
         """Memories that can be found and never act: only routing is measured."""
         nothing = torch.zeros(1, 1)
         found = {}
         for name, texts in self._known.items():
-            statistics = RouterStatistics.of(self._shelf.features(texts), self._digest)
+            statistics = RouterStatistics.of(self._bank_cache.features(texts), self._digest)
             found[name] = Memory(name, Steering(nothing), nothing[0], tied=True, statistics=statistics)
         return found

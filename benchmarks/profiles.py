@@ -32,7 +32,7 @@ from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.routing.features import FeatureLayers, RouterBasis
 from tokmem_desk.routing.none_calibration import Calibration
-from tui.engine.bank_cache import BankShelf
+from tui.engine.bank_cache import BankCache
 
 if TYPE_CHECKING:
     from tui.engine.models import LoadedModel
@@ -103,22 +103,22 @@ def _measure(paths: AppPaths, given: argparse.Namespace) -> dict[str, Any]:
 
 def _switches(registry: ProfileRegistry, keys: dict[str, ProfileKey | None], count: int) -> dict[str, Any]:
     model = _model()
-    first = [_switch(registry, name, keys[name], BankShelf(model)) for name in NAMES]
-    cold = [_switch(registry, NAMES[at % 2], keys[NAMES[at % 2]], BankShelf(model)) for at in range(count)]
-    shelf = BankShelf(model)
-    kept = [_switch(registry, NAMES[at % 2], keys[NAMES[at % 2]], shelf) for at in range(count + 2)][2:]
+    first = [_switch(registry, name, keys[name], BankCache(model)) for name in NAMES]
+    cold = [_switch(registry, NAMES[at % 2], keys[NAMES[at % 2]], BankCache(model)) for at in range(count)]
+    bank_cache = BankCache(model)
+    kept = [_switch(registry, NAMES[at % 2], keys[NAMES[at % 2]], bank_cache) for at in range(count + 2)][2:]
     return {name: _spread(seconds) for name, seconds in (("first", first), ("cold", cold), ("kept", kept))}
 
 
-def _switch(registry: ProfileRegistry, name: str, key: ProfileKey | None, shelf: BankShelf) -> tuple[float, float]:
+def _switch(registry: ProfileRegistry, name: str, key: ProfileKey | None, bank_cache: BankCache) -> tuple[float, float]:
     """Seconds for one switch: by the clock, and of the processor, which busy neighbours do not lengthen."""
     began, worked = time.perf_counter(), time.process_time()
     registry.switch(name)
     with registry.open(name, key=key) as store:
         listed = store.procedures()
-        bank = shelf.bank(store, "discriminant", 0.0)
+        bank = bank_cache.bank(store, "discriminant", 0.0)
         seconds = time.perf_counter() - began, time.process_time() - worked
-        assert len(bank.memories) == len(listed), shelf.problems(store)[:1]
+        assert len(bank.memories) == len(listed), bank_cache.problems(store)[:1]
     return seconds
 
 
@@ -130,7 +130,7 @@ def _spread(seconds: Sequence[tuple[float, float]]) -> dict[str, float]:
 
 
 def _model() -> LoadedModel:
-    """What the shelf asks of a loaded model while no message is read."""
+    """What the bank cache asks of a loaded model while no message is read."""
     drawn = torch.Generator().manual_seed(0)
     chat = torch.randn(600, DIMENSIONS, generator=drawn)
     empty = torch.zeros(0)

@@ -13,7 +13,7 @@ from tests.tiny_loaded import TinyModel
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine.bank_cache import BankShelf
+from tui.engine.bank_cache import BankCache
 from tui.engine.lazy_steering import KEPT
 
 
@@ -63,11 +63,11 @@ def same(one: Memory, other: Memory) -> bool:
 
 
 def test_after_the_first_time_only_what_acts_is_read(tiny: TinyModel, store: ProfileStore, reads: list[str]) -> None:
-    BankShelf(tiny.as_loaded()).bank(store, "discriminant", 0.0)
+    BankCache(tiny.as_loaded()).bank(store, "discriminant", 0.0)
     assert len(reads) == 3
     reads.clear()
     for router in ("discriminant", "token"):
-        bank = BankShelf(tiny.as_loaded()).bank(store, router, 0.0)
+        bank = BankCache(tiny.as_loaded()).bank(store, router, 0.0)
         assert reads == [] and sorted(bank.memories) == ["p0", "p1", "p2"]
     for place in range(3):
         assert same(bank.memories[f"p{place}"], tiny.memory(f"p{place}", seed=place)), "not one bit differs"
@@ -76,42 +76,42 @@ def test_after_the_first_time_only_what_acts_is_read(tiny: TinyModel, store: Pro
 
 
 def test_only_the_latest_used_blocks_stay(tiny: TinyModel, store: ProfileStore, reads: list[str]) -> None:
-    shelf = BankShelf(tiny.as_loaded())
-    bank = shelf.bank(store, "discriminant", 0.0)
-    reader = shelf._reader(store)
+    bank_cache = BankCache(tiny.as_loaded())
+    bank = bank_cache.bank(store, "discriminant", 0.0)
+    blocks = bank_cache._steering_cache(store)
     for place in range(KEPT):
-        reader.keep(f"other {place}", bank.memories["p0"].steering)
+        blocks.keep(f"other {place}", bank.memories["p0"].steering)
     reads.clear()
     assert bank.memories["p0"].steering.span == 4 and reads == ["The memory of 'p0'"]
 
 
 def test_a_file_that_changed_is_read_again(tiny: TinyModel, store: ProfileStore, reads: list[str]) -> None:
-    BankShelf(tiny.as_loaded()).bank(store, "discriminant", 0.0)
+    BankCache(tiny.as_loaded()).bank(store, "discriminant", 0.0)
     record = store.memories("p1")[0]
     (store.memory_folder / record.file).write_bytes(b"rubbish")
-    shelf = BankShelf(tiny.as_loaded())
-    assert sorted(shelf.bank(store, "discriminant", 0.0).memories) == ["p0", "p2"]
-    [problem] = shelf.problems(store)
+    bank_cache = BankCache(tiny.as_loaded())
+    assert sorted(bank_cache.bank(store, "discriminant", 0.0).memories) == ["p0", "p2"]
+    [problem] = bank_cache.problems(store)
     assert "'p1'" in problem
     (store.memory_folder / record.file).unlink()
-    assert sorted(BankShelf(tiny.as_loaded()).memories(store)) == ["p0", "p2"]
+    assert sorted(BankCache(tiny.as_loaded()).memories(store)) == ["p0", "p2"]
 
 
 def test_damage_that_nobody_saw_coming_is_told_when_it_acts(tiny: TinyModel, store: ProfileStore) -> None:
-    bank = BankShelf(tiny.as_loaded()).bank(store, "discriminant", 0.0)
-    bank = BankShelf(tiny.as_loaded()).bank(store, "discriminant", 0.0)
+    bank = BankCache(tiny.as_loaded()).bank(store, "discriminant", 0.0)
+    bank = BankCache(tiny.as_loaded()).bank(store, "discriminant", 0.0)
     (store.memory_folder / store.memories("p1")[0].file).write_bytes(b"rubbish")
     with pytest.raises(BadInputError, match="'p1'.*[Tt]rain"):
         _ = bank.memories["p1"].steering.rows
 
 
 def test_a_new_memory_and_a_renamed_procedure_are_seen(tiny: TinyModel, store: ProfileStore, reads: list[str]) -> None:
-    shelf = BankShelf(tiny.as_loaded())
-    shelf.bank(store, "discriminant", 0.0)
+    bank_cache = BankCache(tiny.as_loaded())
+    bank_cache.bank(store, "discriminant", 0.0)
     reads.clear()
     tiny.add(store, "p1", seed=9)
     store.rename_procedure("p2", "renamed")
-    bank = shelf.bank(store, "discriminant", 0.0)
+    bank = bank_cache.bank(store, "discriminant", 0.0)
     assert reads == ["The memory of 'p1'"] and sorted(bank.memories) == ["p0", "p1", "renamed"]
     assert same(bank.memories["p1"], tiny.memory("p1", seed=9)) and bank.memories["renamed"].name == "renamed"
     store.remove_procedure("p0")

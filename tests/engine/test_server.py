@@ -107,8 +107,8 @@ def forget(handlers: Handlers, profile: str) -> None:
 
 def where_kept(handlers: Handlers, mark: str) -> list[str]:
     """Where a text, or a folder's name, can still be found in what the handlers keep."""
-    places = {"vectors": handlers.vectors._kept, "shelf of the vectors": vars(handlers.vectors._shelf)}
-    places |= vars(handlers.shelf) | {"conversations": vars(handlers._conversations or object)}
+    places = {"vectors": handlers.vectors._kept, "bank cache of the vectors": vars(handlers.vectors._bank_cache)}
+    places |= vars(handlers.bank_cache) | {"conversations": vars(handlers._conversations or object)}
     return [name for name, kept in places.items() if mark in repr(kept)]
 
 

@@ -20,7 +20,7 @@ from profiles.store.store import ProfileStore
 from tests.tiny_loaded import TinyModel
 from tokmem_desk.errors import LockedError, TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine.bank_cache import BankShelf
+from tui.engine.bank_cache import BankCache
 from tui.engine.handlers import Handlers
 from tui.engine.request import Request
 
@@ -38,7 +38,7 @@ class Home:
 
     def __init__(self, folder: Path, tiny: TinyModel, owners: tuple[str, ...]) -> None:
         self.paths, self.tiny = AppPaths.resolve(folder), tiny
-        self.shelf = BankShelf(tiny.as_loaded())
+        self.bank_cache = BankCache(tiny.as_loaded())
         self.registry = ProfileRegistry(self.paths)
         for owner in owners:
             self.registry.create(owner)
@@ -72,14 +72,14 @@ class Home:
         elif action == "rename":
             store.rename_procedure(name, f"{name}-{number}")
         elif action == "bank":
-            self.shelf.bank(store, "discriminant", 0.0)
+            self.bank_cache.bank(store, "discriminant", 0.0)
         else:
             store.collect_garbage(age_seconds=0.0)
 
     def view(self, owner: str) -> dict[str, Any]:
         """All that a person can see or ask in a profile, without ids and times, which are drawn."""
         with self.registry.open(owner) as store:
-            bank = self.shelf.bank(store, "discriminant", 0.0)
+            bank = self.bank_cache.bank(store, "discriminant", 0.0)
             messages = ["aardvark in 1", "bluetit in 1", "hello"]
             done = self.tiny.backbone.prefill(
                 [self.tiny.backbone.format.query(text) for text in messages],
@@ -96,7 +96,7 @@ class Home:
                 "revision": store.revision,
                 "bank": sorted(bank.memories),
                 "routes": bank.router.candidates(done),
-                "problems": self.shelf.problems(store),
+                "problems": self.bank_cache.problems(store),
             }
 
     def close(self) -> None:
@@ -191,10 +191,10 @@ def test_forgetting_a_profile_leaves_no_trace_of_it(tiny: TinyModel, tmp_path: P
         with ProfileRegistry(paths) as registry:
             folder = str(paths.profile_folder(registry.info("ann").id))
             other = str(paths.profile_folder(registry.info("bob").id))
-        shelf = handlers.shelf
+        bank_cache = handlers.bank_cache
 
         def remembered(of: str) -> list[str]:
-            return [name for name, value in vars(shelf).items() if of in repr(value)]
+            return [name for name, value in vars(bank_cache).items() if of in repr(value)]
 
         assert remembered(folder) and remembered(other)
         asked(handlers, "forget", profile="ann")

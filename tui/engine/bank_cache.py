@@ -21,7 +21,7 @@ from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.routing.routers import Correction, DiscriminantRouter, Router, RouterTuning, TokenRouter
 from tokmem_desk.templates.json_schema import OutputSchema, read_schema
-from tui.engine.lazy_steering import FileState, SteeringReader, memory_of, row_of
+from tui.engine.lazy_steering import FileState, SteeringCache, memory_of, row_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tui.engine.models import LoadedModel
 
 
-class BankShelf:
+class BankCache:
     """Banks of the profiles in use."""
 
     def __init__(self, model: LoadedModel) -> None:
@@ -37,7 +37,7 @@ class BankShelf:
         self._banks: dict[tuple[str, str], tuple[object, Bank]] = {}
         self._corrected: dict[str, dict[str, Tensor]] = {}
         self._problems: dict[str, list[str]] = {}
-        self._readers: dict[str, SteeringReader] = {}
+        self._steering_caches: dict[str, SteeringCache] = {}
 
     def bank(self, store: ProfileStore, router: str, none_bias: float, keep_form: bool = True) -> Bank:
         """The enabled, active memories of a profile.
@@ -71,14 +71,14 @@ class BankShelf:
     def forget(self, gone: Callable[[str], bool]) -> None:
         """Let go of everything of some profiles.
 
-        In place, because a training that goes on holds this shelf too.
+        In place, because a training that goes on holds this cache too.
 
         Args:
             gone: whether to let go of the profile in that folder.
         """
         for key in [key for key in self._banks if gone(key[0])]:
             del self._banks[key]
-        for kept in (self._corrected, self._readers, self._problems):
+        for kept in (self._corrected, self._steering_caches, self._problems):
             for folder in [folder for folder in kept if gone(folder)]:
                 del kept[folder]
 
@@ -90,25 +90,25 @@ class BankShelf:
         backbone, basis = self._model.backbone, self._model.basis
         problems: list[str] = []
         self._problems[str(store.folder)] = problems
-        reader = self._reader(store)
+        blocks = self._steering_cache(store)
         known = store.router_rows(basis.digest)
         fresh: list[RouterRow] = []
         found: dict[str, Memory] = {}
         for record in store.active_memories(backbone.fingerprint.digest):
             row, state = known.get(record.id), FileState.of(store.memory_folder / record.file)
             if row is not None and state == FileState(row.file_bytes, row.file_time):
-                steering = reader.shelved(record)
+                steering = blocks.lazy(record)
                 found[record.procedure] = memory_of(row, record, steering, backbone.torch_device)
                 continue
             try:
-                memory = self.measured(store, record, reader.load(record.file, record.procedure))
+                memory = self.measured(store, record, blocks.load(record.file, record.procedure))
             except TokmemError as error:
                 problems.append(str(error))
                 continue
             if state is not None:
                 fresh.append(row_of(record.id, memory, state))
-            reader.keep(record.file, memory.steering)
-            found[record.procedure] = replace(memory, name=record.procedure, steering=reader.shelved(record))
+            blocks.keep(record.file, memory.steering)
+            found[record.procedure] = replace(memory, name=record.procedure, steering=blocks.lazy(record))
         if fresh:
             with suppress(TokmemError):  # it only costs time at the next start
                 store.keep_router_rows(fresh)
@@ -134,17 +134,17 @@ class BankShelf:
             )
         return replace(memory, statistics=self.statistics(inputs))
 
-    def _reader(self, store: ProfileStore) -> SteeringReader:
+    def _steering_cache(self, store: ProfileStore) -> SteeringCache:
         """What reads a profile's steering; it outlives the store, and dies with the bank or ``forget``."""
         folder, vault, backbone = store.memory_folder, store.vault, self._model.backbone
 
         def load(file: str, name: str) -> Memory:
             return memory_from_bytes(read_memory_file(vault, folder / file), backbone, f"The memory of {name!r}")
 
-        reader = self._readers.get(str(store.folder))
-        if reader is None:
-            reader = self._readers[str(store.folder)] = SteeringReader(load)
-        return reader
+        blocks = self._steering_caches.get(str(store.folder))
+        if blocks is None:
+            blocks = self._steering_caches[str(store.folder)] = SteeringCache(load)
+        return blocks
 
     def assemble(
         self, store: ProfileStore, memories: dict[str, Memory], router: str, tuning: RouterTuning | None = None

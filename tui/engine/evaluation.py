@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.memory.memory import Memory
     from trainer.loop import TrainResult
-    from tui.engine.bank_cache import BankShelf
+    from tui.engine.bank_cache import BankCache
     from tui.engine.models import LoadedModel
     from tui.engine.request import Request
 
@@ -132,7 +132,7 @@ def evaluate(
     store: ProfileStore,
     settings: Settings,
     model: LoadedModel,
-    shelf: BankShelf,
+    bank_cache: BankCache,
     given: Sequence[ExamplePair] | None,
 ) -> Iterator[None]:
     """Measure the profile's active memories; sends ``done`` with the keys of ``eval --json``.
@@ -142,7 +142,7 @@ def evaluate(
         BadInputError: nothing to measure on.
     """
     backbone = model.backbone
-    bank = shelf.bank(store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form"))
+    bank = bank_cache.bank(store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form"))
     names = request.fields.get("names") or sorted(bank.memories)
     if given is not None and len(names) != 1:
         raise UsageError("Pairs from a file measure one procedure.", next_step="Name it: eval NAME --pairs FILE.")

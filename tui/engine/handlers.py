@@ -25,7 +25,7 @@ from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tokmem_desk.system.device import memory_in_use_mb, release_memory
 from tokmem_desk.templates.json_schema import forget_schemas
 from tui.engine.adaptation import adapt
-from tui.engine.bank_cache import BankShelf
+from tui.engine.bank_cache import BankCache
 from tui.engine.drafting import draft
 from tui.engine.evaluation import evaluate
 from tui.engine.models import LoadedModel
@@ -48,8 +48,8 @@ class Handlers:
     def __init__(self, paths: AppPaths, model: LoadedModel) -> None:
         self.paths = paths
         self.model = model
-        self.shelf = BankShelf(model)
-        self.vectors = TextVectors(self.shelf)
+        self.bank_cache = BankCache(model)
+        self.vectors = TextVectors(self.bank_cache)
         self._conversations: ConversationCache | None = None
         self._jobs: dict[int, str] = {}
 
@@ -92,7 +92,9 @@ class Handlers:
 
     def _bank(self, store: ProfileStore, settings: Settings) -> Bank:
         """The profile's procedures that are trained and switched on, as its settings want them to answer."""
-        return self.shelf.bank(store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form"))
+        return self.bank_cache.bank(
+            store, settings.text("router"), settings.number("none_bias"), settings.flag("keep_form")
+        )
 
     @contextmanager
     def _job(self, request: Request, text: str) -> Iterator[None]:
@@ -128,8 +130,8 @@ class Handlers:
 
     def unload(self, request: Request) -> Iterator[None]:
         self.model.unload()
-        self.shelf = BankShelf(self.model)
-        self.vectors = TextVectors(self.shelf)
+        self.bank_cache = BankCache(self.model)
+        self.vectors = TextVectors(self.bank_cache)
         self._conversations = None
         request.emit("done", result={})
         yield
@@ -149,11 +151,11 @@ class Handlers:
         def gone(folder: str) -> bool:
             return folder not in there
 
-        self.shelf.forget(gone)
+        self.bank_cache.forget(gone)
         if self._conversations is not None:
             self._conversations.forget_where(gone)
         # Keyed by the texts themselves, of whichever profile: what is still wanted is read again in a moment.
-        self.vectors = TextVectors(self.shelf)
+        self.vectors = TextVectors(self.bank_cache)
         forget_schemas()
         if self.model.loaded:  # demonstrations in a prompt are a beginning that many queries share
             self.model.backbone.renew_prefixes()
@@ -198,7 +200,7 @@ class Handlers:
             elif request.fields.get("own_sampling"):
                 sampling = own_sampling(self.model.backbone.generation, request.fields.get("seed"))
             cache = self._conversation_cache(store, settings)
-            for problem in self.shelf.problems(store):
+            for problem in self.bank_cache.problems(store):
                 request.emit("progress", phase="problem", fraction=None, text=problem)
         answer = recall(
             self.model.backbone,
@@ -269,7 +271,7 @@ class Handlers:
         yield from self.ready(request)
         job = f"train in {request.text('profile')}"
         with self._job(request, job), self.profile(request) as (store, settings):
-            yield from train(request, store, settings, self.paths, self.model, self.shelf)
+            yield from train(request, store, settings, self.paths, self.model, self.bank_cache)
 
     def adapt(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
@@ -286,27 +288,27 @@ class Handlers:
         pairs = request.fields.get("pairs")
         given = None if pairs is None else [_pair(entry) for entry in pairs]
         with self.profile(request) as (store, settings):
-            yield from evaluate(request, store, settings, self.model, self.shelf, given)
+            yield from evaluate(request, store, settings, self.model, self.bank_cache, given)
 
     def bank_probes(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
         with self.profile(request) as (store, _):
-            yield from make_probes(request, store, self.model, self.shelf)
+            yield from make_probes(request, store, self.model, self.bank_cache)
 
     def bank_check(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
         with self.profile(request) as (store, _):
-            yield from check_bank(request, store, self.model, self.shelf)
+            yield from check_bank(request, store, self.model, self.bank_cache)
 
     def overlap(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
         with self.profile(request) as (store, settings):
-            yield from overlap(request, store, settings, self.model, self.shelf, self.vectors)
+            yield from overlap(request, store, settings, self.model, self.bank_cache, self.vectors)
 
     def effect(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)
         with self.profile(request) as (store, settings):
-            yield from effect(request, store, settings, self.model, self.shelf, self.vectors)
+            yield from effect(request, store, settings, self.model, self.bank_cache, self.vectors)
 
     def draft(self, request: Request) -> Iterator[None]:
         yield from self.ready(request)

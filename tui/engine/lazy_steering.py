@@ -27,7 +27,7 @@ KEPT = 64
 """Steering blocks of one profile that stay in memory, the latest used."""
 
 
-class ShelvedSteering(Steering):
+class LazySteering(Steering):
     """A steering block that comes from its file when it is asked for.
 
     Args:
@@ -64,7 +64,7 @@ class ShelvedSteering(Steering):
         return read()
 
 
-class SteeringReader:
+class SteeringCache:
     """Reads the steering of one profile's memories and keeps the latest used.
 
     Args:
@@ -75,9 +75,9 @@ class SteeringReader:
         self.load = load
         self._kept: OrderedDict[str, Steering] = OrderedDict()
 
-    def shelved(self, record: MemoryRecord) -> ShelvedSteering:
+    def lazy(self, record: MemoryRecord) -> LazySteering:
         """The steering of a memory, not read yet."""
-        return ShelvedSteering(lambda: self._read(record.file, record.procedure))
+        return LazySteering(lambda: self._read(record.file, record.procedure))
 
     def keep(self, file: str, steering: Steering) -> None:
         """Take in a block that has been read anyway."""

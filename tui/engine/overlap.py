@@ -26,7 +26,7 @@ from tokmem_desk.routing.routers import Candidate, DiscriminantRouter, RouterTun
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from tui.engine.bank_cache import BankShelf
+    from tui.engine.bank_cache import BankCache
     from tui.engine.models import LoadedModel
     from tui.engine.request import Request
 
@@ -47,8 +47,8 @@ _KEPT_VECTORS = 8192
 class TextVectors:
     """Features of texts, kept: 2 KB each."""
 
-    def __init__(self, shelf: BankShelf) -> None:
-        self._shelf = shelf
+    def __init__(self, bank_cache: BankCache) -> None:
+        self._bank_cache = bank_cache
         self._kept: OrderedDict[str, Tensor] = OrderedDict()
 
     def read(self, texts: Sequence[str]) -> Iterator[float]:
@@ -56,7 +56,7 @@ class TextVectors:
         fresh = [text for text in dict.fromkeys(texts) if text not in self._kept]
         for start in range(0, len(fresh), _BATCH):
             part = fresh[start : start + _BATCH]
-            self._kept.update(zip(part, self._shelf.features(part), strict=True))
+            self._kept.update(zip(part, self._bank_cache.features(part), strict=True))
             yield (start + len(part)) / len(fresh)
         for text in texts:
             self._kept.move_to_end(text)
@@ -80,7 +80,7 @@ class _Subject:
     vectors: Tensor
     others: dict[str, RouterStatistics]
     model: LoadedModel
-    shelf: BankShelf
+    bank_cache: BankCache
     store: ProfileStore
     tuning: RouterTuning
 
@@ -96,7 +96,7 @@ class _Subject:
             self.model.backbone.hidden_size,
             {**self.others, self.name: own},
             self.tuning,
-            self.shelf.corrections(self.store),
+            self.bank_cache.corrections(self.store),
         )
 
     def own_routes(self) -> list[Candidate]:
@@ -128,7 +128,7 @@ def overlap(
     store: ProfileStore,
     settings: Settings,
     model: LoadedModel,
-    shelf: BankShelf,
+    bank_cache: BankCache,
     vectors: TextVectors,
 ) -> Iterator[None]:
     """Tell where a procedure's pairs would go, and which of its neighbours' pairs would come to it.
@@ -137,7 +137,7 @@ def overlap(
         NotFoundError: no procedure of that name.
         BadInputError: it has no pairs.
     """
-    subject = yield from _read_subject(request, store, settings, model, shelf, vectors, RouterTuning())
+    subject = yield from _read_subject(request, store, settings, model, bank_cache, vectors, RouterTuning())
     chosen = subject.own_routes()
     yield
     places: dict[str, list[int]] = {}
@@ -175,7 +175,7 @@ def effect(
     store: ProfileStore,
     settings: Settings,
     model: LoadedModel,
-    shelf: BankShelf,
+    bank_cache: BankCache,
     vectors: TextVectors,
 ) -> Iterator[None]:
     """Tell with which probabilities messages go to a procedure, so that any threshold's effect can be counted.
@@ -192,7 +192,7 @@ def effect(
     record = store.procedure(name)
     thresholds = {p.name: p.threshold for p in store.procedures() if p.threshold is not None and p.name != name}
     tuning = RouterTuning(settings.number("none_bias"), thresholds)
-    subject = yield from _read_subject(request, store, settings, model, shelf, vectors, tuning)
+    subject = yield from _read_subject(request, store, settings, model, bank_cache, vectors, tuning)
     router = subject.router(subject.statistics)
 
     def taken(texts: Sequence[str]) -> list[float]:
@@ -227,7 +227,7 @@ def _read_subject(
     store: ProfileStore,
     settings: Settings,
     model: LoadedModel,
-    shelf: BankShelf,
+    bank_cache: BankCache,
     vectors: TextVectors,
     tuning: RouterTuning,
 ) -> Generator[None, None, _Subject]:
@@ -238,9 +238,9 @@ def _read_subject(
     if not inputs:
         raise BadInputError(f"{name!r} has no pairs yet.", next_step="Write some first.")
     yield from _read(request, vectors, inputs)
-    memories = shelf.bank(store, "discriminant", settings.number("none_bias"), settings.flag("keep_form")).memories
+    memories = bank_cache.bank(store, "discriminant", settings.number("none_bias"), settings.flag("keep_form")).memories
     others = {one: m.statistics for one, m in memories.items() if m.statistics is not None and one != name}
-    return _Subject(name, inputs, places, vectors.of(inputs), others, model, shelf, store, tuning)
+    return _Subject(name, inputs, places, vectors.of(inputs), others, model, bank_cache, store, tuning)
 
 
 def _read(request: Request, vectors: TextVectors, texts: Sequence[str]) -> Iterator[None]:

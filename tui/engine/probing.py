@@ -31,7 +31,7 @@ from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.memory.memory import Memory, join_memories, renormalise
 from tokmem_desk.memory.router_statistics import RouterStatistics, on_grid
 from tokmem_desk.routing.routers import Candidate, DiscriminantRouter, RouterTuning
-from tui.engine.bank_cache import BankShelf
+from tui.engine.bank_cache import BankCache
 from tui.engine.models import LoadedModel
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Measured:
 # --- making probes ---------------------------------------------------------------------------------
 
 
-def make_probes(request: Request, store: ProfileStore, model: LoadedModel, shelf: BankShelf) -> Iterator[None]:
+def make_probes(request: Request, store: ProfileStore, model: LoadedModel, bank_cache: BankCache) -> Iterator[None]:
     """The ``bank_probes`` request: probes of the named procedures' active memories, and what describes the router.
 
     ``fresh`` in the result holds memory files, in base64, whose router statistics were of another version.
@@ -87,7 +87,7 @@ def make_probes(request: Request, store: ProfileStore, model: LoadedModel, shelf
     fresh: dict[str, str] = {}
     for at, name in enumerate(names):
         kept = memory_from_bytes(store.read_memory(records[name].file), backbone, f"The memory of {name!r}")
-        memory = shelf.measured(store, records[name], kept)
+        memory = bank_cache.measured(store, records[name], kept)
         if memory is not kept:
             fresh[name] = base64.b64encode(memory_to_bytes(memory, backbone.fingerprint)).decode()
         assert memory.statistics is not None
@@ -167,7 +167,7 @@ def _prompts(request: Request, store: ProfileStore, model: LoadedModel, memories
 # --- running probes --------------------------------------------------------------------------------
 
 
-def check_bank(request: Request, store: ProfileStore, model: LoadedModel, shelf: BankShelf) -> Iterator[None]:
+def check_bank(request: Request, store: ProfileStore, model: LoadedModel, bank_cache: BankCache) -> Iterator[None]:
     """The ``bank_check`` request: run a bank's probes on its memories in quarantine.
 
     Fields: ``folder`` (the quarantine's name), ``memories`` ({"uuid", "name", "file"}, names as in the bank),
@@ -187,13 +187,13 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, shelf:
     memories: dict[str, Memory] = {}
     files: dict[str, str] = {}
     measured_anew = False
-    own = shelf.memories(store)
+    own = bank_cache.memories(store)
     for at, one in enumerate(given):
         name, uuid, file = str(one["name"]), str(one["uuid"]), str(one["file"])
         memory = memory_from_bytes(store.read_memory(file, folder), backbone, f"The memory of {name!r}")
         measured_anew |= not _follows(memory.statistics, basis)
         _refuse_counts(memory, one.get("pairs"), name)
-        changed = _as_long_as(_here(memory, turn, inputs.get(uuid), model, shelf), own)
+        changed = _as_long_as(_here(memory, turn, inputs.get(uuid), model, bank_cache), own)
         file = store.write_memory(memory_to_bytes(changed, backbone.fingerprint), folder)
         assert changed.statistics is not None
         statistics[name], files[uuid] = changed.statistics, file
@@ -218,7 +218,7 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, shelf:
     coming = {str(one["name"]): statistics[str(one["name"])] for one in given if one.get("action") != "skip"}
     replaced = {str(one["name"]) for one in given if one.get("action") == "replace"}
     overlap = yield from _overlap(
-        store, model, shelf, {name: one for name, one in own.items() if name not in replaced}, coming
+        store, model, bank_cache, {name: one for name, one in own.items() if name not in replaced}, coming
     )
     request.emit(
         "done",
@@ -260,7 +260,7 @@ def _as_long_as(memory: Memory, own: Mapping[str, Memory]) -> Memory:
 def _overlap(
     store: ProfileStore,
     model: LoadedModel,
-    shelf: BankShelf,
+    bank_cache: BankCache,
     own: Mapping[str, Memory],
     coming: Mapping[str, RouterStatistics],
 ) -> Generator[None, None, list[dict[str, Any]]]:
@@ -272,12 +272,14 @@ def _overlap(
     theirs = {f"bank {name}": one for name, one in coming.items()}
     basis = model.basis
     tuning = RouterTuning(guests=frozenset(theirs))
-    router = DiscriminantRouter(basis, model.backbone.hidden_size, {**mine, **theirs}, tuning, shelf.corrections(store))
+    router = DiscriminantRouter(
+        basis, model.backbone.hidden_size, {**mine, **theirs}, tuning, bank_cache.corrections(store)
+    )
     found: list[tuple[str, str]] = []
     for name in _nearest(mine, theirs):
         texts = [pair.input for pair in store.pairs(name)][:_PAIRS_OF_AN_OWN]
         for start in range(0, len(texts), _BATCH):
-            ranked = router.rank(shelf.features(texts[start : start + _BATCH]))
+            ranked = router.rank(bank_cache.features(texts[start : start + _BATCH]))
             found += [(name, one[0].route) for one in ranked if one[0].route in theirs]
             yield
     lost = Counter(found)
@@ -298,7 +300,7 @@ def _nearest(mine: Mapping[str, RouterStatistics], theirs: Mapping[str, RouterSt
 
 
 def _here(
-    memory: Memory, turn: Tensor | None, inputs: Sequence[str] | None, model: LoadedModel, shelf: BankShelf
+    memory: Memory, turn: Tensor | None, inputs: Sequence[str] | None, model: LoadedModel, bank_cache: BankCache
 ) -> Memory:
     """The memory with statistics of this machine's router.
 
@@ -313,7 +315,7 @@ def _here(
                 f"{memory.name!r} was made with another version of the router, and its pairs are not in the file.",
                 next_step="Ask for an export with pairs, or update tokmem-desk on both sides.",
             )
-        return replace(memory, statistics=shelf.statistics(list(inputs)))
+        return replace(memory, statistics=bank_cache.statistics(list(inputs)))
     mean, sketch = statistics.mean, statistics.sketch
     if turn is not None:
         mean, sketch = mean.to(turn.device) @ turn, on_grid(sketch.to(turn.device) @ turn)

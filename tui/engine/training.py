@@ -26,7 +26,7 @@ from trainer.config import TrainConfig, preset
 from trainer.evaluate import answer_tokens
 from trainer.extractor import extractable, train_extractor, with_extractor
 from trainer.loop import Progress, Training, TrainResult
-from tui.engine.bank_cache import BankShelf
+from tui.engine.bank_cache import BankCache
 from tui.engine.evaluation import Scored, scorecard
 from tui.engine.held_out import Holdout, active_holdout, choose_holdout, input_digest, inputs_of, restore_holdout
 from tui.engine.models import LoadedModel
@@ -46,7 +46,7 @@ def train(
     settings: Settings,
     paths: AppPaths,
     model: LoadedModel,
-    shelf: BankShelf,
+    bank_cache: BankCache,
 ) -> Iterator[None]:
     """Train the named procedures, or all that are new or changed; ends with ``done``.
 
@@ -54,7 +54,7 @@ def train(
         BusyError: another process trains in this profile.
     """
     with store.training():
-        yield from _train(request, store, settings, paths, model, shelf)
+        yield from _train(request, store, settings, paths, model, bank_cache)
 
 
 def _train(
@@ -63,7 +63,7 @@ def _train(
     settings: Settings,
     paths: AppPaths,
     model: LoadedModel,
-    shelf: BankShelf,
+    bank_cache: BankCache,
 ) -> Iterator[None]:
     fingerprint = model.backbone.fingerprint.digest
     names = request.fields.get("names")
@@ -78,7 +78,7 @@ def _train(
     for procedure_id in ids:
         if request.cancelled.is_set():
             break
-        run = _OneTraining(request, store, settings, paths, model, shelf, procedure_id, config, router)
+        run = _OneTraining(request, store, settings, paths, model, bank_cache, procedure_id, config, router)
         yield from run.steps()
         if run.trained is not None:
             trained.append(run.trained)
@@ -108,12 +108,12 @@ class _OneTraining:
         settings: Settings,
         paths: AppPaths,
         model: LoadedModel,
-        shelf: BankShelf,
+        bank_cache: BankCache,
         procedure_id: int,
         config: TrainConfig,
         router: str,
     ) -> None:
-        self._request, self._store, self._model, self._shelf = request, store, model, shelf
+        self._request, self._store, self._model, self._bank_cache = request, store, model, bank_cache
         self._wanted, self._router = config, router
         self._record = store.procedure_of(procedure_id)
         self._name = self._record.name
@@ -123,7 +123,7 @@ class _OneTraining:
         self._keeps_form = settings.flag("keep_form")
         fingerprint = model.backbone.fingerprint.digest
         self._checkpoint = checkpoint_file(paths, store, self._name, fingerprint)
-        memories = shelf.memories(store)
+        memories = bank_cache.memories(store)
         self._others = {n: m for n, m in memories.items() if n != self._name}
         self._earlier = memories.get(self._name)
         then = active_holdout(store, self._name, fingerprint)
@@ -239,7 +239,7 @@ class _OneTraining:
     def _statistics(self, result: TrainResult) -> RouterStatistics:
         backbone, basis = self._model.backbone, self._model.basis
         if result.pooled is None:
-            return self._shelf.statistics([pair.input for pair in self._holdout.procedure.pairs])
+            return self._bank_cache.statistics([pair.input for pair in self._holdout.procedure.pairs])
         vectors = basis.project(result.pooled, backbone.hidden_size)
         return RouterStatistics.of(vectors, basis.digest)
 
@@ -248,7 +248,7 @@ class _OneTraining:
         name = self._name
         scored: Scored | None = None
         if not self._request.cancelled.is_set():
-            bank = self._shelf.assemble(self._store, {**self._others, name: memory}, self._router)
+            bank = self._bank_cache.assemble(self._store, {**self._others, name: memory}, self._router)
             measuring = scorecard(
                 self._model.backbone,
                 self._holdout,
@@ -296,7 +296,7 @@ class _OneTraining:
             return None
         version, pairs, known = found
         name = self._name
-        bank = self._shelf.assemble(self._store, {**self._others, name: earlier}, self._router)
+        bank = self._bank_cache.assemble(self._store, {**self._others, name: earlier}, self._router)
         return PreviousMemory(name, version, self._answering(earlier), pairs, bank, known)
 
     def _answering(self, memory: Memory) -> Memory:
