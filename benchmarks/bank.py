@@ -39,7 +39,7 @@ from tui.banks.transfer import choose, incoming, prepare_export, stage, write_ex
 
 HIDDEN, LAYERS, HEADS, HEAD_SIZE, DIMENSIONS = 576, 30, 3, 64, 512
 """Of SmolLM2-135M-Instruct, the default model, and of its router."""
-SKETCH_ROWS, ANCHORS, SPAN, LENS_RANK = 4, 600, 16, 8
+LOW_RANK_ROWS, ANCHORS, SPAN, LENS_RANK = 4, 600, 16, 8
 FORMS = ("rows", "layers")
 RECIPE = "a" * 64
 FINGERPRINT = Fingerprint(
@@ -156,7 +156,7 @@ def _memory(generator: np.random.Generator, form: str, name: str) -> bytes:
         "address": numbers(HIDDEN),
         # Such as inputs can have (``statistics_rules``): a mean of length one half, and the scatter that goes with it.
         "router.mean": numbers(DIMENSIONS, length=0.5),
-        "router.sketch": numbers(SKETCH_ROWS, DIMENSIONS, length=2.0),
+        "router.sketch": numbers(LOW_RANK_ROWS, DIMENSIONS, length=2.0),
         "router.scatter": Block("F32", (1,), np.array([24 * 0.75], dtype="<f4").tobytes()),
         "router.count": Block("I32", (1,), np.array([24], dtype="<i4").tobytes()),
     }

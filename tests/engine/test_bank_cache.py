@@ -49,7 +49,7 @@ def same(one: Memory, other: Memory) -> bool:
         *zip(one.steering.keys, other.steering.keys, strict=True),
         *zip(one.steering.values, other.steering.values, strict=True),
         (one.statistics.mean, other.statistics.mean),
-        (one.statistics.sketch, other.statistics.sketch),
+        (one.statistics.low_rank_scatter, other.statistics.low_rank_scatter),
     ]
     numbers = (one.tied, one.statistics.count, one.statistics.scatter, one.statistics.digest, one.steering.span)
     others = (

@@ -342,7 +342,7 @@ def test_statistics_that_no_inputs_have_are_refused(trained: EngineClient, home:
         ("router.scatter", lambda x: x * 3, "cannot have"),
         ("router.count", lambda x: np.full_like(x, 2**31 - 1), "count 2,147,483,647"),
         ("router.count", lambda x: x * 4, "cannot have"),
-        ("router.sketch", lambda x: x * 3, "sketch"),
+        ("router.sketch", lambda x: x * 3, "low-rank scatter"),
         ("address", lambda x: x * 0 + 1e30, "address"),
     ]
     for tensor, change, said in cases:

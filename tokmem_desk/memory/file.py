@@ -56,7 +56,7 @@ def memory_to_bytes(memory: Memory, fingerprint: Fingerprint) -> bytes:
     if memory.statistics is not None:
         tensors["router.mean"] = memory.statistics.mean
         tensors["router.count"] = torch.tensor([memory.statistics.count], dtype=torch.int32)
-        tensors["router.sketch"] = memory.statistics.sketch
+        tensors["router.sketch"] = memory.statistics.low_rank_scatter
         tensors["router.scatter"] = torch.tensor([memory.statistics.scatter])
         metadata["router.digest"] = memory.statistics.digest
     if memory.steering.kv_adapter is not None:
@@ -154,24 +154,24 @@ def read_metadata(data: bytes) -> dict[str, str]:
 
 def _checked_statistics(tensors: dict[str, Tensor], digest: str, source: str) -> RouterStatistics | None:
     if "router.mean" not in tensors or "router.sketch" not in tensors:
-        return None  # never measured, or before sketches were kept: measured anew from the pairs
+        return None  # never measured, or before low-rank scatters were kept: measured anew from the pairs
     mean = tensors["router.mean"]
     parts = {name: tensors.get(f"router.{name}") for name in ("count", "sketch", "scatter")}
-    count, sketch, scatter = parts.values()
+    count, low_rank, scatter = parts.values()
     if (
         count is None
-        or sketch is None
+        or low_rank is None
         or scatter is None
-        or (mean.dim(), count.numel(), scatter.numel(), sketch.dim()) != (1, 1, 1, 2)
-        or sketch.shape[1] != mean.shape[0]
+        or (mean.dim(), count.numel(), scatter.numel(), low_rank.dim()) != (1, 1, 1, 2)
+        or low_rank.shape[1] != mean.shape[0]
     ):
         raise BadInputError(f"The router statistics in {source} are damaged.", next_step="Train it again.")
     fault = statistics_fault(
-        float(mean.double().norm()), int(count), float(scatter), float(sketch.double().pow(2).sum())
+        float(mean.double().norm()), int(count), float(scatter), float(low_rank.double().pow(2).sum())
     )
     if fault is not None:
         raise BadInputError(f"The router statistics in {source} {fault}.", next_step="Train it again.")
-    return RouterStatistics(mean.float(), int(count), sketch.float(), float(scatter), digest)
+    return RouterStatistics(mean.float(), int(count), low_rank.float(), float(scatter), digest)
 
 
 def _checked_kv_adapter(tensors: dict[str, Tensor], backbone: Backbone, source: str) -> KVAdapter | None:

@@ -179,8 +179,8 @@ def initial_rows(backbone: Backbone, count: int, *, text_ids: Sequence[int] = ()
     mean = matrix.float().mean(dim=0, keepdim=True)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(count, matrix.shape[1], generator=generator).to(matrix.device)
-    spread = matrix[:: max(1, matrix.shape[0] // 4096)].float().std()
-    return mean.repeat(count, 1) + 0.01 * spread * noise
+    std = matrix[:: max(1, matrix.shape[0] // 4096)].float().std()
+    return mean.repeat(count, 1) + 0.01 * std * noise
 
 
 def initial_layer_rows(backbone: Backbone, count: int, text_ids: Sequence[int]) -> LayerRows:

@@ -2,14 +2,14 @@
 
 The feature space (``features``) makes the covariance within groups of *shipped* text the identity. A bank's own
 procedures differ within themselves in other directions too: those in which all of them vary tell nothing about
-which of them a message belongs to. So every procedure keeps a sketch of its scatter, its few largest directions,
-and a bank adds the sketches up into one shared covariance: a linear discriminant whose covariance is shrunk
-toward the shipped one, as firmly as the bank is small.
+which of them a message belongs to. So every procedure keeps a low-rank part of its scatter, its few largest directions,
+and a bank adds these parts up into one pooled covariance: a linear discriminant whose covariance is shrunk toward the
+shipped one, as firmly as the bank is small.
 
-Sketches are rounded to a grid on which sums of products are exact in float64. So the sum does not depend on the
+Low-rank parts are rounded to a grid on which sums of products are exact in float64. So the sum does not depend on the
 order in which procedures came, and a procedure leaves as if it had never been there.
 
-Letters: n inputs, k dimensions, r directions of a sketch, p procedures.
+Letters: n inputs, k dimensions, r directions of a low-rank part, p procedures.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from torch import Tensor
 
 from tokmem_desk.errors import RoutingError
 
-SKETCH_ROWS = 4
-"""Directions of a sketch. Four serve as well as all of them, two lose a little; see docs/research/routing.md."""
+LOW_RANK_ROWS = 4
+"""Directions of a low-rank part. Four serve as well as all of them, two lose a little; see docs/research/routing.md."""
 _GRID = 1024.0
 _AT_ONCE = 64
-"""Procedures whose sketches are multiplied together: five times as quick as one by one."""
+"""Procedures whose low-rank parts are multiplied together: five times as quick as one by one."""
 _SHIPPED_WEIGHT = 1000.0
 """How many inputs the shipped covariance counts for; as many as the bank has, where that is more."""
 
 
-def spread_settings() -> list[object]:
+def pooled_covariance_settings() -> list[object]:
     """The numbers that the shared space depends on."""
-    return [SKETCH_ROWS, _GRID, _SHIPPED_WEIGHT]
+    return [LOW_RANK_ROWS, _GRID, _SHIPPED_WEIGHT]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,15 @@ class RouterStatistics:
     Attributes:
         mean: [f] float32 mean of the projected features of its inputs.
         count: how many inputs.
-        sketch: [r x f] float32, the largest directions in which its inputs differ, see ``sketch``.
+        low_rank_scatter: [r x f] float32, the largest directions in which its inputs differ, see the function of that
+            name; ``router.sketch`` in files.
         scatter: summed squared distance of its inputs from their mean.
         digest: of the fitted space that the features are of, ``RouterBasis.digest``; its recipe's in a bank file.
     """
 
     mean: Tensor
     count: int
-    sketch: Tensor
+    low_rank_scatter: Tensor
     scatter: float
     digest: str
 
@@ -59,7 +60,7 @@ class RouterStatistics:
         """Statistics of a procedure whose inputs have these [n x f] features."""
         mean = vectors.mean(dim=0)
         scatter = float((vectors - mean).pow(2).sum())
-        return cls(mean, int(vectors.shape[0]), sketch(vectors), scatter, digest)
+        return cls(mean, int(vectors.shape[0]), low_rank_scatter(vectors), scatter, digest)
 
     def joined_by(self, vectors: Tensor) -> RouterStatistics:
         """The same procedure with inputs more, whose features are [n x f]; none of the old ones is needed."""
@@ -69,13 +70,13 @@ class RouterStatistics:
         return RouterStatistics(
             (self.count * self.mean + more.count * more.mean) / total,
             total,
-            on_grid(torch.cat([self.sketch, more.sketch, between[None]])),
+            on_grid(torch.cat([self.low_rank_scatter, more.low_rank_scatter, between[None]])),
             self.scatter + more.scatter + float(between.pow(2).sum()),
             self.digest,
         )
 
 
-def sketch(vectors: Tensor) -> Tensor:
+def low_rank_scatter(vectors: Tensor) -> Tensor:
     """[r x k] float32 rows whose products add up to about the scatter of [n x k] vectors around their mean.
 
     What lies outside the largest directions is spread evenly over all of them, so that the trace is right.
@@ -85,9 +86,9 @@ def sketch(vectors: Tensor) -> Tensor:
     # decomposition gives, many times as quick.
     few = residual.shape[0] <= residual.shape[1]
     values, axes = torch.linalg.eigh(residual @ residual.T if few else residual.T @ residual)
-    count = min(SKETCH_ROWS, values.shape[0])
+    count = min(LOW_RANK_ROWS, values.shape[0])
     axes = axes[:, -count:].T
-    rows = torch.zeros(SKETCH_ROWS, vectors.shape[1], device=vectors.device)
+    rows = torch.zeros(LOW_RANK_ROWS, vectors.shape[1], device=vectors.device)
     rows[:count] = axes @ residual if few else values[-count:, None].clamp_min(0).sqrt() * axes
     return on_grid(rows)
 
@@ -97,7 +98,7 @@ def on_grid(rows: Tensor) -> Tensor:
     return (rows * _GRID).round() / _GRID
 
 
-class SharedSpread:
+class PooledCovariance:
     """The scatter that a bank's procedures share, kept as a sum that procedures join and leave."""
 
     def __init__(self, dimensions: int) -> None:
@@ -115,11 +116,12 @@ class SharedSpread:
         self._count(statistics, -1)
 
     def _count(self, statistics: Sequence[RouterStatistics], sign: int) -> None:
-        rows = torch.cat([one.sketch for one in statistics]).detach().cpu().double()
+        rows = torch.cat([one.low_rank_scatter for one in statistics]).detach().cpu().double()
         self._scatter.addmm_(rows.T, rows, alpha=sign)
-        kept = torch.stack([part.pow(2).sum() for part in rows.split([len(one.sketch) for one in statistics])])
+        lengths = [len(one.low_rank_scatter) for one in statistics]
+        kept = torch.stack([part.pow(2).sum() for part in rows.split(lengths)])
         for one, size in zip(statistics, kept.tolist(), strict=True):
-            # What the sketch leaves out, in whole steps of the grid, so that this sum is exact too.
+            # What the low-rank part leaves out, in whole steps of the grid, so that this sum is exact too.
             self._rest += sign * round(max(0.0, one.scatter - size) * _GRID)
             self._inputs += sign * max(0, one.count - 1)
 
@@ -151,7 +153,7 @@ class SharedSpread:
 
 def shared_whitening(statistics: Sequence[RouterStatistics], dimensions: int) -> Tensor | None:
     """The same for a whole bank at once."""
-    shared = SharedSpread(dimensions)
+    shared = PooledCovariance(dimensions)
     for start in range(0, len(statistics), _AT_ONCE):
         shared.add(*statistics[start : start + _AT_ONCE])
     return shared.whitening()

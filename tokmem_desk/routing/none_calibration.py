@@ -18,7 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tokmem_desk.memory.router_statistics import RouterStatistics, own_space, shared_whitening, spread_settings
+from tokmem_desk.memory.router_statistics import (
+    RouterStatistics,
+    own_space,
+    pooled_covariance_settings,
+    shared_whitening,
+)
 
 _VERSION = 1
 """To be raised where the fit itself is changed, and not only one of the numbers below."""
@@ -88,7 +93,7 @@ def fit_settings() -> list[object]:
         _NEAREST,
         _PRIOR_LIKENESS,
         _PRIOR_WEIGHT,
-        *spread_settings(),
+        *pooled_covariance_settings(),
     ]
 
 

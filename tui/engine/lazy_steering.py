@@ -123,7 +123,7 @@ def row_of(memory_id: str, memory: Memory, state: FileState) -> RouterRow:
         statistics.count,
         statistics.scatter,
         _bytes(statistics.mean),
-        _bytes(statistics.sketch),
+        _bytes(statistics.low_rank_scatter),
         _bytes(memory.address),
     )
 

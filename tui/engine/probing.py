@@ -316,10 +316,10 @@ def _here(
                 next_step="Ask for an export with pairs, or update tokmem-desk on both sides.",
             )
         return replace(memory, statistics=bank_cache.statistics(list(inputs)))
-    mean, sketch = statistics.mean, statistics.sketch
+    mean, low_rank = statistics.mean, statistics.low_rank_scatter
     if turn is not None:
-        mean, sketch = mean.to(turn.device) @ turn, on_grid(sketch.to(turn.device) @ turn)
-    here = RouterStatistics(mean, statistics.count, sketch, statistics.scatter, basis.digest)
+        mean, low_rank = mean.to(turn.device) @ turn, on_grid(low_rank.to(turn.device) @ turn)
+    here = RouterStatistics(mean, statistics.count, low_rank, statistics.scatter, basis.digest)
     return replace(memory, statistics=here)
 
 

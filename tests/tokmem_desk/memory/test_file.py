@@ -45,7 +45,7 @@ def test_round_trip_is_bit_identical(tiny_backbone: Callable[..., Backbone], fam
     assert torch.equal(again.steering.kv_adapter.numbers(), memory.steering.kv_adapter.numbers())
     assert again.statistics is not None and memory.statistics is not None
     assert torch.equal(again.statistics.mean, memory.statistics.mean) and again.statistics.count == 24
-    assert torch.equal(again.statistics.sketch, memory.statistics.sketch)
+    assert torch.equal(again.statistics.low_rank_scatter, memory.statistics.low_rank_scatter)
     assert again.statistics.scatter == memory.statistics.scatter
 
 
@@ -75,7 +75,7 @@ def rewrite(data: bytes, change: Callable[[dict[str, torch.Tensor], dict[str, st
         (lambda t, m: t["router.count"].fill_(2**31 - 1), "count 2,147,483,647 inputs"),
         (lambda t, m: t["router.count"].fill_(0), "count 0 inputs"),
         (lambda t, m: t["router.count"].fill_(240), "cannot have"),
-        (lambda t, m: t["router.sketch"].mul_(3), "sketch"),
+        (lambda t, m: t["router.sketch"].mul_(3), "low-rank scatter"),
         (lambda t, m: t["address"].fill_(1e30), "address"),
         (lambda t, m: m.update(format="other"), "not a memory file"),
         (lambda t, m: m.update(settings="{"), "description inside"),

@@ -6,12 +6,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tokmem_desk.memory.router_statistics import (
-    SKETCH_ROWS,
+    LOW_RANK_ROWS,
+    PooledCovariance,
     RouterStatistics,
-    SharedSpread,
+    low_rank_scatter,
     own_space,
     shared_whitening,
-    sketch,
 )
 
 K = 16
@@ -23,9 +23,9 @@ def inputs(seed: int, count: int, scale: float = 1.0) -> Tensor:
 
 
 def test_a_sketch_of_few_inputs_is_their_scatter() -> None:
-    vectors = inputs(0, SKETCH_ROWS + 1)
+    vectors = inputs(0, LOW_RANK_ROWS + 1)
     residual = vectors - vectors.mean(dim=0)
-    rows = sketch(vectors)
+    rows = low_rank_scatter(vectors)
     assert torch.allclose(rows.T @ rows, residual.T @ residual, atol=5e-3)
 
 
@@ -34,8 +34,8 @@ def test_a_sketch_of_many_inputs_holds_the_largest_directions() -> None:
         vectors = inputs(2, count)
         residual = (vectors - vectors.mean(dim=0)).double()
         scatter = residual.T @ residual
-        largest = torch.linalg.eigvalsh(scatter)[-SKETCH_ROWS:]
-        rows = sketch(vectors).double()
+        largest = torch.linalg.eigvalsh(scatter)[-LOW_RANK_ROWS:]
+        rows = low_rank_scatter(vectors).double()
         assert torch.allclose(torch.linalg.eigvalsh(rows @ rows.T), largest, atol=2e-2)
         assert torch.linalg.eigvalsh(scatter - rows.T @ rows).min() > -2e-2, "what is left is a scatter too"
 
@@ -50,7 +50,7 @@ def test_one_input_has_no_spread() -> None:
 def test_the_sum_knows_no_order_and_no_one_who_left(order: list[int], leave: set[int]) -> None:
     bank = [RouterStatistics.of(inputs(10 + i, 3 + i), "") for i in range(7)]
     stay = [i for i in range(7) if i not in leave]
-    shared = SharedSpread(K)
+    shared = PooledCovariance(K)
     for i in order:
         shared.add(bank[i])
     for i in sorted(leave):

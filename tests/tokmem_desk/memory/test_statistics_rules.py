@@ -14,7 +14,7 @@ from tokmem_desk.memory.statistics_rules import MOST_INPUTS, statistics_fault
 
 
 def fault_of(one: RouterStatistics) -> str | None:
-    return statistics_fault(float(one.mean.norm()), one.count, one.scatter, float(one.sketch.pow(2).sum()))
+    return statistics_fault(float(one.mean.norm()), one.count, one.scatter, float(one.low_rank_scatter.pow(2).sum()))
 
 
 @given(st.integers(1, 200), st.integers(2, 96), st.floats(0, 20), st.integers(0, 2**31))
@@ -25,9 +25,11 @@ def test_what_inputs_have_passes(count: int, dimensions: int, likeness: float, s
     assert fault_of(one) is None
     assert fault_of(one.joined_by(torch.nn.functional.normalize(vectors.flip(1), dim=1))) is None
     turn, _ = torch.linalg.qr(torch.randn(dimensions, dimensions, generator=chance))
-    turned = RouterStatistics(one.mean @ turn, one.count, on_grid(one.sketch @ turn), one.scatter, "")
+    turned = RouterStatistics(one.mean @ turn, one.count, on_grid(one.low_rank_scatter @ turn), one.scatter, "")
     assert fault_of(turned) is None
-    halved = RouterStatistics(one.mean.bfloat16().float(), one.count, one.sketch.bfloat16().float(), one.scatter, "")
+    halved = RouterStatistics(
+        one.mean.bfloat16().float(), one.count, one.low_rank_scatter.bfloat16().float(), one.scatter, ""
+    )
     assert fault_of(halved) is None
 
 
@@ -42,7 +44,7 @@ def test_what_inputs_have_passes(count: int, dimensions: int, likeness: float, s
         ((0.7, 0, 0.0, 0.0), "count 0"),
         ((0.7, 2**31 - 1, 1e9, 0.0), "count 2,147,483,647"),
         ((0.7, MOST_INPUTS + 1, 1e5, 0.0), "count 1,000,001"),
-        ((0.7, 10, 5.1, 9.0), "sketch"),
+        ((0.7, 10, 5.1, 9.0), "low-rank scatter"),
         ((math.nan, 10, 5.1, 4.0), "not finite"),
         ((0.7, 10, math.inf, 4.0), "not finite"),
         ((0.7, 10, 5.1, math.inf), "not finite"),

@@ -80,7 +80,7 @@ def test_joined_statistics_are_those_of_all_inputs() -> None:
     torch.testing.assert_close(joined.mean, whole.mean)
     assert joined.count == whole.count
     assert joined.scatter == pytest.approx(whole.scatter, rel=1e-4)
-    assert float(joined.sketch.pow(2).sum()) <= joined.scatter * 1.01
+    assert float(joined.low_rank_scatter.pow(2).sum()) <= joined.scatter * 1.01
 
 
 def test_other_messages_stay() -> None:
