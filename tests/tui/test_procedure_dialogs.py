@@ -23,7 +23,7 @@ from tui.procedures.from_chat import FromChatDialog
 from tui.procedures.import_pairs import ImportDialog
 from tui.procedures.overlap_words import counts_at, overlap_sentences
 from tui.procedures.screen import ProceduresScreen
-from tui.procedures.threshold_dialog import StandingDialog
+from tui.procedures.threshold_dialog import ThresholdDialog
 from tui.procedures.versions import VersionsDialog
 from tui.shell.app import TokmemApp
 
@@ -218,7 +218,7 @@ async def test_versions_are_compared_and_gone_back_to(make_app: MakeApp, taught:
 async def test_the_threshold_is_moved_with_its_effect(make_app: MakeApp, taught: None) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await open_procedures(pilot)
-        await open_dialog(pilot, app, "w", StandingDialog)
+        await open_dialog(pilot, app, "w", ThresholdDialog)
         await until(pilot, lambda: "5 of 6" in texts(app, "#effect"))
         assert "2 of 100" in texts(app, "#effect") and "auto" in texts(app, "#slider")
         await pilot.press(*["right"] * 13)
@@ -230,11 +230,11 @@ async def test_the_threshold_is_moved_with_its_effect(make_app: MakeApp, taught:
         await closed(pilot, app)
         assert app.store.procedure("mood_log").threshold == 0.61
         await until(pilot, lambda: "answers from 61% on" in texts(app, "#about"))
-        await open_dialog(pilot, app, "w", StandingDialog)
+        await open_dialog(pilot, app, "w", ThresholdDialog)
         await pilot.press("a", "enter")
         await closed(pilot, app)
         assert app.store.procedure("mood_log").threshold is None
-        await open_dialog(pilot, app, "w", StandingDialog)
+        await open_dialog(pilot, app, "w", ThresholdDialog)
         await pilot.press("right", "escape")
         await closed(pilot, app)
         assert app.store.procedure("mood_log").threshold is None
@@ -333,7 +333,7 @@ async def test_an_engine_that_does_not_load_is_told_in_place(make_app: MakeApp, 
         await until(pilot, lambda: len(app.screen_stack) > 1)
         await pilot.press("escape", "f3")
         await closed(pilot, app)
-        await open_dialog(pilot, app, "w", StandingDialog)
+        await open_dialog(pilot, app, "w", ThresholdDialog)
         await until(pilot, lambda: "Choose another model" in texts(app, "#effect"))
         await pilot.press("escape")
         await closed(pilot, app)

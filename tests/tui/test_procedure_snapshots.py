@@ -24,7 +24,7 @@ from tui.procedures.from_chat import FromChatDialog
 from tui.procedures.group import GroupDialog
 from tui.procedures.import_pairs import ImportDialog
 from tui.procedures.screen import ProceduresScreen
-from tui.procedures.threshold_dialog import StandingDialog
+from tui.procedures.threshold_dialog import ThresholdDialog
 from tui.procedures.versions import VersionsDialog
 
 __all__ = ["at_once", "no_toasts"]
@@ -208,7 +208,7 @@ def test_versions(snap_compare: Compare, make_app: MakeApp, seed: Seed, size: Si
 def test_threshold(snap_compare: Compare, make_app: MakeApp, many: None, size: Size) -> None:
     async def steps(pilot: Pilot[None]) -> None:
         app = await at_odd(pilot)
-        await open_dialog(pilot, app, "w", StandingDialog)
+        await open_dialog(pilot, app, "w", ThresholdDialog)
         await until(pilot, lambda: "3 of 6" in texts(app, "#effect") or "4 of 6" in texts(app, "#effect"))
 
     compare(snap_compare, make_app(), size, steps)

@@ -25,7 +25,7 @@ from tui.procedures.group import GroupDialog
 from tui.procedures.import_pairs import ImportChoice, ImportDialog
 from tui.procedures.samples import sample_files
 from tui.procedures.services import ProcedureServices
-from tui.procedures.threshold_dialog import StandingDialog
+from tui.procedures.threshold_dialog import ThresholdDialog
 from tui.procedures.versions import VersionsDialog
 from tui.shared.overview import ProcedureLine
 
@@ -294,7 +294,7 @@ class ProcedureActions(AppScreen):
         if not record.pair_count:
             self.notify("It has no pairs yet.")
             return
-        dialog = StandingDialog(record.name, record.threshold, app.link, app.profile, self.overlap)
+        dialog = ThresholdDialog(record.name, record.threshold, app.link, app.profile, self.overlap)
         chosen = await self.app.push_screen_wait(dialog)
         if chosen is not None:
             app.store.set_threshold(record.name, None if chosen == "auto" else float(chosen))

@@ -26,7 +26,7 @@ MOST = 0.99
 BAR_CELLS = 24
 
 
-class StandingDialog(Dialog[float | str | None]):
+class ThresholdDialog(Dialog[float | str | None]):
     """A threshold, ``"auto"``, or None when all stays as it is.
 
     Args:
