@@ -23,7 +23,7 @@ from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.cli.serve import listen
 from tui.engine_client.client import EngineClient, RequestHandle
 from tui.engine_client.link import EngineLink
-from tui.serve.app import Desk
+from tui.serve.app import ApiServer
 from tui.serve.connections import BoundedConnection
 
 MILK = "I need to buy milk on Monday"
@@ -54,7 +54,7 @@ class Served:
     token: str
     annas_token: str
     link: RecordingLink
-    desk: Desk
+    api: ApiServer
     http: httpx.AsyncClient
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -102,16 +102,16 @@ async def served(paths: AppPaths, own_home: Path, engine_options: list[str]) -> 
     with ProfileRegistry(paths) as registry:
         token = registry.tokens.create("editor", "default")
         annas_token = registry.tokens.create("phone", "anna")
-    desk = Desk(paths, link, BACKBONE)  # type: ignore[arg-type]
+    api = ApiServer(paths, link, BACKBONE)  # type: ignore[arg-type]
     listener = listen(0)
     server = uvicorn.Server(
-        uvicorn.Config(desk.app(), http=BoundedConnection, ws="none", lifespan="off", log_config=None, access_log=False)
+        uvicorn.Config(api.app(), http=BoundedConnection, ws="none", lifespan="off", log_config=None, access_log=False)
     )
     task = asyncio.create_task(server._serve([listener]))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     headers = {"Authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=60) as http:
-        yield Served(url, token, annas_token, link, desk, http, headers)
+        yield Served(url, token, annas_token, link, api, http, headers)
     server.should_exit = True
     await task
     await link.client.close()

@@ -199,4 +199,4 @@ async def test_a_whole_answer_that_is_left_is_cancelled(served: Served, until) -
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert (await served.link.handles[-1].result())["stopped"] == "cancelled"
-    await until(lambda: served.desk._open == 0)
+    await until(lambda: served.api._open == 0)

@@ -142,10 +142,10 @@ async def test_those_that_are_answered_are_not_ended_for_others(
     monkeypatch.setattr(connections, "CONNECTION_LIMIT", 2)
     body = {"messages": [{"role": "user", "content": "!slow"}]}
     slow = [asyncio.create_task(raw.served.post(**body)) for _ in range(2)]
-    await until(lambda: raw.served.desk._open == 2)
+    await until(lambda: raw.served.api._open == 2)
     reader, _ = await raw.open(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert (await asyncio.wait_for(said_by(reader), 60)).startswith(b"HTTP/1.1 503 ")
-    assert raw.served.desk._open == 2
+    assert raw.served.api._open == 2
     for task in slow:
         task.cancel()
     await asyncio.gather(*slow, return_exceptions=True)
@@ -159,9 +159,9 @@ async def test_a_reader_that_does_not_read_is_let_go(raw: Raw, hurried: None, un
     )
     body = json.dumps({"messages": [{"role": "user", "content": "!slow"}], "stream": True}).encode()
     await raw.open(raw.head(len(body)) + body)
-    await until(lambda: raw.served.desk._open == 1)
+    await until(lambda: raw.served.api._open == 1)
     made[-1].pause_writing()  # as asyncio does once the buffers of the system and its own are full
-    await until(lambda: raw.served.desk._open == 0)
+    await until(lambda: raw.served.api._open == 0)
     assert (await raw.served.link.handles[-1].result())["stopped"] == "cancelled"
 
 

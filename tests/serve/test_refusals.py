@@ -152,13 +152,13 @@ async def test_bodies_that_are_too_large(served: Served, chunked: bool) -> None:
 async def test_too_many_at_once(served: Served, until, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve_app, "OPEN_LIMIT", 2)
     slow = [asyncio.create_task(served.post(messages=[{"role": "user", "content": "!slow"}])) for _ in range(2)]
-    await until(lambda: served.desk._open == 2)
+    await until(lambda: served.api._open == 2)
     refused = await served.post(**HELLO)
     assert error_of(refused, 429)["code"] == "too_many_requests" and refused.headers["retry-after"]
     for task in slow:
         task.cancel()
     await asyncio.gather(*slow, return_exceptions=True)
-    await until(lambda: served.desk._open == 0)
+    await until(lambda: served.api._open == 0)
     assert (await served.post(**HELLO)).status_code == 200
 
 

@@ -49,13 +49,13 @@ def run(context: Context, options: argparse.Namespace) -> int:
         # Imported this late: a web server is of no use to the other commands.
         import uvicorn
 
-        from tui.serve.app import Desk
+        from tui.serve.app import ApiServer
         from tui.serve.connections import BoundedConnection
 
         log_to(context.paths.logs / "serve.log", "uvicorn", "tui.serve", "asyncio")
         keys = {} if context.key is None else {context.profile.name: context.key}
         config = uvicorn.Config(
-            Desk(context.paths, link, backbone, keys).app(),
+            ApiServer(context.paths, link, backbone, keys).app(),
             http=BoundedConnection,
             ws="none",
             lifespan="off",

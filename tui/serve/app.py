@@ -45,7 +45,7 @@ _HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE
 _Result = TypeVar("_Result")
 
 
-class Desk:
+class ApiServer:
     """What all requests share.
 
     Args:
