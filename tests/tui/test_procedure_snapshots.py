@@ -66,7 +66,7 @@ async def at_odd(pilot: Pilot[None]) -> Any:
     screen = app.screen
     assert isinstance(screen, ProceduresScreen)
     screen.show_procedure("odd")
-    await until(pilot, lambda: screen.panel.pairs and screen.overlap is not None, "overlap known")
+    await until(pilot, lambda: screen.panel.pairs and screen.overlap_advisor.overlap is not None, "overlap known")
     return app
 
 

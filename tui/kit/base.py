@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, TypeVar
 
 from textual.app import ComposeResult
 from textual.dom import DOMNode
@@ -15,9 +16,14 @@ from tui.kit.keys import name_bindings
 from tui.kit.services import AppServices, services
 from tui.kit.status_header import StatusHeader
 
+Answer = TypeVar("Answer")
+
 
 class AppScreen(Screen[None]):
-    """A screen of the header's list. Subclasses compose ``body`` and may answer the news below."""
+    """A screen of the header's list. Subclasses compose ``body`` and may answer the news below.
+
+    It is a ``tui.kit.host.ScreenHost`` for the parts that a screen with several jobs is composed of.
+    """
 
     MODE: ClassVar[str]
     HELP_TITLE: ClassVar[str]
@@ -62,6 +68,22 @@ class AppScreen(Screen[None]):
 
     def keep_unsaved(self) -> None:
         """Store what is being written: the profile is about to be left or locked, or the app to end."""
+
+    def in_background(
+        self, work: Callable[[], Awaitable[None]], *, group: str = "default", exclusive: bool = False
+    ) -> None:
+        """Run a coroutine function beside the screen. The screen shows an error that it ends with.
+
+        Args:
+            work: may wait for dialogs (``ask``) and for the engine.
+            group: of the worker.
+            exclusive: cancel other workers of the group first.
+        """
+        self.run_worker(work, group=group, exclusive=exclusive, exit_on_error=False)
+
+    async def ask(self, dialog: Screen[Answer]) -> Answer:
+        """Show a dialog and wait for its answer. Works only inside ``in_background``."""
+        return await self.app.push_screen_wait(dialog)
 
     def show_header(self) -> None:
         """Draw the header anew."""

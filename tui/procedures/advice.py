@@ -1,139 +1,161 @@
-"""What is said about the pairs of the procedure under the cursor: what seems odd, and what other procedures overlap.
+"""What seems odd about the pairs of the procedure under the cursor, and which other procedures it overlaps.
 
-Both take a moment where there are many pairs, so both are looked for once nothing has changed for a while, off the
-thread that draws; what was found before is shown until then.
+Both checks take a moment where there are many pairs. So they run in the background, once nothing has changed for a
+while. Until then the last result is shown.
 """
 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import cast
 
-from textual import work
+from textual import log
 from textual.timer import Timer
 
 from profiles.pair_files.lint import Finding, lint_pairs
 from profiles.store.pairs import PairList
 from tokmem_desk.errors import TokmemError
 from tui.engine_client.protocol import Overlap
-from tui.procedures.actions import ProcedureActions
-from tui.procedures.pair_panel import Advice
+from tui.procedures.host import ProceduresHost
 from tui.shared.overview import ProcedureLine
 
 OVERLAP_AFTER_SECONDS = 1.5
-"""How long nothing may have changed before the engine looks for overlaps, so that it never hampers writing."""
+"""How long nothing may have changed before the engine looks for overlaps, so that it never slows down writing."""
 
 LINT_AFTER_SECONDS = 1.0
+"""How long nothing may have changed before many pairs are checked."""
 LINTED_AT_ONCE = 500
-"""Up to so many pairs are looked at with every change."""
+"""Up to this many pairs are checked at every change, without waiting."""
 
 
-class ProcedureAdvice(ProcedureActions):
-    """See the module. The screen draws in ``draw_panel``."""
+class PairLinter:
+    """Finds duplicates, contradictions and the like among the pairs of one procedure.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._pairs: tuple[object, PairList] = (None, PairList())
-        self._findings: tuple[object, list[Finding], dict[int, list[str]]] = (None, [], {})
-        self._lint_timer: Timer | None = None
-        self._overlaps: dict[int, tuple[object, Overlap | None]] = {}
-        self._overlap_timer: Timer | None = None
+    Args:
+        host: the screen.
+    """
 
-    def draw_panel(self) -> None:
-        """Draw the pairs of the procedure under the cursor."""
-        raise NotImplementedError
+    def __init__(self, host: ProceduresHost) -> None:
+        self._host = host
+        self._key: tuple[str, int, int] | None = None
+        """Profile, procedure and revision that the findings are of."""
+        self._pairs = PairList()
+        self._findings: list[Finding] = []
+        self._notes: dict[int, list[str]] = {}
+        self._timer: Timer | None = None
 
-    def pairs_of(self, line: ProcedureLine) -> PairList:
-        """Its pairs, read once for each state of the profile."""
-        key = (self.tokmem.profile, line.record.id, self.tokmem.store.revision)
-        if self._pairs[0] != key:
-            self._pairs = (key, self.tokmem.store.pair_list(line.record.name))
-        return self._pairs[1]
+    def check(self, line: ProcedureLine, pairs: PairList) -> tuple[list[Finding], dict[int, list[str]]]:
+        """What is known now about these pairs. The panel is drawn again when more is known.
 
-    def advice(self, line: ProcedureLine, pairs: PairList) -> Advice:
-        """What is known by now; more may come, and is drawn then."""
-        if self._findings[0] != self._lint_key(line):
-            if self._lint_timer is not None:
-                self._lint_timer.stop()
-                self._lint_timer = None
+        Args:
+            line: the procedure.
+            pairs: all its pairs, those to learn from first.
+
+        Returns:
+            The findings, and their texts by the ids of the pairs.
+        """
+        app = self._host.tokmem
+        key = (app.profile, line.record.id, app.store.revision)
+        self._pairs = pairs
+        if self._key != key:
+            self._stop_timer()
             if len(pairs) <= LINTED_AT_ONCE:
-                self._findings = (self._lint_key(line), *_linted(line, pairs))
+                self._keep(key, _lint(line, pairs))
             else:
-                self._lint_timer = self.set_timer(LINT_AFTER_SECONDS, lambda: self._lint(line, pairs))
-        found, notes = self._findings[1:] if self._findings_are_of(line) else ([], {})
-        self._plan_overlap()
-        return Advice(found, notes, self.overlap)
+                check = partial(self._check_many, key, line, pairs)
+                start = partial(self._host.in_background, check, group="lint", exclusive=True)
+                self._timer = self._host.set_timer(LINT_AFTER_SECONDS, start)
+        if self._key is None or self._key[:2] != key[:2]:  # they are of another procedure
+            return [], {}
+        return self._findings, self._notes
 
-    # What seems odd
+    async def _check_many(self, key: tuple[str, int, int], line: ProcedureLine, pairs: PairList) -> None:
+        result = await asyncio.to_thread(_lint, line, pairs)
+        if self._host.is_mounted and self._pairs is pairs:
+            self._keep(key, result)
+            self._host.draw_panel()
 
-    def _lint_key(self, line: ProcedureLine) -> tuple[object, ...]:
-        return self.tokmem.profile, line.record.id, self._pairs[0]
+    def _keep(self, key: tuple[str, int, int], result: tuple[list[Finding], dict[int, list[str]]]) -> None:
+        self._key = key
+        self._findings, self._notes = result
 
-    def _findings_are_of(self, line: ProcedureLine) -> bool:
-        """Whether what was found is about this procedure, if in an earlier state."""
-        key = self._findings[0]
-        return isinstance(key, tuple) and key[:2] == (self.tokmem.profile, line.record.id)
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
 
-    @work(exclusive=True, group="lint", exit_on_error=False)
-    async def _lint(self, line: ProcedureLine, pairs: PairList) -> None:
-        key = self._lint_key(line)
-        found = await asyncio.to_thread(_linted, line, pairs)
-        if self.is_mounted and self._pairs[1] is pairs:
-            self._findings = (key, *found)
-            self.draw_panel()
 
-    # Overlap with other procedures
+class OverlapAdvisor:
+    """Asks the engine which other procedures would answer messages of the one under the cursor, and the reverse.
+
+    Args:
+        host: the screen.
+    """
+
+    def __init__(self, host: ProceduresHost) -> None:
+        self._host = host
+        self._known: dict[int, tuple[object, Overlap | None]] = {}
+        """By the id of the procedure: the state that was looked at, and the result; None where it failed."""
+        self._timer: Timer | None = None
 
     @property
     def overlap(self) -> Overlap | None:
-        line = self.selected
-        found = None if line is None else self._overlaps.get(line.record.id)
-        return found[1] if line is not None and found is not None and found[0] == self._overlap_key(line) else None
+        """Of the procedure under the cursor, as far as it is known."""
+        line = self._host.selected
+        if line is None:
+            return None
+        state, overlap = self._known.get(line.record.id, (None, None))
+        return overlap if state == self._state(line) else None
 
-    def _overlap_key(self, line: ProcedureLine) -> object:
-        """Changes whenever another look is worth it."""
-        answering = frozenset(one.memory.id for one in self.lines if one.memory is not None and one.record.enabled)
-        return self.tokmem.profile, line.record.version, answering - {line.memory.id if line.memory is not None else ""}
-
-    def _plan_overlap(self) -> None:
-        """Look once nothing has changed for a while, where there is something to overlap with."""
-        if self._overlap_timer is not None:
-            self._overlap_timer.stop()
-            self._overlap_timer = None
-        line = self.selected
-        if line is None or not line.record.pair_count or self.tokmem.link.state.phase != "ready":
+    def plan(self) -> None:
+        """Ask once nothing has changed for a while, if there is something to overlap with."""
+        if self._timer is not None:
+            self._timer.stop()
+            self._timer = None
+        line, app = self._host.selected, self._host.tokmem
+        if line is None or not line.record.pair_count or app.link.state.phase != "ready":
             return
-        others = any(one.memory is not None and one.record.enabled and one is not line for one in self.lines)
-        known = self._overlaps.get(line.record.id)
-        if others and not self.tokmem.trainings.running and (known is None or known[0] != self._overlap_key(line)):
-            self._overlap_timer = self.set_timer(OVERLAP_AFTER_SECONDS, self._look_for_overlap)
+        others = any(
+            other.memory is not None and other.record.enabled and other is not line for other in self._host.lines
+        )
+        known_state, _ = self._known.get(line.record.id, (None, None))
+        if others and not app.trainings.running and known_state != self._state(line):
+            start = partial(self._host.in_background, self._look, group="overlap", exclusive=True)
+            self._timer = self._host.set_timer(OVERLAP_AFTER_SECONDS, start)
 
-    @work(exclusive=True, group="overlap", exit_on_error=False)
-    async def _look_for_overlap(self) -> None:
-        line = self.selected
+    def _state(self, line: ProcedureLine) -> object:
+        """Changes whenever the overlap may be another one."""
+        lines = self._host.lines
+        answering = frozenset(other.memory.id for other in lines if other.memory is not None and other.record.enabled)
+        own = line.memory.id if line.memory is not None else ""
+        return self._host.tokmem.profile, line.record.version, answering - {own}
+
+    async def _look(self) -> None:
+        line, app = self._host.selected, self._host.tokmem
         if line is None:
             return
-        app, key, found = self.tokmem, self._overlap_key(line), None
+        state, overlap = self._state(line), None
         try:
             async for event in app.link.events(app.link.submit("overlap", profile=app.profile, name=line.record.name)):
                 if event["event"] == "done":
-                    found = cast(Overlap, event["result"])
+                    overlap = cast(Overlap, event["result"])
         except TokmemError as caught:
-            # Nobody asked for this look; whoever does (w) is told what is wrong.
-            self.app.log(f"no overlap: {caught}")
-        self._overlaps[line.record.id] = (key, found)
-        if found is not None and self.is_mounted:
-            self.draw_panel()
+            # The person did not ask for this look, so no dialog. The threshold dialog (w) shows what is wrong.
+            log(f"no overlap: {caught}")
+        self._known[line.record.id] = (state, overlap)
+        if overlap is not None and self._host.is_mounted:
+            self._host.draw_panel()
 
 
-def _linted(line: ProcedureLine, pairs: PairList) -> tuple[list[Finding], dict[int, list[str]]]:
-    """What seems odd about the train pairs, and the same by the ids of the pairs."""
+def _lint(line: ProcedureLine, pairs: PairList) -> tuple[list[Finding], dict[int, list[str]]]:
+    """The findings about the pairs to learn from, and their texts by the ids of the pairs."""
     train = pairs[: line.record.pair_count]
     if not train:
         return [], {}
-    found = lint_pairs([record.pair for record in train], output_schema=line.record.output_schema)
+    findings = lint_pairs([record.pair for record in train], output_schema=line.record.output_schema)
     notes: dict[int, list[str]] = {}
-    for finding in found:
+    for finding in findings:
         for place in finding.pairs:
             notes.setdefault(train[place].id, []).append(finding.text)
-    return found, notes
+    return findings, notes

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, cast
 
-from textual import on, work
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import DataTable, Input, Static, TextArea
 
-from profiles.store.records import PairRecord
-from tokmem_desk.errors import BadInputError
-from tokmem_desk.procedures import ExamplePair
+from profiles.store.pairs import PairList
 from tui.engine_client.link import EngineState
-from tui.kit.edit_pair import PairDialog
+from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
-from tui.procedures.advice import ProcedureAdvice
+from tui.procedures.advice import OverlapAdvisor, PairLinter
+from tui.procedures.editing import ProcedureEditing
 from tui.procedures.messages import PairTextWanted, PairWanted, PairWritten
+from tui.procedures.pair_editing import PairEditing
 from tui.procedures.pair_grid import PairGrid
-from tui.procedures.pair_panel import PairPanel
-from tui.procedures.pair_rows import CellPart
+from tui.procedures.pair_panel import Advice, PairPanel
+from tui.procedures.pair_sources import PairSources
 from tui.procedures.procedure_table import ProcedureTable
+from tui.procedures.services import ProcedureServices
 from tui.shared.overview import ProcedureLine, procedure_lines
 
 EMPTY_TEXT = "A procedure is a skill you show by example: what you type, and what you want back."
@@ -33,8 +34,8 @@ GROUPS_FROM_WIDTH = 140
 """Cells of width from which the groups have a column."""
 
 
-class ProceduresScreen(ProcedureAdvice):
-    """See the module."""
+class ProceduresScreen(AppScreen):
+    """Draws the procedures and their pairs, and hands each key to the part that does the work."""
 
     MODE = "procedures"
     CSS_PATH = "screen.tcss"
@@ -53,7 +54,9 @@ class ProceduresScreen(ProcedureAdvice):
         Binding("x", "export", "Export"),
         Binding("t", "train", "Train"),
         Binding("p", "drafts", "Suggest"),
-        Binding("w", "standing", "When it answers", show=False),
+        Binding(
+            "w", "threshold", "When it answers", show=False, id="procedures.standing"
+        ),  # as people's [keys] name it
         Binding("v", "versions", "Versions"),
         Binding("c", "from_chat", "From a chat", show=False),
         Binding("s", "samples", "Samples", show=False),
@@ -64,9 +67,21 @@ class ProceduresScreen(ProcedureAdvice):
 
     def __init__(self) -> None:
         super().__init__()
+        self.editing = ProcedureEditing(self)
+        self.pair_editing = PairEditing(self)
+        self.pair_sources = PairSources(self)
+        self.pair_linter = PairLinter(self)
+        self.overlap_advisor = OverlapAdvisor(self)
         self._lines: list[ProcedureLine] = []
+        self._pairs: tuple[object, PairList] = (None, PairList())
+        """Of the procedure under the cursor, and the profile, procedure and revision that they are of."""
         self._own_revision: int | None = None
-        """Of the store after a change of this screen's that everyone is being told of."""
+        """Of the store after this screen's own last change, while the app tells all screens of it."""
+
+    @property
+    def tokmem(self) -> ProcedureServices:
+        """The app, as far as this room uses it."""
+        return cast(ProcedureServices, self.app)
 
     def body(self) -> ComposeResult:
         with Vertical(id="empty"):
@@ -109,11 +124,8 @@ class ProceduresScreen(ProcedureAdvice):
     @shows_errors
     def keep_unsaved(self) -> None:
         """Store the cell that is being edited, if its text can be stored."""
-        found = self.panel.open_text if self.is_mounted else None
-        if found is not None:
-            pair_id, part, text = found
-            with contextlib.suppress(BadInputError):
-                self._store_text(pair_id, part, text)
+        if self.is_mounted:
+            self.pair_editing.keep_unsaved(self.panel)
 
     def on_resize(self) -> None:
         """Fewer columns where there is less room."""
@@ -140,15 +152,31 @@ class ProceduresScreen(ProcedureAdvice):
         self.panel.visible = line is not None
         if line is None:
             return
-        pairs = self.pairs_of(line)
-        self.panel.show(self.tokmem.profile, line, pairs, self.advice(line, pairs))
+        pairs = self._read_pairs(line)
+        findings, notes = self.pair_linter.check(line, pairs)
+        self.overlap_advisor.plan()
+        self.panel.show(self.tokmem.profile, line, pairs, Advice(findings, notes, self.overlap_advisor.overlap))
+
+    def _read_pairs(self, line: ProcedureLine) -> PairList:
+        """Its pairs, read once for each revision of the profile."""
+        key = (self.tokmem.profile, line.record.id, self.tokmem.store.revision)
+        if self._pairs[0] != key:
+            self._pairs = (key, self.tokmem.store.pair_list(line.record.name))
+        return self._pairs[1]
 
     @property
     def lines(self) -> Sequence[ProcedureLine]:
+        """All procedures of the profile, as they were last read."""
         return self._lines
 
     @property
+    def names(self) -> set[str]:
+        """The names of all procedures."""
+        return {line.record.name for line in self._lines}
+
+    @property
     def selected(self) -> ProcedureLine | None:
+        """The procedure under the cursor."""
         name = self.query_one(ProcedureTable).selected_name
         return next((line for line in self._lines if line.record.name == name), None)
 
@@ -166,7 +194,11 @@ class ProceduresScreen(ProcedureAdvice):
             self.draw_panel()
 
     def changed(self, name: str | None = None) -> None:
-        """Something was changed here: tell everyone, this screen included."""
+        """Tell the app that the profile was changed here, and draw it.
+
+        Args:
+            name: the procedure to go to.
+        """
         self._own_revision = self.tokmem.store.revision
         self.tokmem.announce_store()
         self._draw()
@@ -176,81 +208,105 @@ class ProceduresScreen(ProcedureAdvice):
         if self.focused is None:
             self.query_one(ProcedureTable).focus()
 
-    # Pairs
-
-    def write_pairs(self) -> None:
-        self.panel.write_pair()
-
-    def _store_text(self, pair_id: int, part: CellPart, text: str) -> None:
-        """Raises BadInputError where it is no text of a pair."""
-        texts = {part: text}
-        self.tokmem.store.update_pair(pair_id, input=texts.get("input"), response=texts.get("response"))
+    # Pairs: what the panel asks for
 
     @shows_errors
     def on_pair_text_wanted(self, event: PairTextWanted) -> None:
-        """Store what was written in a cell, or say in place why not."""
-        try:
-            self._store_text(event.pair_id, event.part, event.text)
-        except BadInputError as caught:
-            self.panel.refused(caught.message, event.then)
-            return
-        self.changed()
-        self.panel.saved(event.then)
+        """Store what was written in a cell."""
+        self.pair_editing.replace_text(self.panel, event)
 
     @shows_errors
     def on_pair_written(self, event: PairWritten) -> None:
-        """Store a new pair, or say in place why not."""
-        line = self.selected
-        if line is None:
-            return
-        pair = ExamplePair(event.input, event.response)
-        try:
-            self.tokmem.store.add_pairs(line.record.name, [pair], source="by hand")
-        except BadInputError as caught:
-            self.panel.refused(caught.message)
-            return
-        self.panel.written(event.another)
-        self.changed()
+        """Store a new pair."""
+        self.pair_editing.add(self.panel, event)
 
     @shows_errors
     def on_pair_wanted(self, event: PairWanted) -> None:
-        """Delete at once, since undo is one key; hold out or not; or edit in a window."""
-        line = self.selected
-        if line is None:
-            return
-        store, pair = self.tokmem.store, self.panel.pairs.find(event.pair_id or 0)
-        if event.action == "large":
-            self._edit_large(line.record.name, pair)
-        elif pair is not None and event.action == "delete":
-            store.delete_pair(pair.id)
-            self.changed()
-            self.notify("Deleted the pair. ^z brings it back.")
-        elif pair is not None:
-            store.update_pair(pair.id, part="train" if pair.part == "held_out" else "held_out")
-            self.changed()
+        """Delete a pair, hold it out or not any more, or edit it in a window."""
+        self.pair_editing.act(self.panel, event)
 
-    @work(exit_on_error=False)
-    async def _edit_large(self, name: str, pair: PairRecord | None) -> None:
-        """Edit a pair in a window, or write new ones one after the other."""
-        while True:
-            title = f"A new pair of {name}" if pair is None else f"A pair of {name}"
-            dialog = PairDialog(
-                title,
-                [name],
-                input="" if pair is None else pair.input,
-                response="" if pair is None else pair.response,
-                offer_another=pair is None,
-            )
-            draft = await self.app.push_screen_wait(dialog)
-            if draft is None:
-                return
-            if pair is not None:
-                self.tokmem.store.update_pair(pair.id, input=draft.input, response=draft.response)
-            else:
-                self.tokmem.store.add_pairs(name, [ExamplePair(draft.input, draft.response)], source="by hand")
-            self.changed(name)
-            if not draft.another:
-                return
+    # Procedures: each key calls one part
+
+    def action_add_procedure(self) -> None:
+        """Name a new procedure, then write its first pairs."""
+        self.in_background(self._add_procedure)
+
+    async def _add_procedure(self) -> None:
+        if await self.editing.add():
+            self.call_after_refresh(self.panel.write_pair)
+
+    def action_edit_procedure(self) -> None:
+        """Change name and description."""
+        self.in_background(self.editing.edit)
+
+    def action_edit_tool(self) -> None:
+        """Change the form of its answers, what it sees, and its command."""
+        self.in_background(self.editing.edit_tool)
+
+    def action_delete_procedure(self) -> None:
+        """Delete after asking."""
+        self.in_background(self.editing.delete)
+
+    @shows_errors
+    def action_toggle_procedure(self) -> None:
+        """Let the procedure take messages, or not."""
+        self.editing.toggle()
+
+    @shows_errors
+    def action_toggle_group(self) -> None:
+        """Let all procedures of the group take messages, or none of them."""
+        self.editing.toggle_group()
+
+    def action_group(self) -> None:
+        """Put the procedure into a group."""
+        self.in_background(self.editing.set_group)
+
+    def action_versions(self) -> None:
+        """Look at earlier versions of the procedure, and go back to one."""
+        self.in_background(self.editing.show_versions)
+
+    def action_threshold(self) -> None:
+        """See when the procedure answers and what it overlaps, and move its threshold."""
+        self.in_background(partial(self.editing.set_threshold, self.overlap_advisor.overlap))
+
+    @shows_errors
+    def action_train(self) -> None:
+        """Train the procedure under the cursor."""
+        self.editing.train()
+
+    @shows_errors
+    def action_undo(self) -> None:
+        """Take the last change back."""
+        self.editing.undo()
+
+    @shows_errors
+    def action_samples(self) -> None:
+        """Add the sample procedures that are not there."""
+        self.pair_sources.add_samples()
+
+    def action_import(self) -> None:
+        """Read pairs, or memories, from a file."""
+        self.in_background(self.pair_sources.import_file)
+
+    def action_export(self) -> None:
+        """Write memories into a file for somebody else."""
+        self.in_background(self.pair_sources.export)
+
+    def action_from_chat(self, into: str = "") -> None:
+        """Make pairs of a conversation."""
+        self.in_background(partial(self.pair_sources.take_from_chat, into))
+
+    def action_drafts(self) -> None:
+        """Let the model suggest pairs."""
+        self.in_background(self.pair_sources.take_drafts)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Offer a table that was copied in a spreadsheet for import."""
+        if isinstance(self.focused, Input | TextArea):
+            return
+        event.stop()
+        if self.pair_sources.is_importable(event.text):
+            self.in_background(partial(self.pair_sources.paste, event.text))
 
     # Moving about
 

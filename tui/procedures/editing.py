@@ -1,0 +1,176 @@
+"""Changes to a procedure as a whole: name, form, command, group, threshold, versions, on and off, deletion, undo."""
+
+from __future__ import annotations
+
+from tokmem_desk.errors import TokmemError
+from tokmem_desk.procedures import Procedure
+from tui.engine_client.protocol import Overlap
+from tui.kit.confirm import ConfirmDialog
+from tui.procedures.edit_procedure import ProcedureDialog
+from tui.procedures.edit_tool import ToolDialog
+from tui.procedures.group import GroupDialog
+from tui.procedures.host import ProceduresHost
+from tui.procedures.threshold_dialog import ThresholdDialog
+from tui.procedures.versions import VersionsDialog
+
+
+class ProcedureEditing:
+    """Acts on the procedure under the cursor.
+
+    Args:
+        host: the screen.
+    """
+
+    def __init__(self, host: ProceduresHost) -> None:
+        self._host = host
+
+    async def add(self) -> bool:
+        """Name a new procedure and go to it; False when the person gave no name."""
+        host = self._host
+        draft = await host.ask(ProcedureDialog("A new procedure", host.names))
+        if draft is None:
+            return False
+        name, description = draft
+        host.tokmem.store.add_procedure(Procedure(name, (), description=description), source="by hand")
+        host.changed(name)
+        return True
+
+    async def edit(self) -> None:
+        """Change name and description."""
+        host, line = self._host, self._host.selected
+        if line is None:
+            return
+        record = line.record
+        taken = host.names - {record.name}
+        draft = await host.ask(
+            ProcedureDialog("Name and description", taken, name=record.name, description=record.description)
+        )
+        if draft is None:
+            return
+        name, description = draft
+        host.tokmem.store.rename_procedure(record.name, name)
+        host.tokmem.store.set_description(name, description)
+        host.changed(name)
+
+    async def edit_tool(self) -> None:
+        """Change the form of its answers, what it sees, and its command."""
+        host, line = self._host, self._host.selected
+        if line is None:
+            return
+        name, store = line.record.name, host.tokmem.store
+        command = store.command(name)
+        draft = await host.ask(ToolDialog(line.record, command))
+        if draft is None:
+            return
+        store.set_schema(name, draft.schema)
+        store.set_reads_conversation(name, draft.reads_conversation)
+        if draft.template is None:
+            store.remove_command(name)
+        elif command is None or command.template != draft.template:
+            store.set_command(name, draft.template)
+        elif command.allowed is not None and not draft.always_allowed:
+            store.allow_command(name, None)
+        host.changed(name)
+
+    async def delete(self) -> None:
+        """Delete after asking."""
+        host, line = self._host, self._host.selected
+        if line is None:
+            return
+        name = line.record.name
+        count = line.record.pair_count + line.record.held_out_count
+        what = f"Its {count} pairs and its memories go. ^z brings them back."
+        if await host.ask(ConfirmDialog(f"Delete {name}?", what, "Delete", danger=True)):
+            host.tokmem.store.remove_procedure(name)
+            host.changed()
+            host.notify(f"Deleted {name}. ^z brings it back.", markup=False)
+
+    def toggle(self) -> None:
+        """Let the procedure take messages, or not."""
+        host, line = self._host, self._host.selected
+        if line is not None:
+            host.tokmem.store.set_enabled(line.record.name, not line.record.enabled)
+            host.changed()
+
+    def toggle_group(self) -> None:
+        """Let all procedures of the group take messages, or none of them."""
+        host, line = self._host, self._host.selected
+        if line is None:
+            return
+        group = line.record.group
+        if not group:
+            host.notify(f"{line.record.name} is in no group. g puts it into one.", markup=False)
+            return
+        enabled = not line.record.enabled
+        members = [member.record.name for member in host.lines if member.record.group == group]
+        for name in members:
+            host.tokmem.store.set_enabled(name, enabled)
+        host.changed()
+        host.notify(f"{len(members)} of {group} are {'on' if enabled else 'off'} now.", markup=False)
+
+    async def set_group(self) -> None:
+        """Put the procedure into a group."""
+        host, line = self._host, self._host.selected
+        if line is None:
+            return
+        record = line.record
+        group = await host.ask(GroupDialog(record.name, record.group, host.tokmem.store.groups()))
+        if group is not None:
+            host.tokmem.store.set_group(record.name, group)
+            host.changed(record.name)
+
+    async def show_versions(self) -> None:
+        """Look at earlier versions of the procedure, and go back to one."""
+        host, line = self._host, self._host.selected
+        if line is None:
+            return
+        store, name, fingerprint = host.tokmem.store, line.record.name, host.tokmem.fingerprint or ""
+        versions = store.versions(name)
+        memories = {memory.id: memory.version for memory in store.memories(name)}
+        present = versions[0].number
+        dialog = VersionsDialog(
+            name,
+            versions,
+            memories,
+            fingerprint,
+            lambda number: store.version_diff(name, number, present, fingerprint),
+        )
+        number = await host.ask(dialog)
+        if number is not None:
+            text = store.roll_back(name, number)
+            host.changed(name)
+            host.notify(f"{text[:1].upper()}{text[1:]}. ^z takes that back.", markup=False)
+
+    async def set_threshold(self, overlap: Overlap | None) -> None:
+        """Choose from which probability on the procedure answers.
+
+        Args:
+            overlap: of the procedure under the cursor; None lets the dialog ask the engine.
+        """
+        host, line = self._host, self._host.selected
+        if line is None:
+            return
+        record, app = line.record, host.tokmem
+        if not record.pair_count:
+            host.notify("It has no pairs yet.")
+            return
+        chosen = await host.ask(ThresholdDialog(record.name, record.threshold, app.link, app.profile, overlap))
+        if chosen is not None:
+            app.store.set_threshold(record.name, None if chosen == "auto" else float(chosen))
+            host.changed(record.name)
+
+    def train(self) -> None:
+        """Train the procedure under the cursor."""
+        line = self._host.selected
+        if line is not None:
+            self._host.tokmem.train([line.record.name])
+
+    def undo(self) -> None:
+        """Take the last change back."""
+        try:
+            text = self._host.tokmem.store.undo()
+        except TokmemError as caught:
+            self._host.notify(caught.message, markup=False)
+            return
+        self._host.changed()
+        self._host.notify(f"Taken back: {text}.", markup=False)
