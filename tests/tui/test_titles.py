@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.tui.driving import ask, chat, ready, until
-from tui.chat import screen as chat_screen
+from tui.chat import history_controller
 from tui.chat.titles import TITLE_CHARACTERS, proposed_title, rule_title, short_titles
 from tui.shell.app import TokmemApp
 
@@ -82,7 +82,7 @@ def test_what_is_taken_of_a_proposal(proposal: str, title: str) -> None:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_screen, "TITLE_AFTER_SECONDS", 0.01)
+    monkeypatch.setattr(history_controller, "TITLE_AFTER_SECONDS", 0.01)
 
 
 async def test_the_model_names_a_chat_once_it_is_idle(make_app: MakeApp, taught: None) -> None:

@@ -5,33 +5,32 @@ Draws and dispatches; what is said and kept is in ``tui.chat.session``.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, cast
 
-from textual import work
 from textual.app import ComposeResult, SuspendNotSupported
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import TextArea
 
 from profiles.files.paths import private_folder
-from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemError
-from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
-from tui.chat.choose_route import RouteDialog
-from tui.chat.conversations import Conversations
-from tui.chat.history import HistoryPanel
+from profiles.store.chat_export import as_markdown
+from tokmem_desk.errors import TokmemError
+from tokmem_desk.procedures import NONE_ROUTE
+from tui.chat.answer_queue import AnswerQueue, WaitingTurn
+from tui.chat.command_runs import CommandRuns
+from tui.chat.history import ConversationList, HistoryPanel
+from tui.chat.history_controller import ChatHistoryController
 from tui.chat.learn_bar import LearnBar
-from tui.chat.messages import ExampleChosen, PromptSubmitted, TurnActionWanted
+from tui.chat.messages import ConversationChosen, ExampleChosen, PromptSubmitted, TurnActionWanted
 from tui.chat.prompt import Prompt
+from tui.chat.prompt_editing import PromptEditing
 from tui.chat.prompt_line import PromptLine
+from tui.chat.services import ChatServices
 from tui.chat.session import ChatSession
 from tui.chat.transcript import EmptyChat, TranscriptPane
-from tui.chat.turn_actions import TurnActions
-from tui.chat.turn_view import TurnView
+from tui.chat.turn_corrections import TurnCorrections
 from tui.chat.turns import Turn, split_route
 from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
@@ -39,22 +38,9 @@ from tui.kit.editor import edited_text
 from tui.kit.error_dialogs import shows_errors
 from tui.kit.words import error_text
 
-TITLE_AFTER_SECONDS = 2.0
-"""How long nothing must have happened before the model is asked for a title."""
 
-
-@dataclass(slots=True)
-class Waiting:
-    """A turn that waits for its answer."""
-
-    session: ChatSession
-    turn: Turn
-    route: str | None = None
-    again: bool = False
-
-
-class ChatScreen(Conversations, TurnActions, AppScreen):
-    """See the module."""
+class ChatScreen(AppScreen):
+    """Draws the open conversation and the prompt, and hands each key to the part that does the work."""
 
     MODE = "chat"
     CSS_PATH = "screen.tcss"
@@ -82,13 +68,18 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._queue: deque[Waiting] = deque()
-        self._active: Waiting | None = None
-        self._working = False
-        """True while the queue is being worked off."""
-        self._edited: Turn | None = None
-        self._told: set[str] = set()
+        self.answers = AnswerQueue(self)
+        self.history_controller = ChatHistoryController(self)
+        self.corrections = TurnCorrections(self)
+        self.command_runs = CommandRuns(self)
+        self.prompt_editing = PromptEditing(self, self.answers)
         self._cared_for: set[str] = set()
+        """Procedures in the queue of trainings when the learn bar was last drawn."""
+
+    @property
+    def tokmem(self) -> ChatServices:
+        """The app, as far as this room uses it."""
+        return cast(ChatServices, self.app)
 
     def body(self) -> ComposeResult:
         with Horizontal():
@@ -103,19 +94,19 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     async def begin(self) -> None:
         """Take up the last conversation."""
         self._session = self._new_session()
-        self.fit_history()
+        self.history_controller.fit()
         recent = self.tokmem.store.conversations(limit=1)
         if recent and recent[0].message_count:
             self._session.open(recent[0].id)
         await self._show_conversation()
         if unsent := self.tokmem.store.take_unsent():
-            self.query_one(Prompt).take(unsent)
+            self.prompt.take(unsent)
 
     @shows_errors
     def keep_unsaved(self) -> None:
         """An unsent message comes back with the profile; one of a temporary chat is written nowhere."""
         if self.is_mounted and not self._session.temporary:
-            self.tokmem.store.keep_unsent(self.query_one(Prompt).text)
+            self.tokmem.store.keep_unsent(self.prompt.text)
 
     @property
     def session(self) -> ChatSession:
@@ -123,20 +114,40 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         return self._session
 
     @property
-    def _pane(self) -> TranscriptPane:
+    def pane(self) -> TranscriptPane:
+        """The transcript."""
         return self.query_one(TranscriptPane)
 
     @property
+    def history(self) -> HistoryPanel:
+        """The sidebar with earlier conversations."""
+        return self.query_one(HistoryPanel)
+
+    @property
+    def columns(self) -> int:
+        """The width of the app, in cells."""
+        return self.app.size.width
+
+    @property
     def busy(self) -> bool:
-        """True while an answer is on its way or waits for its turn."""
-        return self._active is not None or bool(self._queue)
+        """True while an answer is on its way or a message waits."""
+        return self.answers.busy
+
+    @property
+    def prompt(self) -> Prompt:
+        """Where messages are written."""
+        return self.query_one(Prompt)
+
+    def show_empty(self) -> None:
+        """Show what can be typed, if nothing was said yet."""
+        self.query_one(EmptyChat).display = not self._session.turns
 
     # News from the app
 
     def on_engine_changed(self, state: EngineState) -> None:
-        self._show_line()
-        if self._active is not None and state.phase == "loading" and (view := self._view(self._active.turn)):
-            view.show_waiting(state.text)
+        self.show_line()
+        if state.phase == "loading":
+            self.answers.show_loading(state.text)
 
     def on_store_changed(self) -> None:
         self._show_procedures()
@@ -154,116 +165,49 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     @shows_errors
     async def on_prompt_submitted(self, event: PromptSubmitted) -> None:
         """Queue what was typed; an unknown @name stays in the prompt with a word about it."""
-        prompt = self.query_one(Prompt)
+        prompt = self.prompt
         try:
             route, question = split_route(event.text.strip(), prompt.names)
         except TokmemError as caught:
             prompt.give_back(event.text)
             self._show_problem(error_text(caught), prompt.text)
             return
-        if self._edited is not None:
-            await self._forget_edited()
+        await self.prompt_editing.remove_replaced()
         turn = self._session.ask(question, route)
-        self.query_one("#empty").display = False
-        await self._pane.add(turn)
+        self.show_empty()
+        await self.pane.add(turn)
         self.enqueue(turn)
-        self.show_history()
+        self._draw_history()
 
     def enqueue(self, turn: Turn, *, route: str | None = None, again: bool = False) -> None:
-        """Let a turn be answered when those before it are."""
-        self._queue.append(Waiting(self._session, turn, route, again))
-        if not self._working:  # not whether one is active: the worker takes the first only once it runs
-            self._working = True
-            self._answer_all()
-        else:
-            self._show_places()
-        self._show_line()
+        """Have a turn answered after those that wait already.
 
-    def _show_places(self) -> None:
-        """Say of each waiting message how many are before it."""
-        for place, waiting in enumerate(self._queue, start=1):
-            if view := self._view(waiting.turn):
-                if self._is_waiting(waiting.turn):
-                    view.show_place(place)
-                else:  # one that is answered again
-                    view.show_waiting("waits for its turn")
+        Args:
+            turn: of the open conversation.
+            route: the route to take instead of the turn's own.
+            again: draw an answer instead of taking the most probable words.
+        """
+        self.answers.add(WaitingTurn(self._session, turn, route, again))
 
-    def _view(self, turn: Turn) -> TurnView | None:
-        """The view of a turn; None when it is scrolled far away, or its conversation is not the open one."""
-        return self._pane.transcript.view_of(turn)
-
-    @work(group="chat", exit_on_error=False)
-    async def _answer_all(self) -> None:
-        try:
-            while self._queue:
-                self._active = self._queue.popleft()
-                self._show_places()
-                self._show_line()
-                await self._answer(self._active)
-        finally:
-            self._active, self._working = None, False
-            self._show_line()
-        self._name_conversation(self._session)
-
-    @work(group="title", exclusive=True, exit_on_error=False)
-    async def _name_conversation(self, session: ChatSession) -> None:
-        """Once nothing has happened for a while, let the model give the conversation a title."""
-        await asyncio.sleep(TITLE_AFTER_SECONDS)
-        link = self.tokmem.link
-        if self.tokmem.locked or session is not self._session or link.busy or link.training:
-            return
-        # What goes wrong here was not asked for by anyone: the title stays as it is.
-        with contextlib.suppress(TokmemError):
-            if link.state.phase == "ready" and session.wants_title and await session.propose_title():
-                self.show_history()
-
-    async def _answer(self, waiting: Waiting) -> None:
-        turn, session = waiting.turn, waiting.session
-        answering = session.answer(turn, route=waiting.route, again=waiting.again, own_sampling=True)
-        if view := self._view(turn):
-            view.begin()
-        try:
-            async with contextlib.aclosing(answering) as events:
-                async for event in events:
-                    if event["event"] == "token" and (view := self._view(turn)):
-                        view.stream()
-                        self._pane.note_new_text()
-                    elif event["event"] == "progress" and event.get("phase") == "problem":
-                        self._tell_problem(str(event["text"]))
-        except TokmemError as caught:
-            if view := self._view(turn):
-                view.show_error(caught)
-            if isinstance(caught, (OfflineError, DamagedError)):
-                self.tokmem.load_engine()  # asks about the download
-            elif isinstance(caught, EngineError) or view is None:
-                self.tokmem.show_error(caught)
-            return
-        if view := self._view(turn):
-            view.show_end()
-            self._pane.note_new_text()
-            self._pane.transcript.mark_cut(self._session.first_seen)
+    def turn_answered(self, session: ChatSession, turn: Turn) -> None:
+        """Run the commands of its calls, as far as the person always allows them."""
         if turn.answer.has_calls and session is self._session:
-            self.run_calls(turn, only_allowed=True)
+            self.in_background(partial(self.command_runs.run_allowed, turn), group="run")
 
-    def _tell_problem(self, problem: str) -> None:
-        """A memory that cannot be used: said once, not with every answer."""
-        if problem not in self._told:
-            self._told.add(problem)
-            self.notify(problem, severity="warning", timeout=12, markup=False)
+    def came_to_rest(self) -> None:
+        """Let the model name the conversation, unless something else happens first."""
+        self.in_background(self.history_controller.propose_title, group="title", exclusive=True)
 
     @shows_errors
     async def action_stop(self) -> None:
         """Stop the answer; with none on its way, leave editing, or go back to the prompt."""
-        if self._active is not None and await self._active.session.stop():
+        if await self.answers.stop():
             return
-        if self._edited is not None:
-            self._edited = None
-            self.query_one(Prompt).take("")
-        if self.is_narrow:
-            self.query_one(HistoryPanel).display = False
+        self.prompt_editing.leave()
+        self.history_controller.hide_if_narrow()
         self.query_one(PromptLine).problem = ""
-        self._show_line()
-        self.query_one(Prompt).focus()
+        self.show_line()
+        self.prompt.focus()
 
     # Conversations
 
@@ -274,35 +218,84 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         """Stop what goes on here and show another conversation, or an empty one.
 
         Args:
-            change: opens or begins it in a fresh session; when it raises, everything stays as it is.
+            change: opens or begins it in a fresh session; if it raises, everything stays as it is.
         """
         session = self._new_session()
         change(session)
-        # A partial answer is kept by the session that is left.
-        self._queue.clear()
+        # The session that is left keeps a partial answer.
+        self.answers.clear()
         await self._session.stop()
-        self._edited = None
+        self.prompt_editing.end()
         self.query_one(PromptLine).problem = ""
         self._session = session
         await self._show_conversation()
-        self.query_one(Prompt).focus()
+        self.prompt.focus()
 
     async def _show_conversation(self) -> None:
         turns = self._session.turns
-        await self._pane.show_all(turns)
-        self._pane.transcript.mark_cut(self._session.first_seen)
-        self.query_one("#empty").display = not turns
+        await self.pane.show_all(turns)
+        self.pane.transcript.mark_cut(self._session.first_seen)
+        self.show_empty()
         self._show_procedures()
-        self.show_history()
-        self._show_line()
+        self._draw_history()
+        self.show_line()
+
+    @shows_errors
+    def _draw_history(self) -> None:
+        self.history_controller.draw()
+
+    # Conversations: each key calls the history's controller
+
+    @shows_errors
+    async def action_new(self, temporary: bool = False) -> None:
+        """Begin a conversation; a temporary one is not kept."""
+        await self.history_controller.begin(temporary=temporary)
+
+    async def action_temporary(self) -> None:
+        """Begin a conversation that is not kept."""
+        await self.action_new(True)
+
+    def action_history(self) -> None:
+        """Show the history and go to its search, or hide it."""
+        self.history_controller.toggle()
+
+    @shows_errors
+    async def on_conversation_chosen(self, event: ConversationChosen) -> None:
+        """Open a conversation of the history."""
+        await self.history_controller.open(event.conversation_id)
+
+    def on_history_panel_search_changed(self, event: HistoryPanel.SearchChanged) -> None:
+        """Search while typing."""
+        self._draw_history()
+
+    def on_conversation_list_delete_wanted(self, event: ConversationList.DeleteWanted) -> None:
+        """Delete a conversation after asking."""
+        self.in_background(partial(self.history_controller.delete, event.conversation_id))
+
+    def on_conversation_list_rename_wanted(self, event: ConversationList.RenameWanted) -> None:
+        """Give a conversation another title."""
+        self.in_background(partial(self.history_controller.rename, event.conversation_id))
+
+    def on_conversation_list_export_wanted(self, event: ConversationList.ExportWanted) -> None:
+        """Save a conversation of the history."""
+        self.in_background(partial(self.history_controller.save_stored, event.conversation_id))
+
+    def action_save(self) -> None:
+        """Save the open conversation."""
+        if self._session.turns:
+            self.in_background(partial(self.history_controller.save, self._session))
+        else:
+            self.notify("There is nothing to save yet.")
+
+    # What was taught and not learned yet
 
     @shows_errors
     def _show_procedures(self) -> None:
         if not self.is_mounted:
             return
         examples = self.tokmem.examples()
-        self.query_one(Prompt).names = [*(name for name, _, trained in examples if trained), NONE_ROUTE]
-        self.query_one(EmptyChat).show([one for one in examples if one[1]][:8])
+        self.prompt.names = [*(name for name, _, trained in examples if trained), NONE_ROUTE]
+        self.query_one(EmptyChat).show([example for example in examples if example[1]][:8])
         self._show_waiting()
 
     @shows_errors
@@ -318,6 +311,15 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         """Procedures that will be, or were, trained, and nobody has decided yet."""
         return {job.name for job in self.tokmem.trainings.jobs}
 
+    @shows_errors
+    def action_learn(self) -> None:
+        """Train the procedures that have corrections waiting; the end shows before and after."""
+        waiting = self.tokmem.store.waiting(self.tokmem.fingerprint)
+        if waiting:
+            self.tokmem.train(list(waiting))
+        else:
+            self.notify("No corrections wait. w and p on a message make some.")
+
     # The prompt and the line below it
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
@@ -326,7 +328,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         # Compared, because the events of giving the text back come late.
         if event.text_area.text != line.problem_text:
             line.problem = ""
-        self._show_line()
+        self.show_line()
 
     def on_example_chosen(self, event: ExampleChosen) -> None:
         """Put an example into the prompt."""
@@ -334,26 +336,18 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
 
     def offer(self, text: str) -> None:
         """Put a text into the prompt, to be sent or changed."""
-        prompt = self.query_one(Prompt)
+        prompt = self.prompt
         prompt.take(text)
         prompt.focus()
 
-    @work(exit_on_error=False)
-    async def action_route(self) -> None:
+    def action_route(self) -> None:
         """Pick the route of the next message from a list."""
-        prompt = self.query_one(Prompt)
-        names = [name for name in prompt.names if name != NONE_ROUTE]
-        dialog = RouteDialog(
-            "", names, None, title="Where should the next message go?", note="Typing @name does the same."
-        )
-        chosen = await self.app.push_screen_wait(dialog)
-        if chosen is not None:
-            prompt.take(f"@{chosen} {prompt.text}")
+        self.in_background(self.prompt_editing.choose_route)
 
     @shows_errors
     def action_editor(self) -> None:
         """Write the prompt in the person's own editor."""
-        prompt = self.query_one(Prompt)
+        prompt = self.prompt
         if self._session.temporary:
             self.notify("A temporary chat is not written to disk, and an editor needs a file.")
             return
@@ -369,83 +363,70 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     def _show_problem(self, problem: str, text: str) -> None:
         line = self.query_one(PromptLine)
         line.problem, line.problem_text = problem, text
-        self._show_line()
+        self.show_line()
 
-    async def withdraw(self, turn: Turn) -> None:
-        """Take a message back that waits for its answer; one that has just begun to be answered stays."""
-        if not self._is_waiting(turn):
-            return
-        self._queue = deque(one for one in self._queue if one.turn is not turn)
-        self._session.withdraw(turn)
-        await self._pane.transcript.forget([turn])
-        self._show_places()
-        self.query_one("#empty").display = not self._session.turns
-        self.query_one(Prompt).focus()
-        self._show_line()
-
-    def _is_waiting(self, turn: Turn) -> bool:
-        """True for a new message in the queue, not for one that is answered again."""
-        return any(one.turn is turn and not one.again for one in self._queue) and not turn.answer.text
-
-    async def edit(self, turn: Turn) -> None:
-        """Let the person change a question; sending it replaces it and what follows.
-
-        One that still waits is taken back into the prompt, in front of what stands there; those behind it stay.
-        """
-        prompt = self.query_one(Prompt)
-        typed = turn.question if turn.route == AUTO_ROUTE else f"@{turn.route} {turn.question}"
-        if self._is_waiting(turn):
-            await self.withdraw(turn)
-            prompt.take(f"{typed}\n{prompt.text}" if prompt.text.strip() else typed)
-            return
-        self._edited = turn
-        prompt.take(typed)
-        prompt.focus()
-        self._show_line()
-
-    async def _forget_edited(self) -> None:
-        turn, self._edited = self._edited, None
-        assert turn is not None
-        if turn not in self._session.turns:
-            return
-        place = self._session.turns.index(turn)
-        gone = self._session.turns[place:]
-        self._queue = deque(waiting for waiting in self._queue if waiting.turn not in gone)
-        if self._active is not None and self._active.turn in gone:
-            await self._session.stop()
-        self._session.forget_from(turn)
-        await self._pane.transcript.forget(gone)
-
-    def _show_line(self) -> None:
+    def show_line(self) -> None:
+        """Draw the line below the prompt."""
         self.query_one(PromptLine).show(
             self.tokmem.link.state,
-            matches=self.query_one(Prompt).name_matches,
-            editing=self._edited is not None,
-            answering=self._active is not None,
-            waiting=len(self._queue),
+            matches=self.prompt.name_matches,
+            editing=self.prompt_editing.active,
+            answering=self.answers.active is not None,
+            waiting=len(self.answers),
             temporary=self._session.temporary,
             context=self._session.context,
         )
 
     def action_to_end(self) -> None:
         """Go to the newest text and follow it."""
-        self._pane.to_end()
+        self.pane.to_end()
 
     def action_page(self, direction: int) -> None:
         """Scroll the transcript by a page."""
-        self._pane.page(direction)
+        self.pane.page(direction)
 
     def on_resize(self) -> None:
         """The history has its place, and the meter stands at the right edge."""
         if self.is_mounted:
-            self.fit_history()
-            self.call_after_refresh(self._show_line)
+            self.history_controller.fit()
+            self.call_after_refresh(self.show_line)
 
+    # Keys on a message
+
+    @shows_errors
     async def on_turn_action_wanted(self, event: TurnActionWanted) -> None:
-        """A key on a message."""
-        await self.act_on_turn(event.turn, event.action)
+        """Do what a key on a message asks for."""
+        turn = event.turn
+        match event.action:
+            case "copy":
+                self.app.copy_to_clipboard(turn.answer.text or turn.question)
+                self.notify("Copied the answer." if turn.answer.text else "Copied the message.")
+            case "copy_all":
+                self.app.copy_to_clipboard(as_markdown(*self._session.records()))
+                self.notify("Copied the chat as Markdown.")
+            case "again":
+                self.corrections.answer_again(turn)
+            case "edit":
+                await self.prompt_editing.edit(turn)
+            case "withdraw":
+                await self.prompt_editing.withdraw(turn)
+            case "wrong":
+                self.in_background(partial(self.corrections.correct_route, turn))
+            case "procedure":
+                if turn.answer.route is not None:
+                    self.tokmem.open_procedure(turn.answer.route)
+            case "pair":
+                self.in_background(partial(self.corrections.make_pair, turn))
+            case "good":
+                await self.corrections.mark_good(turn)
+            case "bad":
+                self.in_background(partial(self.corrections.mark_bad, turn))
+            case "undo":
+                await self.corrections.take_back(turn)
+            case "run":
+                self.in_background(partial(self.command_runs.run, turn), group="run")
 
     async def redraw(self, turn: Turn) -> None:
         """Draw a turn that was changed."""
-        if view := self._view(turn):
+        if view := self.pane.transcript.view_of(turn):
             view.show_end()
