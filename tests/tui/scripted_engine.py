@@ -186,7 +186,7 @@ class ScriptedEngine:
             request, "route", **route_fields, forced=wanted != "auto", segment=0, part=text, call=route in with_schema
         )
         said, stopped = "", "repeats" if "!circles" in text else "end"
-        words = response.split(" ") if "!slow" not in text else [f"word{place}" for place in range(500)]
+        words = response.split(" ") if "!slow" not in text else [f"word{place}" for place in range(20_000)]
         for place, word in enumerate(words):
             if request["id"] in self.cancelled:
                 stopped = "cancelled"

@@ -120,7 +120,7 @@ async def test_escape_stops_and_keeps_the_partial(make_app: MakeApp, taught: Non
         answer = chat(app).session.turns[-1].answer
         assert answer.status == "stopped"
         assert answer.text.startswith("word0 word1")
-        assert "word499" not in answer.text
+        assert "word19999" not in answer.text
         assert "stopped" in last_view(app).text
         conversation = app.store.conversations()[0]
         assert app.store.messages(conversation.id)[-1].status == "stopped"
