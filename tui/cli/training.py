@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Sequence
-from typing import cast
 
 from profiles.store.records import JobRecord
 from tokmem_desk.errors import InterruptedByUser, NotFoundError, TokmemError, UsageError
 from tui.cli.context import Context
 from tui.engine_client.protocol import Message, Trained, TrainResult
 from tui.kit.words import duration
-from tui.shared.job_progress import KEEP_SECONDS, PHASES, Progress
+from tui.shared.job_progress import PHASES
+from tui.shared.job_run import JobRun
 
 
 def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
@@ -53,20 +52,12 @@ def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
 
 def _train_one(context: Context, job: JobRecord) -> tuple[list[Trained], bool]:
     """What was trained and activated, and whether Ctrl-C was pressed."""
-    store = context.store
-    store.set_job(job.id, "running")
-    result: TrainResult | None = None
-    progress, kept_at = Progress.from_dict(job.progress), time.monotonic()
+    store, engine = context.store, context.engine
+    run = JobRun(store, engine.link, context.profile.name, store.set_job(job.id, "running"))
     try:
-        for event in context.engine.stream("train", patient=True, job=job.id, names=[job.procedure], **job.request):
-            if event["event"] == "done":
-                result = cast(TrainResult, event["result"])
-            elif event["event"] == "progress":
-                _show(context, event)
-                progress.take(event)
-                if time.monotonic() - kept_at >= KEEP_SECONDS:  # for an app that looks on, or goes on after a kill
-                    kept_at = time.monotonic()
-                    store.set_job(job.id, progress=progress.as_dict())
+        for event in engine.drive(run.events(), run.cancel, patient=True):
+            _show(context, event)
+        result = run.result
         context.console.end_progress()
         if result is None:
             raise InterruptedByUser("Stopped.")

@@ -10,8 +10,6 @@ from tui.engine_client.protocol import Message, TrainSample
 PHASES = {"cache": "reading the examples", "train": "learning", "evaluate": "measuring"}
 _SHARES = {"cache": (0.0, 0.1), "train": (0.1, 0.8), "evaluate": (0.8, 1.0)}
 """Where a phase begins and ends within the whole of one procedure, roughly."""
-KEEP_SECONDS = 2.0
-"""How often whoever works on a job writes its progress to its row."""
 _MOST_POINTS = 400
 """Of a curve; more than any terminal has columns."""
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from profiles.files.paths import AppPaths
@@ -27,11 +26,11 @@ from tokmem_desk.errors import (
     UsageError,
     error_from_dict,
 )
-from tui.engine_client.client import RequestHandle
 from tui.engine_client.link import EngineLink
 from tui.engine_client.protocol import Scorecard, Trained, TrainResult
 from tui.kit.words import duration
-from tui.shared.job_progress import KEEP_SECONDS, Progress
+from tui.shared.job_progress import Progress
+from tui.shared.job_run import JobRun
 
 PRESETS = ("quick", "normal", "thorough")
 
@@ -48,7 +47,6 @@ class TrainJob:
     """What was asked of a running one."""
     elsewhere: bool = False
     """Another program works on it."""
-    kept_at: float = field(default_factory=time.monotonic)
 
     @property
     def id(self) -> int:
@@ -104,7 +102,7 @@ class TrainQueue:
         self._profile = profile
         self._paths = paths
         self._changed = changed
-        self._handle: RequestHandle | None = None
+        self._run: JobRun | None = None
         try:
             with store.working_off(seconds=0.0):  # what a crash left in the middle is queued again
                 pass
@@ -278,12 +276,12 @@ class TrainQueue:
             )
 
     async def _end(self, how: Literal["keep", "pause", "drop"]) -> bool:
-        job, handle = self.current, self._handle
-        if job is None or handle is None or (job.ending and how != "drop"):
+        job, run = self.current, self._run
+        if job is None or run is None or (job.ending and how != "drop"):
             return False
         job.ending = how
         self._changed()
-        await handle.cancel(how)
+        await run.cancel(how)
         return True
 
     # Work
@@ -304,7 +302,7 @@ class TrainQueue:
         try:
             with self._store.working_off(seconds=0.0):
                 while not self._held and (record := self._store.next_job()) is not None:
-                    await self._run(record)
+                    await self._train(record)
                     self.ended_in_row += 1
             return True
         except BusyError:  # of another program; the app asks again from time to time
@@ -313,21 +311,18 @@ class TrainQueue:
             self.working = self._link.training = False
             self.ended_in_row = 0
 
-    async def _run(self, record: JobRecord) -> None:
-        job = self.current = TrainJob(record, Progress.from_dict(record.progress))
-        self.jobs = [job if one.id == job.id else one for one in self.jobs]
-        self._handle = self._link.submit("train", profile=self._profile, job=job.id, names=[job.name], **record.request)
+    async def _train(self, record: JobRecord) -> None:
+        run = self._run = JobRun(self._store, self._link, self._profile, record)
+        job = self.current = TrainJob(record, run.progress)
+        self.jobs = [job if other.id == job.id else other for other in self.jobs]
         self._tell()
         state: JobState | None = "queued"  # where the app ends in the middle
         error: TokmemError | None = None
         try:
-            async for event in self._link.events(self._handle):
-                if event["event"] == "done":
-                    state = self._state_after(job, cast(TrainResult, event["result"]))
-                elif event["event"] == "progress":
-                    job.progress.take(event)
-                    self._keep_sometimes(job)
-                    self._changed()
+            async for _ in run.events():
+                self._changed()
+            if run.result is not None:
+                state = self._state_after(job, run.result)
         except InterruptedByUser:
             state = "cancelled"
         except (BusyError, OfflineError):
@@ -337,7 +332,7 @@ class TrainQueue:
         except TokmemError as caught:
             state, error = "failed", caught
         finally:
-            self.current = self._handle = None
+            self.current = self._run = None
             with contextlib.suppress(NotFoundError):  # the procedure was removed meanwhile
                 self._record_end(job, state, error)
         self._tell()
@@ -365,9 +360,3 @@ class TrainQueue:
             self._store.decide_job(job.id, activate=False)
         elif record.state == "cancelled":
             drop_checkpoints(self._paths, self._store, record.procedure)
-
-    def _keep_sometimes(self, job: TrainJob) -> None:
-        if time.monotonic() - job.kept_at >= KEEP_SECONDS:
-            job.kept_at = time.monotonic()
-            with contextlib.suppress(NotFoundError):  # the procedure was removed meanwhile
-                self._store.set_job(job.id, progress=job.progress.as_dict())
