@@ -1,4 +1,4 @@
-"""Banks out and in, for the app and the command line: dialogs, words, and the transfer from file to profile.
+"""Export and import of banks, for the app and the command line: dialogs, texts, and the transfer itself.
 
 The format is in ``tokmem_desk.bank``.
 """

@@ -1,7 +1,7 @@
-"""Banks in the app: an export and an import from the person's wish to its end. Talks to the engine; draws nothing.
+"""Export and import of banks in the app, from what the person chose to the result. Draws nothing.
 
-Files are read and written in a thread, the store is used in the app's own. A profile that is left meanwhile is left
-as it was.
+Files are read and written in a thread; the store is used in the app's own. If the profile is left meanwhile, nothing
+of it is changed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Banks in the app: what to export, and a look into a file before it is imported."""
+"""The dialogs of banks: what to export, and what is in a file before it is imported."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CONFLICT_WORDS = {
 
 
 class ExportDialog(Dialog[ExportWish | None]):
-    """What to write where, or None.
+    """Closes with what to export and where, or with None.
 
     Args:
         selected: the procedure under the cursor.
@@ -122,7 +122,7 @@ class Look:
 
 
 class BankDialog(Dialog[ImportWish | None]):
-    """A look into a bank, and how to import it, or None.
+    """Shows what is in a bank. Closes with how to import it, or with None.
 
     Args:
         path: the file or folder.

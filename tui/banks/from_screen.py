@@ -1,4 +1,4 @@
-"""An export and an import of memories with their dialogs, from the key that was pressed to what is said at the end."""
+"""Export and import of memories with their dialogs, from the key to the message at the end."""
 
 from __future__ import annotations
 

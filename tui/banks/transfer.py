@@ -1,7 +1,7 @@
-"""Banks going out and coming in: what the command line and the app do alike. Draws nothing, loads no torch.
+"""Export and import of banks: the steps that the command line and the app share. Draws nothing, loads no torch.
 
-The engine is asked in between (``bank_probes``, ``bank_check``), each caller in its own way, so what happens before and
-after is here in steps: ``choose``, then ``write_export``; ``plan``, ``stage``, then ``incoming``.
+The engine works between the steps (``bank_probes``, ``bank_check``), and each caller asks it in its own way. An export
+is ``choose``, ``prepare_export``, ``write_export``; an import is ``plan``, ``stage``, ``incoming``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _PACKAGES = ("tokmem-desk", "torch", "transformers", "bitsandbytes")
 _SHOWN_REASONS = 3
 
 
-# --- out -------------------------------------------------------------------------------------------
+# --- export -------------------------------------------------------------------------------------------
 
 
 def choose(store: ProfileStore, fingerprint: str, names: Sequence[str]) -> list[MemoryRecord]:
@@ -69,7 +69,7 @@ def choose(store: ProfileStore, fingerprint: str, names: Sequence[str]) -> list[
 
 
 def export_path(text: str) -> Path:
-    """Where a bank goes: with the ending that banks have, unless another one was given.
+    """The path of a bank to write: with the ending of banks, unless another one was given.
 
     Raises:
         UsageError: a path that cannot be.
@@ -162,7 +162,7 @@ def _procedures(
 
 
 def _learned(store: ProfileStore, memory: MemoryRecord, pairs: Sequence[ExamplePair]) -> tuple[int, ...] | None:
-    """The places of the pairs that a memory learned; a pair with the input of one that it learned counts as learned."""
+    """The places of the pairs that a memory learned. A pair with the same input as a learned one counts as learned."""
     choice = store.held_out_choice(memory.id)
     if choice is None:
         return None
@@ -171,7 +171,7 @@ def _learned(store: ProfileStore, memory: MemoryRecord, pairs: Sequence[ExampleP
 
 
 def _corrections(store: ProfileStore, memories: Sequence[MemoryRecord]) -> list[BankCorrection]:
-    """Verdicts between routes that go along; others would name procedures that stay."""
+    """Corrections between exported routes; others would name procedures that are not exported."""
     names = {memory.procedure for memory in memories} | {NONE_ROUTE}
     return [
         BankCorrection(one.text, one.wrong_route, one.right_route)
@@ -188,7 +188,7 @@ def _generator() -> dict[str, str]:
     return found
 
 
-# --- in --------------------------------------------------------------------------------------------
+# --- import --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ def refusal(bank: OpenBank, verdict: Verdict) -> IncompatibleError:
 
 
 def plan(bank: OpenBank, store: ProfileStore, conflict: Conflict | None) -> list[Placement]:
-    """What becomes of each procedure.
+    """Decide what becomes of each procedure.
 
     Raises:
         ConflictError: names are taken and nobody said what to do then.

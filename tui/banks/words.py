@@ -1,4 +1,4 @@
-"""What is in a bank file, in words for people and as an object for programs. Reads an open bank; asks nobody."""
+"""What is in a bank file, as text for people and as an object for programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Calls in an answer, laid out: the procedure's name, its arguments, and what came of running it. Draws only."""
+"""Draws the calls in an answer: the procedure's name, its arguments, and the outcome of running it."""
 
 from __future__ import annotations
 

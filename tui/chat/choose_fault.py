@@ -1,4 +1,4 @@
-"""What is wrong with an answer, so that a thumb down leads somewhere."""
+"""A dialog that asks what is wrong with an answer, to offer what helps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAULTS: tuple[tuple[Fault, str, str], ...] = (
 
 
 class FaultDialog(Dialog[Fault | None]):
-    """The chosen fault, or None."""
+    """Closes with the chosen fault, or with None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("k", "up", show=False),

@@ -1,4 +1,4 @@
-"""Which route a message should have taken."""
+"""A dialog to choose the route that a message should have taken."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tui.kit.dialog import Dialog, paragraph
 
 
 class RouteDialog(Dialog[str | None]):
-    """The chosen route, or None.
+    """Closes with the chosen route, or with None.
 
     Args:
         question: the message, shown again.
         names: the procedures.
         current: the route it got, which is not offered.
-        candidates: what the router thought; the likelier stands first.
+        candidates: the router's probabilities; the most probable route stands first.
         title: what is asked.
         note: what choosing does.
     """

@@ -20,7 +20,7 @@ from tui.kit.host import ScreenHost
 
 
 class ChatHost(ScreenHost, Protocol):
-    """See the module."""
+    """The screen, as its parts see it."""
 
     @property
     def tokmem(self) -> ChatServices:

@@ -9,7 +9,7 @@ from textual.widgets import Static
 
 
 class LearnBar(Static):
-    """See the module. A click does the same as the key."""
+    """The line. A click does the same as the key."""
 
     DEFAULT_CSS = """
     LearnBar {

@@ -1,6 +1,6 @@
-"""The growing prompt of the chat: Enter sends, ``@`` completes the names of procedures.
+"""The prompt of the chat, which grows with its text. Enter sends, ``@`` completes the names of procedures.
 
-Knows the names it was given and nothing of the conversation.
+It knows the names that it was given, and nothing of the conversation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OPEN_NAME = re.compile(r"@([a-z0-9_-]*)")
 
 @keyed("prompt")
 class Prompt(TextArea):
-    """See the module. An empty message is not sent."""
+    """Where messages are written. An empty one is not sent."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send"),
@@ -59,7 +59,7 @@ class Prompt(TextArea):
         self.suggestion = matches[0][len(self.text) - 1 :] + " " if matches and self.cursor_at_end_of_text else ""
 
     def action_send(self) -> None:
-        """Hand the text over and empty the prompt at once: what is typed next belongs to the next message."""
+        """Send the text and empty the prompt at once: what is typed next belongs to the next message."""
         text = self.text
         if text.strip():
             self.load_text("")

@@ -1,4 +1,4 @@
-"""The line below the prompt: the most pressing thing to know."""
+"""The line below the prompt: the most important thing to know now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ IDLE_HINT = "Enter sends · ^j new line · @ picks a procedure"
 
 
 class PromptLine(Static):
-    """See the module. Keeps a problem until it is cleared."""
+    """The line. It shows a problem until that is cleared."""
 
     DEFAULT_CSS = """
     PromptLine {
@@ -76,7 +76,7 @@ class PromptLine(Static):
             content = Content.assemble(f"{cut:<{room}}  ", Content.styled(meter, _meter_style(context)))
         else:
             content = Content(words)
-        if content != self.content:  # with every key; a new text would lay the whole screen out
+        if content != self.content:  # drawn at every key, and a new text would lay the whole screen out
             self.update(content)
 
 

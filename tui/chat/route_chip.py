@@ -1,4 +1,4 @@
-"""The route of an answer with its probability, which opens to the runners-up, in words. Draws nothing itself."""
+"""The route of an answer with its probability, and the next most probable routes, as text. Draws nothing itself."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def chip_content(answer: Answer, status: str, *, opened: bool) -> Content:
 
 
 def route_words(route: str, probability: float | None) -> list[Content]:
-    """A route in words and a sign: never by colour alone."""
+    """A route as a sign and words, so that colour is not needed."""
     is_none = route == NONE_ROUTE
     words = [
         Content.styled("○ " if is_none else "◆ ", "$muted" if is_none else "$primary"),

@@ -1,4 +1,4 @@
-"""Consent to run a command: what exactly would run, once or always."""
+"""A dialog that asks for consent to run a command. It shows exactly what would run."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ RunAnswer = Literal["once", "always"]
 
 
 class RunDialog(Dialog[RunAnswer | None]):
-    """``once``, ``always`` (for this procedure), or None: nothing is run.
+    """Closes with ``once``, ``always`` (for this procedure), or None: run nothing.
 
     Args:
         prepared: the command.
-        warning: what speaks against it, or an empty text; then there is no "always".
+        warning: what speaks against it, or empty. With a warning "always" is not offered.
         withheld: why an earlier "always" does not hold, or an empty text.
     """
 

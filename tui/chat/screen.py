@@ -1,6 +1,6 @@
 """Chat: earlier conversations, the transcript, and the prompt.
 
-Draws and dispatches; what is said and kept is in ``tui.chat.session``.
+The conversation itself is in ``tui.chat.session``; what keys do is in the parts (``tui.chat.host`` lists them).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class ChatScreen(AppScreen):
 
     @shows_errors
     def keep_unsaved(self) -> None:
-        """An unsent message comes back with the profile; one of a temporary chat is written nowhere."""
+        """Store an unsent message, which comes back with the profile. One of a temporary chat is not stored."""
         if self.is_mounted and not self._session.temporary:
             self.tokmem.store.keep_unsent(self.prompt.text)
 
@@ -164,7 +164,7 @@ class ChatScreen(AppScreen):
 
     @shows_errors
     async def on_prompt_submitted(self, event: PromptSubmitted) -> None:
-        """Queue what was typed; an unknown @name stays in the prompt with a word about it."""
+        """Queue what was typed. With an unknown @name it stays in the prompt, and the line below says so."""
         prompt = self.prompt
         try:
             route, question = split_route(event.text.strip(), prompt.names)
@@ -308,7 +308,7 @@ class ChatScreen(AppScreen):
 
     @property
     def _in_queue(self) -> set[str]:
-        """Procedures that will be, or were, trained, and nobody has decided yet."""
+        """Procedures with a training that waits, runs, or has ended and is not decided about."""
         return {job.name for job in self.tokmem.trainings.jobs}
 
     @shows_errors
@@ -323,7 +323,7 @@ class ChatScreen(AppScreen):
     # The prompt and the line below it
 
     def on_text_area_changed(self, event: TextArea.Changed) -> None:
-        """A word about a wrong name goes as soon as the text is another one."""
+        """Remove the note about a wrong name as soon as the text differs."""
         line = self.query_one(PromptLine)
         # Compared, because the events of giving the text back come late.
         if event.text_area.text != line.problem_text:
@@ -386,7 +386,7 @@ class ChatScreen(AppScreen):
         self.pane.page(direction)
 
     def on_resize(self) -> None:
-        """The history has its place, and the meter stands at the right edge."""
+        """Fit the history and the line below the prompt to the new size."""
         if self.is_mounted:
             self.history_controller.fit()
             self.call_after_refresh(self.show_line)

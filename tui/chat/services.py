@@ -8,7 +8,7 @@ from tui.kit.services import AppServices
 
 
 class ChatServices(AppServices, Protocol):
-    """See the module."""
+    """The app, as the chat sees it."""
 
     def examples(self) -> list[tuple[str, str, bool]]:
         """Of each enabled procedure: its name, an input to begin with or nothing, whether it has a memory."""

@@ -1,6 +1,6 @@
 """One conversation: what was said, what is kept of it, and the way of a question through the engine.
 
-Turns live here and in the store, in step; a temporary conversation lives here only. Draws nothing.
+Turns are kept here and in the store; those of a temporary conversation are kept here only. Draws nothing.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class ChatSession:
         Args:
             turn: part of this conversation; an earlier answer is replaced.
             route: the route to take instead of the turn's own.
-            again: draw an answer instead of taking the likeliest words.
+            again: draw an answer instead of taking the most probable words.
             seed: makes a drawn answer repeatable.
             max_tokens: longest answer; None leaves it to the settings.
             own_sampling: draw plain chat as the model's own configuration says, where it says something.
@@ -131,7 +131,7 @@ class ChatSession:
 
     @property
     def wants_title(self) -> bool:
-        """Whether the conversation is kept, answered, and still called what the rule makes of its first message."""
+        """Whether the conversation is stored, has an answer, and still has the title made from its first message."""
         if self.conversation_id is None or not self.turns or self._asked_for_title == self.conversation_id:
             return False
         first = self.turns[0]
@@ -140,7 +140,7 @@ class ChatSession:
         return self._store.conversation(self.conversation_id).title == rule_title(first.question)
 
     async def propose_title(self) -> bool:
-        """Have the model name the conversation, unless any other request comes; asked once.
+        """Let the model name the conversation. It is asked once, and any other request goes first.
 
         Returns:
             True where it has another title now.
@@ -177,7 +177,7 @@ class ChatSession:
     # What the person teaches
 
     def correct(self, turn: Turn, right_route: str) -> None:
-        """Keep the verdict that this turn's route was wrong. Of a temporary conversation nothing is kept.
+        """Store the verdict that this turn's route was wrong. Of a temporary conversation nothing is stored.
 
         Raises:
             UsageError: ``right_route`` is the route it got.
@@ -212,17 +212,17 @@ class ChatSession:
         return not known
 
     def keep_run(self, turn: Turn) -> None:
-        """Keep what came of running a call: it stands in the turn's segments by now."""
+        """Store the outcome of running a call, which was put into the turn's segments."""
         self._keep(turn)
 
     def rate(self, turn: Turn, rating: Rating | None) -> None:
-        """Keep a thumb. An answer called bad is not shown to the model any more."""
+        """Store a thumb. An answer with a thumb down is not shown to the model any more."""
         turn.answer.rating = rating
         if turn.answer.message_id is not None:
             self._store.rate_message(turn.answer.message_id, rating)
 
     def take_back(self, turn: Turn) -> str | None:
-        """Undo what was taught by way of a turn, a pair before a thumb before a verdict; say what it was.
+        """Undo the last lesson of a turn: a pair before a thumb, a thumb before a verdict. Return what it was.
 
         Returns:
             None when there is nothing; ``"verdict"`` means that the route is open again.
@@ -318,7 +318,7 @@ class ChatSession:
             self._store.update_message(answer.message_id, content=answer.text, whole=True, **kept)
 
     def _put_behind(self, turn: Turn) -> None:
-        """Keep the order of the conversation: questions that waited for this answer stand behind it."""
+        """Move questions that waited for this answer behind it, to keep the order of the conversation."""
         later = [one for one in self.turns[self.turns.index(turn) + 1 :] if one.question_id is not None]
         if not later:
             return

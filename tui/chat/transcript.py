@@ -28,7 +28,7 @@ DRAWN_TURNS = 48
 
 
 class Transcript(VerticalScroll, can_focus=False):
-    """The turns, oldest first; a stretch of them is drawn, which moves along when its end is reached."""
+    """The turns, oldest first. Only a range of them is drawn; it moves when the person scrolls to its end."""
 
     DEFAULT_CSS = """
     Transcript { height: 1fr; padding: 1 1 0 1; align-vertical: bottom; }
@@ -165,7 +165,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
 
 class TranscriptPane(Vertical):
-    """The transcript, and a word below it when new text has come that is not in sight. Hidden without turns."""
+    """The transcript, with a note below it if there is new text that is not in sight. Hidden without turns."""
 
     DEFAULT_CSS = """
     TranscriptPane {

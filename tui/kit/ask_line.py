@@ -1,4 +1,4 @@
-"""One line of text: a title, a file name."""
+"""A dialog that asks for one line of text, such as a title or a file name."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class LineDialog(SaveDialog[str | None]):
     """What was typed, or None.
 
     Args:
-        title: what this is about.
+        title: of the box.
         note: what will be done with it.
-        value: what to begin with.
+        value: the text at first.
         label: of the agreeing button.
-        fault: says what is wrong with a text, None when it is fine.
+        fault: returns what is wrong with a text, or None.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class LineDialog(SaveDialog[str | None]):
         yield buttons(("cancel", "Esc Cancel"), ("yes", self._label), primary="yes")
 
     def action_save(self) -> None:
-        """Hand it over, or say what is wrong with it."""
+        """Close with the text, or show what is wrong with it."""
         text = self.query_one(Input).value.strip()
         fault = None if self._fault is None else self._fault(text)
         if not text:

@@ -1,7 +1,7 @@
-"""How far something is, drawn the same everywhere.
+"""A progress bar as text.
 
-Textual's own bar rounds by the width that it has at the moment of its update, so the same share can be drawn half a
-cell apart; it also moves while a share is unknown, and a picture of it depends on the moment.
+Textual's own bar is not used, because its picture depends on the moment: it rounds by the width that it has when it is
+updated, and it moves while the share is unknown.
 """
 
 from __future__ import annotations

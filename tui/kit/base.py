@@ -1,4 +1,4 @@
-"""What the main screens share: header, footer, and news from the app."""
+"""The base class of the main screens: header, footer, and news from the app."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class AppScreen(Screen[None]):
         await self.begin()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Errors of this screen's workers are shown like those of the app's; Textual does not pass them on."""
+        """Show errors of this screen's workers as those of the app's are shown. Textual does not pass them on."""
         self.tokmem.on_worker_state_changed(event)
 
     async def begin(self) -> None:
@@ -97,7 +97,7 @@ class AppScreen(Screen[None]):
         """A training went a step, began or ended, or the queue is another one."""
 
     def on_store_changed(self) -> None:
-        """Procedures, pairs or memories may differ, by whoever's hand."""
+        """Procedures, pairs or memories may differ; the change may come from another screen or program."""
 
     def _engine_news(self, state: EngineState) -> None:
         self.show_header()

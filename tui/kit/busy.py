@@ -1,4 +1,4 @@
-"""A modal over work that takes a while: what goes on, how far it is, and Esc to stop it."""
+"""A dialog that runs work that takes a while. It shows the progress, and Esc stops the work."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tui.kit.services import services
 
 
 class BusyDialog(Dialog[list[str] | None]):
-    """What the work returns; None when it was stopped or went wrong, which is said.
+    """Closes with what the work returns, or with None if it was stopped or failed. An error is shown.
 
     Args:
         title: of the box.
-        task: does it; gets what it tells its progress to.
+        task: the work; it reports to the ``Progress`` that it is given.
     """
 
     def __init__(self, title: str, task: Callable[[Progress], Awaitable[list[str]]]) -> None:
@@ -52,7 +52,7 @@ class BusyDialog(Dialog[list[str] | None]):
             services(self).show_error(caught)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """A fault of the app ends the work too: the box goes, before the base shows the fault."""
+        """Close the box if the work ended with an unexpected error; the base class then shows that."""
         if event.state is WorkerState.ERROR:
             self.dismiss(None)
 

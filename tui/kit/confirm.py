@@ -1,4 +1,4 @@
-"""A question with two answers."""
+"""A dialog with a question and two answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tui.kit.dialog import Dialog, buttons, paragraph
 
 
 class ConfirmDialog(Dialog[bool]):
-    """True when the person agrees; Esc and the other button are False.
+    """Closes with True if the person agrees, and with False for Esc and the other button.
 
     Args:
         title: the question.

@@ -1,4 +1,4 @@
-"""What all modals share: a box in the middle, a title, Esc to leave."""
+"""The base classes of all dialogs: a box in the middle, a title, Esc to leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One example pair: what the person types and what they want back."""
+"""A dialog to write or change one example pair."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class PairDraft:
     response: str
     procedure: str
     another: bool
-    """The person wants to write the next one at once."""
+    """Whether the person wants to write the next pair at once."""
 
 
 class PairDialog(Dialog[PairDraft | None]):
-    """A draft that can be kept, or None.
+    """Closes with a draft that can be stored, or with None.
 
     Args:
         title: what this is about.

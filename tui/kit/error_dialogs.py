@@ -1,4 +1,4 @@
-"""Shows an error of ours instead of letting it end the app."""
+"""Shows a TokmemError in a dialog instead of letting it end the app."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An error: what happened, what is safe, what to do next."""
+"""The dialog for an error: what happened, what is safe, what to do next."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAFE = "Your chats, pairs and memories are on disk and unharmed; the app goes on
 
 
 class FailureDialog(Dialog[None]):
-    """Shows an error of ours. ``safe`` says what was not lost."""
+    """Shows a TokmemError. ``safe`` says what was not lost."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy", "Copy")]
 

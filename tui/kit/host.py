@@ -16,7 +16,7 @@ Answer = TypeVar("Answer")
 
 
 class ScreenHost(Protocol):
-    """See the module. ``AppScreen`` offers all of it."""
+    """The screen, as its parts see it. ``AppScreen`` offers all of this."""
 
     def in_background(
         self, work: Callable[[], Awaitable[None]], *, group: str = "default", exclusive: bool = False

@@ -1,4 +1,4 @@
-"""How far some work has come, told by whoever does it, in any thread; and whether the person wants it stopped."""
+"""Progress of work in another thread, and the person's wish to stop it."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ class Progress:
     """One piece of work.
 
     Args:
-        told: is called with a few words and the share that is done (0 to 1; None: not known), in the worker's thread.
+        told: called in the worker's thread, with a few words and the share that is done (0 to 1, None where unknown).
     """
 
     def __init__(self, told: Callable[[str, float | None], None]) -> None:
         self.tell = told
         self.request: RequestHandle | None = None
-        """The engine's part of it, while there is one."""
+        """The request that the engine works on for it, if there is one."""
         self._stopped = threading.Event()
 
     async def stop(self) -> None:
-        """Ask for an end; the work ends at its next ``check``, a request of the engine with what it has."""
+        """Ask for an end. The work ends at its next ``check``; a request of the engine ends with what it has."""
         self._stopped.set()
         if self.request is not None:
             await self.request.cancel()
 
     def check(self) -> None:
-        """Go on, unless the person wants an end.
+        """Return, unless the person wants an end.
 
         Raises:
             InterruptedByUser: they do.

@@ -32,11 +32,11 @@ class QueuedTraining(Protocol):
 
 
 class Trainings(Protocol):
-    """The open profile's trainings, for those who only want to know."""
+    """The open profile's trainings, as far as rooms that do not train see them."""
 
     @property
     def jobs(self) -> Sequence[QueuedTraining]:
-        """All of the queue, in its order."""
+        """All trainings, in the order of the queue."""
         ...
 
     @property
@@ -57,7 +57,7 @@ class AppServices(Protocol):
 
     @property
     def paths(self) -> AppPaths:
-        """Where everything is."""
+        """The folders and files of the program."""
         ...
 
     @property
@@ -72,7 +72,7 @@ class AppServices(Protocol):
 
     @property
     def locked(self) -> bool:
-        """Whether no profile's data can be reached now; ``store`` is closed then."""
+        """Whether the data of the profile cannot be reached now. ``store`` is closed then."""
         ...
 
     @property
@@ -94,7 +94,7 @@ class AppServices(Protocol):
 
     @property
     def fingerprint(self) -> str | None:
-        """Of the loaded backbone; before that, of the one that was used last."""
+        """Fingerprint of the loaded backbone; before one is loaded, of the one that was used last."""
         ...
 
     def load_engine(self) -> object:
@@ -139,18 +139,18 @@ class AppServices(Protocol):
         """Tell every screen that procedures, pairs or memories may differ."""
         ...
 
-    # Faces
+    # What the person sees
 
     def open_procedure(self, name: str) -> None:
         """Show one procedure on its screen."""
         ...
 
     def notify(self, message: str, *, markup: bool = True) -> None:
-        """Say something in a corner of the screen, for a while."""
+        """Show a message in a corner of the screen, for a while."""
         ...
 
     def show_error(self, error: TokmemError) -> None:
-        """Say what happened, what is safe and what to do; the app lives on."""
+        """Show what happened, what is safe and what to do. The app goes on."""
         ...
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:

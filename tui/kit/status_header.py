@@ -29,7 +29,7 @@ NAME_FROM = 130
 """Cells of width from which the app's name stands there, as ``app.tcss`` has it."""
 
 _KINDS = ("-instruct", "-it", "-chat")
-"""Ends of models' names that say the least about which one it is."""
+"""Endings of model names that are left out first where there is little room."""
 
 _SHORTEST_NAME = 12
 
@@ -57,7 +57,7 @@ class ScreenTab(Static):
             self.update(Content.styled(self._key, "$accent"))
 
     def cells(self, with_title: bool) -> int:
-        """How wide it is, its padding included."""
+        """Its width in cells, with the padding."""
         return 2 + len(self._key) + (len(self._title) + 1 if with_title or self._current else 0)
 
     def on_click(self) -> None:
@@ -80,7 +80,7 @@ class StatusHeader(Horizontal):
         super().__init__()
         self._mode = mode
         self._states: list[list[tuple[str, str]]] = []
-        """The state in its parts with their styles, in full first and in ever fewer words behind."""
+        """The parts of the state with their styles: in full first, then in ever fewer words."""
 
     def compose(self) -> ComposeResult:
         yield Static("tokmem-desk", id="app-name")
@@ -139,7 +139,7 @@ def _cells(parts: Sequence[tuple[str, str]]) -> int:
 
 
 def shortenings(model: str, device: str, dtype: str) -> list[tuple[str, str]]:
-    """Model and device, from all of it to the least: whole words go before a name is cut."""
+    """Model and device in ever shorter forms: whole words are left out before a name is cut."""
     stem = next((model[: -len(end)] for end in _KINDS if model.lower().endswith(end)), model)
     cut = stem if len(stem) <= _SHORTEST_NAME else f"{stem[: _SHORTEST_NAME - 1]}…"
     return [(model, f"{device} {dtype}".strip()), (model, device), (stem, device), (cut, device), (cut, ""), ("", "")]

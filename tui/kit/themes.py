@@ -59,7 +59,7 @@ LIGHT = Theme(
 
 
 def muted_of(variables: Mapping[str, str]) -> str:
-    """A quieter foreground for any theme."""
+    """A less prominent colour for text, for any theme."""
     try:
         foreground, background = Color.parse(variables["foreground"]), Color.parse(variables["background"])
     except (KeyError, ColorParseError):
@@ -70,7 +70,7 @@ def muted_of(variables: Mapping[str, str]) -> str:
 
 
 def theme_words(name: str) -> str:
-    """What is special about a theme, to stand behind its name; empty for most."""
+    """A remark to show behind a theme's name; empty for most."""
     if name in (DARK.name, LIGHT.name):
         return "  · made for this app"
     return "  · the terminal's own 16 colours" if name.startswith("ansi") else ""

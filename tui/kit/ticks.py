@@ -1,4 +1,4 @@
-"""Lists and buttons whose state shows without colour: Textual's own draw the same sign for on and off."""
+"""Lists and buttons that show their state without colour. Textual's own draw the same sign for on and off."""
 
 from __future__ import annotations
 

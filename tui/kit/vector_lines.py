@@ -19,7 +19,7 @@ _SYMBOL = re.compile("[\u2400-\u2421]|‹U\\+[0-9A-F]{4,6}›")
 
 
 def quoted(element: str) -> str:
-    """One argument in one line, quoted as a shell's user would; what cannot be seen as a symbol."""
+    """One argument in one line, quoted as for a shell. Characters that cannot be seen become symbols."""
     return "".join(_seen(one) for one in visible_line(shlex.quote(element)))
 
 
@@ -43,12 +43,12 @@ def vector_rows(vector: Sequence[str], width: int = 0) -> list[tuple[str, str]]:
 
 
 def has_unseen(vector: Sequence[str]) -> bool:
-    """Whether symbols stand for characters in it."""
+    """Whether an argument holds characters that are shown as symbols."""
     return any(_SYMBOL.search(quoted(element)) for element in vector)
 
 
 def _seen(character: str) -> str:
-    """Blanks that look like others, and characters that look like nothing, by name."""
+    """Replace blanks that look like others, and invisible characters, by their names."""
     if character in _JOINERS or character == " " or 0xE0000 <= ord(character) < 0xE0080:
         return character
     unseen = unicodedata.category(character) in ("Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs")

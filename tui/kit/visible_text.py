@@ -60,7 +60,7 @@ def json_escaped(text: str) -> str:
 
 
 class VisibleStream(io.TextIOBase):
-    """A terminal's stream that gets visible text alone: what anybody prints, tracebacks and warnings too.
+    """A terminal's stream that lets only visible text through, in tracebacks and warnings too.
 
     Args:
         raw: the stream itself. Whoever has sequences of their own to send writes to it.
@@ -84,7 +84,7 @@ class VisibleStream(io.TextIOBase):
 
     @property
     def buffer(self) -> io.BufferedIOBase:
-        """Bytes, which nobody looks through."""
+        """The stream of bytes below, which is not filtered."""
         return cast("io.BufferedIOBase", self.raw.buffer)
 
     def write(self, text: str) -> int:
@@ -93,12 +93,12 @@ class VisibleStream(io.TextIOBase):
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:  # type: ignore[override]
-        """Write several."""
+        """Write several texts."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
-        """Send it."""
+        """Flush the stream below."""
         self.raw.flush()
 
     def fileno(self) -> int:
@@ -110,15 +110,15 @@ class VisibleStream(io.TextIOBase):
         return self.raw.isatty()
 
     def writable(self) -> bool:
-        """It is."""
+        """Always true."""
         return True
 
     def close(self) -> None:
-        """Leave it open: it belongs to the process."""
+        """Do nothing: the stream belongs to the process."""
 
 
 def guarded(stream: TextIO) -> TextIO:
-    """``stream``, or where it is a terminal one that gets visible text alone."""
+    """``stream`` itself, or a ``VisibleStream`` over it if it is a terminal."""
     known: object = stream
     if isinstance(known, VisibleStream) or not stream.isatty():
         return stream
@@ -126,6 +126,6 @@ def guarded(stream: TextIO) -> TextIO:
 
 
 def raw_of(stream: TextIO) -> TextIO:
-    """The stream below a guarded one."""
+    """The stream below a filtered one."""
     known: object = stream
     return known.raw if isinstance(known, VisibleStream) else stream

@@ -25,7 +25,7 @@ def wrapped(text: str, width: int, most: int) -> list[str]:
         most: lines.
     """
     lines: list[str] = []
-    # No more of a long text is looked at than could be shown.
+    # Only the part of a long text that can be shown is looked at.
     for paragraph in shown(text[: width * (most + 1) * 2].replace("\r\n", "\n").replace("\r", "\n")).split("\n"):
         lines += _broken(paragraph, width)
         if len(lines) > most:

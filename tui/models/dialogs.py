@@ -1,4 +1,4 @@
-"""Name a model that no list knows."""
+"""A dialog that asks for a model that is in no list."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class ModelNameDialog(SaveDialog[str | None]):
         yield buttons(("cancel", "Esc Cancel"), ("ok", "Fetch or convert"), primary="ok")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """The fault is gone with the text it was about."""
+        """Hide the fault as soon as the text differs."""
         self.query_one("#fault").remove_class("-shown")
 
     def action_save(self) -> None:
-        """Hand it over, or say what is wrong with it."""
+        """Close with the text, or show what is wrong with it."""
         wanted = self.query_one(Input).value.strip()
         try:
             if not wanted:

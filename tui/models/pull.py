@@ -1,4 +1,4 @@
-"""One download of a model: runs in an engine of its own, can be paused and taken up again, and knows how fast it is.
+"""One download of a model. It runs in an engine of its own, and can be paused and resumed.
 
 Owned by the app and not by a screen, so that it survives switching. What has arrived stays on the disk, also when the
 app ends; the next download of the same model goes on from there. Draws nothing.
@@ -17,13 +17,13 @@ from tui.engine_client.protocol import Message
 from tui.kit.words import duration, size
 
 SPEED_SECONDS = 8.0
-"""The speed is that of the last seconds, so that it tells what goes on now."""
+"""How many seconds the shown speed is measured over."""
 
 STEPS = {"fetch": "downloading", "convert": "preparing it, only this once"}
 
 
 class ModelPull:
-    """See the module.
+    """A download that runs, is paused, or has ended.
 
     Args:
         model: as the settings would name it.
@@ -48,7 +48,7 @@ class ModelPull:
         self.step = ""
         """``fetch`` or ``convert``; empty before the engine has said anything."""
         self.fraction: float | None = None
-        """Of the step, 0 to 1."""
+        """Share of the step that is done, 0 to 1."""
         self.detail = ""
         self.error: TokmemError | None = None
         self._make_client, self._changed, self._clock = make_client, changed, clock
@@ -63,7 +63,7 @@ class ModelPull:
 
     @property
     def bytes_per_second(self) -> float | None:
-        """Of the download; None where the size is not known or nothing has come yet."""
+        """Share of the download that is done; None where the size is not known or nothing has come yet."""
         share = self._shares_per_second
         if share is None or self.download_bytes is None or self.step != "fetch":
             return None
@@ -71,7 +71,7 @@ class ModelPull:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Until the end of the present step."""
+        """Seconds until the end of the present step."""
         share = self._shares_per_second
         return None if not share or self.fraction is None else (1 - self.fraction) / share
 

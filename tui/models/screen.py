@@ -31,7 +31,7 @@ MIB = 2**20
 
 
 class ModelsScreen(AppScreen):
-    """See the module."""
+    """The table of models, and the facts of the one under the cursor."""
 
     MODE = "models"
     CSS_PATH = "screen.tcss"
@@ -80,7 +80,7 @@ class ModelsScreen(AppScreen):
     # News from the app
 
     def on_screen_resume(self) -> None:
-        """Memory and disk may be different from last time."""
+        """Draw again: memory and disk may have changed."""
         self._look()
 
     def on_engine_changed(self, state: EngineState) -> None:
@@ -202,7 +202,7 @@ class ModelsScreen(AppScreen):
                 return self.tokmem.link.state.phase == "ready"
         return True
 
-    # Doing
+    # What can be done
 
     @work(group="use", exclusive=True, exit_on_error=False)
     async def action_use(self) -> None:

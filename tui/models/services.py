@@ -11,7 +11,7 @@ from tui.models.pull import ModelPull
 
 
 class ModelServices(AppServices, Protocol):
-    """See the module."""
+    """The app, as the Models screen sees it."""
 
     pull: ModelPull | None
     """The newest download of a model."""

@@ -1,4 +1,4 @@
-"""Pairs from a conversation: which of its exchanges, and into which procedure."""
+"""A dialog that makes pairs of a conversation: which exchanges, and for which procedure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ChatPairs:
 
 
 class FromChatDialog(SaveDialog[ChatPairs | None]):
-    """Chosen exchanges, or None.
+    """Closes with the chosen exchanges, or with None.
 
     Args:
         conversations: newest first, at least one.

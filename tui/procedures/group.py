@@ -1,4 +1,4 @@
-"""The group of a procedure."""
+"""A dialog that asks for the group of a procedure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tui.kit.dialog import SaveDialog, buttons, paragraph
 
 
 class GroupDialog(SaveDialog[str | None]):
-    """A group, an empty text for none, or None when all stays as it is.
+    """Closes with a group, an empty text for no group, or None: no change.
 
     Args:
         name: the procedure.
@@ -34,5 +34,5 @@ class GroupDialog(SaveDialog[str | None]):
         yield buttons(("cancel", "Esc Cancel"), ("save", "⏎ Save"), primary="save")
 
     def action_save(self) -> None:
-        """Hand the name over."""
+        """Close with the name."""
         self.dismiss(self.query_one(Input).value.strip())

@@ -17,7 +17,7 @@ from tui.shared.overview import ProcedureLine
 
 
 class ProceduresHost(ScreenHost, Protocol):
-    """See the module."""
+    """The screen, as its parts see it."""
 
     @property
     def tokmem(self) -> ProcedureServices:

@@ -1,4 +1,4 @@
-"""Importing pairs from a file or a pasted table: which columns, a look at what is there, taking what is good."""
+"""A dialog that imports pairs from a file or a pasted table: choose columns, look at the rows, take the good ones."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class PathSuggester(Suggester):
 
 
 class ImportDialog(Dialog[ImportChoice | Path | None]):
-    """What to import, the path of a bank, or None.
+    """Closes with what to import, with the path of a bank, or with None.
 
     Args:
         known: the names of the profile's procedures.

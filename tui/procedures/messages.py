@@ -10,7 +10,7 @@ from textual.message import Message
 
 @dataclass
 class PairTextWanted(Message):
-    """A text of a stored pair should be another one."""
+    """A text of a stored pair should be replaced."""
 
     pair_id: int
     part: Literal["input", "response"]
@@ -26,7 +26,7 @@ class PairWritten(Message):
     input: str
     response: str
     another: bool
-    """The person is likely to write the next one."""
+    """Whether the next pair should be begun at once."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ LEVELS = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def overlap_sentences(overlap: Overlap) -> list[str]:
-    """What should be known before training; nothing where nothing overlaps."""
+    """One sentence for each overlap; empty where nothing overlaps."""
     said = []
     of = overlap["pairs"]
     coming = {one["name"]: one for one in overlap["from"]}
@@ -32,7 +32,7 @@ def overlap_sentences(overlap: Overlap) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class EffectCounts:
-    """What goes to a procedure at one threshold."""
+    """How many messages go to a procedure at one threshold."""
 
     own: int
     others: int

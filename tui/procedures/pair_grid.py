@@ -1,7 +1,7 @@
 """Example pairs as a grid of two texts a row; rows are as high as their text, and only what is in sight is drawn.
 
 Up to ``MEASURED_ROWS`` every row shows its text in lines. Beyond, a row is one line until the cursor is on it, so that
-a table of any length opens and scrolls at once. Edits nothing: it says which cell is wanted and where it stands.
+a table of any length opens and scrolls at once. It edits nothing; it reports which cell is wanted and where it is.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tui.kit.wrapped import one_line, wrapped
 from tui.procedures.pair_rows import NO_ROWS, CellPart, GridRows
 
 MEASURED_ROWS = 2_000
-"""Up to so many rows each is as high as its text."""
+"""Up to this many rows, each is as high as its text."""
 
 MOST_LINES = 8
 """Lines of a text that are shown; all of it is there when it is edited."""

@@ -36,18 +36,18 @@ Then = Literal["stay", "next", "previous", "away"]
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What is to be said about the pairs."""
+    """What seems odd about the pairs of a procedure."""
 
     findings: Sequence[Finding] = ()
-    """Of lint."""
+    """Sentences of lint."""
     notes: Mapping[int, Sequence[str]] = field(default_factory=dict)
-    """The same for single pairs, by their ids."""
+    """Sentences about single pairs, by the ids of the pairs."""
     overlap: Overlap | None = None
-    """With other procedures, as far as it is known."""
+    """Overlap with other procedures, as far as it is known."""
 
 
 class PairPanel(Vertical):
-    """See the module. Stores nothing: what should change is told in messages, and ``saved`` or ``refused`` answer."""
+    """One procedure with its pairs. It posts what should be stored; the screen calls ``saved`` or ``refused``."""
 
     DEFAULT_CSS = """
     PairPanel {
@@ -87,7 +87,7 @@ class PairPanel(Vertical):
 
     @property
     def editor(self) -> CellEditor:
-        """What lies over a cell while it is edited."""
+        """The editor, which lies over a cell while it is edited."""
         return self.query_one(CellEditor)
 
     # What is shown
@@ -96,7 +96,7 @@ class PairPanel(Vertical):
         """Draw one procedure.
 
         Args:
-            profile: whose it is: what one person has begun to write is nothing to the next.
+            profile: whose it is. A row that was begun in one profile does not show in another.
             line: the procedure.
             pairs: its pairs.
             advice: about them.
@@ -208,7 +208,7 @@ class PairPanel(Vertical):
             self.post_message(PairWanted("large", None))
 
     def _open_editor(self) -> None:
-        """Lie over the cell under the cursor, once it is in sight."""
+        """Put the editor over the cell under the cursor, once that is in sight."""
         key, part = self.grid.key, self.grid.part
         if key is None:
             return
@@ -225,7 +225,7 @@ class PairPanel(Vertical):
         self.editor.begin(self._text(key, part), self.grid.cell_region(), self.query_one("#grid-area").size.height)
 
     def _follow(self) -> None:
-        """The rows were drawn anew: lie over the same cell, or go with it when its pair is gone."""
+        """Put the editor over the same cell after the rows were drawn anew; close it if its pair is gone."""
         if self._edited is None or not self.editor.editing:
             return
         key, part = self._edited
@@ -236,7 +236,7 @@ class PairPanel(Vertical):
         self.editor.put(self.grid.cell_region(), self.query_one("#grid-area").size.height)
 
     def on_resize(self) -> None:
-        """The cell is elsewhere."""
+        """Move the editor with its cell."""
         self.call_after_refresh(self._follow)
 
     def _text(self, key: int, part: CellPart) -> str:
@@ -327,7 +327,7 @@ class PairPanel(Vertical):
             self._show_rows()
 
     def refused(self, reason: str, then: Then = "stay") -> None:
-        """The text cannot be stored: say why and let the person go on with it."""
+        """The text cannot be stored: show why, and let the person change it."""
         self._say(reason)
         if then == "away":
             self._close_editor()
@@ -386,7 +386,7 @@ def tool_sentence(line: ProcedureLine) -> str:
 
 
 def memory_sentence(line: ProcedureLine) -> str:
-    """What the memory is worth, in a sentence."""
+    """How good the memory is, in a sentence."""
     parts = []
     if line.memory is None:
         parts.append("Not trained yet")

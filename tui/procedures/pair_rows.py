@@ -1,4 +1,4 @@
-"""The rows of the grid of pairs: what one shows, and many of them that are made when they are looked at."""
+"""The rows of the grid of pairs. Each is made when it is drawn, so that long lists cost nothing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class GridRow:
 
 
 class GridRows(Sequence[GridRow]):
-    """Rows that are made when they are looked at: of 20,000 some forty are in sight.
+    """A sequence whose rows are made when they are read: of 20,000 some forty are in sight.
 
     Args:
         count: how many.

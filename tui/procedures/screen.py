@@ -114,11 +114,11 @@ class ProceduresScreen(AppScreen):
             self._draw()
 
     def on_screen_resume(self) -> None:
-        """Scores may be new."""
+        """Draw again: scores may be new."""
         self._draw()
 
     def on_screen_suspend(self) -> None:
-        """What is being written is stored before something else comes into sight."""
+        """Store what is being written."""
         self.keep_unsaved()
 
     @shows_errors
@@ -312,12 +312,12 @@ class ProceduresScreen(AppScreen):
 
     @on(PairGrid.Wanted)
     def _leave_grid(self, event: PairGrid.Wanted) -> None:
-        """Left of the pairs are the procedures."""
+        """Go from the pairs to the procedures, which are left of them."""
         if event.action == "leave":
             self.query_one(ProcedureTable).focus()
 
     def action_to_pairs(self) -> None:
-        """To the pairs."""
+        """Go to the pairs."""
         self.panel.grid.focus()
 
     def action_filter(self) -> None:
@@ -346,7 +346,7 @@ class ProceduresScreen(AppScreen):
 
     @on(Input.Submitted, "#filter")
     def _to_rows(self, event: Input.Submitted) -> None:
-        """To the rows that are left."""
+        """Go to the rows that the filter lets through."""
         self.query_one(ProcedureTable).focus()
 
 

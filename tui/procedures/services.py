@@ -10,7 +10,7 @@ from tui.kit.services import AppServices
 
 
 class ProcedureServices(AppServices, Protocol):
-    """See the module."""
+    """The app, as the Procedures screen sees it."""
 
     async def import_memories(
         self, path: Path, taken: Collection[str], changed: Callable[[str | None], object]

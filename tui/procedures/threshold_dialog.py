@@ -1,4 +1,4 @@
-"""How a procedure stands among the others, and from which probability on it answers, with the effect of moving it."""
+"""A dialog for a procedure's threshold: from which probability on it answers, with the effect of moving that."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BAR_CELLS = 24
 
 
 class ThresholdDialog(Dialog[float | str | None]):
-    """A threshold, ``"auto"``, or None when all stays as it is.
+    """Closes with a threshold, with ``"auto"``, or with None: no change.
 
     Args:
         name: the procedure.
@@ -97,7 +97,7 @@ class ThresholdDialog(Dialog[float | str | None]):
         return result
 
     async def on_unmount(self) -> None:
-        """Nobody waits for the engine's answer any more."""
+        """Cancel the request to the engine."""
         if self._handle is not None:
             await self._handle.cancel()
 

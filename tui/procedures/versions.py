@@ -1,4 +1,4 @@
-"""The versions of a procedure: what changed since each, and the way back."""
+"""A dialog with the versions of a procedure. It shows what changed since each, and goes back to one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN_CHANGES = 60
 
 
 class VersionsDialog(Dialog[int | None]):
-    """The version to go back to, or None.
+    """Closes with the version to go back to, or with None.
 
     Args:
         name: the procedure.

@@ -1,4 +1,4 @@
-"""Name a profile; erase one by typing its name."""
+"""Dialogs that name a profile, and that erase one after its name was typed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tui.kit.dialog import Dialog, SaveDialog, buttons, paragraph
 
 
 class ProfileNameDialog(SaveDialog[str | None]):
-    """A name for a new or a renamed profile, or None.
+    """Closes with a name for a new or a renamed profile, or with None.
 
     Args:
         title: what this is about.
@@ -42,7 +42,7 @@ class ProfileNameDialog(SaveDialog[str | None]):
         yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """The fault is gone with the text it was about."""
+        """Hide the fault as soon as the text differs."""
         self.query_one("#fault").remove_class("-shown")
 
     def action_save(self) -> None:
@@ -86,7 +86,7 @@ class EraseDialog(Dialog[bool]):
         yield buttons(("no", "Esc Keep it"), ("yes", "Erase"), danger="yes")
 
     def on_mount(self) -> None:
-        """Nothing can be erased before the name stands there."""
+        """Disable the button until the name is typed."""
         self.query_one("#yes", Button).disabled = True
         self.query_one(Input).focus()
 

@@ -1,4 +1,4 @@
-"""Passphrases: give one, choose one, and write down the recovery key."""
+"""Dialogs that ask for a passphrase, choose a new one, and show the recovery key."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LockWish = Literal["lock", "change", "remove"]
 
 
 class UnlockDialog(Dialog[ProfileKey | None]):
-    """The key of a locked profile, or None.
+    """Closes with the key of a locked profile, or with None.
 
     Args:
         paths: where the profiles are.
@@ -57,7 +57,7 @@ class UnlockDialog(Dialog[ProfileKey | None]):
 
 
 class NewPassphraseDialog(SaveDialog[str | None]):
-    """A passphrase typed twice, or None.
+    """Closes with a passphrase that was typed twice, or with None.
 
     Args:
         title: what it is for.
@@ -80,7 +80,7 @@ class NewPassphraseDialog(SaveDialog[str | None]):
         yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """The fault is gone with the text it was about."""
+        """Hide the fault as soon as the text differs."""
         self.query_one("#fault").remove_class("-shown")
 
     def action_save(self) -> None:
@@ -101,7 +101,7 @@ class NewPassphraseDialog(SaveDialog[str | None]):
 
 
 class RecoveryKeyDialog(Dialog[None]):
-    """Shows the recovery key, the one time that anybody can see it."""
+    """Shows the recovery key. This is the only time that it is shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy", "Copy")]
 
@@ -133,7 +133,7 @@ class RecoveryKeyDialog(Dialog[None]):
 
 
 class LockMenuDialog(Dialog[LockWish | None]):
-    """What to do with a passphrase that is there.
+    """Closes with what to do with the passphrase of a profile, or with None.
 
     Args:
         profile: the locked one.
@@ -150,7 +150,7 @@ class LockMenuDialog(Dialog[LockWish | None]):
         yield buttons(*now, ("change", "Another one"), ("remove", "Remove it"), primary="lock", danger="remove")
 
     def on_mount(self) -> None:
-        """The harmless one has the focus."""
+        """Put the focus on the harmless answer."""
         self.query_one("#lock" if self._is_open else "#change").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:

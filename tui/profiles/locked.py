@@ -1,4 +1,4 @@
-"""What stands there while the profile is locked: its name, and a place for the passphrase. Nothing of its contents."""
+"""The screen of a locked profile: its name and a field for the passphrase. It shows nothing of the contents."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tui.profiles.unlock_form import UnlockForm
 
 
 class LockedScreen(Screen[None]):
-    """See the module."""
+    """The screen."""
 
     CSS_PATH = "locked.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -46,12 +46,12 @@ class LockedScreen(Screen[None]):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        """The list of the others comes on demand."""
+        """Hide the list of other profiles until it is asked for."""
         self.query_one("#profiles").display = False
         self.query_one("#note").display = False
 
     def wait(self, text: str) -> None:
-        """Ask for nothing, since another process will in a moment."""
+        """Ask for nothing: another process is about to start, and will ask."""
         self.query_one(UnlockForm).display = False
         self._note(text)
 

@@ -1,4 +1,4 @@
-"""A profile as a card, and what is in the one under the cursor. Both draw only what they are given."""
+"""Widgets: a profile as a card, and the details of the one under the cursor. Both draw only what they are given."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ProfileCard(Static, can_focus=True):
         self.update(Content("\n").join(lines))
 
     def on_focus(self) -> None:
-        """Tell which one the details are about."""
+        """Ask for the details of this profile."""
         self.post_message(self.Highlighted(self.profile))
 
     def action_choose(self) -> None:

@@ -1,4 +1,4 @@
-"""Profiles: who works here, what each one has, and going from one to another."""
+"""Profiles: list them, show what is in each, open, make, rename, lock and erase them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALONE = "One profile so far. a makes another, for somebody else or for another p
 
 
 class ProfilesScreen(AppScreen):
-    """See the module."""
+    """The cards of all profiles, and the details of the one under the cursor."""
 
     MODE = "profiles"
     CSS_PATH = "screen.tcss"
@@ -75,7 +75,7 @@ class ProfilesScreen(AppScreen):
     # News from the app
 
     def on_screen_resume(self) -> None:
-        """Sizes and times are new."""
+        """Read again: sizes and times may have changed."""
         self._load_again()
 
     def on_store_changed(self) -> None:
@@ -161,7 +161,7 @@ class ProfilesScreen(AppScreen):
         if 0 <= target < len(cards):
             cards[target].focus()
 
-    # Doing
+    # What can be done
 
     @work(group="profile", exclusive=True, exit_on_error=False)
     async def on_profile_card_chosen(self, event: ProfileCard.Chosen) -> None:

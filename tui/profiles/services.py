@@ -11,7 +11,7 @@ from tui.kit.services import AppServices
 
 
 class ProfileServices(AppServices, Protocol):
-    """See the module."""
+    """The app, as these screens see it."""
 
     async def open_profile(self, name: str, key: ProfileKey | None = None, *, stay: bool = False) -> bool:
         """Go on with another profile; a training of the one that is left goes on.

@@ -1,4 +1,4 @@
-"""A passphrase, typed unseen, tried in a thread: the form that the locked screen and the dialog share."""
+"""The form for a passphrase, which the locked screen and the dialog share. It is checked in a thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tui.kit.services import services
 
 
 class UnlockForm(Vertical):
-    """Asks until the passphrase, or the recovery key, is right.
+    """Asks until the passphrase or the recovery key is right.
 
     Args:
         paths: where the profiles are.
@@ -99,7 +99,7 @@ class UnlockForm(Vertical):
             self.app.call_from_thread(self._tried, key, fault)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """A fault of the app: it is shown like those of the app's own workers, and the field comes back."""
+        """Show an unexpected error as those of the app's own workers are shown, and enable the field again."""
         if event.state is WorkerState.ERROR:
             self._tried(None, "It could not be tried.")
         services(self).on_worker_state_changed(event)

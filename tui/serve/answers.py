@@ -1,4 +1,4 @@
-"""One question to the engine, and its events in OpenAI's words: stop texts, chunks, usage, the reason of the end.
+"""One question to the engine, and its events in OpenAI's format: stop texts, chunks, usage, finish reason.
 
 Knows the engine's link and no HTTP.
 """
@@ -21,7 +21,7 @@ from tui.serve.requests import ChatRequest
 
 _KNOWN_ANSWERS = 2000
 _REASONS = {"end": "stop", "length": "length", "repeats": "stop", "cancelled": "stop"}
-_cancelling: set[asyncio.Task[None]] = set()  # so that no task is collected before it has run
+_cancelling: set[asyncio.Task[None]] = set()  # keeps each task alive until it has run
 
 
 class StopTexts:
@@ -33,7 +33,7 @@ class StopTexts:
         self._held = ""
 
     def feed(self, text: str) -> str:
-        """More text; returns what may be shown now."""
+        """Take more text and return what may be shown now."""
         if self.found:
             return ""
         text = self._held + text
@@ -46,7 +46,7 @@ class StopTexts:
         return text[: len(text) - kept]
 
     def rest(self) -> str:
-        """What was held back, when no stop text came of it."""
+        """Text that was held back and turned out to be no stop text."""
         return "" if self.found else self._held
 
 
@@ -56,7 +56,7 @@ def _overlap(text: str, stop: str) -> int:
 
 
 class KnownAnswers:
-    """Which answers procedures gave lately; digests of them, in memory alone.
+    """Which answers procedures gave lately. Only digests are kept, and only in memory.
 
     Clients send a conversation back without routes, and small models must not see what procedures answered: they copy
     its form (see ``tui.engine.handlers``).
@@ -82,7 +82,7 @@ class KnownAnswers:
 
 
 def _digest(*texts: str) -> str:
-    # Ends are stripped: clients trim what they show.
+    # Stripped, since clients trim what they show.
     return hashlib.sha256("\0".join(text.strip() for text in texts).encode()).hexdigest()
 
 

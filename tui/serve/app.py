@@ -1,7 +1,7 @@
 """The web application: who may ask, which address answers what, and how an answer is sent.
 
-Every refusal has OpenAI's form. Answers nobody without a token, no other host name than this computer's, and sends no
-CORS header: no web page can read from it, not even one that points its own name at 127.0.0.1.
+Every refusal has OpenAI's form. A request needs a token and must name this computer as its host. No CORS header is
+sent. So no web page can read from it, not even one whose own name points at 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _Result = TypeVar("_Result")
 
 
 class ApiServer:
-    """What all requests share.
+    """Answers all requests, with one engine.
 
     Args:
         paths: where profiles are.
@@ -151,7 +151,7 @@ class ApiServer:
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events, with what must be closed behind them, also when the client goes before the first one."""
+    """Server-sent events. ``behind`` is closed after them, also if the client goes before the first one."""
 
     def __init__(self, lines: AsyncIterator[bytes], headers: dict[str, str], behind: contextlib.AsyncExitStack) -> None:
         super().__init__(lines, headers=headers, media_type="text/event-stream")
@@ -164,7 +164,7 @@ class EventStream(StreamingResponse):
 
 
 async def _chunks(events: AsyncIterator[Message], route: Message, reply: Reply) -> AsyncIterator[bytes]:
-    """The lines of a stream. What goes wrong on the way is the last of them, since the status has been sent."""
+    """The lines of a stream. An error on the way becomes the last of them, since the status has been sent."""
     try:
         yield _line(reply.first(route))
         async for event in events:
@@ -182,7 +182,7 @@ async def _chunks(events: AsyncIterator[Message], route: Message, reply: Reply) 
 
 
 class LocalHosts:
-    """Refuses requests that name another host, as those of a page do that points its own name at this computer."""
+    """Refuses requests for another host name, as they come from a page whose own name points at this computer."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -198,7 +198,7 @@ class LocalHosts:
 
 
 async def _body(request: Request) -> bytes:
-    """The body, as far as it may go."""
+    """The body of a request, up to ``BODY_LIMIT``."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise ApiError(415, "Send application/json.", code="unsupported_media_type")
     body = bytearray()
@@ -254,7 +254,7 @@ def _line(value: dict[str, Any]) -> bytes:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    """Whatever went wrong, in OpenAI's form."""
+    """The response to any error, in OpenAI's form."""
     if isinstance(error, ApiError):
         return _response(error)
     if isinstance(error, TokmemError):
@@ -262,7 +262,7 @@ async def _refuse(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):  # no such address, or another method
         return _response(ApiError(error.status_code, f"{error.detail}.", code="unknown_url"))
     if isinstance(error, ClientDisconnect):
-        return Response(status_code=499)  # nobody reads it
+        return Response(status_code=499)  # the client has gone, so nobody reads it
     return _response(_unforeseen())  # the server logs it
 
 

@@ -1,4 +1,4 @@
-"""Connections of ``serve`` that cost nothing when a client never finishes: slow heads, slow bodies, slow readers.
+"""Connections of ``serve`` with time limits, for clients that never finish: slow heads, slow bodies, slow readers.
 
 uvicorn ends a connection that waits between two requests. It waits for ever for the rest of a head or a body, and for
 a client that does not read. Here each of them has a time limit, and the number of connections is bounded: when it is
@@ -48,7 +48,7 @@ class BoundedConnection(H11Protocol):
             self._refuse(ApiError(503, f"{CONNECTION_LIMIT} connections are open already.", code="busy"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timers."""
+        """Stop the timers."""
         _stop(self._reading)
         self._reading = None
         _stop(self._writing)
@@ -77,13 +77,13 @@ class BoundedConnection(H11Protocol):
             self._writing = self._later(WRITE_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It has read on."""
+        """The client reads again."""
         super().resume_writing()
         _stop(self._writing)
         self._writing = None
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP."""
+        """Refuse a request that is not HTTP."""
         self._refuse(ApiError(400, "That is not HTTP as it is understood here.", code="invalid_http"))
 
     def shutdown(self) -> None:
@@ -94,7 +94,7 @@ class BoundedConnection(H11Protocol):
         super().shutdown()
 
     def timeout_keep_alive_handler(self) -> None:
-        """End a connection that nobody uses."""
+        """Close a connection that was idle for too long."""
         if self.conn.our_state is h11.ERROR:
             self.transport.abort()
             return
@@ -118,7 +118,7 @@ class BoundedConnection(H11Protocol):
         self._refuse(ApiError(408, "The request did not arrive in time.", code="request_timeout"))
 
     def _refuse(self, error: ApiError) -> None:
-        """Say why, where that is still possible, and end the connection."""
+        """Send the reason, if that is still possible, and close the connection."""
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:

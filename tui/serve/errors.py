@@ -19,7 +19,7 @@ from tokmem_desk.errors import (
 )
 
 RETRY_SECONDS = 5
-"""What a client that came at a bad time is told to wait."""
+"""How long a client is told to wait where the server is busy."""
 
 _BY_STATUS = {
     400: "invalid_request_error",
@@ -67,19 +67,19 @@ class ApiError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """What goes with the status."""
+        """Headers that belong to the status."""
         if self.status == 401:
             return {"WWW-Authenticate": "Bearer"}
         return {"Retry-After": str(RETRY_SECONDS)} if self.status in (429, 503) else {}
 
     def body(self) -> dict[str, Any]:
-        """The object that is sent."""
+        """The JSON object that is sent."""
         kind = _BY_STATUS.get(self.status, "server_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
 def api_error(error: TokmemError) -> ApiError:
-    """One of our errors in that form. An engine that died says so and no more: its log may quote private text."""
+    """A TokmemError in that form. Of an engine that died no details are sent: its log may quote private text."""
     if isinstance(error, EngineError):
         return ApiError(500, f"{error.message.splitlines()[0]} Ask again.", code="engine_stopped")
     status, code = _BY_KIND.get(type(error), (500, "server_error"))

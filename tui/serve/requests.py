@@ -1,4 +1,4 @@
-"""The body of a chat completion, checked and put into the engine's words. Talks to nobody.
+"""Reads the body of a chat completion, checks it, and translates it for the engine.
 
 What cannot be honoured and would change the answer's form (tools, several choices, JSON mode) is refused; what only
 colours its wording is named in ``ignored``, so that a client can tell.
@@ -38,7 +38,7 @@ class ChatRequest:
     max_tokens: int | None = None
     sample: bool = False
     settings: dict[str, float] = field(default_factory=dict)
-    """Of sampling, as the settings of the same names."""
+    """Sampling, by the names of the settings."""
     seed: int | None = None
     stop: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ def _refuse_unknown_forms(body: dict[str, Any]) -> None:
 
 
 def _check_colours(body: dict[str, Any]) -> None:
-    """What is ignored must have its form all the same: a client that sends nonsense should hear of it."""
+    """Check fields that are ignored, too: a client that sends a malformed one should be told."""
     for name in ("frequency_penalty", "presence_penalty"):
         _number(body, name, -_MOST_PENALTY, _MOST_PENALTY)
     bias = _object(body, "logit_bias")

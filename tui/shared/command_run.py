@@ -24,10 +24,10 @@ from tokmem_desk.errors import BadInputError, NotFoundError
 from tokmem_desk.templates.command_line import check_template, consent_digest, fill
 
 OUTPUT_BYTES = 64 * 1024
-"""Kept of stdout and of stderr, each; a program that prints more runs on, and the rest is dropped."""
+"""How much of stdout and of stderr is kept, each. A program that prints more runs on; the rest is dropped."""
 
 GRACE_SECONDS = 2
-"""Between asking a program to end and ending it."""
+"""How long a program has to end after it was asked to; then it is killed."""
 
 _READ_BYTES = 16 * 1024
 _POLL_SECONDS = 0.02
@@ -35,24 +35,24 @@ _POLL_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class PreparedCommand:
-    """What would run, to the letter."""
+    """Exactly what would run."""
 
     procedure: str
     vector: tuple[str, ...]
     """The program's full path and its arguments."""
     digest: str
-    """What a consent for this command holds for."""
+    """Digest that a consent for this command is bound to."""
     allowed: bool
     """Whether the person said that it may always run."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandRun:
-    """What came of running a command."""
+    """The outcome of running a command."""
 
     vector: tuple[str, ...]
     exit_status: int | None
-    """As the program left it; negative: the signal that ended it; None: it could not be started."""
+    """Exit code of the program; negative: the signal that ended it; None: it could not be started."""
     stdout: str
     stderr: str
     truncated: bool
@@ -88,7 +88,7 @@ class CommandRun:
 
 
 def run_of(fields: Mapping[str, Any]) -> CommandRun:
-    """A kept run, read back."""
+    """Read what ``as_dict`` wrote."""
     return CommandRun(
         tuple(fields.get("vector") or ()),
         fields.get("exit_status"),
@@ -101,7 +101,7 @@ def run_of(fields: Mapping[str, Any]) -> CommandRun:
 
 
 def refusal(command: CommandRecord, schema: str) -> str:
-    """Why a kept command may not run; an empty text where it may.
+    """Why a stored command may not run; empty if it may.
 
     A command was checked when it was set, perhaps by an older version that knew less, or before a link led elsewhere.
 
@@ -178,7 +178,7 @@ async def run(vector: tuple[str, ...], timeout_seconds: float) -> CommandRun:
     finally:
         if process.returncode is None:
             await asyncio.shield(_end(process))
-        # What it left running in the background may hold the pipes open: nobody waits for that.
+        # What it left running in the background may hold the pipes open. It is not waited for.
         _, late = await asyncio.wait(readers, timeout=GRACE_SECONDS)
         for reader in late:
             reader.cancel()
@@ -223,13 +223,13 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     _signal(process, kill=False)
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(_exit(process), GRACE_SECONDS)
-    # Whoever ignored the question, and whatever the program had started.
+    # Kill what did not end by itself, with all that the program had started.
     _signal(process, kill=True)
     await _exit(process)
 
 
 def _signal(process: asyncio.subprocess.Process, *, kill: bool) -> None:
-    """Ask a program and what it started to end, or end them."""
+    """Ask a program and its children to end; kill them if they do not."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if os.name != "nt":
             os.killpg(process.pid, signal.SIGKILL if kill else signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""How far one training is, as the engine's events tell; kept with its job, so that it can be shown after a restart."""
+"""Progress of one training, from the engine's events. It is stored with the job and shown after a restart."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tui.engine_client.protocol import Message, TrainSample
 
 PHASES = {"cache": "reading the examples", "train": "learning", "evaluate": "measuring"}
 _SHARES = {"cache": (0.0, 0.1), "train": (0.1, 0.8), "evaluate": (0.8, 1.0)}
-"""Where a phase begins and ends within the whole of one procedure, roughly."""
+"""Which share of the whole training a phase takes, from and to, roughly."""
 _MOST_POINTS = 400
-"""Of a curve; more than any terminal has columns."""
+"""Points of a curve at most; more than any terminal has columns."""
 
 
 @dataclass(slots=True)
@@ -43,12 +43,12 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Done of the whole, 0 to 1."""
+        """Share of the whole that is done, 0 to 1."""
         begin, end = _SHARES.get(self.phase, (0.0, 0.0))
         return begin + (end - begin) * (min(1.0, self.step / self.steps) if self.steps else 0.0)
 
     def take(self, event: Message) -> None:
-        """Note what a ``progress`` event of the request ``train`` says."""
+        """Take over what a ``progress`` event of the request ``train`` says."""
         if note := event.get("note"):
             self.notes = [*(known for known in self.notes if known != note), str(note)]
         if not event.get("procedure"):
@@ -83,12 +83,12 @@ class Progress:
         self.samples.append(sample)
 
     def as_dict(self) -> dict[str, Any]:
-        """For the job's row."""
+        """As it is stored in the job's row."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any] | None) -> Progress:
-        """What ``as_dict`` wrote, or a fresh start; what another version wrote and this one does not know is left."""
+        """Read what ``as_dict`` wrote; None is a fresh start. Fields that this version does not know are ignored."""
         known = {one.name for one in fields(cls)}
         made = cls(**{key: value for key, value in (kept or {}).items() if key in known})
         made.losses = [(int(step), float(loss)) for step, loss in made.losses]

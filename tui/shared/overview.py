@@ -12,7 +12,7 @@ from profiles.store.records import MemoryRecord, PairsChanged, ProcedureRecord
 from profiles.store.store import ProfileStore
 
 READS = {True: "the conversation", False: "the message alone"}
-"""What a procedure sees, in words."""
+"""What of the conversation a procedure sees, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class ProcedureLine:
     record: ProcedureRecord
     memory: MemoryRecord | None
     changed: PairsChanged | None
-    """None when there is no memory, false when nothing changed."""
+    """What changed since training; None where there is no memory, false where nothing changed."""
     correction_count: int
 
     @property
@@ -44,7 +44,7 @@ class ProcedureLine:
         if self.changed:
             return f"{changed_words(self.changed)} changed"
         origin = self.memory.imported_from
-        # A bank's name can be as long as its maker liked.
+        # A bank's name may be of any length.
         return f"trained, v{self.memory.version}" + (f", from {origin[:24]}" if origin else "")
 
 

@@ -75,7 +75,7 @@ class JobTable(NamedTable):
                     self.update_cell(str(job.id), column, cell)
 
     def on_resize(self) -> None:
-        """What a job does has all the room that its name leaves."""
+        """Give the state of a job all the room that its name leaves."""
         self.show(self._jobs)
 
 

@@ -1,4 +1,4 @@
-"""The trainings of one profile as the app sees them: works off the queue, and takes every wish about it.
+"""The app's trainings of one profile: runs the queue, and does what the person wants with it.
 
 The queue itself and the states of its jobs are in the profile's database (``profiles.store.jobs``); this is the one
 place of the app that changes them. Owned by the app and not by a screen, so that it survives switching. Draws nothing.
@@ -37,20 +37,20 @@ PRESETS = ("quick", "normal", "thorough")
 
 @dataclass(slots=True)
 class TrainJob:
-    """One job with what is known of it beyond its row."""
+    """One job, with what its row does not hold."""
 
     record: JobRecord
     progress: Progress
     trained: Trained | None = None
     """The new memory while it is undecided."""
     ending: Literal["", "keep", "pause", "drop"] = ""
-    """What was asked of a running one."""
+    """How a running job was asked to end."""
     elsewhere: bool = False
-    """Another program works on it."""
+    """Whether another program works on it."""
 
     @property
     def id(self) -> int:
-        """Of the job."""
+        """The job's number."""
         return self.record.id
 
     @property
@@ -75,7 +75,7 @@ class TrainJob:
 
 
 class TrainQueue:
-    """See the module.
+    """Runs the queue of one profile.
 
     Args:
         store: of the open profile.
@@ -104,7 +104,7 @@ class TrainQueue:
         self._changed = changed
         self._run: JobRun | None = None
         try:
-            with store.working_off(seconds=0.0):  # what a crash left in the middle is queued again
+            with store.working_off(seconds=0.0):  # queues again what a crash broke off
                 pass
         except BusyError:
             pass
@@ -149,7 +149,7 @@ class TrainQueue:
 
     @property
     def may_work(self) -> bool:
-        """Whether something is queued and nothing is in the way, as far as this app knows."""
+        """Whether something is queued, and this app does not train already."""
         return not self.working and not self._link.training and bool(self.in_state("queued"))
 
     def refresh(self) -> None:
@@ -179,7 +179,7 @@ class TrainQueue:
         self._read()
         self._changed()
 
-    # Wishes
+    # What the person wants
 
     def add(self, names: Sequence[str], preset: str, *, span: int | None, router: str | None) -> None:
         """Put trainings at the end of the queue; ``work`` does them.
@@ -195,7 +195,7 @@ class TrainQueue:
         self._tell()
 
     async def stop(self) -> bool:
-        """Ask for an early end of what runs, which keeps the best so far; False when nothing runs here."""
+        """Ask for an early end of what runs; it keeps the best so far. False when nothing runs here."""
         return await self._end("keep")
 
     async def pause(self) -> None:
@@ -327,7 +327,7 @@ class TrainQueue:
             state = "cancelled"
         except (BusyError, OfflineError):
             raise
-        except EngineError as caught:  # it may have been killed for want of memory: once more, from the checkpoint
+        except EngineError as caught:  # perhaps killed for lack of memory: once more, from the checkpoint
             state, error = None, caught
         except TokmemError as caught:
             state, error = "failed", caught
@@ -338,7 +338,7 @@ class TrainQueue:
         self._tell()
 
     def _state_after(self, job: TrainJob, result: TrainResult) -> JobState:
-        """What the engine's last word means; a result stands in the database already."""
+        """The state of a job after the engine's result. A new memory is in the database already."""
         if result["trained"]:
             return "undecided"
         if job.ending == "pause":
@@ -356,7 +356,7 @@ class TrainQueue:
             if error is not None:  # stays with the job where its result is there all the same
                 job.progress.notes.append(error.message)
             record = self._store.end_job(job.id, state, progress=job.progress.as_dict(), error=told)
-        if record.state == "undecided" and job.ending == "drop":  # it was done before it heard of it
+        if record.state == "undecided" and job.ending == "drop":  # it had ended before it got the request
             self._store.decide_job(job.id, activate=False)
         elif record.state == "cancelled":
             drop_checkpoints(self._paths, self._store, record.procedure)

@@ -102,7 +102,7 @@ def card_text(one: Trained) -> Content:
 
 
 def _have_learned(previous: PreviousScores) -> str:
-    """Of a memory from before it was kept what it learned, nobody knows for sure."""
+    """A remark for memories that do not say which pairs they learned; older versions did not store that."""
     return "has learned" if previous.get("held_out_known", True) else "has learned, as far as is known"
 
 

@@ -25,7 +25,7 @@ from tui.training.train_setup import TrainSetup
 
 
 class TrainScreen(AppScreen):
-    """See the module."""
+    """Shows either what can be trained, or the queue with the job under the cursor."""
 
     MODE = "train"
     CSS_PATH = "screen.tcss"
@@ -296,6 +296,6 @@ class TrainScreen(AppScreen):
             self.notify(f"Active now: {names}. F2 to try." if activate else f"Kept the old: {names}.", markup=False)
 
     def action_add_pairs(self) -> None:
-        """To the procedure; the result waits here."""
+        """Go to the procedure. The result goes on waiting here."""
         if self.job is not None:
             self.tokmem.open_procedure(self.job.name)

@@ -9,7 +9,7 @@ from tui.training.queue import TrainQueue
 
 
 class TrainingServices(AppServices, Protocol):
-    """See the module."""
+    """The app, as the Train screen sees it."""
 
     @property
     def trainings(self) -> TrainQueue:
@@ -18,13 +18,13 @@ class TrainingServices(AppServices, Protocol):
 
     @property
     def preset(self) -> str:
-        """How long training takes its time unless chosen otherwise."""
+        """The preset of the settings: how long a training takes."""
         ...
 
     def work_off(self, *, asked: bool = True) -> object:
         """Train what is queued, unless that is being done.
 
         Args:
-            asked: the person has just wished for it, and is told of what goes wrong though it went wrong before.
+            asked: the person has just asked for it; show an error even if it was shown before.
         """
         ...

@@ -1,4 +1,4 @@
-"""One training: how far, how long yet, the loss, and what the memory makes of held-out pairs by now."""
+"""Progress of one training: step, time left, loss, and answers to held-out pairs so far."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHOWN_SAMPLES = 4
 
 
 class TrainProgress(Vertical):
-    """See the module."""
+    """The pane of a job that has not ended."""
 
     DEFAULT_CSS = """
     TrainProgress {

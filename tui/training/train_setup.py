@@ -1,4 +1,4 @@
-"""What to train and how long: procedures to tick and a preset."""
+"""The pane to choose what to train and how long: procedures to tick and a preset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PRESET_WORDS = {
 
 
 class TrainSetup(Vertical):
-    """See the module."""
+    """The pane."""
 
     DEFAULT_CSS = """
     TrainSetup {

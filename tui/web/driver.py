@@ -1,7 +1,7 @@
-"""Draws in a window of the browser, also after the app was started anew in the same process.
+"""Draws in a browser window, also after the app was started anew in the same process.
 
-textual-serve expects one greeting of a process and takes its farewell for the window's end. A process that starts anew
-goes on where the one before it was: without either, and with no half-read packet between the two.
+textual-serve expects one greeting from a process, and closes the window at its farewell. A process that starts anew
+continues the same window. So it sends neither, and no packet may be half read when it starts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HEAD_BYTES = 5
 
 
 class WholePackets(InputReader):
-    """Reads packet by packet, so that none is begun that this process does not finish."""
+    """Reads whole packets only, so that none is half read when the process starts anew."""
 
     def __iter__(self) -> Iterator[bytes]:
         """Whole packets, and nothing now and then."""
@@ -59,7 +59,7 @@ class WindowDriver(WebDriver):
         return cast("TokmemApp", self._app)
 
     def start_application_mode(self) -> None:
-        """Greet, unless the process before this one did."""
+        """Send the greeting, unless the process before this one did."""
         write = self._write
         if self._tokmem.began_anew:
             self._write = lambda data: len(data) if data == _GREETING else write(data)  # type: ignore[assignment]
@@ -67,7 +67,7 @@ class WindowDriver(WebDriver):
         self._write = write
 
     def stop_application_mode(self) -> None:
-        """Take leave, unless the app goes on in this window."""
+        """Send the farewell, unless the app goes on in this window."""
         if self._tokmem.anew is None:
             super().stop_application_mode()
             return

@@ -1,4 +1,4 @@
-"""textual-serve with a door: only this computer's browser, and only with the link that was printed.
+"""textual-serve with access control: only for this computer's browser, and only with the link that was printed.
 
 textual-serve itself lets in whoever reaches the port, and a stranger's web page could open its socket too: browsers let
 pages open sockets to any address. So every request must name our own address, carry the cookie that the printed link
@@ -26,7 +26,7 @@ REQUEST_SECONDS = 10.0
 """How long a request's head may take, and how long a connection may wait for the next one."""
 
 BODY_SECONDS = 5.0
-"""How long a body is read that nobody here asked for."""
+"""How long a request's body is read although no page sends one."""
 
 CONNECTION_LIMIT = 100
 """Connections at once, those of windows included."""
@@ -55,7 +55,7 @@ class BrowserServer(Server):
 
     @property
     def link(self) -> str:
-        """What to open; whoever has it has the app."""
+        """The link to open. It gives access to the app."""
         return f"{self.public_url}/?token={self._secret}"
 
     async def run(self, ended: Awaitable[object]) -> None:
@@ -98,7 +98,7 @@ class BrowserServer(Server):
             await runner.cleanup()
 
     async def on_startup(self, app: web.Application) -> None:
-        """Say nothing: the command has said it."""
+        """Print nothing: the command has printed the link."""
 
     async def handle_websocket(self, request: web.Request) -> web.WebSocketResponse:
         """Open a window, for a request that asks for one as a browser does."""
@@ -110,7 +110,7 @@ class BrowserServer(Server):
         return await super().handle_websocket(request)
 
     async def _process_messages(self, websocket: web.WebSocketResponse, app_service: AppService) -> None:
-        """Pass on what the page sends; what no page of ours would send is passed over."""
+        """Pass on what the page sends. What our page would not send is ignored."""
         async for message in websocket:
             if message.type != WSMsgType.TEXT:
                 continue
@@ -159,7 +159,7 @@ class BrowserServer(Server):
         waiting = next((one for one in open_ones if one.transport not in self._answered), None)
         if waiting is None:
             return False
-        with contextlib.suppress(AttributeError):  # it has gone at this very moment
+        with contextlib.suppress(AttributeError):  # it was closed just now
             waiting.transport.abort()  # type: ignore[union-attr]
         return True
 
@@ -174,7 +174,7 @@ class _Refused(asyncio.Protocol):
 
 
 def _is_ours(record: logging.LogRecord) -> bool:
-    """False for what a client did wrong, which it was told and is no fault to look for here."""
+    """Whether to log a record: not for errors of a client, which it was told about."""
     return record.exc_info is None or not isinstance(record.exc_info[1], HttpProcessingError)
 
 
