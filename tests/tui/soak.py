@@ -219,7 +219,7 @@ class Soak:
         """Wait for answers and trainings, so that nothing is cut off by the end."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            pulling = self.app.pull is not None and self.app.pull.running
+            pulling = self.app.downloads.current is not None and self.app.downloads.current.running
             if not self.app.link.busy and not pulling and not self.app.trainings.running:
                 break
             await self.pilot.pause(0.05)

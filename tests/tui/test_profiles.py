@@ -224,7 +224,7 @@ async def test_a_running_training_keeps_its_profile(
         assert "training now" in texts(app, "ProfileCard")
         await pilot.press("left", "enter")
         await until(pilot, lambda: app.profile == "anna")
-        assert app.training_elsewhere() == "default" and trainings.working
+        assert app.profiles.training_elsewhere() == "default" and trainings.working
         await pilot.press("right", "d")
         await until(pilot, lambda: isinstance(app.screen, FailureDialog))
         assert "A training runs in 'default'" in texts(app)
@@ -265,7 +265,7 @@ async def test_a_second_window_on_one_profile_is_told_of(make_app: MakeApp, taug
             app = await ready(pilot)
             await until(pilot, lambda: "default is open in another window too" in told(app))
             app.clear_notifications()
-            await app.open_profile("anna")
+            await app.profiles.open("anna")
             assert "another window" not in told(app)
             with pytest.raises(BusyError), guarded(folders["anna"] / "app.guard", BusyError("held"), seconds=0):
                 pass

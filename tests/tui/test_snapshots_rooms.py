@@ -209,7 +209,7 @@ async def test_models_paused(pictures: Pictures, make_app: MakeApp, here: None) 
         await pilot.press("p")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("enter")
-        await until(pilot, lambda: app.pull is not None and app.pull.fraction == 0.5)
+        await until(pilot, lambda: app.downloads.current is not None and app.downloads.current.fraction == 0.5)
         await pilot.press("escape")
         await until(pilot, lambda: "paused" in texts(app, "ModelDetails"))
 
@@ -326,7 +326,7 @@ async def test_welcome_paused(pictures: Pictures, make_app: MakeApp) -> None:
     async def steps(pilot: Pilot[None]) -> None:
         app = await first_steps(pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: app.pull is not None and app.pull.fraction == 0.5)
+        await until(pilot, lambda: app.downloads.current is not None and app.downloads.current.fraction == 0.5)
         await pilot.press("p")
         await until(pilot, lambda: "paused" in texts(app, "#about"))
 

@@ -138,5 +138,5 @@ async def test_what_kills_it_twice_is_left_to_the_person(make_app: MakeApp, unta
         error = app.trainings.jobs[0].error
         assert error is not None and "in the middle of this training, twice" in error.message
         app.trainings.resume([app.trainings.jobs[0]])
-        app.work_off()
+        app.training.work_off()
         await until(pilot, lambda: [job.state for job in app.trainings.jobs] == ["undecided"] * 2, "asked for again")

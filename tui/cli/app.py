@@ -51,7 +51,7 @@ def open_app(
 
         def engine(log_file: Path, settings: Settings) -> EngineClient:
             model, device = settings.text("model"), settings.text("device")
-            of_others = None if app.own_engine else (shared or {}).get((model, device))
+            of_others = None if app.engine.exclusive else (shared or {}).get((model, device))
             command = of_others or engine_command(
                 home=options.home, model=model, offline=settings.flag("offline"), device=device
             )
@@ -64,7 +64,8 @@ def open_app(
         if driver is not None:
             app.driver_class = driver
         app.run()
-        if app.anew is None:
+        restart = app.restarts.wish
+        if restart is None:
             return ExitCode.OK if app.return_code is None else app.return_code
-    start_anew(app.anew, app.size)
+    start_anew(restart, app.size)
     raise AssertionError("this process is another one now")

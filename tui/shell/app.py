@@ -1,4 +1,4 @@
-"""The Textual app: owns the open profile, the engine link and the training job; the screens draw them.
+"""The Textual app: puts the controllers together, and gives the screens what they may use of them.
 
 Built from explicit arguments. Loads no torch: the model lives in the engine's process, which is started after the
 first frame.
@@ -6,25 +6,24 @@ first frame.
 
 from __future__ import annotations
 
-import time
-import traceback
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import work
-from textual.app import SystemCommand
+from textual import events, work
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.signal import Signal
-from textual.worker import Worker, WorkerState
+from textual.worker import Worker
 
 from profiles.files.paths import AppPaths
 from profiles.settings.settings import Settings
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import TokmemError
 from tui.chat.screen import ChatScreen
+from tui.engine_client.link import EngineLink, EngineState
 from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.drawn_lines import VisibleLines, VisiblePrints
@@ -37,26 +36,40 @@ from tui.procedures.screen import ProceduresScreen
 from tui.process.anew import Anew
 from tui.profiles.locked import LockedScreen
 from tui.profiles.screen import ProfilesScreen
-from tui.shared.overview import changed_words, procedure_lines
+from tui.shared.overview import procedure_lines
 from tui.shell import debug_report
 from tui.shell.commands import commands
-from tui.shell.engine_controller import EngineDesk, EngineFactory
+from tui.shell.download_controller import DownloadController
+from tui.shell.engine_controller import EngineController, EngineFactory
+from tui.shell.errors import ErrorPresenter
+from tui.shell.first_screen import FirstScreen
 from tui.shell.help import HelpDialog, keys_in_force
+from tui.shell.idle_clock import IdleClock
+from tui.shell.lock_controller import LockController
+from tui.shell.mode_screens import ModeScreens
+from tui.shell.open_profiles import OpenProfiles
+from tui.shell.passphrase_controller import PassphraseController
+from tui.shell.profile_controller import ProfileController
 from tui.shell.report import ReportDialog
+from tui.shell.restart_controller import RestartController
+from tui.shell.session import Session
 from tui.shell.settings import SettingsScreen
+from tui.shell.training_controller import TrainingController
 from tui.shell.welcome import WelcomeScreen
+from tui.training.queue import TrainQueue
 from tui.training.screen import TrainScreen
 
 OUTSIDE_SECONDS = 2.0
 """How often to look whether another program changed the profile."""
 
-KEPT_ERRORS = 10
+HERE_WHILE_LOCKED = frozenset({"quit", "command_quit", "help_quit"})
+"""Actions of the app that need no profile."""
 
 EXAMPLES = 8
 """How many procedures an empty chat shows with an example."""
 
 
-class TokmemApp(EngineDesk):
+class TokmemApp(App[None]):
     """See the module.
 
     Args:
@@ -65,7 +78,7 @@ class TokmemApp(EngineDesk):
         engine: makes the engine's client.
         profile: the profile to open; the active one unless named.
         began: what the process before this one left; its profile is opened.
-        starts_anew: whoever runs the app heeds ``anew`` afterwards.
+        starts_anew: whoever runs the app heeds ``restarts.wish`` afterwards.
     """
 
     TITLE = "tokmem-desk"
@@ -105,25 +118,132 @@ class TokmemApp(EngineDesk):
         began: Anew | None = None,
         starts_anew: bool = False,
     ) -> None:
-        super().__init__(engine)
-        self.starts_anew = starts_anew
+        super().__init__()
         self.began_anew = began is not None
-        self._key_given = None if began is None else began.key
-        self.own_engine = self._key_given is not None
-        self.paths = paths
-        self.settings = settings
-        self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
-        """The last unexpected errors, with tracebacks."""
-        self._lasting: dict[str, str] = {}
-        """What goes on going wrong by itself, by what was being done: each is shown once, until that goes well."""
         self._profile_wanted = profile if began is None else began.profile
+        self._key_given = None if began is None else began.key
+        self.engine_changed: Signal[EngineState] = Signal(self, "engine")
         self.jobs_changed: Signal[int] = Signal(self, "jobs")
         self.store_changed: Signal[int] = Signal(self, "store")
+        self.idle_clock = IdleClock()
+        self.errors = ErrorPresenter(self.push_screen)
+        self.mode_screens = ModeScreens(self, self.MODES, self.errors.forget)
+        self.session = Session(paths, settings, self.store_changed)
+        self.engine = EngineController(
+            self.session,
+            engine,
+            self,
+            self.errors,
+            self._engine_news,
+            lambda: self.restarts.wish is None,
+            exclusive=self._key_given is not None,
+        )
+        self.downloads = DownloadController(self.session, self.engine, self, self.errors, Signal(self, "pull"))
+        self.open_profiles = OpenProfiles(self.session, self.engine, self, self._job_news, self.apply_settings)
+        self.restarts = RestartController(
+            self.session,
+            self.open_profiles,
+            self.engine,
+            self.mode_screens,
+            self.idle_clock,
+            self,
+            lambda: self.downloads.is_running,
+            enabled=starts_anew,
+        )
+        self.first_screen = FirstScreen(self.session, self.engine, self, self.errors)
+        self.profiles = ProfileController(
+            self.session, self.open_profiles, self.engine, self.mode_screens, self.restarts, self.first_screen, self
+        )
+        self.passphrases = PassphraseController(self.session, self.open_profiles, self.engine, self.mode_screens, self)
+        self.locks = LockController(
+            self.session,
+            self.open_profiles,
+            self.engine,
+            self.mode_screens,
+            self.restarts,
+            self.first_screen,
+            self.idle_clock,
+            self,
+        )
+        self.training = TrainingController(self.session, self.engine, self, self.errors, self.profiles.end_left)
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self._visible_lines = VisibleLines()
         for console in (self.console, self.error_console):
             console.push_render_hook(VisiblePrints())
+
+    # What the rooms see, see ``tui.kit.services``
+
+    @property
+    def paths(self) -> AppPaths:
+        """Where everything is."""
+        return self.session.paths
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.session.settings
+
+    @property
+    def profile(self) -> str:
+        """Name of the open profile, also while it is locked."""
+        return self.session.profile
+
+    @property
+    def locked(self) -> bool:
+        """Whether no profile's data can be reached now; ``store`` is closed then."""
+        return self.session.locked
+
+    @property
+    def store(self) -> ProfileStore:
+        """The open profile's data."""
+        return self.session.store
+
+    @property
+    def trainings(self) -> TrainQueue:
+        """The open profile's queue of trainings."""
+        return self.session.trainings
+
+    @property
+    def link(self) -> EngineLink:
+        """The way to the engine."""
+        return self.engine.link
+
+    @property
+    def model(self) -> str:
+        """The backbone as the settings name it."""
+        return self.engine.model
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the loaded backbone; before that, of the one that was used last."""
+        return self.engine.fingerprint
+
+    def load_engine(self) -> None:
+        """Load the model, asking before any download."""
+        self.engine.load()
+
+    def train(self, names: Sequence[str], preset: str | None = None, *, show: bool = True) -> None:
+        """Put trainings into the queue, and show that.
+
+        Args:
+            names: of the procedures.
+            preset: how long to take; the settings' one without it.
+            show: go to the Train screen.
+        """
+        self.training.train(names, preset, show=show)
+
+    def announce_store(self) -> None:
+        """Tell every screen that procedures, pairs or memories may differ."""
+        self.session.announce_store()
+
+    def show_error(self, error: TokmemError) -> None:
+        """Say what happened, what is safe and what to do; the app lives on."""
+        self.errors.show(error)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """No error of a worker is dropped. Screens and dialogs hand those of their workers on."""
+        self.errors.show_worker_error(event)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What every line of every widget goes through: what a text holds is shown, never obeyed."""
@@ -133,29 +253,13 @@ class TokmemApp(EngineDesk):
         """Open the profile, show the chat, and only then start the engine."""
         self.theme = self._theme_wanted()
         try:
-            self.prepare_engine()
-            self.open_first_profile(self._profile_wanted, self._key_given)
+            self.engine.prepare()
+            self.profiles.open_first(self._profile_wanted, self._key_given)
             self._key_given = None
         except TokmemError as caught:
             self._refuse_to_start(caught)
             return
         self.set_interval(OUTSIDE_SECONDS, self._look_outside)
-
-    @shows_errors
-    def end_welcome(self, example: str = "") -> None:
-        """Go to the chat, and not through the first steps again.
-
-        Args:
-            example: what to put into the prompt.
-        """
-        self._note_welcomed()
-        self.switch_mode("chat")
-        if example:
-            self.call_after_refresh(self._offer, example)
-
-    def _offer(self, text: str) -> None:
-        if isinstance(self.screen, ChatScreen):
-            self.screen.offer(text)
 
     def _theme_wanted(self) -> str:
         """The theme of the settings; the app's own one where nobody has chosen, or an unknown one was."""
@@ -182,34 +286,35 @@ class TokmemApp(EngineDesk):
         self.set_keymap(keymap)
         for problem in problems:
             self.notify(problem, title=str(self.paths.config_file), severity="warning", timeout=15, markup=False)
-        self._care_for_engine()
-
-    def holds_unsaved(self) -> bool:
-        """A temporary chat, or a download that runs."""
-        chat = self.screen if isinstance(self.screen, ChatScreen) else None
-        downloads = self.pull is not None and self.pull.running
-        return downloads or (chat is not None and chat.session.temporary)
-
-    def announce_store(self) -> None:
-        """Tell every screen that procedures, pairs or memories may differ."""
-        self._revision = self.store.revision
-        self.store_changed.publish(self._revision)
+        self.engine.tend()
 
     def _look_outside(self) -> None:
-        self._care_for_engine()
+        """Take up what happened by itself: another program, the clock, a training or an engine that came to its end."""
+        self.engine.tend()
         if self.locked:
             return
         try:
-            self._lock_when_idle()
-            self._start_anew_when_quiet()
+            self.locks.lock_when_idle()
+            self.restarts.restart_when_quiet()
             self.trainings.refresh()
-            self._go_on_training()
-            if self.store.revision != self._revision:
-                self.announce_store()
+            self.training.resume()
+            self.session.announce_outside_changes()
         except TokmemError as caught:  # of the disk, as a rule, and of every look from now on
-            self._show_lasting("look", caught)
+            self.errors.show_once("look", caught)
         else:
-            self._lasting.pop("look", None)
+            self.errors.settle("look")
+
+    def _engine_news(self, state: EngineState) -> None:
+        self.engine_changed.publish(state)
+        self.training.resume()
+
+    def _job_news(self) -> None:
+        self.jobs_changed.publish(len(self.trainings.jobs))
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note when somebody last touched a key or the mouse."""
+        self.idle_clock.note(event)
+        await super().on_event(event)
 
     def examples(self) -> list[tuple[str, str, bool]]:
         """Of each enabled procedure: name, of the first ``EXAMPLES`` the input of a pair, whether it has a memory."""
@@ -223,12 +328,6 @@ class TokmemApp(EngineDesk):
     def recallable(self) -> list[str]:
         """The procedures that can answer now."""
         return [name for name, _, trained in self.examples() if trained]
-
-    def changed_words(self, name: str) -> str:
-        """``3 pairs changed since training``, or nothing."""
-        fingerprint = self.fingerprint
-        changed = self.store.pairs_changed(name, fingerprint) if fingerprint else None
-        return f"{changed_words(changed)} changed since training" if changed else ""
 
     def open_procedure(self, name: str) -> None:
         """Show one procedure."""
@@ -269,92 +368,6 @@ class TokmemApp(EngineDesk):
 
         await export_memories(self, self, selected, trained)
 
-    # Training
-
-    @property
-    def preset(self) -> str:
-        """How long training takes its time unless chosen otherwise."""
-        return self.settings.text("preset")
-
-    @shows_errors
-    def train(self, names: Sequence[str], preset: str | None = None, *, show: bool = True) -> None:
-        """Put trainings into the queue, and show that.
-
-        Args:
-            names: of the procedures.
-            preset: how long to take; the settings' one without it.
-            show: go to the Train screen.
-        """
-        self.trainings.add(
-            names,
-            preset or self.preset,
-            span=self.settings.whole("span") or None,
-            router=self.settings.text("router"),
-        )
-        self.work_off()
-        if show:
-            self.switch_mode("train")
-
-    @work(group="train", exit_on_error=False)
-    async def work_off(self, *, asked: bool = True) -> None:
-        """Train what is queued, unless that is being done. Goes on whatever screen or profile is in sight.
-
-        Args:
-            asked: the person has just wished for it, and is told of what goes wrong though it went wrong before.
-        """
-        trainings, profile = self.trainings, self.profile
-        if asked:
-            self._lasting.pop("train", None)
-        try:
-            if not await trainings.work():
-                return
-            self._lasting.pop("train", None)
-        except TokmemError as caught:  # the queue stays; a profile that was left is closed all the same
-            self._show_lasting("train", caught)
-        if trainings is not self.trainings or self.locked:
-            await self.end_left_profile(profile)
-            if not self.locked:
-                self.notify(f"The training in {profile} has ended. F5 goes there.", markup=False)
-                self.work_off(asked=False)
-            return
-        self.announce_store()
-
-    def _go_on_training(self) -> None:
-        """Take up what waits in the queue, as after a restart; not before the engine is there."""
-        if not self.locked and self.link.state.phase == "ready" and self.trainings.may_work:
-            self.work_off(asked=False)
-
-    def _job_news(self) -> None:
-        self.jobs_changed.publish(len(self.trainings.jobs))
-
-    # Errors
-
-    def show_error(self, error: TokmemError) -> None:
-        """Say what happened, what is safe and what to do; the app lives on."""
-        self.errors.append(f"{time.strftime('%H:%M:%S')} {type(error).__name__}: {error}")
-        self.push_screen(FailureDialog(error))
-
-    def _show_lasting(self, doing: str, error: TokmemError) -> None:
-        """Show an error of what is tried again and again without the person, unless it is the one of the last time."""
-        if self._lasting.get(doing) != str(error):
-            self._lasting[doing] = str(error)
-            self.show_error(error)
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """No error of a worker is dropped: ours are shown as they are, others as what they are, a fault of the app."""
-        error = event.worker.error
-        if event.state is not WorkerState.ERROR or error is None:
-            return
-        if isinstance(error, TokmemError):
-            self.show_error(error)
-            return
-        self.errors.append("".join(traceback.format_exception(error)))
-        fault = TokmemError(
-            f"The app made a mistake: {type(error).__name__}: {error}",
-            next_step="F12 shows a report that you can copy.",
-        )
-        self.push_screen(FailureDialog(fault))
-
     # Keys
 
     def get_key_display(self, binding: Binding) -> str:
@@ -376,18 +389,18 @@ class TokmemApp(EngineDesk):
     def action_lock(self) -> None:
         """Lock the open profile until its passphrase is typed."""
         if self.store.locked:
-            self.lock_now()
+            self.locks.lock()
         else:
             self.notify("This profile has no passphrase. F5 is the place to give it one.")
 
     def action_report(self) -> None:
         """The debug report."""
         if not isinstance(self.screen, ReportDialog):
-            self.push_screen(ReportDialog(debug_report.report(self)))
+            self.push_screen(ReportDialog(debug_report.report(self, self.size, self.errors.recent)))
 
     async def action_quit(self) -> None:
         """Quit; a running training is asked about once, a second Ctrl+Q quits at once."""
-        if hasattr(self, "trainings") and self.trainings.working and not isinstance(self.screen, ConfirmDialog):
+        if self.session.is_training and not isinstance(self.screen, ConfirmDialog):
             self._ask_then_quit()
         else:
             await self._quit()
@@ -405,21 +418,25 @@ class TokmemApp(EngineDesk):
 
     async def _quit(self) -> None:
         if not self.locked:
-            self.keep_unsaved()
+            self.mode_screens.keep_unsaved()
         self.exit()
 
     async def on_unmount(self) -> None:
         """End the engine and close the profile, however the app came to its end."""
-        if hasattr(self, "link"):
-            await self.link.client.close()
-            self.close_stores()
-            if self.pull is not None:
-                await self.pull.close()
+        await self.engine.close()
+        self.open_profiles.close_all()
+        await self.downloads.close()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """While no profile is open, the app's keys do nothing but quit."""
+        if self.locked and action not in HERE_WHILE_LOCKED:
+            return False
+        return super().check_action(action, parameters)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything that can be done, for the palette."""
         yield from commands(
-            self, screen, run_on=self.run_on, show_help=self.action_help, show_report=self.action_report
+            self, self, screen, run_on=self.run_on, show_help=self.action_help, show_report=self.action_report
         )
 
     @work(group="elsewhere", exit_on_error=False)

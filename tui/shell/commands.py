@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from textual.app import SystemCommand
+from textual.app import App, SystemCommand
 from textual.binding import Binding
 from textual.screen import Screen
 
 from tui.kit.base import AppScreen
-from tui.shell.engine_controller import EngineDesk
+from tui.kit.services import AppServices
 
 MODE_WORDS = {
     "chat": ("Chat", "Talk (F2)"),
@@ -24,7 +24,8 @@ MODE_WORDS = {
 
 
 def commands(
-    app: EngineDesk,
+    app: App[Any],
+    services: AppServices,
     screen: Screen[Any],
     *,
     run_on: Callable[[str, str], object],
@@ -35,18 +36,19 @@ def commands(
 
     Args:
         app: does it.
+        services: the same app, as the rooms see it.
         screen: in sight.
         run_on: goes to a screen, by its mode, and does an action there.
         show_help: shows the keys for where the focus is.
         show_report: shows the debug report.
     """
-    if app.locked:
+    if services.locked:
         yield SystemCommand("Quit", "Ctrl+Q", lambda: app.run_worker(app.action_quit()))
         return
     yield from _here(app, screen)
     for mode, (title, words) in MODE_WORDS.items():
         yield SystemCommand(title, words, lambda mode=mode: app.switch_mode(mode))
-    yield SystemCommand("Load the model", "Start the engine now", app.load_engine)
+    yield SystemCommand("Load the model", "Start the engine now", services.load_engine)
     for mode, (title, _) in MODE_WORDS.items():
         if mode != app.current_mode:
             for binding in actions_of(app.MODES[mode]):
@@ -75,7 +77,7 @@ def actions_of(screen: type[AppScreen]) -> list[Binding]:
     return list(found.values())
 
 
-def _here(app: EngineDesk, screen: Screen[Any]) -> Iterable[SystemCommand]:
+def _here(app: App[Any], screen: Screen[Any]) -> Iterable[SystemCommand]:
     """What the keys do where the focus is."""
     for active in screen.active_bindings.values():
         binding = active.binding

@@ -88,7 +88,7 @@ class WelcomeScreen(AppScreen):
 
     async def begin(self) -> None:
         """Listen to downloads, and look at the computer."""
-        self.tokmem.pull_changed.subscribe(self, self._pull_news)
+        self.tokmem.downloads.changed.subscribe(self, self._pull_news)
         self._samples = sample_files()
         samples = self.query_one("#samples", OptionList)
         samples.add_options([Option(_option(one), id=one.procedure_name) for one in self._samples])
@@ -149,7 +149,7 @@ class WelcomeScreen(AppScreen):
 
     @property
     def _pull(self) -> ModelPull | None:
-        pull = self.tokmem.pull
+        pull = self.tokmem.downloads.current
         return pull if pull is not None and pull.model == self._wanted and pull.state != "done" else None
 
     @property
@@ -301,7 +301,7 @@ class WelcomeScreen(AppScreen):
         if self._ready:
             self.tokmem.load_engine()
         else:
-            self.tokmem.pull_model(
+            self.tokmem.downloads.fetch(
                 self._wanted, entry.title if entry else self._wanted, entry.download_bytes if entry else None
             )
         self._draw()
@@ -320,7 +320,7 @@ class WelcomeScreen(AppScreen):
         if pull.running:
             await pull.pause()
         else:
-            self.tokmem.pull_model(pull.model, pull.title, pull.download_bytes)
+            self.tokmem.downloads.fetch(pull.model, pull.title, pull.download_bytes)
 
     def action_pause(self) -> None:
         """Pause the download, or go on with it."""
@@ -347,7 +347,7 @@ class WelcomeScreen(AppScreen):
         assert job is not None
         self.tokmem.trainings.decide([job], activate=True)
         self.tokmem.announce_store()
-        self.tokmem.end_welcome(sample.held_out[0].input if sample.held_out else sample.pairs[0].input)
+        self.tokmem.first_screen.end_welcome(sample.held_out[0].input if sample.held_out else sample.pairs[0].input)
 
     @shows_errors
     def _drop(self) -> None:
@@ -362,7 +362,7 @@ class WelcomeScreen(AppScreen):
 
     def action_leave(self) -> None:
         """Go to the chat; whatever runs goes on."""
-        self.tokmem.end_welcome()
+        self.tokmem.first_screen.end_welcome()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Pausing is for downloads."""

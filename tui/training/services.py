@@ -8,6 +8,23 @@ from tui.kit.services import AppServices
 from tui.training.queue import TrainQueue
 
 
+class TrainingWork(Protocol):
+    """Works the queue off."""
+
+    @property
+    def preset(self) -> str:
+        """How long a training takes unless chosen otherwise."""
+        ...
+
+    def work_off(self, *, asked: bool = True) -> object:
+        """Train what is queued, unless that is being done.
+
+        Args:
+            asked: the person has just asked for it, and is told of an error that was shown before.
+        """
+        ...
+
+
 class TrainingServices(AppServices, Protocol):
     """See the module."""
 
@@ -17,14 +34,6 @@ class TrainingServices(AppServices, Protocol):
         ...
 
     @property
-    def preset(self) -> str:
-        """How long training takes its time unless chosen otherwise."""
-        ...
-
-    def work_off(self, *, asked: bool = True) -> object:
-        """Train what is queued, unless that is being done.
-
-        Args:
-            asked: the person has just wished for it, and is told of what goes wrong though it went wrong before.
-        """
+    def training(self) -> TrainingWork:
+        """Works the queue off."""
         ...

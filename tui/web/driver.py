@@ -68,7 +68,7 @@ class WindowDriver(WebDriver):
 
     def stop_application_mode(self) -> None:
         """Take leave, unless the app goes on in this window."""
-        if self._tokmem.anew is None:
+        if self._tokmem.restarts.wish is None:
             super().stop_application_mode()
             return
         self.exit_event.set()
