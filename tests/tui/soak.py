@@ -32,10 +32,12 @@ from tokmem_desk.models.store import ModelStore
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.engine_client.client import EngineClient
+from tui.kit.base import AppScreen
 from tui.profiles.dialogs import EraseDialog
 from tui.profiles.locked import LockedScreen
 from tui.shell.app import TokmemApp
-from tui.shell.commands import MODE_WORDS, actions_of
+from tui.shell.palette import actions_of
+from tui.shell.screens import SCREENS
 
 SIZES = ((80, 24), (120, 40), (160, 50))
 MESSAGES = ("I need to buy milk", "Lovely day because my sister came", "What is [/INST] anyway?", "@none hello", "")
@@ -100,15 +102,20 @@ class Soak:
     def everything(self) -> list[str]:
         """Every action of the palette, as ``mode.action`` or the title of a command of the app."""
         found = [
-            f"{mode}:{binding.action}"
-            for mode in MODE_WORDS
-            for binding in actions_of(self.app.MODES[mode])
+            f"{entry.mode}:{binding.action}"
+            for entry in SCREENS
+            for binding in actions_of(entry.screen)
             if binding.id not in OUTSIDE
         ]
         titles = {command.title for command in self.app.get_system_commands(self.app.screen)}
-        here = {binding.description for binding in actions_of(self.app.MODES[str(self.app.current_mode)])}
+        here = {binding.description for binding in actions_of(self._screen_class)}
         elsewhere = {title for title in titles if ": " in title}
         return [*found, *sorted(titles - elsewhere - here - {"Quit"} - self._of_the_focus)]
+
+    @property
+    def _screen_class(self) -> type[AppScreen]:
+        """Of the screen in sight."""
+        return next(entry.screen for entry in SCREENS if entry.mode == self.app.current_mode)
 
     @property
     def _of_the_focus(self) -> set[str]:
@@ -204,7 +211,7 @@ class Soak:
         await self._leave_dialogs()
 
     def _check_faults(self) -> None:
-        faults = [error for error in self.app.errors if "Traceback" in error]
+        faults = [error for error in self.app.errors.recent if "Traceback" in error]
         if faults:
             raise Lost(f"The app made a mistake after {self.done[-5:]}:\n{faults[-1]}")
 

@@ -59,7 +59,6 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     MODE = "chat"
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#prompt"
-    HELP_TITLE = "Chat"
     HELP_TEXT = (
         "Type and press Enter; messages typed while an answer comes wait for their turn, and can be edited (e) or "
         "withdrawn (d) until then. Each answer shows its route: "

@@ -37,7 +37,6 @@ class ModelsScreen(AppScreen):
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "ModelTable"
     LISTS = (ModelTable,)
-    HELP_TITLE = "Models"
     HELP_TEXT = (
         "The model that everything runs on: the backbone. ● is in use, ◉ is on this computer, ○ would be fetched "
         "first. A memory works on the model that it was trained on; with another one, procedures are trained anew. "

@@ -40,7 +40,6 @@ class ProceduresScreen(ProcedureAdvice):
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "ProcedureTable"
     LISTS = (ProcedureTable, PairGrid)
-    HELP_TITLE = "Procedures"
     HELP_TEXT = (
         "At the left your procedures, at the right the pairs of the one under the cursor; Enter goes there, e changes "
         "what the cursor is on, p lets the model suggest pairs. About 10 to 30 pairs make a good procedure. Pairs "

@@ -32,7 +32,6 @@ class ProfilesScreen(AppScreen):
     MODE = "profiles"
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = None
-    HELP_TITLE = "Profiles"
     HELP_TEXT = (
         "A card for each profile; Enter goes on with it at once, the model stays loaded. What one profile learns or "
         "says is never seen in another. Erasing asks for the name, says what goes, and cannot be undone."

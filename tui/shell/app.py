@@ -6,13 +6,14 @@ first frame.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import events, work
 from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import Binding, BindingsMap, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.signal import Signal
@@ -22,42 +23,33 @@ from profiles.files.paths import AppPaths
 from profiles.settings.settings import Settings
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import TokmemError
-from tui.chat.screen import ChatScreen
 from tui.engine_client.link import EngineLink, EngineState
-from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.drawn_lines import VisibleLines, VisiblePrints
-from tui.kit.error_dialogs import shows_errors
 from tui.kit.failure import FailureDialog
 from tui.kit.keys import BINDING_IDS, usable_keymap
 from tui.kit.themes import DARK, LIGHT, muted_of
-from tui.models.screen import ModelsScreen
 from tui.procedures.screen import ProceduresScreen
 from tui.process.anew import Anew
 from tui.profiles.locked import LockedScreen
-from tui.profiles.screen import ProfilesScreen
 from tui.shared.overview import procedure_lines
-from tui.shell import debug_report
-from tui.shell.commands import commands
+from tui.shell.commands import APP_COMMANDS, AppCommand, command_bindings
 from tui.shell.download_controller import DownloadController
 from tui.shell.engine_controller import EngineController, EngineFactory
 from tui.shell.errors import ErrorPresenter
 from tui.shell.first_screen import FirstScreen
-from tui.shell.help import HelpDialog, keys_in_force
 from tui.shell.idle_clock import IdleClock
 from tui.shell.lock_controller import LockController
 from tui.shell.mode_screens import ModeScreens
 from tui.shell.open_profiles import OpenProfiles
+from tui.shell.palette import palette
 from tui.shell.passphrase_controller import PassphraseController
 from tui.shell.profile_controller import ProfileController
-from tui.shell.report import ReportDialog
 from tui.shell.restart_controller import RestartController
+from tui.shell.screens import SCREENS, ScreenEntry, screen_bindings
 from tui.shell.session import Session
-from tui.shell.settings import SettingsScreen
 from tui.shell.training_controller import TrainingController
-from tui.shell.welcome import WelcomeScreen
 from tui.training.queue import TrainQueue
-from tui.training.screen import TrainScreen
 
 OUTSIDE_SECONDS = 2.0
 """How often to look whether another program changed the profile."""
@@ -79,30 +71,13 @@ class TokmemApp(App[None]):
         profile: the profile to open; the active one unless named.
         began: what the process before this one left; its profile is opened.
         starts_anew: whoever runs the app heeds ``restarts.wish`` afterwards.
+        screens: that there are.
+        commands: of the app itself.
     """
 
     TITLE = "tokmem-desk"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, Any]] = {
-        "chat": ChatScreen,
-        "procedures": ProceduresScreen,
-        "train": TrainScreen,
-        "profiles": ProfilesScreen,
-        "models": ModelsScreen,
-        "settings": SettingsScreen,
-        "welcome": WelcomeScreen,
-        "locked": LockedScreen,
-    }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f2", "switch_mode('chat')", "Chat", show=False, priority=True, id="chat"),
-        Binding("f3", "switch_mode('procedures')", "Procedures", show=False, priority=True, id="procedures"),
-        Binding("f4", "switch_mode('train')", "Train", show=False, priority=True, id="train"),
-        Binding("f5", "switch_mode('profiles')", "Profiles", show=False, priority=True, id="profiles"),
-        Binding("f8", "switch_mode('models')", "Models", show=False, priority=True, id="models"),
-        Binding("f9", "switch_mode('settings')", "Settings", show=False, priority=True, id="settings"),
-        Binding("f1", "help", "Help", key_display="F1", priority=True, id="help"),
-        Binding("f12", "report", "Debug report", show=False, priority=True, id="report"),
-        Binding("ctrl+l", "lock", "Lock", show=False, priority=True, id="lock"),
         Binding("ctrl+p", "command_palette", "Menu", priority=True, system=True),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
     ]
@@ -117,8 +92,14 @@ class TokmemApp(App[None]):
         *,
         began: Anew | None = None,
         starts_anew: bool = False,
+        screens: tuple[ScreenEntry, ...] = SCREENS,
+        commands: tuple[AppCommand, ...] = APP_COMMANDS,
     ) -> None:
         super().__init__()
+        self.screen_list = screens
+        self.command_list = commands
+        self.own_bindings = [*screen_bindings(screens), *command_bindings(commands)]
+        self._add_own_bindings()
         self.began_anew = began is not None
         self._profile_wanted = profile if began is None else began.profile
         self._key_given = None if began is None else began.key
@@ -127,7 +108,9 @@ class TokmemApp(App[None]):
         self.store_changed: Signal[int] = Signal(self, "store")
         self.idle_clock = IdleClock()
         self.errors = ErrorPresenter(self.push_screen)
-        self.mode_screens = ModeScreens(self, self.MODES, self.errors.forget)
+        self.mode_screens = ModeScreens(
+            self, {**{entry.mode: entry.screen for entry in screens}, "locked": LockedScreen}, self.errors.forget
+        )
         self.session = Session(paths, settings, self.store_changed)
         self.engine = EngineController(
             self.session,
@@ -375,28 +358,23 @@ class TokmemApp(App[None]):
         shown = super().get_key_display(binding)
         return shown.upper() if shown[:1] == "f" and shown[1:].isdigit() else shown
 
-    def action_help(self) -> None:
-        """The keys for where the focus is."""
-        if isinstance(self.screen, HelpDialog):
-            self.screen.dismiss(None)
-            return
-        screen = self.screen
-        title = screen.HELP_TITLE if isinstance(screen, AppScreen) else "Keys"
-        text = screen.HELP_TEXT if isinstance(screen, AppScreen) else "These keys work here."
-        self.push_screen(HelpDialog(title, text, keys_in_force(screen)))
+    def _add_own_bindings(self) -> None:
+        """Bind the keys of screens and commands, and let the key of the menu come after them in the footer."""
+        bound = self._bindings.key_to_bindings
+        menu = {key: bound.pop(key) for key in list(bound) if bound[key][0].action == "command_palette"}
+        self._bindings = BindingsMap.merge(
+            [self._bindings, BindingsMap(self.own_bindings), BindingsMap.from_keys(menu)]
+        )
+        BINDING_IDS.update(binding.id for binding in self.own_bindings if binding.id is not None)
 
-    @shows_errors
-    def action_lock(self) -> None:
-        """Lock the open profile until its passphrase is typed."""
-        if self.store.locked:
-            self.locks.lock()
-        else:
-            self.notify("This profile has no passphrase. F5 is the place to give it one.")
+    async def action_command(self, name: str) -> None:
+        """Run a command of the app, by its id."""
+        result = self._command(name).run(self)
+        if inspect.isawaitable(result):
+            await result
 
-    def action_report(self) -> None:
-        """The debug report."""
-        if not isinstance(self.screen, ReportDialog):
-            self.push_screen(ReportDialog(debug_report.report(self, self.size, self.errors.recent)))
+    def _command(self, name: object) -> AppCommand:
+        return next(command for command in self.command_list if command.id == name)
 
     async def action_quit(self) -> None:
         """Quit; a running training is asked about once, a second Ctrl+Q quits at once."""
@@ -428,16 +406,18 @@ class TokmemApp(App[None]):
         await self.downloads.close()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """While no profile is open, the app's keys do nothing but quit."""
+        """Commands say when they are possible; while no profile is open, all else of the app does nothing but quit."""
+        if action == "command":
+            return self._command(parameters[0]).is_possible(self)
         if self.locked and action not in HERE_WHILE_LOCKED:
             return False
         return super().check_action(action, parameters)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything that can be done, for the palette."""
-        yield from commands(
-            self, self, screen, run_on=self.run_on, show_help=self.action_help, show_report=self.action_report
-        )
+        screens = () if self.locked else self.screen_list
+        commands = [command for command in self.command_list if command.is_possible(self)]
+        yield from palette(self, screen, screens, commands, run=lambda command: command.run(self), run_on=self.run_on)
 
     @work(group="elsewhere", exit_on_error=False)
     async def run_on(self, mode: str, action: str) -> None:
@@ -453,8 +433,6 @@ class TokmemApp(App[None]):
         else:
             self.notify("That cannot be done there now.")
 
-
-BINDING_IDS.update(one.id for one in TokmemApp.BINDINGS if isinstance(one, Binding) and one.id is not None)
 
 if TYPE_CHECKING:
     from tui.chat.services import ChatServices

@@ -28,6 +28,8 @@ class ModeScreens:
         self._app = app
         self._classes = classes
         self._forget_errors = forget_errors
+        for mode, screen in classes.items():
+            app.add_mode(mode, screen)
 
     @property
     def is_dialog_open(self) -> bool:

@@ -51,7 +51,6 @@ class WelcomeScreen(AppScreen):
     MODE = "welcome"
     CSS_PATH = "welcome.tcss"
     AUTO_FOCUS = None
-    HELP_TITLE = "First steps"
     HELP_TEXT = (
         "Four steps: this computer, a model for it, a first procedure, trying it. Enter goes on, Esc leaves and "
         "lets you look around; 'First steps' in the menu (Ctrl+P) comes back to where you were."

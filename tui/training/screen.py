@@ -31,7 +31,6 @@ class TrainScreen(AppScreen):
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#choice"
     LISTS: ClassVar[tuple[type[DOMNode], ...]] = (JobTable,)
-    HELP_TITLE = "Train"
     HELP_TEXT = (
         "Tick what should be trained and press t; it waits in the queue, also when the app is closed. Chat goes on "
         "meanwhile. Esc stops early and keeps the best so far, Space pauses everything. At the end you see how the new "
