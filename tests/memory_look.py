@@ -19,7 +19,7 @@ from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.process.anew import VARIABLE
+from tui.process.restart import VARIABLE
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 180.0

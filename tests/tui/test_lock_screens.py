@@ -15,7 +15,7 @@ from tests.tui.test_profiles import cards, names, profiles
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.kit.failure import FailureDialog
-from tui.process.anew import Anew
+from tui.process.restart import Handover
 from tui.profiles.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
 from tui.profiles.locked import LockedScreen
 from tui.profiles.screen import ProfilesScreen
@@ -311,14 +311,14 @@ async def test_a_lock_asks_for_a_new_process(make_app: MakeApp, locked: str, pat
         app.idle_clock.last_input -= 16 * 60
         app._look_outside()
         await until(pilot, lambda: app.restarts.wish is not None, "the wish after idle time")
-    assert app.restarts.wish == Anew("default", None) and not app.link.client.running
+    assert app.restarts.wish == Handover("default", None) and not app.link.client.running
     again = make_app()
     again.restarts.enabled = True
     async with again.run_test() as pilot:
         await unlocked(pilot)
         assert again.screen.query_one(Prompt).text == "half a thought", "kept in the profile, not in the process"
         await again.profiles.open("anna")
-        assert again.restarts.wish == Anew("anna", None), "leaving a profile with a passphrase is locking it"
+        assert again.restarts.wish == Handover("anna", None), "leaving a profile with a passphrase is locking it"
 
 
 async def test_a_profile_without_a_passphrase_is_left_without_ado(make_app: MakeApp, locked: str) -> None:
@@ -342,11 +342,11 @@ async def test_the_next_process_opens_the_profile_that_was_chosen(make_app: Make
         key = registry.key("default", PASSPHRASE)
         registry.switch("anna")
     app = make_app()
-    began = TokmemApp(app.paths, app.settings, app.engine._factory, began=Anew("default", key))
-    async with began.run_test() as pilot:
-        await until(pilot, lambda: isinstance(began.screen, ChatScreen) and not began.locked, "open at once")
+    restarted = TokmemApp(app.paths, app.settings, app.engine._factory, handover=Handover("default", key))
+    async with restarted.run_test() as pilot:
+        await until(pilot, lambda: isinstance(restarted.screen, ChatScreen) and not restarted.locked, "open at once")
         await ready(pilot)
-        assert began.profile == "default" and began.engine.exclusive
+        assert restarted.profile == "default" and restarted.engine.exclusive
         assert (await ask(pilot, "I need to buy milk")).answer.route == "todo_line"
 
 
@@ -396,4 +396,4 @@ async def test_what_a_training_kept_is_forgotten_in_a_pause(make_app: MakeApp, l
         await until(pilot, lambda: not app.link.busy and not app.link.training, "at rest")
         app.idle_clock.last_input -= 3600
         app._look_outside()
-        assert app.restarts.wish == Anew("anna", None)
+        assert app.restarts.wish == Handover("anna", None)

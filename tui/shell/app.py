@@ -30,7 +30,7 @@ from tui.kit.failure import FailureDialog
 from tui.kit.keys import BINDING_IDS, usable_keymap
 from tui.kit.themes import DARK, LIGHT, muted_of
 from tui.procedures.screen import ProceduresScreen
-from tui.process.anew import Anew
+from tui.process.restart import Handover
 from tui.profiles.locked import LockedScreen
 from tui.shared.overview import procedure_lines
 from tui.shell.commands import APP_COMMANDS, AppCommand, command_bindings
@@ -69,8 +69,8 @@ class TokmemApp(App[None]):
         settings: what is in force.
         engine: makes the engine's client.
         profile: the profile to open; the active one unless named.
-        began: what the process before this one left; its profile is opened.
-        starts_anew: whoever runs the app heeds ``restarts.wish`` afterwards.
+        handover: what the process before this one left; its profile is opened.
+        restarts_enabled: whoever runs the app reads ``restarts.wish`` afterwards, and restarts the program.
         screens: that there are.
         commands: of the app itself.
     """
@@ -90,8 +90,8 @@ class TokmemApp(App[None]):
         engine: EngineFactory,
         profile: str | None = None,
         *,
-        began: Anew | None = None,
-        starts_anew: bool = False,
+        handover: Handover | None = None,
+        restarts_enabled: bool = False,
         screens: tuple[ScreenEntry, ...] = SCREENS,
         commands: tuple[AppCommand, ...] = APP_COMMANDS,
     ) -> None:
@@ -100,9 +100,10 @@ class TokmemApp(App[None]):
         self.command_list = commands
         self.own_bindings = [*screen_bindings(screens), *command_bindings(commands)]
         self._add_own_bindings()
-        self.began_anew = began is not None
-        self._profile_wanted = profile if began is None else began.profile
-        self._key_given = None if began is None else began.key
+        self.is_restarted = handover is not None
+        """Whether a process before this one had the same terminal or window."""
+        self._profile_wanted = profile if handover is None else handover.profile
+        self._key_given = None if handover is None else handover.key
         self.engine_changed: Signal[EngineState] = Signal(self, "engine")
         self.jobs_changed: Signal[int] = Signal(self, "jobs")
         self.store_changed: Signal[int] = Signal(self, "store")
@@ -131,7 +132,7 @@ class TokmemApp(App[None]):
             self.idle_clock,
             self,
             lambda: self.downloads.is_running,
-            enabled=starts_anew,
+            enabled=restarts_enabled,
         )
         self.first_screen = FirstScreen(self.session, self.engine, self, self.errors)
         self.profiles = ProfileController(

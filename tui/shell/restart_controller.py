@@ -1,14 +1,14 @@
 """Ends the app with the wish that its process be replaced, so that nothing of a closed profile stays in memory.
 
 The wish is made when a profile with a passphrase was locked or left. Whoever runs the app reads ``wish`` after its end
-(``tui.process.anew``).
+(``tui.process.restart``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from tui.process.anew import Anew
+from tui.process.restart import Handover
 from tui.shell.engine_controller import EngineController
 from tui.shell.idle_clock import IdleClock
 from tui.shell.mode_screens import ModeScreens
@@ -46,7 +46,7 @@ class RestartController:
         *,
         enabled: bool,
     ) -> None:
-        self.wish: Anew | None = None
+        self.wish: Handover | None = None
         """What the next process begins with, once the app is to end and be restarted."""
         self.enabled = enabled
         self.due = False
@@ -70,7 +70,7 @@ class RestartController:
         key = self._profiles.copy_key() if unlocked else None
         if not self._session.locked:
             self._screens.keep_unsaved()
-        self.wish = Anew(self._session.profile, key)
+        self.wish = Handover(self._session.profile, key)
         self._stage.exit()
 
     def restart_when_quiet(self) -> None:

@@ -61,7 +61,7 @@ class WindowDriver(WebDriver):
     def start_application_mode(self) -> None:
         """Greet, unless the process before this one did."""
         write = self._write
-        if self._tokmem.began_anew:
+        if self._tokmem.is_restarted:
             self._write = lambda data: len(data) if data == _GREETING else write(data)  # type: ignore[assignment]
         super().start_application_mode()
         self._write = write
