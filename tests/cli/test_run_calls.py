@@ -17,7 +17,7 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
-from tests.cli.conftest import SECONDS, CommandLine
+from tests.cli.conftest import SECONDS, scripted_at
 from tui.cli.ask import show_answer
 from tui.cli.console import Console
 from tui.cli.run_calls import shown_vector
@@ -49,7 +49,7 @@ def tool(scripted, tmp_path):
     assert scripted("proc", "add", "todo", "--pairs", str(pairs), "--schema", str(schema)).code == 0
     assert scripted("train").code == 0
     # Without the option that agrees to everything; offline, nobody asks about a download.
-    scripted = CommandLine(scripted.home, ("-m", "tests.cli.scripted_cli"), ("--offline",))
+    scripted = scripted_at(scripted.home, "--offline")
     command = [sys.executable, "-c", SHOW, "--due={due?}", "--", "{text}"]
     assert scripted("proc", "command", "todo", "--", *command).code == 0
     return scripted

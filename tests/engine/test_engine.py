@@ -11,12 +11,12 @@ import pytest
 
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
-from tests.engine.conftest import result_of
+from tests.engine.conftest import result_of, warm_engine
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.held_out import choose_holdout
 from tui.engine.previous_memory import unlearned
-from tui.engine_client.client import EngineClient, engine_command, run_blocking
+from tui.engine_client.client import EngineClient, run_blocking
 from tui.engine_client.protocol import CancelHow
 
 SCORECARD_KEYS = {
@@ -188,7 +188,7 @@ async def test_a_training_whose_client_is_gone_leaves_a_checkpoint_and_no_memory
     home: Path, tiny_model_folder: Path
 ) -> None:
     paths = AppPaths.resolve(home)
-    command = engine_command(home=home, model=str(tiny_model_folder), device="cpu")
+    command = warm_engine(home, str(tiny_model_folder))
     client = EngineClient(command, private_folder(paths.logs) / "engine.log")
     async for event in client.submit("train", profile="default", names=["shout"], preset="thorough", span=4):
         if event.get("phase") == "train" and event["step"] == 7:
@@ -307,11 +307,10 @@ def test_small_models_do_not_see_what_procedures_answered(client: EngineClient) 
 def test_nothing_is_downloaded_without_consent(own_home: Path) -> None:
     from profiles.files.paths import private_folder
     from tokmem_desk.errors import OfflineError
-    from tui.engine_client.client import engine_command
 
     log = private_folder(AppPaths.resolve(own_home).logs) / "engine.log"
     with (
-        EngineClient(engine_command(home=own_home, model="default", device="cpu"), log) as client,
+        EngineClient(warm_engine(own_home, "default"), log) as client,
         pytest.raises(OfflineError, match="not on this computer yet.*Apache-2.0"),
     ):
         result_of(client, "load", fetch=False)
@@ -319,9 +318,7 @@ def test_nothing_is_downloaded_without_consent(own_home: Path) -> None:
 
 
 async def test_answers_take_turns(home: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
-    client = EngineClient(
-        engine_command(home=home, model=str(tiny_model_folder), device="cpu"), tmp_path / "engine.log"
-    )
+    client = EngineClient(warm_engine(home, str(tiny_model_folder)), tmp_path / "engine.log")
     fields = {"profile": "default", "route": "none"}
     long = client.submit("ask", text="What is the weather?", max_tokens=150, **fields)
     first = await anext(long)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from profiles.store.records import JsonObject
 from profiles.store.store import ProfileStore
 from tests.banks import memory_file
 from tests.tui.scripted_engine import FINGERPRINT, scorecard
+from tests.warm import start_of
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine_client.client import EngineClient
 from tui.shell.app import TokmemApp
@@ -104,7 +104,7 @@ def make_client(home: Path, tmp_path: Path) -> Callable[..., EngineClient]:
     """A client of the scripted engine; the arguments are the engine's options."""
 
     def make(*options: str, log: Path | None = None) -> EngineClient:
-        command = [sys.executable, "-m", "tests.tui.scripted_engine", "--home", str(home), *options]
+        command = [*start_of("tests.tui.scripted_engine"), "--home", str(home), *options]
         return EngineClient(command, log or tmp_path / "engine.log", {**os.environ, "PYTHONPATH": str(ROOT)})
 
     return make

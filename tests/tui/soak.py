@@ -28,6 +28,7 @@ from profiles.settings.settings import Settings
 from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, ROOT, TODO, remember
 from tests.tui.scripted_engine import make_model
+from tests.warm import start_of
 from tokmem_desk.models.store import ModelStore
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
@@ -77,7 +78,7 @@ def make_app(home: Path) -> TokmemApp:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def engine(log: Path, settings: Settings) -> EngineClient:
-        command = [sys.executable, "-m", "tests.tui.scripted_engine", "--home", str(home)]
+        command = [*start_of("tests.tui.scripted_engine"), "--home", str(home)]
         return EngineClient([*command, "--model", settings.text("model"), "--steps", "4"], log, environment)
 
     paths = AppPaths.resolve(home)

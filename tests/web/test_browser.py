@@ -18,7 +18,7 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
-from tests.cli.conftest import SECONDS, CommandLine, interrupt_when
+from tests.cli.conftest import SECONDS, CommandLine, interrupt_when, scripted_at
 
 PASSPHRASE = "four words of mine"
 BEGINNING = "\x1b[?1049h"
@@ -29,7 +29,7 @@ KNOWN = "I need to call mum on Monday"
 @pytest.fixture
 def scripted(own_home: Path) -> CommandLine:
     """The command line with the scripted engine."""
-    return CommandLine(own_home, ("-m", "tests.cli.scripted_cli"), ("--yes",))
+    return scripted_at(own_home)
 
 
 @pytest.fixture
