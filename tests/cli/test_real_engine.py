@@ -88,7 +88,7 @@ def test_interrupted_training_ends_as_interrupted(trained):
 
     def running() -> list[int]:
         with ProfileRegistry(AppPaths.resolve(trained.home)) as registry, registry.open() as store:
-            return [job.id for job in store.jobs("running")]
+            return [job.id for job in store.jobs.list("running")]
 
     ended = interrupt_when(process, learning)
     assert ended.code == 130
@@ -138,7 +138,7 @@ def test_a_procedure_that_reads_the_conversation_is_steered_too(trained, tmp_pat
 
     def settings(name: str) -> dict[str, Any]:
         with ProfileRegistry(AppPaths.resolve(trained.home)) as registry, registry.open() as store:
-            [memory] = store.memories(name)
+            [memory] = store.memories.list(name)
             return memory.settings
 
     for name, *more in (("alone", ""), ("told", "--reads-conversation")):

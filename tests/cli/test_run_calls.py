@@ -223,10 +223,10 @@ def test_a_consent_that_came_back_with_an_older_database_is_not_honoured_and_tha
     with ProfileRegistry(paths) as registry:
         file = paths.profile_folder(registry.active().id) / "profile.sqlite"
         with registry.open() as store:
-            store.allow_command("todo", "digest")
+            store.commands.allow("todo", "digest")
         yesterday = shutil.copy(file, tmp_path / "yesterday")
         with registry.open() as store:
-            store.allow_command("todo", None)
+            store.commands.allow("todo", None)
     shutil.copy(yesterday, file)
     ended = tool("ask", ASKED, "--run")
     assert ended.code == 2 and "older copy" in ended.err and "needs your consent" in ended.err

@@ -80,9 +80,9 @@ def test_the_whole_tutorial(run, scripted):
     said = "\n".join(outputs)
     assert "lending" in said
     with ProfileRegistry(AppPaths.resolve(scripted.home)) as registry, registry.open() as store:
-        record = store.procedure("lending")
+        record = store.procedures.get("lending")
         assert record.description == "Write down what I have lent to whom"
-        assert len(store.pairs("lending")) == 24, "26 pairs, and undo took back the two"
+        assert len(store.pairs.list("lending")) == 24, "26 pairs, and undo took back the two"
 
 
 @pytest.mark.parametrize("page", ["import-a-spreadsheet", "use-in-scripts"])

@@ -63,7 +63,7 @@ def home(own_home: Path, prepared_home: Path) -> Path:
     )
     with ProfileRegistry(paths) as registry, registry.open() as store:
         for procedure in (shout, count):
-            store.add_procedure(procedure)
+            store.procedures.add(procedure)
     return own_home
 
 

@@ -123,9 +123,9 @@ def test_forgetting_clears_vectors_and_what_is_kept_of_profiles_that_are_gone(
         for name in ("ann", "bob", "cay"):
             registry.create(name)
             with registry.open(name) as store:
-                store.add_procedure(Procedure("one", (ExamplePair(f"{name}'s pin is 4401", "ok"),)))
+                store.procedures.add(Procedure("one", (ExamplePair(f"{name}'s pin is 4401", "ok"),)))
                 handlers.model.add(store, "one", 1)  # type: ignore[attr-defined]
-                store.add_correction(f"{name}'s other pin is 4402", "one", "none")
+                store.corrections.add(f"{name}'s other pin is 4402", "one", "none")
                 folders[name] = store.folder.name
     for name in folders:
         fields = {"profile": name, "name": "one"}

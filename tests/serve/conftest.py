@@ -82,7 +82,7 @@ def paths(own_home: Path) -> AppPaths:
         for profile, procedures in ((None, (TODO, MOOD)), ("anna", (SECRET,))):
             with registry.open(profile) as store:
                 for procedure in procedures:
-                    store.add_procedure(procedure, source="test")
+                    store.procedures.add(procedure, source="test")
                     remember(store, procedure.name)
     return paths
 

@@ -133,7 +133,7 @@ def taught(seed: Callable[[Callable[[ProfileStore], None]], None]) -> None:
 
     def teach(store: ProfileStore) -> None:
         for procedure in (TODO, MOOD):
-            store.add_procedure(procedure, source="test")
+            store.procedures.add(procedure, source="test")
         for procedure in (TODO, MOOD):
             remember(store, procedure.name)
 
@@ -161,8 +161,8 @@ def pictures(snapshot: SnapshotAssertion) -> Pictures:
 
 def remember(store: ProfileStore, name: str, settings: JsonObject | None = None) -> None:
     """Give a procedure an active memory, as if it had been trained."""
-    file = store.write_memory(memory_file(store.procedure(name).id))
-    pairs = store.to_procedure(name).pairs
+    file = store.memories.write(memory_file(store.procedures.get(name).id))
+    pairs = store.procedures.with_pairs(name).pairs
     card = scorecard(store, name, steps=8)
-    record = store.add_memory(store.procedure(name).id, FINGERPRINT, file, pairs, settings or {}, card)
-    store.activate_memory(record.id)
+    record = store.memories.add(store.procedures.get(name).id, FINGERPRINT, file, pairs, settings or {}, card)
+    store.memories.activate(record.id)

@@ -65,10 +65,10 @@ def home_to_soak(home: Path) -> None:
     for store in stores:
         with store:
             for procedure in (TODO, MOOD):
-                store.add_procedure(procedure, source="soak")
+                store.procedures.add(procedure, source="soak")
                 remember(store, procedure.name)
-            conversation = store.create_conversation("kept")
-            store.add_message(conversation, "user", "a message that must stay")
+            conversation = store.chats.create("kept")
+            store.messages.add(conversation, "user", "a message that must stay")
             with store._database.writing() as connection:
                 connection.execute("DELETE FROM undo_log")
 
@@ -238,7 +238,7 @@ def open_all(paths: AppPaths) -> dict[str, ProfileStore]:
     """All profiles by name, those too that were given a passphrase on the way."""
     with ProfileRegistry(paths) as registry:
         return {
-            info.name: registry.open(info.name, key=registry.key(info.name, PASSPHRASE) if info.locked else None)
+            info.name: registry.open(info.name, key=registry.locks.key(info.name, PASSPHRASE) if info.locked else None)
             for info in registry.list()
         }
 
@@ -258,7 +258,7 @@ def check_home(home: Path) -> dict[str, dict[str, int]]:
             if damage:
                 raise Lost(f"The database of {name} is damaged: {damage}")
             counted[name] = {
-                table: int(store.select(f"SELECT count(*) FROM {table}")[0][0])
+                table: int(store.rows(f"SELECT count(*) FROM {table}")[0][0])
                 for table in ("procedures", "pairs", "memories", "conversations", "messages", "jobs")
             }
     whole = [name for name, store in stores.items() if counted[name]["procedures"] >= 2]
@@ -273,11 +273,11 @@ def check_kept(store: ProfileStore) -> None:
     Raises:
         Lost: it is not.
     """
-    inputs = {row[0] for row in store.select("SELECT input FROM pairs")}
+    inputs = {row[0] for row in store.rows("SELECT input FROM pairs")}
     missing = [pair.input for procedure in (TODO, MOOD) for pair in procedure.pairs if pair.input not in inputs]
     if missing:
         raise Lost(f"Pairs were lost: {missing}")
-    if not store.select("SELECT 1 FROM messages WHERE content = 'a message that must stay'"):
+    if not store.rows("SELECT 1 FROM messages WHERE content = 'a message that must stay'"):
         raise Lost("A message was lost.")
 
 
@@ -297,7 +297,7 @@ async def soak(home: Path, times: int, seed: int) -> dict[str, dict[str, int]]:
     counted = check_home(home)
     for store in open_all(AppPaths.resolve(home)).values():
         with store:
-            if store.select("SELECT 1 FROM conversations WHERE title = 'kept'"):
+            if store.rows("SELECT 1 FROM conversations WHERE title = 'kept'"):
                 check_kept(store)
     return counted
 

@@ -116,7 +116,7 @@ async def test_a_new_command_is_entered_once(extend: Callable[..., TokmemApp]) -
         "count-procedures",
         "Count the procedures",
         "Says how many",
-        lambda app: counted.append(f"{len(app.store.procedures())} in {app.profile}"),
+        lambda app: counted.append(f"{len(app.store.procedures.list())} in {app.profile}"),
         key="ctrl+k",
         is_possible=lambda app: not app.locked and not counted,
     )

@@ -31,7 +31,7 @@ def locked(paths: AppPaths, taught: None) -> str:
     """The default profile has a passphrase, anna has none; returns the recovery key."""
     with ProfileRegistry(paths) as registry:
         registry.create("anna")
-        return registry.add_lock("default", PASSPHRASE)
+        return registry.locks.add("default", PASSPHRASE)
 
 
 def app_of(pilot: Pilot[None]) -> TokmemApp:
@@ -76,7 +76,7 @@ async def test_an_unexpected_error_gives_the_field_back(
         app = app_of(pilot)
         await until(pilot, lambda: isinstance(app.screen, LockedScreen))
         with monkeypatch.context() as patch:
-            patch.setattr(ProfileRegistry, "key", broken)
+            patch.setattr("profiles.registry.locks.ProfileLocks.key", broken)
             await pilot.press(*"wrong", "enter")
             await until(pilot, lambda: isinstance(app.screen, FailureDialog))
         assert "ZeroDivisionError: a fault" in texts(app)
@@ -117,7 +117,7 @@ async def test_locking_now_leaves_nothing_on_the_screen(make_app: MakeApp, locke
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, LockedScreen))
         with pytest.raises(Exception, match="closed"):
-            store.conversations()
+            store.chats.list()
         await until(pilot, lambda: not app.link.client.running, "the engine ends, with all that it remembers")
         await unlocked(pilot)
         await until(pilot, lambda: "a secret word" in texts(app), "the chat is back")
@@ -162,7 +162,7 @@ async def test_a_passphrase_is_added_and_the_recovery_key_shown_once(
         assert (await ask(pilot, "I need to buy milk")).answer.route == "todo_line"
     with ProfileRegistry(paths) as registry:
         assert registry.info("default").locked
-        registry.key_by_recovery("default", recovery)
+        registry.locks.key_by_recovery("default", recovery)
 
 
 async def test_switching_to_a_locked_one_asks_and_may_be_left(make_app: MakeApp, locked: str, paths: AppPaths) -> None:
@@ -214,17 +214,17 @@ async def test_nothing_is_left_behind_the_lock(make_app: MakeApp, locked: str) -
         app.copy_to_clipboard("milk")
         app.notify("about milk")
         app.errors.recent.append("milk was spilt")
-        store, key = app.store, app.store.vault.key
+        store, key = app.store, app.store.files.key
         assert key is not None
         await pilot.press("ctrl+l")
         await until(pilot, lambda: key.raw() == bytes(32), "the key is overwritten")
         with pytest.raises(Exception, match="closed"):
-            store.procedures()
+            store.procedures.list()
         assert {mode for mode, stack in app._screen_stacks.items() if stack} <= {"_default", "locked"}
         assert app.clipboard == "" and not app._notifications and not app.errors.recent
         await until(pilot, lambda: not app.link.client.running, "the engine forgets by ending")
         await unlocked(pilot)
-        assert len(app.store.conversations()) == 1
+        assert len(app.store.chats.list()) == 1
 
 
 async def test_a_running_training_goes_on_behind_the_lock(make_app: MakeApp, locked: str) -> None:
@@ -240,9 +240,9 @@ async def test_a_running_training_goes_on_behind_the_lock(make_app: MakeApp, loc
         await until(pilot, lambda: not trainings.working, "its end")
         await until(pilot, lambda: not app.open_profiles.left, "closed after its end")
         with pytest.raises(Exception, match="closed"):
-            store.procedures()
+            store.procedures.list()
         await unlocked(pilot)
-        assert len(app.store.memories("todo_line")) == 2
+        assert len(app.store.memories.list("todo_line")) == 2
         assert [job.state for job in app.trainings.jobs] == ["undecided"], "it waits for a decision behind the lock too"
 
 
@@ -290,7 +290,7 @@ async def test_what_was_not_sent_comes_back(make_app: MakeApp, locked: str, path
         app.screen.query_one(Prompt).take("mine")
         await pilot.press("ctrl+q")
     with ProfileRegistry(paths) as registry, registry.open("anna") as store:
-        assert store.take_unsent() == "mine" and store.take_unsent() == ""
+        assert store.chats.take_unsent() == "mine" and store.chats.take_unsent() == ""
         registry.switch("default")
     async with make_app().run_test() as pilot:
         app = await unlocked(pilot)
@@ -326,7 +326,7 @@ async def test_a_profile_without_a_passphrase_is_left_without_ado(make_app: Make
     app.restarts.enabled = True
     async with app.run_test() as pilot:
         await unlocked(pilot)
-        key = app.store.vault.key
+        key = app.store.files.key
         assert key is not None
         own = key.copy()
         await app.profiles.rename("default", "renamed")
@@ -339,7 +339,7 @@ async def test_a_profile_without_a_passphrase_is_left_without_ado(make_app: Make
 
 async def test_the_next_process_opens_the_profile_that_was_chosen(make_app: MakeApp, locked: str) -> None:
     with ProfileRegistry(make_app().paths) as registry:
-        key = registry.key("default", PASSPHRASE)
+        key = registry.locks.key("default", PASSPHRASE)
         registry.switch("anna")
     app = make_app()
     restarted = TokmemApp(app.paths, app.settings, app.engine._factory, handover=Handover("default", key))
@@ -372,7 +372,7 @@ async def test_a_lock_by_hand_sets_a_training_aside(make_app: MakeApp, locked: s
         await pilot.press("ctrl+l")
         await until(pilot, lambda: not trainings.working and not app.link.client.running, "halted, the engine ended")
         with pytest.raises(Exception, match="closed"):
-            store.procedures()
+            store.procedures.list()
         (app.paths.config_file.parent / "go-on").touch()
         await unlocked(pilot)
         await until(

@@ -260,7 +260,7 @@ async def test_use_the_adapted_form_and_train_for_it(
 ) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await models(pilot, ADAPTED_ID)
-        assert app.profile is not None and app.store.needs_training(app.fingerprint or "") == []
+        assert app.profile is not None and app.store.procedures.to_train(app.fingerprint or "") == []
         await pilot.press("u")
         await until(
             pilot,

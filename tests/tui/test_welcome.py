@@ -90,7 +90,7 @@ async def test_leaving_is_remembered(make_app: MakeApp) -> None:
 async def test_not_for_somebody_who_has_taught(
     make_app: MakeApp, seed: Callable[[Callable[[ProfileStore], None]], None]
 ) -> None:
-    seed(lambda store: store.add_procedure(MOOD) and None)
+    seed(lambda store: store.procedures.add(MOOD) and None)
     async with make_app(first_start=True).run_test() as pilot:
         await until(pilot, lambda: isinstance(pilot.app.screen, ChatScreen))
 

@@ -137,7 +137,7 @@ async def test_odd_messages_of_a_page_do_not_end_its_window(link: str) -> None:
 
 async def test_a_lock_in_a_window_starts_it_anew_there(link: str, own_home: Path) -> None:
     with ProfileRegistry(AppPaths.resolve(own_home)) as registry:
-        registry.add_lock("default", PASSPHRASE)
+        registry.locks.add("default", PASSPHRASE)
     address = link.split("/?")[0]
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         await browser.get(link)

@@ -35,7 +35,7 @@ async def engine(own_home: Path) -> AsyncIterator[EngineClient]:
     """The one scripted engine."""
     paths = AppPaths.resolve(own_home)
     with ProfileRegistry(paths) as registry, registry.open() as store:
-        store.add_procedure(TODO, source="test")
+        store.procedures.add(TODO, source="test")
         remember(store, TODO.name)
     # Trainings long enough to leave one in its middle, however slow the machine.
     command = [*start_of("tests.tui.scripted_engine"), "--home", str(own_home)]

@@ -91,7 +91,7 @@ class Conversations(AppScreen):
     def show_history(self) -> None:
         """Draw the history anew."""
         search = self.query_one("#history-search", Input).value
-        found = self.tokmem.store.conversations(search=search or None)
+        found = self.tokmem.store.chats.list(search=search or None)
         self.query_one(HistoryPanel).show(found, self.session.conversation_id)
 
     @work(exit_on_error=False)
@@ -100,7 +100,7 @@ class Conversations(AppScreen):
         question = ConfirmDialog("Delete this chat?", "Its messages are deleted for good.", "Delete", danger=True)
         if not await self.app.push_screen_wait(question):
             return
-        left = self.tokmem.store.delete_conversation(event.conversation_id)
+        left = self.tokmem.store.chats.delete(event.conversation_id)
         if left:
             self.notify(left, severity="warning", timeout=12)
         if event.conversation_id == self.session.conversation_id:
@@ -110,11 +110,11 @@ class Conversations(AppScreen):
     @work(exit_on_error=False)
     async def on_conversation_list_rename_wanted(self, event: ConversationList.RenameWanted) -> None:
         """Give a conversation another title."""
-        record = self.tokmem.store.conversation(event.conversation_id)
+        record = self.tokmem.store.chats.get(event.conversation_id)
         dialog = LineDialog("Rename this chat", "The title stands in the history.", record.title, "Rename")
         title = await self.app.push_screen_wait(dialog)
         if title is not None:
-            self.tokmem.store.rename_conversation(event.conversation_id, title)
+            self.tokmem.store.chats.rename(event.conversation_id, title)
             self.show_history()
 
     def on_conversation_list_export_wanted(self, event: ConversationList.ExportWanted) -> None:

@@ -103,18 +103,18 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
         """Take up the last conversation."""
         self._session = self._new_session()
         self.fit_history()
-        recent = self.tokmem.store.conversations(limit=1)
+        recent = self.tokmem.store.chats.list(limit=1)
         if recent and recent[0].message_count:
             self._session.open(recent[0].id)
         await self._show_conversation()
-        if unsent := self.tokmem.store.take_unsent():
+        if unsent := self.tokmem.store.chats.take_unsent():
             self.query_one(Prompt).take(unsent)
 
     @shows_errors
     def keep_unsaved(self) -> None:
         """An unsent message comes back with the profile; one of a temporary chat is written nowhere."""
         if self.is_mounted and not self._session.temporary:
-            self.tokmem.store.keep_unsent(self.query_one(Prompt).text)
+            self.tokmem.store.chats.keep_unsent(self.query_one(Prompt).text)
 
     @property
     def session(self) -> ChatSession:
@@ -308,7 +308,7 @@ class ChatScreen(Conversations, TurnActions, AppScreen):
     def _show_waiting(self) -> None:
         if not self.is_mounted:
             return
-        waiting = self.tokmem.store.waiting(self.tokmem.fingerprint)
+        waiting = self.tokmem.store.feedback.waiting(self.tokmem.fingerprint)
         self._cared_for = self._in_queue
         self.query_one(LearnBar).show({name: count for name, count in waiting.items() if name not in self._cared_for})
 

@@ -109,7 +109,7 @@ class TurnActions(AppScreen):
     @work(exit_on_error=False)
     async def _make_pair(self, turn: Turn) -> None:
         """Let the person correct the answer and keep it as an example pair."""
-        names = [record.name for record in self.tokmem.store.procedures()]
+        names = [record.name for record in self.tokmem.store.procedures.list()]
         if not names:
             self.notify("There is no procedure to save it to. F3, then a adds one.")
             return
@@ -123,7 +123,7 @@ class TurnActions(AppScreen):
 
     async def _keep_pair(self, turn: Turn, procedure: str, pair: ExamplePair) -> None:
         if self.session.keep_pair(turn, procedure, pair):
-            waiting = self.tokmem.store.waiting(self.tokmem.fingerprint).get(procedure, 0)
+            waiting = self.tokmem.store.feedback.waiting(self.tokmem.fingerprint).get(procedure, 0)
             self.notify(f"Saved to {procedure}; {waiting} there to learn. u takes it back.", markup=False)
         else:
             self.notify(f"{procedure} has this pair already.", markup=False)
@@ -151,7 +151,7 @@ class TurnActions(AppScreen):
             only_allowed: run what the person always allows, and ask about nothing.
         """
         session, store = self.session, self.tokmem.store
-        commands = store.commands()
+        commands = store.commands.by_name()
         ran = False
         for segment in turn.answer.segments:
             command = commands.get(segment["route"])
@@ -161,7 +161,7 @@ class TurnActions(AppScreen):
                 continue
             ran = True
             try:
-                schema = store.procedure(command.procedure).output_schema or ""
+                schema = store.procedures.get(command.procedure).output_schema or ""
                 prepared = prepare(command, schema, segment["arguments"])
             except TokmemError as caught:
                 self.notify(error_text(caught), severity="error", timeout=12, markup=False)
@@ -174,7 +174,7 @@ class TurnActions(AppScreen):
                 warning = "" if whole else "The answer was cut short: look closely."
                 answered = await self.app.push_screen_wait(RunDialog(prepared, warning, command.withheld or ""))
                 if answered == "always" or command.withheld is not None:  # told, and answered
-                    store.allow_command(prepared.procedure, prepared.digest if answered == "always" else None)
+                    store.commands.allow(prepared.procedure, prepared.digest if answered == "always" else None)
                 if answered is None:
                     continue
             self.notify(f"Running the command of {prepared.procedure}.", timeout=2, markup=False)
@@ -216,7 +216,7 @@ class TurnActions(AppScreen):
 
     def action_learn(self) -> None:
         """Train the procedures that have corrections waiting; the end shows before and after."""
-        waiting = self.tokmem.store.waiting(self.tokmem.fingerprint)
+        waiting = self.tokmem.store.feedback.waiting(self.tokmem.fingerprint)
         if waiting:
             self.tokmem.train(list(waiting))
         else:

@@ -164,7 +164,7 @@ def check_route(context: Context, route: str) -> None:
     Raises:
         NotFoundError: no procedure is called so.
     """
-    names = [record.name for record in context.store.procedures()]
+    names = [record.name for record in context.store.procedures.list()]
     if route not in (*names, AUTO_ROUTE, NONE_ROUTE):
         raise NotFoundError(
             f"There is no procedure {route!r}.{did_you_mean(route, [*names, AUTO_ROUTE, NONE_ROUTE])}",

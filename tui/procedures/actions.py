@@ -71,7 +71,7 @@ class ProcedureActions(AppScreen):
         made = await self.app.push_screen_wait(ProcedureDialog("A new procedure", self._names))
         if made is None:
             return
-        self.tokmem.store.add_procedure(Procedure(made[0], (), description=made[1]), source="by hand")
+        self.tokmem.store.procedures.add(Procedure(made[0], (), description=made[1]), source="by hand")
         self.changed(made[0])
         self.call_after_refresh(self.write_pairs)
 
@@ -87,8 +87,8 @@ class ProcedureActions(AppScreen):
         made = await self.app.push_screen_wait(dialog)
         if made is None:
             return
-        self.tokmem.store.rename_procedure(record.name, made[0])
-        self.tokmem.store.set_description(made[0], made[1])
+        self.tokmem.store.procedures.rename(record.name, made[0])
+        self.tokmem.store.procedures.set_description(made[0], made[1])
         self.changed(made[0])
 
     @work(exit_on_error=False)
@@ -98,18 +98,18 @@ class ProcedureActions(AppScreen):
         if line is None:
             return
         name, store = line.record.name, self.tokmem.store
-        before = store.command(name)
+        before = store.commands.get(name)
         draft = await self.app.push_screen_wait(ToolDialog(line.record, before))
         if draft is None:
             return
-        store.set_schema(name, draft.schema)
-        store.set_reads_conversation(name, draft.reads_conversation)
+        store.procedures.set_schema(name, draft.schema)
+        store.procedures.set_reads_conversation(name, draft.reads_conversation)
         if draft.template is None:
-            store.remove_command(name)
+            store.commands.remove(name)
         elif before is None or before.template != draft.template:
-            store.set_command(name, draft.template)
+            store.commands.set(name, draft.template)
         elif before.allowed is not None and not draft.always_allowed:
-            store.allow_command(name, None)
+            store.commands.allow(name, None)
         self.changed(name)
 
     @work(exit_on_error=False)
@@ -122,7 +122,7 @@ class ProcedureActions(AppScreen):
         count = line.record.pair_count + line.record.held_out_count
         what = f"Its {count} pairs and its memories go. ^z brings them back."
         if await self.app.push_screen_wait(ConfirmDialog(f"Delete {name}?", what, "Delete", danger=True)):
-            self.tokmem.store.remove_procedure(name)
+            self.tokmem.store.procedures.remove(name)
             self.changed()
             self.notify(f"Deleted {name}. ^z brings it back.", markup=False)
 
@@ -131,7 +131,7 @@ class ProcedureActions(AppScreen):
         """Let the procedure take messages, or not."""
         line = self.selected
         if line is not None:
-            self.tokmem.store.set_enabled(line.record.name, not line.record.enabled)
+            self.tokmem.store.procedures.set_enabled(line.record.name, not line.record.enabled)
             self.changed()
 
     @shows_errors
@@ -147,7 +147,7 @@ class ProcedureActions(AppScreen):
         enabled = not line.record.enabled
         members = [one.record.name for one in self.lines if one.record.group == group]
         for name in members:
-            self.tokmem.store.set_enabled(name, enabled)
+            self.tokmem.store.procedures.set_enabled(name, enabled)
         self.changed()
         self.notify(f"{len(members)} of {group} are {'on' if enabled else 'off'} now.", markup=False)
 
@@ -158,9 +158,11 @@ class ProcedureActions(AppScreen):
         if line is None:
             return
         record = line.record
-        group = await self.app.push_screen_wait(GroupDialog(record.name, record.group, self.tokmem.store.groups()))
+        group = await self.app.push_screen_wait(
+            GroupDialog(record.name, record.group, self.tokmem.store.procedures.groups())
+        )
         if group is not None:
-            self.tokmem.store.set_group(record.name, group)
+            self.tokmem.store.procedures.set_group(record.name, group)
             self.changed(record.name)
 
     @shows_errors
@@ -168,7 +170,7 @@ class ProcedureActions(AppScreen):
         """Add the sample procedures that are not there."""
         added = [one for one in sample_files() if one.procedure_name and one.procedure_name not in self._names]
         for sample in added:
-            self.tokmem.store.add_procedure(as_procedure(sample, str(sample.procedure_name)), source="sample")
+            self.tokmem.store.procedures.add(as_procedure(sample, str(sample.procedure_name)), source="sample")
         self.changed()
         if added:
             self.notify(f"Added {len(added)} sample procedures. t trains one, F4 all of them.")
@@ -218,9 +220,9 @@ class ProcedureActions(AppScreen):
             return
         store, source = self.tokmem.store, choice.path.name
         if choice.name in self._names:
-            store.import_pairs(choice.name, choice.file.parts, source)
+            store.pairs.add_parts(choice.name, choice.file.parts, source)
         else:
-            store.add_procedure(as_procedure(choice.file, choice.name), source=source)
+            store.procedures.add(as_procedure(choice.file, choice.name), source=source)
         self.changed(choice.name)
         self.notify(f"Imported {choice.file.count} pairs into {choice.name}. ^z takes them out.", markup=False)
 
@@ -228,20 +230,20 @@ class ProcedureActions(AppScreen):
     async def action_from_chat(self, into: str = "") -> None:
         """Make pairs of a conversation."""
         store = self.tokmem.store
-        conversations = [one for one in store.conversations(limit=100) if one.message_count]
+        conversations = [one for one in store.chats.list(limit=100) if one.message_count]
         if not conversations:
             self.notify("There is no conversation yet. F2 begins one.")
             return
-        dialog = FromChatDialog(conversations, store.messages, self._names, into)
+        dialog = FromChatDialog(conversations, store.messages.list, self._names, into)
         self._take_chat(await self.app.push_screen_wait(dialog))
 
     def _take_chat(self, chosen: ChatPairs | None) -> None:
         if chosen is None:
             return
         if chosen.name in self._names:
-            self.tokmem.store.add_pairs(chosen.name, chosen.pairs, source="chat")
+            self.tokmem.store.pairs.add(chosen.name, chosen.pairs, source="chat")
         else:
-            self.tokmem.store.add_procedure(Procedure(chosen.name, tuple(chosen.pairs)), source="chat")
+            self.tokmem.store.procedures.add(Procedure(chosen.name, tuple(chosen.pairs)), source="chat")
         self.changed(chosen.name)
         self.notify(f"Saved {len(chosen.pairs)} pairs to {chosen.name}. ^z takes them out.", markup=False)
 
@@ -254,7 +256,7 @@ class ProcedureActions(AppScreen):
         name = line.record.name
 
         def take(pair: ExamplePair) -> None:
-            self.tokmem.store.add_pairs(name, [pair], source="drafted")
+            self.tokmem.store.pairs.add(name, [pair], source="drafted")
             self.changed(name)
 
         await self.app.push_screen_wait(DraftsDialog(name, self.tokmem.link, self.tokmem.profile, take))
@@ -268,19 +270,19 @@ class ProcedureActions(AppScreen):
         if line is None:
             return
         store, name, fingerprint = self.tokmem.store, line.record.name, self.tokmem.fingerprint or ""
-        versions = store.versions(name)
-        memories = {memory.id: memory.version for memory in store.memories(name)}
+        versions = store.versions.list(name)
+        memories = {memory.id: memory.version for memory in store.memories.list(name)}
         present = versions[0].number
         dialog = VersionsDialog(
             name,
             versions,
             memories,
             fingerprint,
-            lambda number: store.version_diff(name, number, present, fingerprint),
+            lambda number: store.versions.diff(name, number, present, fingerprint),
         )
         number = await self.app.push_screen_wait(dialog)
         if number is not None:
-            text = store.roll_back(name, number)
+            text = store.versions.roll_back(name, number)
             self.changed(name)
             self.notify(f"{text[:1].upper()}{text[1:]}. ^z takes that back.", markup=False)
 
@@ -297,7 +299,7 @@ class ProcedureActions(AppScreen):
         dialog = StandingDialog(record.name, record.threshold, app.link, app.profile, self.overlap)
         chosen = await self.app.push_screen_wait(dialog)
         if chosen is not None:
-            app.store.set_threshold(record.name, None if chosen == "auto" else float(chosen))
+            app.store.procedures.set_threshold(record.name, None if chosen == "auto" else float(chosen))
             self.changed(record.name)
 
     @shows_errors
@@ -311,7 +313,7 @@ class ProcedureActions(AppScreen):
     def action_undo(self) -> None:
         """Take the last change back."""
         try:
-            text = self.tokmem.store.undo()
+            text = self.tokmem.store.undo.take_back()
         except TokmemError as caught:
             self.notify(caught.message, markup=False)
             return

@@ -47,7 +47,7 @@ class ProcedureAdvice(ProcedureActions):
         """Its pairs, read once for each state of the profile."""
         key = (self.tokmem.profile, line.record.id, self.tokmem.store.revision)
         if self._pairs[0] != key:
-            self._pairs = (key, self.tokmem.store.pair_list(line.record.name))
+            self._pairs = (key, self.tokmem.store.pairs.table(line.record.name))
         return self._pairs[1]
 
     def advice(self, line: ProcedureLine, pairs: PairList) -> Advice:

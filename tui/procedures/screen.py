@@ -183,7 +183,7 @@ class ProceduresScreen(ProcedureAdvice):
     def _store_text(self, pair_id: int, part: CellPart, text: str) -> None:
         """Raises BadInputError where it is no text of a pair."""
         texts = {part: text}
-        self.tokmem.store.update_pair(pair_id, input=texts.get("input"), response=texts.get("response"))
+        self.tokmem.store.pairs.update(pair_id, input=texts.get("input"), response=texts.get("response"))
 
     @shows_errors
     def on_pair_text_wanted(self, event: PairTextWanted) -> None:
@@ -204,7 +204,7 @@ class ProceduresScreen(ProcedureAdvice):
             return
         pair = ExamplePair(event.input, event.response)
         try:
-            self.tokmem.store.add_pairs(line.record.name, [pair], source="by hand")
+            self.tokmem.store.pairs.add(line.record.name, [pair], source="by hand")
         except BadInputError as caught:
             self.panel.refused(caught.message)
             return
@@ -221,11 +221,11 @@ class ProceduresScreen(ProcedureAdvice):
         if event.action == "large":
             self._edit_large(line.record.name, pair)
         elif pair is not None and event.action == "delete":
-            store.delete_pair(pair.id)
+            store.pairs.delete(pair.id)
             self.changed()
             self.notify("Deleted the pair. ^z brings it back.")
         elif pair is not None:
-            store.update_pair(pair.id, part="train" if pair.part == "held_out" else "held_out")
+            store.pairs.update(pair.id, part="train" if pair.part == "held_out" else "held_out")
             self.changed()
 
     @work(exit_on_error=False)
@@ -244,9 +244,9 @@ class ProceduresScreen(ProcedureAdvice):
             if draft is None:
                 return
             if pair is not None:
-                self.tokmem.store.update_pair(pair.id, input=draft.input, response=draft.response)
+                self.tokmem.store.pairs.update(pair.id, input=draft.input, response=draft.response)
             else:
-                self.tokmem.store.add_pairs(name, [ExamplePair(draft.input, draft.response)], source="by hand")
+                self.tokmem.store.pairs.add(name, [ExamplePair(draft.input, draft.response)], source="by hand")
             self.changed(name)
             if not draft.another:
                 return

@@ -281,7 +281,7 @@ class ProfilesScreen(AppScreen):
         if passphrase is None:
             return
         with ProfileRegistry(self.tokmem.paths) as registry:
-            registry.change_passphrase(info.name, key, passphrase)
+            registry.locks.change_passphrase(info.name, key, passphrase)
         self.notify(f"The passphrase of {info.name} is changed.", markup=False)
 
     @property

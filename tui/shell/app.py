@@ -305,7 +305,7 @@ class TokmemApp(App[None]):
         lines = [line for line in procedure_lines(self.store, self.fingerprint) if line.record.enabled]
         found: list[tuple[str, str, bool]] = []
         for line in lines:
-            first = self.store.first_pair(line.record.name) if len(found) < EXAMPLES else None
+            first = self.store.pairs.first(line.record.name) if len(found) < EXAMPLES else None
             found.append((line.record.name, "" if first is None else first.input, line.memory is not None))
         return found
 

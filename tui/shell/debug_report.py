@@ -31,7 +31,7 @@ def report(app: AppServices, size: Size, errors: Iterable[str]) -> str:
         + (", NO_COLOR" if os.environ.get("NO_COLOR") else ""),
         "",
         f"profile {app.profile}, revision {app.store.revision}",
-        f"profile file {app.store.file}",
+        f"profile file {app.store.database_file}",
         f"settings {app.paths.config_file}",
         f"state {app.paths.state}",
         f"cache {app.paths.cache}",

@@ -69,4 +69,4 @@ class FirstScreen:
         if self._welcomed_file.exists():
             return False
         store = self._session.store
-        return not store.procedures() and not store.conversations(limit=1)
+        return not store.procedures.list() and not store.chats.list(limit=1)

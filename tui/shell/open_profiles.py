@@ -65,7 +65,7 @@ class OpenProfiles:
         self._note_presence(profile)
         self._apply_settings()
         with contextlib.suppress(TokmemError):  # what cannot be deleted now goes the next time
-            profile.store.collect_garbage()
+            profile.store.garbage.collect()
             drop_lost_checkpoints(self._session.paths, profile.store)
 
     async def reopen(self, name: str, key: ProfileKey | None) -> None:
@@ -93,11 +93,11 @@ class OpenProfiles:
     @property
     def has_key(self) -> bool:
         """Whether the open profile has a passphrase."""
-        return self._session.store.vault.key is not None
+        return self._session.store.files.key is not None
 
     def copy_key(self) -> ProfileKey | None:
         """A copy of the open profile's key, which outlives its closing; None where it has no passphrase."""
-        key = self._session.store.vault.key
+        key = self._session.store.files.key
         return None if key is None else key.copy()
 
     def _note_presence(self, profile: OpenProfile) -> None:
@@ -132,7 +132,7 @@ class OpenProfiles:
         Returns:
             Whether the profile has a passphrase.
         """
-        has_passphrase = profile.store.vault.key is not None
+        has_passphrase = profile.store.files.key is not None
         profile.store.close()
         if has_passphrase:
             await self._engine.drop_key(profile.name, at_once=self._session.locking)

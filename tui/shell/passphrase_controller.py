@@ -62,7 +62,7 @@ class PassphraseController:
             loop.call_soon_threadsafe(recovery_key.set_result, key)
 
         def encrypt(registry: ProfileRegistry) -> None:
-            registry.add_lock(name, passphrase, show=tell)
+            registry.locks.add(name, passphrase, show=tell)
 
         async def show_key() -> None:
             await show(await recovery_key)
@@ -92,7 +92,7 @@ class PassphraseController:
             TokmemError: the key is wrong, something works on the profile, or the disk refused: it is as it was.
         """
         own = key.copy()
-        not_erased = await self._rewrite(name, lambda registry: registry.remove_lock(name, own), key)
+        not_erased = await self._rewrite(name, lambda registry: registry.locks.remove(name, own), key)
         if name == self._session.profile:
             await self._stores.reopen(name, None)
             self._engine.load()
@@ -101,7 +101,7 @@ class PassphraseController:
 
     def _key_of(self, name: str, passphrase: str) -> ProfileKey:
         with ProfileRegistry(self._session.paths) as registry:
-            return registry.key(name, passphrase)
+            return registry.locks.key(name, passphrase)
 
     async def _rewrite(
         self, name: str, change: Callable[[ProfileRegistry], object], key: ProfileKey | None
@@ -121,7 +121,7 @@ class PassphraseController:
         def run() -> StorageError | None:
             with ProfileRegistry(self._session.paths) as registry:
                 change(registry)
-                return registry.not_erased
+                return registry.locks.not_erased
 
         if name != self._session.profile:
             return await asyncio.to_thread(run)

@@ -331,9 +331,9 @@ class WelcomeScreen(AppScreen):
         if sample is None:
             return
         name = str(sample.procedure_name)
-        if name not in {record.name for record in self.tokmem.store.procedures()}:
+        if name not in {record.name for record in self.tokmem.store.procedures.list()}:
             procedure = Procedure(name, sample.pairs, sample.held_out, sample.description or "", sample.pattern)
-            self.tokmem.store.add_procedure(procedure, source="sample")
+            self.tokmem.store.procedures.add(procedure, source="sample")
             self.tokmem.announce_store()
         self._sample = sample
         self.tokmem.train([name], FIRST_PRESET, show=False)
