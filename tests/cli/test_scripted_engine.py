@@ -112,6 +112,11 @@ class TestAsk:
         assert (ended.code, ended.out) == (0, "( ) call mum due:mon\n")
         assert "[todo 96 %]" in ended.err and "none 2 %" in ended.err
 
+    def test_an_answer_that_does_not_fit_its_schema_is_a_failure(self, trained):
+        ended = trained("ask", "--json", f"!unfit {KNOWN}")
+        assert ended.code == 1
+        assert "'hour' is a required property" in checked(ended.out, "ask")["segments"][0]["problem"]
+
     def test_words_without_quotes_and_stdin_are_the_same(self, trained):
         assert trained("ask", *KNOWN.split()).out == trained("ask", "-", stdin=f"{KNOWN}\n").out
 

@@ -41,6 +41,8 @@ from tui.engine_client.protocol import encode
 
 FINGERPRINT = banks.FINGERPRINT.digest
 TIMING = {"prefill": 0.1, "route": 0.1, "first_token": 0.2, "total": 0.4, "tokens": 7}
+UNFIT = "The answer does not fit the procedure's schema: 'hour' is a required property."
+
 MARKDOWN = "A list:\n\n- one\n- **two**\n\n```python\nprint('[/INST]')\n```\n"
 BACKBONE = {
     "id": "scripted/Tiny-Instruct",
@@ -206,7 +208,7 @@ class ScriptedEngine:
             "part": text,
             "response": said,
             "arguments": json.loads(said) if route in with_schema and stopped == "end" else None,
-            "problem": "",
+            "problem": UNFIT if "!unfit" in text else "",
         }
         before = len(request["conversation"])
         context = {

@@ -63,11 +63,8 @@ def joint(text: str, at: int) -> Joint:
 
 def _inside_number(text: str, at: int) -> bool:
     """Whether a point or comma between two digits lies beside ``at``."""
-    for mark in (at - 1, at):
-        if 0 < mark < len(text) - 1 and text[mark] in _INSIDE_NUMBERS:
-            if text[mark - 1].isdigit() and text[mark + 1].isdigit():
-                return True
-    return False
+    inside = (mark for mark in (at - 1, at) if 0 < mark < len(text) - 1 and text[mark] in _INSIDE_NUMBERS)
+    return any(text[mark - 1].isdigit() and text[mark + 1].isdigit() for mark in inside)
 
 
 @lru_cache(maxsize=4096)

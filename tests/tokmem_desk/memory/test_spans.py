@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -53,7 +54,9 @@ def test_a_number_may_end_before_its_unit_and_a_word_may_not() -> None:
     assert cuts_words("call Zoe", 0, 6, number=True)
 
 
-def marked(message: str, tokens: list[str], scores: dict[tuple[int, int], float], slots: int = 1, **how: object) -> MarkedMessage:
+def marked(
+    message: str, tokens: list[str], scores: dict[tuple[int, int], float], slots: int = 1, **how: Any
+) -> MarkedMessage:
     """A message in these tokens; ``scores`` are those of (token, mark), the others are -9, those of no mark -1."""
     places, at = [], 0
     for token in tokens:
@@ -64,7 +67,7 @@ def marked(message: str, tokens: list[str], scores: dict[tuple[int, int], float]
     table[:, 0] = -1.0
     for (token, mark), score in scores.items():
         table[token, mark] = score
-    return MarkedMessage(message, places, table, **how)  # type: ignore[arg-type]
+    return MarkedMessage(message, places, table, **how)
 
 
 def texts(message: MarkedMessage) -> list[tuple[int, str]]:
