@@ -81,16 +81,18 @@ def _fill(home: Path, messages: int, pairs: int) -> None:
         store = registry.open()
     with store:
         rows = tuple(ExamplePair(f"what I type number {n}", f"what I get | {n}") for n in range(pairs))
-        store.add_procedure(Procedure("large", rows, description="Many pairs"))
+        store.procedures.add(Procedure("large", rows, description="Many pairs"))
         _chat(store, messages)
 
 
 def _chat(store: ProfileStore, messages: int) -> None:
-    conversation = store.create_conversation("A long chat")
+    conversation = store.chats.create("A long chat")
     for number in range(messages // 2):
-        store.add_message(conversation, "user", f"Question {number}: what comes after {number}?")
+        store.messages.add(conversation, "user", f"Question {number}: what comes after {number}?")
         answer = f"After **{number}** comes *{number + 1}*.\n\n- it is a number\n- it is larger\n"
-        store.add_message(conversation, "assistant", answer, route="none", probability=0.98, candidates=[], timing=None)
+        store.messages.add(
+            conversation, "assistant", answer, route="none", probability=0.98, candidates=[], timing=None
+        )
 
 
 def _idle(home: Path, seconds: float) -> dict[str, Any]:

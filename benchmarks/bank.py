@@ -114,11 +114,11 @@ def _measure(form: str, count: int, folder: Path | None) -> dict[str, Any]:
             memories = choose(store, FINGERPRINT.digest, ())
             write_export(file, prepare_export(store, "benchmark", memories, _probed(store), with_pairs=False))
             exported = time.perf_counter()
-            with open_bank(file) as bank, other.quarantine() as quarantine:
+            with open_bank(file) as bank, other.banks.quarantine() as quarantine:
                 placements = place_names(bank.manifest.names, (), "rename")
                 fields = stage(bank, placements, other, quarantine, bank.manifest.router.digest)
                 files = {one["uuid"]: one["file"] for one in fields["memories"]}
-                other.import_bank(incoming(bank, placements, files), quarantine)
+                other.banks.add(incoming(bank, placements, files), quarantine)
             ended, processor = time.perf_counter(), time.process_time() - worked
             return {
                 "megabytes": round(file.stat().st_size / 1e6, 1),
@@ -135,13 +135,13 @@ def _measure(form: str, count: int, folder: Path | None) -> dict[str, Any]:
 def fill(store: ProfileStore, form: str, count: int) -> None:
     """A profile with that many trained procedures."""
     generator = np.random.default_rng(0)
-    with store.quarantine() as folder:
+    with store.banks.quarantine() as folder:
         procedures = []
         for at in range(count):
-            file = store.write_memory(_memory(generator, form, f"procedure_{at}"), folder)
+            file = store.memories.write(_memory(generator, form, f"procedure_{at}"), folder)
             memory = IncomingMemory(file, FINGERPRINT.digest, 24, pairs_digest(()), {"span": SPAN}, {"rouge_l": 0.5})
             procedures.append(IncomingProcedure(f"{at:032x}", f"procedure_{at}", "A procedure", memory=memory))
-        store.import_bank(Incoming("benchmark", procedures), folder)
+        store.banks.add(Incoming("benchmark", procedures), folder)
 
 
 def _memory(generator: np.random.Generator, form: str, name: str) -> bytes:
@@ -169,7 +169,7 @@ def _memory(generator: np.random.Generator, form: str, name: str) -> bytes:
 
 def _probed(store: ProfileStore) -> dict[str, Any]:
     """What the engine would say, with one made-up probe."""
-    uuid = store.procedures()[0].uuid
+    uuid = store.procedures.list()[0].uuid
     anchors = np.zeros((ANCHORS, DIMENSIONS), dtype="<f4").tobytes()
     return {
         "probes": [Probe(uuid, "hello", "none", 1.0, 0.0, ((1, -1.0),)).as_dict()],
@@ -186,9 +186,9 @@ def _same(store: ProfileStore, other: ProfileStore) -> bool:
     def tensors(of: ProfileStore) -> dict[str, dict[str, bytes]]:
         return {
             record.procedure: {
-                name: bytes(block.data) for name, block in take_apart(of.read_memory(record.file), "x").blocks.items()
+                name: bytes(block.data) for name, block in take_apart(of.memories.read(record.file), "x").blocks.items()
             }
-            for record in of.active_memories(FINGERPRINT.digest)
+            for record in of.memories.all_active(FINGERPRINT.digest)
         }
 
     return tensors(store) == tensors(other)

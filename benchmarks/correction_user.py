@@ -102,7 +102,7 @@ class Replay:
         self._digest = basis.digest
         self._store = ProfileStore(folder)
         for name, texts in self._known.items():
-            self._store.add_procedure(Procedure(name, tuple(ExamplePair(text, name) for text in texts)))
+            self._store.procedures.add(Procedure(name, tuple(ExamplePair(text, name) for text in texts)))
         self._router = self._assemble()
 
     def __enter__(self) -> Self:
@@ -124,7 +124,7 @@ class Replay:
         if route != said.route:
             self.corrected.append(said)
             if self._method.kept:
-                self._store.add_correction(said.text, self._names[route], self._names[said.route])
+                self._store.corrections.add(said.text, self._names[route], self._names[said.route])
             elif self._method.example and said.route != NONE_ROUTE:
                 self._known[self._names[said.route]].append(said.text)
             if self._method.kept or self._method.example:

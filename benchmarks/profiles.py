@@ -92,10 +92,10 @@ def _measure(paths: AppPaths, given: argparse.Namespace) -> dict[str, Any]:
         for name in NAMES:
             say(f"locking {name}")
             began = time.perf_counter()
-            registry.add_lock(name, PASSPHRASE)
+            registry.locks.add(name, PASSPHRASE)
             found["lock_seconds"] = round(time.perf_counter() - began, 2)
             began = time.perf_counter()
-            keys[name] = registry.key(name, PASSPHRASE)
+            keys[name] = registry.locks.key(name, PASSPHRASE)
             found["passphrase_seconds"] = round(time.perf_counter() - began, 3)
         found["locked"] = _switches(registry, keys, given.switches)
     return found
@@ -115,7 +115,7 @@ def _switch(registry: ProfileRegistry, name: str, key: ProfileKey | None, bank_c
     began, worked = time.perf_counter(), time.process_time()
     registry.switch(name)
     with registry.open(name, key=key) as store:
-        listed = store.procedures()
+        listed = store.procedures.list()
         bank = bank_cache.bank(store, "discriminant", 0.0)
         seconds = time.perf_counter() - began, time.process_time() - worked
         assert len(bank.memories) == len(listed), bank_cache.problems(store)[:1]

@@ -21,18 +21,15 @@ from typing import Any
 from textual.binding import Binding
 
 import tui.banks
-import tui.chat
 import tui.kit
-import tui.models
-import tui.procedures
-import tui.profiles
 import tui.shell
-import tui.training
 from profiles.settings.setting_keys import KEYS, SettingKey
 from tui.cli.arguments import build_parser
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import PROGRAM
 from tui.shell.app import TokmemApp
+from tui.shell.commands import APP_COMMANDS, AppCommand, command_bindings
+from tui.shell.screens import SCREENS, ScreenEntry, screen_bindings
 
 DOCS = Path(__file__).parent
 REFERENCE = DOCS / "reference.md"
@@ -97,10 +94,17 @@ def shared_options(parser: argparse.ArgumentParser) -> list[tuple[str, str]]:
 
 def key_tables() -> list[KeyTable]:
     """The keys of the app, then of each room, then of what the rooms share."""
-    rooms = (tui.chat, tui.procedures, tui.training, tui.profiles, tui.models, tui.shell, tui.banks, tui.kit)
+    of_screens = [importlib.import_module(entry.screen.__module__.rpartition(".")[0]) for entry in SCREENS]
+    rooms = dict.fromkeys((*of_screens, tui.shell, tui.banks, tui.kit))
     kinds = [kind for room in rooms for kind in _classes(room) if kind is not TokmemApp]
-    tables = [KeyTable(_title(kind), _key_rows(kind)) for kind in kinds]
-    return [KeyTable("Everywhere", _key_rows(TokmemApp)), *(table for table in tables if table.rows)]
+    tables = [KeyTable(_title(kind), _key_rows(kind.__dict__.get("BINDINGS", []))) for kind in kinds]
+    everywhere = KeyTable("Everywhere", everywhere_keys(SCREENS, APP_COMMANDS))
+    return [everywhere, *(table for table in tables if table.rows)]
+
+
+def everywhere_keys(screens: tuple[ScreenEntry, ...], commands: tuple[AppCommand, ...]) -> list[tuple[str, str]]:
+    """The keys that work on every screen, and what each does."""
+    return _key_rows([*screen_bindings(screens), *command_bindings(commands), *TokmemApp.BINDINGS])
 
 
 def reference() -> str:
@@ -221,8 +225,7 @@ def _classes(package: ModuleType) -> Iterator[type]:
                 yield kind
 
 
-def _key_rows(kind: type) -> list[tuple[str, str]]:
-    found: list[Any] = kind.__dict__.get("BINDINGS", [])
+def _key_rows(found: Iterable[Any]) -> list[tuple[str, str]]:
     return [
         (", ".join(map(_key, one.key.split(","))), one.tooltip or one.description)
         for one in found

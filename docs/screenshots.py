@@ -96,7 +96,7 @@ def record(home: Path) -> None:
             answers.append(min(tries, key=lambda one: float(one["timing"]["total"])))
     backbone = {name: value for name, value in loaded["result"].items() if name not in UNUSED}
     with ProfileRegistry(paths) as registry, registry.open() as store:
-        found = store.active_memories(loaded["result"]["fingerprint"])
+        found = store.memories.all_active(loaded["result"]["fingerprint"])
         scores = {memory.procedure: {"rouge_l": memory.scorecard.get("rouge_l")} for memory in found}
     kept: dict[str, Any] = {"backbone": backbone, "answers": answers, "scorecards": scores}
     RECORDING.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -112,13 +112,13 @@ def _taught(home: Path) -> AppPaths:
             procedure = Procedure(
                 sample.procedure_name, sample.pairs, sample.held_out, sample.description or "", sample.pattern
             )
-            record = store.add_procedure(procedure, source="sample")
-            file = store.new_memory_file()
+            record = store.procedures.add(procedure, source="sample")
+            file = store.memories.new_file()
             file.write_bytes(b"for a picture")
-            memory = store.add_memory(
+            memory = store.memories.add(
                 record.id, FINGERPRINT, file.name, procedure.pairs, {}, scores.get(procedure.name, {})
             )
-            store.activate_memory(memory.id)
+            store.memories.activate(memory.id)
     private_folder(paths.state)
     (paths.state / "welcomed").touch()
     return paths

@@ -27,6 +27,7 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 import pytest
 
 from tests.tiny_models import save_tiny_model
+from tests.warm import end_servers
 
 if TYPE_CHECKING:
     from tests.tiny_loaded import TinyModel
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from tokmem_desk.models.store import ModelStore
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", ""})
+
+
+def pytest_sessionfinish() -> None:
+    """End what runs beside the tests."""
+    end_servers()
 
 
 @pytest.fixture(autouse=True)

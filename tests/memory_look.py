@@ -19,7 +19,7 @@ from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.process.anew import VARIABLE
+from tui.process.restart import VARIABLE
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 180.0
@@ -154,9 +154,9 @@ def with_locked_profile(home: Path) -> Path:
     (private_folder(paths.state) / "welcomed").touch()
     with ProfileRegistry(paths) as registry:
         with registry.open() as store:
-            store.add_procedure(Procedure("animals", (ExamplePair(PAIR, "noted"),)))
+            store.procedures.add(Procedure("animals", (ExamplePair(PAIR, "noted"),)))
         registry.create("anna")
-        registry.add_lock("default", PASSPHRASE)
+        registry.locks.add("default", PASSPHRASE)
     return home
 
 
@@ -169,7 +169,7 @@ def unlock_and_chat(app: InTerminal, home: Path, key: ProfileKey) -> int:
     with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open("default", key=key) as store:
 
         def answers() -> int:
-            found = [message for one in store.conversations() for message in store.messages(one.id)]
+            found = [message for one in store.chats.list() for message in store.messages.list(one.id)]
             return sum(message.role == "assistant" for message in found)
 
         before = answers()

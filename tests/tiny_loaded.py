@@ -66,16 +66,16 @@ class TinyModel:
     def add(self, store: ProfileStore, name: str, seed: int) -> str:
         """Give a procedure an active memory; returns the memory's id."""
         memory = self.memory(name, seed)
-        file = store.write_memory(memory_to_bytes(memory, self.backbone.fingerprint))
-        record = store.add_memory(
-            store.procedure(name).id,
+        file = store.memories.write(memory_to_bytes(memory, self.backbone.fingerprint))
+        record = store.memories.add(
+            store.procedures.get(name).id,
             self.backbone.fingerprint.digest,
             file,
-            store.to_procedure(name).pairs,
+            store.procedures.with_pairs(name).pairs,
             {},
             {},
         )
-        store.activate_memory(record.id)
+        store.memories.activate(record.id)
         return record.id
 
 

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.backbone.token_space import train_network
-from tokmem_desk.memory.extractor import Extractor, Slot, new_network, write
+from tokmem_desk.memory.extractor import Extractor, new_network, write
+from tokmem_desk.memory.slot_values import Slot
+from tokmem_desk.memory.spans import cuts_words
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -27,6 +29,9 @@ VERBATIM_SHARE = 0.95
 """Least share of responses that an extractor would write exactly so: an odd one is a slip, more are another form."""
 
 FEWEST_PAIRS = 6
+
+INNER_SHARE = 0.05
+"""A slot's values may begin or end within a word where more pairs than this have one that does: fewer are slips."""
 
 _AT_ONCE = 32
 _EPOCHS = 30
@@ -73,13 +78,18 @@ def extractable(pairs: Sequence[ExamplePair]) -> Extractor | None:
             kind = "text"
         else:
             return None
-        slots.append(Slot(name, kind, all(isinstance(value, list) for value in values)))
+        always_list = all(isinstance(value, list) for value in values)
+        single = all(len(_several(value)) <= 1 for value in values)
+        slots.append(Slot(name, kind, always_list, single, inner=False))
     if not slots:
         return None
     there = wanted = ordered = 0
+    cut = [0] * len(slots)
     for pair, found in zip(pairs, known, strict=True):
         places = locate(pair.input.strip(), found, slots)
         there += len(places)
+        for index, start, end in places:
+            cut[index] += cuts_words(pair.input.strip(), start, end, number=slots[index].kind == "number")
         wanted += sum(len(_several(value)) for name, value in found.items() if name not in constants)
         met = list(dict.fromkeys(slot for slot, _, _ in sorted(places, key=lambda place: place[1])))
         ordered += [slots[slot].name for slot in met] == [name for name in found if name not in constants]
@@ -89,6 +99,7 @@ def extractable(pairs: Sequence[ExamplePair]) -> Extractor | None:
     if order is not None:
         rank = {name: statistics.fmean(list(f).index(name) for f in known if name in f) for name in names}
         order = sorted(order, key=lambda name: rank[name])
+    slots = [replace(slot, inner=count > INNER_SHARE * len(pairs)) for slot, count in zip(slots, cut, strict=True)]
     network = new_network(1, len(slots))
     return Extractor(tuple(slots), constants, None if order is None else tuple(order), compact, network, "")
 

@@ -76,10 +76,6 @@ class ProfileKey:
         """
         self._data[:] = bytes(len(self._data))
 
-    def same_as(self, other: ProfileKey) -> bool:
-        """Whether both are one key, compared in constant time."""
-        return secrets.compare_digest(bytes(self._data), bytes(other._data))
-
     def database_key(self) -> str:
         """The database's key in the form that SQLCipher takes."""
         return f"x'{_derived(bytes(self._data), b'', b'tokmem-desk database', KEY_BYTES).hex()}'"

@@ -61,7 +61,7 @@ def contents(folder: Path) -> ProfileContents | None:
 
 def contents_of(store: ProfileStore) -> ProfileContents:
     """Count what an open profile holds, also one with a passphrase."""
-    return _counted(lambda query: [tuple(row) for row in store.select(query)])
+    return _counted(lambda query: [tuple(row) for row in store.rows(query)])
 
 
 def _counted(rows: Callable[[str], list[tuple[Any, ...]]]) -> ProfileContents:

@@ -8,11 +8,12 @@ import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+from profiles.database.connection import Database
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import Keyring, checked_passphrase
-from profiles.files.paths import private_folder
-from profiles.registry.base import ProfileFolders
+from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.encrypt_profile import Side, copied, refuse_strange
+from profiles.registry.folders import ProfileFolders
 from profiles.store.base import Row, now
 from tokmem_desk.errors import BusyError, ConflictError, LockedError, NotFoundError, StorageError, TokmemError
 
@@ -23,12 +24,22 @@ Show = Callable[[str], None]
 """Told the recovery key."""
 
 
-class ProfileLocks(ProfileFolders):
-    """The base of ``profiles.registry.registry.ProfileRegistry`` that locks and unlocks."""
+class ProfileLocks:
+    """Adds, opens, changes and removes the locks of profiles.
 
-    not_erased: StorageError | None = None
-    """Why the copy from before the last ``add_lock`` or ``remove_lock`` is still there; None where it is erased. The
-    change holds all the same, and every start tries again; whoever asked for it tells the person."""
+    Args:
+        database: the list of profiles.
+        paths: where their folders are.
+        folders: opens and erases them.
+    """
+
+    def __init__(self, database: Database, paths: AppPaths, folders: ProfileFolders) -> None:
+        self._database = database
+        self._paths = paths
+        self._folders = folders
+        self.not_erased: StorageError | None = None
+        """Why the copy from before the last ``add`` or ``remove`` is still there; None where it is erased. The change
+        holds all the same, and every start tries again; whoever asked for it tells the person."""
 
     def key(self, name: str, passphrase: str) -> ProfileKey:
         """The key that opens a locked profile.
@@ -39,9 +50,9 @@ class ProfileLocks(ProfileFolders):
             BusyError: too many wrong ones came before; the text says how long to wait.
             StorageError, IncompatibleError: the lock cannot be used.
         """
-        row = self._named(name)
-        self._refuse_replaced(row["id"], name)
-        return self._keyring(row["id"]).open(passphrase)
+        row = self._folders.named(name)
+        self._folders.refuse_replaced(row["id"], name)
+        return self._folders.keyring(row["id"]).open(passphrase)
 
     def key_by_recovery(self, name: str, recovery_key: str) -> ProfileKey:
         """The key that opens a locked profile, by the recovery key. Errors as for ``key``, but nothing makes it wait.
@@ -49,13 +60,13 @@ class ProfileLocks(ProfileFolders):
         Raises:
             BadInputError: it has not the form of a recovery key.
         """
-        row = self._named(name)
-        self._refuse_replaced(row["id"], name)
-        return self._keyring(row["id"]).open_with_recovery(recovery_key)
+        row = self._folders.named(name)
+        self._folders.refuse_replaced(row["id"], name)
+        return self._folders.keyring(row["id"]).open_with_recovery(recovery_key)
 
     def seconds_to_wait(self, name: str) -> float:
         """How long until the next passphrase may be tried; 0 for now."""
-        return self._keyring(self._named(name)["id"]).seconds_to_wait()
+        return self._folders.keyring(self._folders.named(name)["id"]).seconds_to_wait()
 
     def change_passphrase(
         self, name: str, key: ProfileKey, passphrase: str | None = None, *, new_recovery: bool = False
@@ -70,13 +81,11 @@ class ProfileLocks(ProfileFolders):
             LockedError: the profile is not locked, or ``key`` is not its key.
             StorageError: the disk refused; the old ones hold.
         """
-        row = self._named(name)
-        self._open(row["id"], row["name"], key).close()  # wrapping a wrong key would close the profile for good
-        return self._keyring(row["id"]).change(key, passphrase=passphrase, new_recovery=new_recovery)
+        row = self._folders.named(name)
+        self._folders.open(row["id"], row["name"], key).close()  # wrapping a wrong key would close the profile for good
+        return self._folders.keyring(row["id"]).change(key, passphrase=passphrase, new_recovery=new_recovery)
 
-    def add_lock(
-        self, name: str, passphrase: str, progress: Progress | None = None, *, show: Show | None = None
-    ) -> str:
+    def add(self, name: str, passphrase: str, progress: Progress | None = None, *, show: Show | None = None) -> str:
         """Encrypt a profile with everything in it and return its recovery key, which is kept nowhere else.
 
         The profile must not be open, in this process either. It gets a new folder; after a crash the next start removes
@@ -96,9 +105,9 @@ class ProfileLocks(ProfileFolders):
             StorageError: the disk refused, or there are links in the profile's folder; the profile is as it was.
         """
         checked_passphrase(passphrase)
-        row = self._named(name)
-        self._refuse_replaced(row["id"], name)
-        if self._keyring(row["id"]).exists:
+        row = self._folders.named(name)
+        self._folders.refuse_replaced(row["id"], name)
+        if self._folders.keyring(row["id"]).exists:
             raise ConflictError(
                 f"The profile {name!r} is locked already.",
                 next_step=f"To change its passphrase: tokmem-desk profile passphrase {name}",
@@ -118,7 +127,7 @@ class ProfileLocks(ProfileFolders):
         key.forget()
         return recovery[0]
 
-    def remove_lock(self, name: str, key: ProfileKey, progress: Progress | None = None) -> None:
+    def remove(self, name: str, key: ProfileKey, progress: Progress | None = None) -> None:
         """Decrypt a profile with everything in it; from then on anybody at this account can read it.
 
         Raises:
@@ -126,10 +135,10 @@ class ProfileLocks(ProfileFolders):
             BusyError: it is open somewhere.
             StorageError: the disk refused; the profile is as it was.
         """
-        row = self._named(name)
-        if not self._keyring(row["id"]).exists:
+        row = self._folders.named(name)
+        if not self._folders.keyring(row["id"]).exists:
             raise LockedError(f"The profile {name!r} is not locked.")
-        self._open(row["id"], row["name"], key).close()
+        self._folders.open(row["id"], row["name"], key).close()
         self._convert(row, key, None, None, progress, lambda: None)
 
     def _convert(
@@ -144,7 +153,7 @@ class ProfileLocks(ProfileFolders):
         """Copy a profile under a new id; one transaction puts the copy in its place, and ``changed`` is told."""
         self.not_erased = None
         old, new = Side(row["id"], old_key), Side(uuid.uuid4().hex, new_key)
-        with self._removals(wait=True) as free:
+        with self._folders.removals(wait=True) as free:
             if not free:
                 raise BusyError("Another tokmem-desk is locking or erasing a profile.", next_step="Try again.")
             # On the list as one to be removed: after a crash the next start does so.
@@ -164,19 +173,19 @@ class ProfileLocks(ProfileFolders):
                         raise NotFoundError(f"The profile {row['name']!r} was erased meanwhile.")
                     _insert_removed(connection, old.profile_id)
             except BaseException:
-                self._erase(new.profile_id)
+                self._folders.erase(new.profile_id)
                 raise
             changed()
             # Consents are recorded anew, under the new key. Cut off here, each command asks once more.
             with contextlib.suppress(TokmemError):
-                self._open(new.profile_id, row["name"], new_key, trusted=True).close()
+                self._folders.open(new.profile_id, row["name"], new_key, trusted=True).close()
             try:
-                self._erase(old.profile_id)
+                self._folders.erase(old.profile_id)
             except TokmemError as caught:
                 self.not_erased = StorageError(_left(caught, encrypted=new_key is not None), next_step=_LATER)
 
     def _refuse_open(self, row: Row) -> None:
-        if self._is_open(row):
+        if self._folders.is_open(row):
             raise BusyError(f"The profile {row['name']!r} is open in a tokmem-desk.", next_step="Close it there.")
 
 

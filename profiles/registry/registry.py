@@ -1,7 +1,7 @@
 """The profiles of this machine: list, create, switch, rename, delete, open.
 
 The list is a small SQLite file, so that two programs can change it at once. Each profile also keeps its own name
-(``ProfileStore.profile_name``): when the list is lost, it is rebuilt from the folders.
+(``ProfileStore.name``): when the list is lost, it is rebuilt from the folders.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import sqlite3
 import uuid
 from pathlib import Path
 
-from profiles.database.connection import LOCK_SECONDS, Database, connect
+from profiles.database.connection import LOCK_SECONDS, Database, DatabaseOwner, connect
 from profiles.database.migrations import REGISTRY_STEPS
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.erasing import erase_file, refuse_links
 from profiles.files.paths import AppPaths
+from profiles.registry.folders import ProfileFolders
 from profiles.registry.locks import ProfileLocks
 from profiles.registry.tokens import TokenTable
 from profiles.store.base import Row, now
@@ -28,10 +29,10 @@ from tokmem_desk.procedures import check_name
 DEFAULT_PROFILE = "default"
 
 
-class ProfileRegistry(ProfileLocks):
+class ProfileRegistry(DatabaseOwner):
     """The list of profiles. There is always at least one, and exactly one is active.
 
-    Profiles opened from it stay open when it is closed.
+    Profiles opened from it stay open when it is closed. ``locks`` and ``tokens`` are usable until then.
 
     Raises:
         StorageError: the list is damaged or the disk refuses.
@@ -41,10 +42,12 @@ class ProfileRegistry(ProfileLocks):
 
     def __init__(self, paths: AppPaths, *, lock_seconds: float = LOCK_SECONDS) -> None:
         self._paths = paths
-        self._lock_seconds = lock_seconds
         self._database = Database(
             paths.registry_file, REGISTRY_STEPS, backups=paths.data / "backups", lock_seconds=lock_seconds
         )
+        self._folders = ProfileFolders(self._database, paths, lock_seconds)
+        self.locks = ProfileLocks(self._database, paths, self._folders)
+        self.tokens = TokenTable(self._database, self._folders)
         try:
             self._finish_deletions()
             self._ensure_one()
@@ -52,11 +55,6 @@ class ProfileRegistry(ProfileLocks):
         except BaseException:
             self._database.close()
             raise
-
-    @property
-    def tokens(self) -> TokenTable:
-        """The tokens of ``serve``; usable until the list is closed."""
-        return TokenTable(self._database, self._open, self._locked)
 
     def list(self) -> list[ProfileInfo]:
         """All profiles by name."""
@@ -73,7 +71,7 @@ class ProfileRegistry(ProfileLocks):
         Raises:
             NotFoundError: there is none of that name; the nearest one is named.
         """
-        return self._info(self._named(name))
+        return self._info(self._folders.named(name))
 
     def create(self, name: str) -> ProfileInfo:
         """Make an empty profile; the active one stays active.
@@ -86,7 +84,7 @@ class ProfileRegistry(ProfileLocks):
         with self._database.writing() as connection:
             self._refuse_taken(name)
             profile_id = _insert(connection, name)
-        with self._open(profile_id, name):
+        with self._folders.open(profile_id, name):
             return self.info(name)
 
     def switch(self, name: str) -> ProfileInfo:
@@ -96,7 +94,7 @@ class ProfileRegistry(ProfileLocks):
             NotFoundError: there is none of that name.
         """
         with self._database.writing() as connection:
-            _activate(connection, self._named(name)["id"])
+            _activate(connection, self._folders.named(name)["id"])
         return self.info(name)
 
     def rename(self, old: str, new: str) -> ProfileInfo:
@@ -109,13 +107,13 @@ class ProfileRegistry(ProfileLocks):
         """
         check_name(new, "profile")
         with self._database.writing() as connection:
-            row = self._named(old)
+            row = self._folders.named(old)
             if new != old:
                 self._refuse_taken(new)
                 connection.execute("UPDATE profiles SET name = ? WHERE id = ?", (new, row["id"]))
         # A locked profile learns its new name when it is opened next.
-        if not self._locked(row):
-            self._open(row["id"], new).close()
+        if not self._folders.is_locked(row):
+            self._folders.open(row["id"], new).close()
         return self.info(new)
 
     def delete(self, name: str, *, force: bool = False) -> None:
@@ -133,8 +131,8 @@ class ProfileRegistry(ProfileLocks):
             StorageError: the profile is damaged or links to files elsewhere (use ``force``), or a file could not be
                 deleted.
         """
-        row = self._named(name)
-        if not force and self._is_open(row):
+        row = self._folders.named(name)
+        if not force and self._folders.is_open(row):
             raise BusyError(
                 f"The profile {name!r} is open in another tokmem-desk.",
                 next_step="Close it there, or wait until its job is done.",
@@ -145,7 +143,7 @@ class ProfileRegistry(ProfileLocks):
         with self._database.writing() as connection:
             connection.execute("UPDATE profiles SET deleting = 1, active = 0 WHERE id = ?", (row["id"],))
         try:
-            self._erase(row["id"])
+            self._folders.erase(row["id"])
         finally:
             self._ensure_one()
         # Of the list: names and dates, also in its copies from before updates. Its rows are overwritten in any case.
@@ -159,7 +157,7 @@ class ProfileRegistry(ProfileLocks):
 
         Args:
             name: the profile.
-            key: of a locked one, see ``key``; of no use to another.
+            key: of a locked one, see ``ProfileLocks.key``; of no use to another.
 
         Raises:
             NotFoundError: there is none of that name.
@@ -167,8 +165,8 @@ class ProfileRegistry(ProfileLocks):
             StorageError, IncompatibleError, BusyError: as ``ProfileStore`` says.
         """
         while True:
-            row = self._active_row() if name is None else self._named(name)
-            store = self._open(row["id"], row["name"], key)
+            row = self._active_row() if name is None else self._folders.named(name)
+            store = self._folders.open(row["id"], row["name"], key)
             if self._database.read_only:
                 return store
             try:
@@ -185,7 +183,7 @@ class ProfileRegistry(ProfileLocks):
             # Between the two steps another process has locked or erased the profile: these files are the old ones.
             store.close()
             if self._database.row("SELECT 1 FROM profiles WHERE id = ?", (row["id"],)) is None:
-                self._erase(row["id"])
+                self._folders.erase(row["id"])
 
     def _active_row(self) -> Row:
         row = self._database.row("SELECT * FROM profiles WHERE active = 1 AND deleting = 0")
@@ -218,7 +216,7 @@ class ProfileRegistry(ProfileLocks):
             name = ""
             # A locked one keeps its name inside, and gets it back with the next renaming.
             with contextlib.suppress(TokmemError), ProfileStore(file.parent, lock_seconds=0.1) as store:
-                name = check_name(store.profile_name, "profile")
+                name = check_name(store.name, "profile")
             moment = now()
             connection.execute(
                 "INSERT INTO profiles (id, name, created, last_used) VALUES (?, ?, ?, ?)",
@@ -238,7 +236,7 @@ class ProfileRegistry(ProfileLocks):
         rows = self._database.rows("SELECT id FROM profiles WHERE locked IS NULL AND deleting = 0")
         if not rows:
             return
-        known = [(self._keyring(row["id"]).exists, row["id"]) for row in rows]
+        known = [(self._folders.keyring(row["id"]).exists, row["id"]) for row in rows]
         with self._database.writing() as connection:
             connection.executemany("UPDATE profiles SET locked = ? WHERE id = ? AND locked IS NULL", known)
 
@@ -246,16 +244,16 @@ class ProfileRegistry(ProfileLocks):
         left = self._database.rows("SELECT id FROM profiles WHERE deleting = 1")
         if not left or self._database.read_only:
             return
-        with self._removals(wait=False) as free:
+        with self._folders.removals(wait=False) as free:
             # A copy that is being made is on the list too, and belongs to whoever makes it.
             for row in left if free else ():
                 # What cannot be erased now (a file still open on Windows) is tried again at the next start.
                 with contextlib.suppress(TokmemError):
-                    self._erase(row["id"])
+                    self._folders.erase(row["id"])
 
     def _info(self, row: Row) -> ProfileInfo:
         folder = self._paths.profile_folder(row["id"])
-        locked = self._locked(row)
+        locked = self._folders.is_locked(row)
         return ProfileInfo(
             id=row["id"],
             name=row["name"],

@@ -14,14 +14,15 @@ import contextlib
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from profiles.database.connection import Database
 from profiles.encryption.file_encryption import ProfileKey
+from profiles.registry.folders import ProfileFolders
 from profiles.store.base import Row, now
 from profiles.store.records import TokenInfo
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import (
     BusyError,
     ConflictError,
@@ -34,9 +35,6 @@ from tokmem_desk.errors import (
 )
 from tokmem_desk.procedures import check_name
 
-if TYPE_CHECKING:
-    from profiles.store.store import ProfileStore
-
 PREFIX = "tokmem-"
 """Tells people, and programs that look for leaked secrets, what a token is for."""
 
@@ -48,23 +46,16 @@ _HINT_DIGITS = 8
 
 
 class TokenTable:
-    """The tokens of all profiles; made by ``ProfileRegistry.tokens``.
+    """The tokens of all profiles; ``ProfileRegistry.tokens``.
 
     Args:
         database: the list of profiles.
-        open_store: opens a profile by id, name and key.
-        is_locked: of a row of the list.
+        folders: opens the profiles on it.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        open_store: Callable[[str, str, ProfileKey | None], ProfileStore],
-        is_locked: Callable[[Row], bool],
-    ) -> None:
+    def __init__(self, database: Database, folders: ProfileFolders) -> None:
         self._database = database
-        self._open_store = open_store
-        self._is_locked = is_locked
+        self._folders = folders
 
     def create(self, name: str, profile: str, *, key: ProfileKey | None = None) -> str:
         """Make a token for a profile and return it; it cannot be read again.
@@ -85,13 +76,13 @@ class TokenTable:
         owner = self._database.row("SELECT * FROM profiles WHERE name = ? AND deleting = 0", (profile,))
         if owner is None:
             raise NotFoundError(f"There is no profile {profile!r}.")
-        with self._open_store(owner["id"], profile, key) as store:  # first: without the key nothing is told
+        with self._folders.open(owner["id"], profile, key) as store:  # first: without the key nothing is told
             if name in [one.name for one in self.list({} if key is None else {profile: key})]:
                 raise ConflictError(
                     f"There is a token {name!r} already.",
                     next_step="Choose another name, or remove it first: tokmem-desk token remove " + name,
                 )
-            store.add_token(name, _digest(token), now())
+            store.tokens.add(name, _digest(token), now())
         self._add_hints(owner["id"], [_digest(token)])
         return token
 
@@ -101,7 +92,9 @@ class TokenTable:
 
     def unseen(self, keys: Keys | None = None) -> Sequence[str]:
         """Names of locked profiles that have tokens and whose key is not given."""
-        return [row["name"] for row in self._owners() if self._is_locked(row) and row["name"] not in (keys or {})]
+        return [
+            row["name"] for row in self._owners() if self._folders.is_locked(row) and row["name"] not in (keys or {})
+        ]
 
     def remove(self, name: str, keys: Keys | None = None) -> None:
         """Forget a token; programs that use it are refused from then on.
@@ -121,9 +114,9 @@ class TokenTable:
             )
         # A name may be taken twice, where the other profile was locked: the given key says which one is meant.
         row, info = max(found, key=lambda one: one[1].profile in keys)
-        with self._open_store(row["id"], row["name"], keys.get(row["name"])) as store:
-            [digest] = [one["digest"] for one in store.token_rows() if one["name"] == info.name]
-            store.remove_token(name)
+        with self._folders.open(row["id"], row["name"], keys.get(row["name"])) as store:
+            [digest] = [one["digest"] for one in store.tokens.rows() if one["name"] == info.name]
+            store.tokens.remove(name)
         with self._database.writing() as connection:
             connection.execute(
                 "DELETE FROM token_hints WHERE profile_id = ? AND hint = ?", (row["id"], digest[:_HINT_DIGITS])
@@ -150,12 +143,12 @@ class TokenTable:
             if owner["id"] not in hinted:
                 continue
             key = keys.get(owner["name"])
-            if key is None and self._is_locked(owner):
+            if key is None and self._folders.is_locked(owner):
                 locked = True
                 continue
-            with self._open_store(owner["id"], owner["name"], key) as store:
+            with self._folders.open(owner["id"], owner["name"], key) as store:
                 found = None
-                for row in store.token_rows():
+                for row in store.tokens.rows():
                     if hmac.compare_digest(given, str(row["digest"])):
                         found = row
                 if found is not None:
@@ -173,14 +166,14 @@ class TokenTable:
         found: Sequence[tuple[Row, TokenInfo]] = []
         for owner in self._owners():
             key = keys.get(owner["name"])
-            if key is None and self._is_locked(owner):
+            if key is None and self._folders.is_locked(owner):
                 continue
             # A profile that is damaged, or just being locked, must not keep others from theirs.
             with (
                 contextlib.suppress(StorageError, IncompatibleError, BusyError),
-                self._open_store(owner["id"], owner["name"], key) as store,
+                self._folders.open(owner["id"], owner["name"], key) as store,
             ):
-                found = [*found, *((owner, _info(row, owner["name"])) for row in store.token_rows())]
+                found = [*found, *((owner, _info(row, owner["name"])) for row in store.tokens.rows())]
         return found
 
     def _owners(self) -> Sequence[Row]:
@@ -205,11 +198,11 @@ class TokenTable:
         for profile_id in dict.fromkeys(row["profile_id"] for row in rows):
             mine = [row for row in rows if row["profile_id"] == profile_id]
             owner = self._database.row("SELECT * FROM profiles WHERE id = ?", (profile_id,))
-            if owner is not None and not self._is_locked(owner):
+            if owner is not None and not self._folders.is_locked(owner):
                 try:
-                    with self._open_store(profile_id, owner["name"], None) as store:
+                    with self._folders.open(profile_id, owner["name"], None) as store:
                         for row in mine:
-                            store.add_token(row["name"], row["digest"], row["created"], row["last_used"])
+                            store.tokens.add(row["name"], row["digest"], row["created"], row["last_used"])
                 except TokmemError:  # it cannot be used now; it is tried again
                     continue
                 self._add_hints(profile_id, [row["digest"] for row in mine])
@@ -220,7 +213,7 @@ class TokenTable:
 def _note_use(store: ProfileStore, row: Row) -> None:
     minute = datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ")
     if row["last_used"] != minute:  # one write a minute, not one a request
-        store.note_token_use(row["name"], minute)
+        store.tokens.note_use(row["name"], minute)
 
 
 def _digest(token: str) -> str:

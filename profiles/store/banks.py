@@ -1,9 +1,9 @@
 """Banks coming into a profile: a quarantine to look at them in, and one step that takes all of a bank or nothing.
 
 What a bank file says is checked elsewhere (``tokmem_desk.bank.reader``), and whether its memories work on this machine
-too (the engine's probes). Until then its memories are files in a folder that nothing else looks into; ``import_bank``
+too (the engine's probes). Until then its memories are files in a folder that nothing else looks into; ``Banks.add``
 moves them among the memories and writes all rows in one transaction. A kill in between leaves files without rows,
-which ``collect_garbage`` and the next quarantine clear away.
+which ``Garbage.collect`` and the next quarantine clear away.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from profiles.database.connection import Database
 from profiles.files.atomic import storage_error
 from profiles.files.paths import private_folder
-from profiles.store.base import StoreBase, as_json, bump_revision, now, storable
-from profiles.store.memories import GARBAGE_AGE_SECONDS, SUFFIX, pair_rows
+from profiles.store.base import as_json, bump_revision, now, storable
+from profiles.store.garbage import GARBAGE_AGE_SECONDS
+from profiles.store.memories import SUFFIX, pair_rows
 from profiles.store.pair_rules import text_fault
 from profiles.store.pairs import insert_pairs, refuse_faults
 from profiles.store.procedures import remove_row
@@ -132,19 +134,28 @@ def place_names(names: Sequence[str], taken: Collection[str], conflict: Conflict
     return placements
 
 
-class BankTable(StoreBase):
-    """The part of the store that takes banks in."""
+class Banks:
+    """Takes banks in: a quarantine for their memories, then everything or nothing.
+
+    Args:
+        database: the profile's.
+        memories: their folder; quarantines lie beside it.
+    """
+
+    def __init__(self, database: Database, memories: Path) -> None:
+        self._database = database
+        self._memories = memories
 
     @property
     def quarantine_folder(self) -> Path:
         """Where incoming memories wait."""
-        return self.memory_folder.parent / QUARANTINE_FOLDER_NAME
+        return self._memories.parent / QUARANTINE_FOLDER_NAME
 
     @contextlib.contextmanager
     def quarantine(self) -> Iterator[Path]:
         """A folder of its own for one import; what is left in it at the end goes, and so do forgotten ones.
 
-        Write memories with ``write_memory(data, folder)``.
+        Write memories with ``Memories.write(data, folder)``.
 
         Raises:
             StorageError: the folder could not be made.
@@ -158,7 +169,7 @@ class BankTable(StoreBase):
             with contextlib.suppress(OSError):
                 self.quarantine_folder.rmdir()  # only when no other import is in it
 
-    def import_bank(self, incoming: Incoming, folder: Path) -> list[str]:
+    def add(self, incoming: Incoming, folder: Path) -> list[str]:
         """Take everything in, in one step that can be undone, and return the new names; memories answer at once.
 
         Args:
@@ -289,7 +300,7 @@ class BankTable(StoreBase):
 
     def _move_in(self, files: Sequence[str], folder: Path) -> list[Path]:
         """Sync files in quarantine and put them among the memories, where without rows they count for nothing."""
-        target = private_folder(self.memory_folder)
+        target = private_folder(self._memories)
         moved: list[Path] = []
         try:
             with ThreadPoolExecutor(_SYNCING_THREADS) as pool:
@@ -313,13 +324,13 @@ class BankTable(StoreBase):
                     shutil.rmtree(folder, ignore_errors=True)
 
 
-def quarantined(store: BankTable, name: str) -> Path:
+def quarantined(banks: Banks, name: str) -> Path:
     """The quarantine of that name.
 
     Raises:
         StorageError: there is none.
     """
-    folder = store.quarantine_folder / name
+    folder = banks.quarantine_folder / name
     if not name.isalnum() or not folder.is_dir():
         raise StorageError("The import's folder is gone.", next_step="Import again.")
     return folder

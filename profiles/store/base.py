@@ -1,4 +1,4 @@
-"""What all parts of a profile's store share: the database, its folders, and how values become columns."""
+"""What several parts of a profile's store need: rows looked up by name, the revision, how values become columns."""
 
 from __future__ import annotations
 
@@ -6,52 +6,46 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from profiles.database.connection import Database
-from profiles.encryption.profile_files import Vault
 from profiles.store.records import JsonObject
 from tokmem_desk.errors import NotFoundError, did_you_mean
 
 Row = sqlite3.Row
 
 
-class StoreBase:
-    """The base of every part of the store; ``profiles.store.store.ProfileStore`` is all of them in one."""
+def procedure_id_of(database: Database, name: str) -> int:
+    """The id of a procedure.
 
-    _database: Database
-    memory_folder: Path
-    vault: Vault
-    """Reads and writes what of the profile lies outside its database."""
+    Raises:
+        NotFoundError: there is none of that name; the nearest one is named.
+    """
+    row = database.row("SELECT id FROM procedures WHERE name = ?", (name,))
+    if row is None:
+        raise no_procedure(database, name)
+    return int(row["id"])
 
-    @property
-    def revision(self) -> int:
-        """Grows with every change that can alter routes or answers, by any process."""
-        row = self._database.row("SELECT value FROM meta WHERE key = 'revision'")
-        return int(row["value"]) if row is not None else 0
 
-    def _procedure_id(self, name: str) -> int:
-        """The id of a procedure, or NotFoundError with the nearest name."""
-        row = self._database.row("SELECT id FROM procedures WHERE name = ?", (name,))
-        if row is None:
-            raise self._no_procedure(name)
-        return int(row["id"])
+def no_procedure(database: Database, name: str) -> NotFoundError:
+    """The error for a name that no procedure has; it names the nearest one."""
+    known = [str(row["name"]) for row in database.rows("SELECT name FROM procedures")]
+    return NotFoundError(
+        f"There is no procedure {name!r}.{did_you_mean(name, known)}",
+        next_step="" if known else "Add one first: tokmem-desk proc add NAME --pairs FILE",
+    )
 
-    def _message_row(self, message_id: int) -> Row:
-        row = self._database.row("SELECT * FROM messages WHERE id = ?", (message_id,))
-        if row is None:
-            raise NotFoundError(
-                f"Message {message_id} is not there any more.", next_step="Open the conversation again."
-            )
-        return row
 
-    def _no_procedure(self, name: str) -> NotFoundError:
-        known = [str(row["name"]) for row in self._database.rows("SELECT name FROM procedures")]
-        return NotFoundError(
-            f"There is no procedure {name!r}.{did_you_mean(name, known)}",
-            next_step="" if known else "Add one first: tokmem-desk proc add NAME --pairs FILE",
-        )
+def message_row(database: Database, message_id: int) -> Row:
+    """The row of a message.
+
+    Raises:
+        NotFoundError: the message was deleted.
+    """
+    row = database.row("SELECT * FROM messages WHERE id = ?", (message_id,))
+    if row is None:
+        raise NotFoundError(f"Message {message_id} is not there any more.", next_step="Open the conversation again.")
+    return row
 
 
 def bump_revision(connection: sqlite3.Connection) -> None:

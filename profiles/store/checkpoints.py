@@ -13,14 +13,14 @@ SUFFIX = ".safetensors"
 
 
 def checkpoint_file(paths: AppPaths, store: ProfileStore, name: str, fingerprint: str) -> Path:
-    """The file of a procedure on one backbone, in a folder that is there; written and read by the store's vault.
+    """The file of a procedure on one backbone, in a folder that is there; written and read by the store's ``files``.
 
     Raises:
         NotFoundError: no procedure of that name.
         StorageError: the folder could not be made.
     """
     folder = private_folder(paths.checkpoints / store.folder.name)
-    return folder / f"{store.procedure(name).uuid}-{fingerprint[:12]}{SUFFIX}"
+    return folder / f"{store.procedures.get(name).uuid}-{fingerprint[:12]}{SUFFIX}"
 
 
 def drop_checkpoints(paths: AppPaths, store: ProfileStore, name: str) -> None:
@@ -29,7 +29,7 @@ def drop_checkpoints(paths: AppPaths, store: ProfileStore, name: str) -> None:
     Raises:
         NotFoundError: no procedure of that name.
     """
-    for file in (paths.checkpoints / store.folder.name).glob(f"{store.procedure(name).uuid}*{SUFFIX}"):
+    for file in (paths.checkpoints / store.folder.name).glob(f"{store.procedures.get(name).uuid}*{SUFFIX}"):
         with contextlib.suppress(OSError):  # then it is refused or overwritten by the next training
             erase_file(file)
 
@@ -41,7 +41,7 @@ def drop_lost_checkpoints(paths: AppPaths, store: ProfileStore) -> None:
         return
     # Listed first: a training that begins meanwhile has its procedure by then.
     files = [file for file in folder.iterdir() if file.is_file()]
-    known = store.procedure_uuids()
+    known = store.procedures.uuids()
     for file in files:
         if not any(file.name.lstrip(".").startswith(uuid) for uuid in known):
             with contextlib.suppress(OSError):  # then the next look erases it

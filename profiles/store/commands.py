@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from profiles.store.base import Row, StoreBase, now
+from profiles.database.connection import Database
+from profiles.store.base import Row, now, procedure_id_of
 from profiles.store.records import CommandRecord
 from profiles.store.version_notes import note_version
 from tokmem_desk.errors import NotFoundError, UsageError
@@ -18,23 +19,30 @@ from tokmem_desk.templates.command_line import check_template
 _SELECT = "SELECT c.*, p.name FROM commands c JOIN procedures p ON p.id = c.procedure_id"
 
 
-class CommandTable(StoreBase):
-    """The part of the store that keeps commands."""
+class Commands:
+    """Keeps the programs that answers may be handed to.
 
-    def commands(self) -> dict[str, CommandRecord]:
+    Args:
+        database: the profile's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def by_name(self) -> dict[str, CommandRecord]:
         """The commands of all procedures that have one, by name."""
         return {row["name"]: _record(row) for row in self._database.rows(_SELECT)}
 
-    def command(self, name: str) -> CommandRecord | None:
+    def get(self, name: str) -> CommandRecord | None:
         """A procedure's command, or None.
 
         Raises:
             NotFoundError: there is no procedure of that name.
         """
-        row = self._database.row(f"{_SELECT} WHERE c.procedure_id = ?", (self._procedure_id(name),))
+        row = self._database.row(f"{_SELECT} WHERE c.procedure_id = ?", (procedure_id_of(self._database, name),))
         return None if row is None else _record(row)
 
-    def set_command(self, name: str, template: Sequence[str]) -> CommandRecord:
+    def set(self, name: str, template: Sequence[str]) -> CommandRecord:
         """Give a procedure a command; each run will be asked about.
 
         Raises:
@@ -43,7 +51,7 @@ class CommandTable(StoreBase):
             BadInputError: the template cannot be used.
         """
         with self._database.writing() as connection:
-            key = self._procedure_id(name)
+            key = procedure_id_of(self._database, name)
             row = connection.execute("SELECT output_schema FROM procedures WHERE id = ?", (key,)).fetchone()
             if row["output_schema"] is None:
                 raise UsageError(
@@ -60,24 +68,24 @@ class CommandTable(StoreBase):
                 (key, json.dumps(list(template)), now()),
             )
             note_version(connection, key, "edit", f"changed the command of {name}")
-        found = self.command(name)
+        found = self.get(name)
         assert found is not None
         return found
 
-    def remove_command(self, name: str) -> bool:
+    def remove(self, name: str) -> bool:
         """Take a procedure's command away; False when it had none.
 
         Raises:
             NotFoundError: there is no procedure of that name.
         """
         with self._database.writing() as connection:
-            key = self._procedure_id(name)
+            key = procedure_id_of(self._database, name)
             done = connection.execute("DELETE FROM commands WHERE procedure_id = ?", (key,))
             if done.rowcount:
                 note_version(connection, key, "edit", f"removed the command of {name}")
         return done.rowcount > 0
 
-    def allow_command(self, name: str, digest: str | None) -> CommandRecord:
+    def allow(self, name: str, digest: str | None) -> CommandRecord:
         """Let a command run unasked as long as its digest stays the same; None asks each time again.
 
         Raises:
@@ -86,9 +94,9 @@ class CommandTable(StoreBase):
         with self._database.writing() as connection:
             connection.execute(
                 "UPDATE commands SET allowed = ?, withheld = NULL WHERE procedure_id = ?",
-                (digest, self._procedure_id(name)),
+                (digest, procedure_id_of(self._database, name)),
             )
-        found = self.command(name)
+        found = self.get(name)
         if found is None:
             raise NotFoundError(
                 f"{name!r} has no command.", next_step=f"Give it one: tokmem-desk proc command {name} -- PROGRAM ..."

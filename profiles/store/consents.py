@@ -25,7 +25,6 @@ from profiles.database.migrations import REGISTRY_STEPS
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.atomic import storage_error
 from profiles.files.paths import AppPaths, private_folder
-from profiles.store.base import StoreBase
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.system.disk import remove_stale
 
@@ -49,7 +48,7 @@ CHANGED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Consents:
+class GivenConsents:
     """All consents of a profile at one moment."""
 
     epoch: int
@@ -95,7 +94,7 @@ class ConsentBook:
             row = database.row("SELECT consent_epoch, consent_seal FROM profiles WHERE id = ?", (self._profile_id,))
         return Record(0, None) if row is None else Record(row["consent_epoch"], row["consent_seal"])
 
-    def fault(self, found: Consents, record: Record) -> str | None:
+    def fault(self, found: GivenConsents, record: Record) -> str | None:
         """Why the consents found in a profile do not hold; None where they do.
 
         Raises:
@@ -109,7 +108,7 @@ class ConsentBook:
             return CHANGED
         return None
 
-    def keep(self, present: Consents) -> bool:
+    def keep(self, present: GivenConsents) -> bool:
         """Make the present consents the ones that hold; False where a later state is recorded already.
 
         Raises:
@@ -123,7 +122,7 @@ class ConsentBook:
             )
             return kept.rowcount > 0
 
-    def _seal(self, consents: Consents) -> str:
+    def _seal(self, consents: GivenConsents) -> str:
         if self._key is not None:
             return self._key.authenticated(_PURPOSE, consents.text()).hex()
         return hmac.new(self._secret(), _PURPOSE + consents.text(), hashlib.sha256).hexdigest()
@@ -161,15 +160,21 @@ class ConsentBook:
             database.close()
 
 
-class ConsentKeeping(StoreBase):
-    """The part of the store that holds its consents against the record."""
+class Consents:
+    """Holds the consents of a profile against their record.
 
-    _book: ConsentBook | None = None
-    """None in a store that no list has opened: there consents are believed as they stand."""
-    _kept_epoch = 0
-    _keeping = False
+    Args:
+        database: the profile's.
+    """
 
-    def check_consents(self, book: ConsentBook, record: Record, *, trusted: bool = False) -> None:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._book: ConsentBook | None = None
+        """None in a store that no list has opened: there consents are believed as they stand."""
+        self._kept_epoch = 0
+        self._keeping = False
+
+    def check(self, book: ConsentBook, record: Record, *, trusted: bool = False) -> None:
         """Hold the consents against their record, now and with every change; those that do not fit are taken back.
 
         Args:
@@ -177,7 +182,7 @@ class ConsentKeeping(StoreBase):
             record: what it says.
             trusted: they were checked a moment ago, under another key: record them anew.
         """
-        found = self._consents()
+        found = self._given()
         fault = None
         if found.given and not trusted:
             try:
@@ -186,11 +191,11 @@ class ConsentKeeping(StoreBase):
                     if fault is None or found.epoch <= record.epoch:
                         break
                     time.sleep(_GLANCE_SECONDS)  # another process may just be between its change and its record
-                    found, record = self._consents(), book.record()
+                    found, record = self._given(), book.record()
                     fault = book.fault(found, record)
             except TokmemError as caught:  # a record that cannot be read proves nothing
                 fault = f"{CHANGED} ({caught.message})"
-        self._book, self._database.after_commit = book, self._keep_consents
+        self._book, self._database.after_commit = book, self.record
         self._kept_epoch = found.epoch if fault is None and found.epoch == record.epoch else -1
         if fault is not None:
             with self._database.writing() as connection:
@@ -199,13 +204,13 @@ class ConsentKeeping(StoreBase):
                 )
         elif trusted and found.given:
             self._kept_epoch = -1
-            self._keep_consents()
+            self.record()
         elif (
             found.epoch > record.epoch
         ):  # a program that took the last consent back was cut off before it recorded that
-            self._keep_consents()
+            self.record()
 
-    def _keep_consents(self) -> None:
+    def record(self) -> None:
         """After every commit: record the consents where they have changed."""
         if self._book is None or self._keeping:
             return
@@ -214,13 +219,13 @@ class ConsentKeeping(StoreBase):
             return
         self._keeping = True
         try:
-            present = self._consents()
+            present = self._given()
             if not self._book.keep(present):
                 # This is an older copy, of which nothing given before holds: count on from where the record is.
                 later = self._book.record().epoch + 1
                 with self._database.writing() as connection:
                     connection.execute("UPDATE meta SET value = max(value, ?) WHERE key = 'consent_epoch'", (later,))
-                present = self._consents()
+                present = self._given()
                 self._book.keep(present)
             self._kept_epoch = present.epoch
         except TokmemError:
@@ -229,7 +234,7 @@ class ConsentKeeping(StoreBase):
         finally:
             self._keeping = False
 
-    def _consents(self) -> Consents:
+    def _given(self) -> GivenConsents:
         rows = self._database.rows(
             """
             SELECT m.value AS epoch, p.uuid, c.allowed FROM meta m
@@ -238,4 +243,4 @@ class ConsentKeeping(StoreBase):
             """
         )
         given = tuple((str(row["uuid"]), str(row["allowed"])) for row in rows if row["allowed"] is not None)
-        return Consents(int(rows[0]["epoch"]) if rows else 0, given)
+        return GivenConsents(int(rows[0]["epoch"]) if rows else 0, given)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from profiles.store.base import Row, StoreBase, bump_revision, now
+from profiles.database.connection import Database
+from profiles.store.base import Row, bump_revision, message_row, now, procedure_id_of
 from profiles.store.pair_rules import text_fault
 from profiles.store.records import CorrectionRecord
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
@@ -16,10 +17,17 @@ _SELECT = """
 """
 
 
-class CorrectionTable(StoreBase):
-    """The part of the store that keeps corrections."""
+class Corrections:
+    """Keeps the person's verdicts on routes.
 
-    def add_correction(self, text: str, wrong_route: str, right_route: str, message_id: int | None = None) -> int:
+    Args:
+        database: the profile's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, text: str, wrong_route: str, right_route: str, message_id: int | None = None) -> int:
         """Keep a verdict on a route and return its id. An earlier active verdict on the same text is replaced.
 
         Args:
@@ -40,10 +48,10 @@ class CorrectionTable(StoreBase):
         if (fault := text_fault(text)) is not None:
             raise BadInputError(f"The message {fault}.")
         with self._database.writing() as connection:
-            right_id = None if right_route == NONE_ROUTE else self._procedure_id(right_route)
-            wrong_id = None if wrong_route == NONE_ROUTE else self._procedure_id(wrong_route)
+            right_id = None if right_route == NONE_ROUTE else procedure_id_of(self._database, right_route)
+            wrong_id = None if wrong_route == NONE_ROUTE else procedure_id_of(self._database, wrong_route)
             if message_id is not None:
-                self._message_row(message_id)
+                message_row(self._database, message_id)
             connection.execute("UPDATE corrections SET active = 0 WHERE text = ? AND active = 1", (text,))
             cursor = connection.execute(
                 """
@@ -55,13 +63,7 @@ class CorrectionTable(StoreBase):
             bump_revision(connection)
         return int(cursor.lastrowid or 0)
 
-    def corrections(self, active_only: bool = True) -> list[CorrectionRecord]:
-        """The verdicts in the order in which they were given, under the procedures' present names."""
-        where = "WHERE c.active = 1" if active_only else ""
-        rows = self._database.rows(f"{_SELECT} {where} ORDER BY c.id", {"none": NONE_ROUTE})
-        return [_record(row) for row in rows]
-
-    def remove_correction(self, correction_id: int) -> None:
+    def remove(self, correction_id: int) -> None:
         """Take a verdict back; it stays in the history.
 
         Raises:
@@ -72,6 +74,12 @@ class CorrectionTable(StoreBase):
             if done.rowcount == 0:
                 raise NotFoundError(f"There is no correction number {correction_id} any more.")
             bump_revision(connection)
+
+    def list(self, active_only: bool = True) -> list[CorrectionRecord]:
+        """The verdicts in the order in which they were given, under the procedures' present names."""
+        where = "WHERE c.active = 1" if active_only else ""
+        rows = self._database.rows(f"{_SELECT} {where} ORDER BY c.id", {"none": NONE_ROUTE})
+        return [_record(row) for row in rows]
 
 
 def _record(row: Row) -> CorrectionRecord:

@@ -5,25 +5,33 @@ Nothing is learned unasked: every row here follows a key that the person pressed
 
 from __future__ import annotations
 
-from profiles.store.base import StoreBase
+from profiles.database.connection import Database
+from profiles.store.base import message_row
 from profiles.store.records import Lesson, Rating
 from tokmem_desk.procedures import NONE_ROUTE
 
 
-class LessonTable(StoreBase):
-    """The part of the store that knows what came from which answer."""
+class Feedback:
+    """Knows what a person made of which answer, and what of it waits for training.
 
-    def rate_message(self, message_id: int, rating: Rating | None) -> None:
+    Args:
+        database: the profile's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rate(self, message_id: int, rating: Rating | None) -> None:
         """Keep a thumb for an answer, or take it back.
 
         Raises:
             NotFoundError: the message was deleted.
         """
         with self._database.writing() as connection:
-            self._message_row(message_id)
+            message_row(self._database, message_id)
             connection.execute("UPDATE messages SET rating = ? WHERE id = ?", (rating, message_id))
 
-    def lessons(self, conversation_id: int) -> dict[int, Lesson]:
+    def of_conversation(self, conversation_id: int) -> dict[int, Lesson]:
         """What came from the answers of a conversation, by message id; only answers that anything came from."""
         found: dict[int, Lesson] = {}
         corrections = self._database.rows(

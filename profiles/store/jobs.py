@@ -15,8 +15,9 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from profiles.database.connection import Database
 from profiles.files.process_locks import SUFFIX, guarded
-from profiles.store.base import Row, StoreBase, as_json, from_json, now
+from profiles.store.base import Row, as_json, from_json, now, procedure_id_of
 from profiles.store.memories import activate_row, drop_file
 from profiles.store.records import JobRecord, JobState, JsonObject
 from profiles.store.scrubbing import owe_scrub
@@ -43,12 +44,21 @@ MAX_BREAKS = 2
 _SELECT = "SELECT j.*, p.name AS procedure FROM jobs j JOIN procedures p ON p.id = j.procedure_id"
 
 
-class JobTable(StoreBase):
-    """The part of the store that keeps the queue."""
+class Jobs:
+    """Keeps the queue of trainings.
+
+    Args:
+        database: the profile's.
+        memories: their folder; the locks of the queue lie beside it.
+    """
+
+    def __init__(self, database: Database, memories: Path) -> None:
+        self._database = database
+        self._memories = memories
 
     # Asking for a training
 
-    def queue_training(self, names: Sequence[str], request: JsonObject) -> list[JobRecord]:
+    def queue(self, names: Sequence[str], request: JsonObject) -> list[JobRecord]:
         """Put trainings at the end of the queue, in this order.
 
         One that waits there already keeps its place and takes the new request; one that failed is begun again.
@@ -63,7 +73,7 @@ class JobTable(StoreBase):
         found: list[int] = []
         with self._database.writing() as connection:
             for name in names:
-                key = self._procedure_id(name)
+                key = procedure_id_of(self._database, name)
                 waiting = connection.execute(
                     "SELECT * FROM jobs WHERE procedure_id = ? AND state IN ('queued', 'paused', 'failed')", (key,)
                 ).fetchone()
@@ -104,11 +114,11 @@ class JobTable(StoreBase):
             BusyError: another one works on it.
         """
         with guarded(self._guard("queue"), _busy(), seconds=seconds):
-            for record in self.jobs("running"):
+            for record in self.list("running"):
                 self.note_break(record.id, {"message": "The program ended in the middle of this training, twice."})
             yield
 
-    def next_job(self) -> JobRecord | None:
+    def next(self) -> JobRecord | None:
         """Take the first job that is queued; it is running from now on. None when there is none."""
         with self._database.writing() as connection:
             row = self._database.row(f"{_SELECT} WHERE j.state = 'queued' ORDER BY j.position LIMIT 1")
@@ -147,7 +157,7 @@ class JobTable(StoreBase):
 
     # A job's state
 
-    def set_job(
+    def update(
         self,
         job_id: int,
         state: JobState | None = None,
@@ -173,7 +183,7 @@ class JobTable(StoreBase):
         progress: JsonObject | None = None,
         error: JsonObject | None = None,
     ) -> JobRecord:
-        """``set_job`` within a transaction: what was read before it still holds."""
+        """``update`` within a transaction: what was read before it still holds."""
         row = self._job_row(job_id)
         before: JobState = row["state"]
         state = state or before
@@ -189,7 +199,7 @@ class JobTable(StoreBase):
         )
         return _record(self._job_row(job_id))
 
-    def end_job(
+    def end(
         self,
         job_id: int,
         state: JobState,
@@ -213,7 +223,7 @@ class JobTable(StoreBase):
                 return self._set(connection, job_id, progress=progress)
             return self._set(connection, job_id, state, progress=progress, error=error)
 
-    def resume_job(self, job_id: int) -> JobRecord:
+    def resume(self, job_id: int) -> JobRecord:
         """Queue a paused or failed job again, with all its chances.
 
         Raises:
@@ -229,7 +239,7 @@ class JobTable(StoreBase):
             connection.execute("UPDATE jobs SET breaks = 0 WHERE id = ?", (job_id,))
             return self._set(connection, job_id, "queued")
 
-    def move_job(self, job_id: int, by: int) -> bool:
+    def move(self, job_id: int, by: int) -> bool:
         """Let a waiting job change places with the waiting one before it (-1) or after it (1).
 
         Returns:
@@ -251,7 +261,7 @@ class JobTable(StoreBase):
                 connection.execute("UPDATE jobs SET position = ? WHERE id = ?", (place, key))
             return True
 
-    def decide_job(self, job_id: int, *, activate: bool) -> JobRecord:
+    def decide(self, job_id: int, *, activate: bool) -> JobRecord:
         """Let the new memory of a job answer, or drop it; earlier undecided ones of the procedure are dropped too.
 
         Raises:
@@ -286,17 +296,12 @@ class JobTable(StoreBase):
             )
             decided = _record(self._job_row(job_id))
         for row in dropped:
-            drop_file(self.memory_folder / row["file"])
+            drop_file(self._memories / row["file"])
         return decided
 
     # Looking
 
-    def jobs(self, state: JobState | None = None) -> list[JobRecord]:
-        """All jobs, or those in one state, in the queue's order."""
-        where, parameters = ("WHERE j.state = ?", (state,)) if state else ("", ())
-        return [_record(row) for row in self._database.rows(f"{_SELECT} {where} ORDER BY j.position, j.id", parameters)]
-
-    def open_jobs(self) -> list[JobRecord]:
+    def list_open(self) -> list[JobRecord]:
         """What is not over, in the queue's order: to be trained, failed, or waiting for a decision that can be made."""
         rows = self._database.rows(
             f"""
@@ -308,13 +313,18 @@ class JobTable(StoreBase):
         )
         return [_record(row) for row in rows]
 
-    def job(self, job_id: int) -> JobRecord:
+    def get(self, job_id: int) -> JobRecord:
         """One job.
 
         Raises:
             NotFoundError: there is no such job.
         """
         return _record(self._job_row(job_id))
+
+    def list(self, state: JobState | None = None) -> list[JobRecord]:
+        """All jobs, or those in one state, in the queue's order."""
+        where, parameters = ("WHERE j.state = ?", (state,)) if state else ("", ())
+        return [_record(row) for row in self._database.rows(f"{_SELECT} {where} ORDER BY j.position, j.id", parameters)]
 
     def _job_row(self, job_id: int) -> Row:
         row = self._database.row(f"{_SELECT} WHERE j.id = ?", (job_id,))
@@ -327,7 +337,7 @@ class JobTable(StoreBase):
         return 0 if row is None else int(row["last"])
 
     def _guard(self, name: str) -> Path:
-        return self.memory_folder.parent / f"{name}{SUFFIX}"
+        return self._memories.parent / f"{name}{SUFFIX}"
 
 
 def _busy() -> BusyError:

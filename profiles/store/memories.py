@@ -8,41 +8,50 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from profiles.database.connection import Database
 from profiles.encryption.profile_files import Vault
 from profiles.files.atomic import storage_error
 from profiles.files.erasing import erase_file
 from profiles.files.paths import private_folder
-from profiles.store.base import Row, as_json, bump_revision, from_json, now
-from profiles.store.forgetting import forget_lost_jobs, forget_quotes
+from profiles.store.base import Row, as_json, bump_revision, from_json, now, procedure_id_of
 from profiles.store.records import IMPORTED_FROM, HeldOutChoice, JsonObject, MemoryRecord, PairsChanged
-from profiles.store.scrubbing import Scrubbing, owe_scrub
-from profiles.store.undo import files_kept_for_undo, procedures_kept_for_undo, uuids_kept_for_undo
-from profiles.store.version_notes import forget_past, forget_removed, note_version
+from profiles.store.scrubbing import Scrubber, owe_scrub
+from profiles.store.version_notes import note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 
 SUFFIX = ".safetensors"
-GARBAGE_AGE_SECONDS = 3600.0
-"""A file without a row is left alone this long: another process may be about to add the row."""
 
 _SELECT = "SELECT m.*, p.name AS procedure FROM memories m JOIN procedures p ON p.id = m.procedure_id"
 
 
-class MemoryTable(Scrubbing):
-    """The part of the store that keeps memories."""
+class Memories:
+    """Keeps which memory belongs to which procedure and backbone, and the memories' files.
 
-    def new_memory_file(self) -> Path:
-        """A path in ``memory_folder`` that nothing uses yet; write it whole, then call ``add_memory``."""
-        return private_folder(self.memory_folder) / f"{uuid.uuid4().hex}{SUFFIX}"
+    Args:
+        database: the profile's.
+        files: reads and writes files of the profile, encrypted where it is locked.
+        folder: of the memories' files; made when the first is written.
+        scrubber: takes deleted bytes out of the database's files.
+    """
 
-    def write_memory(self, data: bytes, folder: Path | None = None) -> str:
-        """Keep the bytes of a memory under a new name, whole or not at all; ``add_memory`` registers that name.
+    def __init__(self, database: Database, files: Vault, folder: Path, scrubber: Scrubber) -> None:
+        self.folder = folder
+        self._database = database
+        self._files = files
+        self._scrubber = scrubber
+
+    def new_file(self) -> Path:
+        """A path in ``folder`` that nothing uses yet; write it whole, then call ``add``."""
+        return private_folder(self.folder) / f"{uuid.uuid4().hex}{SUFFIX}"
+
+    def write(self, data: bytes, folder: Path | None = None) -> str:
+        """Keep the bytes of a memory under a new name, whole or not at all; ``add`` registers that name.
 
         Args:
             folder: a quarantine of this profile instead of its memories, see ``profiles.store.banks``.
@@ -51,22 +60,22 @@ class MemoryTable(Scrubbing):
             StorageError: the disk refused.
         """
         if folder is None:
-            path = self.new_memory_file()
-            self.vault.write(path, data)
+            path = self.new_file()
+            self._files.write(path, data)
             return path.name
         path = folder / f"{uuid.uuid4().hex}{SUFFIX}"
-        self.vault.write_loose(path, data)
+        self._files.write_loose(path, data)
         return path.name
 
-    def read_memory(self, file: str, folder: Path | None = None) -> bytes:
-        """The bytes that ``write_memory`` kept under that name, in that folder.
+    def read(self, file: str, folder: Path | None = None) -> bytes:
+        """The bytes that ``write`` kept under that name, in that folder.
 
         Raises:
             StorageError: the file is gone or cannot be read.
         """
-        return read_memory_file(self.vault, (folder or self.memory_folder) / file)
+        return read_memory_file(self._files, (folder or self.folder) / file)
 
-    def add_memory(
+    def add(
         self,
         procedure_id: int,
         backbone_fingerprint: str,
@@ -83,7 +92,7 @@ class MemoryTable(Scrubbing):
         Args:
             procedure_id: the procedure it was trained for.
             backbone_fingerprint: the backbone it was trained on.
-            file: a name inside ``memory_folder``, as made by ``new_memory_file``; the file must be there.
+            file: a name inside ``folder``, as made by ``new_file``; the file must be there.
             pairs: the train pairs it was made from, those among them that were held out to measure it.
             settings: how it was trained; kept as it is.
             scorecard: what was measured; kept as it is.
@@ -97,9 +106,9 @@ class MemoryTable(Scrubbing):
             StorageError: the file is not in the folder.
         """
         if Path(file).name != file or not file.endswith(SUFFIX) or file == SUFFIX:
-            raise UsageError(f"{file!r} cannot name a memory file.", next_step="Use a name from new_memory_file().")
-        if not (self.memory_folder / file).is_file():
-            raise StorageError(f"The memory file {self.memory_folder / file} is missing.", next_step="Train again.")
+            raise UsageError(f"{file!r} cannot name a memory file.", next_step="Use a name from new_file().")
+        if not (self.folder / file).is_file():
+            raise StorageError(f"The memory file {self.folder / file} is missing.", next_step="Train again.")
         key = file.removesuffix(SUFFIX)
         with self._database.writing() as connection:
             if connection.execute("SELECT 1 FROM procedures WHERE id = ?", (procedure_id,)).fetchone() is None:
@@ -134,7 +143,7 @@ class MemoryTable(Scrubbing):
                 note_result(connection, job_id, key)
             return _record(self._memory_row(key))
 
-    def activate_memory(self, memory_id: str) -> MemoryRecord:
+    def activate(self, memory_id: str) -> MemoryRecord:
         """Let a memory answer for its procedure on its backbone; the one that did so far is archived.
 
         Raises:
@@ -144,7 +153,7 @@ class MemoryTable(Scrubbing):
             activate_row(connection, self._memory_row(memory_id))
             return _record(self._memory_row(memory_id))
 
-    def discard_memory(self, memory_id: str) -> None:
+    def discard(self, memory_id: str) -> None:
         """Delete a candidate or an archived memory with its file, for good.
 
         Raises:
@@ -160,10 +169,10 @@ class MemoryTable(Scrubbing):
                 )
             connection.execute("DELETE FROM memories WHERE id = ?", (memory_id,))
             owe_scrub(connection, promised=True)
-        drop_file(self.memory_folder / row["file"])
-        self.scrub()
+        drop_file(self.folder / row["file"])
+        self._scrubber.run()
 
-    def memory(self, memory_id: str) -> MemoryRecord:
+    def get(self, memory_id: str) -> MemoryRecord:
         """One memory.
 
         Raises:
@@ -171,17 +180,7 @@ class MemoryTable(Scrubbing):
         """
         return _record(self._memory_row(memory_id))
 
-    def memories(self, name: str) -> list[MemoryRecord]:
-        """All memories of a procedure, on any backbone, newest first.
-
-        Raises:
-            NotFoundError: no procedure of that name.
-        """
-        key = self._procedure_id(name)
-        rows = self._database.rows(f"{_SELECT} WHERE m.procedure_id = ? ORDER BY m.version DESC", (key,))
-        return [_record(row) for row in rows]
-
-    def active_memory(self, name: str, backbone_fingerprint: str) -> MemoryRecord | None:
+    def active(self, name: str, backbone_fingerprint: str) -> MemoryRecord | None:
         """The memory that answers for a procedure on a backbone, or None.
 
         Raises:
@@ -189,11 +188,11 @@ class MemoryTable(Scrubbing):
         """
         row = self._database.row(
             f"{_SELECT} WHERE m.procedure_id = ? AND m.backbone_fingerprint = ? AND m.status = 'active'",
-            (self._procedure_id(name), backbone_fingerprint),
+            (procedure_id_of(self._database, name), backbone_fingerprint),
         )
         return None if row is None else _record(row)
 
-    def active_memories(self, backbone_fingerprint: str, *, enabled_only: bool = True) -> list[MemoryRecord]:
+    def all_active(self, backbone_fingerprint: str, *, enabled_only: bool = True) -> list[MemoryRecord]:
         """The bank of this profile on one backbone, by the procedures' names, in one query."""
         enabled = "AND p.enabled = 1" if enabled_only else ""
         rows = self._database.rows(
@@ -202,13 +201,13 @@ class MemoryTable(Scrubbing):
         )
         return [_record(row) for row in rows]
 
-    def accept_memories(self, name: str) -> int:
+    def accept(self, name: str) -> int:
         """Take what came in with a bank as the person's own; returns how many memories of the procedure that were.
 
         Raises:
             NotFoundError: no procedure of that name.
         """
-        key = self._procedure_id(name)
+        key = procedure_id_of(self._database, name)
         with self._database.writing() as connection:
             guests = [
                 (row["id"], from_json(row["settings"]) or {})
@@ -223,7 +222,7 @@ class MemoryTable(Scrubbing):
                 bump_revision(connection)
         return len(guests)
 
-    def memory_pairs(self, memory_id: str) -> tuple[ExamplePair, ...]:
+    def pairs(self, memory_id: str) -> tuple[ExamplePair, ...]:
         """The train pairs a memory was made from, without further right answers.
 
         Raises:
@@ -259,7 +258,7 @@ class MemoryTable(Scrubbing):
             NotFoundError: no procedure of that name.
         """
         with self._database.reading():
-            memory = self.active_memory(name, backbone_fingerprint)
+            memory = self.active(name, backbone_fingerprint)
             if memory is None:
                 return None
             pairs_now = self._counted(
@@ -268,98 +267,15 @@ class MemoryTable(Scrubbing):
             pairs_then = self._counted("SELECT input, response FROM memory_pairs WHERE memory_id = ?", memory.id)
         return PairsChanged(added=(pairs_now - pairs_then).total(), removed=(pairs_then - pairs_now).total())
 
-    def needs_training(self, backbone_fingerprint: str) -> list[str]:
-        """Enabled procedures with train pairs that have no active memory, or one made from other pairs, by name."""
-        rows = self._database.rows(
-            """
-            SELECT p.name FROM procedures p
-            LEFT JOIN memories m
-                ON m.procedure_id = p.id AND m.backbone_fingerprint = ? AND m.status = 'active'
-            WHERE p.enabled = 1 AND (m.id IS NULL OR m.pairs_digest <> p.pairs_digest)
-                AND EXISTS (SELECT 1 FROM pairs WHERE procedure_id = p.id AND part = 'train')
-            ORDER BY p.name
-            """,
-            (backbone_fingerprint,),
-        )
-        return [str(row["name"]) for row in rows]
-
-    def collect_garbage(self, age_seconds: float = GARBAGE_AGE_SECONDS) -> int:
-        """Delete memory files that neither a memory nor an undo needs, and return how many.
-
-        Versions of procedures that no undo can bring back go too.
-
-        Args:
-            age_seconds: younger files stay, since their row may be about to be written.
+    def list(self, name: str) -> list[MemoryRecord]:
+        """All memories of a procedure, on any backbone, newest first.
 
         Raises:
-            StorageError: the folder could not be read, or a file not be deleted.
+            NotFoundError: no procedure of that name.
         """
-        # An undo may hold megabytes: it is read only where something has lost its owner.
-        if self._database.row("SELECT 1 FROM versions WHERE procedure_id NOT IN (SELECT id FROM procedures)"):
-            with self._database.writing() as connection:
-                kept = procedures_kept_for_undo(connection)
-                forget_removed(connection, kept)
-                forget_lost_jobs(connection, kept)
-                owe_scrub(connection)
-        self.scrub()
-        if not self.memory_folder.is_dir():
-            return 0
-        # Listed before the rows are read: a file that gets its row in between is not in danger.
-        oldest = time.time() - age_seconds
-        try:
-            files = [path for path in self.memory_folder.iterdir() if path.is_file()]
-        except OSError as caught:
-            raise storage_error(f"{self.memory_folder} could not be read", caught) from caught
-        with self._database.reading():
-            names = self._files_of_memories()
-            if any(path.name not in names for path in files):
-                names |= self._files_of_undos()
-        removed = 0
-        for path in files:
-            try:
-                if path.name not in names and path.stat().st_mtime < oldest:
-                    erase_file(path)
-                    removed += 1
-            except FileNotFoundError:  # another process was faster
-                continue
-            except OSError as caught:
-                raise storage_error(f"{path} could not be deleted", caught) from caught
-        return removed
-
-    def forget_undo(self) -> str:
-        """Give up every undo and all versions but the present, so that removed pairs and memories are gone for good.
-
-        Returns:
-            As ``scrub``: empty when no byte of them is left, else a sentence that says what remains and for how long.
-        """
-        with self._database.writing() as connection:
-            files = self._files_of_undos() - self._files_of_memories()
-            connection.execute("DELETE FROM undo_log")
-            forget_removed(connection, ())
-            forget_lost_jobs(connection, ())
-            procedures = [int(row["id"]) for row in connection.execute("SELECT id FROM procedures")]
-            for key in procedures:
-                forget_past(connection, key)
-            forget_quotes(connection, procedures)
-            owe_scrub(connection, promised=True)
-        for file in files:
-            drop_file(self.memory_folder / file)
-        return self.scrub()
-
-    def procedure_uuids(self) -> set[str]:
-        """Of the procedures that are there, and of those that an undo could bring back."""
-        with self._database.reading():
-            found = {str(row["uuid"]) for row in self._database.rows("SELECT uuid FROM procedures")}
-            return found | uuids_kept_for_undo(
-                self._database.rows("SELECT restore FROM undo_log WHERE restore LIKE '%\"procedures\"%'")
-            )
-
-    def _files_of_memories(self) -> set[str]:
-        return {str(row["file"]) for row in self._database.rows("SELECT file FROM memories")}
-
-    def _files_of_undos(self) -> set[str]:
-        rows = self._database.rows("SELECT restore FROM undo_log WHERE restore LIKE '%\"memories\"%'")
-        return files_kept_for_undo(rows)
+        key = procedure_id_of(self._database, name)
+        rows = self._database.rows(f"{_SELECT} WHERE m.procedure_id = ? ORDER BY m.version DESC", (key,))
+        return [_record(row) for row in rows]
 
     def _counted(self, sql: str, key: int | str) -> Counter[tuple[str, str]]:
         return Counter((str(row["input"]), str(row["response"])) for row in self._database.rows(sql, (key,)))
@@ -371,10 +287,15 @@ class MemoryTable(Scrubbing):
         return row
 
 
+def files_of_memories(database: Database) -> set[str]:
+    """The names of all memories' files."""
+    return {str(row["file"]) for row in database.rows("SELECT file FROM memories")}
+
+
 def pair_rows(
     memory_id: str, pairs: Sequence[ExamplePair], learned: Sequence[bool] | None
 ) -> list[tuple[str, int, str, str, int | None]]:
-    """Rows of ``memory_pairs``: key, place, input, response, whether it was learned (None: not known)."""
+    """Rows of ``pairs``: key, place, input, response, whether it was learned (None: not known)."""
     known: Sequence[bool | None] = [None] * len(pairs) if learned is None else learned
     return [
         (memory_id, place, pair.input, pair.response, None if one is None else int(one))

@@ -7,7 +7,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import overload
 
-from profiles.store.base import Row, StoreBase, bump_revision, now, storable
+from profiles.database.connection import Database
+from profiles.store.base import Row, bump_revision, now, procedure_id_of, storable
 from profiles.store.pair_rules import pair_fault
 from profiles.store.records import PairRecord, Part
 from profiles.store.undo import UndoEntry
@@ -53,32 +54,29 @@ class PairList(Sequence[PairRecord]):
         ]
 
 
-class PairTable(StoreBase):
-    """The part of the store that keeps example pairs."""
+class Pairs:
+    """Lists and changes the example pairs of procedures. Every change can be undone.
 
-    def pairs(self, name: str, part: Part = "train") -> list[PairRecord]:
-        """The pairs of one part in the order in which they were added.
+    Args:
+        database: the profile's.
+    """
 
-        Raises:
-            NotFoundError: no procedure of that name.
-        """
-        rows = self._database.rows(
-            "SELECT * FROM pairs WHERE procedure_id = ? AND part = ? ORDER BY id", (self._procedure_id(name), part)
-        )
-        return [_record(row) for row in rows]
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def pair_list(self, name: str) -> PairList:
+    def table(self, name: str) -> PairList:
         """All pairs of a procedure as a table shows them: train pairs first, then held-out ones.
 
         Raises:
             NotFoundError: no procedure of that name.
         """
         rows = self._database.rows(
-            "SELECT * FROM pairs WHERE procedure_id = ? ORDER BY part = 'held_out', id", (self._procedure_id(name),)
+            "SELECT * FROM pairs WHERE procedure_id = ? ORDER BY part = 'held_out', id",
+            (procedure_id_of(self._database, name),),
         )
         return PairList(rows)
 
-    def first_pair(self, name: str) -> PairRecord | None:
+    def first(self, name: str) -> PairRecord | None:
         """The train pair that was added first; None where there is none.
 
         Raises:
@@ -86,11 +84,11 @@ class PairTable(StoreBase):
         """
         row = self._database.row(
             "SELECT * FROM pairs WHERE procedure_id = ? AND part = 'train' ORDER BY id LIMIT 1",
-            (self._procedure_id(name),),
+            (procedure_id_of(self._database, name),),
         )
         return None if row is None else _record(row)
 
-    def add_pairs(
+    def add(
         self,
         name: str,
         pairs: Sequence[ExamplePair],
@@ -113,7 +111,7 @@ class PairTable(StoreBase):
         """
         refuse_faults(pairs)
         with self._database.writing() as connection:
-            key = self._procedure_id(name)
+            key = procedure_id_of(self._database, name)
             if not pairs:
                 return []
             entry = UndoEntry(connection)
@@ -130,7 +128,7 @@ class PairTable(StoreBase):
             ).fetchall()
         return [_record(row) for row in rows]
 
-    def update_pair(
+    def update(
         self,
         pair_id: int,
         *,
@@ -168,7 +166,7 @@ class PairTable(StoreBase):
             _touch(connection, old.procedure_id, "edit", text)
             return _record(self._pair_row(pair_id))
 
-    def delete_pair(self, pair_id: int) -> None:
+    def delete(self, pair_id: int) -> None:
         """Delete one pair.
 
         Raises:
@@ -184,7 +182,7 @@ class PairTable(StoreBase):
             entry.save(text)
             _touch(connection, key, "edit", text)
 
-    def import_pairs(
+    def add_parts(
         self, name: str, parts: Mapping[Part, Sequence[ExamplePair]], source: str = "", *, replace: bool = False
     ) -> None:
         """Append pairs to several parts, in one step that one undo takes back.
@@ -202,7 +200,7 @@ class PairTable(StoreBase):
         for pairs in parts.values():
             refuse_faults(pairs)
         with self._database.writing() as connection:
-            key = self._procedure_id(name)
+            key = procedure_id_of(self._database, name)
             entry = UndoEntry(connection)
             entry.before("procedures", "id = ?", (key,))
             if replace:
@@ -215,6 +213,18 @@ class PairTable(StoreBase):
             text = f"replaced the {which} of {name}" if replace else f"added {_count(len(ids))} to {name}"
             entry.save(text)
             _touch(connection, key, "many", text)
+
+    def list(self, name: str, part: Part = "train") -> list[PairRecord]:
+        """The pairs of one part in the order in which they were added.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        rows = self._database.rows(
+            "SELECT * FROM pairs WHERE procedure_id = ? AND part = ? ORDER BY id",
+            (procedure_id_of(self._database, name), part),
+        )
+        return [_record(row) for row in rows]
 
     def _pair_row(self, pair_id: int) -> Row:
         row = self._database.row("SELECT * FROM pairs WHERE id = ?", (pair_id,))

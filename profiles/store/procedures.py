@@ -6,10 +6,11 @@ import sqlite3
 import uuid
 from typing import Any
 
-from profiles.store.base import Row, StoreBase, bump_revision, now, storable
+from profiles.database.connection import Database
+from profiles.store.base import Row, bump_revision, no_procedure, now, procedure_id_of, storable
 from profiles.store.pairs import insert_pairs, pair_of, refuse_faults
 from profiles.store.records import ProcedureRecord
-from profiles.store.undo import UndoEntry
+from profiles.store.undo import UndoEntry, uuids_of_undos
 from profiles.store.version_notes import note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, UsageError
 from tokmem_desk.procedures import (
@@ -33,10 +34,17 @@ _VERSIONED = frozenset({"description", "output_schema", "reads_conversation"})
 """Columns whose change is one of the procedure's versions."""
 
 
-class ProcedureTable(StoreBase):
-    """The part of the store that keeps procedures. Every change can be undone."""
+class Procedures:
+    """Adds, finds, changes and removes procedures. Every change can be undone.
 
-    def add_procedure(self, procedure: Procedure, source: str = "") -> ProcedureRecord:
+    Args:
+        database: the profile's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, procedure: Procedure, source: str = "") -> ProcedureRecord:
         """Add a procedure with its pairs, enabled.
 
         Args:
@@ -82,13 +90,9 @@ class ProcedureTable(StoreBase):
             entry.save(text)
             note_version(connection, procedure_id, "begin" if procedure.pairs else "by_hand", text)
             bump_revision(connection)
-        return self.procedure(name)
+        return self.get(name)
 
-    def procedures(self) -> list[ProcedureRecord]:
-        """All procedures, by name."""
-        return [_record(row) for row in self._database.rows(f"{_SELECT} ORDER BY p.name")]
-
-    def procedure(self, name: str) -> ProcedureRecord:
+    def get(self, name: str) -> ProcedureRecord:
         """One procedure.
 
         Raises:
@@ -96,7 +100,7 @@ class ProcedureTable(StoreBase):
         """
         return _record(self._procedure_row(name))
 
-    def procedure_of(self, procedure_id: int) -> ProcedureRecord:
+    def by_id(self, procedure_id: int) -> ProcedureRecord:
         """One procedure by its id, which stays the same when it is renamed.
 
         Raises:
@@ -107,14 +111,14 @@ class ProcedureTable(StoreBase):
             raise NotFoundError("The procedure was removed meanwhile.", next_step="Look at the list again.")
         return _record(row)
 
-    def to_procedure(self, name: str) -> Procedure:
+    def with_pairs(self, name: str) -> Procedure:
         """A procedure with all its pairs, as training takes it.
 
         Raises:
             NotFoundError: there is none of that name.
         """
         with self._database.reading():
-            record = self.procedure(name)
+            record = self.get(name)
             parts: dict[str, list[ExamplePair]] = {"train": [], "held_out": []}
             for row in self._database.rows("SELECT * FROM pairs WHERE procedure_id = ? ORDER BY id", (record.id,)):
                 parts[row["part"]].append(pair_of(row))
@@ -128,7 +132,7 @@ class ProcedureTable(StoreBase):
             record.reads_conversation,
         )
 
-    def rename_procedure(self, old: str, new: str) -> ProcedureRecord:
+    def rename(self, old: str, new: str) -> ProcedureRecord:
         """Rename; memories and corrections stay with it.
 
         Raises:
@@ -138,21 +142,21 @@ class ProcedureTable(StoreBase):
         """
         check_name(new)
         if new == old:
-            return self.procedure(old)
+            return self.get(old)
         return self._change(old, f"renamed {old} to {new}", name=new)
 
-    def remove_procedure(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Remove a procedure with its pairs, memories and the corrections that chose it.
 
         Undo brings all of it back; the files of its memories go when that is no longer possible
-        (``collect_garbage``, ``forget_undo``).
+        (``Garbage.collect``, ``UndoLog.forget``).
 
         Raises:
             NotFoundError: there is none of that name.
         """
         with self._database.writing() as connection:
             entry = UndoEntry(connection)
-            remove_row(connection, entry, self._procedure_id(name), name)
+            remove_row(connection, entry, procedure_id_of(self._database, name), name)
             entry.save(f"removed {name}")
             bump_revision(connection)
 
@@ -221,6 +225,31 @@ class ProcedureTable(StoreBase):
         what = "the conversation" if reads else "the message alone"
         return self._change(name, f"let {name} read {what}", reads_conversation=int(reads))
 
+    def to_train(self, backbone_fingerprint: str) -> list[str]:
+        """Enabled procedures with train pairs that have no active memory, or one made from other pairs, by name."""
+        rows = self._database.rows(
+            """
+            SELECT p.name FROM procedures p
+            LEFT JOIN memories m
+                ON m.procedure_id = p.id AND m.backbone_fingerprint = ? AND m.status = 'active'
+            WHERE p.enabled = 1 AND (m.id IS NULL OR m.pairs_digest <> p.pairs_digest)
+                AND EXISTS (SELECT 1 FROM pairs WHERE procedure_id = p.id AND part = 'train')
+            ORDER BY p.name
+            """,
+            (backbone_fingerprint,),
+        )
+        return [str(row["name"]) for row in rows]
+
+    def uuids(self) -> set[str]:
+        """Of the procedures that are there, and of those that an undo could bring back."""
+        with self._database.reading():
+            present = {str(row["uuid"]) for row in self._database.rows("SELECT uuid FROM procedures")}
+            return present | uuids_of_undos(self._database)
+
+    def list(self) -> list[ProcedureRecord]:
+        """All procedures, by name."""
+        return [_record(row) for row in self._database.rows(f"{_SELECT} ORDER BY p.name")]
+
     def _change(self, current_name: str, text: str, **columns: Any) -> ProcedureRecord:
         """Set columns of one procedure; a call that changes nothing leaves no trace."""
         with self._database.writing() as connection:
@@ -240,12 +269,12 @@ class ProcedureTable(StoreBase):
             if _VERSIONED.intersection(columns):
                 note_version(connection, row["id"], "edit", text)
             bump_revision(connection)
-        return self.procedure(columns.get("name", current_name))
+        return self.get(columns.get("name", current_name))
 
     def _procedure_row(self, name: str) -> Row:
         row = self._database.row(f"{_SELECT} WHERE p.name = ?", (name,))
         if row is None:
-            raise self._no_procedure(name)
+            raise no_procedure(self._database, name)
         return row
 
 

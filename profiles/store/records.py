@@ -115,7 +115,7 @@ class MemoryRecord:
     """The procedure's name now."""
     backbone_fingerprint: str
     file: str
-    """Name inside ``ProfileStore.memory_folder``."""
+    """Name inside ``Memories.folder``."""
     status: MemoryStatus
     version: int
     """1 for the first memory of this procedure, whatever the backbone."""

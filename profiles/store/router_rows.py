@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 
-from profiles.store.base import StoreBase
+from profiles.database.connection import Database
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,17 @@ class RouterRow:
 _COLUMNS = ", ".join(field.name for field in fields(RouterRow))
 
 
-class RouterRowTable(StoreBase):
-    """The part of the store that keeps these rows."""
+class RouterRows:
+    """Keeps what the router needs of each memory.
 
-    def router_rows(self, digest: str) -> dict[str, RouterRow]:
+    Args:
+        database: the profile's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def read(self, digest: str) -> dict[str, RouterRow]:
         """Rows of the memories that may answer, by memory, for one configuration of the router."""
         rows = self._database.rows(
             f"""
@@ -48,7 +55,7 @@ class RouterRowTable(StoreBase):
         )
         return {row["memory_id"]: RouterRow(*row) for row in rows}
 
-    def keep_router_rows(self, rows: Sequence[RouterRow]) -> None:
+    def write(self, rows: Sequence[RouterRow]) -> None:
         """Add rows, or put them in the place of older ones; of memories that are gone they are dropped."""
         with self._database.writing() as connection:
             known = _known(connection.execute("SELECT id FROM memories"))

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 
+from profiles.database.connection import Database
 from profiles.files.erasing import erase_file
-from profiles.store.base import StoreBase
 from tokmem_desk.errors import BusyError, TokmemError
 
 _LATER, _PROMISED = "scrub_later", "scrub_promised"
@@ -20,10 +20,17 @@ _REBUILD = "INSERT INTO messages_fts (messages_fts) VALUES ('rebuild')"
 _OPTIMIZE = "INSERT INTO messages_fts (messages_fts) VALUES ('optimize')"
 
 
-class Scrubbing(StoreBase):
-    """The part of the store that keeps the promise that what is deleted cannot be read back."""
+class Scrubber:
+    """Takes the bytes of what was deleted out of the profile's files.
 
-    def scrub(self, *, only_promised: bool = False) -> str:
+    Args:
+        database: the profile's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def run(self, *, only_promised: bool = False) -> str:
         """Do what deletions so far have left to do; nothing where nothing is owed.
 
         Args:

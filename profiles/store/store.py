@@ -1,7 +1,7 @@
-"""The store of one profile: everything in it under one object, over one SQLite file.
+"""The store of one profile: its parts, over one SQLite file.
 
-Safe across processes: each method is one short transaction, and ``revision`` tells others that something changed. Open
-one ``ProfileStore`` per thread and process.
+Safe across processes: each method of a part is one short transaction, and ``revision`` tells others that something
+changed. Open one ``ProfileStore`` per thread and process.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ from profiles.database.migrations import PROFILE_STEPS
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import Keyring
 from profiles.encryption.profile_files import Vault
-from profiles.store.banks import BankTable
+from profiles.store.banks import Banks
 from profiles.store.base import Row
-from profiles.store.chats import ChatTable
-from profiles.store.commands import CommandTable
-from profiles.store.consents import ConsentKeeping
-from profiles.store.corrections import CorrectionTable
-from profiles.store.feedback import LessonTable
-from profiles.store.jobs import JobTable
-from profiles.store.memories import MemoryTable
-from profiles.store.pairs import PairTable
-from profiles.store.procedures import ProcedureTable
-from profiles.store.router_rows import RouterRowTable
-from profiles.store.tokens import TokenRows
+from profiles.store.chats import Chats
+from profiles.store.commands import Commands
+from profiles.store.consents import Consents
+from profiles.store.corrections import Corrections
+from profiles.store.feedback import Feedback
+from profiles.store.garbage import Garbage
+from profiles.store.jobs import Jobs
+from profiles.store.memories import Memories
+from profiles.store.messages import Messages
+from profiles.store.pairs import Pairs
+from profiles.store.procedures import Procedures
+from profiles.store.router_rows import RouterRows
+from profiles.store.scrubbing import Scrubber
+from profiles.store.tokens import TokenDigests
 from profiles.store.undo import UndoLog
-from profiles.store.versions import VersionTable
+from profiles.store.versions import Versions
 from tokmem_desk.errors import LockedError, TokmemError
 
 DATABASE_NAME = "profile.sqlite"
@@ -36,24 +39,8 @@ MEMORY_FOLDER_NAME = "memories"
 BACKUP_FOLDER_NAME = "backups"
 
 
-class ProfileStore(
-    ProcedureTable,
-    PairTable,
-    VersionTable,
-    UndoLog,
-    MemoryTable,
-    RouterRowTable,
-    BankTable,
-    ChatTable,
-    CorrectionTable,
-    LessonTable,
-    JobTable,
-    CommandTable,
-    ConsentKeeping,
-    TokenRows,
-    DatabaseOwner,
-):
-    """One profile, open.
+class ProfileStore(DatabaseOwner):
+    """One profile, open. What is in it is reached through its parts, such as ``store.pairs`` or ``store.jobs``.
 
     Args:
         folder: the profile's folder; made, 0700, when it is not there.
@@ -71,21 +58,39 @@ class ProfileStore(
         locked = Keyring(folder).exists
         if locked and key is None:
             raise LockedError("This profile is locked.", next_step="Give its passphrase.")
+        memories = folder / MEMORY_FOLDER_NAME
         self.folder = folder
-        self.vault = Vault(key if locked else None)
-        self.file = folder / DATABASE_NAME
-        self.memory_folder = folder / MEMORY_FOLDER_NAME
-        self._database = Database(
-            self.file,
+        self.files = Vault(key if locked else None)
+        """Reads and writes what of the profile lies outside its database."""
+        self.database_file = folder / DATABASE_NAME
+        self._database = database = Database(
+            self.database_file,
             PROFILE_STEPS,
             backups=folder / BACKUP_FOLDER_NAME,
             # Memories without a database mean that the database was lost: never look like a new profile then.
-            expect_data=self.memory_folder.is_dir() and any(self.memory_folder.iterdir()),
+            expect_data=memories.is_dir() and any(memories.iterdir()),
             lock_seconds=lock_seconds,
-            key=self.vault.key,
+            key=self.files.key,
         )
+        self.scrubber = scrubber = Scrubber(database)
+        self.procedures = Procedures(database)
+        self.pairs = Pairs(database)
+        self.versions = Versions(database, scrubber)
+        self.memories = Memories(database, self.files, memories, scrubber)
+        self.undo = UndoLog(database, memories, scrubber)
+        self.garbage = Garbage(database, memories, scrubber)
+        self.router_rows = RouterRows(database)
+        self.banks = Banks(database, memories)
+        self.chats = Chats(database, scrubber)
+        self.messages = Messages(database)
+        self.corrections = Corrections(database)
+        self.feedback = Feedback(database)
+        self.jobs = Jobs(database, memories)
+        self.commands = Commands(database)
+        self.consents = Consents(database)
+        self.tokens = TokenDigests(database)
         with contextlib.suppress(TokmemError):
-            self.scrub(only_promised=True)
+            scrubber.run(only_promised=True)
 
     def close(self) -> None:
         """Close the database; only ``close`` may be called after that.
@@ -94,31 +99,37 @@ class ProfileStore(
         """
         if not self._database.closed:
             with contextlib.suppress(TokmemError):
-                self._keep_consents()
-                self.scrub(only_promised=True)
+                self.consents.record()
+                self.scrubber.run(only_promised=True)
         super().close()
+
+    @property
+    def revision(self) -> int:
+        """Grows with every change that can alter routes or answers, by any process."""
+        row = self._database.row("SELECT value FROM meta WHERE key = 'revision'")
+        return int(row["value"]) if row is not None else 0
 
     @property
     def locked(self) -> bool:
         """True when everything in this profile is encrypted on the disk."""
-        return self.vault.key is not None
+        return self.files.key is not None
 
     @property
     def read_only(self) -> bool:
         """True where the disk cannot be written to: everything can be read, and every change is refused."""
         return self._database.read_only
 
-    def select(self, query: str) -> list[Row]:
-        """The rows of a query of this package's own that belongs to no single table."""
+    def rows(self, query: str) -> list[Row]:
+        """The rows of a query of this package's own that belongs to no single part."""
         return self._database.rows(query)
 
     @property
-    def profile_name(self) -> str:
+    def name(self) -> str:
         """The name under which the profile was opened last; the registry knows better if the two differ."""
         row = self._database.row("SELECT value FROM meta WHERE key = 'name'")
         return "" if row is None else str(row["value"])
 
-    def set_profile_name(self, name: str) -> None:
+    def set_name(self, name: str) -> None:
         """Keep the profile's name with its data, so that a lost registry can be rebuilt."""
         with self._database.writing() as connection:
             connection.execute("UPDATE meta SET value = ? WHERE key = 'name'", (name,))

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from profiles.store.base import Row, StoreBase
+from profiles.database.connection import Database
+from profiles.store.base import Row
 
 
-class TokenRows(StoreBase):
-    """The part of the store that keeps the digests of its tokens."""
+class TokenDigests:
+    """Keeps the digests of the tokens that open this profile.
 
-    def token_rows(self) -> list[Row]:
+    Args:
+        database: the profile's.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def rows(self) -> list[Row]:
         """All of them, by name."""
         return self._database.rows("SELECT * FROM tokens ORDER BY name")
 
-    def add_token(self, name: str, digest: str, created: str, last_used: str | None = None) -> None:
+    def add(self, name: str, digest: str, created: str, last_used: str | None = None) -> None:
         """Keep a token; one that is there already stays."""
         with self._database.writing() as connection:
             connection.execute(
@@ -20,12 +28,12 @@ class TokenRows(StoreBase):
                 (name, digest, created, last_used),
             )
 
-    def remove_token(self, name: str) -> None:
+    def remove(self, name: str) -> None:
         """Forget a token."""
         with self._database.writing() as connection:
             connection.execute("DELETE FROM tokens WHERE name = ?", (name,))
 
-    def note_token_use(self, name: str, minute: str) -> None:
+    def note_use(self, name: str, minute: str) -> None:
         """Note when a token was used last."""
         with self._database.writing() as connection:
             connection.execute("UPDATE tokens SET last_used = ? WHERE name = ?", (minute, name))

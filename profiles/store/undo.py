@@ -9,10 +9,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
-from profiles.store.base import Row, StoreBase, bump_revision, now
-from profiles.store.scrubbing import owe_scrub
-from profiles.store.version_notes import note_version
+from profiles.database.connection import Database
+from profiles.store.base import bump_revision, now
+from profiles.store.forgetting import forget_lost_jobs, forget_quotes
+from profiles.store.memories import drop_file, files_of_memories
+from profiles.store.scrubbing import Scrubber, owe_scrub
+from profiles.store.version_notes import forget_past_versions, forget_removed, note_version
 from tokmem_desk.errors import NotFoundError, UsageError
 
 KEPT_ENTRIES = 50
@@ -68,10 +72,21 @@ class UndoEntry:
             owe_scrub(self._connection)
 
 
-class UndoLog(StoreBase):
-    """The part of the store that takes changes back."""
+class UndoLog:
+    """Takes changes back, the last one first, or gives that up for good.
 
-    def undo(self) -> str:
+    Args:
+        database: the profile's.
+        memories: their folder.
+        scrubber: takes deleted bytes out of the files.
+    """
+
+    def __init__(self, database: Database, memories: Path, scrubber: Scrubber) -> None:
+        self._database = database
+        self._memories = memories
+        self._scrubber = scrubber
+
+    def take_back(self) -> str:
         """Take back the last change to a procedure or its pairs and say what it was, as in "removed ledger".
 
         Raises:
@@ -97,14 +112,31 @@ class UndoLog(StoreBase):
             bump_revision(connection)
         return str(entry["text"])
 
-    def undo_text(self) -> str | None:
-        """What ``undo`` would take back now, or None."""
-        row = self._database.row("SELECT text FROM undo_log ORDER BY id DESC LIMIT 1")
-        return None if row is None else str(row["text"])
+    def forget(self) -> str:
+        """Give up every undo and all versions but the present, so that removed pairs and memories are gone for good.
+
+        Returns:
+            As ``Scrubber.run``: empty when no byte of them is left, else a sentence that says what remains and for how
+            long.
+        """
+        with self._database.writing() as connection:
+            files = files_of_undos(self._database) - files_of_memories(self._database)
+            connection.execute("DELETE FROM undo_log")
+            forget_removed(connection, ())
+            forget_lost_jobs(connection, ())
+            procedures = [int(row["id"]) for row in connection.execute("SELECT id FROM procedures")]
+            for key in procedures:
+                forget_past_versions(connection, key)
+            forget_quotes(connection, procedures)
+            owe_scrub(connection, promised=True)
+        for file in files:
+            drop_file(self._memories / file)
+        return self._scrubber.run()
 
 
-def files_kept_for_undo(rows: Iterable[Row]) -> set[str]:
-    """The memory files that the given undo entries would bring back."""
+def files_of_undos(database: Database) -> set[str]:
+    """The memory files that an undo would bring back."""
+    rows = database.rows("SELECT restore FROM undo_log WHERE restore LIKE '%\"memories\"%'")
     return {str(image["file"]) for row in rows for image in json.loads(row["restore"]).get("memories", ())}
 
 
@@ -114,8 +146,9 @@ def procedures_kept_for_undo(connection: sqlite3.Connection) -> set[int]:
     return {int(image["id"]) for row in rows for image in json.loads(row["restore"]).get("procedures", ())}
 
 
-def uuids_kept_for_undo(rows: Iterable[Row]) -> set[str]:
-    """The procedures that the given undo entries would bring back."""
+def uuids_of_undos(database: Database) -> set[str]:
+    """The UUIDs of procedures that an undo would bring back."""
+    rows = database.rows("SELECT restore FROM undo_log WHERE restore LIKE '%\"procedures\"%'")
     return {str(image["uuid"]) for row in rows for image in json.loads(row["restore"]).get("procedures", ())}
 
 

@@ -70,7 +70,7 @@ def note_version(connection: sqlite3.Connection, procedure_id: int, kind: Versio
     )
 
 
-def forget_past(connection: sqlite3.Connection, procedure_id: int) -> int:
+def forget_past_versions(connection: sqlite3.Connection, procedure_id: int) -> int:
     """Delete the versions of a procedure but the newest; returns how many went."""
     newest = newest_version(connection, procedure_id)
     if newest is None:

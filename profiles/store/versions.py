@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from profiles.store.base import Row, bump_revision, now
+from profiles.database.connection import Database
+from profiles.store.base import Row, bump_revision, now, procedure_id_of
 from profiles.store.forgetting import forget_quotes
 from profiles.store.records import Part
-from profiles.store.scrubbing import Scrubbing, owe_scrub
+from profiles.store.scrubbing import Scrubber, owe_scrub
 from profiles.store.undo import UndoEntry
-from profiles.store.version_notes import VersionKind, forget_past, newest_version, note_version
+from profiles.store.version_notes import VersionKind, forget_past_versions, newest_version, note_version
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 
@@ -69,32 +70,30 @@ class VersionDiff:
 _Value = TypeVar("_Value")
 
 
-class VersionTable(Scrubbing):
-    """The part of the store that keeps versions."""
+class Versions:
+    """Lists and compares the versions of procedures, and goes back to one.
 
-    def versions(self, name: str) -> list[VersionRecord]:
-        """The history of a procedure, newest first.
+    Args:
+        database: the profile's.
+        scrubber: takes deleted bytes out of the files.
+    """
 
-        Raises:
-            NotFoundError: no procedure of that name.
-        """
-        rows = self._database.rows(
-            "SELECT * FROM versions WHERE procedure_id = ? ORDER BY number DESC", (self._procedure_id(name),)
-        )
-        return [_record(row) for row in rows]
+    def __init__(self, database: Database, scrubber: Scrubber) -> None:
+        self._database = database
+        self._scrubber = scrubber
 
-    def version_pairs(self, name: str, number: int, part: Part = "train") -> list[ExamplePair]:
+    def pairs(self, name: str, number: int, part: Part = "train") -> list[ExamplePair]:
         """The pairs of one part as they were in a version.
 
         Raises:
             NotFoundError: no such procedure or version.
         """
         with self._database.reading():
-            key = self._procedure_id(name)
+            key = procedure_id_of(self._database, name)
             self._version_row(name, key, number)
             return [_pair(row) for row in self._pairs_at(key, number) if row["part"] == part]
 
-    def version_diff(self, name: str, before: int, after: int, fingerprint: str | None = None) -> VersionDiff:
+    def diff(self, name: str, before: int, after: int, fingerprint: str | None = None) -> VersionDiff:
         """What changed from version ``before`` to version ``after``.
 
         Args:
@@ -107,7 +106,7 @@ class VersionTable(Scrubbing):
             NotFoundError: no such procedure or version.
         """
         with self._database.reading():
-            key = self._procedure_id(name)
+            key = procedure_id_of(self._database, name)
             first = _record(self._version_row(name, key, before))
             last = _record(self._version_row(name, key, after))
             old = {int(row["pair_id"]): row for row in self._pairs_at(key, before)}
@@ -146,7 +145,7 @@ class VersionTable(Scrubbing):
             UsageError: it is the present version.
         """
         with self._database.writing() as connection:
-            key = self._procedure_id(name)
+            key = procedure_id_of(self._database, name)
             version = self._version_row(name, key, number)
             newest = newest_version(connection, key)
             if newest is not None and number == newest["number"]:
@@ -179,7 +178,7 @@ class VersionTable(Scrubbing):
             bump_revision(connection)
         return text
 
-    def forget_versions(self, name: str) -> int:
+    def forget_past(self, name: str) -> int:
         """Delete all versions but the present one, for good, and return how many went.
 
         Pairs that were deleted or changed are then only where undo keeps them.
@@ -188,12 +187,24 @@ class VersionTable(Scrubbing):
             NotFoundError: no procedure of that name.
         """
         with self._database.writing() as connection:
-            key = self._procedure_id(name)
-            count = forget_past(connection, key)
+            key = procedure_id_of(self._database, name)
+            count = forget_past_versions(connection, key)
             forget_quotes(connection, [key])
             owe_scrub(connection, promised=True)
-        self.scrub()
+        self._scrubber.run()
         return count
+
+    def list(self, name: str) -> list[VersionRecord]:
+        """The history of a procedure, newest first.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        rows = self._database.rows(
+            "SELECT * FROM versions WHERE procedure_id = ? ORDER BY number DESC",
+            (procedure_id_of(self._database, name),),
+        )
+        return [_record(row) for row in rows]
 
     def _version_row(self, name: str, key: int, number: int) -> Row:
         row = self._database.row("SELECT * FROM versions WHERE procedure_id = ? AND number = ?", (key, number))
@@ -203,7 +214,7 @@ class VersionTable(Scrubbing):
             )
         return row
 
-    def _pairs_at(self, key: int, number: int) -> list[Row]:
+    def _pairs_at(self, key: int, number: int) -> Sequence[Row]:
         return self._database.rows(
             """
             SELECT * FROM version_pairs WHERE procedure_id = ? AND since <= ? AND (until IS NULL OR until > ?)

@@ -121,7 +121,7 @@ def test_a_verdict_goes_through_the_profile(loaded: Loaded, tmp_path: Path) -> N
         assert user.rank([texts[2]])[0][0][0] == right
         assert user.corrections == 1
     with ProfileStore(tmp_path) as store:
-        assert [record.text for record in store.corrections()] == [texts[2]]
+        assert [record.text for record in store.corrections.list()] == [texts[2]]
 
 
 def test_an_unknown_method_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

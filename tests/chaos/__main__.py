@@ -142,8 +142,8 @@ def _tiny(folder: Path) -> tuple[Path, Path]:
         words = ("milk", "bread", "tea", "lunch", "note", "table", "fox", "dog", "card", "blue")
         with ProfileRegistry(AppPaths.resolve(folder / "home")) as registry, registry.open() as store:
             pairs = tuple(ExamplePair(f"say {word} {place}", word.upper()) for place, word in enumerate(words))
-            store.add_procedure(Procedure("shout", pairs))
-            store.add_message(store.create_conversation("kept"), "user", "kept for ever")
+            store.procedures.add(Procedure("shout", pairs))
+            store.messages.add(store.chats.create("kept"), "user", "kept for ever")
         return "made"
 
     folder.mkdir()

@@ -23,6 +23,7 @@ from profiles.registry.registry import ProfileRegistry
 from profiles.settings.settings import PROFILE_FILE_NAME
 from profiles.store.checkpoints import drop_lost_checkpoints
 from profiles.store.store import ProfileStore
+from tests.undo_log import newest_undo
 from tokmem_desk.errors import LockedError
 
 Parts = dict[str, Any]
@@ -79,7 +80,7 @@ def look(home: Path, out: Path, passphrases: Sequence[str], *, models: bool = Fa
             }
             with registry.open(info.name, key=key) as store:
                 faults += [f"{info.name}: {one}" for one in store.damage()]
-                store.collect_garbage()
+                store.garbage.collect()
                 drop_lost_checkpoints(paths, store)
                 _look_into(info.name, store, parts, faults)
         parts["tokens"] = sorted(token.name for token in registry.tokens.list(keys))
@@ -111,15 +112,15 @@ def files_with(text: str, *folders: Path) -> list[str]:
 
 
 def _look_into(name: str, store: ProfileStore, parts: Parts, faults: list[str]) -> None:
-    commands = store.commands()
+    commands = store.commands.by_name()
     referenced = set()
-    for record in store.procedures():
-        memories = store.memories(record.name)
+    for record in store.procedures.list():
+        memories = store.memories.list(record.name)
         for memory in memories:
             referenced.add(memory.file)
-            if not store.read_memory(memory.file):
+            if not store.memories.read(memory.file):
                 faults.append(f"{name}: a memory of {record.name} is empty")
-        pairs = [[pair.part, pair.input, pair.response] for pair in store.pairs(record.name)]
+        pairs = [[pair.part, pair.input, pair.response] for pair in store.pairs.list(record.name)]
         if len(pairs) != record.pair_count + record.held_out_count:
             faults.append(f"{name}: {record.name} says {record.pair_count} pairs")
         command = commands.get(record.name)
@@ -132,21 +133,21 @@ def _look_into(name: str, store: ProfileStore, parts: Parts, faults: list[str]) 
             "command": list(command.template) if command else None,
             "pairs": pairs,
             "memories": [[memory.status, memory.pair_count] for memory in memories],
-            "versions": len(store.versions(record.name)),
+            "versions": len(store.versions.list(record.name)),
         }
-    lost = referenced - {file.name for file in store.memory_folder.iterdir()} if referenced else set()
+    lost = referenced - {file.name for file in store.memories.folder.iterdir()} if referenced else set()
     if lost:
         faults.append(f"{name}: {len(lost)} memories without their file")
-    for conversation in store.conversations(limit=1000):
-        messages = store.messages(conversation.id)
+    for conversation in store.chats.list(limit=1000):
+        messages = store.messages.list(conversation.id)
         parts[f"chat {name}/{conversation.id}"] = [[one.role, one.content, one.status] for one in messages]
-    parts[f"undo {name}"] = store.undo_text()
+    parts[f"undo {name}"] = newest_undo(store)
 
 
 def _key(registry: ProfileRegistry, name: str, passphrases: Sequence[str]) -> tuple[ProfileKey | None, str]:
     for passphrase in passphrases:
         try:
-            return registry.key(name, passphrase), passphrase
+            return registry.locks.key(name, passphrase), passphrase
         except LockedError:
             continue
     return None, ""

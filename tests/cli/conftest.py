@@ -16,6 +16,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from tests.warm import AVAILABLE, start_of
+
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "docs" / "schemas"
 SECONDS = 400
@@ -43,23 +45,38 @@ def checked(line: str, schema: str) -> Any:
 
 
 class CommandLine:
-    """Runs ``tokmem-desk``.
+    """Runs ``tokmem-desk``, as a fork of a warm process where the start of Python is not the point (``tests.warm``).
 
     Args:
         home: where everything is kept.
-        program: how to start it.
+        program: Python's arguments that start it.
         options: put before every command.
+        engine: the module of the engine that it gets; the program starts the real one by itself without it.
+        warm: False where Python itself must start.
     """
 
-    def __init__(self, home: Path, program: Sequence[str] = ("-m", "tui"), options: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        home: Path,
+        program: Sequence[str] = ("-m", "tui"),
+        options: Sequence[str] = (),
+        *,
+        engine: str | None = None,
+        warm: bool = True,
+    ) -> None:
         self.home = home
-        self._start = [sys.executable, *program, *options]
+        if engine == "tui.engine" and AVAILABLE:
+            program = ("-m", "tests.cli.warm_cli")
+        warm = warm and program[0] == "-m"
+        self._start = [*(start_of(program[1]) if warm else (sys.executable, *program)), *options]
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TOKMEM_")},
             "TOKMEM_HOME": str(home),
             "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "ignore",
         }
+        if engine is not None:
+            self.environment["WARM_ENGINE"] = json.dumps(start_of(engine))
 
     def __call__(self, *arguments: str, stdin: str | bytes = b"", **environment: str) -> Ended:
         """Run a command to its end; whatever it does, it must not show a traceback."""
@@ -110,7 +127,19 @@ def tokmem(own_home: Path) -> CommandLine:
 @pytest.fixture
 def scripted(own_home: Path) -> CommandLine:
     """The command line with the scripted engine; downloads are agreed to."""
-    return CommandLine(own_home, ("-m", "tests.cli.scripted_cli"), ("--yes",))
+    return scripted_at(own_home)
+
+
+def scripted_at(home: Path, *options: str) -> CommandLine:
+    """The command line with the scripted engine and another home or other options."""
+    return CommandLine(
+        home, ("-m", "tests.cli.scripted_cli"), options or ("--yes",), engine="tests.tui.scripted_engine"
+    )
+
+
+def real_at(home: Path, *options: str) -> CommandLine:
+    """The command line with the real engine."""
+    return CommandLine(home, options=options, engine="tui.engine")
 
 
 @pytest.fixture

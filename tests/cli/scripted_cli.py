@@ -1,8 +1,12 @@
-"""``tokmem-desk`` with the scripted engine instead of the real one; ``SCRIPTED`` holds options of that engine."""
+"""``tokmem-desk`` with the scripted engine instead of the real one; ``SCRIPTED`` holds options of that engine.
+
+``WARM_ENGINE`` holds, as JSON, how that engine is started otherwise than by Python itself (``tests.warm``).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -14,7 +18,8 @@ from tui.cli.main import main
 def scripted_command(*, home: Path | None, **_: Any) -> list[str]:
     place = str(home or os.environ["TOKMEM_HOME"])
     more = os.environ.get("SCRIPTED", "").split()
-    return [sys.executable, "-m", "tests.tui.scripted_engine", "--home", place, *more]
+    start = json.loads(os.environ.get("WARM_ENGINE", "null")) or [sys.executable, "-m", "tests.tui.scripted_engine"]
+    return [*start, "--home", place, *more]
 
 
 if __name__ == "__main__":

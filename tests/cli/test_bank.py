@@ -21,7 +21,7 @@ def stored(command_line: CommandLine, profile: str | None = None) -> ProfileStor
 
 def names(command_line: CommandLine, profile: str | None = None) -> list[str]:
     with stored(command_line, profile) as store:
-        return [record.name for record in store.procedures()]
+        return [record.name for record in store.procedures.list()]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_one_procedure_and_its_pairs(trained: CommandLine, tmp_path: Path) -> No
     assert shown["procedures"][0]["pairs_inside"] == 10
     assert trained("--profile", "ann", "bank", "import", str(file)).code == 0
     with stored(trained, "ann") as theirs, stored(trained) as mine:
-        assert theirs.to_procedure("todo") == mine.to_procedure("todo")
+        assert theirs.procedures.with_pairs("todo") == mine.procedures.with_pairs("todo")
 
 
 @pytest.mark.parametrize("options", [(), ("--retrain",)])
@@ -70,7 +70,7 @@ def test_an_import_deletes_what_a_killed_one_left(
     file = tmp_path / "todo.tokmem"
     assert trained("bank", "export", str(file), "todo", "--with-pairs").code == 0
     with stored(trained, "ann") as theirs:
-        left = theirs.memory_folder / theirs.write_memory(b"without a row")
+        left = theirs.memories.folder / theirs.memories.write(b"without a row")
         os.utime(left, (0, 0))
     assert trained("--profile", "ann", "bank", "import", str(file), "--dry-run").code == 0
     assert left.exists()
@@ -104,10 +104,10 @@ def test_names_that_meet(trained: CommandLine, tmp_path: Path) -> None:
     ended = trained("bank", "import", str(file), "--on-conflict", "replace")
     assert ended.code == 0 and "takes the place" in ended.err
     with stored(trained) as store:
-        assert store.pairs("todo") == []
+        assert store.pairs.list("todo") == []
     trained("proc", "undo")
     with stored(trained) as store:
-        assert len(store.pairs("todo")) == 8
+        assert len(store.pairs.list("todo")) == 8
 
 
 def test_a_passphrase(trained: CommandLine, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_bank_for_another_model(scripted: CommandLine, tmp_path: Path) -> None
     done = scripted("bank", "import", str(with_pairs), "--retrain", "--json")
     assert done.json("bank-import")["retrained"] is True and done.json("bank-import")["verdict"] == "retrain"
     with stored(scripted) as store:
-        assert [one.procedure for one in store.active_memories(fingerprint())] == ["proc0", "proc1", "proc2"]
+        assert [one.procedure for one in store.memories.all_active(fingerprint())] == ["proc0", "proc1", "proc2"]
 
 
 def fingerprint() -> str:
@@ -183,7 +183,7 @@ def test_probes_that_fail_keep_all_out(scripted: CommandLine, tmp_path: Path) ->
     assert ended.code == 4 and "1 of 3 probes" in ended.err and "Nothing was imported" in ended.err
     assert names(scripted) == []
     with stored(scripted) as store:
-        assert not store.quarantine_folder.exists() and not store.memory_folder.exists()
+        assert not store.banks.quarantine_folder.exists() and not store.memories.folder.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04junk", b"TOKMEM-PROTECTED\n{}\n"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.environments import ENVIRONMENTS, ROOT, Environment, faults, missing_for, run
-from tests.cli.conftest import CommandLine
+from tests.cli.conftest import scripted_at
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
 
@@ -29,7 +29,7 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(tmp_path_factory: pytest.TempPathFactory, pairs: Path) -> Path:
     """A home with a trained procedure."""
     home = tmp_path_factory.mktemp("prepared") / "home"
-    scripted = CommandLine(home, ("-m", "tests.cli.scripted_cli"), ("--yes",))
+    scripted = scripted_at(home)
     assert scripted("proc", "add", "todo", "--pairs", str(pairs)).code == 0
     assert scripted("train").code == 0
     return home

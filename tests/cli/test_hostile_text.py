@@ -59,22 +59,22 @@ def fed(own_home: Path) -> list[str]:
         registry.tokens.create("editor", active.name)
         with registry.open() as store:
             pairs = (ExamplePair("in", '{"text": "a"}', ("also",)), ExamplePair("other", '{"text": "b"}'))
-            store.add_procedure(Procedure("todo", pairs, pairs[:1], "words", output_schema=schema), source="file")
-            store.set_group("todo", "things")
-            store.set_command("todo", ["note", "--", "{text}"])
-            chat = store.create_conversation("a title")
-            store.add_message(chat, "user", "a question")
-            store.add_message(chat, "assistant", "an answer", route="todo", probability=0.9)
-            store.add_correction("a question", "none", "todo")
-            store.remove_procedure("todo")
-            store.undo()
+            store.procedures.add(Procedure("todo", pairs, pairs[:1], "words", output_schema=schema), source="file")
+            store.procedures.set_group("todo", "things")
+            store.commands.set("todo", ["note", "--", "{text}"])
+            chat = store.chats.create("a title")
+            store.messages.add(chat, "user", "a question")
+            store.messages.add(chat, "assistant", "an answer", route="todo", probability=0.9)
+            store.corrections.add("a question", "none", "todo")
+            store.procedures.remove("todo")
+            store.undo.take_back()
     return feed(paths.profile_folder(active.id) / "profile.sqlite") + feed(paths.registry_file)
 
 
 def test_every_command_that_shows_what_is_stored(screen: Screen, fed: list[str], own_home: Path) -> None:
     assert {"procedures.name", "pairs.input", "messages.content", "conversations.title", "profiles.name"} <= set(fed)
     with ProfileRegistry(AppPaths.resolve(own_home)) as registry, registry.open() as store:
-        [name] = [one.name for one in store.procedures()]
+        [name] = [one.name for one in store.procedures.list()]
         profile = registry.active().name
     shown = {
         command: screen(*command)

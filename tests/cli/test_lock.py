@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-import profiles.registry.base
+import profiles.registry.folders
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS
@@ -147,7 +147,7 @@ def test_the_recovery_key_is_shown_though_the_plain_copy_stays(own_home, passphr
     def refuses(folder):
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(profiles.registry.base, "erase_tree", refuses)
+    monkeypatch.setattr(profiles.registry.folders, "erase_tree", refuses)
     as_json = ["--json"] if form == "json" else []
     code = main(["--home", str(own_home), "profile", "lock", "--passphrase-file", passphrase, *as_json])
     said = capfd.readouterr()
@@ -155,4 +155,4 @@ def test_the_recovery_key_is_shown_though_the_plain_copy_stays(own_home, passphr
     assert re.fullmatch(r"(\w{4}-){7}\w{4}", recovery)
     assert code == 1 and "encrypted, but what lay there in plain could not be erased" in said.err
     with ProfileRegistry(AppPaths.resolve(own_home)) as registry:
-        assert registry.active().locked and registry.key_by_recovery("default", recovery)
+        assert registry.active().locked and registry.locks.key_by_recovery("default", recovery)

@@ -86,7 +86,7 @@ def test_the_recovery_key_opens_what_is_locked(home):
     from profiles.registry.registry import ProfileRegistry
 
     registry = ProfileRegistry(AppPaths.resolve(home))
-    key = registry.key_by_recovery("grace", RECOVERY_KEY)
+    key = registry.locks.key_by_recovery("grace", RECOVERY_KEY)
     with registry.open("grace", key=key) as store:
-        assert {record.name for record in store.procedures()} == {"list", "ring"}
-        assert [one.right_route for one in store.corrections()] == ["none"]
+        assert {record.name for record in store.procedures.list()} == {"list", "ring"}
+        assert [one.right_route for one in store.corrections.list()] == ["none"]

@@ -41,17 +41,17 @@ def test_the_form_of_answers_is_shown(tokmem, pairs_file):
     form = AnswerTemplate((Part("text", ("( ) ",)), Part("taken", ("none",), ("small",), tokens=8)))
     with ProfileRegistry(AppPaths.resolve(tokmem.home)) as registry, registry.open() as store:
         for settings in ({}, {TEMPLATE_SETTING: form.as_dict()}):
-            procedure = store.procedure("todo")
-            file = store.write_memory(b"not read here")
-            made = store.add_memory(
+            procedure = store.procedures.get("todo")
+            file = store.memories.write(b"not read here")
+            made = store.memories.add(
                 procedure.id,
                 "f" * 64,
                 file,
-                store.to_procedure("todo").pairs,
+                store.procedures.with_pairs("todo").pairs,
                 settings,
                 {"seconds": 1.0, "steps": 1, "advice": []},
             )
-            store.activate_memory(made.id)
+            store.memories.activate(made.id)
             if not settings:
                 assert re.search(r"^answers +free$", tokmem("proc", "show", "todo").out, re.MULTILINE)
     words = "( ) ‹words of the message, small|none›"
@@ -149,20 +149,20 @@ def test_versions(tokmem, pairs_file, tmp_path):
 def kept_of_removed(command_line):
     """How many pairs are kept of procedures that are not there, and the memories' files."""
     with ProfileRegistry(AppPaths.resolve(command_line.home)) as registry, registry.open() as store:
-        rows = store.select("SELECT 1 FROM version_pairs WHERE procedure_id NOT IN (SELECT id FROM procedures)")
-        return len(rows), [path.name for path in store.memory_folder.iterdir()]
+        rows = store.rows("SELECT 1 FROM version_pairs WHERE procedure_id NOT IN (SELECT id FROM procedures)")
+        return len(rows), [path.name for path in store.memories.folder.iterdir()]
 
 
 def remember_and_remove(command_line, name, changes=0):
     """Give a procedure a memory, an old file, and remove it that many changes ago."""
     with ProfileRegistry(AppPaths.resolve(command_line.home)) as registry, registry.open() as store:
-        record = store.procedure(name)
-        file = store.write_memory(b"what was learned")
-        os.utime(store.memory_folder / file, (0, 0))
-        store.add_memory(record.id, "f" * 64, file, store.to_procedure(name).pairs, {}, {})
-        store.remove_procedure(name)
+        record = store.procedures.get(name)
+        file = store.memories.write(b"what was learned")
+        os.utime(store.memories.folder / file, (0, 0))
+        store.memories.add(record.id, "f" * 64, file, store.procedures.with_pairs(name).pairs, {}, {})
+        store.procedures.remove(name)
         for number in range(changes):
-            store.set_description("other", f"wording {number}")
+            store.procedures.set_description("other", f"wording {number}")
 
 
 def test_removing_deletes_what_no_undo_can_bring_back(tokmem, pairs_file):

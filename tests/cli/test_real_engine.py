@@ -10,7 +10,7 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
-from tests.cli.conftest import CommandLine, checked, interrupt_when
+from tests.cli.conftest import CommandLine, checked, interrupt_when, real_at
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 def trained(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> CommandLine:
     """A home with one procedure, trained on the tiny model."""
     folder = tmp_path_factory.mktemp("real-engine")
-    tokmem = CommandLine(folder / "home", options=("--model", str(tiny_model_folder), "--device", "cpu"))
+    tokmem = real_at(folder / "home", "--model", str(tiny_model_folder), "--device", "cpu")
     file = folder / "pairs.jsonl"
     rows = [{"input": f"note {what}", "response": f"- {what}"} for what in ("tea", "milk", "bread", "rice", "salt")]
     file.write_text("\n".join(map(json.dumps, rows)))
@@ -88,7 +88,7 @@ def test_interrupted_training_ends_as_interrupted(trained):
 
     def running() -> list[int]:
         with ProfileRegistry(AppPaths.resolve(trained.home)) as registry, registry.open() as store:
-            return [job.id for job in store.jobs("running")]
+            return [job.id for job in store.jobs.list("running")]
 
     ended = interrupt_when(process, learning)
     assert ended.code == 130
@@ -138,7 +138,7 @@ def test_a_procedure_that_reads_the_conversation_is_steered_too(trained, tmp_pat
 
     def settings(name: str) -> dict[str, Any]:
         with ProfileRegistry(AppPaths.resolve(trained.home)) as registry, registry.open() as store:
-            [memory] = store.memories(name)
+            [memory] = store.memories.list(name)
             return memory.settings
 
     for name, *more in (("alone", ""), ("told", "--reads-conversation")):
@@ -152,7 +152,7 @@ def test_a_procedure_that_reads_the_conversation_is_steered_too(trained, tmp_pat
 
 
 def test_a_model_with_recurrent_layers_from_first_to_last(tmp_path, tiny_folder):
-    tokmem = CommandLine(tmp_path / "home", options=("--model", str(tiny_folder("lfm2")), "--device", "cpu"))
+    tokmem = real_at(tmp_path / "home", "--model", str(tiny_folder("lfm2")), "--device", "cpu")
     file = tmp_path / "pairs.jsonl"
     rows = [{"input": f"note {what}", "response": f"- {what}"} for what in ("tea", "milk", "bread", "rice", "salt")]
     file.write_text("\n".join(map(json.dumps, rows)))

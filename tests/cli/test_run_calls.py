@@ -17,7 +17,7 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
-from tests.cli.conftest import SECONDS, CommandLine
+from tests.cli.conftest import SECONDS, scripted_at
 from tui.cli.ask import show_answer
 from tui.cli.console import Console
 from tui.cli.run_calls import shown_vector
@@ -49,7 +49,7 @@ def tool(scripted, tmp_path):
     assert scripted("proc", "add", "todo", "--pairs", str(pairs), "--schema", str(schema)).code == 0
     assert scripted("train").code == 0
     # Without the option that agrees to everything; offline, nobody asks about a download.
-    scripted = CommandLine(scripted.home, ("-m", "tests.cli.scripted_cli"), ("--offline",))
+    scripted = scripted_at(scripted.home, "--offline")
     command = [sys.executable, "-c", SHOW, "--due={due?}", "--", "{text}"]
     assert scripted("proc", "command", "todo", "--", *command).code == 0
     return scripted
@@ -223,10 +223,10 @@ def test_a_consent_that_came_back_with_an_older_database_is_not_honoured_and_tha
     with ProfileRegistry(paths) as registry:
         file = paths.profile_folder(registry.active().id) / "profile.sqlite"
         with registry.open() as store:
-            store.allow_command("todo", "digest")
+            store.commands.allow("todo", "digest")
         yesterday = shutil.copy(file, tmp_path / "yesterday")
         with registry.open() as store:
-            store.allow_command("todo", None)
+            store.commands.allow("todo", None)
     shutil.copy(yesterday, file)
     ended = tool("ask", ASKED, "--run")
     assert ended.code == 2 and "older copy" in ended.err and "needs your consent" in ended.err

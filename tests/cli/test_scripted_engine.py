@@ -35,9 +35,9 @@ class TestTrain:
         result = scripted("train", "--json").json("train")
         assert [one["name"] for one in result["trained"]] == ["todo"]
         with stored(scripted) as store:
-            memory = store.active_memory("todo", FINGERPRINT)
+            memory = store.memories.active("todo", FINGERPRINT)
             assert memory is not None and memory.id == result["trained"][0]["memory_id"]
-            assert [job.state for job in store.jobs()] == ["done"]
+            assert [job.state for job in store.jobs.list()] == ["done"]
 
     def test_nothing_is_trained_twice(self, trained):
         ended = trained("train", "--json")
@@ -55,15 +55,15 @@ class TestTrain:
         assert ended.code == 130 and "kept the best so far of todo" in ended.err
         assert checked(ended.out, "train")["cancelled"] is True
         with stored(scripted) as store:
-            assert store.active_memory("todo", FINGERPRINT) is not None
-            assert [job.state for job in store.jobs()] == ["done"], "activated"
+            assert store.memories.active("todo", FINGERPRINT) is not None
+            assert [job.state for job in store.jobs.list()] == ["done"], "activated"
 
     def test_a_crash_is_told_with_the_end_of_the_log(self, scripted, pairs_file):
         scripted("proc", "add", "todo", "--pairs", str(pairs_file))
         ended = scripted("train", SCRIPTED="--crash-at-step 3")
         assert ended.code == 1 and "ended unexpectedly (exit code 3)" in ended.err and "engine.log" in ended.err
         with stored(scripted) as store:
-            assert [job.state for job in store.jobs()] == ["failed"]
+            assert [job.state for job in store.jobs.list()] == ["failed"]
 
     def test_a_killed_command_leaves_a_job_that_is_taken_up(self, scripted, pairs_file):
         scripted("proc", "add", "todo", "--pairs", str(pairs_file))
@@ -73,10 +73,10 @@ class TestTrain:
         process.kill()
         process.communicate()
         with stored(scripted) as store:
-            assert store.open_jobs()[0].progress["train_step"] > 0, "an app could go on with it, too"
+            assert store.jobs.list_open()[0].progress["train_step"] > 0, "an app could go on with it, too"
         assert scripted("train", SCRIPTED="--steps 1000").code == 0
         with stored(scripted) as store:
-            assert [job.state for job in store.jobs()] == ["done"]
+            assert [job.state for job in store.jobs.list()] == ["done"]
 
     def test_what_a_command_cannot_train_does_not_stay_in_the_queue(self, scripted, pairs_file):
         for name in ("one", "two", "three"):
@@ -85,25 +85,25 @@ class TestTrain:
         ended = interrupt_when(process, lambda: bool(running_jobs(scripted)))
         assert ended.code == 130 and "kept the best so far of one" in ended.err
         with stored(scripted) as store:
-            assert {job.procedure: job.state for job in store.jobs()} == {"one": "done", "two": "cancelled"}
+            assert {job.procedure: job.state for job in store.jobs.list()} == {"one": "done", "two": "cancelled"}
         assert scripted("train", "three", "two", SCRIPTED="--crash-at-step 3").code == 1
         with stored(scripted) as store:
-            assert [(job.procedure, job.state) for job in store.open_jobs()] == [("three", "failed")]
+            assert [(job.procedure, job.state) for job in store.jobs.list_open()] == [("three", "failed")]
 
     def test_a_second_training_is_told_to_wait(self, trained):
-        with stored(trained) as store, store.working_off():
+        with stored(trained) as store, store.jobs.working_off():
             ended = trained("train", "todo")
             assert ended.code == 3 and "running in another tokmem-desk" in ended.err
 
 
 def running_jobs(command_line: CommandLine) -> list[int]:
     with stored(command_line) as store:
-        return [job.id for job in store.jobs("running")]
+        return [job.id for job in store.jobs.list("running")]
 
 
 def running_job(command_line: CommandLine):
     with stored(command_line) as store:
-        return next(iter(store.jobs("running")), None)
+        return next(iter(store.jobs.list("running")), None)
 
 
 class TestAsk:
@@ -111,6 +111,11 @@ class TestAsk:
         ended = trained("ask", KNOWN)
         assert (ended.code, ended.out) == (0, "( ) call mum due:mon\n")
         assert "[todo 96 %]" in ended.err and "none 2 %" in ended.err
+
+    def test_an_answer_that_does_not_fit_its_schema_is_a_failure(self, trained):
+        ended = trained("ask", "--json", f"!unfit {KNOWN}")
+        assert ended.code == 1
+        assert "'hour' is a required property" in checked(ended.out, "ask")["segments"][0]["problem"]
 
     def test_words_without_quotes_and_stdin_are_the_same(self, trained):
         assert trained("ask", *KNOWN.split()).out == trained("ask", "-", stdin=f"{KNOWN}\n").out
@@ -179,7 +184,7 @@ class TestChat:
         assert written == [], "no row, no log, no temporary file"
         trained("chat", "--plain", stdin="hello\n")
         with stored(trained) as store:
-            assert [one.title for one in store.conversations(10)] == ["hello"]
+            assert [one.title for one in store.chats.list(10)] == ["hello"]
 
     def test_json_is_an_answer_a_line(self, trained):
         ended = trained("chat", "--plain", "--json", stdin=f"hello\n{KNOWN}\n")
@@ -206,7 +211,7 @@ class TestDemo:
         assert last.startswith("demo: routed ") and "/6, none " in last and last.endswith("/3")
         assert "exact / untrained" in ended.out and ended.out.count("\n> ") == 9
         with stored(scripted) as store:
-            assert store.procedures() == []
+            assert store.procedures.list() == []
 
     def test_json(self, scripted):
         demo = scripted("demo", "--json", "--quiet").json("demo")

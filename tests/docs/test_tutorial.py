@@ -7,14 +7,14 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
-from tests.cli.conftest import ROOT, CommandLine
+from tests.cli.conftest import ROOT, CommandLine, scripted_at
+from tests.warm import start_of
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 
@@ -42,7 +42,7 @@ def _commands(block: str) -> str:
 @pytest.fixture
 def scripted(own_home: Path) -> CommandLine:
     """The command line with the scripted engine."""
-    return CommandLine(own_home)
+    return scripted_at(own_home)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def run(scripted: CommandLine, tmp_path: Path):
     folder.mkdir()
     program = tmp_path / "bin" / "tokmem-desk"
     program.parent.mkdir()
-    start = shlex.join([sys.executable, "-m", "tests.cli.scripted_cli", "--yes"])
+    start = shlex.join([*start_of("tests.cli.scripted_cli"), "--yes"])
     program.write_text(f'#!/bin/sh\nexec {start} "$@"\n')
     program.chmod(0o755)
     path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
@@ -80,9 +80,9 @@ def test_the_whole_tutorial(run, scripted):
     said = "\n".join(outputs)
     assert "lending" in said
     with ProfileRegistry(AppPaths.resolve(scripted.home)) as registry, registry.open() as store:
-        record = store.procedure("lending")
+        record = store.procedures.get("lending")
         assert record.description == "Write down what I have lent to whom"
-        assert len(store.pairs("lending")) == 24, "26 pairs, and undo took back the two"
+        assert len(store.pairs.list("lending")) == 24, "26 pairs, and undo took back the two"
 
 
 @pytest.mark.parametrize("page", ["import-a-spreadsheet", "use-in-scripts"])

@@ -11,6 +11,7 @@ import pytest
 
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
+from tests.warm import warmed
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine_client.client import EngineClient, engine_command, run_blocking
 
@@ -30,10 +31,15 @@ def copy_model(prepared: Path, home: Path) -> None:
         shutil.copytree(getattr(one, folder), getattr(other, folder), dirs_exist_ok=True)
 
 
+def warm_engine(home: Path, model: str) -> list[str]:
+    """The command line of the real engine, started as a fork of a process with torch loaded."""
+    return warmed(engine_command(home=home, model=model, device="cpu"))
+
+
 def run_engine(home: Path, model: Path, use: Callable[[EngineClient], Any]) -> Any:
     paths = AppPaths.resolve(home)
     log = private_folder(paths.logs) / "engine.log"
-    with EngineClient(engine_command(home=home, model=str(model), device="cpu"), log) as client:
+    with EngineClient(warm_engine(home, str(model)), log) as client:
         return use(client)
 
 
@@ -57,7 +63,7 @@ def home(own_home: Path, prepared_home: Path) -> Path:
     )
     with ProfileRegistry(paths) as registry, registry.open() as store:
         for procedure in (shout, count):
-            store.add_procedure(procedure)
+            store.procedures.add(procedure)
     return own_home
 
 
@@ -65,5 +71,5 @@ def home(own_home: Path, prepared_home: Path) -> Path:
 def client(home: Path, tiny_model_folder: Path) -> Iterator[EngineClient]:
     paths = AppPaths.resolve(home)
     log = private_folder(paths.logs) / "engine.log"
-    with EngineClient(engine_command(home=home, model=str(tiny_model_folder), device="cpu"), log) as made:
+    with EngineClient(warm_engine(home, str(tiny_model_folder)), log) as made:
         yield made

@@ -22,7 +22,7 @@ def store(tmp_path: Path, tiny: TinyModel) -> ProfileStore:
     with ProfileStore(tmp_path / "profile") as opened:
         for place in range(3):
             name = f"p{place}"
-            opened.add_procedure(Procedure(name, (ExamplePair(f"in {place}", "out"),)))
+            opened.procedures.add(Procedure(name, (ExamplePair(f"in {place}", "out"),)))
             tiny.add(opened, name, seed=place)
         yield opened
 
@@ -87,20 +87,20 @@ def test_only_the_latest_used_blocks_stay(tiny: TinyModel, store: ProfileStore, 
 
 def test_a_file_that_changed_is_read_again(tiny: TinyModel, store: ProfileStore, reads: list[str]) -> None:
     BankCache(tiny.as_loaded()).bank(store, "discriminant", 0.0)
-    record = store.memories("p1")[0]
-    (store.memory_folder / record.file).write_bytes(b"rubbish")
+    record = store.memories.list("p1")[0]
+    (store.memories.folder / record.file).write_bytes(b"rubbish")
     bank_cache = BankCache(tiny.as_loaded())
     assert sorted(bank_cache.bank(store, "discriminant", 0.0).memories) == ["p0", "p2"]
     [problem] = bank_cache.problems(store)
     assert "'p1'" in problem
-    (store.memory_folder / record.file).unlink()
+    (store.memories.folder / record.file).unlink()
     assert sorted(BankCache(tiny.as_loaded()).memories(store)) == ["p0", "p2"]
 
 
 def test_damage_that_nobody_saw_coming_is_told_when_it_acts(tiny: TinyModel, store: ProfileStore) -> None:
     bank = BankCache(tiny.as_loaded()).bank(store, "discriminant", 0.0)
     bank = BankCache(tiny.as_loaded()).bank(store, "discriminant", 0.0)
-    (store.memory_folder / store.memories("p1")[0].file).write_bytes(b"rubbish")
+    (store.memories.folder / store.memories.list("p1")[0].file).write_bytes(b"rubbish")
     with pytest.raises(BadInputError, match="'p1'.*[Tt]rain"):
         _ = bank.memories["p1"].steering.rows
 
@@ -110,11 +110,11 @@ def test_a_new_memory_and_a_renamed_procedure_are_seen(tiny: TinyModel, store: P
     bank_cache.bank(store, "discriminant", 0.0)
     reads.clear()
     tiny.add(store, "p1", seed=9)
-    store.rename_procedure("p2", "renamed")
+    store.procedures.rename("p2", "renamed")
     bank = bank_cache.bank(store, "discriminant", 0.0)
     assert reads == ["The memory of 'p1'"] and sorted(bank.memories) == ["p0", "p1", "renamed"]
     assert same(bank.memories["p1"], tiny.memory("p1", seed=9)) and bank.memories["renamed"].name == "renamed"
-    store.remove_procedure("p0")
-    assert store.router_rows(tiny.basis.digest).keys() <= {
-        m.id for m in store.active_memories(tiny.backbone.fingerprint.digest)
+    store.procedures.remove("p0")
+    assert store.router_rows.read(tiny.basis.digest).keys() <= {
+        m.id for m in store.memories.all_active(tiny.backbone.fingerprint.digest)
     }

@@ -53,7 +53,7 @@ def drafted(
 ) -> dict[str, Any]:
     """One draft for an input that the model is made to write."""
     monkeypatch.setattr(tui.engine.drafting, "next_line", lambda *_, **__: iter([text]))
-    schemas = {p.name: read_schema(p.output_schema) for p in store.procedures() if p.output_schema is not None}
+    schemas = {p.name: read_schema(p.output_schema) for p in store.procedures.list() if p.output_schema is not None}
     bank = Bank(memories, TokenRouter(tiny.backbone, list(memories.values())), schemas=schemas)
     events: list[dict[str, Any]] = []
     request = Request(1, "draft", {"name": "buy", "count": 1}, events.append)
@@ -64,7 +64,7 @@ def drafted(
 
 
 def test_a_draft_is_held_to_the_schema(store: ProfileStore, tiny: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.add_procedure(Procedure("buy", BUYS, output_schema=SCHEMA))
+    store.procedures.add(Procedure("buy", BUYS, output_schema=SCHEMA))
     one = drafted(store, tiny, {"buy": tiny.memory("buy", 1)}, monkeypatch, "buy salt for Dora")
     assert read_schema(SCHEMA).fault(one["response"]) is None and one["fits"] is True
 
@@ -79,7 +79,7 @@ def test_a_draft_without_a_memory_is_held_to_the_schema_too(tiny: TinyModel) -> 
 
 
 def test_a_draft_is_read_off_the_message(store: ProfileStore, tiny: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    store.add_procedure(Procedure("buy", BUYS))
+    store.procedures.add(Procedure("buy", BUYS))
     segment_tagger = next(
         done for done in fit_segment_tagger(tiny.backbone, count=40) if isinstance(done, SegmentTagger)
     )

@@ -11,12 +11,12 @@ import pytest
 
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
-from tests.engine.conftest import result_of
+from tests.engine.conftest import result_of, warm_engine
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.held_out import choose_holdout
 from tui.engine.previous_memory import unlearned
-from tui.engine_client.client import EngineClient, engine_command, run_blocking
+from tui.engine_client.client import EngineClient, run_blocking
 from tui.engine_client.protocol import CancelHow
 
 SCORECARD_KEYS = {
@@ -28,7 +28,7 @@ SCORECARD_KEYS = {
 def activate(home: Path, result: dict[str, Any]) -> None:
     with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
         for trained in result["trained"]:
-            store.activate_memory(trained["memory_id"])
+            store.memories.activate(trained["memory_id"])
 
 
 def test_from_pairs_to_routed_answers(client: EngineClient, home: Path) -> None:
@@ -62,11 +62,11 @@ def test_a_retraining_stands_beside_the_memory_before_it(client: EngineClient, h
     activate(home, first)
     paths = AppPaths.resolve(home)
     with ProfileRegistry(paths) as registry, registry.open() as store:
-        fingerprint = store.memories("shout")[0].backbone_fingerprint
-        known = choose_holdout(store.to_procedure("shout"))
-        store.add_pairs("shout", [ExamplePair("say river 10", "RIVER")], source="chat")
-        assert store.waiting(fingerprint) == {"shout": 1}
-        holdout = choose_holdout(store.to_procedure("shout"))
+        fingerprint = store.memories.list("shout")[0].backbone_fingerprint
+        known = choose_holdout(store.procedures.with_pairs("shout"))
+        store.pairs.add("shout", [ExamplePair("say river 10", "RIVER")], source="chat")
+        assert store.feedback.waiting(fingerprint) == {"shout": 1}
+        holdout = choose_holdout(store.procedures.with_pairs("shout"))
         found = unlearned(store, "shout", fingerprint, holdout.held_out)
     assert found is not None and (found[0], found[2]) == (1, True)
     assert found[1] == tuple(pair for pair in holdout.held_out if pair not in known.procedure.pairs)
@@ -76,7 +76,7 @@ def test_a_retraining_stands_beside_the_memory_before_it(client: EngineClient, h
     assert set(before) == {"version", "held_out", "now", *before["now"]}
     activate(home, again)
     with ProfileRegistry(paths) as registry, registry.open() as store:
-        assert store.waiting(fingerprint) == {}
+        assert store.feedback.waiting(fingerprint) == {}
 
 
 def test_answers_keep_the_form_of_their_pairs_until_the_setting_says_otherwise(
@@ -85,7 +85,7 @@ def test_answers_keep_the_form_of_their_pairs_until_the_setting_says_otherwise(
     kinds = ("abracadabra", "hocuspocus")
     pairs = tuple(ExamplePair(f"paid {i} for {'tea' if i % 2 else 'milk'}", kinds[i % 2]) for i in range(20))
     with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
-        store.add_procedure(Procedure("pay", pairs))
+        store.procedures.add(Procedure("pay", pairs))
     free = {"settings": {"keep_form": False}}
     held = result_of(client, "train", names=["pay"], preset="quick", span=2)
     loose = result_of(client, "train", names=["pay"], preset="quick", span=2, **free)
@@ -114,10 +114,10 @@ def test_a_correction_takes_effect_at_once(client: EngineClient, home: Path) -> 
     before = result_of(client, "route", texts=[text])["routes"][0]["route"]
     right = "count" if before != "count" else "shout"
     with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
-        number = store.add_correction(text, before, right)
+        number = store.corrections.add(text, before, right)
     assert result_of(client, "route", texts=[text])["routes"][0]["route"] == right
     with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
-        store.remove_correction(number)
+        store.corrections.remove(number)
     assert result_of(client, "route", texts=[text])["routes"][0]["route"] == before
 
 
@@ -188,7 +188,7 @@ async def test_a_training_whose_client_is_gone_leaves_a_checkpoint_and_no_memory
     home: Path, tiny_model_folder: Path
 ) -> None:
     paths = AppPaths.resolve(home)
-    command = engine_command(home=home, model=str(tiny_model_folder), device="cpu")
+    command = warm_engine(home, str(tiny_model_folder))
     client = EngineClient(command, private_folder(paths.logs) / "engine.log")
     async for event in client.submit("train", profile="default", names=["shout"], preset="thorough", span=4):
         if event.get("phase") == "train" and event["step"] == 7:
@@ -199,23 +199,23 @@ async def test_a_training_whose_client_is_gone_leaves_a_checkpoint_and_no_memory
     await client.close()
     assert len(list(paths.checkpoints.rglob("*.safetensors"))) == 1, "a step before the first one that is kept anyway"
     with ProfileRegistry(paths) as registry, registry.open() as store:
-        assert store.memories("shout") == []
+        assert store.memories.list("shout") == []
 
 
 def test_a_dropped_training_leaves_no_memory(client: EngineClient, home: Path) -> None:
     dropped = stopped_at(client, "drop", 3)
     assert dropped[-1]["result"] == {"cancelled": True, "trained": []}
     with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
-        assert store.memories("shout") == []
+        assert store.memories.list("shout") == []
 
 
 def test_a_result_waits_in_the_queue_the_moment_it_is_there(client: EngineClient, home: Path) -> None:
     with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
-        store.queue_training(["shout"], {"preset": "quick", "span": 4})
-        job = store.next_job()
+        store.jobs.queue(["shout"], {"preset": "quick", "span": 4})
+        job = store.jobs.next()
         assert job is not None
         result = result_of(client, "train", job=job.id, names=["shout"], **job.request)
-        (waiting,) = store.open_jobs()
+        (waiting,) = store.jobs.list_open()
         assert (waiting.state, waiting.memory_id) == ("undecided", result["trained"][0]["memory_id"])
 
 
@@ -274,9 +274,9 @@ def test_bad_requests_fail_alone(
 def test_a_damaged_memory_is_left_out_and_named(client: EngineClient, home: Path) -> None:
     activate(home, result_of(client, "train", preset="quick", span=4))
     with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
-        victim = next(r for r in store.memories("shout") if r.status == "active")
-        (store.memory_folder / victim.file).write_bytes(b"rubbish")
-        store.set_threshold("count", 0.5)  # any change: the bank is read anew
+        victim = next(r for r in store.memories.list("shout") if r.status == "active")
+        (store.memories.folder / victim.file).write_bytes(b"rubbish")
+        store.procedures.set_threshold("count", 0.5)  # any change: the bank is read anew
     events = list(run_blocking(client.submit("ask", profile="default", text="say tea", max_tokens=2)))
     assert any("'shout'" in e.get("text", "") for e in events if e["event"] == "progress")
     assert {c["route"] for c in events[-1]["result"]["candidates"]} == {"count", "none"}
@@ -307,11 +307,10 @@ def test_small_models_do_not_see_what_procedures_answered(client: EngineClient) 
 def test_nothing_is_downloaded_without_consent(own_home: Path) -> None:
     from profiles.files.paths import private_folder
     from tokmem_desk.errors import OfflineError
-    from tui.engine_client.client import engine_command
 
     log = private_folder(AppPaths.resolve(own_home).logs) / "engine.log"
     with (
-        EngineClient(engine_command(home=own_home, model="default", device="cpu"), log) as client,
+        EngineClient(warm_engine(own_home, "default"), log) as client,
         pytest.raises(OfflineError, match="not on this computer yet.*Apache-2.0"),
     ):
         result_of(client, "load", fetch=False)
@@ -319,9 +318,7 @@ def test_nothing_is_downloaded_without_consent(own_home: Path) -> None:
 
 
 async def test_answers_take_turns(home: Path, tiny_model_folder: Path, tmp_path: Path) -> None:
-    client = EngineClient(
-        engine_command(home=home, model=str(tiny_model_folder), device="cpu"), tmp_path / "engine.log"
-    )
+    client = EngineClient(warm_engine(home, str(tiny_model_folder)), tmp_path / "engine.log")
     fields = {"profile": "default", "route": "none"}
     long = client.submit("ask", text="What is the weather?", max_tokens=150, **fields)
     first = await anext(long)

@@ -41,19 +41,19 @@ LATER = ExamplePair("say river 99", "RIVER")
 @pytest.fixture
 def store(own_home: Path) -> Iterator[ProfileStore]:
     with ProfileRegistry(AppPaths.resolve(own_home)) as registry, registry.open() as opened:
-        opened.add_procedure(SHOUT)
+        opened.procedures.add(SHOUT)
         yield opened
 
 
 def remember(store: ProfileStore, name: str, *, known: bool = True) -> frozenset[str]:
     """Give a procedure an active memory as training would; returns the inputs that were held out."""
-    holdout = choose_holdout(store.to_procedure(name))
+    holdout = choose_holdout(store.procedures.with_pairs(name))
     held_out = frozenset(pair.input for pair in holdout.kept_out)
-    pairs = store.to_procedure(name).pairs
+    pairs = store.procedures.with_pairs(name).pairs
     learned = [pair.input not in held_out for pair in pairs] if known else None
-    key = store.procedure(name).id
-    record = store.add_memory(key, BACKBONE, store.write_memory(b"x"), pairs, {}, {}, learned=learned)
-    store.activate_memory(record.id)
+    key = store.procedures.get(name).id
+    record = store.memories.add(key, BACKBONE, store.memories.write(b"x"), pairs, {}, {}, learned=learned)
+    store.memories.activate(record.id)
     return held_out
 
 
@@ -74,41 +74,41 @@ def test_pairs_of_one_input_stay_together() -> None:
 def test_a_memory_is_measured_on_what_it_did_not_learn_after_renaming_and_adding(store: ProfileStore) -> None:
     held_out = remember(store, "shout")
     assert len(held_out) == 2 and measuring(store, "shout") == (held_out, True)
-    store.rename_procedure("shout", "cry")
-    assert {p.input for p in choose_holdout(store.to_procedure("cry")).held_out} != held_out, (
+    store.procedures.rename("shout", "cry")
+    assert {p.input for p in choose_holdout(store.procedures.with_pairs("cry")).held_out} != held_out, (
         "names alone say otherwise"
     )
     assert measuring(store, "cry") == (held_out, True)
-    store.add_pairs("cry", [LATER, *(ExamplePair(f"say more {n}", "MORE") for n in range(20))])
+    store.pairs.add("cry", [LATER, *(ExamplePair(f"say more {n}", "MORE") for n in range(20))])
     assert measuring(store, "cry") == (held_out, True), "what came later was not held out"
     found = unlearned(store, "cry", BACKBONE, (LATER, *PAIRS))
     assert found is not None and found[2] is True
     assert {pair.input for pair in found[1]} == {LATER.input, *held_out}, "what came later was not learned either"
-    gone = [record.id for record in store.pairs("cry") if record.input in held_out]
+    gone = [record.id for record in store.pairs.list("cry") if record.input in held_out]
     for key in gone:
-        store.delete_pair(key)
+        store.pairs.delete(key)
     later, known = measuring(store, "cry")
     assert known and LATER.input in later and len(later) == 21, "nothing else is left that it did not learn"
 
 
 def test_a_later_training_holds_out_the_same_pairs_first(store: ProfileStore) -> None:
     held_out = remember(store, "shout")
-    store.rename_procedure("shout", "cry")
-    store.add_pairs("cry", [ExamplePair(f"say more {n}", "MORE") for n in range(12)])
-    again = {pair.input for pair in choose_holdout(store.to_procedure("cry"), held_out).held_out}
+    store.procedures.rename("shout", "cry")
+    store.pairs.add("cry", [ExamplePair(f"say more {n}", "MORE") for n in range(12)])
+    again = {pair.input for pair in choose_holdout(store.procedures.with_pairs("cry"), held_out).held_out}
     assert held_out < again and len(again) == 4
 
 
 def test_test_pairs_that_were_learned_measure_nothing(store: ProfileStore) -> None:
     tests = (ExamplePair("say owl 50", "OWL"), PAIRS[3])
-    store.add_procedure(Procedure("owls", PAIRS, tests))
+    store.procedures.add(Procedure("owls", PAIRS, tests))
     for known in (True, False):
         remember(store, "owls", known=known)
         assert measuring(store, "owls") == ({"say owl 50"}, True)
 
 
 def test_few_pairs_are_measured_on_themselves(store: ProfileStore) -> None:
-    store.add_procedure(Procedure("few", PAIRS[:5]))
+    store.procedures.add(Procedure("few", PAIRS[:5]))
     remember(store, "few")
     assert measuring(store, "few") == ({pair.input for pair in PAIRS[:5]}, True)
 
@@ -125,23 +125,23 @@ def test_an_older_memory_says_that_its_choice_is_derived(store: ProfileStore) ->
 
 def test_the_choice_comes_back_with_an_undo(store: ProfileStore) -> None:
     held_out = remember(store, "shout")
-    store.remove_procedure("shout")
-    store.undo()
+    store.procedures.remove("shout")
+    store.undo.take_back()
     assert measuring(store, "shout") == (held_out, True)
 
 
 def test_the_choice_goes_along_with_a_bank(store: ProfileStore) -> None:
     held_out = remember(store, "shout")
-    store.add_pairs("shout", [LATER])
-    pairs = store.to_procedure("shout").pairs
-    places = _learned(store, store.memories("shout")[0], pairs)
+    store.pairs.add("shout", [LATER])
+    pairs = store.procedures.with_pairs("shout").pairs
+    places = _learned(store, store.memories.list("shout")[0], pairs)
     assert places is not None and {pairs[at].input for at in places} == {p.input for p in PAIRS} - held_out
     for name, learned, expected in (("cry", places, True), ("old", None, False)):
-        with store.quarantine() as folder:
-            file = store.write_memory(b"x", folder)
+        with store.banks.quarantine() as folder:
+            file = store.memories.write(b"x", folder)
             memory = IncomingMemory(file, BACKBONE, len(pairs), pairs_digest(pairs), {}, {}, learned)
             coming = IncomingProcedure("a" * 32, name, pairs=pairs, memory=memory)
-            store.import_bank(Incoming("a file", [coming]), folder)
+            store.banks.add(Incoming("a file", [coming]), folder)
         found, known = measuring(store, name)
         assert known is expected
         assert not expected or found == {LATER.input, *held_out}
@@ -200,22 +200,22 @@ def cancel(how: str) -> Callable[[Request], None]:
 
 @pytest.mark.parametrize("phase", ["cache", "train", "evaluate"])
 def test_a_procedure_may_be_renamed_while_it_trains(store: ProfileStore, trainings: Trainings, phase: str) -> None:
-    [job] = store.queue_training(["shout"], {})
-    store.set_job(job.id, "running")
+    [job] = store.jobs.queue(["shout"], {})
+    store.jobs.update(job.id, "running")
 
     def rename(request: Request) -> None:
-        store.rename_procedure("shout", "cry")
-        store.add_procedure(Procedure("shout", (ExamplePair("another", "one"),)))  # the name is taken again
+        store.procedures.rename("shout", "cry")
+        store.procedures.add(Procedure("shout", (ExamplePair("another", "one"),)))  # the name is taken again
 
     result = trainings.train(phase, rename, job=job.id, names=["shout"])
     assert [one["name"] for one in result["trained"]] == ["cry"]
-    record = store.memory(result["trained"][0]["memory_id"])
-    assert (record.procedure, record.pair_count) == ("cry", len(PAIRS)) and store.memories("shout") == []
-    undecided = store.job(job.id)
+    record = store.memories.get(result["trained"][0]["memory_id"])
+    assert (record.procedure, record.pair_count) == ("cry", len(PAIRS)) and store.memories.list("shout") == []
+    undecided = store.jobs.get(job.id)
     assert (undecided.state, undecided.procedure) == ("undecided", "cry")
-    store.decide_job(job.id, activate=True)
-    assert "cry" not in store.needs_training(record.backbone_fingerprint), "a new name is no new pair"
-    choice = store.held_out_choice(record.id)
+    store.jobs.decide(job.id, activate=True)
+    assert "cry" not in store.procedures.to_train(record.backbone_fingerprint), "a new name is no new pair"
+    choice = store.memories.held_out_choice(record.id)
     assert choice is not None and {p.input for p in choice.held_out} == {
         p.input for p in choose_holdout(SHOUT).held_out
     }
@@ -223,10 +223,10 @@ def test_a_procedure_may_be_renamed_while_it_trains(store: ProfileStore, trainin
 
 def test_a_paused_training_goes_on_under_another_name(store: ProfileStore, trainings: Trainings) -> None:
     assert trainings.train("train", cancel("pause"), names=["shout"])["trained"] == []
-    store.rename_procedure("shout", "cry")
+    store.procedures.rename("shout", "cry")
     result = trainings.train(names=["cry"])
     assert "Going on where the interrupted training stopped" in trainings.notes
-    choice = store.held_out_choice(result["trained"][0]["memory_id"])
+    choice = store.memories.held_out_choice(result["trained"][0]["memory_id"])
     assert choice is not None and {p.input for p in choice.held_out} == {
         p.input for p in choose_holdout(SHOUT).held_out
     }
@@ -244,7 +244,7 @@ def test_a_checkpoint_of_an_earlier_version_resumes_or_begins_anew(
     assert set(found.held_out) == {input_digest(pair.input) for pair in choose_holdout(SHOUT).held_out}
     file.write_bytes(as_before(found, trainings.model.backbone))
     if renamed:
-        store.rename_procedure("shout", "cry")
+        store.procedures.rename("shout", "cry")
     result = trainings.train(names=["cry" if renamed else "shout"])
     assert len(result["trained"]) == 1
     assert ("Going on where" in trainings.notes) is goes_on
@@ -286,7 +286,7 @@ def test_stopping_keeps_the_best_of_a_procedure_that_reads_its_answers(
     backbone = trainings.model.backbone
     segment_tagger = next(done for done in fit_segment_tagger(backbone, count=40) if isinstance(done, SegmentTagger))
     trainings.model.segment_tagger = segment_tagger  # type: ignore[assignment]
-    store.add_procedure(Procedure("buy", BUYS, reads_conversation=reads))
+    store.procedures.add(Procedure("buy", BUYS, reads_conversation=reads))
     reached = "train" if phase == "reading" else phase
 
     def stop(request: Request) -> None:
@@ -301,8 +301,8 @@ def test_stopping_keeps_the_best_of_a_procedure_that_reads_its_answers(
         return
     [one] = result["trained"]
     assert result["cancelled"] and "rouge_l" not in one["scorecard"]
-    assert store.memory(one["memory_id"]).settings["reader"]
-    choice = store.held_out_choice(one["memory_id"])
+    assert store.memories.get(one["memory_id"]).settings["reader"]
+    choice = store.memories.held_out_choice(one["memory_id"])
     assert choice is not None and len(choice.held_out) == 2
 
 

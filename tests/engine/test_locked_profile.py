@@ -26,8 +26,8 @@ MARK = b"euro"
 def key(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProfileKey]:
     monkeypatch.setattr(profiles.encryption.keyring, "_MEMORY_KIB", 64)
     with ProfileRegistry(AppPaths.resolve(home)) as registry:
-        registry.add_lock("default", PASSPHRASE)
-        yield registry.key("default", PASSPHRASE)
+        registry.locks.add("default", PASSPHRASE)
+        yield registry.locks.key("default", PASSPHRASE)
 
 
 def readable(home: Path) -> list[Path]:
@@ -59,9 +59,9 @@ def test_a_killed_training_of_a_locked_profile_goes_on_and_leaves_nothing_to_rea
     assert any("at step 25" in (event.get("note") or "") for event in events)
     assert not checkpoint.exists()
     with ProfileRegistry(paths) as registry, registry.open(key=key) as store:
-        memory = store.activate_memory(events[-1]["result"]["trained"][0]["memory_id"])
-        assert is_sealed((store.memory_folder / memory.file).read_bytes())
-        assert store.pairs("count")[0].input.endswith("euro")
+        memory = store.memories.activate(events[-1]["result"]["trained"][0]["memory_id"])
+        assert is_sealed((store.memories.folder / memory.file).read_bytes())
+        assert store.pairs.list("count")[0].input.endswith("euro")
     answer = result_of(client, "ask", text="7 of 9 euro", route="count", max_tokens=4, key=key.text())
     assert answer["route"] == "count"
     assert readable(home) == [], "no log, no temporary file, no write-ahead log"
@@ -71,7 +71,7 @@ def test_a_killed_training_of_a_locked_profile_goes_on_and_leaves_nothing_to_rea
 def test_what_was_forgotten_answers_no_more(client: EngineClient, home: Path, key: ProfileKey) -> None:
     trained = result_of(client, "train", names=["count"], preset="quick", span=2, key=key.text())["trained"]
     with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open(key=key) as store:
-        store.activate_memory(trained[0]["memory_id"])
+        store.memories.activate(trained[0]["memory_id"])
     assert result_of(client, "ask", text="7 of 9", route="count", max_tokens=2, key=key.text())["route"] == "count"
     assert result_of(client, "forget") == {}
     with pytest.raises(LockedError):

@@ -25,7 +25,7 @@ def opened(home: Path) -> ProfileStore:
 
 def add(home: Path, procedure: Procedure) -> None:
     with opened(home) as store:
-        store.add_procedure(procedure)
+        store.procedures.add(procedure)
 
 
 def test_a_copy_of_a_procedure_overlaps_it(client: EngineClient, home: Path) -> None:
@@ -33,7 +33,7 @@ def test_a_copy_of_a_procedure_overlaps_it(client: EngineClient, home: Path) -> 
     alone = result_of(client, "overlap", name="shout")
     assert alone["pairs"] == 10 and alone["own"] + alone["none"] + sum(t["count"] for t in alone["to"]) == 10
     with opened(home) as store:
-        store.add_procedure(Procedure("again", store.to_procedure("shout").pairs))
+        store.procedures.add(Procedure("again", store.procedures.with_pairs("shout").pairs))
     found = result_of(client, "overlap", name="again")
     going = {one["name"]: one for one in found["to"]}
     assert going["shout"]["count"] == len(going["shout"]["pairs"]) > 0
@@ -48,7 +48,7 @@ def test_the_effect_of_a_threshold_is_what_routing_does(client: EngineClient, ho
     with opened(home) as store:
         # All pairs present were learned: the effect sees the same mean as the bank does.
         texts = [f"say {word}" for word in ("milk", "coffee", "tea 4", "fox and dog")]
-        store.add_pairs("shout", [ExamplePair(text, "X") for text in texts], "held_out")
+        store.pairs.add("shout", [ExamplePair(text, "X") for text in texts], "held_out")
     activate(home, result_of(client, "train", names=["shout"], preset="quick", span=4))
     effect = result_of(client, "effect", name="shout")
     assert effect["measured_on"] == "held_out" and effect["own"]["of"] == 4 and effect["chat"]["of"] == 100
@@ -57,11 +57,11 @@ def test_the_effect_of_a_threshold_is_what_routing_does(client: EngineClient, ho
         assert taken["taken"] == sorted(taken["taken"], reverse=True) and len(taken["taken"]) <= taken["of"]
     for level in (0.0, 0.5, 0.9, 1.0):
         with opened(home) as store:
-            store.set_threshold("shout", level)
+            store.procedures.set_threshold("shout", level)
         routes = [one["route"] for one in result_of(client, "route", texts=texts)["routes"]]
         assert routes.count("shout") == sum(value >= level for value in effect["own"]["taken"]), level
     with opened(home) as store:
-        store.import_pairs("shout", {"held_out": []}, replace=True)
+        store.pairs.add_parts("shout", {"held_out": []}, replace=True)
     left_out = result_of(client, "effect", name="shout")
     assert left_out["measured_on"] == "left_out" and left_out["own"]["of"] == 10 and left_out["threshold"] == 1.0
 
@@ -102,7 +102,7 @@ def test_drafts_are_new_pairs_and_stored_nowhere(client: EngineClient, home: Pat
     made = [event for event in made if event["event"] == "draft"]
     assert done["drafted"] == len(made) <= 3 and done["attempts"] <= 12 and not done["cancelled"]
     with opened(home) as store:
-        known = {pair.input for pair in store.pairs("shout")}
+        known = {pair.input for pair in store.pairs.list("shout")}
         assert len(known) == 10
     assert not known & {event["input"] for event in made}
     again = [event for event in drafts_of(client, name="shout", count=3, seed=4) if event["event"] == "draft"]

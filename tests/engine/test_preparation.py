@@ -40,12 +40,12 @@ def test_what_is_learned_is_in_use_at_once_and_makes_nothing_stale(client: Engin
     assert result_of(client, "status")["backbone"]["prior"] == result["digest"]
     backbone = result_of(client, "load")
     with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
-        assert store.needs_training(backbone["fingerprint"]) == ["count"], "what was trained before stays as it is"
+        assert store.procedures.to_train(backbone["fingerprint"]) == ["count"], "what was trained before stays as it is"
     trained = result_of(client, "train", names=None, preset="quick", span=4)
     activate(home, trained)
     assert [one["name"] for one in trained["trained"]] == ["count"]
     with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
-        before, after = store.memories("shout")[0].settings, store.memories("count")[0].settings
+        before, after = store.memories.list("shout")[0].settings, store.memories.list("count")[0].settings
     assert "prior" not in before and after["prior"] == result["digest"]
     for name in ("shout", "count"):
         assert result_of(client, "ask", text="say tea 2", route=name, max_tokens=3)["route"] == name

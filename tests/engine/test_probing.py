@@ -50,12 +50,12 @@ def exported(
 
 def imported(client: EngineClient, home: Path, bank: OpenBank, **tampered: Any) -> dict[str, Any]:
     backbone = result_of(client, "load")
-    with opened_store(home) as store, store.quarantine() as folder:
+    with opened_store(home) as store, store.banks.quarantine() as folder:
         placements = plan(bank, store, "rename")
         fields = {**stage(bank, placements, store, folder, backbone["router"]), **tampered}
         checked = result_of(client, "bank_check", **fields)
         refuse_failed(checked)
-        store.import_bank(incoming(bank, placements, checked["files"]), folder)
+        store.banks.add(incoming(bank, placements, checked["files"]), folder)
     return checked
 
 
@@ -95,8 +95,8 @@ def test_routes_and_answers_are_the_same_elsewhere(
     before = behaviour(trained)
     with open_bank(file) as bank, opened_store(home) as store:
         for one in bank.manifest.procedures:
-            [record] = [m for m in store.memories(one.name) if m.status == "active"]
-            mine, theirs = take_apart(store.read_memory(record.file), "x"), take_apart(bank.memory(one), "y")
+            [record] = [m for m in store.memories.list(one.name) if m.status == "active"]
+            mine, theirs = take_apart(store.memories.read(record.file), "x"), take_apart(bank.memory(one), "y")
             assert {n: bytes(b.data) for n, b in mine.blocks.items()} == {
                 n: bytes(b.data) for n, b in theirs.blocks.items()
             }
@@ -113,9 +113,9 @@ def test_one_procedure_with_its_pairs(
     trained: EngineClient, home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
     with opened_store(home) as store:
-        store.add_correction("please shout tea", "none", "shout")
-        store.add_correction("shout nothing", "shout", "count")
-        pairs = store.to_procedure("shout")
+        store.corrections.add("please shout tea", "none", "shout")
+        store.corrections.add("shout nothing", "shout", "count")
+        pairs = store.procedures.with_pairs("shout")
     probed = exported(trained, home, tmp_path / "one.tokmem", ["shout"], with_pairs=True, licence="CC0-1.0")
     assert probed["probes"][0]["prompt"] == pairs.pairs[0].input
     with open_bank(tmp_path / "one.tokmem") as bank:
@@ -123,9 +123,9 @@ def test_one_procedure_with_its_pairs(
         assert [one.text for one in bank.corrections] == ["please shout tea"]
         run_engine(elsewhere, tiny_model_folder, lambda client: imported(client, elsewhere, bank))
     with opened_store(elsewhere) as store:
-        assert store.to_procedure("shout") == pairs
-        assert [one.right_route for one in store.corrections()] == ["shout"]
-        assert store.needs_training(bank.manifest.backbone.digest) == []
+        assert store.procedures.with_pairs("shout") == pairs
+        assert [one.right_route for one in store.corrections.list()] == ["shout"]
+        assert store.procedures.to_train(bank.manifest.backbone.digest) == []
 
 
 def test_a_space_that_is_turned_elsewhere_is_turned_back(
@@ -260,7 +260,7 @@ def test_probes_tell_when_something_is_wrong(
 
     run_engine(elsewhere, tiny_model_folder, use)
     with opened_store(elsewhere) as store:
-        assert store.procedures() == [] and not store.quarantine_folder.exists()
+        assert store.procedures.list() == [] and not store.banks.quarantine_folder.exists()
 
 
 def swap_steering(bank: OpenBank) -> Any:
@@ -350,13 +350,13 @@ def test_statistics_that_no_inputs_have_are_refused(trained: EngineClient, home:
         with open_bank(file) as bank, pytest.raises(BadInputError, match=said):
             imported(trained, home, bank)
     with opened_store(home) as store:
-        assert [one.name for one in store.procedures()] == ["count", "shout"]
+        assert [one.name for one in store.procedures.list()] == ["count", "shout"]
     assert behaviour(trained) == before
 
 
 def test_more_inputs_than_pairs_are_refused(trained: EngineClient, home: Path, tmp_path: Path) -> None:
     exported(trained, home, tmp_path / "all.tokmem")
-    with open_bank(tmp_path / "all.tokmem") as bank, opened_store(home) as store, store.quarantine() as folder:
+    with open_bank(tmp_path / "all.tokmem") as bank, opened_store(home) as store, store.banks.quarantine() as folder:
         fields = stage(bank, plan(bank, store, "rename"), store, folder, result_of(trained, "load")["router"])
         fields["memories"] = [{**one, "pairs": 3} for one in fields["memories"]]
         with pytest.raises(BadInputError, match="made from 3 pairs"):
@@ -378,10 +378,10 @@ def test_a_twin_out_of_a_bank_gives_way_until_it_is_accepted(trained: EngineClie
     assert [one["route"] for one in routes] == ["shout", "count"]
     with opened_store(home) as store:
         fingerprint = result_of(trained, "load")["fingerprint"]
-        origins = {one.procedure: one.imported_from for one in store.active_memories(fingerprint)}
+        origins = {one.procedure: one.imported_from for one in store.memories.all_active(fingerprint)}
         assert origins == {"count": "", "shout": "", "count-2": "all.tokmem", "shout-2": "all.tokmem"}
         assert procedure_lines(store, fingerprint)[-1].words == "trained, v1, from all.tokmem"
         assert [is_guest(trained, name) for name in ("shout", "shout-2")] == [False, True]
-        assert (store.accept_memories("shout-2"), store.accept_memories("shout-2")) == (1, 0)
+        assert (store.memories.accept("shout-2"), store.memories.accept("shout-2")) == (1, 0)
         assert not is_guest(trained, "shout-2")
         assert procedure_lines(store, fingerprint)[-1].words == "trained, v1"

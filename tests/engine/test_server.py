@@ -16,6 +16,7 @@ import tui.engine.server
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests import tiny_loaded
+from tests.warm import warmed
 from tokmem_desk.errors import OutOfMemoryError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.handlers import Handlers
@@ -122,9 +123,9 @@ def test_forgetting_clears_vectors_and_what_is_kept_of_profiles_that_are_gone(
         for name in ("ann", "bob", "cay"):
             registry.create(name)
             with registry.open(name) as store:
-                store.add_procedure(Procedure("one", (ExamplePair(f"{name}'s pin is 4401", "ok"),)))
+                store.procedures.add(Procedure("one", (ExamplePair(f"{name}'s pin is 4401", "ok"),)))
                 handlers.model.add(store, "one", 1)  # type: ignore[attr-defined]
-                store.add_correction(f"{name}'s other pin is 4402", "one", "none")
+                store.corrections.add(f"{name}'s other pin is 4402", "one", "none")
                 folders[name] = store.folder.name
     for name in folders:
         fields = {"profile": name, "name": "one"}
@@ -181,9 +182,11 @@ ODD_LINES = [
 ]
 
 
-def engine_process(home: Path) -> subprocess.Popen[bytes]:
+def engine_process(home: Path, *, warm: bool = True) -> subprocess.Popen[bytes]:
     """A real engine with a model that is nowhere: nothing here needs one."""
     command = engine_command(home=home, model="no-such-model", offline=True, device="cpu")
+    if warm:
+        command = warmed(command)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
@@ -213,7 +216,7 @@ def test_no_line_ends_the_reader(own_home: Path) -> None:
 
 
 def test_after_odd_lines_a_request_is_answered(own_home: Path) -> None:
-    process = engine_process(own_home)
+    process = engine_process(own_home, warm=False)
     assert process.stdin is not None and process.stdout is not None
     process.stdin.write(b"\n".join(ODD_LINES) + b"\n" + encode({"id": 77, "op": "status"}))
     process.stdin.flush()

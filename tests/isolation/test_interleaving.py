@@ -18,6 +18,7 @@ from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from tests.tiny_loaded import TinyModel
+from tests.undo_log import newest_undo
 from tokmem_desk.errors import LockedError, TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.bank_cache import BankCache
@@ -54,27 +55,27 @@ class Home:
     def _do(self, store: ProfileStore, mark: str, action: str, name: str, number: int) -> None:
         pair = ExamplePair(f"{mark} in {number}", f"{mark} out {number}")
         if action == "add":
-            store.add_procedure(Procedure(name, (pair,), description=f"{mark} {name}"))
+            store.procedures.add(Procedure(name, (pair,), description=f"{mark} {name}"))
         elif action == "pairs":
-            store.add_pairs(name, [pair])
+            store.pairs.add(name, [pair])
         elif action == "train":
             self.tiny.add(store, name, seed=number + len(mark))
         elif action == "disable":
-            store.set_enabled(name, number % 2 == 0)
+            store.procedures.set_enabled(name, number % 2 == 0)
         elif action == "correct":
-            store.add_correction(f"{mark} text {number}", "none", name)
+            store.corrections.add(f"{mark} text {number}", "none", name)
         elif action == "chat":
-            store.add_message(store.create_conversation(f"{mark} {number}"), "user", f"{mark} said {number}")
+            store.messages.add(store.chats.create(f"{mark} {number}"), "user", f"{mark} said {number}")
         elif action == "remove":
-            store.remove_procedure(name)
+            store.procedures.remove(name)
         elif action == "undo":
-            store.undo()
+            store.undo.take_back()
         elif action == "rename":
-            store.rename_procedure(name, f"{name}-{number}")
+            store.procedures.rename(name, f"{name}-{number}")
         elif action == "bank":
             self.bank_cache.bank(store, "discriminant", 0.0)
         else:
-            store.collect_garbage(age_seconds=0.0)
+            store.garbage.collect(age_seconds=0.0)
 
     def view(self, owner: str) -> dict[str, Any]:
         """All that a person can see or ask in a profile, without ids and times, which are drawn."""
@@ -86,13 +87,13 @@ class Home:
                 feature_layers=self.tiny.basis.layers.pooled,
             )
             return {
-                "procedures": [(p.name, p.description, p.enabled, p.version) for p in store.procedures()],
-                "pairs": {p.name: [pair.pair for pair in store.pairs(p.name)] for p in store.procedures()},
-                "memories": {p.name: [m.status for m in store.memories(p.name)] for p in store.procedures()},
-                "corrections": [(c.text, c.wrong_route, c.right_route) for c in store.corrections()],
-                "chats": [(c.title, [m.content for m in store.messages(c.id)]) for c in store.conversations()],
-                "found": {word: len(store.conversations(search=word)) for word in MARKS.values()},
-                "undo": store.undo_text(),
+                "procedures": [(p.name, p.description, p.enabled, p.version) for p in store.procedures.list()],
+                "pairs": {p.name: [pair.pair for pair in store.pairs.list(p.name)] for p in store.procedures.list()},
+                "memories": {p.name: [m.status for m in store.memories.list(p.name)] for p in store.procedures.list()},
+                "corrections": [(c.text, c.wrong_route, c.right_route) for c in store.corrections.list()],
+                "chats": [(c.title, [m.content for m in store.messages.list(c.id)]) for c in store.chats.list()],
+                "found": {word: len(store.chats.list(search=word)) for word in MARKS.values()},
+                "undo": newest_undo(store),
                 "revision": store.revision,
                 "bank": sorted(bank.memories),
                 "routes": bank.router.candidates(done),
@@ -134,10 +135,10 @@ def two_profiles(folder: Path, tiny: TinyModel) -> Iterator[tuple[Handlers, AppP
         for place, owner in enumerate(MARKS):
             registry.create(owner)
             with registry.open(owner) as store:
-                store.add_procedure(Procedure("one", (ExamplePair(MARKS[owner], MARKS[owner]),)))
+                store.procedures.add(Procedure("one", (ExamplePair(MARKS[owner], MARKS[owner]),)))
                 tiny.add(store, "one", seed=50 + place)
-        registry.add_lock("ann", "four words of mine")
-        keys["ann"] = registry.key("ann", "four words of mine")
+        registry.locks.add("ann", "four words of mine")
+        keys["ann"] = registry.locks.key("ann", "four words of mine")
     yield Handlers(paths, tiny.as_loaded()), paths, keys
 
 
@@ -176,7 +177,7 @@ def test_one_persons_damaged_memory_is_not_the_others_news(tiny: TinyModel, tmp_
     with two_profiles(tmp_path / "home", tiny) as (handlers, paths, keys):
         asked(handlers, "ask", profile="bob", text="hello", route="none")
         with ProfileRegistry(paths) as registry, registry.open("ann", key=keys["ann"]) as store:
-            (store.memory_folder / store.memories("one")[0].file).write_bytes(b"rubbish")
+            (store.memories.folder / store.memories.list("one")[0].file).write_bytes(b"rubbish")
         mine = asked(handlers, "ask", profile="ann", text="hello", route="none", key=keys["ann"].text())
         assert any("not encrypted" in event.get("text", "") for event in mine)
         for _ in range(2):

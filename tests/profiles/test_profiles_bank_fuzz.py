@@ -239,11 +239,11 @@ def outside(place: Path) -> dict[str, bytes]:
 
 def taken_in(store: ProfileStore, file: Path) -> list[str]:
     """What an import does, but for the engine's probes."""
-    with open_bank(file, lambda name: PASSPHRASE) as opened, store.quarantine() as folder:
+    with open_bank(file, lambda name: PASSPHRASE) as opened, store.banks.quarantine() as folder:
         placements = place_names(opened.manifest.names, (), "rename")
         fields = stage(opened, placements, store, folder, "")
         files = {one["uuid"]: one["file"] for one in fields["memories"]}
-        return store.import_bank(incoming(opened, placements, files), folder)
+        return store.banks.add(incoming(opened, placements, files), folder)
 
 
 def check(place: Path, data: bytes) -> bool:
@@ -255,19 +255,19 @@ def check(place: Path, data: bytes) -> bool:
         try:
             names = taken_in(store, file)
         except TokmemError:
-            assert store.procedures() == [] and store.revision == before
-            assert not store.memory_folder.is_dir() or not any(store.memory_folder.iterdir())
+            assert store.procedures.list() == [] and store.revision == before
+            assert not store.memories.folder.is_dir() or not any(store.memories.folder.iterdir())
             went_in = False
         else:
-            records = store.active_memories(store.memories(names[0])[0].backbone_fingerprint)
+            records = store.memories.all_active(store.memories.list(names[0])[0].backbone_fingerprint)
             assert sorted(names) == sorted(record.procedure for record in records) != []
             for record in records:
-                take_apart(store.read_memory(record.file), record.file)
-            store.undo()
-            store.forget_undo()
-            store.collect_garbage(age_seconds=-1)
+                take_apart(store.memories.read(record.file), record.file)
+            store.undo.take_back()
+            store.undo.forget()
+            store.garbage.collect(age_seconds=-1)
             went_in = True
-        assert not store.quarantine_folder.exists()
+        assert not store.banks.quarantine_folder.exists()
     assert outside(place) == {"precious.txt": b"mine"}
     return went_in
 

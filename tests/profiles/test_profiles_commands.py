@@ -16,70 +16,70 @@ SCHEMA = '{"type": "object", "properties": {"what": {"type": "string"}, "cost": 
 
 @pytest.fixture
 def tool(store: ProfileStore, ledger: Procedure) -> ProfileStore:
-    store.add_procedure(replace(ledger, output_schema=SCHEMA))
+    store.procedures.add(replace(ledger, output_schema=SCHEMA))
     return store
 
 
 def test_a_schema_is_kept_changed_and_undone(store: ProfileStore, ledger: Procedure) -> None:
-    assert store.add_procedure(ledger).output_schema is None
+    assert store.procedures.add(ledger).output_schema is None
     before = store.revision
-    record = store.set_schema("ledger", SCHEMA.replace(" ", "  "))
+    record = store.procedures.set_schema("ledger", SCHEMA.replace(" ", "  "))
     assert record.output_schema == SCHEMA and record.version == 2 and store.revision > before
-    assert store.to_procedure("ledger").output_schema == SCHEMA
-    assert store.undo() == "changed the schema of ledger"
-    assert store.procedure("ledger").output_schema is None
+    assert store.procedures.with_pairs("ledger").output_schema == SCHEMA
+    assert store.undo.take_back() == "changed the schema of ledger"
+    assert store.procedures.get("ledger").output_schema is None
     with pytest.raises(BadInputError, match="at type"):
-        store.set_schema("ledger", '{"type": "objekt"}')
+        store.procedures.set_schema("ledger", '{"type": "objekt"}')
     with pytest.raises(BadInputError, match="at type"):
-        store.add_procedure(replace(ledger, name="other", output_schema='{"type": "objekt"}'))
+        store.procedures.add(replace(ledger, name="other", output_schema='{"type": "objekt"}'))
 
 
 def test_reading_the_conversation_is_kept_and_undone(store: ProfileStore, ledger: Procedure) -> None:
-    store.add_procedure(ledger)
-    assert store.set_reads_conversation("ledger", True).reads_conversation
-    assert store.to_procedure("ledger").reads_conversation
-    store.undo()
-    assert not store.procedure("ledger").reads_conversation
+    store.procedures.add(ledger)
+    assert store.procedures.set_reads_conversation("ledger", True).reads_conversation
+    assert store.procedures.with_pairs("ledger").reads_conversation
+    store.undo.take_back()
+    assert not store.procedures.get("ledger").reads_conversation
 
 
 def test_the_life_of_a_command(tool: ProfileStore) -> None:
-    assert tool.command("ledger") is None and tool.commands() == {}
-    made = tool.set_command("ledger", ["note", "--", "{what}"])
+    assert tool.commands.get("ledger") is None and tool.commands.by_name() == {}
+    made = tool.commands.set("ledger", ["note", "--", "{what}"])
     assert (made.template, made.allowed) == (("note", "--", "{what}"), None)
-    assert tool.allow_command("ledger", "digest").allowed == "digest"
-    assert tool.allow_command("ledger", None).allowed is None
-    tool.allow_command("ledger", "digest")
-    assert tool.set_command("ledger", ["note", "{cost}"]).allowed is None, "another command asks again"
-    tool.rename_procedure("ledger", "book")
-    assert list(tool.commands()) == ["book"]
-    assert tool.remove_command("book") and not tool.remove_command("book")
+    assert tool.commands.allow("ledger", "digest").allowed == "digest"
+    assert tool.commands.allow("ledger", None).allowed is None
+    tool.commands.allow("ledger", "digest")
+    assert tool.commands.set("ledger", ["note", "{cost}"]).allowed is None, "another command asks again"
+    tool.procedures.rename("ledger", "book")
+    assert list(tool.commands.by_name()) == ["book"]
+    assert tool.commands.remove("book") and not tool.commands.remove("book")
     with pytest.raises(NotFoundError, match="has no command"):
-        tool.allow_command("book", "digest")
+        tool.commands.allow("book", "digest")
     with pytest.raises(NotFoundError, match="no procedure 'bok'"):
-        tool.command("bok")
+        tool.commands.get("bok")
 
 
 def test_a_command_needs_a_schema_and_known_slots(tool: ProfileStore) -> None:
     with pytest.raises(BadInputError, match="no property of the schema"):
-        tool.set_command("ledger", ["note", "{whatever}"])
-    tool.set_schema("ledger", None)
+        tool.commands.set("ledger", ["note", "{whatever}"])
+    tool.procedures.set_schema("ledger", None)
     with pytest.raises(UsageError, match="has no schema"):
-        tool.set_command("ledger", ["note", "{what}"])
+        tool.commands.set("ledger", ["note", "{what}"])
 
 
 def test_no_undo_brings_a_command_or_a_consent_back(tool: ProfileStore) -> None:
-    tool.set_command("ledger", ["note", "{what}"])
-    tool.allow_command("ledger", "digest")
-    tool.set_description("ledger", "another")
-    tool.allow_command("ledger", None)
-    tool.undo()
-    command = tool.command("ledger")
+    tool.commands.set("ledger", ["note", "{what}"])
+    tool.commands.allow("ledger", "digest")
+    tool.procedures.set_description("ledger", "another")
+    tool.commands.allow("ledger", None)
+    tool.undo.take_back()
+    command = tool.commands.get("ledger")
     assert command is not None and command.allowed is None
-    tool.allow_command("ledger", "digest")
-    tool.remove_procedure("ledger")
-    tool.undo()
-    assert tool.procedure("ledger").output_schema == SCHEMA
-    assert tool.command("ledger") is None
+    tool.commands.allow("ledger", "digest")
+    tool.procedures.remove("ledger")
+    tool.undo.take_back()
+    assert tool.procedures.get("ledger").output_schema == SCHEMA
+    assert tool.commands.get("ledger") is None
 
 
 def test_pairs_that_do_not_fit_the_schema_are_findings() -> None:

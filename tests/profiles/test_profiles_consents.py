@@ -18,6 +18,7 @@ from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from profiles.store.consents import CHANGED, OLDER, SECRET_NAME, UNKNOWN
 from profiles.store.store import DATABASE_NAME, ProfileStore
+from tests.undo_log import newest_undo
 from tokmem_desk.errors import LockedError, StorageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 
@@ -36,26 +37,26 @@ def key(request: pytest.FixtureRequest, registry: ProfileRegistry) -> ProfileKey
     """Of the active profile."""
     if request.param == "plain":
         return None
-    registry.add_lock("default", PASSPHRASE)
-    return registry.key("default", PASSPHRASE)
+    registry.locks.add("default", PASSPHRASE)
+    return registry.locks.key("default", PASSPHRASE)
 
 
 def teach(store: ProfileStore, *names: str) -> None:
     for name in names:
-        store.add_procedure(Procedure(name, (ExamplePair("a", "b"),), output_schema=SCHEMA))
-        store.set_command(name, ["note", "{what}"])
+        store.procedures.add(Procedure(name, (ExamplePair("a", "b"),), output_schema=SCHEMA))
+        store.commands.set(name, ["note", "{what}"])
 
 
 def allow(registry: ProfileRegistry, key: ProfileKey | None) -> None:
     with registry.open(key=key) as store:
         teach(store, "ledger", "book")
-        store.allow_command("ledger", "digest one")
-        store.allow_command("book", "digest two")
+        store.commands.allow("ledger", "digest one")
+        store.commands.allow("book", "digest two")
 
 
 def consents(registry: ProfileRegistry, key: ProfileKey | None) -> dict[str, tuple[str | None, str | None]]:
     with registry.open(key=key) as store:
-        return {name: (one.allowed, one.withheld) for name, one in store.commands().items()}
+        return {name: (one.allowed, one.withheld) for name, one in store.commands.by_name().items()}
 
 
 def database(registry: ProfileRegistry, paths: AppPaths) -> Path:
@@ -63,24 +64,24 @@ def database(registry: ProfileRegistry, paths: AppPaths) -> Path:
 
 
 def removes_the_command(store: ProfileStore) -> None:
-    assert store.remove_command("ledger")
+    assert store.commands.remove("ledger")
 
 
 def removes_the_procedure(store: ProfileStore) -> None:
-    store.remove_procedure("ledger")
+    store.procedures.remove("ledger")
 
 
 def asks_again(store: ProfileStore) -> None:
-    store.allow_command("ledger", None)
+    store.commands.allow("ledger", None)
 
 
 def sets_another_command(store: ProfileStore) -> None:
-    store.set_command("ledger", ["print", "{what}"])
+    store.commands.set("ledger", ["print", "{what}"])
 
 
 def takes_an_undo(store: ProfileStore) -> None:
-    while store.undo_text() is not None:
-        store.undo()
+    while newest_undo(store) is not None:
+        store.undo.take_back()
 
 
 def test_consents_hold_from_one_opening_to_the_next(registry, key):
@@ -88,9 +89,9 @@ def test_consents_hold_from_one_opening_to_the_next(registry, key):
     for _ in range(2):
         assert consents(registry, key) == {"ledger": ("digest one", None), "book": ("digest two", None)}
     with registry.open(key=key) as one, registry.open(key=key) as other:
-        one.allow_command("ledger", None)
-        other.allow_command("book", "digest three")
-        one.set_description("book", "x")
+        one.commands.allow("ledger", None)
+        other.commands.allow("book", "digest three")
+        one.procedures.set_description("book", "x")
     assert consents(registry, key) == {"ledger": (None, None), "book": ("digest three", None)}
 
 
@@ -113,8 +114,8 @@ def test_yesterdays_database_brings_no_consent_back(
     assert consents(registry, key) == {"ledger": (None, OLDER), "book": (None, OLDER)}
     assert consents(registry, key)["book"] == (None, OLDER), "also the next time"
     with registry.open(key=key) as store:
-        store.allow_command("book", "digest two")
-        store.allow_command("ledger", None)
+        store.commands.allow("book", "digest two")
+        store.commands.allow("ledger", None)
     assert consents(registry, key) == {"ledger": (None, None), "book": ("digest two", None)}
     shutil.copy(yesterday, database(registry, paths))
     assert consents(registry, key)["ledger"] == (None, OLDER), "a second time as well"
@@ -127,14 +128,14 @@ def test_a_consent_that_stands_in_the_file_alone_does_not_hold(registry, paths):
         connection.execute("UPDATE commands SET allowed = 'planted'")
     assert consents(registry, None) == {"ledger": (None, UNKNOWN)}
     allowed = registry.open()
-    allowed.allow_command("ledger", "digest")
+    allowed.commands.allow("ledger", "digest")
     allowed.close()
     for forged in ("UPDATE commands SET allowed = 'planted'", "UPDATE meta SET value = 99 WHERE key = 'consent_epoch'"):
         with sqlite3.connect(database(registry, paths)) as connection:
             connection.execute(forged)
         assert consents(registry, None) == {"ledger": (None, CHANGED)}
         with registry.open() as store:
-            store.allow_command("ledger", "digest")
+            store.commands.allow("ledger", "digest")
 
 
 def test_yesterdays_list_of_profiles_brings_none_back_either(registry, paths, key, tmp_path):
@@ -143,7 +144,7 @@ def test_yesterdays_list_of_profiles_brings_none_back_either(registry, paths, ke
     registry.close()
     yesterday = shutil.copy(paths.registry_file, tmp_path / "yesterday")
     with ProfileRegistry(paths) as again, again.open(name, key=key) as store:
-        store.remove_command("ledger")
+        store.commands.remove("ledger")
     shutil.copy(yesterday, paths.registry_file)
     with ProfileRegistry(paths) as again:
         assert consents(again, key) == {"book": (None, CHANGED)}
@@ -156,7 +157,7 @@ def test_without_the_installations_secret_everything_asks(registry, paths):
     secret.write_bytes(b"x" * 32)
     assert consents(registry, None)["ledger"] == (None, CHANGED)
     with registry.open() as store:
-        store.allow_command("ledger", "digest")
+        store.commands.allow("ledger", "digest")
     secret.unlink()
     secret.mkdir()
     allowed, why = consents(registry, None)["ledger"]
@@ -166,18 +167,18 @@ def test_without_the_installations_secret_everything_asks(registry, paths):
 def test_a_kill_before_the_record_is_written_asks_anew(registry, key, monkeypatch):
     allow(registry, key)
     with monkeypatch.context() as cut:
-        cut.setattr("profiles.store.consents.ConsentKeeping._keep_consents", lambda self: None)
+        cut.setattr("profiles.store.consents.Consents.record", lambda self: None)
         with registry.open(key=key) as store:
-            store.remove_command("ledger")
+            store.commands.remove("ledger")
     assert consents(registry, key) == {"book": (None, CHANGED)}
 
 
 def test_consents_go_along_when_a_profile_is_locked_and_unlocked(registry):
     allow(registry, None)
-    registry.add_lock("default", PASSPHRASE)
-    key = registry.key("default", PASSPHRASE)
+    registry.locks.add("default", PASSPHRASE)
+    key = registry.locks.key("default", PASSPHRASE)
     assert consents(registry, key)["ledger"] == ("digest one", None)
-    registry.remove_lock("default", key)
+    registry.locks.remove("default", key)
     assert consents(registry, None)["ledger"] == ("digest one", None)
 
 
@@ -200,8 +201,8 @@ def test_a_profile_of_before_asks_once_and_keeps_its_commands(paths):
         for _ in range(2):
             assert consents(registry, None) == {"ledger": (None, UNKNOWN)}
         with registry.open() as store:
-            assert store.damage() == [] and store.commands()["ledger"].template == ("note", "{what}")
-            store.allow_command("ledger", "digest")
+            assert store.damage() == [] and store.commands.by_name()["ledger"].template == ("note", "{what}")
+            store.commands.allow("ledger", "digest")
         assert consents(registry, None) == {"ledger": ("digest", None)}
 
 
@@ -209,16 +210,16 @@ def test_a_plain_profile_in_a_locked_ones_place_is_refused(registry, paths, tmp_
     with registry.open() as store:
         teach(store, "ledger")
     plain = shutil.copytree(paths.profile_folder(registry.active().id), tmp_path / "plain")
-    registry.add_lock("default", PASSPHRASE)
+    registry.locks.add("default", PASSPHRASE)
     folder = paths.profile_folder(registry.active().id)
     locked = shutil.copytree(folder, tmp_path / "locked")
     shutil.rmtree(folder)
     shutil.copytree(plain, folder)
     for wanted in (
         lambda: registry.open(),
-        lambda: registry.key("default", PASSPHRASE),
-        lambda: registry.key_by_recovery("default", "x"),
-        lambda: registry.add_lock("default", PASSPHRASE),
+        lambda: registry.locks.key("default", PASSPHRASE),
+        lambda: registry.locks.key_by_recovery("default", "x"),
+        lambda: registry.locks.add("default", PASSPHRASE),
     ):
         with pytest.raises(StorageError, match="is locked, but its folder .* without a lock"):
             wanted()
@@ -226,14 +227,14 @@ def test_a_plain_profile_in_a_locked_ones_place_is_refused(registry, paths, tmp_
     assert info.locked and info.procedure_count is None, "nothing in it is looked at"
     shutil.rmtree(folder)
     shutil.copytree(locked, folder)
-    registry.open(key=registry.key("default", PASSPHRASE)).close()
+    registry.open(key=registry.locks.key("default", PASSPHRASE)).close()
     with pytest.raises(LockedError):
         registry.open()
 
 
 def test_a_replaced_profile_can_be_given_up(registry, paths):
     registry.create("anna")
-    registry.add_lock("anna", PASSPHRASE)
+    registry.locks.add("anna", PASSPHRASE)
     (paths.profile_folder(registry.info("anna").id) / "lock.json").unlink()
     registry.rename("anna", "anne")
     registry.delete("anne")
@@ -242,7 +243,7 @@ def test_a_replaced_profile_can_be_given_up(registry, paths):
 
 def test_locks_of_before_are_learned(registry, paths):
     registry.create("anna")
-    registry.add_lock("anna", PASSPHRASE)
+    registry.locks.add("anna", PASSPHRASE)
     with sqlite3.connect(paths.registry_file) as connection:
         connection.execute("UPDATE profiles SET locked = NULL")
     ProfileRegistry(paths).close()

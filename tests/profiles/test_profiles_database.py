@@ -32,11 +32,11 @@ from tokmem_desk.procedures import ExamplePair, Procedure
 folder, me, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 input()
 with ProfileStore(folder) as store:
-    store.add_procedure(Procedure(me, ()))
-    conversation = store.create_conversation(me)
+    store.procedures.add(Procedure(me, ()))
+    conversation = store.chats.create(me)
     for step in range(count):
-        store.add_pairs("shared", [ExamplePair(f"{me} {step}", "x"), ExamplePair(f"{me} {step}", "y")])
-        store.add_message(conversation, "user", f"{me} {step}")
+        store.pairs.add("shared", [ExamplePair(f"{me} {step}", "x"), ExamplePair(f"{me} {step}", "y")])
+        store.messages.add(conversation, "user", f"{me} {step}")
 """
 
 HOLDER = """
@@ -59,14 +59,15 @@ from tokmem_desk.procedures import ExamplePair
 
 with ProfileStore(Path(sys.argv[1])) as store:
     for step in range(10_000):
-        store.import_pairs("shared", {"train": [ExamplePair(f"{step} {row}", "x") for row in range(20)]}, replace=True)
+        pairs = [ExamplePair(f"{step} {row}", "x") for row in range(20)]
+        store.pairs.add_parts("shared", {"train": pairs}, replace=True)
         print(step, flush=True)
 """
 
 
 def shared(folder: Path) -> None:
     with ProfileStore(folder) as store:
-        store.add_procedure(Procedure("shared", (ExamplePair("kept", "x"),)))
+        store.procedures.add(Procedure("shared", (ExamplePair("kept", "x"),)))
 
 
 def test_two_processes_write_at_once_and_nothing_is_lost(tmp_path: Path, python: Start) -> None:
@@ -81,14 +82,14 @@ def test_two_processes_write_at_once_and_nothing_is_lost(tmp_path: Path, python:
         _, errors = writer.communicate(timeout=60)
         assert writer.returncode == 0, errors
     with ProfileStore(folder) as store:
-        inputs = [pair.input for pair in store.pairs("shared")]
+        inputs = [pair.input for pair in store.pairs.list("shared")]
         assert sorted(inputs) == sorted(
             ["kept", *(f"{name} {step}" for name in ("ann", "bob") for step in range(25) for _ in "xy")]
         )
         # Pairs added in one call stand together, whoever else was writing.
         assert inputs[1::2] == inputs[2::2]
-        assert [row.message_count for row in store.conversations()] == [25, 25]
-        assert {record.name for record in store.procedures()} == {"shared", "ann", "bob"}
+        assert [row.message_count for row in store.chats.list()] == [25, 25]
+        assert {record.name for record in store.procedures.list()} == {"shared", "ann", "bob"}
         assert store.damage() == []
 
 
@@ -100,7 +101,7 @@ from pathlib import Path
 from profiles.store.store import ProfileStore
 input()
 with ProfileStore(Path(sys.argv[1])) as store:
-    store.create_conversation(sys.argv[2])
+    store.chats.create(sys.argv[2])
 """
     starters = [python(code, folder, number) for number in range(3)]
     for starter in starters:
@@ -111,7 +112,7 @@ with ProfileStore(Path(sys.argv[1])) as store:
         _, errors = starter.communicate(timeout=60)
         assert starter.returncode == 0, errors
     with ProfileStore(folder) as store:
-        assert {row.title for row in store.conversations()} == {"0", "1", "2"}
+        assert {row.title for row in store.chats.list()} == {"0", "1", "2"}
 
 
 def test_a_held_lock_is_busy_for_writers_and_no_matter_to_readers(tmp_path: Path, python: Start) -> None:
@@ -120,14 +121,14 @@ def test_a_held_lock_is_busy_for_writers_and_no_matter_to_readers(tmp_path: Path
     holder = python(HOLDER, folder)
     assert holder.stdout is not None and holder.stdout.readline() == "holding\n"
     with ProfileStore(folder, lock_seconds=0.2) as store:
-        assert [pair.input for pair in store.pairs("shared")] == ["kept"]
+        assert [pair.input for pair in store.pairs.list("shared")] == ["kept"]
         with pytest.raises(BusyError, match=r"in use by another tokmem-desk for more than 0\.2 seconds") as caught:
-            store.create_conversation("x")
+            store.chats.create("x")
         assert caught.value.exit_code == 3
         holder.kill()
         holder.wait()
-        store.create_conversation("after")
-        assert [row.title for row in store.conversations()] == ["after"]
+        store.chats.create("after")
+        assert [row.title for row in store.chats.list()] == ["after"]
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
@@ -139,8 +140,8 @@ def test_kill_in_the_middle_of_a_transaction_loses_nothing(tmp_path: Path, pytho
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     with ProfileStore(folder) as store:
-        assert [pair.input for pair in store.pairs("shared")] == ["kept"]
-        assert store.conversations() == []
+        assert [pair.input for pair in store.pairs.list("shared")] == ["kept"]
+        assert store.chats.list() == []
         assert store.damage() == []
 
 
@@ -157,7 +158,7 @@ def test_kill_among_many_writes_keeps_every_finished_one(tmp_path: Path, python:
         finished = stop_after + len(appender.stdout.read().splitlines())
         appender.wait()
         with ProfileStore(folder) as store:
-            inputs = [pair.input for pair in store.pairs("shared")]
+            inputs = [pair.input for pair in store.pairs.list("shared")]
             last = int(inputs[0].split()[0])
             assert inputs == [f"{last} {row}" for row in range(20)]
             # Finished writes are there; the one under way may be, wholly.
@@ -169,8 +170,8 @@ def test_files_and_folders_are_private(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
         with ProfileStore(tmp_path / "a" / "b") as store:
-            store.create_conversation("x")
-            store.new_memory_file()
+            store.chats.create("x")
+            store.memories.new_file()
             copy = store.backup()
             modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "a").rglob("*")}
             folders = {path for path in modes if path.is_dir()}
@@ -258,47 +259,49 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 def test_damage_inside_names_the_file_and_the_backup(tmp_path: Path, ledger: Procedure) -> None:
     with ProfileStore(tmp_path) as store:
-        store.add_procedure(ledger)
-        store.import_pairs("ledger", {"train": [ExamplePair(f"{row} " * 200, "x") for row in range(200)]}, replace=True)
+        store.procedures.add(ledger)
+        store.pairs.add_parts(
+            "ledger", {"train": [ExamplePair(f"{row} " * 200, "x") for row in range(200)]}, replace=True
+        )
         copy = store.backup()
-    size = store.file.stat().st_size
-    with store.file.open("r+b") as file:  # the first half stays, so that it still opens
+    size = store.database_file.stat().st_size
+    with store.database_file.open("r+b") as file:  # the first half stays, so that it still opens
         file.seek(size // 2)
         file.write(b"\xa5" * (size - size // 2))
     with ProfileStore(tmp_path) as broken:
         with pytest.raises(StorageError) as caught:
-            broken.to_procedure("ledger")
-        assert f"{store.file} is damaged" in caught.value.message and str(copy) in caught.value.next_step
+            broken.procedures.with_pairs("ledger")
+        assert f"{store.database_file} is damaged" in caught.value.message and str(copy) in caught.value.next_step
         assert broken.damage() != []
-    copy.rename(store.file)
+    copy.rename(store.database_file)
     for leftover in tmp_path.glob("profile.sqlite-*"):
         leftover.unlink()
     with ProfileStore(tmp_path) as restored:
-        assert restored.procedure("ledger").pair_count == 200 and restored.damage() == []
+        assert restored.procedures.get("ledger").pair_count == 200 and restored.damage() == []
 
 
 def test_a_lost_database_does_not_look_like_a_new_profile(tmp_path: Path) -> None:
     with ProfileStore(tmp_path) as store:
-        store.new_memory_file().write_bytes(b"x")
-    store.file.unlink()
+        store.memories.new_file().write_bytes(b"x")
+    store.database_file.unlink()
     with pytest.raises(StorageError, match="is empty but was in use"):
         ProfileStore(tmp_path)
-    store.file.write_bytes(b"")
+    store.database_file.write_bytes(b"")
     with pytest.raises(StorageError, match="is empty but was in use"):
         ProfileStore(tmp_path)
 
 
 def test_a_full_disk_keeps_what_was_there(tmp_path: Path, ledger: Procedure) -> None:
     with ProfileStore(tmp_path) as store:
-        store.add_procedure(ledger)
+        store.procedures.add(ledger)
         pages = store._database.row("PRAGMA page_count")
         assert pages is not None
         store._database.row(f"PRAGMA max_page_count = {pages[0] + 1}")
         revision = store.revision
         with pytest.raises(StorageError, match="the disk is full .*nothing of this change was kept"):
-            store.add_pairs("ledger", [ExamplePair("x" * 50_000, "y")])
-        assert store.to_procedure("ledger") == ledger and store.revision == revision
-        store.set_enabled("ledger", False)  # the connection is usable afterwards
+            store.pairs.add("ledger", [ExamplePair("x" * 50_000, "y")])
+        assert store.procedures.with_pairs("ledger") == ledger and store.revision == revision
+        store.procedures.set_enabled("ledger", False)  # the connection is usable afterwards
         assert store.damage() == []
 
 
@@ -326,8 +329,8 @@ def test_interrupted_writes_are_rolled_back(store: ProfileStore) -> None:
     with pytest.raises(KeyboardInterrupt), store._database.writing() as connection:
         connection.execute("INSERT INTO conversations (title, created, updated) VALUES ('half', '', '')")
         raise KeyboardInterrupt
-    assert store.conversations() == []
-    store.create_conversation("whole")
+    assert store.chats.list() == []
+    store.chats.create("whole")
 
 
 def test_a_bug_keeps_its_traceback(store: ProfileStore) -> None:

@@ -28,74 +28,74 @@ QUICK = {"preset": "quick", "span": None, "router": None}
 def queue(store: ProfileStore) -> ProfileStore:
     """Three procedures, queued in this order."""
     for name in NAMES:
-        store.add_procedure(Procedure(name, (ExamplePair(f"{name} a", "b"),)))
-    store.queue_training(NAMES, QUICK)
+        store.procedures.add(Procedure(name, (ExamplePair(f"{name} a", "b"),)))
+    store.jobs.queue(NAMES, QUICK)
     return store
 
 
 def names(store: ProfileStore, *states: JobState) -> list[str]:
-    return [job.procedure for job in store.open_jobs() if not states or job.state in states]
+    return [job.procedure for job in store.jobs.list_open() if not states or job.state in states]
 
 
 def train(store: ProfileStore, name: str) -> JobRecord:
     """Work a job off as an engine does, up to its result."""
-    job = next(job for job in store.open_jobs() if job.procedure == name and job.state == "queued")
-    store.set_job(job.id, "running")
-    record = store.procedure(name)
-    pairs = store.to_procedure(name).pairs
-    file = store.write_memory(name.encode())
-    store.add_memory(record.id, BACKBONE, file, pairs, {}, {"rouge_l": 0.5}, job_id=job.id)
-    return store.job(job.id)
+    job = next(job for job in store.jobs.list_open() if job.procedure == name and job.state == "queued")
+    store.jobs.update(job.id, "running")
+    record = store.procedures.get(name)
+    pairs = store.procedures.with_pairs(name).pairs
+    file = store.memories.write(name.encode())
+    store.memories.add(record.id, BACKBONE, file, pairs, {}, {"rouge_l": 0.5}, job_id=job.id)
+    return store.jobs.get(job.id)
 
 
 def files(store: ProfileStore) -> int:
-    return len(list(store.memory_folder.iterdir()))
+    return len(list(store.memories.folder.iterdir()))
 
 
 def test_a_job_from_the_queue_to_the_decision(queue: ProfileStore) -> None:
-    first = queue.next_job()
+    first = queue.jobs.next()
     assert first is not None and (first.procedure, first.state, first.request) == ("one", "running", QUICK)
-    assert queue.set_job(first.id, progress={"step": 2}).progress == {"step": 2}
-    record = queue.procedure("one")
-    file = queue.write_memory(b"tensors")
-    memory = queue.add_memory(record.id, BACKBONE, file, (), {}, {}, job_id=first.id)
-    waiting = queue.job(first.id)
+    assert queue.jobs.update(first.id, progress={"step": 2}).progress == {"step": 2}
+    record = queue.procedures.get("one")
+    file = queue.memories.write(b"tensors")
+    memory = queue.memories.add(record.id, BACKBONE, file, (), {}, {}, job_id=first.id)
+    waiting = queue.jobs.get(first.id)
     assert (waiting.state, waiting.memory_id, waiting.progress) == ("undecided", memory.id, {"step": 2})
-    assert queue.active_memory("one", BACKBONE) is None, "nothing changes unasked"
+    assert queue.memories.active("one", BACKBONE) is None, "nothing changes unasked"
     revision = queue.revision
-    done = queue.decide_job(first.id, activate=True)
+    done = queue.jobs.decide(first.id, activate=True)
     assert (done.state, done.progress) == ("done", None) and queue.revision == revision + 1
-    active = queue.active_memory("one", BACKBONE)
+    active = queue.memories.active("one", BACKBONE)
     assert active is not None and active.id == memory.id and names(queue) == ["two", "three"]
     with pytest.raises(UsageError, match="is done: there is nothing to decide"):
-        queue.decide_job(first.id, activate=False)
+        queue.jobs.decide(first.id, activate=False)
     with pytest.raises(NotFoundError, match="no job number 99"):
-        queue.job(99)
+        queue.jobs.get(99)
 
 
 def test_keeping_the_old_drops_the_new_with_its_file(queue: ProfileStore) -> None:
     old = train(queue, "one")
-    queue.decide_job(old.id, activate=True)
-    queue.queue_training(["one"], QUICK)
+    queue.jobs.decide(old.id, activate=True)
+    queue.jobs.queue(["one"], QUICK)
     new = train(queue, "one")
     assert files(queue) == 2
-    queue.decide_job(new.id, activate=False)
-    assert [memory.id for memory in queue.memories("one")] == [old.memory_id] and files(queue) == 1
+    queue.jobs.decide(new.id, activate=False)
+    assert [memory.id for memory in queue.memories.list("one")] == [old.memory_id] and files(queue) == 1
 
 
 def test_a_retrained_procedure_has_one_result_to_decide_about_in_the_end(queue: ProfileStore) -> None:
     train(queue, "one")
-    queue.queue_training(["one"], QUICK)
+    queue.jobs.queue(["one"], QUICK)
     newer = train(queue, "one")
     assert names(queue, "undecided") == ["one", "one"]
-    queue.decide_job(newer.id, activate=True)
-    assert names(queue, "undecided") == [] and [m.status for m in queue.memories("one")] == ["active"]
+    queue.jobs.decide(newer.id, activate=True)
+    assert names(queue, "undecided") == [] and [m.status for m in queue.memories.list("one")] == ["active"]
 
 
 def test_a_result_that_was_decided_elsewhere_waits_no_more(queue: ProfileStore) -> None:
     job = train(queue, "one")
     assert job.memory_id is not None
-    queue.activate_memory(job.memory_id)
+    queue.memories.activate(job.memory_id)
     assert names(queue) == ["two", "three"]
 
 
@@ -121,119 +121,119 @@ WAY: dict[JobState, tuple[JobState, ...]] = {
 
 @pytest.mark.parametrize(("before", "after"), itertools.product(ALLOWED, ALLOWED))
 def test_each_transition(queue: ProfileStore, before: JobState, after: JobState) -> None:
-    job = queue.open_jobs()[0]
+    job = queue.jobs.list_open()[0]
     for step in WAY[before]:
-        queue.set_job(job.id, step)
+        queue.jobs.update(job.id, step)
     if after in ALLOWED[before] | {before}:
-        assert queue.set_job(job.id, after).state == after
+        assert queue.jobs.update(job.id, after).state == after
     else:
         with pytest.raises(UsageError, match=f"is {before} and cannot become {after}"):
-            queue.set_job(job.id, after)
-        assert queue.job(job.id).state == before
+            queue.jobs.update(job.id, after)
+        assert queue.jobs.get(job.id).state == before
 
 
 def test_a_job_that_goes_on_loses_its_error(queue: ProfileStore) -> None:
-    job = queue.next_job()
+    job = queue.jobs.next()
     assert job is not None
-    failed = queue.set_job(job.id, "failed", error={"message": "no memory"})
-    assert failed.error == {"message": "no memory"} and queue.next_job() is not None
-    assert queue.resume_job(job.id).error is None
+    failed = queue.jobs.update(job.id, "failed", error={"message": "no memory"})
+    assert failed.error == {"message": "no memory"} and queue.jobs.next() is not None
+    assert queue.jobs.resume(job.id).error is None
 
 
 def test_moving_and_removing(queue: ProfileStore) -> None:
-    one, two, three = queue.open_jobs()
-    assert queue.move_job(three.id, -1) and names(queue) == ["one", "three", "two"]
-    assert queue.move_job(one.id, 1) and names(queue) == ["three", "one", "two"]
-    assert not queue.move_job(three.id, -1) and not queue.move_job(two.id, 1)
-    queue.set_job(one.id, "paused")
-    assert queue.move_job(two.id, -1) and names(queue) == ["three", "two", "one"], "past one that is paused"
-    first = queue.next_job()
+    one, two, three = queue.jobs.list_open()
+    assert queue.jobs.move(three.id, -1) and names(queue) == ["one", "three", "two"]
+    assert queue.jobs.move(one.id, 1) and names(queue) == ["three", "one", "two"]
+    assert not queue.jobs.move(three.id, -1) and not queue.jobs.move(two.id, 1)
+    queue.jobs.update(one.id, "paused")
+    assert queue.jobs.move(two.id, -1) and names(queue) == ["three", "two", "one"], "past one that is paused"
+    first = queue.jobs.next()
     assert first is not None and first.procedure == "three"
-    assert not queue.move_job(three.id, 1), "what runs does not wait"
-    assert not queue.move_job(two.id, -1), "nobody gets before what runs"
-    queue.set_job(two.id, "cancelled")
-    assert names(queue) == ["three", "one"] and queue.next_job() is None
+    assert not queue.jobs.move(three.id, 1), "what runs does not wait"
+    assert not queue.jobs.move(two.id, -1), "nobody gets before what runs"
+    queue.jobs.update(two.id, "cancelled")
+    assert names(queue) == ["three", "one"] and queue.jobs.next() is None
 
 
 def test_asking_again_for_what_waits_changes_how_not_when(queue: ProfileStore) -> None:
     thorough = {**QUICK, "preset": "thorough"}
-    one = queue.open_jobs()[0]
-    queue.set_job(one.id, "paused", progress={"step": 3})
-    queue.queue_training(["two", "one"], thorough)
+    one = queue.jobs.list_open()[0]
+    queue.jobs.update(one.id, "paused", progress={"step": 3})
+    queue.jobs.queue(["two", "one"], thorough)
     assert names(queue, "queued") == list(NAMES)
-    assert [job.request["preset"] for job in queue.open_jobs()] == ["thorough", "thorough", "quick"]
-    assert queue.job(one.id).progress is None, "of other settings"
-    queue.set_job(one.id, "paused", progress={"step": 4})
-    queue.queue_training(["one"], thorough)
-    assert queue.job(one.id).progress == {"step": 4}
+    assert [job.request["preset"] for job in queue.jobs.list_open()] == ["thorough", "thorough", "quick"]
+    assert queue.jobs.get(one.id).progress is None, "of other settings"
+    queue.jobs.update(one.id, "paused", progress={"step": 4})
+    queue.jobs.queue(["one"], thorough)
+    assert queue.jobs.get(one.id).progress == {"step": 4}
     with pytest.raises(NotFoundError, match="no procedure 'four'"):
-        queue.queue_training(["three", "four"], thorough)
-    assert queue.open_jobs()[2].request == QUICK, "all or nothing"
+        queue.jobs.queue(["three", "four"], thorough)
+    assert queue.jobs.list_open()[2].request == QUICK, "all or nothing"
 
 
 def test_a_failed_one_goes_to_the_end_when_it_is_asked_for_again(queue: ProfileStore) -> None:
-    job = queue.next_job()
+    job = queue.jobs.next()
     assert job is not None
-    queue.set_job(job.id, "failed", error={"message": "x"})
-    queue.queue_training(["one"], QUICK)
+    queue.jobs.update(job.id, "failed", error={"message": "x"})
+    queue.jobs.queue(["one"], QUICK)
     assert names(queue, "queued") == ["two", "three", "one"]
 
 
 def test_what_runs_can_be_asked_for_once_more(queue: ProfileStore) -> None:
-    queue.next_job()
-    queue.queue_training(["one"], QUICK)
+    queue.jobs.next()
+    queue.jobs.queue(["one"], QUICK)
     assert names(queue, "queued") == ["two", "three", "one"]
 
 
 def test_what_a_crash_left_is_queued_again_but_not_for_ever(queue: ProfileStore) -> None:
-    job = queue.next_job()
+    job = queue.jobs.next()
     assert job is not None
-    with queue.working_off():
-        assert (queue.job(job.id).state, queue.job(job.id).breaks) == ("queued", 1)
-    again = queue.next_job()
+    with queue.jobs.working_off():
+        assert (queue.jobs.get(job.id).state, queue.jobs.get(job.id).breaks) == ("queued", 1)
+    again = queue.jobs.next()
     assert again is not None and again.id == job.id, "it keeps its place"
-    with queue.working_off():
-        failed = queue.job(job.id)
+    with queue.jobs.working_off():
+        failed = queue.jobs.get(job.id)
         assert failed.state == "failed" and failed.error is not None and "twice" in failed.error["message"]
-    assert queue.resume_job(job.id).breaks == 0
+    assert queue.jobs.resume(job.id).breaks == 0
 
 
 def test_one_works_the_queue_off(queue: ProfileStore) -> None:
     with (
-        queue.working_off(),
+        queue.jobs.working_off(),
         ProfileStore(queue.folder) as other,
         pytest.raises(BusyError, match="in another tokmem-desk"),
-        other.working_off(seconds=0.0),
+        other.jobs.working_off(seconds=0.0),
     ):
         pass
 
 
 def test_jobs_of_a_removed_procedure_go_and_come_back_with_it(queue: ProfileStore) -> None:
     train(queue, "one")
-    queue.remove_procedure("one")
-    queue.remove_procedure("two")
+    queue.procedures.remove("one")
+    queue.procedures.remove("two")
     assert names(queue) == ["three"]
     with pytest.raises(NotFoundError):
-        queue.job(1)
-    queue.undo()
-    queue.undo()
+        queue.jobs.get(1)
+    queue.undo.take_back()
+    queue.undo.take_back()
     assert names(queue) == list(NAMES) and names(queue, "undecided") == ["one"]
-    queue.rename_procedure("one", "uno")
+    queue.procedures.rename("one", "uno")
     assert names(queue)[0] == "uno"
 
 
 def test_jobs_survive_closing(queue: ProfileStore) -> None:
     train(queue, "one")
-    before = queue.open_jobs()
+    before = queue.jobs.list_open()
     with ProfileStore(queue.folder) as again:
-        assert again.open_jobs() == before
+        assert again.jobs.list_open() == before
 
 
 def test_checkpoints_lie_per_procedure_and_backbone(queue: ProfileStore, paths: AppPaths) -> None:
     kept = [checkpoint_file(paths, queue, name, BACKBONE) for name in ("one", "two")]
     other = checkpoint_file(paths, queue, "one", "c" * 64)
     for file in (*kept, other):
-        queue.vault.write(file, b"state")
+        queue.files.write(file, b"state")
     drop_checkpoints(paths, queue, "one")
     assert [file.exists() for file in (*kept, other)] == [False, True, False]
 
@@ -259,7 +259,7 @@ def test_unfinished_jobs_of_the_old_form_become_paused_ones(tmp_path: Path) -> N
                 (state, f'{{"names": {of}, "preset": "quick"}}'),
             )
     with ProfileStore(tmp_path) as store:
-        found = [(job.procedure, job.state, job.request) for job in store.jobs()]
+        found = [(job.procedure, job.state, job.request) for job in store.jobs.list()]
     assert found == [("todo", "paused", {"preset": "quick"}), ("ledger", "paused", {"preset": "quick"})]
 
 
@@ -279,43 +279,43 @@ def interfere(store: ProfileStore, monkeypatch: pytest.MonkeyPatch, then: Callab
 
 def test_a_job_is_taken_in_one_step(queue: ProfileStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with ProfileStore(queue.folder) as other:
-        interfere(queue, monkeypatch, lambda: other.set_job(1, "cancelled") and None)
-        taken = queue.next_job()
+        interfere(queue, monkeypatch, lambda: other.jobs.update(1, "cancelled") and None)
+        taken = queue.jobs.next()
         assert taken is not None and (taken.id, taken.state) == (1, "running")
-        assert queue.job(1).state == "cancelled", "it came after"
+        assert queue.jobs.get(1).state == "cancelled", "it came after"
 
 
 def test_a_break_is_noted_in_one_step_and_leaves_a_cancelled_job_alone(
     queue: ProfileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue.set_job(1, "running")
+    queue.jobs.update(1, "running")
     with ProfileStore(queue.folder) as other:
-        interfere(queue, monkeypatch, lambda: other.set_job(1, "cancelled") and None)
-        assert queue.note_break(1, {"message": "died"}).state == "queued"
-        assert queue.note_break(1, {"message": "died"}).state == "cancelled", "it came after"
+        interfere(queue, monkeypatch, lambda: other.jobs.update(1, "cancelled") and None)
+        assert queue.jobs.note_break(1, {"message": "died"}).state == "queued"
+        assert queue.jobs.note_break(1, {"message": "died"}).state == "cancelled", "it came after"
     done = train(queue, "two")
-    assert queue.note_break(done.id, {"message": "died"}).state == "undecided", "its result is there"
-    assert queue.job(done.id).breaks == 0
+    assert queue.jobs.note_break(done.id, {"message": "died"}).state == "undecided", "its result is there"
+    assert queue.jobs.get(done.id).breaks == 0
 
 
 @pytest.mark.parametrize("state", ["running", "undecided", "done", "cancelled"])
 def test_only_what_waits_or_failed_is_resumed(queue: ProfileStore, state: JobState) -> None:
     for one in WAY[state]:
-        queue.set_job(1, one)
+        queue.jobs.update(1, one)
     with pytest.raises(UsageError, match=f"Job 1 is {state}: there is nothing to resume"):
-        queue.resume_job(1)
-    assert queue.job(1).state == state
+        queue.jobs.resume(1)
+    assert queue.jobs.get(1).state == state
 
 
 def test_resuming_what_is_queued_already_is_no_error(queue: ProfileStore) -> None:
-    queue.set_job(1, "paused")
-    assert queue.resume_job(1).state == queue.resume_job(1).state == "queued"
+    queue.jobs.update(1, "paused")
+    assert queue.jobs.resume(1).state == queue.jobs.resume(1).state == "queued"
 
 
 def test_an_end_does_not_undo_a_result(queue: ProfileStore) -> None:
     done = train(queue, "one")
-    ended = queue.end_job(done.id, "failed", progress={"step": 3}, error={"message": "the pipe broke"})
+    ended = queue.jobs.end(done.id, "failed", progress={"step": 3}, error={"message": "the pipe broke"})
     assert (ended.state, ended.error, ended.progress) == ("undecided", None, {"step": 3})
-    queue.set_job(2, "running")
-    failed = queue.end_job(2, "failed", error={"message": "no"})
+    queue.jobs.update(2, "running")
+    failed = queue.jobs.end(2, "failed", error={"message": "no"})
     assert (failed.state, failed.error) == ("failed", {"message": "no"})

@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import profiles.encryption.keyring
-import profiles.registry.base
 import profiles.registry.encrypt_profile
+import profiles.registry.folders
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import LONGEST_WAIT, Keyring, passphrase_key
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
+from tests.undo_log import newest_undo
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,
@@ -47,35 +48,39 @@ def fill(paths: AppPaths, registry: ProfileRegistry, name: str = "default") -> N
     """One of everything that a profile can hold, with ``MARK`` in it."""
     word = MARK.decode()
     with registry.open(name) as store:
-        added = store.add_procedure(
+        added = store.procedures.add(
             Procedure("birds", (ExamplePair(f"{word} in", f"{word} out"),), description=f"about {word}")
         )
-        store.add_pairs("birds", [ExamplePair(f"{word} removed", "x")])
-        store.delete_pair(store.pairs("birds")[-1].id)
-        file = store.write_memory(MARK * 100)
-        memory = store.add_memory(added.id, "f" * 64, file, store.to_procedure("birds").pairs, {}, {"note": word})
-        store.activate_memory(memory.id)
-        conversation = store.create_conversation(word)
-        message = store.add_message(conversation, "user", f"the {word} sings")
-        store.add_correction(f"{word}!", "none", "birds", message_id=message)
-        store.queue_training(["birds"], {"preset": word})
+        store.pairs.add("birds", [ExamplePair(f"{word} removed", "x")])
+        store.pairs.delete(store.pairs.list("birds")[-1].id)
+        file = store.memories.write(MARK * 100)
+        memory = store.memories.add(
+            added.id, "f" * 64, file, store.procedures.with_pairs("birds").pairs, {}, {"note": word}
+        )
+        store.memories.activate(memory.id)
+        conversation = store.chats.create(word)
+        message = store.messages.add(conversation, "user", f"the {word} sings")
+        store.corrections.add(f"{word}!", "none", "birds", message_id=message)
+        store.jobs.queue(["birds"], {"preset": word})
         store.backup()
         checkpoint = private_folder(paths.checkpoints / store.folder.name) / f"{added.uuid}.safetensors"
-        store.vault.write(checkpoint, MARK * 50)
+        store.files.write(checkpoint, MARK * 50)
 
 
 def check_filled(paths: AppPaths, store: ProfileStore) -> None:
     assert store.damage() == []
-    (procedure,) = store.procedures()
-    assert [pair.input for pair in store.pairs("birds")] == ["quetzal in"] and procedure.description == "about quetzal"
-    (memory,) = store.active_memories("f" * 64)
-    assert store.read_memory(memory.file) == MARK * 100
-    (found,) = store.conversations(search="quetz")
-    assert [message.content for message in store.messages(found.id)] == ["the quetzal sings"]
-    assert [c.text for c in store.corrections()] == ["quetzal!"] and len(store.jobs()) == 1
-    assert store.undo_text() is not None
+    (procedure,) = store.procedures.list()
+    assert [pair.input for pair in store.pairs.list("birds")] == [
+        "quetzal in"
+    ] and procedure.description == "about quetzal"
+    (memory,) = store.memories.all_active("f" * 64)
+    assert store.memories.read(memory.file) == MARK * 100
+    (found,) = store.chats.list(search="quetz")
+    assert [message.content for message in store.messages.list(found.id)] == ["the quetzal sings"]
+    assert [c.text for c in store.corrections.list()] == ["quetzal!"] and len(store.jobs.list()) == 1
+    assert newest_undo(store) is not None
     (checkpoint,) = (paths.checkpoints / store.folder.name).iterdir()
-    assert store.vault.read(checkpoint) == MARK * 50
+    assert store.files.read(checkpoint) == MARK * 50
 
 
 def readable(paths: AppPaths) -> list[str]:
@@ -88,92 +93,94 @@ def test_nothing_of_a_locked_profile_can_be_read_on_the_disk(registry: ProfileRe
     fill(paths, registry)
     assert readable(paths), "the mark is where this test looks"
     shares: list[float] = []
-    registry.add_lock("default", PASSPHRASE, shares.append)
+    registry.locks.add("default", PASSPHRASE, shares.append)
     assert readable(paths) == [] and shares == [0.5, 1.0]
     (info,) = registry.list()
     assert (info.locked, info.active, info.procedure_count) == (True, True, None)
     assert [folder.name for folder in paths.profiles.iterdir()] == [info.id]
-    with registry.open(key=registry.key("default", PASSPHRASE)) as store:
+    with registry.open(key=registry.locks.key("default", PASSPHRASE)) as store:
         assert store.locked
         check_filled(paths, store)
         # Written while open: rows in the WAL, a backup, a memory.
-        store.add_pairs("birds", [ExamplePair("quetzal again", "quetzal")])
+        store.pairs.add("birds", [ExamplePair("quetzal again", "quetzal")])
         store.backup()
-        store.write_memory(MARK * 10)
+        store.memories.write(MARK * 10)
         assert readable(paths) == []
     assert readable(paths) == []
 
 
 def test_taking_the_lock_off_gives_everything_back(registry: ProfileRegistry, paths: AppPaths) -> None:
     fill(paths, registry)
-    registry.add_lock("default", PASSPHRASE)
-    registry.remove_lock("default", registry.key("default", PASSPHRASE))
+    registry.locks.add("default", PASSPHRASE)
+    registry.locks.remove("default", registry.locks.key("default", PASSPHRASE))
     assert registry.active().locked is False and registry.active().procedure_count == 1
     with registry.open() as store:
         check_filled(paths, store)
     with pytest.raises(LockedError, match="is not locked"):
-        registry.key("default", PASSPHRASE)
+        registry.locks.key("default", PASSPHRASE)
     with pytest.raises(LockedError, match="is not locked"):
-        registry.remove_lock("default", ProfileKey.new())
+        registry.locks.remove("default", ProfileKey.new())
 
 
 def test_without_the_key_nothing_opens(registry: ProfileRegistry, paths: AppPaths) -> None:
     registry.create("ann")
     fill(paths, registry, "ann")
-    registry.add_lock("ann", PASSPHRASE)
+    registry.locks.add("ann", PASSPHRASE)
     with pytest.raises(LockedError, match="'ann' is locked"):
         registry.open("ann")
     with pytest.raises(LockedError, match="does not open|is locked"):
         registry.open("ann", key=ProfileKey.new())
     with pytest.raises(LockedError):
-        registry.change_passphrase("ann", ProfileKey.new(), "another passphrase")
+        registry.locks.change_passphrase("ann", ProfileKey.new(), "another passphrase")
     with pytest.raises(ConflictError, match="is locked already"):
-        registry.add_lock("ann", PASSPHRASE)
+        registry.locks.add("ann", PASSPHRASE)
     # A key of no use does no harm, and the list, switching and renaming need none.
     registry.open("default", key=ProfileKey.new()).close()
     assert registry.switch("ann").locked and registry.rename("ann", "anna").name == "anna"
-    with registry.open("anna", key=registry.key("anna", PASSPHRASE)) as store:
-        assert store.profile_name == "anna"
+    with registry.open("anna", key=registry.locks.key("anna", PASSPHRASE)) as store:
+        assert store.name == "anna"
 
 
 def test_a_lost_list_finds_locked_profiles_again(registry: ProfileRegistry, paths: AppPaths) -> None:
     fill(paths, registry)
-    registry.add_lock("default", PASSPHRASE)
+    registry.locks.add("default", PASSPHRASE)
     registry.close()
     for file in paths.data.glob("registry.sqlite*"):
         file.unlink()
     with ProfileRegistry(paths) as again:
         (info,) = again.list()
         assert (info.name, info.locked) == ("recovered", True)
-        with again.open(key=again.key("recovered", PASSPHRASE)) as store:
+        with again.open(key=again.locks.key("recovered", PASSPHRASE)) as store:
             check_filled(paths, store)
 
 
 def test_a_new_passphrase_rewrites_the_lock_alone(registry: ProfileRegistry, paths: AppPaths) -> None:
     fill(paths, registry)
-    recovery = registry.add_lock("default", PASSPHRASE)
-    registry.open(key=registry.key("default", PASSPHRASE)).close()  # the first opening notes the journal's kind
+    recovery = registry.locks.add("default", PASSPHRASE)
+    registry.open(key=registry.locks.key("default", PASSPHRASE)).close()  # the first opening notes the journal's kind
     folder = paths.profile_folder(registry.active().id)
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and "lock" not in file.name}
-    key = registry.key_by_recovery("default", recovery.lower().replace("-", " "))
-    assert registry.change_passphrase("default", key, "another passphrase") is None
+    key = registry.locks.key_by_recovery("default", recovery.lower().replace("-", " "))
+    assert registry.locks.change_passphrase("default", key, "another passphrase") is None
     assert {file: file.read_bytes() for file in before} == before
     with pytest.raises(LockedError, match="not the passphrase"):
-        registry.key("default", PASSPHRASE)
-    assert registry.key("default", "another passphrase").same_as(key)
-    newer = registry.change_passphrase("default", key, new_recovery=True)
-    assert newer is not None and registry.key_by_recovery("default", newer).same_as(key)
+        registry.locks.key("default", PASSPHRASE)
+    assert registry.locks.key("default", "another passphrase").raw() == key.raw()
+    newer = registry.locks.change_passphrase("default", key, new_recovery=True)
+    assert newer is not None and registry.locks.key_by_recovery("default", newer).raw() == key.raw()
     with pytest.raises(LockedError, match="not the recovery key"):
-        registry.key_by_recovery("default", recovery)
+        registry.locks.key_by_recovery("default", recovery)
     with pytest.raises(BadInputError, match="eight groups"):
-        registry.key_by_recovery("default", recovery[:-1])
-    assert registry.key("default", "another passphrase").same_as(key), "it stays when only the recovery key changes"
+        registry.locks.key_by_recovery("default", recovery[:-1])
+    assert registry.locks.key("default", "another passphrase").raw() == key.raw(), (
+        "it stays when only the recovery key changes"
+    )
 
 
 @pytest.mark.parametrize("passphrase", ["", "seven77"])
 def test_short_passphrases_are_refused_before_anything_happens(registry: ProfileRegistry, passphrase: str) -> None:
     with pytest.raises(BadInputError, match="at least 8 characters"):
-        registry.add_lock("default", passphrase)
+        registry.locks.add("default", passphrase)
     assert not registry.active().locked
 
 
@@ -364,7 +371,7 @@ def test_sealed_bytes_open_whole_or_not_at_all(data: bytes, at: int, bit: int) -
 def test_a_key_forgets_and_never_shows_itself() -> None:
     key = ProfileKey(b"k" * 32)
     text = key.text()
-    assert ProfileKey.from_text(text).same_as(key) and text not in repr(key) and "kkk" not in repr(key)
+    assert ProfileKey.from_text(text).raw() == key.raw() and text not in repr(key) and "kkk" not in repr(key)
     sealed = key.seal("a", b"data")
     key.forget()
     assert key.raw() == bytes(32)
@@ -377,25 +384,25 @@ def test_a_key_forgets_and_never_shows_itself() -> None:
 
 def test_a_plain_memory_in_a_locked_profile_is_not_trusted(registry: ProfileRegistry, paths: AppPaths) -> None:
     fill(paths, registry)
-    registry.add_lock("default", PASSPHRASE)
-    with registry.open(key=registry.key("default", PASSPHRASE)) as store:
-        (memory,) = store.active_memories("f" * 64)
-        (store.memory_folder / memory.file).write_bytes(b"planted")
+    registry.locks.add("default", PASSPHRASE)
+    with registry.open(key=registry.locks.key("default", PASSPHRASE)) as store:
+        (memory,) = store.memories.all_active("f" * 64)
+        (store.memories.folder / memory.file).write_bytes(b"planted")
         with pytest.raises(StorageError, match="is not encrypted"):
-            store.read_memory(memory.file)
+            store.memories.read(memory.file)
 
 
 def test_an_open_profile_is_not_locked_under_its_user(registry: ProfileRegistry, paths: AppPaths) -> None:
     fill(paths, registry)
     with registry.open() as store:
         with pytest.raises(BusyError, match="is open in"):
-            registry.add_lock("default", PASSPHRASE)
+            registry.locks.add("default", PASSPHRASE)
         check_filled(paths, store)
-    registry.add_lock("default", PASSPHRASE)
-    key = registry.key("default", PASSPHRASE)
+    registry.locks.add("default", PASSPHRASE)
+    key = registry.locks.key("default", PASSPHRASE)
     with registry.open(key=key) as store:
         with pytest.raises(BusyError, match="is open in"):
-            registry.remove_lock("default", key)
+            registry.locks.remove("default", key)
         with pytest.raises(BusyError, match="is open in"):
             registry.delete("default")
         check_filled(paths, store)
@@ -406,7 +413,7 @@ def test_files_of_others_stop_the_lock_instead_of_staying_plain(registry: Profil
     stray = paths.profile_folder(registry.active().id) / "notes.txt"
     stray.write_bytes(MARK)
     with pytest.raises(StorageError, match=r"notes\.txt.*Move it away"):
-        registry.add_lock("default", PASSPHRASE)
+        registry.locks.add("default", PASSPHRASE)
     assert stray.read_bytes() == MARK and len(list(paths.profiles.iterdir())) == 1
 
 
@@ -441,7 +448,7 @@ def test_what_lies_elsewhere_stops_the_lock_before_it_begins(
             moved.symlink_to(elsewhere)
     said = {"hard": "hard link", "nested": "did not put there"}.get(kind, "is a link to")
     with pytest.raises(StorageError, match=said):
-        registry.add_lock("default", PASSPHRASE)
+        registry.locks.add("default", PASSPHRASE)
     assert registry.active().id == before and not registry.active().locked
     assert [entry.name for entry in paths.profiles.iterdir()] == [before], "nothing was begun"
     if kind not in ("hard", "nested"):
@@ -457,10 +464,10 @@ def test_what_cannot_be_erased_is_said_after_the_recovery_key(
     fill(paths, registry)
     old = registry.active().id
     if direction == "remove":
-        registry.add_lock("default", PASSPHRASE)
-        old, key = registry.active().id, registry.key("default", PASSPHRASE)
+        registry.locks.add("default", PASSPHRASE)
+        old, key = registry.active().id, registry.locks.key("default", PASSPHRASE)
     shown: list[str] = []
-    erase = profiles.registry.base.erase_tree
+    erase = profiles.registry.folders.erase_tree
 
     def refuses(folder: Path) -> None:
         if direction == "add":
@@ -468,15 +475,18 @@ def test_what_cannot_be_erased_is_said_after_the_recovery_key(
         raise PermissionError(13, "no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(profiles.registry.base, "erase_tree", refuses)
+        patch.setattr(profiles.registry.folders, "erase_tree", refuses)
         if direction == "add":
-            assert registry.add_lock("default", PASSPHRASE, show=shown.append) == shown[0]
-            assert registry.key_by_recovery("default", shown[0]).same_as(registry.key("default", PASSPHRASE))
+            assert registry.locks.add("default", PASSPHRASE, show=shown.append) == shown[0]
+            assert (
+                registry.locks.key_by_recovery("default", shown[0]).raw()
+                == registry.locks.key("default", PASSPHRASE).raw()
+            )
         else:
-            registry.remove_lock("default", key)
+            registry.locks.remove("default", key)
     assert registry.active().locked is (direction == "add")
-    assert registry.not_erased is not None and "could not be erased" in str(registry.not_erased)
-    assert paths.profile_folder(old).exists() and erase is profiles.registry.base.erase_tree
+    assert registry.locks.not_erased is not None and "could not be erased" in str(registry.locks.not_erased)
+    assert paths.profile_folder(old).exists() and erase is profiles.registry.folders.erase_tree
     with ProfileRegistry(paths):
         assert not paths.profile_folder(old).exists(), "the next start erases it"
 
@@ -485,16 +495,16 @@ def test_nothing_of_sqlcipher_is_written_to_the_terminal(
     registry: ProfileRegistry, paths: AppPaths, capfd: pytest.CaptureFixture[str]
 ) -> None:
     fill(paths, registry)
-    registry.add_lock("default", PASSPHRASE)
+    registry.locks.add("default", PASSPHRASE)
     with pytest.raises(LockedError):
         registry.open("default", key=ProfileKey.new())
     with pytest.raises((LockedError, StorageError)):
-        registry.remove_lock("default", ProfileKey.new())
+        registry.locks.remove("default", ProfileKey.new())
     file = paths.profile_folder(registry.active().id) / "profile.sqlite"
     damaged = bytearray(file.read_bytes())
     damaged[len(damaged) // 2 :] = bytes(len(damaged) - len(damaged) // 2)
     file.write_bytes(damaged)
-    with pytest.raises(StorageError), registry.open("default", key=registry.key("default", PASSPHRASE)) as store:
+    with pytest.raises(StorageError), registry.open("default", key=registry.locks.key("default", PASSPHRASE)) as store:
         check_filled(paths, store)
         raise StorageError("; ".join(store.damage()))
     said = capfd.readouterr()
@@ -512,7 +522,7 @@ def test_a_full_disk_leaves_the_profile_as_it_was(
 
     monkeypatch.setattr(profiles.registry.encrypt_profile, "_copy_files", full)
     with pytest.raises(StorageError, match="could not be copied.*disk is full"):
-        registry.add_lock("default", PASSPHRASE)
+        registry.locks.add("default", PASSPHRASE)
     assert registry.active().id == before.id and [f.name for f in paths.profiles.iterdir()] == [before.id]
     with registry.open() as store:
         check_filled(paths, store)
@@ -521,7 +531,7 @@ def test_a_full_disk_leaves_the_profile_as_it_was(
 def test_erasing_a_locked_profile_needs_no_passphrase_and_takes_all(registry: ProfileRegistry, paths: AppPaths) -> None:
     registry.create("ann")
     fill(paths, registry, "ann")
-    registry.add_lock("ann", PASSPHRASE)
+    registry.locks.add("ann", PASSPHRASE)
     gone = registry.info("ann").id
     registry.delete("ann")
     assert not paths.profile_folder(gone).exists() and not (paths.checkpoints / gone).exists()
@@ -545,7 +555,7 @@ EVENTS = {"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", 
 def run(home, number):
     paths = AppPaths.resolve(home)
     registry = ProfileRegistry(paths)
-    key = registry.key("default", sys.argv[4]) if removing else None
+    key = registry.locks.key("default", sys.argv[4]) if removing else None
     left = [number]
     def count(event, arguments):
         if event in EVENTS:
@@ -554,9 +564,9 @@ def run(home, number):
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(count)
     if removing:
-        registry.remove_lock("default", key)
+        registry.locks.remove("default", key)
     else:
-        registry.add_lock("default", sys.argv[4])
+        registry.locks.add("default", sys.argv[4])
 
 number = 0
 while True:
@@ -589,7 +599,7 @@ def test_killed_at_any_moment_one_whole_copy_is_left(
     """At every file that is opened, moved or removed on the way: afterwards either all plain or nothing readable."""
     fill(paths, registry)
     if direction == "remove":
-        registry.add_lock("default", PASSPHRASE)
+        registry.locks.add("default", PASSPHRASE)
     registry.close()
     child = python(KILLED, paths.config_file.parent, tmp_path / "work", direction, PASSPHRASE)
     out, err = child.communicate(timeout=300)
@@ -605,7 +615,7 @@ def test_killed_at_any_moment_one_whole_copy_is_left(
             assert [folder.name for folder in left.profiles.iterdir()] == [info.id], one
             assert [folder.name for folder in left.checkpoints.iterdir()] == [info.id], one
             assert info.locked == (readable(left) == []), one
-            key = again.key("default", PASSPHRASE) if info.locked else None
+            key = again.locks.key("default", PASSPHRASE) if info.locked else None
             with again.open(key=key) as store:
                 check_filled(left, store)
     assert set(seen) == {True, False} and seen[-1] is (direction == "add")

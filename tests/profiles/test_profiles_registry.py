@@ -34,7 +34,7 @@ def test_a_default_profile_is_made_at_first_start(registry: ProfileRegistry, pat
     assert (info.name, info.active, info.procedure_count) == ("default", True, 0)
     assert registry.active() == info
     with registry.open() as store:
-        assert store.folder == paths.profile_folder(info.id) and store.profile_name == "default"
+        assert store.folder == paths.profile_folder(info.id) and store.name == "default"
     with ProfileRegistry(paths) as again:
         assert names(again) == ["default"]
 
@@ -43,8 +43,8 @@ def test_profiles_are_separate(registry: ProfileRegistry, ledger: Procedure) -> 
     registry.create("ann")
     registry.create("bob")
     with registry.open("ann") as ann, registry.open("bob") as bob:
-        ann.add_procedure(ledger)
-        assert bob.procedures() == []
+        ann.procedures.add(ledger)
+        assert bob.procedures.list() == []
     by_name = {info.name: info for info in registry.list()}
     assert list(by_name) == ["ann", "bob", "default"]
     assert by_name["ann"].procedure_count == 1 and by_name["bob"].procedure_count == 0
@@ -57,7 +57,7 @@ def test_switching_and_renaming(registry: ProfileRegistry) -> None:
     assert sum(info.active for info in registry.list()) == 1
     assert registry.rename("ann", "anna").id == ann.id
     with registry.open() as store:
-        assert store.profile_name == "anna"
+        assert store.name == "anna"
     assert registry.rename("anna", "anna").name == "anna"
 
 
@@ -79,8 +79,8 @@ def test_deleting_erases_everything_and_leaves_a_profile(registry: ProfileRegist
     registry.create("ann")
     registry.switch("ann")
     with registry.open("ann") as store:
-        store.create_conversation("secret")
-        store.new_memory_file().write_bytes(b"x")
+        store.chats.create("secret")
+        store.memories.new_file().write_bytes(b"x")
     registry.delete("ann")
     assert names(registry) == ["default"] and registry.active().name == "default"
     assert not store.folder.exists()
@@ -103,7 +103,7 @@ def test_a_profile_in_use_is_not_deleted(
     with pytest.raises(BusyError, match="'ann' is open in another tokmem-desk"):
         registry.delete("ann")
     with registry.open("ann") as store:
-        store.create_conversation("still usable")
+        store.chats.create("still usable")
     registry.delete("ann", force=True)
     assert names(registry) == ["default"]
 
@@ -112,7 +112,7 @@ def test_a_damaged_profile_is_listed_and_can_be_deleted(registry: ProfileRegistr
     registry.create("ann")
     with registry.open("ann") as store:
         pass
-    store.file.write_bytes(b"rubbish" * 1000)
+    store.database_file.write_bytes(b"rubbish" * 1000)
     assert registry.info("ann").procedure_count is None
     with pytest.raises(StorageError, match="is damaged"):
         registry.delete("ann")
@@ -143,7 +143,7 @@ def test_a_deletion_cut_short_is_finished_at_the_next_start(
 def test_a_lost_list_is_rebuilt_from_the_folders(registry: ProfileRegistry, paths: AppPaths, ledger: Procedure) -> None:
     registry.create("ann")
     with registry.open("ann") as store:
-        store.add_procedure(ledger)
+        store.procedures.add(ledger)
     with registry.open() as store:
         pass
     broken = paths.profiles / "0123"
@@ -159,7 +159,7 @@ def test_a_lost_list_is_rebuilt_from_the_folders(registry: ProfileRegistry, path
     with ProfileRegistry(paths) as rebuilt:
         assert names(rebuilt) == ["ann", "default", "recovered"]
         with rebuilt.open("ann") as store:
-            assert store.to_procedure("ledger") == ledger
+            assert store.procedures.with_pairs("ledger") == ledger
 
 
 def test_two_processes_start_for_the_first_time(
@@ -296,9 +296,9 @@ def test_the_package_loads_neither_torch_nor_screens() -> None:
 
 def test_an_old_profile_folder_can_be_moved(registry: ProfileRegistry, tmp_path: Path, ledger: Procedure) -> None:
     with registry.open() as store:
-        store.add_procedure(ledger)
+        store.procedures.add(ledger)
     shutil.copytree(store.folder, tmp_path / "moved")
     with ProfileStore(tmp_path / "moved") as moved:
-        assert moved.to_procedure("ledger") == ledger
-    with closing(sqlite3.connect(store.file)) as raw:
+        assert moved.procedures.with_pairs("ledger") == ledger
+    with closing(sqlite3.connect(store.database_file)) as raw:
         assert str(tmp_path) not in "\n".join(raw.iterdump())

@@ -70,19 +70,19 @@ def test_a_token_follows_its_profile_behind_a_lock(registry):
     registry.create("anna")
     token = registry.tokens.create("phone", "anna")
     before = registry.info("anna").id
-    registry.add_lock("anna", PASSPHRASE)
+    registry.locks.add("anna", PASSPHRASE)
     assert registry.info("anna").id != before
     with pytest.raises(LockedError, match="of this token is locked"):
         registry.tokens.profile_of(token)
-    assert registry.tokens.profile_of(token, {"anna": registry.key("anna", PASSPHRASE)}) == "anna"
-    registry.remove_lock("anna", registry.key("anna", PASSPHRASE))
+    assert registry.tokens.profile_of(token, {"anna": registry.locks.key("anna", PASSPHRASE)}) == "anna"
+    registry.locks.remove("anna", registry.locks.key("anna", PASSPHRASE))
     assert registry.tokens.profile_of(token) == "anna"
 
 
 def test_nobody_makes_lists_or_removes_a_token_of_a_locked_profile_without_its_key(registry, paths):
     registry.create("anna")
-    registry.add_lock("anna", PASSPHRASE)
-    keys = {"anna": registry.key("anna", PASSPHRASE)}
+    registry.locks.add("anna", PASSPHRASE)
+    keys = {"anna": registry.locks.key("anna", PASSPHRASE)}
     for wrong in (None, ProfileKey.new()):
         with pytest.raises(LockedError):
             registry.tokens.create("phone", "anna", key=wrong)
@@ -102,8 +102,8 @@ def test_nobody_makes_lists_or_removes_a_token_of_a_locked_profile_without_its_k
 def test_a_planted_hint_opens_nothing(registry, paths):
     """Whoever can write the list of profiles, and nothing else, gets in nowhere; nor does a token that was removed."""
     registry.create("anna")
-    registry.add_lock("anna", PASSPHRASE)
-    keys = {"anna": registry.key("anna", PASSPHRASE)}
+    registry.locks.add("anna", PASSPHRASE)
+    keys = {"anna": registry.locks.key("anna", PASSPHRASE)}
     registry.tokens.create("phone", "anna", key=keys["anna"])
     removed = registry.tokens.create("old", "anna", key=keys["anna"])
     registry.tokens.remove("old", keys)
@@ -129,8 +129,8 @@ def test_a_removed_token_does_not_come_back_with_an_older_database(registry, pat
 
 def test_tokens_of_before_move_into_their_profiles_and_those_of_locked_ones_end(registry, paths):
     registry.create("anna")
-    registry.add_lock("anna", PASSPHRASE)
-    keys = {"anna": registry.key("anna", PASSPHRASE)}
+    registry.locks.add("anna", PASSPHRASE)
+    keys = {"anna": registry.locks.key("anna", PASSPHRASE)}
     with sqlite3.connect(paths.registry_file) as connection:
         for name, profile in (("editor", "default"), ("phone", "anna")):
             digest = hashlib.sha256(f"tokmem-{name}".encode()).hexdigest()

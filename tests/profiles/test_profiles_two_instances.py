@@ -36,10 +36,10 @@ WRITER = (
     + """
 print("ready", flush=True)
 input()
-conversation = store.create_conversation(sys.argv[2])
+conversation = store.chats.create(sys.argv[2])
 for step in range(30):
-    store.add_pairs("shared", [ExamplePair(f"{sys.argv[2]} {step}", "x")])
-    store.add_message(conversation, "user", f"{sys.argv[2]} {step}")
+    store.pairs.add("shared", [ExamplePair(f"{sys.argv[2]} {step}", "x")])
+    store.messages.add(conversation, "user", f"{sys.argv[2]} {step}")
     print(step, flush=True)
 store.close()
 """
@@ -48,9 +48,9 @@ store.close()
 TRAINER = (
     OPENED
     + """
-with store.working_off():
-    store.queue_training(["shared"], {"preset": "quick"})
-    store.next_job()
+with store.jobs.working_off():
+    store.jobs.queue(["shared"], {"preset": "quick"})
+    store.jobs.next()
     print("training", flush=True)
     time.sleep(120)
 """
@@ -71,7 +71,7 @@ for step in range(40):
 @pytest.fixture
 def home(paths: AppPaths) -> Path:
     with ProfileRegistry(paths) as registry, registry.open() as store:
-        store.add_procedure(Procedure("shared", (ExamplePair("first", "x"),)))
+        store.procedures.add(Procedure("shared", (ExamplePair("first", "x"),)))
     return paths.config_file.parent
 
 
@@ -82,8 +82,8 @@ def key(request: pytest.FixtureRequest, paths: AppPaths, home: Path, monkeypatch
         return []
     monkeypatch.setattr(profiles.encryption.keyring, "_MEMORY_KIB", 64)
     with ProfileRegistry(paths) as registry:
-        registry.add_lock("default", "four words of mine")
-        return [registry.key("default", "four words of mine").text()]
+        registry.locks.add("default", "four words of mine")
+        return [registry.locks.key("default", "four words of mine").text()]
 
 
 def opened(paths: AppPaths, key: list[str]):
@@ -109,9 +109,9 @@ def test_two_programs_write_and_nothing_is_lost(paths: AppPaths, home: Path, key
         _, err = writer.communicate(timeout=120)
         assert writer.returncode == 0, err
     with opened(paths, key) as store:
-        inputs = {pair.input for pair in store.pairs("shared")}
+        inputs = {pair.input for pair in store.pairs.list("shared")}
         assert inputs == {"first", *(f"{name} {step}" for name in "ab" for step in range(30))}
-        said = {c.title: len(store.messages(c.id)) for c in store.conversations()}
+        said = {c.title: len(store.messages.list(c.id)) for c in store.chats.list()}
         assert said == {"a": 30, "b": 30} and store.damage() == []
 
 
@@ -125,11 +125,11 @@ def test_a_program_killed_in_the_middle_takes_nothing_with_it(
         writer.stdin.write("\n")
         writer.stdin.flush()
         while line(writer) != "9":
-            store.pairs("shared")  # reading goes on
+            store.pairs.list("shared")  # reading goes on
         writer.send_signal(signal.SIGKILL)
         writer.wait(timeout=60)
-        store.add_pairs("shared", [ExamplePair("after", "x")])
-        inputs = {pair.input for pair in store.pairs("shared")}
+        store.pairs.add("shared", [ExamplePair("after", "x")])
+        inputs = {pair.input for pair in store.pairs.list("shared")}
         assert inputs >= {"first", "after", *(f"a {step}" for step in range(10))} and store.damage() == []
 
 
@@ -139,15 +139,15 @@ def test_one_program_trains_the_other_is_told(paths: AppPaths, home: Path, key: 
     with opened(paths, key) as store:
         with (
             pytest.raises(BusyError, match="running in another tokmem-desk.*Chatting and editing go on"),
-            store.working_off(),
+            store.jobs.working_off(),
         ):
             pass
-        assert [job.state for job in store.open_jobs()] == ["running"]
-        assert store.add_pairs("shared", [ExamplePair("meanwhile", "x")]) is not None
+        assert [job.state for job in store.jobs.list_open()] == ["running"]
+        assert store.pairs.add("shared", [ExamplePair("meanwhile", "x")]) is not None
         trainer.send_signal(signal.SIGKILL)
         trainer.wait(timeout=60)
-        with store.working_off():
-            assert [(job.state, job.breaks) for job in store.open_jobs()] == [("queued", 1)], "taken up again"
+        with store.jobs.working_off():
+            assert [(job.state, job.breaks) for job in store.jobs.list_open()] == [("queued", 1)], "taken up again"
 
 
 def test_two_programs_change_settings_and_both_hold(paths: AppPaths, home: Path, python: Start) -> None:
@@ -167,9 +167,9 @@ def test_a_profile_locked_by_one_program_is_not_begun_anew_by_another(
     with ProfileRegistry(paths) as late:
         found = [{"id": late.info("default").id, "name": "default"}]
         with ProfileRegistry(paths) as registry:
-            registry.add_lock("default", "four words of mine")
-        look_up = late._named
-        monkeypatch.setattr(late, "_named", lambda name: found.pop() if found else look_up(name))
+            registry.locks.add("default", "four words of mine")
+        look_up = late._folders.named
+        monkeypatch.setattr(late._folders, "named", lambda name: found.pop() if found else look_up(name))
         with pytest.raises(LockedError, match="is locked"):
             late.open("default")
         assert not found and [folder.name for folder in paths.profiles.iterdir()] == [late.info("default").id]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
 from tests.tui.conftest import MOOD, ROOT, TODO, remember
 from tests.tui.scripted_engine import BACKBONE
+from tests.warm import start_of
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.cli.serve import listen
 from tui.engine_client.client import EngineClient, RequestHandle
@@ -82,7 +82,7 @@ def paths(own_home: Path) -> AppPaths:
         for profile, procedures in ((None, (TODO, MOOD)), ("anna", (SECRET,))):
             with registry.open(profile) as store:
                 for procedure in procedures:
-                    store.add_procedure(procedure, source="test")
+                    store.procedures.add(procedure, source="test")
                     remember(store, procedure.name)
     return paths
 
@@ -96,7 +96,7 @@ def engine_options() -> list[str]:
 @pytest.fixture
 async def served(paths: AppPaths, own_home: Path, engine_options: list[str]) -> AsyncIterator[Served]:
     """A server, its engine loaded, a token for each profile."""
-    command = [sys.executable, "-m", "tests.tui.scripted_engine", "--home", str(own_home), *engine_options]
+    command = [*start_of("tests.tui.scripted_engine"), "--home", str(own_home), *engine_options]
     log = private_folder(paths.logs) / "engine.log"
     link = RecordingLink(EngineClient(command, log, {**os.environ, "PYTHONPATH": str(ROOT)}))
     with ProfileRegistry(paths) as registry:

@@ -168,6 +168,17 @@ async def test_stop_texts_cut_and_end_the_answer(served: Served, stream: bool) -
     assert served.link.handles[-1]._cancel_wanted, "the engine does not go on for nobody"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_answer_that_does_not_fit_its_schema_says_so(served: Served, stream: bool) -> None:
+    answered = await served.post(messages=[{"role": "user", "content": "!unfit hello"}], stream=stream)
+    if stream:
+        end = [json.loads(block[6:]) for block in answered.text.split("\n\n")[:-2]][-1]
+    else:
+        end = answered.json()
+    assert end["choices"][0]["finish_reason"] == "content_filter"
+    assert "hour" in end["tokmem"]["segments"][0]["problem"]
+
+
 async def test_many_clients_at_once(served: Served) -> None:
     async with served.openai() as mine, served.openai(served.annas_token) as annas:
         asked = [

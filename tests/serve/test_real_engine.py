@@ -8,7 +8,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.cli.conftest import SECONDS, CommandLine, interrupt_when
+from tests.cli.conftest import SECONDS, interrupt_when, real_at
 from tests.engine.conftest import copy_model, prepared_home  # noqa: F401 - the second is a fixture
 
 pytestmark = pytest.mark.slow
@@ -18,7 +18,7 @@ HELLO = [{"role": "user", "content": "What is the weather today?"}]
 
 def test_completions(own_home: Path, tiny_model_folder: Path, prepared_home: Path):  # noqa: F811
     copy_model(prepared_home, own_home)
-    tokmem = CommandLine(own_home, options=("--model", str(tiny_model_folder), "--device", "cpu"))
+    tokmem = real_at(own_home, "--model", str(tiny_model_folder), "--device", "cpu")
     process = tokmem.start("serve", "--port", "0", "--json")
     assert process.stdout is not None
     facts = json.loads(process.stdout.readline())

@@ -51,7 +51,7 @@ async def test_openai_client_knows_the_errors(served: Served) -> None:
 
 async def test_a_locked_profile_says_that_it_is_locked(served: Served, paths: AppPaths) -> None:
     with ProfileRegistry(paths) as registry:
-        registry.add_lock("anna", "a long passphrase")
+        registry.locks.add("anna", "a long passphrase")
     headers = {"Authorization": f"Bearer {served.annas_token}"}
     for stream in (False, True):
         body = {**HELLO, "stream": stream}

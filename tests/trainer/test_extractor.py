@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from collections.abc import Callable
@@ -10,7 +9,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 
 from tests.tokmem_desk.generation.test_recall import memory
 from tokmem_desk.backbone.chat_format import Turn
@@ -18,11 +16,13 @@ from tokmem_desk.backbone.token_space import TokenNetwork
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.generation.recall import Answer, Bank, answer_batch, answer_messages, recall
 from tokmem_desk.memory import extractor as extractors
-from tokmem_desk.memory.extractor import Extractor, Slot, best_marks, spans
+from tokmem_desk.memory.extractor import Extractor
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
+from tokmem_desk.memory.slot_values import Slot
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.routing.routers import TokenRouter
 from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger
+from tokmem_desk.templates.json_schema import read_schema
 from trainer.extractor import extractable, locate, train_extractor, with_extractor
 
 if TYPE_CHECKING:
@@ -85,8 +85,11 @@ def test_a_memory_with_an_extractor_copies_its_answers(
     # With a conversation to read: an extractor that is alone goes on reading, else the trained steering answers.
     reads = replace(bank, conversation_aware=frozenset({"buy"}))
     said = [Turn("user", "we need things"), Turn("assistant", "what and for whom?")]
-    alone = list(recall(backbone, reads, message, route="buy", conversation=said, max_tokens=4))[-1]
+    alone = list(recall(backbone, reads, message, route="buy", conversation=said))[-1]
     assert isinstance(alone, Answer) and alone.response == read.response
+    short = list(recall(backbone, bank, message, route="buy", max_tokens=4))[-1]
+    assert isinstance(short, Answer) and short.stopped == "length" and short.timing.tokens == 4
+    assert read.response.startswith(short.response)
     steered = replace(loaded, steering=replace(loaded.steering, extractor=replace(extractor, alone=False)))
     again = memory_from_bytes(
         memory_to_bytes(with_extractor(steered, steered.steering.extractor), backbone.fingerprint), backbone, "a"
@@ -100,12 +103,38 @@ def test_a_memory_with_an_extractor_copies_its_answers(
     assert isinstance(unsaid, Answer) and unsaid.response == read.response
     plain = memory(backbone, "other")
     together = answer_messages(
-        backbone, [message, "hello", message], [loaded, plain, None], max_tokens=3, rows_at_once=2
+        backbone, [message, "hello", message], [loaded, plain, None], max_tokens=40, rows_at_once=2
     )
     assert together[0] == read.response and together[1] != read.response
+    _check_with_schemas(backbone, bank, examples)
     broken = replace(made, settings={"reader": {**extractor.describe(), "slots": [["item", "text", False]]}})
     with pytest.raises(BadInputError, match="extractor in a file is damaged"):
         memory_from_bytes(memory_to_bytes(broken, backbone.fingerprint), backbone, "a file")
+
+
+def _check_with_schemas(backbone: Backbone, bank: Bank, examples: list[ExamplePair]) -> None:
+    """What is copied fits the declared schema; where no words of the message do, the model writes what does."""
+
+    def answer(who: list[str], max_tokens: int | None = None) -> Answer:
+        properties = {"item": {"type": "string", "maxLength": 9}, "who": {"enum": who}}
+        schema = read_schema(json.dumps({"type": "object", "properties": properties, "required": ["item", "who"]}))
+        held = replace(bank, schemas={"buy": schema})
+        last = list(recall(backbone, held, examples[0].input, route="buy", max_tokens=max_tokens))[-1]
+        assert isinstance(last, Answer)
+        assert last.segments[0].arguments == json.loads(last.response) and schema.fault(last.response) is None
+        measured = answer_messages(
+            backbone, [examples[0].input], list(bank.memories.values()), max_tokens=60, rows_at_once=2, schemas=[schema]
+        )
+        if max_tokens is None:
+            assert measured == [last.response], "measured as it is used"
+        return last
+
+    right = json.loads(examples[0].response)
+    assert answer(list(NAMES)).segments[0].arguments == right
+    assert answer([right["who"].upper()]).segments[0].arguments == {**right, "who": right["who"].upper()}
+    assert answer(["Nobody", "No one"]).segments[0].arguments is not None
+    cut = answer(list(NAMES), max_tokens=4)
+    assert cut.stopped == "length"
 
 
 def test_which_pairs_can_be_read() -> None:
@@ -119,7 +148,7 @@ def test_which_pairs_can_be_read() -> None:
     )
     assert constant is not None and constant.constants == {"kind": "buy"} and len(constant.slots) == 2
     numbers = extractable([ExamplePair(f"paid {n}.5 for tea", json.dumps({"euro": n + 0.5})) for n in range(8)])
-    assert numbers is not None and numbers.slots == (Slot("euro", "number", False),)
+    assert numbers is not None and numbers.slots == (Slot("euro", "number", single=True, inner=False),)
     turned = extractable(
         [ExamplePair(p.input, json.dumps(dict(reversed(json.loads(p.response).items())))) for p in pairs()]
     )
@@ -145,20 +174,6 @@ def test_pairs_written_otherwise_are_not_rewritten(style: dict[str, Any]) -> Non
     compact = extractable(commas)
     assert compact is not None and compact.compact, "a comma in a value says nothing"
     assert extractable([ExamplePair(f"{i} and NaN", f'{{"a": {i}, "b": NaN}}') for i in range(8)]) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("12", 12),
-        ("-1.5", -1.5),
-        ("1e3", 1000.0),
-        ("1" + "0" * 400, 10**400),
-        *((text, text) for text in ("NaN", "-Infinity", "1e999", "x")),
-    ],
-)
-def test_what_is_no_number_of_json_stays_text(text: str, value: object) -> None:
-    assert extractors._number(text) == value
 
 
 def test_a_network_of_another_size_is_refused_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,11 +204,26 @@ def test_values_are_found_at_word_borders_and_in_their_order() -> None:
     assert locate("nothing", {"a": "x"}, slots) == []
 
 
-def test_a_value_goes_on_only_behind_its_own_beginning() -> None:
-    scores = torch.full((3, 5), -5.0)
-    scores[0, 2] = scores[1, 1] = scores[2, 4] = 0.0
-    marks = best_marks(scores)
-    assert marks[0] % 2 == 1 or marks[0] == 0
-    assert all(m in (0, 1, 3) or m in (before, before + 1) for before, m in itertools.pairwise(marks))
-    assert spans([0, 1, 2, 3, 0, 1]) == [(0, 1, 3), (1, 3, 4), (0, 5, 6)]
-    assert best_marks(torch.empty(0, 5)) == []
+def test_what_the_pairs_say_about_lists_and_parts_of_words() -> None:
+    def slots(values: list[Any], write: str = "take {} now") -> tuple[Slot, ...]:
+        form = extractable([ExamplePair(write.format(v), json.dumps({"v": v})) for v in values])
+        assert form is not None
+        return form.slots
+
+    assert slots(["tea", "milk", "soap", "rice", "salt", "flour"]) == (Slot("v", single=True, inner=False),)
+    assert slots([f"w{n}" for n in range(12)], "take pre{}post now") == (Slot("v", single=True, inner=True),)
+    assert slots(list(range(12)), "at {}pm") == (Slot("v", "number", single=True, inner=False),)
+    several = [ExamplePair("tea and milk", json.dumps({"v": ["tea", "milk"]}))] * 2
+    single = [ExamplePair(f"only {name}", json.dumps({"v": name})) for name in NAMES]
+    form = extractable([*several, *single])
+    assert form is not None and form.slots == (Slot("v", inner=False),)
+
+
+def test_an_extractor_of_before_keeps_its_ways() -> None:
+    form = extractable(pairs())
+    assert form is not None
+    facts = form.describe()
+    assert facts["single"] == ["item", "who"] and facts["inner"] == []
+    old = {name: value for name, value in facts.items() if name not in ("single", "inner")}
+    assert Extractor.rebuild(old, form.weights()).slots == (Slot("item"), Slot("who"))
+    assert Extractor.rebuild(facts, form.weights()).slots == form.slots

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from profiles.store.records import JsonObject
 from profiles.store.store import ProfileStore
 from tests.banks import memory_file
 from tests.tui.scripted_engine import FINGERPRINT, scorecard
+from tests.warm import start_of
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine_client.client import EngineClient
 from tui.shell.app import TokmemApp
@@ -104,7 +104,7 @@ def make_client(home: Path, tmp_path: Path) -> Callable[..., EngineClient]:
     """A client of the scripted engine; the arguments are the engine's options."""
 
     def make(*options: str, log: Path | None = None) -> EngineClient:
-        command = [sys.executable, "-m", "tests.tui.scripted_engine", "--home", str(home), *options]
+        command = [*start_of("tests.tui.scripted_engine"), "--home", str(home), *options]
         return EngineClient(command, log or tmp_path / "engine.log", {**os.environ, "PYTHONPATH": str(ROOT)})
 
     return make
@@ -133,7 +133,7 @@ def taught(seed: Callable[[Callable[[ProfileStore], None]], None]) -> None:
 
     def teach(store: ProfileStore) -> None:
         for procedure in (TODO, MOOD):
-            store.add_procedure(procedure, source="test")
+            store.procedures.add(procedure, source="test")
         for procedure in (TODO, MOOD):
             remember(store, procedure.name)
 
@@ -161,8 +161,8 @@ def pictures(snapshot: SnapshotAssertion) -> Pictures:
 
 def remember(store: ProfileStore, name: str, settings: JsonObject | None = None) -> None:
     """Give a procedure an active memory, as if it had been trained."""
-    file = store.write_memory(memory_file(store.procedure(name).id))
-    pairs = store.to_procedure(name).pairs
+    file = store.memories.write(memory_file(store.procedures.get(name).id))
+    pairs = store.procedures.with_pairs(name).pairs
     card = scorecard(store, name, steps=8)
-    record = store.add_memory(store.procedure(name).id, FINGERPRINT, file, pairs, settings or {}, card)
-    store.activate_memory(record.id)
+    record = store.memories.add(store.procedures.get(name).id, FINGERPRINT, file, pairs, settings or {}, card)
+    store.memories.activate(record.id)

@@ -41,6 +41,8 @@ from tui.engine_client.protocol import encode
 
 FINGERPRINT = banks.FINGERPRINT.digest
 TIMING = {"prefill": 0.1, "route": 0.1, "first_token": 0.2, "total": 0.4, "tokens": 7}
+UNFIT = "The answer does not fit the procedure's schema: 'hour' is a required property."
+
 MARKDOWN = "A list:\n\n- one\n- **two**\n\n```python\nprint('[/INST]')\n```\n"
 BACKBONE = {
     "id": "scripted/Tiny-Instruct",
@@ -161,8 +163,8 @@ class ScriptedEngine:
             return self.replay(request, self.recorded[text])
         with self.store(request) as store:
             scores = scored(store, text)
-            names = [record.name for record in store.procedures()]
-            with_schema = {record.name for record in store.procedures() if record.output_schema is not None}
+            names = [record.name for record in store.procedures.list()]
+            with_schema = {record.name for record in store.procedures.list() if record.output_schema is not None}
         if wanted not in (*names, "auto", NONE_ROUTE):
             raise NotFoundError(f"There is no procedure {wanted!r}.")
         if self.options.problem:
@@ -206,7 +208,7 @@ class ScriptedEngine:
             "part": text,
             "response": said,
             "arguments": json.loads(said) if route in with_schema and stopped == "end" else None,
-            "problem": "",
+            "problem": UNFIT if "!unfit" in text else "",
         }
         before = len(request["conversation"])
         context = {
@@ -277,7 +279,7 @@ class ScriptedEngine:
     async def do_eval(self, request: dict[str, Any]) -> dict[str, Any]:
         """A plausible measurement, the same every time."""
         with self.store(request) as store:
-            names = request["names"] or [memory.procedure for memory in store.active_memories(FINGERPRINT)]
+            names = request["names"] or [memory.procedure for memory in store.memories.all_active(FINGERPRINT)]
             card = scorecard(store, names[0], steps=1)
         scores = {"exact_match": 0.75, "rouge_l": 0.88, "e2e_exact_match": 0.7, "e2e_rouge_l": 0.85, "form_valid": None}
         return {
@@ -290,16 +292,16 @@ class ScriptedEngine:
         trained = []
         steps = self.options.steps
         with self.store(request) as store:
-            names = request["names"] or store.needs_training(FINGERPRINT)
+            names = request["names"] or store.procedures.to_train(FINGERPRINT)
             for name in names:
-                procedure = store.to_procedure(name)
+                procedure = store.procedures.with_pairs(name)
                 probe = (procedure.held_out or procedure.pairs)[0]
                 last = 0
                 for step in range(self.begin(store, name), steps + 1):
                     if request["id"] in self.cancelled:
                         break
                     if step % 5 == 0:
-                        store.vault.write(self.checkpoint(store, name), str(step).encode())
+                        store.files.write(self.checkpoint(store, name), str(step).encode())
                     if self.options.crash_at_step == step:
                         os._exit(3)
                     last = step
@@ -317,7 +319,7 @@ class ScriptedEngine:
                             break
                         await asyncio.sleep(0.02)
                 if self.cancelled.get(request["id"]) == "pause":
-                    store.vault.write(self.checkpoint(store, name), str(last).encode())
+                    store.files.write(self.checkpoint(store, name), str(last).encode())
                 if self.cancelled.get(request["id"], "keep") != "keep":
                     break
                 self.checkpoint(store, name).unlink(missing_ok=True)
@@ -333,10 +335,10 @@ class ScriptedEngine:
         """A pair goes where a pair with the same first two words is."""
         name = request["name"]
         with self.store(request) as store:
-            pairs = [record.pair for record in store.pairs(name)]
+            pairs = [record.pair for record in store.pairs.list(name)]
             others = {
-                memory.procedure: [record.input for record in store.pairs(memory.procedure)]
-                for memory in store.active_memories(FINGERPRINT)
+                memory.procedure: [record.input for record in store.pairs.list(memory.procedure)]
+                for memory in store.memories.all_active(FINGERPRINT)
                 if memory.procedure != name
             }
         going = {
@@ -360,7 +362,7 @@ class ScriptedEngine:
     async def do_effect(self, request: dict[str, Any]) -> dict[str, Any]:
         """Fixed probabilities."""
         with self.store(request) as store:
-            threshold = store.procedure(request["name"]).threshold
+            threshold = store.procedures.get(request["name"]).threshold
         return {
             "name": request["name"],
             "threshold": threshold,
@@ -389,7 +391,7 @@ class ScriptedEngine:
     def begin(self, store: ProfileStore, name: str) -> int:
         """The step to begin with."""
         try:
-            return int(store.vault.read(self.checkpoint(store, name))) + 1
+            return int(store.files.read(self.checkpoint(store, name))) + 1
         except FileNotFoundError:
             return 1
 
@@ -397,17 +399,19 @@ class ScriptedEngine:
         self, store: ProfileStore, name: str, steps: int, job: int | None, *, measured: bool
     ) -> dict[str, Any]:
         """Write a candidate memory."""
-        procedure = store.to_procedure(name)
+        procedure = store.procedures.with_pairs(name)
         card = scorecard(store, name, steps) if measured else {"seconds": 1.0, "steps": steps, "advice": []}
-        file = store.write_memory(banks.memory_file(store.procedure(name).id))
-        record = store.add_memory(store.procedure(name).id, FINGERPRINT, file, procedure.pairs, {}, card, job_id=job)
+        file = store.memories.write(banks.memory_file(store.procedures.get(name).id))
+        record = store.memories.add(
+            store.procedures.get(name).id, FINGERPRINT, file, procedure.pairs, {}, card, job_id=job
+        )
         return {"name": name, "memory_id": record.id, "scorecard": card}
 
     async def do_bank_probes(self, request: dict[str, Any]) -> dict[str, Any]:
         """Probes that hold here."""
         made = banks.bank(1)
         with self.store(request) as store:
-            uuids = {record.name: record.uuid for record in store.procedures()}
+            uuids = {record.name: record.uuid for record in store.procedures.list()}
         probes = [replace(banks.probes(1)[0], procedure=uuids[name]).as_dict() for name in request["names"]]
         return {
             "probes": probes[:50],
@@ -426,7 +430,7 @@ class ScriptedEngine:
         names = {one["uuid"]: one["name"] for one in request["memories"]}
         with self.store(request) as store:
             for one in request["memories"]:
-                assert store.read_memory(one["file"], store.quarantine_folder / request["folder"])
+                assert store.memories.read(one["file"], store.banks.quarantine_folder / request["folder"])
         for place, probe in enumerate(request["probes"]):
             name = names[probe["procedure"]]
             self.emit(
@@ -468,8 +472,8 @@ def scored(store: ProfileStore, text: str) -> list[tuple[str, int, str]]:
     """Name, shared words and best response of every procedure that can answer, best first."""
     words = set(text.lower().split())
     found = []
-    for memory in store.active_memories(FINGERPRINT):
-        pairs = [record.pair for record in store.pairs(memory.procedure)]
+    for memory in store.memories.all_active(FINGERPRINT):
+        pairs = [record.pair for record in store.pairs.list(memory.procedure)]
         best = max(pairs, key=lambda pair: len(words & set(pair.input.lower().split())))
         found.append((memory.procedure, len(words & set(best.input.lower().split())), best.response))
     return sorted(found, key=lambda one: -one[1])
@@ -477,9 +481,9 @@ def scored(store: ProfileStore, text: str) -> list[tuple[str, int, str]]:
 
 def scorecard(store: ProfileStore, name: str, steps: int) -> dict[str, Any]:
     """A plausible scorecard, the same every time."""
-    procedure = store.to_procedure(name)
+    procedure = store.procedures.with_pairs(name)
     probe = procedure.held_out or procedure.pairs
-    labels = [*sorted({name, *(record.name for record in store.procedures())}), NONE_ROUTE]
+    labels = [*sorted({name, *(record.name for record in store.procedures.list())}), NONE_ROUTE]
     counts = [[0] * len(labels) for _ in labels]
     own = labels.index(name)
     counts[own][own], counts[own][-1], counts[-1][-1] = 11, 1, 20
@@ -509,7 +513,7 @@ def scorecard(store: ProfileStore, name: str, steps: int) -> dict[str, Any]:
 
 def earlier(store: ProfileStore, name: str) -> dict[str, Any] | None:
     """What the memory so far would have scored."""
-    record = store.active_memory(name, FINGERPRINT)
+    record = store.memories.active(name, FINGERPRINT)
     if record is None:
         return None
     now = {"exact_match": 0.75, "rouge_l": 0.88, "routing_accuracy": 1.0, "false_trigger_rate": 0.05}

@@ -28,14 +28,17 @@ from profiles.settings.settings import Settings
 from profiles.store.store import ProfileStore
 from tests.tui.conftest import MOOD, ROOT, TODO, remember
 from tests.tui.scripted_engine import make_model
+from tests.warm import start_of
 from tokmem_desk.models.store import ModelStore
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.engine_client.client import EngineClient
+from tui.kit.base import AppScreen
 from tui.profiles.dialogs import EraseDialog
 from tui.profiles.locked import LockedScreen
 from tui.shell.app import TokmemApp
-from tui.shell.commands import MODE_WORDS, actions_of
+from tui.shell.palette import actions_of
+from tui.shell.screens import SCREENS
 
 SIZES = ((80, 24), (120, 40), (160, 50))
 MESSAGES = ("I need to buy milk", "Lovely day because my sister came", "What is [/INST] anyway?", "@none hello", "")
@@ -62,10 +65,10 @@ def home_to_soak(home: Path) -> None:
     for store in stores:
         with store:
             for procedure in (TODO, MOOD):
-                store.add_procedure(procedure, source="soak")
+                store.procedures.add(procedure, source="soak")
                 remember(store, procedure.name)
-            conversation = store.create_conversation("kept")
-            store.add_message(conversation, "user", "a message that must stay")
+            conversation = store.chats.create("kept")
+            store.messages.add(conversation, "user", "a message that must stay")
             with store._database.writing() as connection:
                 connection.execute("DELETE FROM undo_log")
 
@@ -75,7 +78,7 @@ def make_app(home: Path) -> TokmemApp:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def engine(log: Path, settings: Settings) -> EngineClient:
-        command = [sys.executable, "-m", "tests.tui.scripted_engine", "--home", str(home)]
+        command = [*start_of("tests.tui.scripted_engine"), "--home", str(home)]
         return EngineClient([*command, "--model", settings.text("model"), "--steps", "4"], log, environment)
 
     paths = AppPaths.resolve(home)
@@ -100,15 +103,20 @@ class Soak:
     def everything(self) -> list[str]:
         """Every action of the palette, as ``mode.action`` or the title of a command of the app."""
         found = [
-            f"{mode}:{binding.action}"
-            for mode in MODE_WORDS
-            for binding in actions_of(self.app.MODES[mode])
+            f"{entry.mode}:{binding.action}"
+            for entry in SCREENS
+            for binding in actions_of(entry.screen)
             if binding.id not in OUTSIDE
         ]
         titles = {command.title for command in self.app.get_system_commands(self.app.screen)}
-        here = {binding.description for binding in actions_of(self.app.MODES[str(self.app.current_mode)])}
+        here = {binding.description for binding in actions_of(self._screen_class)}
         elsewhere = {title for title in titles if ": " in title}
         return [*found, *sorted(titles - elsewhere - here - {"Quit"} - self._of_the_focus)]
+
+    @property
+    def _screen_class(self) -> type[AppScreen]:
+        """Of the screen in sight."""
+        return next(entry.screen for entry in SCREENS if entry.mode == self.app.current_mode)
 
     @property
     def _of_the_focus(self) -> set[str]:
@@ -204,7 +212,7 @@ class Soak:
         await self._leave_dialogs()
 
     def _check_faults(self) -> None:
-        faults = [error for error in self.app.errors if "Traceback" in error]
+        faults = [error for error in self.app.errors.recent if "Traceback" in error]
         if faults:
             raise Lost(f"The app made a mistake after {self.done[-5:]}:\n{faults[-1]}")
 
@@ -219,7 +227,7 @@ class Soak:
         """Wait for answers and trainings, so that nothing is cut off by the end."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            pulling = self.app.pull is not None and self.app.pull.running
+            pulling = self.app.downloads.current is not None and self.app.downloads.current.running
             if not self.app.link.busy and not pulling and not self.app.trainings.running:
                 break
             await self.pilot.pause(0.05)
@@ -230,7 +238,7 @@ def open_all(paths: AppPaths) -> dict[str, ProfileStore]:
     """All profiles by name, those too that were given a passphrase on the way."""
     with ProfileRegistry(paths) as registry:
         return {
-            info.name: registry.open(info.name, key=registry.key(info.name, PASSPHRASE) if info.locked else None)
+            info.name: registry.open(info.name, key=registry.locks.key(info.name, PASSPHRASE) if info.locked else None)
             for info in registry.list()
         }
 
@@ -250,7 +258,7 @@ def check_home(home: Path) -> dict[str, dict[str, int]]:
             if damage:
                 raise Lost(f"The database of {name} is damaged: {damage}")
             counted[name] = {
-                table: int(store.select(f"SELECT count(*) FROM {table}")[0][0])
+                table: int(store.rows(f"SELECT count(*) FROM {table}")[0][0])
                 for table in ("procedures", "pairs", "memories", "conversations", "messages", "jobs")
             }
     whole = [name for name, store in stores.items() if counted[name]["procedures"] >= 2]
@@ -265,11 +273,11 @@ def check_kept(store: ProfileStore) -> None:
     Raises:
         Lost: it is not.
     """
-    inputs = {row[0] for row in store.select("SELECT input FROM pairs")}
+    inputs = {row[0] for row in store.rows("SELECT input FROM pairs")}
     missing = [pair.input for procedure in (TODO, MOOD) for pair in procedure.pairs if pair.input not in inputs]
     if missing:
         raise Lost(f"Pairs were lost: {missing}")
-    if not store.select("SELECT 1 FROM messages WHERE content = 'a message that must stay'"):
+    if not store.rows("SELECT 1 FROM messages WHERE content = 'a message that must stay'"):
         raise Lost("A message was lost.")
 
 
@@ -289,7 +297,7 @@ async def soak(home: Path, times: int, seed: int) -> dict[str, dict[str, int]]:
     counted = check_home(home)
     for store in open_all(AppPaths.resolve(home)).values():
         with store:
-            if store.select("SELECT 1 FROM conversations WHERE title = 'kept'"):
+            if store.rows("SELECT 1 FROM conversations WHERE title = 'kept'"):
                 check_kept(store)
     return counted
 

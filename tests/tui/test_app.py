@@ -211,7 +211,7 @@ async def test_a_lasting_disk_error_is_shown_once(make_app: MakeApp, monkeypatch
         app = await ready(pilot)
         for _ in range(2):
             with monkeypatch.context() as patch:
-                patch.setattr(app.store, "open_jobs", broken)
+                patch.setattr(app.store.jobs, "list_open", broken)
                 for _ in range(3):
                     app._look_outside()
                     await pilot.pause()

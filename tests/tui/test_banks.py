@@ -14,6 +14,7 @@ from tests.banks import bank, files_of, write
 from tests.cli.test_bank import other_model
 from tests.tui.driving import SIZES, procedures, ready, texts, until
 from tests.tui.test_procedures import open_procedures, rows
+from tests.undo_log import newest_undo
 from tui.banks.dialogs import BankDialog, ExportDialog
 from tui.kit.busy import BusyDialog
 from tui.kit.failure import FailureDialog
@@ -69,7 +70,7 @@ async def test_export_then_import_again(make_app: MakeApp, taught: None, tmp_pat
         await pilot.press("enter")
         await until(pilot, lambda: len(rows(app)) == 4 if isinstance(app.screen, ProceduresScreen) else False)
         assert [row[0] for row in rows(app)] == ["mood_log", "mood_log-2", "todo_line", "todo_line-2"]
-        assert app.store.to_procedure("mood_log-2").pairs == app.store.to_procedure("mood_log").pairs
+        assert app.store.procedures.with_pairs("mood_log-2").pairs == app.store.procedures.with_pairs("mood_log").pairs
         await pilot.press("ctrl+z")
         await until(pilot, lambda: len(rows(app)) == 2)
 
@@ -107,8 +108,8 @@ async def test_replacing_is_a_choice(make_app: MakeApp, taught: None, tmp_path: 
         await pilot.press("down", "enter")
         app.screen.query_one("#import", Button).focus()
         await pilot.press("enter")
-        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen) and not app.store.pairs("todo_line"))
-        assert app.store.procedure("todo_line").description == "Does thing 0"
+        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen) and not app.store.pairs.list("todo_line"))
+        assert app.store.procedures.get("todo_line").description == "Does thing 0"
 
 
 async def test_a_bank_for_another_model(make_app: MakeApp, tmp_path: Path) -> None:
@@ -150,7 +151,7 @@ async def test_what_goes_wrong_changes_nothing(make_app: MakeApp, tmp_path: Path
         assert "1 of 1 probes" in texts(app)
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
-        assert app.store.procedures() == [] and not app.store.quarantine_folder.exists()
+        assert app.store.procedures.list() == [] and not app.store.banks.quarantine_folder.exists()
         assert procedures(app).query_one("#empty").display
 
 
@@ -164,8 +165,8 @@ async def test_an_import_shows_how_far_it_is_and_can_be_stopped(make_app: MakeAp
         await until(pilot, lambda: isinstance(app.screen, BusyDialog) and "Running probes" in texts(app, "#words"))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
-        assert app.store.procedures() == [] and not app.store.quarantine_folder.exists()
-        assert not list(app.store.memory_folder.glob("*")) and app.store.undo_text() is None
+        assert app.store.procedures.list() == [] and not app.store.banks.quarantine_folder.exists()
+        assert not list(app.store.memories.folder.glob("*")) and newest_undo(app.store) is None
         assert not app.link.busy
 
 

@@ -51,9 +51,9 @@ def with_note(seed: Callable[[Callable[[ProfileStore], None]], None], notes: Pat
     code = f"import json, sys; open({str(notes)!r}, 'a').write(json.dumps(sys.argv[1:]) + '\\n'); print('noted')"
 
     def teach(store: ProfileStore) -> None:
-        store.add_procedure(NOTE)
+        store.procedures.add(NOTE)
         remember(store, "note")
-        store.set_command("note", [sys.executable, "-c", code, "--day={day}", "--", "{text}"])
+        store.commands.set("note", [sys.executable, "-c", code, "--day={day}", "--", "{text}"])
 
     seed(teach)
 
@@ -141,11 +141,11 @@ async def test_a_run_is_kept_in_the_conversation(make_app: MakeApp, with_note: N
         await until(pilot, lambda: "exit status 0" in " ".join(turn_texts(app).split()))
         assert "│ noted" in turn_texts(app)
         assert runs(notes) == [["--day=Monday", "--", "[milk]; x"]]
-        [stored] = [one for one in app.store.messages(chat(app).session.conversation_id or 0) if one.details]
+        [stored] = [one for one in app.store.messages.list(chat(app).session.conversation_id or 0) if one.details]
         kept = run_of(stored.details["segments"][0]["run"]) if stored.details else None
         assert kept is not None and kept.ok and kept.stdout == "noted\n"
         assert kept == run_of(turn.answer.segments[0]["run"])
-        command = app.store.command("note")
+        command = app.store.commands.get("note")
         assert command is not None and command.allowed is None, "once is not always"
     async with make_app().run_test(size=(100, 40)) as pilot:
         app = await ready(pilot)
@@ -174,7 +174,7 @@ async def test_always_runs_the_next_one_unasked_until_taken_back(
         app.screen.query_one("#allowed", Checkbox).value = False
         await pilot.press("ctrl+s")
         await until(pilot, lambda: not isinstance(app.screen, ToolDialog))
-        command = app.store.command("note")
+        command = app.store.commands.get("note")
         assert command is not None and command.allowed is None
         await pilot.press("f2")
         await ask(pilot, "please note bike for Friday")
@@ -200,10 +200,10 @@ async def test_the_form_and_the_command_are_written_in_a_dialog(make_app: MakeAp
         dialog.query(Checkbox).first().value = True
         await pilot.press("ctrl+s")
         await until(pilot, lambda: not isinstance(app.screen, ToolDialog))
-        [name] = app.store.commands()
-        record = app.store.procedure(name)
+        [name] = app.store.commands.by_name()
+        record = app.store.procedures.get(name)
         assert record.reads_conversation and json.loads(record.output_schema or "") == SCHEMA
-        assert app.store.commands()[name].template == ("note", "--", "{text}")
+        assert app.store.commands.by_name()[name].template == ("note", "--", "{text}")
         assert "Answers with text, day · reads the conversation" in texts(app, "#about")
 
 
@@ -211,8 +211,8 @@ async def test_the_form_and_the_command_are_written_in_a_dialog(make_app: MakeAp
 async def test_a_command_that_lines_cannot_show_stays_as_it_is(make_app: MakeApp, with_note: None, odd: str) -> None:
     async with make_app().run_test(size=(110, 50)) as pilot:
         app = await ready(pilot)
-        app.store.set_command("note", ("note", "-c", odd, "{text}"))
-        before = app.store.allow_command("note", "digest")
+        app.store.commands.set("note", ("note", "-c", odd, "{text}"))
+        before = app.store.commands.allow("note", "digest")
         await pilot.press("f3")
         await until(pilot, lambda: procedures(app).query("#procedures"))
         await pilot.press("o")
@@ -222,8 +222,8 @@ async def test_a_command_that_lines_cannot_show_stays_as_it_is(make_app: MakeApp
         app.screen.query(Checkbox).first().value = True
         await pilot.press("ctrl+s")
         await until(pilot, lambda: not isinstance(app.screen, ToolDialog))
-        assert app.store.procedure("note").reads_conversation
-        assert app.store.command("note") == before, "the command and the consent"
+        assert app.store.procedures.get("note").reads_conversation
+        assert app.store.commands.get("note") == before, "the command and the consent"
 
 
 async def test_a_consent_from_an_older_database_asks_anew_and_says_why(
@@ -237,9 +237,9 @@ async def test_a_consent_from_an_older_database_asks_anew_and_says_why(
         await until(pilot, lambda: isinstance(app.screen, RunDialog))
         await pilot.click("#always")
         await until(pilot, lambda: len(runs(notes)) == 1)
-        file = app.store.file
+        file = app.store.database_file
         yesterday = app.store.backup()
-        app.store.allow_command("note", None)
+        app.store.commands.allow("note", None)
     for rest in ("-wal", "-shm"):
         file.with_name(file.name + rest).unlink(missing_ok=True)
     shutil.copy(yesterday, file)
@@ -254,5 +254,5 @@ async def test_a_consent_from_an_older_database_asks_anew_and_says_why(
         assert "older copy" in " ".join(texts(app, "RunDialog Static").split())
         await pilot.click("#once")
         await until(pilot, lambda: len(runs(notes)) == 2)
-        command = app.store.command("note")
+        command = app.store.commands.get("note")
         assert command is not None and command.allowed is None and command.withheld is None, "told once"

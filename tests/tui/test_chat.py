@@ -122,8 +122,8 @@ async def test_escape_stops_and_keeps_the_partial(make_app: MakeApp, taught: Non
         assert answer.text.startswith("word0 word1")
         assert "word19999" not in answer.text
         assert "stopped" in last_view(app).text
-        conversation = app.store.conversations()[0]
-        assert app.store.messages(conversation.id)[-1].status == "stopped"
+        conversation = app.store.chats.list()[0]
+        assert app.store.messages.list(conversation.id)[-1].status == "stopped"
 
 
 async def test_an_answer_that_went_in_circles_says_so(make_app: MakeApp, taught: None) -> None:
@@ -167,7 +167,7 @@ async def test_keys_on_a_message(make_app: MakeApp, taught: None) -> None:
         await pilot.press("r")
         await until(pilot, lambda: chat(app).session.turns[-1].answer.text.startswith("Once more."))
         await until(pilot, lambda: not chat(app).busy)
-        assert len(app.store.messages(app.store.conversations()[0].id)) == 2
+        assert len(app.store.messages.list(app.store.chats.list()[0].id)) == 2
         await pilot.press("g")
         await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
         await until(pilot, lambda: "todo_line" in texts(app, "#about"))
@@ -184,7 +184,7 @@ async def test_edit_and_continue(make_app: MakeApp, taught: None) -> None:
         assert "Editing" in line(app)
         await pilot.press("!", "enter")
         await until(pilot, lambda: len(chat(app).session.turns) == 1 and not chat(app).busy)
-        assert next(message.content for message in app.store.messages(app.store.conversations()[0].id)) == "first!"
+        assert next(message.content for message in app.store.messages.list(app.store.chats.list()[0].id)) == "first!"
         assert len(chat(app).query(TurnView)) == 1
 
 
@@ -205,7 +205,7 @@ async def test_wrong_route_is_kept_and_rerun(make_app: MakeApp, taught: None) ->
         await until(pilot, lambda: isinstance(app.screen, RouteDialog))
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, type(chat(app))) and not chat(app).busy)
-        correction = app.store.corrections()[0]
+        correction = app.store.corrections.list()[0]
         assert (correction.text, correction.wrong_route, correction.right_route) == (
             "I need to buy milk",
             "todo_line",
@@ -214,7 +214,7 @@ async def test_wrong_route_is_kept_and_rerun(make_app: MakeApp, taught: None) ->
         await until(pilot, lambda: chat(app).session.turns[-1].answer.route == "mood_log")
         assert "corrected from todo_line" in last_view(app).text
         await pilot.press("u")
-        await until(pilot, lambda: not app.store.corrections())
+        await until(pilot, lambda: not app.store.corrections.list())
         await until(pilot, lambda: chat(app).session.turns[-1].answer.route == "todo_line")
 
 
@@ -226,8 +226,8 @@ async def test_answer_becomes_a_pair(make_app: MakeApp, taught: None) -> None:
         await until(pilot, lambda: isinstance(app.screen, PairDialog))
         app.screen.query_one("#response", TextArea).load_text("( ) buy oat milk due:mon")
         await pilot.press("ctrl+s")
-        await until(pilot, lambda: len(app.store.pairs("todo_line")) == 9)
-        assert app.store.pairs("todo_line")[-1].response == "( ) buy oat milk due:mon"
+        await until(pilot, lambda: len(app.store.pairs.list("todo_line")) == 9)
+        assert app.store.pairs.list("todo_line")[-1].response == "( ) buy oat milk due:mon"
 
 
 async def test_crash_is_shown_and_survived(make_app: MakeApp, taught: None) -> None:
@@ -246,7 +246,7 @@ async def test_crash_is_shown_and_survived(make_app: MakeApp, taught: None) -> N
         await until(pilot, lambda: isinstance(app.screen, ReportDialog))
         assert "RuntimeError: scripted crash" in texts(app)
         await pilot.press("escape")
-        assert app.store.messages(app.store.conversations()[0].id)[-1].status == "failed"
+        assert app.store.messages.list(app.store.chats.list()[0].id)[-1].status == "failed"
         turn = await ask(pilot, "I need to buy milk")
         assert turn.answer.status == "complete"
         # Also once another engine runs, the report has the log of the one that ended.
@@ -281,7 +281,7 @@ async def test_conversations(make_app: MakeApp, taught: None) -> None:
         await pilot.press("ctrl+n")
         assert chat(app).query_one(EmptyChat).display
         await ask(pilot, "about pears")
-        assert [record.title for record in app.store.conversations()] == ["about pears", "about apples"]
+        assert [record.title for record in app.store.chats.list()] == ["about pears", "about apples"]
         await pilot.press("ctrl+r")
         assert isinstance(app.focused, Input)
         await pilot.press(*"apples", "enter")
@@ -301,7 +301,7 @@ async def test_deleting_a_conversation_asks(make_app: MakeApp, taught: None) -> 
         await pilot.press("home", "d")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("tab", "enter")
-        await until(pilot, lambda: not app.store.conversations())
+        await until(pilot, lambda: not app.store.chats.list())
         assert chat(app).query_one(EmptyChat).display
 
 
@@ -321,7 +321,7 @@ async def test_temporary_chat_is_kept_nowhere(make_app: MakeApp, taught: None) -
         await chat(app).action_new(temporary=True)
         assert "Temporary" in line(app)
         await ask(pilot, "a secret")
-        assert not app.store.conversations()
+        assert not app.store.chats.list()
 
 
 async def test_empty_chat_offers_examples(make_app: MakeApp, taught: None) -> None:

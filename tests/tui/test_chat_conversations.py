@@ -86,7 +86,7 @@ async def test_history_keys_rename_and_save(make_app: MakeApp, taught: None, tmp
         await until(pilot, lambda: isinstance(app.screen, LineDialog))
         app.screen.query_one(Input).value = "Fruit"
         await pilot.press("enter")
-        await until(pilot, lambda: app.store.conversations()[0].title == "Fruit")
+        await until(pilot, lambda: app.store.chats.list()[0].title == "Fruit")
         chat(app).query_one(ConversationList).focus()
         await pilot.press("home", "x")
         await until(pilot, lambda: isinstance(app.screen, LineDialog))
@@ -110,10 +110,10 @@ async def test_a_deleted_conversation_leaves_the_open_one(make_app: MakeApp, tau
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)
         await ask(pilot, "about apples")
-        first = app.store.conversations()[0].id
+        first = app.store.chats.list()[0].id
         await pilot.press("ctrl+n")
         await ask(pilot, "about pears")
-        app.store.delete_conversation(first)
+        app.store.chats.delete(first)
         listing = chat(app).query_one(ConversationList)
         listing.focus()
         await pilot.press("end", "enter")
@@ -190,10 +190,10 @@ def long_chat(seed: Seed) -> int:
     turns = DRAWN_TURNS + FIRST_TURNS
 
     def talk(store: ProfileStore) -> None:
-        conversation = store.create_conversation("long")
+        conversation = store.chats.create("long")
         for number in range(turns):
-            store.add_message(conversation, "user", f"question {number}")
-            store.add_message(conversation, "assistant", f"answer {number}", route="none")
+            store.messages.add(conversation, "user", f"question {number}")
+            store.messages.add(conversation, "assistant", f"answer {number}", route="none")
 
     seed(talk)
     return turns

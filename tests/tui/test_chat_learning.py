@@ -55,13 +55,13 @@ async def test_verdict_survives_a_restart_and_can_be_taken_back_then(make_app: M
         await answer(pilot, app, "w", RouteDialog)
         await pilot.press("enter")
         await until(pilot, lambda: chat(app).session.turns[-1].answer.route != "todo_line" and not chat(app).busy)
-        assert app.store.corrections()[0].wrong_route == "todo_line"
+        assert app.store.corrections.list()[0].wrong_route == "todo_line"
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)
         assert "corrected from todo_line" in chip(app)
         last_view(app).focus()
         await pilot.press("u")
-        await until(pilot, lambda: not app.store.corrections())
+        await until(pilot, lambda: not app.store.corrections.list())
         await until(pilot, lambda: chat(app).session.turns[-1].answer.route == "todo_line" and not chat(app).busy)
         assert "corrected" not in chip(app)
 
@@ -84,7 +84,7 @@ async def test_edited_answer_becomes_a_pair_and_comes_back(make_app: MakeApp, ta
         assert (turn.answer.text, turn.answer.original) == ("( ) buy oat milk due:mon", "( ) buy milk due:mon")
         assert turn.answer.pair_procedure == "todo_line"
         await pilot.press("u")
-        await until(pilot, lambda: len(app.store.pairs("todo_line")) == 8)
+        await until(pilot, lambda: len(app.store.pairs.list("todo_line")) == 8)
         await until(pilot, lambda: "( ) buy milk due:mon" in turn_texts(app))
         await until(pilot, lambda: not bar(app))
 
@@ -95,12 +95,12 @@ async def test_thumb_up_keeps_a_pair_once(make_app: MakeApp, taught: None) -> No
         await ask(pilot, "I need to buy milk")
         await pilot.press("up", "+")
         await until(pilot, lambda: "+ good  a pair of todo_line" in chip(app))
-        assert len(app.store.pairs("todo_line")) == 9
+        assert len(app.store.pairs.list("todo_line")) == 9
         await pilot.press("+")
         await pilot.pause()
-        assert len(app.store.pairs("todo_line")) == 9, "the same pair is not added twice"
+        assert len(app.store.pairs.list("todo_line")) == 9, "the same pair is not added twice"
         await pilot.press("u")
-        await until(pilot, lambda: len(app.store.pairs("todo_line")) == 8)
+        await until(pilot, lambda: len(app.store.pairs.list("todo_line")) == 8)
         assert "good" not in chip(app)
 
 
@@ -167,7 +167,7 @@ async def test_what_waits_is_trained_by_one_key(make_app: MakeApp, taught: None)
         await until(pilot, lambda: isinstance(app.screen, TrainScreen))
         await until(pilot, lambda: train(app).pane == "result")
         await pilot.press("a")
-        await until(pilot, lambda: not app.store.waiting(app.fingerprint))
+        await until(pilot, lambda: not app.store.feedback.waiting(app.fingerprint))
         await pilot.press("f2")
         await until(pilot, lambda: not bar(app))
 
@@ -193,9 +193,9 @@ async def test_temporary_chat_teaches_nothing(make_app: MakeApp, taught: None) -
         await answer(pilot, app, "w", RouteDialog)
         await pilot.press("enter")
         await until(pilot, lambda: "corrected from todo_line" in chip(app) and not chat(app).busy)
-        assert not app.store.corrections()
-        assert not app.store.conversations()
-        assert len(app.store.pairs("todo_line")) == 8
+        assert not app.store.corrections.list()
+        assert not app.store.chats.list()
+        assert len(app.store.pairs.list("todo_line")) == 8
 
 
 async def test_details_tell_how_the_answer_was_made(make_app: MakeApp, taught: None) -> None:

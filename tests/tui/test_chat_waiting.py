@@ -59,7 +59,7 @@ async def test_withdrawn_ones_are_not_answered_and_the_line_moves_up(make_app: M
         assert isinstance(app.focused, Prompt)
         await pilot.press("escape")
         await until(pilot, lambda: not chat(app).busy)
-        stored = app.store.messages(app.store.conversations()[0].id)
+        stored = app.store.messages.list(app.store.chats.list()[0].id)
         assert [one.content for one in stored if one.role == "user"] == questions(app)
         assert "d" not in {key for key, binding in app.screen.active_bindings.items() if binding.enabled}
 
@@ -93,7 +93,7 @@ async def test_the_order_is_kept_on_disk(make_app: MakeApp, taught: None, tempor
         said = [(turn.question, turn.answer.text) for turn in chat(app).session.turns]
         assert all(answer for _, answer in said)
         if temporary:
-            assert not app.store.conversations()
+            assert not app.store.chats.list()
             return
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)

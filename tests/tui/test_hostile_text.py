@@ -55,19 +55,20 @@ def fed(taught: None, seed: Seed, paths: AppPaths) -> list[str]:
 
     def fill(store: ProfileStore) -> None:
         schema = {"type": "object", "properties": {"text": {"type": "string"}}, "required": ["text"]}
-        store.set_group("todo_line", "things")
-        store.set_schema("mood_log", json.dumps(schema))
-        store.set_command("mood_log", ["note", "--", "{text}"])
-        chat = store.create_conversation("a title")
-        first = store.add_message(chat, "user", "a question")
+        store.procedures.set_group("todo_line", "things")
+        store.procedures.set_schema("mood_log", json.dumps(schema))
+        store.commands.set("mood_log", ["note", "--", "{text}"])
+        chat = store.chats.create("a title")
+        first = store.messages.add(chat, "user", "a question")
         segment = {"route": "mood_log", "response": "r", "arguments": {"text": "t"}, "problem": "p"}
         segment["run"] = {"vector": ["/bin/note", "t"], "exit_status": 1, "stdout": "o", "stderr": "e"}
-        store.add_message(chat, "assistant", "an answer **bold** [link](http://a.b)", route="mood_log", probability=0.9,
-                          details={"segments": [segment]})  # fmt: skip
-        store.add_correction("a question", "none", "todo_line", first)
-        store.keep_unsent("half a message")
-        store.remove_procedure("todo_line")
-        store.undo()
+        answer = "an answer **bold** [link](http://a.b)"
+        details = {"segments": [segment]}
+        store.messages.add(chat, "assistant", answer, route="mood_log", probability=0.9, details=details)
+        store.corrections.add("a question", "none", "todo_line", first)
+        store.chats.keep_unsent("half a message")
+        store.procedures.remove("todo_line")
+        store.undo.take_back()
 
     seed(fill)
     [database] = (paths.data / "profiles").glob("*/profile.sqlite")

@@ -15,13 +15,14 @@ from tui.chat.prompt import Prompt
 from tui.chat.transcript import TranscriptPane
 from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
-from tui.kit.status_header import SCREENS, StatusHeader, shortenings
+from tui.kit.status_header import StatusHeader, shortenings
 from tui.shell.app import TokmemApp
+from tui.shell.screens import SCREENS
 
 MakeApp = Callable[..., TokmemApp]
 WIDTHS = {80: 24, 100: 30, 120: 40}
 SIZES = re.compile(r"[\d.,]+ (?:[KMG]i)?B\b")
-MODES = [mode for mode, _, _ in SCREENS]
+MODES = [entry.mode for entry in SCREENS if entry.key]
 
 
 def drawn(app: TokmemApp) -> list[str]:

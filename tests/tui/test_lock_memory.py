@@ -50,7 +50,7 @@ def app(locked_home: Path) -> Iterator[InTerminal]:
 @pytest.fixture
 def key(locked_home: Path) -> ProfileKey:
     with ProfileRegistry(AppPaths.resolve(locked_home)) as registry:
-        return registry.key("default", PASSPHRASE)
+        return registry.locks.key("default", PASSPHRASE)
 
 
 def test_a_lock_leaves_nothing_in_memory(app: InTerminal, locked_home: Path, key: ProfileKey) -> None:

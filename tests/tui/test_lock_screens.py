@@ -15,7 +15,7 @@ from tests.tui.test_profiles import cards, names, profiles
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
 from tui.kit.failure import FailureDialog
-from tui.process.anew import Anew
+from tui.process.restart import Handover
 from tui.profiles.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
 from tui.profiles.locked import LockedScreen
 from tui.profiles.screen import ProfilesScreen
@@ -31,7 +31,7 @@ def locked(paths: AppPaths, taught: None) -> str:
     """The default profile has a passphrase, anna has none; returns the recovery key."""
     with ProfileRegistry(paths) as registry:
         registry.create("anna")
-        return registry.add_lock("default", PASSPHRASE)
+        return registry.locks.add("default", PASSPHRASE)
 
 
 def app_of(pilot: Pilot[None]) -> TokmemApp:
@@ -76,7 +76,7 @@ async def test_an_unexpected_error_gives_the_field_back(
         app = app_of(pilot)
         await until(pilot, lambda: isinstance(app.screen, LockedScreen))
         with monkeypatch.context() as patch:
-            patch.setattr(ProfileRegistry, "key", broken)
+            patch.setattr("profiles.registry.locks.ProfileLocks.key", broken)
             await pilot.press(*"wrong", "enter")
             await until(pilot, lambda: isinstance(app.screen, FailureDialog))
         assert "ZeroDivisionError: a fault" in texts(app)
@@ -117,7 +117,7 @@ async def test_locking_now_leaves_nothing_on_the_screen(make_app: MakeApp, locke
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, LockedScreen))
         with pytest.raises(Exception, match="closed"):
-            store.conversations()
+            store.chats.list()
         await until(pilot, lambda: not app.link.client.running, "the engine ends, with all that it remembers")
         await unlocked(pilot)
         await until(pilot, lambda: "a secret word" in texts(app), "the chat is back")
@@ -129,7 +129,7 @@ async def test_idle_time_locks(make_app: MakeApp, locked: str) -> None:
         app._look_outside()
         await pilot.pause()
         assert not app.locked
-        app._last_input -= 16 * 60
+        app.idle_clock.last_input -= 16 * 60
         app._look_outside()
         await until(pilot, lambda: isinstance(app.screen, LockedScreen), "locked after a quarter of an hour")
         await unlocked(pilot)
@@ -162,7 +162,7 @@ async def test_a_passphrase_is_added_and_the_recovery_key_shown_once(
         assert (await ask(pilot, "I need to buy milk")).answer.route == "todo_line"
     with ProfileRegistry(paths) as registry:
         assert registry.info("default").locked
-        registry.key_by_recovery("default", recovery)
+        registry.locks.key_by_recovery("default", recovery)
 
 
 async def test_switching_to_a_locked_one_asks_and_may_be_left(make_app: MakeApp, locked: str, paths: AppPaths) -> None:
@@ -213,18 +213,18 @@ async def test_nothing_is_left_behind_the_lock(make_app: MakeApp, locked: str) -
         await ask(pilot, "I need to buy milk on Monday")
         app.copy_to_clipboard("milk")
         app.notify("about milk")
-        app.errors.append("milk was spilt")
-        store, key = app.store, app.store.vault.key
+        app.errors.recent.append("milk was spilt")
+        store, key = app.store, app.store.files.key
         assert key is not None
         await pilot.press("ctrl+l")
         await until(pilot, lambda: key.raw() == bytes(32), "the key is overwritten")
         with pytest.raises(Exception, match="closed"):
-            store.procedures()
+            store.procedures.list()
         assert {mode for mode, stack in app._screen_stacks.items() if stack} <= {"_default", "locked"}
-        assert app.clipboard == "" and not app._notifications and not app.errors
+        assert app.clipboard == "" and not app._notifications and not app.errors.recent
         await until(pilot, lambda: not app.link.client.running, "the engine forgets by ending")
         await unlocked(pilot)
-        assert len(app.store.conversations()) == 1
+        assert len(app.store.chats.list()) == 1
 
 
 async def test_a_running_training_goes_on_behind_the_lock(make_app: MakeApp, locked: str) -> None:
@@ -233,16 +233,16 @@ async def test_a_running_training_goes_on_behind_the_lock(make_app: MakeApp, loc
         app.train(["todo_line"], "quick")
         await until(pilot, lambda: app.trainings.current is not None, "training")
         store, trainings = app.store, app.trainings
-        app._last_input -= 3600
+        app.idle_clock.last_input -= 3600
         app._look_outside()
         await until(pilot, lambda: isinstance(app.screen, LockedScreen), "locked although it trains")
         (app.paths.config_file.parent / "go-on").touch()
         await until(pilot, lambda: not trainings.working, "its end")
-        await until(pilot, lambda: not app._left_open, "closed after its end")
+        await until(pilot, lambda: not app.open_profiles.left, "closed after its end")
         with pytest.raises(Exception, match="closed"):
-            store.procedures()
+            store.procedures.list()
         await unlocked(pilot)
-        assert len(app.store.memories("todo_line")) == 2
+        assert len(app.store.memories.list("todo_line")) == 2
         assert [job.state for job in app.trainings.jobs] == ["undecided"], "it waits for a decision behind the lock too"
 
 
@@ -251,9 +251,9 @@ async def test_a_training_left_behind_does_not_open_the_profile_to_others(make_a
         app = await unlocked(pilot)
         app.train(["todo_line"], "quick")
         await until(pilot, lambda: app.trainings.running, "training")
-        app.run_worker(app.open_profile("anna"))
+        app.run_worker(app.profiles.open("anna"))
         await until(pilot, lambda: app.profile == "anna", "the other profile")
-        app.run_worker(app.open_profile("default"))
+        app.run_worker(app.profiles.open("default"))
         await until(pilot, lambda: isinstance(app.screen, UnlockDialog), "its passphrase is asked for")
         assert app.profile == "anna"
 
@@ -263,11 +263,11 @@ async def test_a_training_that_ends_while_the_passphrase_is_typed(make_app: Make
         app = await unlocked(pilot)
         app.train(["todo_line"], "quick")
         await until(pilot, lambda: app.trainings.running, "training")
-        await app.open_profile("anna")
-        app.run_worker(app.open_profile("default"))
+        await app.profiles.open("anna")
+        app.run_worker(app.profiles.open("default"))
         await until(pilot, lambda: isinstance(app.screen, UnlockDialog), "its passphrase is asked for")
         (app.paths.config_file.parent / "go-on").touch()
-        await until(pilot, lambda: not app._left_open, "the training ends, and its store is closed")
+        await until(pilot, lambda: not app.open_profiles.left, "the training ends, and its store is closed")
         app.screen.query_one("#passphrase", Input).value = PASSPHRASE
         await pilot.press("enter")
         await until(pilot, lambda: app.profile == "default", "back in it")
@@ -280,73 +280,73 @@ async def test_what_was_not_sent_comes_back(make_app: MakeApp, locked: str, path
     async with make_app().run_test() as pilot:
         app = await unlocked(pilot)
         app.screen.query_one(Prompt).take(text)
-        app.lock_now()
+        app.locks.lock()
         app = await unlocked(pilot)
         assert app.screen.query_one(Prompt).text == text
-        await app.open_profile("anna")
+        await app.profiles.open("anna")
         app.switch_mode("chat")
         await until(pilot, lambda: isinstance(app.screen, ChatScreen) and app.screen.is_mounted)
         assert app.screen.query_one(Prompt).text == "", "another person does not see it"
         app.screen.query_one(Prompt).take("mine")
         await pilot.press("ctrl+q")
     with ProfileRegistry(paths) as registry, registry.open("anna") as store:
-        assert store.take_unsent() == "mine" and store.take_unsent() == ""
+        assert store.chats.take_unsent() == "mine" and store.chats.take_unsent() == ""
         registry.switch("default")
     async with make_app().run_test() as pilot:
         app = await unlocked(pilot)
         assert app.screen.query_one(Prompt).text == text
         await pilot.press("ctrl+o")
         app.screen.query_one(Prompt).take("whispered")
-        app.lock_now()
+        app.locks.lock()
         app = await unlocked(pilot)
         assert app.screen.query_one(Prompt).text == "", "a temporary chat leaves nothing"
 
 
 async def test_a_lock_asks_for_a_new_process(make_app: MakeApp, locked: str, paths: AppPaths) -> None:
     app = make_app()
-    app.starts_anew = True
+    app.restarts.enabled = True
     async with app.run_test() as pilot:
         await unlocked(pilot)
         app.screen.query_one(Prompt).take("half a thought")
-        app._last_input -= 16 * 60
+        app.idle_clock.last_input -= 16 * 60
         app._look_outside()
-        await until(pilot, lambda: app.anew is not None, "the wish after idle time")
-    assert app.anew == Anew("default", None) and not app.link.client.running
+        await until(pilot, lambda: app.restarts.wish is not None, "the wish after idle time")
+    assert app.restarts.wish == Handover("default", None) and not app.link.client.running
     again = make_app()
-    again.starts_anew = True
+    again.restarts.enabled = True
     async with again.run_test() as pilot:
         await unlocked(pilot)
         assert again.screen.query_one(Prompt).text == "half a thought", "kept in the profile, not in the process"
-        await again.open_profile("anna")
-        assert again.anew == Anew("anna", None), "leaving a profile with a passphrase is locking it"
+        await again.profiles.open("anna")
+        assert again.restarts.wish == Handover("anna", None), "leaving a profile with a passphrase is locking it"
 
 
 async def test_a_profile_without_a_passphrase_is_left_without_ado(make_app: MakeApp, locked: str) -> None:
     app = make_app()
-    app.starts_anew = True
+    app.restarts.enabled = True
     async with app.run_test() as pilot:
         await unlocked(pilot)
-        key = app.store.vault.key
+        key = app.store.files.key
         assert key is not None
         own = key.copy()
-        await app.rename_profile("default", "renamed")
-        assert app.anew is None and app.profile == "renamed", "renaming is no leaving"
-        await app.open_profile("anna", stay=True)
-        app.anew = None
-        await app.open_profile("renamed", own)
-        assert app.anew is None and app.own_engine, "an engine that no other app shares"
+        await app.profiles.rename("default", "renamed")
+        assert app.restarts.wish is None and app.profile == "renamed", "renaming is no leaving"
+        await app.profiles.open("anna", stay=True)
+        app.restarts.wish = None
+        await app.profiles.open("renamed", own)
+        assert app.restarts.wish is None and app.engine.exclusive, "an engine that no other app shares"
 
 
 async def test_the_next_process_opens_the_profile_that_was_chosen(make_app: MakeApp, locked: str) -> None:
     with ProfileRegistry(make_app().paths) as registry:
-        key = registry.key("default", PASSPHRASE)
+        key = registry.locks.key("default", PASSPHRASE)
         registry.switch("anna")
     app = make_app()
-    began = TokmemApp(app.paths, app.settings, app._engine_factory, began=Anew("default", key))
-    async with began.run_test() as pilot:
-        await until(pilot, lambda: isinstance(began.screen, ChatScreen) and not began.locked, "open at once")
+    restarted = TokmemApp(app.paths, app.settings, app.engine._factory, handover=Handover("default", key))
+    async with restarted.run_test() as pilot:
+        await until(pilot, lambda: isinstance(restarted.screen, ChatScreen) and not restarted.locked, "open at once")
         await ready(pilot)
-        assert began.profile == "default" and began.own_engine
+        assert restarted.profile == "default" and restarted.engine.exclusive
         assert (await ask(pilot, "I need to buy milk")).answer.route == "todo_line"
 
 
@@ -359,8 +359,8 @@ async def test_a_model_that_loads_does_not_hold_up_a_lock(make_app: MakeApp, loc
         await until(pilot, lambda: not app.locked and app.link.state.phase == "loading" and app.link.client.running)
         await pilot.press("ctrl+l")
         await until(pilot, lambda: app.locked and not app.link.client.running, "the engine ends")
-        await until(pilot, lambda: isinstance(app.screen, LockedScreen) and not app._locking)
-        assert not app.errors, "and nobody hears that it did"
+        await until(pilot, lambda: isinstance(app.screen, LockedScreen) and not app.session.locking)
+        assert not app.errors.recent, "and nobody hears that it did"
 
 
 async def test_a_lock_by_hand_sets_a_training_aside(make_app: MakeApp, locked: str) -> None:
@@ -372,7 +372,7 @@ async def test_a_lock_by_hand_sets_a_training_aside(make_app: MakeApp, locked: s
         await pilot.press("ctrl+l")
         await until(pilot, lambda: not trainings.working and not app.link.client.running, "halted, the engine ended")
         with pytest.raises(Exception, match="closed"):
-            store.procedures()
+            store.procedures.list()
         (app.paths.config_file.parent / "go-on").touch()
         await unlocked(pilot)
         await until(
@@ -382,18 +382,18 @@ async def test_a_lock_by_hand_sets_a_training_aside(make_app: MakeApp, locked: s
 
 async def test_what_a_training_kept_is_forgotten_in_a_pause(make_app: MakeApp, locked: str) -> None:
     app = make_app("--wait-at-step", "4")
-    app.starts_anew = True
+    app.restarts.enabled = True
     async with app.run_test(size=(80, 24)) as pilot:
         await unlocked(pilot)
         app.train(["todo_line"], "quick")
         await until(pilot, lambda: app.trainings.running, "training")
-        await app.open_profile("anna")
-        assert app.anew is None, "the training goes on"
+        await app.profiles.open("anna")
+        assert app.restarts.wish is None, "the training goes on"
         (app.paths.config_file.parent / "go-on").touch()
-        await until(pilot, lambda: not app._left_open, "its end")
+        await until(pilot, lambda: not app.open_profiles.left, "its end")
         app._look_outside()
-        assert app.anew is None, "not while somebody types"
+        assert app.restarts.wish is None, "not while somebody types"
         await until(pilot, lambda: not app.link.busy and not app.link.training, "at rest")
-        app._last_input -= 3600
+        app.idle_clock.last_input -= 3600
         app._look_outside()
-        assert app.anew == Anew("anna", None)
+        assert app.restarts.wish == Handover("anna", None)

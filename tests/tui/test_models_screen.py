@@ -88,7 +88,7 @@ async def test_pull_asks_first_and_reports(make_app: MakeApp, default_is_here: N
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         assert "Apache-2.0" in texts(app) and "Download: 954 MiB" in texts(app) and "Disk: about" in texts(app)
         await pilot.press("escape")
-        assert app.pull is None
+        assert app.downloads.current is None
         await pilot.press("p")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("enter")
@@ -96,7 +96,9 @@ async def test_pull_asks_first_and_reports(make_app: MakeApp, default_is_here: N
         assert "477 MiB of 954 MiB" in texts(app, "ModelDetails") and cell(app, QWEN, "sign") == "↓"
         await pilot.press("escape")
         await until(pilot, lambda: "paused at 50%" in texts(app, "ModelDetails"), "paused")
-        assert app.pull is not None and app.link.state.phase == "ready", "the loaded model is not disturbed"
+        assert app.downloads.current is not None and app.link.state.phase == "ready", (
+            "the loaded model is not disturbed"
+        )
 
 
 async def test_pull_goes_on_after_a_pause_and_ends(make_app: MakeApp, default_is_here: None, paths: AppPaths) -> None:
@@ -105,14 +107,22 @@ async def test_pull_goes_on_after_a_pause_and_ends(make_app: MakeApp, default_is
         await pilot.press("p")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("enter")
-        await until(pilot, lambda: app.pull is not None and app.pull.fraction == 0.3, "some of it")
+        await until(
+            pilot, lambda: app.downloads.current is not None and app.downloads.current.fraction == 0.3, "some of it"
+        )
         await pilot.press("escape")
-        await until(pilot, lambda: app.pull is not None and app.pull.state == "paused")
+        await until(pilot, lambda: app.downloads.current is not None and app.downloads.current.state == "paused")
         await pilot.press("p")
-        await until(pilot, lambda: app.pull is not None and app.pull.state == "done", "the rest")
+        await until(
+            pilot, lambda: app.downloads.current is not None and app.downloads.current.state == "done", "the rest"
+        )
         await until(pilot, lambda: cell(app, QWEN, "sign") == "◉")
         assert ModelStore(paths.models).is_ready(QWEN)
-        assert app.pull is not None and app.pull._client is not None and not app.pull._client.running
+        assert (
+            app.downloads.current is not None
+            and app.downloads.current._client is not None
+            and not app.downloads.current._client.running
+        )
 
 
 async def test_pull_that_fails_says_so_in_place(make_app: MakeApp, default_is_here: None) -> None:
@@ -179,11 +189,11 @@ async def test_unload_ends_the_process_and_load_starts_one(make_app: MakeApp, de
 async def test_idle_model_is_unloaded(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     async with make_app().run_test() as pilot:
         app = await ready(pilot)
-        app._care_for_engine()
+        app.engine.tend()
         await pilot.pause()
         assert app.link.client.running
         app.link._last_use -= 31 * 60
-        app._care_for_engine()
+        app.engine.tend()
         await until(pilot, lambda: not app.link.client.running, "unloaded after half an hour")
 
 
@@ -215,7 +225,14 @@ async def test_another_model_by_path_or_id(make_app: MakeApp, default_is_here: N
         await until(pilot, lambda: isinstance(app.screen, ModelNameDialog))
         app.screen.query_one(Input).value = "someone/else"
         await pilot.press("enter")
-        await until(pilot, lambda: app.pull is not None and app.pull.running and "someone/else" in table(app).rows)
+        await until(
+            pilot,
+            lambda: (
+                app.downloads.current is not None
+                and app.downloads.current.running
+                and "someone/else" in table(app).rows
+            ),
+        )
         await pilot.press("escape")
 
 
@@ -243,7 +260,7 @@ async def test_use_the_adapted_form_and_train_for_it(
 ) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await models(pilot, ADAPTED_ID)
-        assert app.profile is not None and app.store.needs_training(app.fingerprint or "") == []
+        assert app.profile is not None and app.store.procedures.to_train(app.fingerprint or "") == []
         await pilot.press("u")
         await until(
             pilot,

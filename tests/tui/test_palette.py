@@ -13,7 +13,8 @@ from tui.models.screen import ModelsScreen
 from tui.procedures.import_pairs import ImportDialog
 from tui.procedures.screen import ProceduresScreen
 from tui.shell.app import TokmemApp
-from tui.shell.commands import MODE_WORDS, actions_of
+from tui.shell.palette import actions_of
+from tui.shell.screens import SCREENS
 
 MakeApp = Callable[..., TokmemApp]
 
@@ -22,10 +23,10 @@ async def test_every_action_of_every_screen_is_there(make_app: MakeApp, taught: 
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)
         titles = {command.title for command in app.get_system_commands(app.screen)}
-        for mode, (title, _) in MODE_WORDS.items():
-            assert title in titles
-            if mode != "chat":
-                wanted = {f"{title}: {binding.description}" for binding in actions_of(app.MODES[mode])}
+        for entry in SCREENS:
+            assert entry.title in titles
+            if entry.mode != "chat":
+                wanted = {f"{entry.title}: {binding.description}" for binding in actions_of(entry.screen)}
                 assert wanted <= titles, wanted - titles
         assert {"Procedures: Import", "Profiles: Erase", "Models: Unload", "Settings: Reset"} <= titles
 

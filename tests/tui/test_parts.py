@@ -67,8 +67,8 @@ def test_muted_of_a_terminal_theme() -> None:
 def test_rows_of_the_grid_are_those_the_filter_lets_pass(tmp_path: Path) -> None:
     with ProfileStore(tmp_path / "profile") as store:
         texts = [("tea", "1"), ("tram", "2"), ("more tea", "3")]
-        store.add_procedure(Procedure("p", tuple(ExamplePair(*one) for one in texts), (ExamplePair("held", "4"),)))
-        pairs = store.pair_list("p")
+        store.procedures.add(Procedure("p", tuple(ExamplePair(*one) for one in texts), (ExamplePair("held", "4"),)))
+        pairs = store.pairs.table("p")
     ids = [pair.id for pair in pairs]
     everything = pair_rows(pairs, None, lambda pair: "t" if pair.part == "held_out" else "", None)
     assert [(row.input, row.sign, row.dim) for row in everything] == [

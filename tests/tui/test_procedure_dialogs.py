@@ -66,7 +66,7 @@ async def test_import_with_bad_rows(make_app: MakeApp, tmp_path: Path) -> None:
         assert app.screen.query_one("#name", Input).value == "cash_book"
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ProceduresScreen) and rows(app)[0][:2] == ["cash_book", "2"])
-        assert app.store.pairs("cash_book")[0].source == "Cash book.csv"
+        assert app.store.pairs.list("cash_book")[0].source == "Cash book.csv"
 
 
 async def test_one_undo_takes_out_both_parts_of_an_import(make_app: MakeApp, taught: None, tmp_path: Path) -> None:
@@ -76,15 +76,15 @@ async def test_one_undo_takes_out_both_parts_of_an_import(make_app: MakeApp, tau
     )
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await open_procedures(pilot)
-        before = app.store.to_procedure("mood_log")
+        before = app.store.procedures.with_pairs("mood_log")
         await read_file(pilot, app, file)
         await until(pilot, lambda: "1 pairs to learn from" in texts(app, "#found"))
         app.screen.query_one("#name", Input).value = "mood_log"
         app.screen.query_one("#import", Button).press()
         await closed(pilot, app)
-        assert len(app.store.pair_list("mood_log")) == len(before.pairs) + 2
+        assert len(app.store.pairs.table("mood_log")) == len(before.pairs) + 2
         await pilot.press("ctrl+z")
-        await until(pilot, lambda: app.store.to_procedure("mood_log") == before, "both taken out")
+        await until(pilot, lambda: app.store.procedures.with_pairs("mood_log") == before, "both taken out")
 
 
 async def test_import_errors_stay_in_place(make_app: MakeApp, tmp_path: Path) -> None:
@@ -194,8 +194,8 @@ async def test_a_pasted_table_is_taken(make_app: MakeApp, taught: None) -> None:
 async def test_versions_are_compared_and_gone_back_to(make_app: MakeApp, taught: None) -> None:
     async with make_app().run_test(size=(120, 40)) as pilot:
         app = await open_procedures(pilot)
-        app.store.add_pairs("mood_log", [ExamplePair("[/INST] new", "x"), ExamplePair("newer", "y")])
-        procedures_before = app.store.to_procedure("mood_log")
+        app.store.pairs.add("mood_log", [ExamplePair("[/INST] new", "x"), ExamplePair("newer", "y")])
+        procedures_before = app.store.procedures.with_pairs("mood_log")
         await open_dialog(pilot, app, "v", VersionsDialog)
         await until(pilot, lambda: "+ [/INST] new → x" in texts(app, "#changes"))
         await pilot.press("k")
@@ -209,7 +209,7 @@ async def test_versions_are_compared_and_gone_back_to(make_app: MakeApp, taught:
         await until(pilot, lambda: len(pairs(app, "mood_log")) == 2)
         await until(pilot, lambda: "● trained, v1" in rows(app)[0])
         await pilot.press("ctrl+z")
-        await until(pilot, lambda: app.store.to_procedure("mood_log") == procedures_before)
+        await until(pilot, lambda: app.store.procedures.with_pairs("mood_log") == procedures_before)
         await open_dialog(pilot, app, "v", VersionsDialog)
         await pilot.press("escape")
         await closed(pilot, app)
@@ -228,16 +228,16 @@ async def test_the_threshold_is_moved_with_its_effect(make_app: MakeApp, taught:
         assert "61%" in texts(app, "#slider")
         await pilot.press("enter")
         await closed(pilot, app)
-        assert app.store.procedure("mood_log").threshold == 0.61
+        assert app.store.procedures.get("mood_log").threshold == 0.61
         await until(pilot, lambda: "answers from 61% on" in texts(app, "#about"))
         await open_dialog(pilot, app, "w", ThresholdDialog)
         await pilot.press("a", "enter")
         await closed(pilot, app)
-        assert app.store.procedure("mood_log").threshold is None
+        assert app.store.procedures.get("mood_log").threshold is None
         await open_dialog(pilot, app, "w", ThresholdDialog)
         await pilot.press("right", "escape")
         await closed(pilot, app)
-        assert app.store.procedure("mood_log").threshold is None
+        assert app.store.procedures.get("mood_log").threshold is None
 
 
 async def test_drafts_are_taken_changed_or_dropped(make_app: MakeApp, taught: None) -> None:
@@ -262,7 +262,7 @@ async def test_drafts_are_taken_changed_or_dropped(make_app: MakeApp, taught: No
         await pilot.press("escape")
         await closed(pilot, app)
         assert len(pairs(app, "mood_log")) == 4
-        assert [pair.source for pair in app.store.pairs("mood_log")][2:] == ["drafted", "drafted"]
+        assert [pair.source for pair in app.store.pairs.list("mood_log")][2:] == ["drafted", "drafted"]
         await pilot.press("ctrl+z")
         await until(pilot, lambda: len(pairs(app, "mood_log")) == 3)
 

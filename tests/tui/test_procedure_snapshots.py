@@ -44,18 +44,18 @@ def many(taught: None, seed: Seed) -> None:
     """More procedures: grouped, off, with a threshold, odd pairs, long texts."""
 
     def add(store: ProfileStore) -> None:
-        store.add_procedure(Procedure("empty_one", (), description="Nothing is written yet"))
+        store.procedures.add(Procedure("empty_one", (), description="Nothing is written yet"))
         odd = (
             ExamplePair("I need to sleep", "( ) sleep"),
             ExamplePair("I need to sleep", "( ) rest"),
             ExamplePair("Dear all,\n\nthe meeting is on Monday at ten.\nBest, Ann", "meeting | Mon 10:00 | Ann"),
             ExamplePair("zzz [/INST] " + "a very long message that goes on " * 12, "日本語 | ok "),
         )
-        store.add_procedure(Procedure("odd", odd, (ExamplePair("held out", "yes"),), "Pairs with something odd"))
+        store.procedures.add(Procedure("odd", odd, (ExamplePair("held out", "yes"),), "Pairs with something odd"))
         for name in ("odd", "todo_line"):
-            store.set_group(name, "work")
-        store.set_threshold("odd", 0.8)
-        store.set_enabled("mood_log", False)
+            store.procedures.set_group(name, "work")
+        store.procedures.set_threshold("odd", 0.8)
+        store.procedures.set_enabled("mood_log", False)
 
     seed(add)
 
@@ -189,9 +189,9 @@ def test_pasted(snap_compare: Compare, make_app: MakeApp, taught: None, size: Si
 
 def test_versions(snap_compare: Compare, make_app: MakeApp, seed: Seed, size: Size) -> None:
     def change(store: ProfileStore) -> None:
-        store.add_procedure(TODO)
-        store.add_pairs("todo_line", MOOD.pairs)
-        store.import_pairs(
+        store.procedures.add(TODO)
+        store.pairs.add("todo_line", MOOD.pairs)
+        store.pairs.add_parts(
             "todo_line", {"train": (*TODO.pairs[2:], *MOOD.pairs[:1], ExamplePair("new\none", "x"))}, replace=True
         )
 
@@ -228,7 +228,7 @@ def test_drafts(snap_compare: Compare, make_app: MakeApp, taught: None, size: Si
 def test_from_chat(
     snap_compare: Compare, make_app: MakeApp, taught: None, monkeypatch: pytest.MonkeyPatch, size: Size
 ) -> None:
-    monkeypatch.setattr("profiles.store.chats.now", lambda: "2025-03-01T12:00:00.000Z")
+    monkeypatch.setattr("profiles.store.messages.now", lambda: "2025-03-01T12:00:00.000Z")
 
     async def steps(pilot: Pilot[None]) -> None:
         app = await ready(pilot)

@@ -69,7 +69,7 @@ async def editing(pilot: Pilot[None], app: TokmemApp, text: str) -> None:
 
 def pairs(app: TokmemApp, name: str) -> list[tuple[str, str]]:
     """What is stored."""
-    return [(pair.input, pair.response) for pair in app.store.pairs(name)]
+    return [(pair.input, pair.response) for pair in app.store.pairs.list(name)]
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -134,7 +134,7 @@ async def test_write_a_procedure_by_hand(make_app: MakeApp) -> None:
         await editing(pilot, app, "")
         await pilot.press("escape")
         await until(pilot, lambda: len(grid(app).rows) == 2)
-        assert grid(app).has_focus and app.store.versions("greet")[0].number == 1
+        assert grid(app).has_focus and app.store.versions.list("greet")[0].number == 1
 
 
 async def test_a_begun_pair_is_not_lost(make_app: MakeApp, taught: None) -> None:
@@ -198,7 +198,7 @@ async def test_quitting_keeps_what_is_being_written(make_app: MakeApp, taught: N
         await editing(pilot, app, "Lovely day because my sister came")
         await pilot.press(*" home", "ctrl+q")
     kept = []
-    seed(lambda store: kept.append(store.pairs("mood_log")[0].input))
+    seed(lambda store: kept.append(store.pairs.list("mood_log")[0].input))
     assert kept == ["Lovely day because my sister came home"]
 
 
@@ -208,14 +208,14 @@ async def test_other_keys_of_the_pairs(make_app: MakeApp, taught: None) -> None:
         await pilot.press("j", "l")
         await until(pilot, lambda: len(grid(app).rows) == 9)
         await pilot.press("end", "space")
-        await until(pilot, lambda: app.store.procedure("todo_line").held_out_count == 0)
+        await until(pilot, lambda: app.store.procedures.get("todo_line").held_out_count == 0)
         await until(pilot, lambda: grid(app).rows[-1].sign == "")
         await pilot.press("ctrl+z")
-        await until(pilot, lambda: app.store.procedure("todo_line").held_out_count == 1)
+        await until(pilot, lambda: app.store.procedures.get("todo_line").held_out_count == 1)
         await pilot.press("home", "d")
-        await until(pilot, lambda: app.store.procedure("todo_line").pair_count == 7)
+        await until(pilot, lambda: app.store.procedures.get("todo_line").pair_count == 7)
         await pilot.press("u")
-        await until(pilot, lambda: app.store.procedure("todo_line").pair_count == 8)
+        await until(pilot, lambda: app.store.procedures.get("todo_line").pair_count == 8)
         await pilot.press("pagedown", "pageup", "down", "up", "j", "k", "l", "h")
         assert (grid(app).row, grid(app).column) == (0, 0)
         await pilot.press("L")
@@ -276,7 +276,7 @@ async def test_space_switches_off(make_app: MakeApp, taught: None) -> None:
         app = await open_procedures(pilot)
         await pilot.press("space")
         await until(pilot, lambda: rows(app)[0][-1] == "off")
-        assert not app.store.procedure("mood_log").enabled
+        assert not app.store.procedures.get("mood_log").enabled
         await pilot.press("space")
         await until(pilot, lambda: rows(app)[0][-1] == "on")
 
@@ -285,7 +285,7 @@ async def test_groups(make_app: MakeApp, taught: None) -> None:
     async with make_app().run_test(size=(160, 50)) as pilot:
         app = await open_procedures(pilot)
         await pilot.press("G")
-        assert app.store.procedure("mood_log").enabled, "in no group"
+        assert app.store.procedures.get("mood_log").enabled, "in no group"
         for key in ("", "j"):
             await pilot.press(*([key] if key else []), "g")
             await until(pilot, lambda: isinstance(app.screen, GroupDialog))
@@ -300,7 +300,7 @@ async def test_groups(make_app: MakeApp, taught: None) -> None:
         await until(pilot, lambda: isinstance(app.screen, GroupDialog))
         await pilot.press("escape")
         await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
-        assert app.store.groups() == ["home"]
+        assert app.store.procedures.groups() == ["home"]
 
 
 async def test_rename(make_app: MakeApp, taught: None) -> None:
@@ -328,7 +328,7 @@ async def test_train_this_one(make_app: MakeApp, taught: None) -> None:
 async def test_overlaps_are_noticed_when_a_procedure_is_written(make_app: MakeApp, taught: None) -> None:
     async with make_app().run_test(size=(160, 50)) as pilot:
         app = await open_procedures(pilot)
-        app.store.add_procedure(Procedure("twin", (ExamplePair("I need to sleep", "z"), ExamplePair("zzz", "x"))))
+        app.store.procedures.add(Procedure("twin", (ExamplePair("I need to sleep", "z"), ExamplePair("zzz", "x"))))
         procedures(app).changed("twin")
         await until(pilot, lambda: "Overlaps todo_line: 1 of 2 pairs would go there" in texts(app, "#findings"))
         assert "1 of 2 pairs would be taken for ordinary chat: it is unlike" in texts(app, "#findings")
@@ -347,7 +347,7 @@ async def test_overlaps_are_noticed_when_a_procedure_is_written(make_app: MakeAp
 async def test_other_programs_are_noticed(make_app: MakeApp, taught: None) -> None:
     async with make_app().run_test() as pilot:
         app = await open_procedures(pilot)
-        app.store.set_enabled("mood_log", False)
+        app.store.procedures.set_enabled("mood_log", False)
         await until(pilot, lambda: "off" in " ".join(rows(app)[0]))
 
 
@@ -355,7 +355,7 @@ async def test_other_programs_are_noticed(make_app: MakeApp, taught: None) -> No
 async def test_twenty_thousand_pairs(make_app: MakeApp, seed: Seed, size: tuple[int, int]) -> None:
     """Only what is in sight is laid out, whatever the length of the table."""
     many = tuple(ExamplePair(f"input {n} " + "long " * (n % 40), f"answer {n}\nsecond line") for n in range(20_000))
-    seed(lambda store: store.add_procedure(Procedure("big", many)) and None)
+    seed(lambda store: store.procedures.add(Procedure("big", many)) and None)
     async with make_app().run_test(size=size) as pilot:
         app = await open_procedures(pilot)
         await until(pilot, lambda: len(grid(app).rows) == 20_000 > MEASURED_ROWS)
@@ -369,7 +369,7 @@ async def test_twenty_thousand_pairs(make_app: MakeApp, seed: Seed, size: tuple[
         await pilot.press("e")
         await editing(pilot, app, many[-1].input)
         await pilot.press(*"X", "enter")
-        await until(pilot, lambda: app.store.pairs("big")[-1].input.endswith("X"))
+        await until(pilot, lambda: app.store.pairs.list("big")[-1].input.endswith("X"))
         assert grid(app).row == 19_999
         await pilot.press("home")
         await until(pilot, lambda: grid(app).scroll_offset.y == 0)
@@ -382,7 +382,7 @@ async def test_every_line_of_the_grid_belongs_to_its_row(make_app: MakeApp, seed
         ExamplePair("a\n\nb", "x" * 300),
         ExamplePair("word " * 200, "é" * 90),
     )
-    seed(lambda store: store.add_procedure(Procedure("odd", odd)) and None)
+    seed(lambda store: store.procedures.add(Procedure("odd", odd)) and None)
     async with make_app().run_test(size=size) as pilot:
         app = await open_procedures(pilot)
         await until(pilot, lambda: len(grid(app).rows) == 3)
@@ -414,7 +414,7 @@ async def test_advice_on_many_pairs_comes_a_moment_later(
 ) -> None:
     monkeypatch.setattr(tui.procedures.advice, "LINT_AFTER_SECONDS", 0.01)
     many = tuple(ExamplePair(f"input {n}", f"answer {n}") for n in range(LINTED_AT_ONCE))
-    seed(lambda store: store.add_procedure(Procedure("big", (*many, many[3]))) and None)
+    seed(lambda store: store.procedures.add(Procedure("big", (*many, many[3]))) and None)
     async with make_app().run_test(size=(160, 50)) as pilot:
         app = await open_procedures(pilot)
         await until(pilot, lambda: f"Pairs 4 and {len(many) + 1} are the same" in texts(app, "#findings"))

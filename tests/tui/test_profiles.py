@@ -36,7 +36,7 @@ def family(paths: AppPaths, taught: None) -> None:
         for name in ("anna", "work"):
             registry.create(name)
         with registry.open("anna") as store:
-            store.add_procedure(MOOD)
+            store.procedures.add(MOOD)
 
 
 async def profiles(pilot: Pilot[None]) -> TokmemApp:
@@ -96,10 +96,10 @@ async def test_switching_keeps_the_engine_and_shows_nothing_of_the_other(make_ap
         await until(pilot, lambda: app.profile == "anna" and "anna" in texts(app, "#status"), "switched")
         assert app.link.client.pid == pid and app.link.state.phase == "ready"
         with pytest.raises(Exception, match="closed"):
-            store.conversations()
+            store.chats.list()
         await pilot.press("f3")
         await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
-        assert [record.name for record in app.store.procedures()] == ["mood_log"]
+        assert [record.name for record in app.store.procedures.list()] == ["mood_log"]
         await pilot.press("f2")
         await until(pilot, lambda: isinstance(app.screen, ChatScreen))
         assert "secret" not in texts(app)
@@ -203,14 +203,14 @@ async def test_erase_the_only_one_leaves_an_empty_one(make_app: MakeApp, taught:
         await until(pilot, lambda: isinstance(app.screen, EraseDialog))
         await pilot.press(*"default", "enter")
         await until(pilot, lambda: app.profile == "default-2", "a new one")
-        assert names(paths) == ["default-2"] and not app.store.procedures()
+        assert names(paths) == ["default-2"] and not app.store.procedures.list()
 
 
 async def test_a_running_training_keeps_its_profile(
     make_app: MakeApp, paths: AppPaths, seed: Callable[[Callable[[ProfileStore], None]], None]
 ) -> None:
     def teach(store: ProfileStore) -> None:
-        store.add_procedure(MOOD)
+        store.procedures.add(MOOD)
 
     seed(teach)
     with ProfileRegistry(paths) as registry:
@@ -224,7 +224,7 @@ async def test_a_running_training_keeps_its_profile(
         assert "training now" in texts(app, "ProfileCard")
         await pilot.press("left", "enter")
         await until(pilot, lambda: app.profile == "anna")
-        assert app.training_elsewhere() == "default" and trainings.working
+        assert app.profiles.training_elsewhere() == "default" and trainings.working
         await pilot.press("right", "d")
         await until(pilot, lambda: isinstance(app.screen, FailureDialog))
         assert "A training runs in 'default'" in texts(app)
@@ -233,26 +233,26 @@ async def test_a_running_training_keeps_its_profile(
         assert app.trainings is trainings, "back to the same training"
         await trainings.stop()
         await until(pilot, lambda: not trainings.working, "ended")
-        assert len(app.store.memories("mood_log")) == 1
+        assert len(app.store.memories.list("mood_log")) == 1
 
 
 async def test_opening_deletes_what_no_undo_can_bring_back(
     make_app: MakeApp, taught: None, seed: Callable[[Callable[[ProfileStore], None]], None]
 ) -> None:
     def remove(store: ProfileStore) -> None:
-        for memory in store.memories("mood_log"):
-            os.utime(store.memory_folder / memory.file, (0, 0))
-        store.remove_procedure("mood_log")
+        for memory in store.memories.list("mood_log"):
+            os.utime(store.memories.folder / memory.file, (0, 0))
+        store.procedures.remove("mood_log")
         for number in range(KEPT_ENTRIES):
-            store.set_description("todo_line", f"wording {number}")
+            store.procedures.set_description("todo_line", f"wording {number}")
 
     seed(remove)
     async with make_app().run_test() as pilot:
         app = await ready(pilot)
-        kept = app.store.select("SELECT 1 FROM version_pairs WHERE procedure_id NOT IN (SELECT id FROM procedures)")
+        kept = app.store.rows("SELECT 1 FROM version_pairs WHERE procedure_id NOT IN (SELECT id FROM procedures)")
         assert kept == []
-        files = [path.name for path in app.store.memory_folder.iterdir()]
-        assert files == [memory.file for memory in app.store.memories("todo_line")]
+        files = [path.name for path in app.store.memories.folder.iterdir()]
+        assert files == [memory.file for memory in app.store.memories.list("todo_line")]
 
 
 async def test_a_second_window_on_one_profile_is_told_of(make_app: MakeApp, taught: None, paths: AppPaths) -> None:
@@ -265,7 +265,7 @@ async def test_a_second_window_on_one_profile_is_told_of(make_app: MakeApp, taug
             app = await ready(pilot)
             await until(pilot, lambda: "default is open in another window too" in told(app))
             app.clear_notifications()
-            await app.open_profile("anna")
+            await app.profiles.open("anna")
             assert "another window" not in told(app)
             with pytest.raises(BusyError), guarded(folders["anna"] / "app.guard", BusyError("held"), seconds=0):
                 pass

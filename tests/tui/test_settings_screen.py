@@ -115,7 +115,7 @@ async def test_choices_are_chosen(make_app: MakeApp, paths: AppPaths) -> None:
         await pilot.press("space")
         await until(pilot, lambda: app.settings.text("preset") == "quick")
         assert 'preset = "quick"' in written(paths)
-        assert app.preset == "quick"
+        assert app.training.preset == "quick"
 
 
 async def test_theme_is_previewed_and_put_back(make_app: MakeApp, paths: AppPaths) -> None:

@@ -85,8 +85,8 @@ def family(paths: AppPaths, taught: None) -> None:
         for name in ("anna", "work"):
             registry.create(name)
         with registry.open("anna") as store:
-            store.add_procedure(MOOD)
-        registry.add_lock("work", PASSPHRASE)
+            store.procedures.add(MOOD)
+        registry.locks.add("work", PASSPHRASE)
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +168,7 @@ async def test_profiles_new_passphrase(pictures: Pictures, make_app: MakeApp, fa
 
 async def test_locked(pictures: Pictures, make_app: MakeApp, paths: AppPaths, taught: None) -> None:
     with ProfileRegistry(paths) as registry:
-        registry.add_lock("default", PASSPHRASE)
+        registry.locks.add("default", PASSPHRASE)
 
     async def steps(pilot: Pilot[None]) -> None:
         await until(pilot, lambda: isinstance(pilot.app.screen, LockedScreen))
@@ -209,7 +209,7 @@ async def test_models_paused(pictures: Pictures, make_app: MakeApp, here: None) 
         await pilot.press("p")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("enter")
-        await until(pilot, lambda: app.pull is not None and app.pull.fraction == 0.5)
+        await until(pilot, lambda: app.downloads.current is not None and app.downloads.current.fraction == 0.5)
         await pilot.press("escape")
         await until(pilot, lambda: "paused" in texts(app, "ModelDetails"))
 
@@ -326,7 +326,7 @@ async def test_welcome_paused(pictures: Pictures, make_app: MakeApp) -> None:
     async def steps(pilot: Pilot[None]) -> None:
         app = await first_steps(pilot)
         await pilot.press("enter")
-        await until(pilot, lambda: app.pull is not None and app.pull.fraction == 0.5)
+        await until(pilot, lambda: app.downloads.current is not None and app.downloads.current.fraction == 0.5)
         await pilot.press("p")
         await until(pilot, lambda: "paused" in texts(app, "#about"))
 

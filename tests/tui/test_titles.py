@@ -89,9 +89,9 @@ async def test_the_model_names_a_chat_once_it_is_idle(make_app: MakeApp, taught:
     async with make_app("--title", "Greetings, hello").run_test(size=(120, 40)) as pilot:
         app = await ready(pilot)
         await ask(pilot, "hello there my friend")
-        await until(pilot, lambda: app.store.conversations()[0].title == "Greetings, hello")
+        await until(pilot, lambda: app.store.chats.list()[0].title == "Greetings, hello")
         await ask(pilot, "and again")
-        assert app.store.conversations()[0].title == "Greetings, hello"
+        assert app.store.chats.list()[0].title == "Greetings, hello"
 
 
 async def test_a_title_never_delays_an_answer_and_leaves_what_a_person_wrote(make_app: MakeApp, taught: None) -> None:
@@ -101,8 +101,8 @@ async def test_a_title_never_delays_an_answer_and_leaves_what_a_person_wrote(mak
         await until(pilot, lambda: app.link.busy, "the title is asked for")
         turn = await ask(pilot, "hello again")
         assert turn.answer.status == "complete"
-        assert app.store.conversations()[0].title == "hello there my friend"
-        app.store.rename_conversation(app.store.conversations()[0].id, "mine")
+        assert app.store.chats.list()[0].title == "hello there my friend"
+        app.store.chats.rename(app.store.chats.list()[0].id, "mine")
         await pilot.pause(0.2)
         assert not chat(app).session.wants_title
-        assert app.store.conversations()[0].title == "mine"
+        assert app.store.chats.list()[0].title == "mine"

@@ -46,8 +46,8 @@ def untaught(seed: Seed) -> None:
     """Two procedures without memories."""
 
     def add(store: ProfileStore) -> None:
-        store.add_procedure(TODO)
-        store.add_procedure(MOOD)
+        store.procedures.add(TODO)
+        store.procedures.add(MOOD)
 
     seed(add)
 
@@ -55,7 +55,7 @@ def untaught(seed: Seed) -> None:
 @pytest.fixture
 def three(untaught: None, seed: Seed) -> None:
     """Three of them."""
-    seed(lambda store: store.add_procedure(THIRD) and None)
+    seed(lambda store: store.procedures.add(THIRD) and None)
 
 
 async def open_train(pilot: Pilot[None]) -> TokmemApp:
@@ -108,14 +108,14 @@ async def test_train_watch_and_activate(make_app: MakeApp, untaught: None, size:
         card = texts(app, "#card")
         for words in ("this memory", "untrained model", "pairs in the prompt", "640 tokens", "none", "found it"):
             assert words in card
-        assert app.store.active_memory("mood_log", FINGERPRINT) is None
+        assert app.store.memories.active("mood_log", FINGERPRINT) is None
         await pilot.press("a")
-        await until(pilot, lambda: app.store.active_memory("mood_log", FINGERPRINT) is not None)
+        await until(pilot, lambda: app.store.memories.active("mood_log", FINGERPRINT) is not None)
         await until(pilot, lambda: states(app) == [("todo_line", "undecided")])
         assert "1 result waits" in texts(app, "#status")
         await pilot.press("enter")
         await until(pilot, lambda: train(app).pane == "setup")
-        assert {job.state for job in app.store.jobs()} == {"done"}
+        assert {job.state for job in app.store.jobs.list()} == {"done"}
         assert train(app).query_one(TrainSetup).names == [] and "result" not in texts(app, "#status")
 
 
@@ -137,14 +137,14 @@ async def test_activate_all_better_ones_and_keep_old(make_app: MakeApp, taught: 
         assert "exact 75%, before 50%" in rows(app)[0] and "Better than what you have now" in texts(app, "#outcome")
         await pilot.press("A")
         await until(pilot, lambda: train(app).pane == "setup")
-        versions = [len(app.store.memories(name)) for name in ("mood_log", "todo_line")]
+        versions = [len(app.store.memories.list(name)) for name in ("mood_log", "todo_line")]
         assert versions == [2, 2]
         train(app).query_one(TrainSetup).choose(["todo_line"])
         await pilot.press("t")
         await until(pilot, lambda: train(app).pane == "result")
         await pilot.press("k")
         await until(pilot, lambda: train(app).pane == "setup")
-        assert [len(app.store.memories(name)) for name in ("mood_log", "todo_line")] == versions
+        assert [len(app.store.memories.list(name)) for name in ("mood_log", "todo_line")] == versions
 
 
 async def test_escape_keeps_the_best(make_app: MakeApp, untaught: None) -> None:
@@ -158,7 +158,7 @@ async def test_escape_keeps_the_best(make_app: MakeApp, untaught: None) -> None:
         assert "Not measured" in texts(app, "#outcome") and "best so far can be used" in texts(app, "#outcome")
         assert "not measured" in rows(app)[0]
         await pilot.press("a")
-        await until(pilot, lambda: app.store.active_memory("mood_log", FINGERPRINT) is not None)
+        await until(pilot, lambda: app.store.memories.active("mood_log", FINGERPRINT) is not None)
 
 
 async def test_pause_and_resume_everything(make_app: MakeApp, untaught: None) -> None:
@@ -216,9 +216,9 @@ async def test_move_remove_and_cancel(make_app: MakeApp, three: None) -> None:
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))
         await pilot.press("tab", "enter")
         await at_step(pilot, app, "todo_line")
-        assert states(app) == [("todo_line", "running")] and app.store.memories("mood_log") == []
+        assert states(app) == [("todo_line", "running")] and app.store.memories.list("mood_log") == []
         assert not checkpoint_file(app.paths, app.store, "mood_log", FINGERPRINT).exists()
-        assert sorted(job.state for job in app.store.jobs()) == ["cancelled", "cancelled", "running"]
+        assert sorted(job.state for job in app.store.jobs.list()) == ["cancelled", "cancelled", "running"]
 
 
 async def test_more_can_be_queued_while_one_trains(make_app: MakeApp, three: None) -> None:
@@ -269,7 +269,7 @@ async def test_add_pairs_goes_to_the_procedure_and_the_result_waits(make_app: Ma
         await until(pilot, lambda: [state for _, state in states(app)] == ["undecided"] * 3)
         await pilot.press("down", "down", "a")
         await until(pilot, lambda: states(app) == [("mood_log", "undecided")])
-        assert [memory.status for memory in app.store.memories("todo_line")] == ["active"], "the newer one, alone"
+        assert [memory.status for memory in app.store.memories.list("todo_line")] == ["active"], "the newer one, alone"
 
 
 async def test_a_dying_engine_is_started_again_once(make_app: MakeApp, untaught: None) -> None:
@@ -310,7 +310,7 @@ async def test_quitting_in_the_middle_goes_on_next_time(make_app: MakeApp, untau
         app = await open_train(pilot)
         assert train(app).pane == "result" and "2 results wait" in texts(app, "#status")
         await pilot.press("A")
-        await until(pilot, lambda: app.store.active_memory("todo_line", FINGERPRINT) is not None)
+        await until(pilot, lambda: app.store.memories.active("todo_line", FINGERPRINT) is not None)
 
 
 async def test_a_queue_that_another_program_works_off_is_shown_and_left_alone(
@@ -318,12 +318,12 @@ async def test_a_queue_that_another_program_works_off_is_shown_and_left_alone(
 ) -> None:
     async with make_app("--steps", "3").run_test() as pilot:
         app = await open_train(pilot)
-        with ProfileStore(app.store.folder) as other, other.working_off():
-            other.queue_training(["mood_log"], QUICK)
-            job = other.next_job()
+        with ProfileStore(app.store.folder) as other, other.jobs.working_off():
+            other.jobs.queue(["mood_log"], QUICK)
+            job = other.jobs.next()
             assert job is not None
             progress = {"phase": "train", "step": 5, "steps": 10, "train_step": 5, "train_steps": 10}
-            other.set_job(job.id, progress=progress)
+            other.jobs.update(job.id, progress=progress)
             await until(pilot, lambda: states(app) == [("mood_log", "running")], "seen")
             assert "in another tokmem-desk" in rows(app)[0]
             await pilot.press("d")
@@ -356,10 +356,10 @@ async def test_a_queue_that_the_disk_refuses_says_so_once(
     def refuse(_: ProfileStore) -> None:
         raise StorageError("The disk is full.")
 
-    seed(lambda store: store.queue_training(["todo_line"], QUICK) and None)
+    seed(lambda store: store.jobs.queue(["todo_line"], QUICK) and None)
     async with make_app().run_test() as pilot:
         with monkeypatch.context() as patch:
-            patch.setattr(ProfileStore, "next_job", refuse)
+            patch.setattr("profiles.store.jobs.Jobs.next", refuse)
             app = await ready(pilot)
             await until(pilot, lambda: isinstance(app.screen, FailureDialog), "refused")
             for _ in range(3):
@@ -388,9 +388,9 @@ class FailingLink:
         """Nothing is sent."""
 
     async def events(self, handle: None) -> AsyncIterator[dict[str, object]]:
-        key, pairs = self.store.procedure(TODO.name).id, TODO.pairs
-        file = self.store.write_memory(b"x")
-        self.store.add_memory(key, FINGERPRINT, file, pairs, {}, {"rouge_l": 0.5}, job_id=self.job)
+        key, pairs = self.store.procedures.get(TODO.name).id, TODO.pairs
+        file = self.store.memories.write(b"x")
+        self.store.memories.add(key, FINGERPRINT, file, pairs, {}, {"rouge_l": 0.5}, job_id=self.job)
         yield {"event": "progress", "phase": "evaluate", "step": 1, "steps": 2}
         raise self.error
 
@@ -399,28 +399,28 @@ class FailingLink:
 async def test_an_error_after_the_result_hides_neither(own_home: Path, error: TokmemError) -> None:
     paths = AppPaths.resolve(own_home)
     with ProfileRegistry(paths) as registry, registry.open() as store:
-        store.add_procedure(TODO)
-        [job] = store.queue_training([TODO.name], QUICK)
+        store.procedures.add(TODO)
+        [job] = store.jobs.queue([TODO.name], QUICK)
         link = cast(EngineLink, FailingLink(store, job.id, error))
         queue = TrainQueue(store, link, "default", paths, lambda: None)
         assert await queue.work(), "what went wrong is no fault of the queue"
-        found = store.job(job.id)
+        found = store.jobs.get(job.id)
         assert found.state == "undecided" and found.memory_id is not None and found.progress is not None
         assert any("disk is full" in note or "ended unexpectedly" in note for note in found.progress["notes"])
         await queue.remove(queue.jobs[0])
-        assert store.memories(TODO.name) == []
+        assert store.memories.list(TODO.name) == []
 
 
 async def test_pausing_and_resuming_pass_over_what_others_have_cancelled(own_home: Path) -> None:
     paths = AppPaths.resolve(own_home)
     with ProfileRegistry(paths) as registry, registry.open() as store:
         for procedure in (TODO, MOOD, THIRD):
-            store.add_procedure(procedure)
-        first, second, third = store.queue_training([TODO.name, MOOD.name, THIRD.name], QUICK)
+            store.procedures.add(procedure)
+        first, second, third = store.jobs.queue([TODO.name, MOOD.name, THIRD.name], QUICK)
         queue = TrainQueue(store, cast(EngineLink, None), "default", paths, lambda: None)
-        store.set_job(first.id, "cancelled")
+        store.jobs.update(first.id, "cancelled")
         await queue.pause()
-        assert [store.job(one.id).state for one in (first, second, third)] == ["cancelled", "paused", "paused"]
-        store.set_job(second.id, "cancelled")
+        assert [store.jobs.get(one.id).state for one in (first, second, third)] == ["cancelled", "paused", "paused"]
+        store.jobs.update(second.id, "cancelled")
         queue.resume(queue.jobs[:])
-        assert [store.job(one.id).state for one in (first, second, third)] == ["cancelled", "cancelled", "queued"]
+        assert [store.jobs.get(one.id).state for one in (first, second, third)] == ["cancelled", "cancelled", "queued"]

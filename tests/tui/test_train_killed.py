@@ -55,8 +55,8 @@ def untaught(seed: Callable[[Callable[[ProfileStore], None]], None], paths: AppP
     """Two procedures without memories."""
 
     def add(store: ProfileStore) -> None:
-        store.add_procedure(TODO)
-        store.add_procedure(MOOD)
+        store.procedures.add(TODO)
+        store.procedures.add(MOOD)
 
     seed(add)
     paths.state.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,7 @@ def untaught(seed: Callable[[Callable[[ProfileStore], None]], None], paths: AppP
 
 def progress(store: ProfileStore, name: str) -> tuple[str, int]:
     """The state of a job and the last step that is kept of it."""
-    for job in store.open_jobs():
+    for job in store.jobs.list_open():
         if job.procedure == name:
             return job.state, (job.progress or {}).get("train_step", 0)
     return "", 0
@@ -83,7 +83,7 @@ async def kill_when(home: Path, there: Callable[[ProfileStore], bool], *options:
                 assert process.poll() is None, "it ended by itself"
                 await asyncio.sleep(0.02)
             else:
-                raise AssertionError(f"never came so far: {store.open_jobs()}")
+                raise AssertionError(f"never came so far: {store.jobs.list_open()}")
     finally:
         os.kill(process.pid, signal.SIGKILL)
         process.wait(timeout=60)
@@ -112,7 +112,7 @@ async def test_killed_in_the_middle_of_a_training(make_app: MakeApp, untaught: N
         (app.paths.config_file.parent / "go-on").touch()
         await until(pilot, lambda: [job.state for job in app.trainings.jobs] == ["undecided"] * 2, "both")
         app.trainings.decide(app.trainings.jobs, activate=True)
-        assert app.store.active_memory("mood_log", FINGERPRINT) is not None and app.store.damage() == []
+        assert app.store.memories.active("mood_log", FINGERPRINT) is not None and app.store.damage() == []
 
 
 async def test_killed_between_result_and_decision(make_app: MakeApp, untaught: None, home: Path) -> None:
@@ -123,13 +123,13 @@ async def test_killed_between_result_and_decision(make_app: MakeApp, untaught: N
         await until(pilot, lambda: [job.state for job in app.trainings.jobs] == ["undecided"] * 2, "both")
         first = app.trainings.jobs[0]
         assert first.trained is not None and first.trained["scorecard"]["steps"] == 20, "the one from before"
-        assert len(app.store.memories("mood_log")) == 1
+        assert len(app.store.memories.list("mood_log")) == 1
 
 
 async def test_what_kills_it_twice_is_left_to_the_person(make_app: MakeApp, untaught: None, home: Path) -> None:
     await kill_when(home, lambda store: progress(store, "mood_log")[0] == "running", "--wait-at-step", "2")
-    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store, store.working_off():
-        job = store.next_job()  # begun once more, and no end of it written: as if killed again
+    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store, store.jobs.working_off():
+        job = store.jobs.next()  # begun once more, and no end of it written: as if killed again
         assert job is not None
         assert (job.procedure, job.breaks) == ("mood_log", 1)
     async with make_app("--steps", "3").run_test() as pilot:
@@ -138,5 +138,5 @@ async def test_what_kills_it_twice_is_left_to_the_person(make_app: MakeApp, unta
         error = app.trainings.jobs[0].error
         assert error is not None and "in the middle of this training, twice" in error.message
         app.trainings.resume([app.trainings.jobs[0]])
-        app.work_off()
+        app.training.work_off()
         await until(pilot, lambda: [job.state for job in app.trainings.jobs] == ["undecided"] * 2, "asked for again")

@@ -36,7 +36,7 @@ def three(seed: Seed) -> None:
 
     def add(store: ProfileStore) -> None:
         for procedure in (TODO, MOOD, THIRD):
-            store.add_procedure(procedure)
+            store.procedures.add(procedure)
 
     seed(add)
 
@@ -51,8 +51,8 @@ async def test_setup_without_procedures(pictures: Pictures, make_app: MakeApp) -
 
 async def test_setup_beside_a_queue(pictures: Pictures, make_app: MakeApp, three: None, seed: Seed) -> None:
     def pause(store: ProfileStore) -> None:
-        (job,) = store.queue_training(["units"], QUICK)
-        store.set_job(job.id, "paused")
+        (job,) = store.jobs.queue(["units"], QUICK)
+        store.jobs.update(job.id, "paused")
 
     seed(pause)
 
@@ -98,15 +98,15 @@ async def test_undecided(pictures: Pictures, make_app: MakeApp, three: None) -> 
 
 async def test_failed(pictures: Pictures, make_app: MakeApp, three: None, seed: Seed) -> None:
     def fail(store: ProfileStore) -> None:
-        failing, waiting = store.queue_training(["units", "todo_line"], QUICK)
+        failing, waiting = store.jobs.queue(["units", "todo_line"], QUICK)
         error = {
             "kind": "OutOfMemoryError",
             "message": "Training does not fit into the memory, even with one pair at a time.",
             "next_step": "Close other programs, lower the span, or choose a smaller model.",
         }
-        store.set_job(failing.id, "running")
-        store.set_job(failing.id, "failed", error=error)
-        store.set_job(waiting.id, "paused")
+        store.jobs.update(failing.id, "running")
+        store.jobs.update(failing.id, "failed", error=error)
+        store.jobs.update(waiting.id, "paused")
 
     seed(fail)
     await pictures(make_app(), open_train)

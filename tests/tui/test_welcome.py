@@ -55,7 +55,7 @@ async def test_from_nothing_to_an_answer(make_app: MakeApp, paths: AppPaths, siz
         words = texts(app, "#about")
         for fact in ("6.0 GiB", "4.0 GiB free", "SmolLM2 135M", "Apache-2.0", "88.6 MiB", "✓ fits", "before you agree"):
             assert fact in words, fact
-        assert not app.link.client.running and app.pull is None, "nothing starts before consent"
+        assert not app.link.client.running and app.downloads.current is None, "nothing starts before consent"
         assert screen(app).query_one("#go", Button).has_focus
         await pilot.press("enter")
         await until(pilot, lambda: screen(app).step == "sample", "the model is ready")
@@ -90,7 +90,7 @@ async def test_leaving_is_remembered(make_app: MakeApp) -> None:
 async def test_not_for_somebody_who_has_taught(
     make_app: MakeApp, seed: Callable[[Callable[[ProfileStore], None]], None]
 ) -> None:
-    seed(lambda store: store.add_procedure(MOOD) and None)
+    seed(lambda store: store.procedures.add(MOOD) and None)
     async with make_app(first_start=True).run_test() as pilot:
         await until(pilot, lambda: isinstance(pilot.app.screen, ChatScreen))
 
@@ -101,7 +101,7 @@ async def test_a_model_that_is_here_is_loaded_at_once(make_app: MakeApp, paths: 
         app = pilot.app
         assert isinstance(app, TokmemApp)
         await until(pilot, lambda: isinstance(app.screen, WelcomeScreen) and app.screen.step == "sample")
-        assert app.pull is None
+        assert app.downloads.current is None
 
 
 async def test_download_pauses_and_goes_on(make_app: MakeApp) -> None:
@@ -123,7 +123,7 @@ async def test_download_that_fails_can_be_tried_again(make_app: MakeApp) -> None
         await until(pilot, lambda: "could not be reached" in texts(app, "#fault"), "the error, in place")
         assert isinstance(app.screen, WelcomeScreen) and str(screen(app).query_one("#go", Button).label) == "Try again"
         await pilot.press("enter")
-        await until(pilot, lambda: app.pull is not None and app.pull.running)
+        await until(pilot, lambda: app.downloads.current is not None and app.downloads.current.running)
         await until(pilot, lambda: "could not be reached" in texts(app, "#fault"), "the error again")
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
-from tests.cli.conftest import SECONDS, CommandLine, interrupt_when
+from tests.cli.conftest import SECONDS, CommandLine, interrupt_when, scripted_at
 
 PASSPHRASE = "four words of mine"
 BEGINNING = "\x1b[?1049h"
@@ -29,7 +29,7 @@ KNOWN = "I need to call mum on Monday"
 @pytest.fixture
 def scripted(own_home: Path) -> CommandLine:
     """The command line with the scripted engine."""
-    return CommandLine(own_home, ("-m", "tests.cli.scripted_cli"), ("--yes",))
+    return scripted_at(own_home)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ async def test_odd_messages_of_a_page_do_not_end_its_window(link: str) -> None:
 
 async def test_a_lock_in_a_window_starts_it_anew_there(link: str, own_home: Path) -> None:
     with ProfileRegistry(AppPaths.resolve(own_home)) as registry:
-        registry.add_lock("default", PASSPHRASE)
+        registry.locks.add("default", PASSPHRASE)
     address = link.split("/?")[0]
     async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as browser:
         await browser.get(link)

@@ -14,6 +14,7 @@ import pytest
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
 from tests.tui.conftest import ROOT, TODO, remember
+from tests.warm import start_of
 from tokmem_desk.errors import BusyError, EngineError, NotFoundError
 from tui.engine_client.client import EngineClient
 from tui.engine_client.hub import AVAILABLE, EngineHub
@@ -34,10 +35,10 @@ async def engine(own_home: Path) -> AsyncIterator[EngineClient]:
     """The one scripted engine."""
     paths = AppPaths.resolve(own_home)
     with ProfileRegistry(paths) as registry, registry.open() as store:
-        store.add_procedure(TODO, source="test")
+        store.procedures.add(TODO, source="test")
         remember(store, TODO.name)
     # Trainings long enough to leave one in its middle, however slow the machine.
-    command = [sys.executable, "-m", "tests.tui.scripted_engine", "--home", str(own_home)]
+    command = [*start_of("tests.tui.scripted_engine"), "--home", str(own_home)]
     command += ["--steps", "3000", "--step-delay", "0.02"]
     client = EngineClient(command, private_folder(paths.logs) / "engine.log", ENVIRONMENT)
     yield client

@@ -35,6 +35,7 @@ def answer_messages(
     """Answers to messages, each under its own memory: read where it has an extractor, else see ``answer_batch``."""
     answers = [""] * len(messages)
     reading = [i for i, memory in enumerate(memories) if memory is not None and can_extract(backbone, memory)]
+    copied: set[int] = set()
     for start in range(0, len(reading), rows_at_once):
         rows = reading[start : start + rows_at_once]
         space = backbone.token_space
@@ -45,8 +46,12 @@ def answer_messages(
         for place, i in enumerate(rows):
             memory = memories[i]
             assert memory is not None
-            answers[i] = extract(backbone, memory, messages[i], done.row(place))
-    others = [i for i in range(len(messages)) if i not in set(reading)]
+            schema = schemas[i] if schemas else None
+            response = extract(backbone, memory, messages[i], done.row(place), limit=max_tokens, schema=schema)
+            if response is not None:
+                answers[i] = response.text
+                copied.add(i)
+    others = [i for i in range(len(messages)) if i not in copied]
     queries = [backbone.format.query(messages[i]) for i in others]
     texts = answer_batch(
         backbone,

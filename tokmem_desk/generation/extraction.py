@@ -5,6 +5,7 @@ What marks the values is in ``tokmem_desk.memory.extractor``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tokmem_desk.errors import IncompatibleError
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.prefill import Prefilled
     from tokmem_desk.memory.memory import Memory
+    from tokmem_desk.templates.json_schema import OutputSchema
 
 
 def can_extract(backbone: Backbone, memory: Memory, *, conversation: bool = False) -> bool:
@@ -37,12 +39,48 @@ def can_extract(backbone: Backbone, memory: Memory, *, conversation: bool = Fals
     return extractor.alone or not conversation
 
 
-def extract(backbone: Backbone, memory: Memory, message: str, prefilled: Prefilled) -> str:
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """A response that was copied out of a message.
+
+    Attributes:
+        tokens: how many it has.
+        whole: False where it was cut at the limit.
+    """
+
+    text: str
+    tokens: int
+    whole: bool
+
+
+def extract(
+    backbone: Backbone,
+    memory: Memory,
+    message: str,
+    prefilled: Prefilled,
+    *,
+    limit: int,
+    schema: OutputSchema | None = None,
+) -> Copied | None:
     """The response that a memory copies out of a message; only where ``can_extract``.
 
     Args:
         prefilled: the message run alone, with the token space's layers.
+        limit: most tokens of the response.
+        schema: what the response must fit.
+
+    Returns:
+        The response; None where no words of the message make one that fits schema and limit. It is to be generated
+        then.
     """
     extractor, space = memory.steering.extractor, backbone.token_space
     assert extractor is not None and space is not None
-    return extractor.response(extractor.extract(message, backbone.format.places(message), prefilled.tokens[0], space))
+    places = backbone.format.places(message)
+    values = extractor.extract(message, places, prefilled.tokens[0], space, schema)
+    if values is None:
+        return None
+    text = extractor.response(values)
+    ids = backbone.format.encode_text(text)
+    if len(ids) <= limit:
+        return Copied(text, len(ids), whole=True)
+    return None if schema is not None else Copied(backbone.format.decode(ids[:limit]), limit, whole=False)

@@ -126,8 +126,10 @@ class Answering:
         limit = usual if self._max_tokens is None else self._max_tokens
         told = bool(self._conversation)
         if self._memory is not None and can_extract(backbone, self._memory, conversation=told):
-            yield self._read(self._memory)
-            return
+            copied = self._copy(self._memory, limit)
+            if copied is not None:
+                yield copied
+                return
         # Values of an answer that reads the conversation may come from there.
         message = None if told else self._part.routed.part
         constraint = constraint_of(backbone, self._memory, self._schema, message)
@@ -250,20 +252,28 @@ class Answering:
         self._timing.tokens += tokens
         self.context_tokens += tokens
 
-    def _read(self, memory: Memory) -> Piece:
-        """The answer of a memory with an extractor: all of it at once."""
-        backbone, timing = self._backbone, self._timing
-        self.response = extract(backbone, memory, self._part.routed.part, self._part.prefilled)
-        self.stopped = "end"
-        tokens = len(backbone.format.encode_text(self.response))
-        self.prompt_tokens = len(backbone.format.query(self._part.routed.part))
-        self.context_tokens = self.prompt_tokens + tokens
+    def _copy(self, memory: Memory, limit: int) -> Piece | None:
+        """The answer of a memory with an extractor, all of it at once.
+
+        Returns:
+            The answer; None where it is to be generated, since no words of the message make one that fits the schema
+            and the limit.
+        """
+        backbone, timing, part = self._backbone, self._timing, self._part
+        copied = extract(backbone, memory, part.routed.part, part.prefilled, limit=limit, schema=self._schema)
+        if copied is None:
+            return None
+        self.response = copied.text
+        if copied.whole:
+            self.stopped = "end"
+        self.prompt_tokens = len(backbone.format.query(part.routed.part))
+        self.context_tokens = self.prompt_tokens + copied.tokens
         if timing.tokens == 0:
             timing.first_token = time.perf_counter() - self._began
-        timing.tokens += tokens
+        timing.tokens += copied.tokens
         if self._schema is not None:
             self._read_arguments(SchemaConstraint(vocabulary_of(backbone), self._schema))
-        return Piece(self.response)
+        return Piece(copied.text)
 
     def _read_arguments(self, constraint: SchemaConstraint) -> None:
         try:

@@ -11,7 +11,6 @@ Letters: t tokens, f hidden states of a token over the layers used, s slots.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,28 +19,15 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.backbone.token_space import TokenNetwork
+from tokmem_desk.memory.slot_values import Slot, read_values
+from tokmem_desk.memory.spans import MarkedMessage
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.token_space import TokenSpace
+    from tokmem_desk.templates.json_schema import OutputSchema
 
 CHANNELS, NEAR, DROPOUT = 96, 3, 0.3
 """Size of the network."""
-
-_IMPOSSIBLE = -1e9
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """One key of the object.
-
-    Attributes:
-        kind: ``text`` or ``number``; numbers stand in the message as they are written in JSON.
-        always_list: the value is a list even when there is one; otherwise only several values make a list.
-    """
-
-    name: str
-    kind: str = "text"
-    always_list: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +54,39 @@ class Extractor:
 
     @torch.no_grad()
     def extract(
-        self, message: str, places: Sequence[tuple[int, int]], tokens: Tensor, space: TokenSpace
-    ) -> dict[str, Any]:
+        self,
+        message: str,
+        places: Sequence[tuple[int, int]],
+        tokens: Tensor,
+        space: TokenSpace,
+        schema: OutputSchema | None = None,
+    ) -> dict[str, Any] | None:
         """The object for a message.
 
         Args:
             places: [start, end) of each token in the stripped message, see ``ChatFormat.places``.
             tokens: [t x f] hidden states, see ``Backbone.prefill``.
+            schema: what the object must fit.
+
+        Returns:
+            The object; None where no words of the message make one that fits the schema.
         """
-        message = message.strip()
         scores = torch.log_softmax(self.network(space.project(tokens)[None])[0], dim=-1).cpu()
-        found: dict[str, list[Any]] = {}
-        for slot, first, after in spans(best_marks(scores)):
-            text = message[places[first][0] : places[after - 1][1]].strip()
-            if text:
-                one = self.slots[slot]
-                found.setdefault(one.name, []).append(_number(text) if one.kind == "number" else text)
-        listed = {slot.name for slot in self.slots if slot.always_list}
-        values: dict[str, Any] = {
-            name: several if len(several) > 1 or name in listed else several[0] for name, several in found.items()
-        }
-        if self.order is None:
-            return {**self.constants, **values}
-        return {name: {**self.constants, **values}[name] for name in self.order if name in self.constants | values}
+        marked = MarkedMessage(
+            message.strip(),
+            places,
+            scores,
+            numbers=[index for index, slot in enumerate(self.slots) if slot.kind == "number"],
+            inner=[index for index, slot in enumerate(self.slots) if slot.inner],
+        )
+        if schema is None:
+            values = read_values(marked, self.slots)
+        else:
+            values = read_values(marked, self.slots, schema.required, schema.allows)
+        values = {**self.constants, **values}
+        if self.order is not None:
+            values = {name: values[name] for name in self.order if name in values}
+        return None if schema is not None and schema.fault_of(values) is not None else values
 
     def response(self, arguments: dict[str, Any]) -> str:
         """The object as the pairs write it."""
@@ -110,6 +106,8 @@ class Extractor:
         return {
             "dimensions": self.network.enter.in_features,
             "slots": [[slot.name, slot.kind, slot.always_list] for slot in self.slots],
+            "single": [slot.name for slot in self.slots if slot.single],
+            "inner": [slot.name for slot in self.slots if slot.inner],
             "constants": self.constants,
             "order": None if self.order is None else list(self.order),
             "compact": self.compact,
@@ -124,7 +122,12 @@ class Extractor:
         Raises:
             KeyError, TypeError, ValueError, OverflowError, RuntimeError: they do not fit.
         """
-        slots = tuple(Slot(str(name), str(kind), bool(many)) for name, kind, many in facts["slots"])
+        # Files of before have neither: there a slot may hold several values, and values may end within a word.
+        single, inner = set(facts.get("single", ())), facts.get("inner")
+        slots = tuple(
+            Slot(str(name), str(kind), bool(many), name in single, inner is None or name in inner)
+            for name, kind, many in facts["slots"]
+        )
         dimensions = int(facts["dimensions"])
         # Facts of somebody else's file must not be able to ask for all memory.
         with torch.device("meta"):
@@ -150,53 +153,6 @@ def new_network(dimensions: int, slots: int) -> TokenNetwork:
     return TokenNetwork(dimensions, 1 + 2 * slots, channels=CHANNELS, near=NEAR, dropout=DROPOUT)
 
 
-def best_marks(scores: Tensor) -> list[int]:
-    """The most probable marks (Viterbi) among those where a slot goes on only behind its own beginning.
-
-    Args:
-        scores: [t x (1 + 2s)] log probabilities.
-    """
-    if len(scores) == 0:
-        return []
-    count = scores.shape[1]
-    marks = torch.arange(count)
-    goes_on = (marks % 2 == 0) & (marks > 0)
-    own = (marks[:, None] == marks[None]) | (marks[:, None] == marks[None] - 1)
-    allowed = torch.where(~goes_on[None] | own, 0.0, _IMPOSSIBLE)
-    total = scores[0].masked_fill(goes_on, _IMPOSSIBLE)
-    steps = []
-    for row in scores[1:]:
-        best, came_from = (total[:, None] + allowed).max(dim=0)
-        steps.append(came_from)
-        total = best + row
-    path = [int(total.argmax())]
-    for came_from in reversed(steps):
-        path.append(int(came_from[path[-1]]))
-    return path[::-1]
-
-
-def spans(marks: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(slot, first token, token after the last) of every value, in order."""
-    found: list[tuple[int, int, int]] = []
-    for place, mark in enumerate(marks):
-        if mark % 2 == 1:
-            found.append(((mark - 1) // 2, place, place + 1))
-        elif mark > 0:
-            slot, first, _ = found[-1]
-            found[-1] = (slot, first, place + 1)
-    return found
-
-
 def write(arguments: dict[str, Any], *, compact: bool) -> str:
     """An object as an extractor writes it; ``compact`` is without blanks behind commas and colons."""
     return json.dumps(arguments, ensure_ascii=False, separators=(",", ":") if compact else None)
-
-
-def _number(text: str) -> Any:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text
-    # NaN and Infinity are read, and 1e999 is infinite, but none of them is JSON.
-    finite = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
-    return value if finite else text

@@ -60,6 +60,28 @@ class OutputSchema:
         """The grammar of fitting answers, as llguidance reads it. Only properties that the schema names appear."""
         return _grammar(_closed(self._document))
 
+    @property
+    def required(self) -> tuple[str, ...]:
+        """The keys that every answer must have."""
+        return tuple(name for name in self._document.get("required", ()) if isinstance(name, str))
+
+    def allows(self, name: str, value: Any) -> bool:
+        """Whether a value may stand under a key, as far as that can be said without the others.
+
+        ``fault_of`` says it of the whole.
+        """
+        named = self._document.get("properties")
+        part = named.get(name) if isinstance(named, dict) else None
+        if part is None:
+            if any(key in self._document for key in _JOINING):
+                return True
+            part = self._document.get("additionalProperties", True)
+        _STEPS.set(iter(range(MAX_STEPS)))
+        try:
+            return next(_validator(self.text).evolve(schema=part).iter_errors(value), None) is None
+        except (RecursionError, OverflowError, _TooManyStepsError):
+            return False
+
     def read(self, answer: str) -> dict[str, Any]:
         """The object that an answer is.
 

@@ -97,9 +97,9 @@ async def import_bank(app: AppServices, wish: ImportWish, progress: Progress) ->
         if not any(place.new_name for place in placements):
             return []
         progress.check()
-        folder = stack.enter_context(store.quarantine())
+        folder = stack.enter_context(store.banks.quarantine())
         if wish.retrain:
-            return store.import_bank(incoming(bank, placements, None), folder)
+            return store.banks.add(incoming(bank, placements, None), folder)
         fields = await asyncio.to_thread(stage, bank, placements, store, folder, backbone["router"], progress)
         checked = await _result(app, "bank_check", progress, **fields)
         progress.check()
@@ -110,7 +110,7 @@ async def import_bank(app: AppServices, wish: ImportWish, progress: Progress) ->
             app.notify(f"{sentence} In doubt your own goes first.", markup=False)
         _same_profile(app, store)
         progress.tell(f"Taking {len(checked['files'])} memories in", None)
-        return store.import_bank(incoming(bank, placements, checked["files"]), folder)
+        return store.banks.add(incoming(bank, placements, checked["files"]), folder)
 
 
 async def _backbone(app: AppServices) -> BackboneInfo:

@@ -57,9 +57,9 @@ def choose(store: ProfileStore, fingerprint: str, names: Sequence[str]) -> list[
         NotFoundError: no procedure of that name; or nothing is trained.
         UsageError: a named one has no memory for this backbone.
     """
-    active = {one.procedure: one for one in store.active_memories(fingerprint, enabled_only=False)}
+    active = {one.procedure: one for one in store.memories.all_active(fingerprint, enabled_only=False)}
     for name in names:
-        if store.procedure(name).name not in active:
+        if store.procedures.get(name).name not in active:
             raise UsageError(
                 f"{name!r} has no memory for this model yet.", next_step=f"Train it: tokmem-desk train {name}"
             )
@@ -124,19 +124,19 @@ def write_export(path: Path, bank: ExportBank, passphrase: str | None = None) ->
 def _procedures(
     store: ProfileStore, memories: Sequence[MemoryRecord], fresh: Mapping[str, str], *, with_pairs: bool
 ) -> list[ExportProcedure]:
-    records = {record.name: record for record in store.procedures()}
+    records = {record.name: record for record in store.procedures.list()}
     found = []
     for memory in memories:
         record = records[memory.procedure]
         pairs, learned = None, None
         if with_pairs:
-            whole = store.to_procedure(record.name)
+            whole = store.procedures.with_pairs(record.name)
             pairs = PairSet(whole.pairs, whole.held_out)
             learned = _learned(store, memory, whole.pairs)
         new = fresh.get(record.name)
 
         def load(file: str = memory.file, new: str | None = new) -> bytes:
-            return store.read_memory(file) if new is None else base64.b64decode(new)
+            return store.memories.read(file) if new is None else base64.b64decode(new)
 
         found.append(
             ExportProcedure(
@@ -162,8 +162,8 @@ def _procedures(
 
 
 def _learned(store: ProfileStore, memory: MemoryRecord, pairs: Sequence[ExamplePair]) -> tuple[int, ...] | None:
-    """The places of the pairs that a memory learned. A pair with the same input as a learned one counts as learned."""
-    choice = store.held_out_choice(memory.id)
+    """The places of the pairs that a memory learned; a pair with the input of one that it learned counts as learned."""
+    choice = store.memories.held_out_choice(memory.id)
     if choice is None:
         return None
     known = {pair.input for pair in choice.learned}
@@ -175,7 +175,7 @@ def _corrections(store: ProfileStore, memories: Sequence[MemoryRecord]) -> list[
     names = {memory.procedure for memory in memories} | {NONE_ROUTE}
     return [
         BankCorrection(one.text, one.wrong_route, one.right_route)
-        for one in store.corrections()
+        for one in store.corrections.list()
         if one.right_route in names and one.wrong_route in names
     ]
 
@@ -247,7 +247,7 @@ def plan(bank: OpenBank, store: ProfileStore, conflict: Conflict | None) -> list
     Raises:
         ConflictError: names are taken and nobody said what to do then.
     """
-    taken = {record.name for record in store.procedures()}
+    taken = {record.name for record in store.procedures.list()}
     shared = conflicts(bank, store)
     if shared and conflict is None:
         shown = ", ".join(shared[:5]) + (f" and {len(shared) - 5} more" if len(shared) > 5 else "")
@@ -260,7 +260,7 @@ def plan(bank: OpenBank, store: ProfileStore, conflict: Conflict | None) -> list
 
 def conflicts(bank: OpenBank, store: ProfileStore) -> list[str]:
     """Names that both the bank and the profile have."""
-    taken = {record.name for record in store.procedures()}
+    taken = {record.name for record in store.procedures.list()}
     return [name for name in bank.manifest.names if name in taken]
 
 
@@ -289,7 +289,7 @@ def stage(
         if progress is not None:
             progress.check()
             progress.tell("Looking at the memories", len(memories) / len(placements))
-        file = store.write_memory(bank.memory(one, place.new_name or None), folder)
+        file = store.memories.write(bank.memory(one, place.new_name or None), folder)
         memories.append(
             {"uuid": one.uuid, "name": one.name, "file": file, "action": place.action, "pairs": one.pair_count}
         )

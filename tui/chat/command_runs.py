@@ -29,7 +29,7 @@ class CommandRuns:
         """Run the commands that the person always allows. Nothing is asked."""
         # Held throughout: while a command runs, the person may go to another conversation or profile.
         session, store = self._host.session, self._host.tokmem.store
-        commands = store.commands()
+        commands = store.commands.by_name()
         for segment in turn.answer.segments:
             command = commands.get(segment["route"])
             if command is None:
@@ -44,7 +44,7 @@ class CommandRuns:
     async def run(self, turn: Turn) -> None:
         """Run the command of each call in an answer, after a look at what exactly would run."""
         session, store = self._host.session, self._host.tokmem.store
-        commands = store.commands()
+        commands = store.commands.by_name()
         has_command = False
         for segment in turn.answer.segments:
             command = commands.get(segment["route"])
@@ -60,7 +60,7 @@ class CommandRuns:
     def _prepare(self, store: ProfileStore, command: CommandRecord, segment: dict[str, Any]) -> PreparedCommand | None:
         """The command with the arguments of a call; None where it cannot run, which the person is told."""
         try:
-            schema = store.procedure(command.procedure).output_schema or ""
+            schema = store.procedures.get(command.procedure).output_schema or ""
             return prepare(command, schema, segment["arguments"])
         except TokmemError as caught:
             self._host.notify(error_text(caught), severity="error", timeout=12, markup=False)
@@ -73,7 +73,7 @@ class CommandRuns:
         warning = "" if _is_whole(turn) else "The answer was cut short: look closely."
         consent = await self._host.ask(RunDialog(prepared, warning, command.withheld or ""))
         if consent == "always" or command.withheld is not None:  # the dialog said why it was withheld
-            store.allow_command(prepared.procedure, prepared.digest if consent == "always" else None)
+            store.commands.allow(prepared.procedure, prepared.digest if consent == "always" else None)
         return consent is not None
 
     async def _run(self, session: ChatSession, turn: Turn, segment: dict[str, Any], prepared: PreparedCommand) -> None:

@@ -74,7 +74,7 @@ class ChatHistoryController:
         """Draw the list anew, with what the search finds."""
         panel = self._host.history
         search = panel.query_one(Input).value
-        conversations = self._host.tokmem.store.conversations(search=search or None)
+        conversations = self._host.tokmem.store.chats.list(search=search or None)
         panel.show(conversations, self._host.session.conversation_id)
 
     # One conversation
@@ -94,7 +94,7 @@ class ChatHistoryController:
         question = ConfirmDialog("Delete this chat?", "Its messages are deleted for good.", "Delete", danger=True)
         if not await host.ask(question):
             return
-        remark = host.tokmem.store.delete_conversation(conversation_id)
+        remark = host.tokmem.store.chats.delete(conversation_id)
         if remark:
             host.notify(remark, severity="warning", timeout=12)
         if conversation_id == host.session.conversation_id:
@@ -103,11 +103,11 @@ class ChatHistoryController:
 
     async def rename(self, conversation_id: int) -> None:
         """Give a conversation another title."""
-        record = self._host.tokmem.store.conversation(conversation_id)
+        record = self._host.tokmem.store.chats.get(conversation_id)
         dialog = LineDialog("Rename this chat", "The title stands in the history.", record.title, "Rename")
         title = await self._host.ask(dialog)
         if title is not None:
-            self._host.tokmem.store.rename_conversation(conversation_id, title)
+            self._host.tokmem.store.chats.rename(conversation_id, title)
             self.draw()
 
     async def save_stored(self, conversation_id: int) -> None:

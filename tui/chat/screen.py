@@ -45,7 +45,6 @@ class ChatScreen(AppScreen):
     MODE = "chat"
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#prompt"
-    HELP_TITLE = "Chat"
     HELP_TEXT = (
         "Type and press Enter; messages typed while an answer comes wait for their turn, and can be edited (e) or "
         "withdrawn (d) until then. Each answer shows its route: "
@@ -95,18 +94,18 @@ class ChatScreen(AppScreen):
         """Take up the last conversation."""
         self._session = self._new_session()
         self.history_controller.fit()
-        recent = self.tokmem.store.conversations(limit=1)
+        recent = self.tokmem.store.chats.list(limit=1)
         if recent and recent[0].message_count:
             self._session.open(recent[0].id)
         await self._show_conversation()
-        if unsent := self.tokmem.store.take_unsent():
+        if unsent := self.tokmem.store.chats.take_unsent():
             self.prompt.take(unsent)
 
     @shows_errors
     def keep_unsaved(self) -> None:
         """Store an unsent message, which comes back with the profile. One of a temporary chat is not stored."""
         if self.is_mounted and not self._session.temporary:
-            self.tokmem.store.keep_unsent(self.prompt.text)
+            self.tokmem.store.chats.keep_unsent(self.prompt.text)
 
     @property
     def session(self) -> ChatSession:
@@ -302,7 +301,7 @@ class ChatScreen(AppScreen):
     def _show_waiting(self) -> None:
         if not self.is_mounted:
             return
-        waiting = self.tokmem.store.waiting(self.tokmem.fingerprint)
+        waiting = self.tokmem.store.feedback.waiting(self.tokmem.fingerprint)
         self._cared_for = self._in_queue
         self.query_one(LearnBar).show({name: count for name, count in waiting.items() if name not in self._cared_for})
 
@@ -314,7 +313,7 @@ class ChatScreen(AppScreen):
     @shows_errors
     def action_learn(self) -> None:
         """Train the procedures that have corrections waiting; the end shows before and after."""
-        waiting = self.tokmem.store.waiting(self.tokmem.fingerprint)
+        waiting = self.tokmem.store.feedback.waiting(self.tokmem.fingerprint)
         if waiting:
             self.tokmem.train(list(waiting))
         else:

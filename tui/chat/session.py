@@ -46,8 +46,8 @@ class ChatSession:
         Raises:
             NotFoundError: it was deleted.
         """
-        records = self._store.messages(conversation_id)
-        lessons = self._store.lessons(conversation_id)
+        records = self._store.messages.list(conversation_id)
+        lessons = self._store.feedback.of_conversation(conversation_id)
         self.conversation_id, self.temporary = conversation_id, False
         self.turns = turns_of(records, lessons)
 
@@ -56,9 +56,9 @@ class ChatSession:
         turn = Turn(question, route)
         if not self.temporary:
             if self.conversation_id is None:
-                self.conversation_id = self._store.create_conversation(rule_title(question))
+                self.conversation_id = self._store.chats.create(rule_title(question))
             details = None if route == AUTO_ROUTE else {"route": route}
-            turn.question_id = self._store.add_message(self.conversation_id, "user", question, details=details)
+            turn.question_id = self._store.messages.add(self.conversation_id, "user", question, details=details)
         self.turns.append(turn)
         return turn
 
@@ -66,13 +66,13 @@ class ChatSession:
         """Take a turn and everything after it out of the conversation."""
         del self.turns[self.turns.index(turn) :]
         if turn.question_id is not None:
-            self._store.delete_messages_from(turn.question_id)
+            self._store.messages.delete_from(turn.question_id)
 
     def withdraw(self, turn: Turn) -> None:
         """Take one turn that has no answer out of the conversation; those behind it stay."""
         self.turns.remove(turn)
         if turn.question_id is not None:
-            self._store.delete_message(turn.question_id)
+            self._store.messages.delete(turn.question_id)
 
     async def answer(
         self,
@@ -109,7 +109,7 @@ class ChatSession:
             status="failed",
         )
         if answer.message_id is not None:
-            self._store.rate_message(answer.message_id, None)  # the thumb was for what is replaced now
+            self._store.feedback.rate(answer.message_id, None)  # the thumb was for what is replaced now
         handle = self._handle = self._link.submit(
             "ask",
             profile=self._profile,
@@ -137,7 +137,7 @@ class ChatSession:
         first = self.turns[0]
         if not first.answer.text or first.answer.status != "complete":
             return False
-        return self._store.conversation(self.conversation_id).title == rule_title(first.question)
+        return self._store.chats.get(self.conversation_id).title == rule_title(first.question)
 
     async def propose_title(self) -> bool:
         """Let the model name the conversation. It is asked once, and any other request goes first.
@@ -160,11 +160,11 @@ class ChatSession:
             return False
         self._asked_for_title = conversation_id
         title = proposed_title(proposal, first.question, first.answer.text)
-        renamed = self._store.conversation(conversation_id).title != rule_title(first.question)
-        taken = {one.title.casefold() for one in self._store.conversations()}
+        renamed = self._store.chats.get(conversation_id).title != rule_title(first.question)
+        taken = {one.title.casefold() for one in self._store.chats.list()}
         if not title or renamed or title.casefold() in taken:
             return False
-        self._store.rename_conversation(conversation_id, title)
+        self._store.chats.rename(conversation_id, title)
         return True
 
     async def stop(self) -> bool:
@@ -185,7 +185,7 @@ class ChatSession:
         """
         wrong = turn.answer.route or NONE_ROUTE
         if not self.temporary:
-            turn.answer.correction_id = self._store.add_correction(
+            turn.answer.correction_id = self._store.corrections.add(
                 turn.question, wrong, right_route, turn.answer.message_id
             )
         turn.answer.corrected_from = wrong
@@ -200,10 +200,12 @@ class ChatSession:
             NotFoundError: the procedure was removed meanwhile.
             BadInputError: a text is empty or unusable.
         """
-        known = any((one.input, one.response) == (pair.input, pair.response) for one in self._store.pairs(procedure))
+        known = any(
+            (one.input, one.response) == (pair.input, pair.response) for one in self._store.pairs.list(procedure)
+        )
         answer = turn.answer
         if not known:
-            record = self._store.add_pairs(procedure, [pair], source=CHAT_SOURCE, message_id=answer.message_id)[0]
+            record = self._store.pairs.add(procedure, [pair], source=CHAT_SOURCE, message_id=answer.message_id)[0]
             answer.pair_id, answer.pair_procedure = record.id, procedure
         if pair.response != answer.text:
             answer.original = answer.text if answer.original is None else answer.original
@@ -219,7 +221,7 @@ class ChatSession:
         """Store a thumb. An answer with a thumb down is not shown to the model any more."""
         turn.answer.rating = rating
         if turn.answer.message_id is not None:
-            self._store.rate_message(turn.answer.message_id, rating)
+            self._store.feedback.rate(turn.answer.message_id, rating)
 
     def take_back(self, turn: Turn) -> str | None:
         """Undo the last lesson of a turn: a pair before a thumb, a thumb before a verdict. Return what it was.
@@ -230,7 +232,7 @@ class ChatSession:
         answer = turn.answer
         if answer.pair_id is not None:
             with contextlib.suppress(NotFoundError):  # deleted on the procedure's own screen
-                self._store.delete_pair(answer.pair_id)
+                self._store.pairs.delete(answer.pair_id)
             name, answer.pair_id, answer.pair_procedure = answer.pair_procedure, None, None
             if answer.original is not None:
                 answer.text, answer.original = answer.original, None
@@ -242,7 +244,7 @@ class ChatSession:
             return "thumb"
         if answer.corrected_from is not None:
             if answer.correction_id is not None:
-                self._store.remove_correction(answer.correction_id)
+                self._store.corrections.remove(answer.correction_id)
             answer.correction_id = answer.corrected_from = None
             return "verdict"
         return None
@@ -250,7 +252,7 @@ class ChatSession:
     def records(self) -> tuple[ConversationRecord, list[MessageRecord]]:
         """The conversation as the store has it, or would have it if it were kept."""
         if self.conversation_id is not None:
-            return self._store.conversation(self.conversation_id), self._store.messages(self.conversation_id)
+            return self._store.chats.get(self.conversation_id), self._store.messages.list(self.conversation_id)
         title = rule_title(self.turns[0].question) if self.turns else ""
         messages = [record for turn in self.turns for record in records_of(turn)]
         return ConversationRecord(0, title, "", "", len(messages), ""), messages
@@ -312,16 +314,16 @@ class ChatSession:
             "status": answer.status,
         }
         if answer.message_id is None:
-            answer.message_id = self._store.add_message(self.conversation_id, "assistant", answer.text, **kept)
+            answer.message_id = self._store.messages.add(self.conversation_id, "assistant", answer.text, **kept)
             self._put_behind(turn)
         else:
-            self._store.update_message(answer.message_id, content=answer.text, whole=True, **kept)
+            self._store.messages.update(answer.message_id, content=answer.text, whole=True, **kept)
 
     def _put_behind(self, turn: Turn) -> None:
         """Move questions that waited for this answer behind it, to keep the order of the conversation."""
         later = [one for one in self.turns[self.turns.index(turn) + 1 :] if one.question_id is not None]
         if not later:
             return
-        moved = self._store.move_to_end([one.question_id for one in later if one.question_id is not None])
+        moved = self._store.messages.move_to_end([one.question_id for one in later if one.question_id is not None])
         for one, question_id in zip(later, moved, strict=True):
             one.question_id = question_id

@@ -46,7 +46,7 @@ class TurnCorrections:
     async def make_pair(self, turn: Turn) -> None:
         """Let the person correct the answer and keep it as an example pair."""
         host = self._host
-        names = [record.name for record in host.tokmem.store.procedures()]
+        names = [record.name for record in host.tokmem.store.procedures.list()]
         if not names:
             host.notify("There is no procedure to save it to. F3, then a adds one.")
             return
@@ -62,7 +62,7 @@ class TurnCorrections:
     async def _keep_pair(self, turn: Turn, procedure: str, pair: ExamplePair) -> None:
         host = self._host
         if host.session.keep_pair(turn, procedure, pair):
-            waiting = host.tokmem.store.waiting(host.tokmem.fingerprint).get(procedure, 0)
+            waiting = host.tokmem.store.feedback.waiting(host.tokmem.fingerprint).get(procedure, 0)
             host.notify(f"Saved to {procedure}; {waiting} there to learn. u takes it back.", markup=False)
         else:
             host.notify(f"{procedure} has this pair already.", markup=False)

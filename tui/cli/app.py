@@ -13,7 +13,7 @@ from tokmem_desk.errors import UsageError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.engine_client.client import EngineClient, engine_command
-from tui.process.anew import AVAILABLE, start_anew, taken_over, terminal_of
+from tui.process.restart import AVAILABLE, receive_handover, replace_process, restoring_terminal
 
 if TYPE_CHECKING:
     from textual.driver import Driver
@@ -35,7 +35,7 @@ def open_app(
     shared: Mapping[tuple[str, str], Sequence[str]] | None = None,
     driver: type[Driver] | None = None,
 ) -> int:
-    """Open the app without looking for a terminal. Does not return where the app is to be started anew.
+    """Open the app without looking for a terminal. Does not return where the program restarts.
 
     Args:
         context: says which profile, model and home.
@@ -43,15 +43,15 @@ def open_app(
         driver: draws; the terminal's own without it.
 
     Raises:
-        TokmemError: nothing can be opened, or the program could not be started anew.
+        TokmemError: nothing can be opened, or the program could not be restarted.
     """
-    before = taken_over()
-    with terminal_of(before):
-        options, profile = context.options, None if before is not None else context.profile.name
+    handover = receive_handover()
+    with restoring_terminal(handover):
+        options, profile = context.options, None if handover is not None else context.profile.name
 
         def engine(log_file: Path, settings: Settings) -> EngineClient:
             model, device = settings.text("model"), settings.text("device")
-            of_others = None if app.own_engine else (shared or {}).get((model, device))
+            of_others = None if app.engine.exclusive else (shared or {}).get((model, device))
             command = of_others or engine_command(
                 home=options.home, model=model, offline=settings.flag("offline"), device=device
             )
@@ -60,11 +60,12 @@ def open_app(
         # Textual takes a quarter of a second to import: other commands do without.
         from tui.shell.app import TokmemApp
 
-        app = TokmemApp(context.paths, context.settings, engine, profile, began=before, starts_anew=AVAILABLE)
+        app = TokmemApp(context.paths, context.settings, engine, profile, handover=handover, restarts_enabled=AVAILABLE)
         if driver is not None:
             app.driver_class = driver
         app.run()
-        if app.anew is None:
+        restart = app.restarts.wish
+        if restart is None:
             return ExitCode.OK if app.return_code is None else app.return_code
-    start_anew(app.anew, app.size)
+    replace_process(restart, app.size)
     raise AssertionError("this process is another one now")

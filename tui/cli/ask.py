@@ -99,7 +99,7 @@ def show_answer(
         as_calls: for readers, not for programs: ``name(argument="value")`` instead of a call's JSON.
 
     Returns:
-        The exit code: interrupted when the answer was cut short by Ctrl-C.
+        The exit code: interrupted when the answer was cut short by Ctrl-C, failed where it does not fit its schema.
     """
     result: dict[str, Any] | None = None
     shown = _Shown(console, as_calls=as_calls)
@@ -133,6 +133,8 @@ def show_answer(
     code: int = ExitCode.INTERRUPTED if result["stopped"] == "cancelled" else ExitCode.OK
     if finish is not None and code == ExitCode.OK:
         code = finish(result)
+    if code == ExitCode.OK and any(segment["problem"] for segment in result["segments"]):
+        code = ExitCode.FAILED
     if console.json_output:
         console.json(result)
     return code
@@ -164,7 +166,7 @@ def check_route(context: Context, route: str) -> None:
     Raises:
         NotFoundError: no procedure is called so.
     """
-    names = [record.name for record in context.store.procedures()]
+    names = [record.name for record in context.store.procedures.list()]
     if route not in (*names, AUTO_ROUTE, NONE_ROUTE):
         raise NotFoundError(
             f"There is no procedure {route!r}.{did_you_mean(route, [*names, AUTO_ROUTE, NONE_ROUTE])}",

@@ -42,7 +42,7 @@ def export(context: Context, options: argparse.Namespace) -> int:
         raise UsageError(f"{path} is a folder.", next_step="Name a file in it.")
     if path.exists() and not options.force:
         raise ConflictError(f"{path} is there already.", next_step="Choose another name, or write over it: --force")
-    names = [store.procedure(name).name for name in options.names]
+    names = [store.procedures.get(name).name for name in options.names]
     passphrase = _new_passphrase(context, options)
     backbone = context.engine.load()
     memories = choose(store, backbone["fingerprint"], names)
@@ -116,7 +116,7 @@ def _run(
 ) -> Mapping[str, Any]:
     """Stage, probe, and unless it is a rehearsal take in; returns the engine's verdict."""
     store, console = context.store, context.console
-    with store.quarantine() as folder:
+    with store.banks.quarantine() as folder:
         console.progress(f"Staging {len(placements)} memories")
         fields = stage(bank, placements, store, folder, backbone["router"])
         checked: dict[str, Any] | None = None
@@ -132,7 +132,7 @@ def _run(
         for sentence in overlap_sentences(checked, placements):
             console.say(sentence)
         if not dry_run and any(place.new_name for place in placements):
-            store.import_bank(incoming(bank, placements, checked["files"]), folder)
+            store.banks.add(incoming(bank, placements, checked["files"]), folder)
             context.tidy()
     return checked
 
@@ -150,8 +150,8 @@ def _retrain(
     coming = incoming(bank, placements, None)
     names = [one.name for one in coming.procedures if one.pairs]
     if not options.dry_run:
-        with store.quarantine() as folder:
-            store.import_bank(coming, folder)
+        with store.banks.quarantine() as folder:
+            store.banks.add(coming, folder)
         context.tidy()
         context.console.say(f"Took in the pairs of {', '.join(names) or 'nothing'}; training them now.")
         if names:

@@ -62,7 +62,7 @@ def _answer(context: Context, session: ChatSession, line: str) -> int:
     try:
         if fault := text_fault(line):
             raise BadInputError(f"The message {fault}.")
-        names = [record.name for record in context.store.procedures()]
+        names = [record.name for record in context.store.procedures.list()]
         route, question = split_route(line, names)
         turn = session.ask(question, route)
         answering = context.engine.drive(session.answer(turn), session.stop)

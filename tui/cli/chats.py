@@ -20,7 +20,7 @@ LAST = "last"
 
 def list_all(context: Context, options: argparse.Namespace) -> int:
     """The conversations used last, or those that a search finds."""
-    found = context.store.conversations(limit=options.limit, search=options.search)
+    found = context.store.chats.list(limit=options.limit, search=options.search)
     rows = [(one.id, one.updated[:16].replace("T", " "), one.message_count, one.title) for one in found]
     if not found:
         context.console.say("Nothing found." if options.search else "There is no conversation yet.")
@@ -37,7 +37,7 @@ def export(context: Context, options: argparse.Namespace) -> int:
         NotFoundError: there is no such conversation.
     """
     key = conversation_id(context.store, options.id)
-    conversation, messages = context.store.conversation(key), context.store.messages(key)
+    conversation, messages = context.store.chats.get(key), context.store.messages.list(key)
     if options.file in (None, "-"):
         if context.console.json_output:
             context.console.json(as_document(conversation, messages))
@@ -62,12 +62,12 @@ def delete(context: Context, options: argparse.Namespace) -> int:
         NotFoundError: there is no such conversation.
     """
     key = conversation_id(context.store, options.id)
-    title = context.store.conversation(key).title
+    title = context.store.chats.get(key).title
     if not options.yes:
         question = f"Delete {title!r} with all its messages, for good?"
         if not (context.console.can_ask and context.console.ask(question)):
             raise TokmemError("Nothing was deleted.", next_step="Add --yes to delete without a question.")
-    left = context.store.delete_conversation(key)
+    left = context.store.chats.delete(key)
     return changed(context, "chats delete", [title], " ".join(filter(None, (f"Deleted {title!r}.", left))))
 
 
@@ -79,7 +79,7 @@ def conversation_id(store: ProfileStore, wanted: str) -> int:
         UsageError: it is no number.
     """
     if wanted == LAST:
-        newest = store.conversations(limit=1)
+        newest = store.chats.list(limit=1)
         if not newest:
             raise NotFoundError("There is no conversation yet.", next_step="Begin one: tokmem-desk chat")
         return newest[0].id

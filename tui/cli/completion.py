@@ -107,12 +107,12 @@ def _nothing(options: argparse.Namespace) -> Iterable[str]:
 
 def _procedures(options: argparse.Namespace) -> Iterable[str]:
     with _store(options) as store:
-        return [] if store is None else [record.name for record in store.procedures()]
+        return [] if store is None else [record.name for record in store.procedures.list()]
 
 
 def _groups(options: argparse.Namespace) -> Iterable[str]:
     with _store(options) as store:
-        return [] if store is None else store.groups()
+        return [] if store is None else store.procedures.groups()
 
 
 def _profiles(options: argparse.Namespace) -> Iterable[str]:

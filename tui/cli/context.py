@@ -123,7 +123,7 @@ class Context:
         from profiles.store.checkpoints import drop_lost_checkpoints
 
         with contextlib.suppress(TokmemError):
-            self.store.collect_garbage()
+            self.store.garbage.collect()
             drop_lost_checkpoints(self.paths, self.store)
 
     def agree(self, question: str) -> None:

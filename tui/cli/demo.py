@@ -77,7 +77,7 @@ def _define(context: Context) -> list[str]:
         procedure = Procedure(
             sample.procedure_name, sample.pairs, sample.held_out, sample.description or "", sample.pattern
         )
-        context.store.add_procedure(procedure, source="sample")
+        context.store.procedures.add(procedure, source="sample")
         pair = sample.pairs[0]
         context.console.say(f"   {procedure.name}: {len(sample.pairs)} pairs, {len(sample.held_out)} held out")
         context.console.say(f"      {pair.input}  ->  {pair.response}", style="dim")

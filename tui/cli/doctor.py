@@ -119,9 +119,9 @@ def _profile(context: Context) -> Iterator[Finding]:
     damage = context.store.damage()
     if damage:
         step = f"Copies from before an upgrade are in {context.store.folder / 'backups'}."
-        yield Finding("profile", "bad", f"{context.store.file}: {damage[0]}", step)
+        yield Finding("profile", "bad", f"{context.store.database_file}: {damage[0]}", step)
         return
-    number = len(context.store.procedures())
+    number = len(context.store.procedures.list())
     yield Finding("profile", "ok", f"{context.profile.name}: {number} procedures, database in order")
 
 

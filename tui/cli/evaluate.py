@@ -14,7 +14,7 @@ from tui.cli.scorecards import evaluation_text
 
 def run(context: Context, options: argparse.Namespace) -> int:
     """Measure on the held-out pairs, or one procedure on the pairs of a file."""
-    names = [context.store.procedure(name).name for name in dict.fromkeys(options.names)]
+    names = [context.store.procedures.get(name).name for name in dict.fromkeys(options.names)]
     pairs: list[dict[str, Any]] | None = None
     if options.pairs is not None:
         if len(names) != 1:

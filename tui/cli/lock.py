@@ -26,7 +26,7 @@ def lock(context: Context, options: argparse.Namespace) -> int:
         )
     passphrase = new_passphrase(context.console, name, options.passphrase_file, PASSPHRASE_VARIABLE)
     with ProfileRegistry(context.paths) as registry:
-        registry.add_lock(
+        registry.locks.add(
             name,
             passphrase,
             lambda done: _progress(context, "Encrypting", done),
@@ -34,8 +34,8 @@ def lock(context: Context, options: argparse.Namespace) -> int:
                 context, "profile lock", name, recovery, f"The profile {name} is encrypted now."
             ),
         )
-        if registry.not_erased is not None:
-            raise registry.not_erased
+        if registry.locks.not_erased is not None:
+            raise registry.locks.not_erased
     return ExitCode.OK
 
 
@@ -53,8 +53,8 @@ def unlock(context: Context, options: argparse.Namespace) -> int:
             raise TokmemError("Nothing was changed.")
     key = profile_key(context.paths, context.console, name, options.passphrase_file)
     with ProfileRegistry(context.paths) as registry:
-        registry.remove_lock(name, key, lambda done: _progress(context, "Decrypting", done))
-        not_erased = registry.not_erased
+        registry.locks.remove(name, key, lambda done: _progress(context, "Decrypting", done))
+        not_erased = registry.locks.not_erased
     context.console.end_progress()
     code = changed(context, "profile unlock", [name], f"The profile {name} has no lock any more.")
     if not_erased is not None:
@@ -73,13 +73,13 @@ def passphrase(context: Context, options: argparse.Namespace) -> int:
         key = profile_key(context.paths, context.console, name, options.passphrase_file)
     if options.new_recovery_key:
         with ProfileRegistry(context.paths) as registry:
-            recovery = registry.change_passphrase(name, key, new_recovery=True)
+            recovery = registry.locks.change_passphrase(name, key, new_recovery=True)
         assert recovery is not None
         _show_recovery(context, "profile passphrase", name, recovery, "The old recovery key opens nothing now.")
         return ExitCode.OK
     chosen = new_passphrase(context.console, name, options.new_passphrase_file, NEW_PASSPHRASE_VARIABLE)
     with ProfileRegistry(context.paths) as registry:
-        registry.change_passphrase(name, key, chosen)
+        registry.locks.change_passphrase(name, key, chosen)
     text = f"The profile {name} has a new passphrase. Its recovery key is the same as before."
     return changed(context, "profile passphrase", [name], text)
 

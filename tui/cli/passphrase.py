@@ -37,7 +37,7 @@ def profile_key(paths: AppPaths, console: Console, name: str, file: Path | None)
     with ProfileRegistry(paths) as registry:
         given = _given(file, PASSPHRASE_VARIABLE)
         if given is not None:
-            return registry.key(name, given)
+            return registry.locks.key(name, given)
         if not console.can_ask:
             raise LockedError(
                 f"The profile {name!r} is locked, and there is no terminal to ask for its passphrase.",
@@ -45,7 +45,7 @@ def profile_key(paths: AppPaths, console: Console, name: str, file: Path | None)
             )
         for left in reversed(range(TRIALS)):
             try:
-                return registry.key(name, console.ask_secret(f"Passphrase of the profile {name}: "))
+                return registry.locks.key(name, console.ask_secret(f"Passphrase of the profile {name}: "))
             except LockedError as caught:
                 if not left:
                     raise
@@ -79,7 +79,7 @@ def recovered_key(paths: AppPaths, console: Console, name: str, file: Path | Non
     else:
         raise LockedError("There is no terminal to ask for the recovery key.", next_step="Give --recovery-file FILE.")
     with ProfileRegistry(paths) as registry:
-        return registry.key_by_recovery(name, given)
+        return registry.locks.key_by_recovery(name, given)
 
 
 def new_passphrase(console: Console, name: str, file: Path | None, variable: str) -> str:

@@ -35,7 +35,7 @@ def add(context: Context, options: argparse.Namespace) -> int:
     """Define a procedure from a file of pairs; all of it or nothing."""
     name = check_name(options.name)
     # Before a large file is read; add_procedure looks again, in its transaction.
-    if any(record.name == name for record in context.store.procedures()):
+    if any(record.name == name for record in context.store.procedures.list()):
         raise ConflictError(
             f"There is a procedure {name!r} already.",
             next_step=f"Add pairs to it: tokmem-desk proc import {name} --pairs FILE",
@@ -48,7 +48,7 @@ def add(context: Context, options: argparse.Namespace) -> int:
     reads = found.reads_conversation or options.reads_conversation
     if options.overlap:  # before anything changes: the model may not be there
         context.engine.load()
-    record = context.store.add_procedure(
+    record = context.store.procedures.add(
         Procedure(name, found.pairs, found.held_out, description, found.pattern, schema, reads),
         source=Path(options.pairs).name,
     )
@@ -72,11 +72,11 @@ def _overlap(context: Context, name: str) -> Overlap:
 
 def import_pairs(context: Context, options: argparse.Namespace) -> int:
     """Add the pairs of a file to a procedure, or put them in the place of the present ones."""
-    name = context.store.procedure(options.name).name
+    name = context.store.procedures.get(options.name).name
     found = _load(context, options)
-    context.store.import_pairs(name, found.parts, Path(options.pairs).name, replace=options.replace)
-    record = context.store.procedure(name)
-    findings = lint_pairs([one.pair for one in context.store.pairs(name)], output_schema=record.output_schema)
+    context.store.pairs.add_parts(name, found.parts, Path(options.pairs).name, replace=options.replace)
+    record = context.store.procedures.get(name)
+    findings = lint_pairs([one.pair for one in context.store.pairs.list(name)], output_schema=record.output_schema)
     context.console.say(f"{name} has {_counts(record)} now.")
     say_findings(context, findings)
     context.console.say(f"Next: tokmem-desk train {name}")
@@ -145,9 +145,9 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
 def show(context: Context, options: argparse.Namespace) -> int:
     """Show one procedure with its pairs and memories."""
     store = context.store
-    record = store.procedure(options.name)
-    pairs, held_out = store.pairs(record.name), store.pairs(record.name, "held_out")
-    memories = store.memories(record.name)
+    record = store.procedures.get(options.name)
+    pairs, held_out = store.pairs.list(record.name), store.pairs.list(record.name, "held_out")
+    memories = store.memories.list(record.name)
     line = next(one for one in procedure_lines(store, last_fingerprint(store)) if one.record.name == record.name)
     value = {
         **_line_object(line),
@@ -159,7 +159,7 @@ def show(context: Context, options: argparse.Namespace) -> int:
     if options.overlap:
         context.engine.load()
         value["overlap"] = _overlap(context, record.name)
-    command = store.command(record.name)
+    command = store.commands.get(record.name)
     refused = "" if command is None else refusal(command, record.output_schema or "")
     if command is not None:
         value["command"] = {"template": list(command.template), "refused": refused or None}
@@ -173,7 +173,7 @@ def show(context: Context, options: argparse.Namespace) -> int:
 
 def rename(context: Context, options: argparse.Namespace) -> int:
     """Give a procedure another name."""
-    record = context.store.rename_procedure(options.name, options.new_name)
+    record = context.store.procedures.rename(options.name, options.new_name)
     return changed(context, "proc rename", [record.name], f"{options.name} is called {record.name} now.")
 
 
@@ -181,7 +181,7 @@ def remove(context: Context, options: argparse.Namespace) -> int:
     """Remove procedures; all names are checked before the first goes."""
     names = _wanted(context, options)
     for name in names:
-        context.store.remove_procedure(name)
+        context.store.procedures.remove(name)
     context.tidy()
     text = f"Removed {', '.join(names)}. To take back the last removal: tokmem-desk proc undo"
     return changed(context, "proc remove", names, text)
@@ -201,11 +201,11 @@ def undo(context: Context, options: argparse.Namespace) -> int:
     """Take back the last change to procedures or pairs; or let nothing be taken back any more."""
     if options.forget:
         context.agree("Delete what was removed and all versions but the present ones, for good?")
-        context.store.forget_undo()
+        context.store.undo.forget()
         context.tidy()
         done = "What was removed is deleted; nothing can be taken back."
-        return changed(context, "proc undo", [], " ".join(filter(None, (done, context.store.scrub()))))
-    text = context.store.undo()
+        return changed(context, "proc undo", [], " ".join(filter(None, (done, context.store.scrubber.run()))))
+    text = context.store.undo.take_back()
     return changed(context, "proc undo", [], f"Taken back: {text}.", undone=text)
 
 
@@ -241,7 +241,7 @@ def group(context: Context, options: argparse.Namespace) -> int:
     names = _known(context, options.names)
     group = ""
     for name in names:
-        group = context.store.set_group(name, options.group).group
+        group = context.store.procedures.set_group(name, options.group).group
     where = f"in the group {group}" if group else "in no group"
     return changed(context, "proc group", names, f"{', '.join(names)}: now {where}.")
 
@@ -249,7 +249,7 @@ def group(context: Context, options: argparse.Namespace) -> int:
 def accept(context: Context, options: argparse.Namespace) -> int:
     """Take procedures that came with a bank as the person's own: none of them gives way to others any more."""
     names = _known(context, options.names)
-    accepted = [name for name in names if context.store.accept_memories(name)]
+    accepted = [name for name in names if context.store.memories.accept(name)]
     text = f"{', '.join(accepted)}: now as good as your own." if accepted else "These are your own already."
     return changed(context, "proc accept", names, text)
 
@@ -257,7 +257,7 @@ def accept(context: Context, options: argparse.Namespace) -> int:
 def _set_enabled(context: Context, options: argparse.Namespace, *, enabled: bool) -> int:
     names = _wanted(context, options)
     for name in names:
-        context.store.set_enabled(name, enabled)
+        context.store.procedures.set_enabled(name, enabled)
     word = "takes part in recall" if enabled else "is not recalled any more"
     text = f"{', '.join(names)} {word}." if len(names) == 1 else f"{', '.join(names)}: each {word}."
     return changed(context, f"proc {'enable' if enabled else 'disable'}", names, text)
@@ -273,14 +273,14 @@ def _wanted(context: Context, options: argparse.Namespace) -> list[str]:
     names = _known(context, options.names)
     if options.group is not None:
         _refuse_no_group(context, options.group)
-        names += [one.name for one in context.store.procedures() if one.group == options.group]
+        names += [one.name for one in context.store.procedures.list() if one.group == options.group]
     if not names:
         raise UsageError("Which procedures?", next_step="Name them, or a group with --group.")
     return list(dict.fromkeys(names))
 
 
 def _refuse_no_group(context: Context, group: str) -> None:
-    groups = context.store.groups()
+    groups = context.store.procedures.groups()
     if group not in groups:
         raise NotFoundError(
             f"There is no group {group!r}.{did_you_mean(group, groups)}",
@@ -294,7 +294,7 @@ def _known(context: Context, names: list[str]) -> list[str]:
     Raises:
         NotFoundError: one is of no procedure.
     """
-    return [context.store.procedure(name).name for name in dict.fromkeys(names)]
+    return [context.store.procedures.get(name).name for name in dict.fromkeys(names)]
 
 
 def _counts(record: ProcedureRecord) -> str:

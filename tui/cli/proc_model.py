@@ -15,13 +15,13 @@ from tui.procedures.overlap_words import LEVELS, counts_at
 
 def threshold(context: Context, options: argparse.Namespace) -> int:
     """Set how probable a procedure must be to answer, show what that does, or both."""
-    record = context.store.procedure(options.name)
+    record = context.store.procedures.get(options.name)
     measures = options.value is None or options.effect
     if measures:  # before anything changes: the model may not be there
         context.engine.load()
     if options.value is not None:
         value = None if options.value == "auto" else float(options.value)
-        record = context.store.set_threshold(record.name, value)
+        record = context.store.procedures.set_threshold(record.name, value)
         words = (
             "auto: the most probable route answers" if value is None else f"{value:.2f}; below it plain chat answers"
         )
@@ -35,7 +35,7 @@ def threshold(context: Context, options: argparse.Namespace) -> int:
 
 def draft(context: Context, options: argparse.Namespace) -> int:
     """Print drafted pairs, one JSON object a line; nothing is stored."""
-    name = context.store.procedure(options.name).name
+    name = context.store.procedures.get(options.name).name
     context.engine.load()
     done: dict[str, Any] = {}
     for event in context.engine.stream("draft", name=name, count=options.count, seed=options.seed):

@@ -23,11 +23,11 @@ def history(context: Context, options: argparse.Namespace) -> int:
     store, name = context.store, options.name
     if options.forget:
         context.agree(f"Delete all versions of {name} but the present one, for good?")
-        count = store.forget_versions(name)
+        count = store.versions.forget_past(name)
         done = f"Deleted {count} earlier versions of {name}."
-        return changed(context, "proc history", [name], " ".join(filter(None, (done, store.scrub()))))
-    versions = store.versions(name)
-    memories = {memory.id: memory.version for memory in store.memories(name)}
+        return changed(context, "proc history", [name], " ".join(filter(None, (done, store.scrubber.run()))))
+    versions = store.versions.list(name)
+    memories = {memory.id: memory.version for memory in store.memories.list(name)}
     fingerprint = last_fingerprint(store) or ""
     rows = [
         (
@@ -49,9 +49,9 @@ def history(context: Context, options: argparse.Namespace) -> int:
 def diff(context: Context, options: argparse.Namespace) -> int:
     """Show what changed from one version to another, the present one unless named."""
     store, name = context.store, options.name
-    after = store.versions(name)[0].number if options.after is None else options.after
-    found = store.version_diff(name, options.before, after, last_fingerprint(store))
-    memories = {memory.id: memory.version for memory in store.memories(name)}
+    after = store.versions.list(name)[0].number if options.after is None else options.after
+    found = store.versions.diff(name, options.before, after, last_fingerprint(store))
+    memories = {memory.id: memory.version for memory in store.memories.list(name)}
     answering = None if found.memories is None else [memories.get(one or "") for one in found.memories]
     value = {
         "name": name,
@@ -83,7 +83,7 @@ def diff(context: Context, options: argparse.Namespace) -> int:
 
 def rollback(context: Context, options: argparse.Namespace) -> int:
     """Go back to a version; the way there is one undo."""
-    text = context.store.roll_back(options.name, options.version)
+    text = context.store.versions.roll_back(options.name, options.version)
     sentence = f"{text[:1].upper()}{text[1:]}. To take that back: tokmem-desk proc undo"
     return changed(context, "proc rollback", [options.name], sentence, version=options.version)
 

@@ -23,7 +23,7 @@ def run_calls(context: Context, result: dict[str, Any]) -> int:
         UsageError: nobody can be asked, and neither ``--yes`` nor an earlier consent answers.
     """
     console, store = context.console, context.store
-    commands = store.commands()
+    commands = store.commands.by_name()
     code: int = ExitCode.OK
     found = False
     for segment in result["segments"]:
@@ -31,7 +31,7 @@ def run_calls(context: Context, result: dict[str, Any]) -> int:
         if command is None or segment["arguments"] is None:
             continue
         found = True
-        schema = store.procedure(command.procedure).output_schema
+        schema = store.procedures.get(command.procedure).output_schema
         assert schema is not None or command is not None
         try:
             prepared = prepare(command, schema or "{}", segment["arguments"])
@@ -86,8 +86,8 @@ def _consent(context: Context, prepared: PreparedCommand, *, allowed: bool, with
         )
     answer = console.choose("Run it? [y]es, [a]lways for this procedure, [N]o:", "ya")
     if answer == "a":
-        context.store.allow_command(prepared.procedure, prepared.digest)
+        context.store.commands.allow(prepared.procedure, prepared.digest)
         console.say(f"To be asked again: tokmem-desk proc command {prepared.procedure} --ask")
     elif withheld is not None:
-        context.store.allow_command(prepared.procedure, None)  # told, and answered
+        context.store.commands.allow(prepared.procedure, None)  # told, and answered
     return answer in ("y", "a")

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 def schema(context: Context, options: argparse.Namespace) -> int:
     """Show, set or remove the schema of a procedure's answers."""
     store = context.store
-    record = store.procedure(options.name)
+    record = store.procedures.get(options.name)
     if options.file is not None and options.none:
         raise UsageError("Give a file or --none, not both.")
     if options.file is not None:
-        record = store.set_schema(record.name, load_schema(options.file).text)
+        record = store.procedures.set_schema(record.name, load_schema(options.file).text)
         context.console.say(f"Answers of {record.name} are held to the schema from now on.")
     elif options.none:
-        record = store.set_schema(record.name, None)
+        record = store.procedures.set_schema(record.name, None)
         context.console.say(f"Answers of {record.name} are free text from now on.")
-    pairs = [one.pair for one in store.pairs(record.name)]
+    pairs = [one.pair for one in store.pairs.list(record.name)]
     findings = [one for one in lint_pairs(pairs, output_schema=record.output_schema) if one.kind == "schema"]
     say_findings(context, findings)
     document = None if record.output_schema is None else json.loads(record.output_schema)
@@ -47,10 +47,10 @@ def schema(context: Context, options: argparse.Namespace) -> int:
 
 def reads(context: Context, options: argparse.Namespace) -> int:
     """Let a procedure see the conversation, or the message alone."""
-    record = context.store.set_reads_conversation(options.name, options.what == "conversation")
+    record = context.store.procedures.set_reads_conversation(options.name, options.what == "conversation")
     what = "what was said before, too" if record.reads_conversation else "the message alone"
     context.console.say(f"{record.name} sees {what}.")
-    memories = context.store.memories(record.name) if record.reads_conversation else []
+    memories = context.store.memories.list(record.name) if record.reads_conversation else []
     readers = [one.settings.get("reader") for one in memories if one.status == "active"]
     if any(reader and reader.get("alone", True) for reader in readers):
         context.console.say(
@@ -64,22 +64,22 @@ def reads(context: Context, options: argparse.Namespace) -> int:
 def command(context: Context, options: argparse.Namespace) -> int:
     """Show, set or remove a procedure's command, or take back a consent."""
     store = context.store
-    name = store.procedure(options.name).name
+    name = store.procedures.get(options.name).name
     if sum((options.template is not None, options.none, options.ask)) > 1:
         raise UsageError("Give a command, --none or --ask, only one of them.")
     if options.none:
-        gone = store.remove_command(name)
+        gone = store.commands.remove(name)
         context.console.say(f"{name} has no command any more." if gone else f"{name} has no command.")
     elif options.ask:
-        store.allow_command(name, None)
+        store.commands.allow(name, None)
         context.console.say(f"Each run of the command of {name} is asked about again.")
     elif options.template is not None:
-        store.set_command(name, options.template)
+        store.commands.set(name, options.template)
         context.console.say(f"Answers of {name} may be handed to this command; you are asked before each run.")
-    found = store.command(name)
+    found = store.commands.get(name)
     if found is None and not options.none:
         context.console.say(f"{name} has no command. To set one: tokmem-desk proc command {name} -- PROGRAM {{slot}} …")
-    refused = "" if found is None else refusal(found, store.procedure(name).output_schema or "")
+    refused = "" if found is None else refusal(found, store.procedures.get(name).output_schema or "")
     context.console.result(_command_object(name, found, refused), _command_text(found, refused))
     return ExitCode.OK
 

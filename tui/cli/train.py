@@ -14,15 +14,15 @@ from tui.cli.training import train_and_activate
 def run(context: Context, options: argparse.Namespace) -> int:
     """Train the named procedures, or all that are new or changed."""
     store, console = context.store, context.console
-    names = [store.procedure(name).name for name in dict.fromkeys(options.names)]
-    if not store.procedures():
+    names = [store.procedures.get(name).name for name in dict.fromkeys(options.names)]
+    if not store.procedures.list():
         raise NotFoundError(
             f"The profile {context.profile.name} has no procedures yet.",
             next_step="Add one: tokmem-desk proc add NAME --pairs FILE",
         )
     backbone = context.engine.load()
     console.say(f"{backbone['id']} on {backbone['device']} ({backbone['reason']})")
-    names = names or store.needs_training(backbone["fingerprint"])
+    names = names or store.procedures.to_train(backbone["fingerprint"])
     facts = {"backbone": backbone["id"], "fingerprint": backbone["fingerprint"]}
     if not names:
         console.say("Nothing to train: every procedure is as it was when it was trained.")

@@ -37,8 +37,8 @@ def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
     }
     trained: list[Trained] = []
     cancelled = False
-    with store.working_off():
-        jobs = store.queue_training(names, request)
+    with store.jobs.working_off():
+        jobs = store.jobs.queue(names, request)
         try:
             while jobs and not cancelled:
                 one, cancelled = _train_one(context, jobs.pop(0))
@@ -46,14 +46,14 @@ def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
         finally:
             for job in jobs:
                 with contextlib.suppress(NotFoundError, UsageError):  # removed, or taken out of the queue meanwhile
-                    store.set_job(job.id, "cancelled")
+                    store.jobs.update(job.id, "cancelled")
     return TrainResult(cancelled=cancelled, trained=trained)
 
 
 def _train_one(context: Context, job: JobRecord) -> tuple[list[Trained], bool]:
     """What was trained and activated, and whether Ctrl-C was pressed."""
     store, engine = context.store, context.engine
-    run = JobRun(store, engine.link, context.profile.name, store.set_job(job.id, "running"))
+    run = JobRun(store, engine.link, context.profile.name, store.jobs.update(job.id, "running"))
     try:
         for event in engine.drive(run.events(), run.cancel, patient=True):
             _show(context, event)
@@ -62,17 +62,17 @@ def _train_one(context: Context, job: JobRecord) -> tuple[list[Trained], bool]:
         if result is None:
             raise InterruptedByUser("Stopped.")
         if not result["trained"]:
-            store.end_job(job.id, "cancelled")
+            store.jobs.end(job.id, "cancelled")
             return [], result["cancelled"]
-        store.decide_job(job.id, activate=True)
+        store.jobs.decide(job.id, activate=True)
     except InterruptedByUser:
-        store.end_job(job.id, "cancelled")
+        store.jobs.end(job.id, "cancelled")
         raise
     except NotFoundError:  # what else there is to train is not harmed
         context.console.error(f"{job.procedure} was removed while it was being trained.")
         return [], False
     except TokmemError as caught:
-        store.end_job(job.id, "failed", error=dict(caught.as_dict()))
+        store.jobs.end(job.id, "failed", error=dict(caught.as_dict()))
         raise
     return result["trained"], result["cancelled"]
 

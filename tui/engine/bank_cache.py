@@ -52,7 +52,7 @@ class BankCache:
         kept = self._banks.get(key)
         if kept is not None and kept[0] == state:
             return kept[1]
-        thresholds = {p.name: p.threshold for p in store.procedures() if p.threshold is not None}
+        thresholds = {p.name: p.threshold for p in store.procedures.list() if p.threshold is not None}
         memories = self.memories(store)
         if not keep_form:
             memories = {name: memory.without_answer_template() for name, memory in memories.items()}
@@ -91,11 +91,11 @@ class BankCache:
         problems: list[str] = []
         self._problems[str(store.folder)] = problems
         blocks = self._steering_cache(store)
-        known = store.router_rows(basis.digest)
+        known = store.router_rows.read(basis.digest)
         fresh: list[RouterRow] = []
         found: dict[str, Memory] = {}
-        for record in store.active_memories(backbone.fingerprint.digest):
-            row, state = known.get(record.id), FileState.of(store.memory_folder / record.file)
+        for record in store.memories.all_active(backbone.fingerprint.digest):
+            row, state = known.get(record.id), FileState.of(store.memories.folder / record.file)
             if row is not None and state == FileState(row.file_bytes, row.file_time):
                 steering = blocks.lazy(record)
                 found[record.procedure] = memory_of(row, record, steering, backbone.torch_device)
@@ -111,7 +111,7 @@ class BankCache:
             found[record.procedure] = replace(memory, name=record.procedure, steering=blocks.lazy(record))
         if fresh:
             with suppress(TokmemError):  # it only costs time at the next start
-                store.keep_router_rows(fresh)
+                store.router_rows.write(fresh)
         return found
 
     def measured(self, store: ProfileStore, record: MemoryRecord, memory: Memory) -> Memory:
@@ -126,7 +126,7 @@ class BankCache:
         if statistics is not None and statistics.digest == basis.recipe:
             # Made before files said which fit their statistics are of: there was one then, and it is kept.
             return replace(memory, statistics=replace(statistics, digest=basis.digest))
-        inputs = [pair.input for pair in store.memory_pairs(record.id)]
+        inputs = [pair.input for pair in store.memories.pairs(record.id)]
         if not inputs:  # imported without its pairs
             raise IncompatibleError(
                 f"{record.procedure!r} has to be imported or trained again: the router has changed, and its pairs are "
@@ -136,7 +136,7 @@ class BankCache:
 
     def _steering_cache(self, store: ProfileStore) -> SteeringCache:
         """What reads a profile's steering; it outlives the store, and dies with the bank or ``forget``."""
-        folder, vault, backbone = store.memory_folder, store.vault, self._model.backbone
+        folder, vault, backbone = store.memories.folder, store.files, self._model.backbone
 
         def load(file: str, name: str) -> Memory:
             return memory_from_bytes(read_memory_file(vault, folder / file), backbone, f"The memory of {name!r}")
@@ -164,7 +164,7 @@ class BankCache:
 
     def corrections(self, store: ProfileStore) -> list[Correction]:
         """The profile's verdicts with the features of their messages, each of which is read once."""
-        records = store.corrections()
+        records = store.corrections.list()
         known = self._corrected.get(str(store.folder), {})
         fresh = list(dict.fromkeys(record.text for record in records if record.text not in known))
         found = {**known, **dict(zip(fresh, self.features(fresh) if fresh else (), strict=True))}
@@ -187,14 +187,14 @@ class BankCache:
 
 def schemas_of(store: ProfileStore) -> dict[str, OutputSchema]:
     """What the answers of a profile's procedures are held to, by name."""
-    return {p.name: read_schema(p.output_schema) for p in store.procedures() if p.output_schema is not None}
+    return {p.name: read_schema(p.output_schema) for p in store.procedures.list() if p.output_schema is not None}
 
 
 def guests_of(store: ProfileStore, fingerprint: str) -> frozenset[str]:
     """The procedures of a profile that came with a bank and that nobody has accepted."""
-    return frozenset(record.procedure for record in store.active_memories(fingerprint) if record.imported_from)
+    return frozenset(record.procedure for record in store.memories.all_active(fingerprint) if record.imported_from)
 
 
 def conversation_aware_in(store: ProfileStore) -> frozenset[str]:
     """The procedures of a profile that read the conversation."""
-    return frozenset(p.name for p in store.procedures() if p.reads_conversation)
+    return frozenset(p.name for p in store.procedures.list() if p.reads_conversation)

@@ -44,7 +44,7 @@ def draft(request: Request, store: ProfileStore, backbone: Backbone, bank: Bank)
         NotFoundError: no procedure of that name.
         BadInputError: too few pairs to imitate.
     """
-    procedure = store.to_procedure(request.text("name"))
+    procedure = store.procedures.with_pairs(request.text("name"))
     count = request.fields.get("count", 5)
     if not isinstance(count, int) or not 1 <= count <= MOST_DRAFTS:
         raise UsageError(f"{count} is no number of drafts.", next_step=f"Ask for 1 to {MOST_DRAFTS}.")

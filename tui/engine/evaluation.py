@@ -147,7 +147,7 @@ def evaluate(
     if given is not None and len(names) != 1:
         raise UsageError("Pairs from a file measure one procedure.", next_step="Name it: eval NAME --pairs FILE.")
     for name in names:
-        store.procedure(name)
+        store.procedures.get(name)
         if name not in bank.memories:
             raise BadInputError(
                 f"{name!r} has no active memory on this model, or is disabled.",
@@ -167,7 +167,7 @@ def evaluate(
     for place, name in enumerate(names):
         if not tests[name]:
             continue
-        pattern = store.procedure(name).pattern
+        pattern = store.procedures.get(name).pattern
         for step in answer_pairs(backbone, tests[name], bank.memories[name], pattern, bank.schemas.get(name)):
             if isinstance(step, Answered):
                 per_procedure[name] = {**asdict(step.scores), "tests": len(tests[name])}

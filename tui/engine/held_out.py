@@ -103,13 +103,13 @@ def measured(store: ProfileStore, name: str, fingerprint: str) -> Measured:
     Raises:
         NotFoundError: no procedure of that name.
     """
-    procedure, record = store.to_procedure(name), store.active_memory(name, fingerprint)
-    choice = None if record is None else store.held_out_choice(record.id)
+    procedure, record = store.procedures.with_pairs(name), store.memories.active(name, fingerprint)
+    choice = None if record is None else store.memories.held_out_choice(record.id)
     if record is None or choice is None:
         if not procedure.held_out:
             return Measured(choose_holdout(procedure).held_out, known=False)
         # Which of these it learned is not known, but that nothing else was is.
-        seen = {pair.input for pair in store.memory_pairs(record.id)} if record is not None else set()
+        seen = {pair.input for pair in store.memories.pairs(record.id)} if record is not None else set()
         return Measured(tuple(pair for pair in procedure.held_out if pair.input not in seen), known=True)
     learned, held_out = inputs_of(choice)
     if procedure.held_out:
@@ -130,13 +130,15 @@ def active_holdout(store: ProfileStore, name: str, fingerprint: str) -> tuple[He
     Raises:
         NotFoundError: no procedure of that name.
     """
-    record = store.active_memory(name, fingerprint)
+    record = store.memories.active(name, fingerprint)
     if record is None:
         return None
-    choice = store.held_out_choice(record.id)
+    choice = store.memories.held_out_choice(record.id)
     if choice is not None:
         return choice, True
-    holdout = choose_holdout(Procedure(name, store.memory_pairs(record.id), store.to_procedure(name).held_out))
+    holdout = choose_holdout(
+        Procedure(name, store.memories.pairs(record.id), store.procedures.with_pairs(name).held_out)
+    )
     return HeldOutChoice(holdout.procedure.pairs, holdout.kept_out), False
 
 

@@ -146,7 +146,7 @@ def overlap(
     coming = []
     router = subject.router(subject.statistics)
     for name in subject.nearest(NEIGHBOURS):
-        texts = _sampled([pair.input for pair in store.pairs(name)], PAIRS_OF_A_NEIGHBOUR)[1]
+        texts = _sampled([pair.input for pair in store.pairs.list(name)], PAIRS_OF_A_NEIGHBOUR)[1]
         yield from _read(request, vectors, texts)
         routes = Counter(ranked[0].route for ranked in router.rank(vectors.of(texts))) if texts else Counter[str]()
         if routes[subject.name]:
@@ -189,8 +189,8 @@ def effect(
         BadInputError: it has no pairs.
     """
     name = request.text("name")
-    record = store.procedure(name)
-    thresholds = {p.name: p.threshold for p in store.procedures() if p.threshold is not None and p.name != name}
+    record = store.procedures.get(name)
+    thresholds = {p.name: p.threshold for p in store.procedures.list() if p.threshold is not None and p.name != name}
     tuning = RouterTuning(settings.number("none_bias"), thresholds)
     subject = yield from _read_subject(request, store, settings, model, bank_cache, vectors, tuning)
     router = subject.router(subject.statistics)
@@ -199,12 +199,12 @@ def effect(
         ranked = router.rank(vectors.of(texts)) if texts else []
         return _descending([one[0] for one in ranked], name)
 
-    held_out = [pair.input for pair in store.pairs(name, "held_out")][:MOST_PAIRS]
+    held_out = [pair.input for pair in store.pairs.list(name, "held_out")][:MOST_PAIRS]
     yield from _read(request, vectors, held_out)
     own = taken(held_out) if held_out else _descending(subject.own_routes(), name)
     others: list[dict[str, Any]] = []
     for other in subject.nearest(NEIGHBOURS):
-        texts = _sampled([pair.input for pair in store.pairs(other)], PAIRS_OF_A_NEIGHBOUR)[1]
+        texts = _sampled([pair.input for pair in store.pairs.list(other)], PAIRS_OF_A_NEIGHBOUR)[1]
         yield from _read(request, vectors, texts)
         others.append({"name": other, "of": len(texts), "taken": taken(texts)})
     chat = background.chat_for_measuring()
@@ -233,8 +233,8 @@ def _read_subject(
 ) -> Generator[None, None, _Subject]:
     """Read the procedure's pairs; the bank's other procedures are as they answer now."""
     name = request.text("name")
-    store.procedure(name)
-    places, inputs = _sampled([pair.input for pair in store.pairs(name)], MOST_PAIRS)
+    store.procedures.get(name)
+    places, inputs = _sampled([pair.input for pair in store.pairs.list(name)], MOST_PAIRS)
     if not inputs:
         raise BadInputError(f"{name!r} has no pairs yet.", next_step="Write some first.")
     yield from _read(request, vectors, inputs)

@@ -49,7 +49,7 @@ def unlearned(
 
     None when there are no such pairs.
     """
-    record, then = store.active_memory(name, fingerprint), active_holdout(store, name, fingerprint)
+    record, then = store.memories.active(name, fingerprint), active_holdout(store, name, fingerprint)
     if record is None or then is None:
         return None
     choice, known = then

@@ -77,16 +77,16 @@ def make_probes(request: Request, store: ProfileStore, model: LoadedModel, bank_
     """
     backbone, basis = model.backbone, model.basis
     names = list(request.fields.get("names") or ())
-    records = {one.procedure: one for one in store.active_memories(backbone.fingerprint.digest, enabled_only=False)}
+    records = {one.procedure: one for one in store.memories.all_active(backbone.fingerprint.digest, enabled_only=False)}
     if missing := [name for name in names if name not in records]:
         raise UsageError(f"{missing[0]!r} has no memory for this model.", next_step="Train it first.")
-    uuids = {one.name: one.uuid for one in store.procedures()}
+    uuids = {one.name: one.uuid for one in store.procedures.list()}
     sampled = set(_sample(names, uuids))
     statistics: dict[str, RouterStatistics] = {}
     memories: dict[str, Memory] = {}
     fresh: dict[str, str] = {}
     for at, name in enumerate(names):
-        kept = memory_from_bytes(store.read_memory(records[name].file), backbone, f"The memory of {name!r}")
+        kept = memory_from_bytes(store.memories.read(records[name].file), backbone, f"The memory of {name!r}")
         memory = bank_cache.measured(store, records[name], kept)
         if memory is not kept:
             fresh[name] = base64.b64encode(memory_to_bytes(memory, backbone.fingerprint)).decode()
@@ -155,7 +155,7 @@ def _prompts(request: Request, store: ProfileStore, model: LoadedModel, memories
     chat = background.chat_for_fitting()
     prompts = []
     for name in [name for name in request.fields["names"] if name in memories]:
-        pairs = store.pairs(name) if request.fields.get("with_pairs") else []
+        pairs = store.pairs.list(name) if request.fields.get("with_pairs") else []
         statistics = memories[name].statistics
         assert statistics is not None
         likeness = basis.chat.cpu() @ statistics.mean.cpu()
@@ -177,7 +177,7 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, bank_c
     procedure's ``action`` (``skip``, ``replace``) and ``pairs`` stands with its memory.
     """
     backbone, basis = model.backbone, model.basis
-    folder = quarantined(store, request.text("folder"))
+    folder = quarantined(store.banks, request.text("folder"))
     given = request.fields["memories"]
     inputs = request.fields.get("inputs") or {}
     turn = _turn(base64.b64decode(request.fields.get("anchors") or ""), basis.chat)
@@ -190,11 +190,11 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, bank_c
     own = bank_cache.memories(store)
     for at, one in enumerate(given):
         name, uuid, file = str(one["name"]), str(one["uuid"]), str(one["file"])
-        memory = memory_from_bytes(store.read_memory(file, folder), backbone, f"The memory of {name!r}")
+        memory = memory_from_bytes(store.memories.read(file, folder), backbone, f"The memory of {name!r}")
         measured_anew |= not _follows(memory.statistics, basis)
         _refuse_counts(memory, one.get("pairs"), name)
         changed = _as_long_as(_here(memory, turn, inputs.get(uuid), model, bank_cache), own)
-        file = store.write_memory(memory_to_bytes(changed, backbone.fingerprint), folder)
+        file = store.memories.write(memory_to_bytes(changed, backbone.fingerprint), folder)
         assert changed.statistics is not None
         statistics[name], files[uuid] = changed.statistics, file
         if uuid in probed:
@@ -277,13 +277,13 @@ def _overlap(
     )
     found: list[tuple[str, str]] = []
     for name in _nearest(mine, theirs):
-        texts = [pair.input for pair in store.pairs(name)][:_PAIRS_OF_AN_OWN]
+        texts = [pair.input for pair in store.pairs.list(name)][:_PAIRS_OF_AN_OWN]
         for start in range(0, len(texts), _BATCH):
             ranked = router.rank(bank_cache.features(texts[start : start + _BATCH]))
             found += [(name, one[0].route) for one in ranked if one[0].route in theirs]
             yield
     lost = Counter(found)
-    counts = {name: min(len(store.pairs(name)), _PAIRS_OF_AN_OWN) for name, _ in lost}
+    counts = {name: min(len(store.pairs.list(name)), _PAIRS_OF_AN_OWN) for name, _ in lost}
     return [
         {"name": name, "to": route.removeprefix("bank "), "count": count, "of": counts[name]}
         for (name, route), count in sorted(lost.items())

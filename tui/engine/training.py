@@ -53,7 +53,7 @@ def train(
     Raises:
         BusyError: another process trains in this profile.
     """
-    with store.training():
+    with store.jobs.training():
         yield from _train(request, store, settings, paths, model, bank_cache)
 
 
@@ -68,10 +68,10 @@ def _train(
     fingerprint = model.backbone.fingerprint.digest
     names = request.fields.get("names")
     if names is None:
-        names = store.needs_training(fingerprint)
+        names = store.procedures.to_train(fingerprint)
     # From here on by their ids: whatever is renamed meanwhile is found again.
     job = request.fields.get("job")
-    ids = [store.procedure(name).id for name in names] if job is None else [store.job(int(job)).procedure_id]
+    ids = [store.procedures.get(name).id for name in names] if job is None else [store.jobs.get(int(job)).procedure_id]
     config = _config(request, settings, model)
     router = str(request.fields.get("router") or settings.text("router"))
     trained: list[dict[str, Any]] = []
@@ -115,10 +115,10 @@ class _OneTraining:
     ) -> None:
         self._request, self._store, self._model, self._bank_cache = request, store, model, bank_cache
         self._wanted, self._router = config, router
-        self._record = store.procedure_of(procedure_id)
+        self._record = store.procedures.by_id(procedure_id)
         self._name = self._record.name
         """While it trains; it may be called otherwise by the end."""
-        self._procedure = store.to_procedure(self._name)
+        self._procedure = store.procedures.with_pairs(self._name)
         self._budget = settings.whole("memory_budget_mb")
         self._keeps_form = settings.flag("keep_form")
         fingerprint = model.backbone.fingerprint.digest
@@ -150,7 +150,7 @@ class _OneTraining:
             yield
             if self._gives_up:
                 if self._request.how == "pause" and progress.phase == "train":
-                    self._store.vault.write(self._checkpoint, training.checkpoint().to_bytes())
+                    self._store.files.write(self._checkpoint, training.checkpoint().to_bytes())
                 return
             if self._request.cancelled.is_set() and not self._reads_alone:
                 training.stop()  # one step alone goes to its end: without it there is nothing to keep
@@ -193,7 +193,7 @@ class _OneTraining:
     def _start(self) -> Training:
         resume = None
         try:
-            resume = Checkpoint.from_bytes(self._store.vault.read(self._checkpoint))
+            resume = Checkpoint.from_bytes(self._store.files.read(self._checkpoint))
         except FileNotFoundError:
             pass
         except (OSError, BadInputError) as error:
@@ -230,7 +230,7 @@ class _OneTraining:
             memory_budget_mb=self._budget,
             feature_layers=self._model.basis.layers.pooled,
             resume=resume,
-            save=lambda data: self._store.vault.write(self._checkpoint, data),
+            save=lambda data: self._store.files.write(self._checkpoint, data),
             prior=self._model.prior,
             keys=[self._record.uuid],
             held_out=[input_digest(pair.input) for pair in self._holdout.kept_out],
@@ -269,10 +269,10 @@ class _OneTraining:
                 if self._request.cancelled.is_set():
                     break
         card = scored.card if scored is not None else {"seconds": result.seconds, "steps": result.steps, "advice": []}
-        file = self._store.write_memory(memory_to_bytes(memory, self._model.backbone.fingerprint))
+        file = self._store.memories.write(memory_to_bytes(memory, self._model.backbone.fingerprint))
         try:
             kept_out = {pair.input for pair in self._holdout.kept_out}
-            record = self._store.add_memory(
+            record = self._store.memories.add(
                 self._record.id,
                 self._model.backbone.fingerprint.digest,
                 file,
@@ -283,14 +283,14 @@ class _OneTraining:
                 learned=[pair.input not in kept_out for pair in self._procedure.pairs],
             )
         except NotFoundError:
-            (self._store.memory_folder / file).unlink(missing_ok=True)
+            (self._store.memories.folder / file).unlink(missing_ok=True)
             raise
         self.trained = {"name": record.procedure, "memory_id": record.id, "scorecard": card}
         yield
 
     def _previous_memory(self) -> PreviousMemory | None:
         """The memory that answers so far, where there is something fair to compare on."""
-        earlier, name = self._earlier, self._store.procedure_of(self._record.id).name
+        earlier, name = self._earlier, self._store.procedures.by_id(self._record.id).name
         found = unlearned(self._store, name, self._model.backbone.fingerprint.digest, self._holdout.held_out)
         if earlier is None or found is None:
             return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar, TypeVar
 
@@ -26,7 +27,6 @@ class AppScreen(Screen[None]):
     """
 
     MODE: ClassVar[str]
-    HELP_TITLE: ClassVar[str]
     HELP_TEXT: ClassVar[str]
     LISTS: ClassVar[tuple[type[DOMNode], ...]] = ()
     """Widgets whose keys act on the screen, for the palette."""
@@ -38,13 +38,13 @@ class AppScreen(Screen[None]):
         super().__init_subclass__(**options)
 
     def compose(self) -> ComposeResult:
-        yield StatusHeader(self.MODE)
+        yield StatusHeader(self.MODE, self.tokmem.screen_list)
         yield from self.body()
         yield Footer(compact=True, show_command_palette=False)
 
+    @abstractmethod
     def body(self) -> ComposeResult:
         """What stands between header and footer."""
-        raise NotImplementedError
 
     @property
     def tokmem(self) -> AppServices:

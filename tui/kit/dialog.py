@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -39,9 +40,9 @@ class Dialog(ModalScreen[ScreenResultType]):
         with box:
             yield from self.body()
 
+    @abstractmethod
     def body(self) -> ComposeResult:
         """What stands in the box."""
-        raise NotImplementedError
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Errors of this dialog's workers are shown like those of the app.
@@ -74,9 +75,9 @@ class SaveDialog(Dialog[ScreenResultType]):
         else:
             self.action_save()
 
+    @abstractmethod
     def action_save(self) -> None:
         """Hand over what was written, or say what is wrong with it."""
-        raise NotImplementedError
 
 
 def buttons(*choices: tuple[str, str], primary: str = "", danger: str = "") -> Horizontal:

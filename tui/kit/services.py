@@ -50,6 +50,25 @@ class Trainings(Protocol):
         ...
 
 
+class ListedScreen(Protocol):
+    """A screen as the header shows it."""
+
+    @property
+    def mode(self) -> str:
+        """Its name."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Goes there; empty where no key does."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        ...
+
+
 class AppServices(Protocol):
     """What every room may use of the app."""
 
@@ -139,7 +158,12 @@ class AppServices(Protocol):
         """Tell every screen that procedures, pairs or memories may differ."""
         ...
 
-    # What the person sees
+    # What is shown
+
+    @property
+    def screen_list(self) -> Sequence[ListedScreen]:
+        """The screens of the app."""
+        ...
 
     def open_procedure(self, name: str) -> None:
         """Show one procedure on its screen."""

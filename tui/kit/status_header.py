@@ -12,15 +12,8 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from tui.engine_client.link import EngineState
+from tui.kit.services import ListedScreen
 
-SCREENS = (
-    ("chat", "F2", "Chat"),
-    ("procedures", "F3", "Procedures"),
-    ("train", "F4", "Train"),
-    ("profiles", "F5", "Profiles"),
-    ("models", "F8", "Models"),
-    ("settings", "F9", "Settings"),
-)
 TITLES_FROM = 100
 """Cells of width from which every screen's title may stand in the header, and not its key alone: where that leaves
 room for the state at the right."""
@@ -66,7 +59,12 @@ class ScreenTab(Static):
 
 
 class StatusHeader(Horizontal):
-    """See the module."""
+    """See the module.
+
+    Args:
+        mode: of the screen that it stands on.
+        screens: all screens; those with a key have a tab.
+    """
 
     DEFAULT_CSS = """
     StatusHeader {
@@ -76,16 +74,17 @@ class StatusHeader(Horizontal):
     }
     """
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, screens: Sequence[ListedScreen]) -> None:
         super().__init__()
-        self._mode = mode
+        self._mode, self._screens = mode, screens
         self._states: list[list[tuple[str, str]]] = []
         """The parts of the state with their styles: in full first, then in ever fewer words."""
 
     def compose(self) -> ComposeResult:
         yield Static("tokmem-desk", id="app-name")
-        for mode, key, title in SCREENS:
-            yield ScreenTab(mode, key, title, mode == self._mode)
+        for screen in self._screens:
+            if screen.key:
+                yield ScreenTab(screen.mode, screen.key.upper(), screen.title, screen.mode == self._mode)
         yield Static(id="status")
 
     def on_resize(self, event: Resize) -> None:

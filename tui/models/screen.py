@@ -37,7 +37,6 @@ class ModelsScreen(AppScreen):
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "ModelTable"
     LISTS = (ModelTable,)
-    HELP_TITLE = "Models"
     HELP_TEXT = (
         "The model that everything runs on: the backbone. ● is in use, ◉ is on this computer, ○ would be fetched "
         "first. A memory works on the model that it was trained on; with another one, procedures are trained anew. "
@@ -75,7 +74,7 @@ class ModelsScreen(AppScreen):
     async def begin(self) -> None:
         """Draw the machine as soon as it is known."""
         self.query_one("#machine", Static).update(Content("Looking at this computer …"))
-        self.tokmem.pull_changed.subscribe(self, self._pull_news)
+        self.tokmem.downloads.changed.subscribe(self, self._pull_news)
 
     # News from the app
 
@@ -129,7 +128,7 @@ class ModelsScreen(AppScreen):
         machine, backbone = self._machine, self.tokmem.link.state.backbone
         on_cpu = self.tokmem.settings.text("device") == "cpu" or (backbone and backbone["device"] == "cpu")
         used = machine.without_gpu() if on_cpu else machine
-        pull = self.tokmem.pull
+        pull = self.tokmem.downloads.current
         pulled = None if pull is None or pull.state == "done" else pull.model
         self._rows = model_rows(self._store, self.tokmem.model, used, self._loaded_mb * MIB, pulled)
         self.query_one("#machine", Static).update(self._machine_words(machine))
@@ -169,7 +168,8 @@ class ModelsScreen(AppScreen):
         details = self.query_one(ModelDetails)
         details.visible = row is not None
         if row is not None:
-            pull = self.tokmem.pull if self.tokmem.pull and self.tokmem.pull.model == row.id else None
+            newest = self.tokmem.downloads.current
+            pull = newest if newest is not None and newest.model == row.id else None
             compact = self.app.size.width < 100
             details.show(row, pull, self.tokmem.link.state, offline=self.offline, compact=compact)
         self.refresh_bindings()
@@ -187,7 +187,7 @@ class ModelsScreen(AppScreen):
         """Offer what can be done with the model under the cursor."""
         if not self.is_mounted:
             return True
-        row, pull = self.selected, self.tokmem.pull
+        row, pull = self.selected, self.tokmem.downloads.current
         match action:
             case "pull":
                 return row is not None and not row.ready and not row.lacks_adapter
@@ -224,7 +224,7 @@ class ModelsScreen(AppScreen):
             if found.value != _settings_name(row):
                 self.notify(f"{found.source} says {found.value}, which wins.", severity="warning", markup=False)
                 return
-            await self.tokmem.restart_engine()
+            await self.tokmem.engine.restart()
         self.tokmem.load_engine()
         self._draw()
 
@@ -255,7 +255,7 @@ class ModelsScreen(AppScreen):
                 f"{row.title} is not on this computer, and downloads are off.",
                 next_step="Turn 'offline' off in the settings (F9).",
             )
-        pull = self.tokmem.pull
+        pull = self.tokmem.downloads.current
         if pull is not None and pull.running:
             raise BusyError(f"{pull.title} is being fetched.", next_step="Wait for its end, or pause it with Esc.")
         if pull is None or pull.model != row.id or pull.state == "done":
@@ -269,13 +269,14 @@ class ModelsScreen(AppScreen):
             )
             if not await self.app.push_screen_wait(question):
                 return
-        self.tokmem.pull_model(row.id, row.title, row.download_bytes)
+        self.tokmem.downloads.fetch(row.id, row.title, row.download_bytes)
 
     @shows_errors
     async def action_pause(self) -> None:
         """Pause the download; what has arrived is kept."""
-        if self.tokmem.pull is not None:
-            await self.tokmem.pull.pause()
+        pull = self.tokmem.downloads.current
+        if pull is not None:
+            await pull.pause()
 
     def action_load(self) -> None:
         """Load the model that is in use."""
@@ -302,7 +303,7 @@ class ModelsScreen(AppScreen):
             self.query_one(ModelTable).select(row.id)
             return
         named = str(source.path) if source.path is not None else source.id
-        self.tokmem.pull_model(named, source.id, None)
+        self.tokmem.downloads.fetch(named, source.id, None)
         self._draw()
 
     @work(exit_on_error=False)
@@ -314,7 +315,7 @@ class ModelsScreen(AppScreen):
         if row.adapted and row.ready:
             await self._remove_adapter(row)
             return
-        pull = self.tokmem.pull
+        pull = self.tokmem.downloads.current
         if pull is not None and pull.model == row.id and pull.running:
             raise BusyError(f"{row.title} is being fetched.", next_step="Pause it with Esc first.")
         # Its adapted form works with the same files.
@@ -330,7 +331,7 @@ class ModelsScreen(AppScreen):
             await self.tokmem.link.unload()
         freed = await asyncio.to_thread(self._store.remove, row.id)
         if pull is not None and pull.model == row.id:
-            self.tokmem.pull = None
+            self.tokmem.downloads.forget()
         self._draw()
         self.notify(f"Removed {row.title}: {size(freed)} freed.", markup=False)
 

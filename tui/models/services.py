@@ -10,21 +10,51 @@ from tui.kit.services import AppServices
 from tui.models.pull import ModelPull
 
 
-class ModelServices(AppServices, Protocol):
-    """The app, as the Models screen sees it."""
-
-    pull: ModelPull | None
-    """The newest download of a model."""
+class Downloads(Protocol):
+    """Fetches models beside everything else, one at a time."""
 
     @property
-    def pull_changed(self) -> Signal[ModelPull]:
+    def current(self) -> ModelPull | None:
+        """The newest download, also when it is over."""
+        ...
+
+    @property
+    def changed(self) -> Signal[ModelPull]:
         """A download went on, paused or ended."""
         ...
 
-    def pull_model(self, model: str, title: str, download_bytes: int | None) -> None:
-        """Fetch a model beside everything else, or go on with the one that was paused."""
+    def fetch(self, model: str, title: str, download_bytes: int | None) -> None:
+        """Fetch a model, or go on with the download that was paused.
+
+        Args:
+            model: as the settings would name it.
+            title: for people.
+            download_bytes: how much is to come, where that is known.
+        """
         ...
 
-    async def restart_engine(self) -> None:
+    def forget(self) -> None:
+        """Drop the newest download, whose files were removed."""
+        ...
+
+
+class EngineRestart(Protocol):
+    """Replaces the engine."""
+
+    async def restart(self) -> None:
         """Go on with an engine for the settings in force."""
+        ...
+
+
+class ModelServices(AppServices, Protocol):
+    """See the module."""
+
+    @property
+    def downloads(self) -> Downloads:
+        """Fetches models."""
+        ...
+
+    @property
+    def engine(self) -> EngineRestart:
+        """Replaces the engine."""
         ...

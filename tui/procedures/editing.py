@@ -31,7 +31,7 @@ class ProcedureEditing:
         if draft is None:
             return False
         name, description = draft
-        host.tokmem.store.add_procedure(Procedure(name, (), description=description), source="by hand")
+        host.tokmem.store.procedures.add(Procedure(name, (), description=description), source="by hand")
         host.changed(name)
         return True
 
@@ -48,8 +48,8 @@ class ProcedureEditing:
         if draft is None:
             return
         name, description = draft
-        host.tokmem.store.rename_procedure(record.name, name)
-        host.tokmem.store.set_description(name, description)
+        host.tokmem.store.procedures.rename(record.name, name)
+        host.tokmem.store.procedures.set_description(name, description)
         host.changed(name)
 
     async def edit_tool(self) -> None:
@@ -58,18 +58,18 @@ class ProcedureEditing:
         if line is None:
             return
         name, store = line.record.name, host.tokmem.store
-        command = store.command(name)
+        command = store.commands.get(name)
         draft = await host.ask(ToolDialog(line.record, command))
         if draft is None:
             return
-        store.set_schema(name, draft.schema)
-        store.set_reads_conversation(name, draft.reads_conversation)
+        store.procedures.set_schema(name, draft.schema)
+        store.procedures.set_reads_conversation(name, draft.reads_conversation)
         if draft.template is None:
-            store.remove_command(name)
+            store.commands.remove(name)
         elif command is None or command.template != draft.template:
-            store.set_command(name, draft.template)
+            store.commands.set(name, draft.template)
         elif command.allowed is not None and not draft.always_allowed:
-            store.allow_command(name, None)
+            store.commands.allow(name, None)
         host.changed(name)
 
     async def delete(self) -> None:
@@ -81,7 +81,7 @@ class ProcedureEditing:
         count = line.record.pair_count + line.record.held_out_count
         what = f"Its {count} pairs and its memories go. ^z brings them back."
         if await host.ask(ConfirmDialog(f"Delete {name}?", what, "Delete", danger=True)):
-            host.tokmem.store.remove_procedure(name)
+            host.tokmem.store.procedures.remove(name)
             host.changed()
             host.notify(f"Deleted {name}. ^z brings it back.", markup=False)
 
@@ -89,7 +89,7 @@ class ProcedureEditing:
         """Let the procedure take messages, or not."""
         host, line = self._host, self._host.selected
         if line is not None:
-            host.tokmem.store.set_enabled(line.record.name, not line.record.enabled)
+            host.tokmem.store.procedures.set_enabled(line.record.name, not line.record.enabled)
             host.changed()
 
     def toggle_group(self) -> None:
@@ -104,7 +104,7 @@ class ProcedureEditing:
         enabled = not line.record.enabled
         members = [member.record.name for member in host.lines if member.record.group == group]
         for name in members:
-            host.tokmem.store.set_enabled(name, enabled)
+            host.tokmem.store.procedures.set_enabled(name, enabled)
         host.changed()
         host.notify(f"{len(members)} of {group} are {'on' if enabled else 'off'} now.", markup=False)
 
@@ -114,9 +114,9 @@ class ProcedureEditing:
         if line is None:
             return
         record = line.record
-        group = await host.ask(GroupDialog(record.name, record.group, host.tokmem.store.groups()))
+        group = await host.ask(GroupDialog(record.name, record.group, host.tokmem.store.procedures.groups()))
         if group is not None:
-            host.tokmem.store.set_group(record.name, group)
+            host.tokmem.store.procedures.set_group(record.name, group)
             host.changed(record.name)
 
     async def show_versions(self) -> None:
@@ -125,19 +125,19 @@ class ProcedureEditing:
         if line is None:
             return
         store, name, fingerprint = host.tokmem.store, line.record.name, host.tokmem.fingerprint or ""
-        versions = store.versions(name)
-        memories = {memory.id: memory.version for memory in store.memories(name)}
+        versions = store.versions.list(name)
+        memories = {memory.id: memory.version for memory in store.memories.list(name)}
         present = versions[0].number
         dialog = VersionsDialog(
             name,
             versions,
             memories,
             fingerprint,
-            lambda number: store.version_diff(name, number, present, fingerprint),
+            lambda number: store.versions.diff(name, number, present, fingerprint),
         )
         number = await host.ask(dialog)
         if number is not None:
-            text = store.roll_back(name, number)
+            text = store.versions.roll_back(name, number)
             host.changed(name)
             host.notify(f"{text[:1].upper()}{text[1:]}. ^z takes that back.", markup=False)
 
@@ -156,7 +156,7 @@ class ProcedureEditing:
             return
         chosen = await host.ask(ThresholdDialog(record.name, record.threshold, app.link, app.profile, overlap))
         if chosen is not None:
-            app.store.set_threshold(record.name, None if chosen == "auto" else float(chosen))
+            app.store.procedures.set_threshold(record.name, None if chosen == "auto" else float(chosen))
             host.changed(record.name)
 
     def train(self) -> None:
@@ -168,7 +168,7 @@ class ProcedureEditing:
     def undo(self) -> None:
         """Take the last change back."""
         try:
-            text = self._host.tokmem.store.undo()
+            text = self._host.tokmem.store.undo.take_back()
         except TokmemError as caught:
             self._host.notify(caught.message, markup=False)
             return

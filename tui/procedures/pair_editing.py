@@ -51,7 +51,7 @@ class PairEditing:
             return
         pair = ExamplePair(event.input, event.response)
         try:
-            self._host.tokmem.store.add_pairs(line.record.name, [pair], source="by hand")
+            self._host.tokmem.store.pairs.add(line.record.name, [pair], source="by hand")
         except BadInputError as caught:
             panel.refused(caught.message)
             return
@@ -67,11 +67,11 @@ class PairEditing:
         if event.action == "large":
             self._host.in_background(partial(self._edit_in_window, line.record.name, pair))
         elif pair is not None and event.action == "delete":
-            store.delete_pair(pair.id)
+            store.pairs.delete(pair.id)
             self._host.changed()
             self._host.notify("Deleted the pair. ^z brings it back.")
         elif pair is not None:
-            store.update_pair(pair.id, part="train" if pair.part == "held_out" else "held_out")
+            store.pairs.update(pair.id, part="train" if pair.part == "held_out" else "held_out")
             self._host.changed()
 
     def _store_text(self, pair_id: int, part: CellPart, text: str) -> None:
@@ -81,7 +81,7 @@ class PairEditing:
             BadInputError: the text is empty or unusable.
         """
         texts = {part: text}
-        self._host.tokmem.store.update_pair(pair_id, input=texts.get("input"), response=texts.get("response"))
+        self._host.tokmem.store.pairs.update(pair_id, input=texts.get("input"), response=texts.get("response"))
 
     async def _edit_in_window(self, name: str, pair: PairRecord | None) -> None:
         """Edit a pair in a window, or write new ones one after the other."""
@@ -99,9 +99,9 @@ class PairEditing:
                 return
             store = self._host.tokmem.store
             if pair is not None:
-                store.update_pair(pair.id, input=draft.input, response=draft.response)
+                store.pairs.update(pair.id, input=draft.input, response=draft.response)
             else:
-                store.add_pairs(name, [ExamplePair(draft.input, draft.response)], source="by hand")
+                store.pairs.add(name, [ExamplePair(draft.input, draft.response)], source="by hand")
             self._host.changed(name)
             if not draft.another:
                 return

@@ -29,7 +29,7 @@ class PairSources:
         host = self._host
         missing = [file for file in sample_files() if file.procedure_name and file.procedure_name not in host.names]
         for file in missing:
-            host.tokmem.store.add_procedure(_procedure(file, str(file.procedure_name)), source="sample")
+            host.tokmem.store.procedures.add(_procedure(file, str(file.procedure_name)), source="sample")
         host.changed()
         if missing:
             host.notify(f"Added {len(missing)} sample procedures. t trains one, F4 all of them.")
@@ -76,9 +76,9 @@ class PairSources:
             return
         host, store, source = self._host, self._host.tokmem.store, choice.path.name
         if choice.name in host.names:
-            store.import_pairs(choice.name, choice.file.parts, source)
+            store.pairs.add_parts(choice.name, choice.file.parts, source)
         else:
-            store.add_procedure(_procedure(choice.file, choice.name), source=source)
+            store.procedures.add(_procedure(choice.file, choice.name), source=source)
         host.changed(choice.name)
         host.notify(f"Imported {choice.file.count} pairs into {choice.name}. ^z takes them out.", markup=False)
 
@@ -89,17 +89,17 @@ class PairSources:
             into: the procedure to offer first.
         """
         host, store = self._host, self._host.tokmem.store
-        conversations = [record for record in store.conversations(limit=100) if record.message_count]
+        conversations = [record for record in store.chats.list(limit=100) if record.message_count]
         if not conversations:
             host.notify("There is no conversation yet. F2 begins one.")
             return
-        chosen = await host.ask(FromChatDialog(conversations, store.messages, host.names, into))
+        chosen = await host.ask(FromChatDialog(conversations, store.messages.list, host.names, into))
         if chosen is None:
             return
         if chosen.name in host.names:
-            store.add_pairs(chosen.name, chosen.pairs, source="chat")
+            store.pairs.add(chosen.name, chosen.pairs, source="chat")
         else:
-            store.add_procedure(Procedure(chosen.name, tuple(chosen.pairs)), source="chat")
+            store.procedures.add(Procedure(chosen.name, tuple(chosen.pairs)), source="chat")
         host.changed(chosen.name)
         host.notify(f"Saved {len(chosen.pairs)} pairs to {chosen.name}. ^z takes them out.", markup=False)
 
@@ -111,7 +111,7 @@ class PairSources:
         name, app = line.record.name, host.tokmem
 
         def take(pair: ExamplePair) -> None:
-            app.store.add_pairs(name, [pair], source="drafted")
+            app.store.pairs.add(name, [pair], source="drafted")
             host.changed(name)
 
         await host.ask(DraftsDialog(name, app.link, app.profile, take))

@@ -41,7 +41,6 @@ class ProceduresScreen(AppScreen):
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "ProcedureTable"
     LISTS = (ProcedureTable, PairGrid)
-    HELP_TITLE = "Procedures"
     HELP_TEXT = (
         "At the left your procedures, at the right the pairs of the one under the cursor; Enter goes there, e changes "
         "what the cursor is on, p lets the model suggest pairs. About 10 to 30 pairs make a good procedure. Pairs "
@@ -161,7 +160,7 @@ class ProceduresScreen(AppScreen):
         """Its pairs, read once for each revision of the profile."""
         key = (self.tokmem.profile, line.record.id, self.tokmem.store.revision)
         if self._pairs[0] != key:
-            self._pairs = (key, self.tokmem.store.pair_list(line.record.name))
+            self._pairs = (key, self.tokmem.store.pairs.table(line.record.name))
         return self._pairs[1]
 
     @property

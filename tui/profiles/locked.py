@@ -75,7 +75,7 @@ class LockedScreen(Screen[None]):
     @work(group="unlock-profile", exclusive=True, exit_on_error=False)
     async def on_unlock_form_opened(self, event: UnlockForm.Opened) -> None:
         """Open the profile."""
-        await self.tokmem.unlock(self.query_one(UnlockForm).profile, event.key)
+        await self.tokmem.locks.unlock(self.query_one(UnlockForm).profile, event.key)
 
     def action_recovery(self) -> None:
         """By the recovery key, or by the passphrase again."""
@@ -102,7 +102,7 @@ class LockedScreen(Screen[None]):
     @work(group="unlock-profile", exclusive=True, exit_on_error=False)
     async def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Go on with that one."""
-        if event.option_id is not None and await self.tokmem.open_profile(event.option_id):
+        if event.option_id is not None and await self.tokmem.profiles.open(event.option_id):
             self.app.switch_mode("chat")
             self.tokmem.load_engine()
 

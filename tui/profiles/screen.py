@@ -32,7 +32,6 @@ class ProfilesScreen(AppScreen):
     MODE = "profiles"
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = None
-    HELP_TITLE = "Profiles"
     HELP_TEXT = (
         "A card for each profile; Enter goes on with it at once, the model stays loaded. What one profile learns or "
         "says is never seen in another. Erasing asks for the name, says what goes, and cannot be undone."
@@ -114,7 +113,7 @@ class ProfilesScreen(AppScreen):
         cards = list(self.query(ProfileCard))
         if len(cards) != len(self._infos):
             return  # the list is being read anew
-        training = self.tokmem.profile if self.tokmem.trainings.running else self.tokmem.training_elsewhere()
+        training = self.tokmem.profile if self.tokmem.trainings.running else self.tokmem.profiles.training_elsewhere()
         for card, info in zip(cards, self._infos, strict=True):
             card.show(
                 info,
@@ -169,7 +168,7 @@ class ProfilesScreen(AppScreen):
         if event.name == self.tokmem.profile:
             self.app.switch_mode("chat")
             return
-        if not await self.tokmem.open_profile(event.name):
+        if not await self.tokmem.profiles.open(event.name):
             return
         self.show_header()
         await self._load()
@@ -198,7 +197,7 @@ class ProfilesScreen(AppScreen):
         )
         if name is None or name == info.name:
             return
-        await self.tokmem.rename_profile(info.name, name)
+        await self.tokmem.profiles.rename(info.name, name)
         self._selected = name
         self.show_header()
         await self._load()
@@ -217,13 +216,13 @@ class ProfilesScreen(AppScreen):
         going.append(f"{size(info.bytes)} in {folder}")
         if info.name != self.tokmem.profile:
             after = "The other profiles stay as they are."
-        elif (other := self.tokmem.next_after(self._infos, info.name)) is not None:
+        elif (other := self.tokmem.profiles.next_after(self._infos, info.name)) is not None:
             after = f"{other} is opened instead."
         else:
             after = "An empty profile is made instead."
         if not await self.app.push_screen_wait(EraseDialog(info.name, going, after)):
             return
-        await self.tokmem.erase_profile(info.name)
+        await self.tokmem.profiles.erase(info.name)
         self._selected = self.tokmem.profile
         self.show_header()
         await self._load()
@@ -235,7 +234,7 @@ class ProfilesScreen(AppScreen):
         info = self._info
         if info is None:
             return
-        self.tokmem.refuse_if_at_work(info.name)
+        self.tokmem.passphrases.refuse_if_at_work(info.name)
         if info.locked:
             await self._change_lock(info)
         else:
@@ -258,13 +257,13 @@ class ProfilesScreen(AppScreen):
         async def show(recovery: str) -> None:
             await self.app.push_screen_wait(RecoveryKeyDialog(info.name, recovery))
 
-        await self.tokmem.add_lock(info.name, passphrase, show)
+        await self.tokmem.passphrases.add(info.name, passphrase, show)
 
     async def _change_lock(self, info: ProfileInfo) -> None:
         is_open = info.name == self.tokmem.profile
         wish = await self.app.push_screen_wait(LockMenuDialog(info.name, is_open))
         if wish == "lock":
-            self.tokmem.lock_now()
+            self.tokmem.locks.lock()
             return
         if wish is None:
             return
@@ -273,7 +272,7 @@ class ProfilesScreen(AppScreen):
         if key is None:
             return
         if wish == "remove":
-            await self.tokmem.remove_lock(info.name, key)
+            await self.tokmem.passphrases.remove(info.name, key)
             self.notify(f"{info.name} has no passphrase now.", markup=False)
             return
         passphrase = await self.app.push_screen_wait(
@@ -282,7 +281,7 @@ class ProfilesScreen(AppScreen):
         if passphrase is None:
             return
         with ProfileRegistry(self.tokmem.paths) as registry:
-            registry.change_passphrase(info.name, key, passphrase)
+            registry.locks.change_passphrase(info.name, key, passphrase)
         self.notify(f"The passphrase of {info.name} is changed.", markup=False)
 
     @property
@@ -292,4 +291,4 @@ class ProfilesScreen(AppScreen):
     def _is_training(self, name: str) -> bool:
         if name == self.tokmem.profile:
             return self.tokmem.trainings.running
-        return self.tokmem.training_elsewhere() == name
+        return self.tokmem.profiles.training_elsewhere() == name

@@ -10,10 +10,10 @@ from profiles.store.records import ProfileInfo
 from tui.kit.services import AppServices
 
 
-class ProfileServices(AppServices, Protocol):
-    """The app, as these screens see it."""
+class Profiles(Protocol):
+    """Opens, renames and erases profiles."""
 
-    async def open_profile(self, name: str, key: ProfileKey | None = None, *, stay: bool = False) -> bool:
+    async def open(self, name: str, key: ProfileKey | None = None, *, stay: bool = False) -> bool:
         """Go on with another profile; a training of the one that is left goes on.
 
         Args:
@@ -29,7 +29,7 @@ class ProfileServices(AppServices, Protocol):
         """
         ...
 
-    async def rename_profile(self, name: str, new: str) -> None:
+    async def rename(self, name: str, new: str) -> None:
         """Give a profile another name; the open one is opened anew under it.
 
         Raises:
@@ -38,7 +38,7 @@ class ProfileServices(AppServices, Protocol):
         """
         ...
 
-    async def erase_profile(self, name: str) -> None:
+    async def erase(self, name: str) -> None:
         """Erase a profile for good; erasing the open one goes on with another.
 
         Raises:
@@ -54,6 +54,10 @@ class ProfileServices(AppServices, Protocol):
         """The profile in which a training runs that is not the open one."""
         ...
 
+
+class Passphrases(Protocol):
+    """Gives profiles passphrases, and takes them away."""
+
     def refuse_if_at_work(self, name: str) -> None:
         """For what needs a profile that nothing works on.
 
@@ -62,7 +66,7 @@ class ProfileServices(AppServices, Protocol):
         """
         ...
 
-    async def add_lock(self, name: str, passphrase: str, show: Callable[[str], Awaitable[object]]) -> None:
+    async def add(self, name: str, passphrase: str, show: Callable[[str], Awaitable[object]]) -> None:
         """Encrypt a profile; the open one is open again afterwards.
 
         Args:
@@ -75,7 +79,7 @@ class ProfileServices(AppServices, Protocol):
         """
         ...
 
-    async def remove_lock(self, name: str, key: ProfileKey) -> None:
+    async def remove(self, name: str, key: ProfileKey) -> None:
         """Decrypt a profile; the open one is open again afterwards.
 
         Raises:
@@ -83,7 +87,11 @@ class ProfileServices(AppServices, Protocol):
         """
         ...
 
-    def lock_now(self) -> None:
+
+class Locks(Protocol):
+    """Locks and unlocks the open profile."""
+
+    def lock(self) -> None:
         """Close the open profile, forget its key, and ask for its passphrase.
 
         Raises:
@@ -97,4 +105,23 @@ class ProfileServices(AppServices, Protocol):
         Raises:
             TokmemError: it cannot be opened.
         """
+        ...
+
+
+class ProfileServices(AppServices, Protocol):
+    """See the module."""
+
+    @property
+    def profiles(self) -> Profiles:
+        """Opens, renames and erases profiles."""
+        ...
+
+    @property
+    def passphrases(self) -> Passphrases:
+        """Gives profiles passphrases, and takes them away."""
+        ...
+
+    @property
+    def locks(self) -> Locks:
+        """Locks and unlocks the open profile."""
         ...

@@ -90,9 +90,9 @@ class UnlockForm(Vertical):
         try:
             with ProfileRegistry(self._paths) as registry:
                 if self._by_recovery:
-                    key = registry.key_by_recovery(self.profile, typed)
+                    key = registry.locks.key_by_recovery(self.profile, typed)
                 else:
-                    key = registry.key(self.profile, typed)
+                    key = registry.locks.key(self.profile, typed)
         except TokmemError as caught:
             fault = f"{caught.message} {caught.next_step}".strip()
         if not get_current_worker().is_cancelled:

@@ -21,7 +21,10 @@ from tui.serve.requests import ChatRequest
 
 _KNOWN_ANSWERS = 2000
 _REASONS = {"end": "stop", "length": "length", "repeats": "stop", "cancelled": "stop"}
-_cancelling: set[asyncio.Task[None]] = set()  # keeps each task alive until it has run
+_UNFIT = "content_filter"
+"""The reason for an answer that does not fit its procedure's schema: clients that parse answers raise on it."""
+
+_cancelling: set[asyncio.Task[None]] = set()  # so that no task is collected before it has run
 
 
 class StopTexts:
@@ -164,7 +167,7 @@ class Reply:
             "index": 0,
             "message": {"role": "assistant", "content": result["response"], "refusal": None},
             "logprobs": None,
-            "finish_reason": _REASONS[result["stopped"]],
+            "finish_reason": _finish_reason(result),
         }
         return {
             **self._head,
@@ -184,7 +187,7 @@ class Reply:
 
     def last(self, result: Message) -> list[dict[str, Any]]:
         """The chunks that end a stream: the reason, and the usage where it was asked for."""
-        end = self._chunk({}, _REASONS[result["stopped"]])
+        end = self._chunk({}, _finish_reason(result))
         end["tokmem"] = self._route(result) | {"timing": result["timing"]}
         if not self._request.include_usage:
             return [end]
@@ -202,6 +205,13 @@ class Reply:
         if routed.get("without_history"):  # it was repeating an earlier answer
             more["without_history"] = True
         return {name: routed[name] for name in ("route", "probability", "candidates")} | more
+
+
+def _finish_reason(result: Message) -> str:
+    """Why an answer ended, in the protocol's words."""
+    reason = _REASONS[result["stopped"]]
+    unfit = any(segment.get("problem") for segment in result["segments"])
+    return _UNFIT if unfit and reason == "stop" else reason
 
 
 def usage(result: Message) -> dict[str, int]:

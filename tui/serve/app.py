@@ -141,7 +141,7 @@ class ApiServer:
 
         def names() -> list[str]:
             with ProfileRegistry(self.paths) as registry, registry.open(profile, key=self._keys.get(profile)) as store:
-                return sorted(one.procedure for one in store.active_memories(self.backbone["fingerprint"]))
+                return sorted(one.procedure for one in store.memories.all_active(self.backbone["fingerprint"]))
 
         ids = [AUTO_ROUTE, NONE_ROUTE, *await asyncio.to_thread(names), self.backbone["id"]]
         return [{"id": one, "object": "model", "created": 0, "owned_by": "tokmem-desk"} for one in ids]

@@ -71,4 +71,4 @@ class JobRun:
         if time.monotonic() - self._kept_at >= KEEP_SECONDS:
             self._kept_at = time.monotonic()
             with contextlib.suppress(NotFoundError):  # the procedure was removed meanwhile
-                self._store.set_job(self.job.id, progress=self.progress.as_dict())
+                self._store.jobs.update(self.job.id, progress=self.progress.as_dict())

@@ -60,20 +60,22 @@ def procedure_lines(store: ProfileStore, fingerprint: str | None) -> list[Proced
         store: of the profile.
         fingerprint: of the backbone; without one every procedure counts as untrained.
     """
-    corrections = Counter(record.right_route for record in store.corrections())
+    corrections = Counter(record.right_route for record in store.corrections.list())
     memories: dict[str, MemoryRecord] = {}
     stale: set[str] = set()
     if fingerprint is not None:
-        memories = {one.procedure: one for one in store.active_memories(fingerprint, enabled_only=False)}
-        stale = {record.name for record in store.procedures() if not record.enabled}
-        stale |= set(store.needs_training(fingerprint))
+        memories = {one.procedure: one for one in store.memories.all_active(fingerprint, enabled_only=False)}
+        stale = {record.name for record in store.procedures.list() if not record.enabled}
+        stale |= set(store.procedures.to_train(fingerprint))
     lines = []
-    for record in store.procedures():
+    for record in store.procedures.list():
         memory = memories.get(record.name)
         changed = None
         if memory is not None and fingerprint is not None:
             # Counting the differences is worth its query only where there are some.
-            changed = store.pairs_changed(record.name, fingerprint) if record.name in stale else PairsChanged(0, 0)
+            changed = (
+                store.memories.pairs_changed(record.name, fingerprint) if record.name in stale else PairsChanged(0, 0)
+            )
         lines.append(ProcedureLine(record, memory, changed, corrections[record.name]))
     return lines
 
@@ -81,8 +83,8 @@ def procedure_lines(store: ProfileStore, fingerprint: str | None) -> list[Proced
 def last_fingerprint(store: ProfileStore) -> str | None:
     """The backbone of the newest active memory: what to show before the engine has said which one is loaded."""
     newest: MemoryRecord | None = None
-    for record in store.procedures():
-        for memory in store.memories(record.name):
+    for record in store.procedures.list():
+        for memory in store.memories.list(record.name):
             if memory.status == "active" and (newest is None or memory.created > newest.created):
                 newest = memory
     return None if newest is None else newest.backbone_fingerprint

@@ -1,4 +1,4 @@
-"""The Textual app: owns the open profile, the engine link and the training job; the screens draw them.
+"""The Textual app: puts the controllers together, and gives the screens what they may use of them.
 
 Built from explicit arguments. Loads no torch: the model lives in the engine's process, which is started after the
 first frame.
@@ -6,57 +6,62 @@ first frame.
 
 from __future__ import annotations
 
-import time
-import traceback
-from collections import deque
+import inspect
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from textual import work
-from textual.app import SystemCommand
-from textual.binding import Binding, BindingType
+from textual import events, work
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingsMap, BindingType
 from textual.filter import LineFilter
 from textual.screen import Screen
 from textual.signal import Signal
-from textual.worker import Worker, WorkerState
+from textual.worker import Worker
 
 from profiles.files.paths import AppPaths
 from profiles.settings.settings import Settings
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import TokmemError
-from tui.chat.screen import ChatScreen
-from tui.kit.base import AppScreen
+from tui.engine_client.link import EngineLink, EngineState
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.drawn_lines import VisibleLines, VisiblePrints
-from tui.kit.error_dialogs import shows_errors
 from tui.kit.failure import FailureDialog
 from tui.kit.keys import BINDING_IDS, usable_keymap
 from tui.kit.themes import DARK, LIGHT, muted_of
-from tui.models.screen import ModelsScreen
 from tui.procedures.screen import ProceduresScreen
-from tui.process.anew import Anew
+from tui.process.restart import Handover
 from tui.profiles.locked import LockedScreen
-from tui.profiles.screen import ProfilesScreen
-from tui.shared.overview import changed_words, procedure_lines
-from tui.shell import debug_report
-from tui.shell.commands import commands
-from tui.shell.engine_controller import EngineDesk, EngineFactory
-from tui.shell.help import HelpDialog, keys_in_force
-from tui.shell.report import ReportDialog
-from tui.shell.settings import SettingsScreen
-from tui.shell.welcome import WelcomeScreen
-from tui.training.screen import TrainScreen
+from tui.shared.overview import procedure_lines
+from tui.shell.commands import APP_COMMANDS, AppCommand, command_bindings
+from tui.shell.download_controller import DownloadController
+from tui.shell.engine_controller import EngineController, EngineFactory
+from tui.shell.errors import ErrorPresenter
+from tui.shell.first_screen import FirstScreen
+from tui.shell.idle_clock import IdleClock
+from tui.shell.lock_controller import LockController
+from tui.shell.mode_screens import ModeScreens
+from tui.shell.open_profiles import OpenProfiles
+from tui.shell.palette import palette
+from tui.shell.passphrase_controller import PassphraseController
+from tui.shell.profile_controller import ProfileController
+from tui.shell.restart_controller import RestartController
+from tui.shell.screens import SCREENS, ScreenEntry, screen_bindings
+from tui.shell.session import Session
+from tui.shell.training_controller import TrainingController
+from tui.training.queue import TrainQueue
 
 OUTSIDE_SECONDS = 2.0
 """How often to look whether another program changed the profile."""
 
-KEPT_ERRORS = 10
+HERE_WHILE_LOCKED = frozenset({"quit", "command_quit", "help_quit"})
+"""Actions of the app that need no profile."""
 
 EXAMPLES = 8
 """How many procedures an empty chat shows with an example."""
 
 
-class TokmemApp(EngineDesk):
+class TokmemApp(App[None]):
     """See the module.
 
     Args:
@@ -64,32 +69,15 @@ class TokmemApp(EngineDesk):
         settings: what is in force.
         engine: makes the engine's client.
         profile: the profile to open; the active one unless named.
-        began: what the process before this one left; its profile is opened.
-        starts_anew: whoever runs the app heeds ``anew`` afterwards.
+        handover: what the process before this one left; its profile is opened.
+        restarts_enabled: whoever runs the app reads ``restarts.wish`` afterwards, and restarts the program.
+        screens: that there are.
+        commands: of the app itself.
     """
 
     TITLE = "tokmem-desk"
     CSS_PATH = "app.tcss"
-    MODES: ClassVar[dict[str, Any]] = {
-        "chat": ChatScreen,
-        "procedures": ProceduresScreen,
-        "train": TrainScreen,
-        "profiles": ProfilesScreen,
-        "models": ModelsScreen,
-        "settings": SettingsScreen,
-        "welcome": WelcomeScreen,
-        "locked": LockedScreen,
-    }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f2", "switch_mode('chat')", "Chat", show=False, priority=True, id="chat"),
-        Binding("f3", "switch_mode('procedures')", "Procedures", show=False, priority=True, id="procedures"),
-        Binding("f4", "switch_mode('train')", "Train", show=False, priority=True, id="train"),
-        Binding("f5", "switch_mode('profiles')", "Profiles", show=False, priority=True, id="profiles"),
-        Binding("f8", "switch_mode('models')", "Models", show=False, priority=True, id="models"),
-        Binding("f9", "switch_mode('settings')", "Settings", show=False, priority=True, id="settings"),
-        Binding("f1", "help", "Help", key_display="F1", priority=True, id="help"),
-        Binding("f12", "report", "Debug report", show=False, priority=True, id="report"),
-        Binding("ctrl+l", "lock", "Lock", show=False, priority=True, id="lock"),
         Binding("ctrl+p", "command_palette", "Menu", priority=True, system=True),
         Binding("ctrl+q", "quit", "Quit", show=False, priority=True),
     ]
@@ -102,28 +90,144 @@ class TokmemApp(EngineDesk):
         engine: EngineFactory,
         profile: str | None = None,
         *,
-        began: Anew | None = None,
-        starts_anew: bool = False,
+        handover: Handover | None = None,
+        restarts_enabled: bool = False,
+        screens: tuple[ScreenEntry, ...] = SCREENS,
+        commands: tuple[AppCommand, ...] = APP_COMMANDS,
     ) -> None:
-        super().__init__(engine)
-        self.starts_anew = starts_anew
-        self.began_anew = began is not None
-        self._key_given = None if began is None else began.key
-        self.own_engine = self._key_given is not None
-        self.paths = paths
-        self.settings = settings
-        self.errors: deque[str] = deque(maxlen=KEPT_ERRORS)
-        """The last unexpected errors, with tracebacks."""
-        self._lasting: dict[str, str] = {}
-        """What goes on going wrong by itself, by what was being done: each is shown once, until that goes well."""
-        self._profile_wanted = profile if began is None else began.profile
+        super().__init__()
+        self.screen_list = screens
+        self.command_list = commands
+        self.own_bindings = [*screen_bindings(screens), *command_bindings(commands)]
+        self._add_own_bindings()
+        self.is_restarted = handover is not None
+        """Whether a process before this one had the same terminal or window."""
+        self._profile_wanted = profile if handover is None else handover.profile
+        self._key_given = None if handover is None else handover.key
+        self.engine_changed: Signal[EngineState] = Signal(self, "engine")
         self.jobs_changed: Signal[int] = Signal(self, "jobs")
         self.store_changed: Signal[int] = Signal(self, "store")
+        self.idle_clock = IdleClock()
+        self.errors = ErrorPresenter(self.push_screen)
+        self.mode_screens = ModeScreens(
+            self, {**{entry.mode: entry.screen for entry in screens}, "locked": LockedScreen}, self.errors.forget
+        )
+        self.session = Session(paths, settings, self.store_changed)
+        self.engine = EngineController(
+            self.session,
+            engine,
+            self,
+            self.errors,
+            self._engine_news,
+            lambda: self.restarts.wish is None,
+            exclusive=self._key_given is not None,
+        )
+        self.downloads = DownloadController(self.session, self.engine, self, self.errors, Signal(self, "pull"))
+        self.open_profiles = OpenProfiles(self.session, self.engine, self, self._job_news, self.apply_settings)
+        self.restarts = RestartController(
+            self.session,
+            self.open_profiles,
+            self.engine,
+            self.mode_screens,
+            self.idle_clock,
+            self,
+            lambda: self.downloads.is_running,
+            enabled=restarts_enabled,
+        )
+        self.first_screen = FirstScreen(self.session, self.engine, self, self.errors)
+        self.profiles = ProfileController(
+            self.session, self.open_profiles, self.engine, self.mode_screens, self.restarts, self.first_screen, self
+        )
+        self.passphrases = PassphraseController(self.session, self.open_profiles, self.engine, self.mode_screens, self)
+        self.locks = LockController(
+            self.session,
+            self.open_profiles,
+            self.engine,
+            self.mode_screens,
+            self.restarts,
+            self.first_screen,
+            self.idle_clock,
+            self,
+        )
+        self.training = TrainingController(self.session, self.engine, self, self.errors, self.profiles.end_left)
         self.register_theme(DARK)
         self.register_theme(LIGHT)
         self._visible_lines = VisibleLines()
         for console in (self.console, self.error_console):
             console.push_render_hook(VisiblePrints())
+
+    # What the rooms see, see ``tui.kit.services``
+
+    @property
+    def paths(self) -> AppPaths:
+        """Where everything is."""
+        return self.session.paths
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.session.settings
+
+    @property
+    def profile(self) -> str:
+        """Name of the open profile, also while it is locked."""
+        return self.session.profile
+
+    @property
+    def locked(self) -> bool:
+        """Whether no profile's data can be reached now; ``store`` is closed then."""
+        return self.session.locked
+
+    @property
+    def store(self) -> ProfileStore:
+        """The open profile's data."""
+        return self.session.store
+
+    @property
+    def trainings(self) -> TrainQueue:
+        """The open profile's queue of trainings."""
+        return self.session.trainings
+
+    @property
+    def link(self) -> EngineLink:
+        """The way to the engine."""
+        return self.engine.link
+
+    @property
+    def model(self) -> str:
+        """The backbone as the settings name it."""
+        return self.engine.model
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the loaded backbone; before that, of the one that was used last."""
+        return self.engine.fingerprint
+
+    def load_engine(self) -> None:
+        """Load the model, asking before any download."""
+        self.engine.load()
+
+    def train(self, names: Sequence[str], preset: str | None = None, *, show: bool = True) -> None:
+        """Put trainings into the queue, and show that.
+
+        Args:
+            names: of the procedures.
+            preset: how long to take; the settings' one without it.
+            show: go to the Train screen.
+        """
+        self.training.train(names, preset, show=show)
+
+    def announce_store(self) -> None:
+        """Tell every screen that procedures, pairs or memories may differ."""
+        self.session.announce_store()
+
+    def show_error(self, error: TokmemError) -> None:
+        """Say what happened, what is safe and what to do; the app lives on."""
+        self.errors.show(error)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """No error of a worker is dropped. Screens and dialogs hand those of their workers on."""
+        self.errors.show_worker_error(event)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """What every line of every widget goes through: what a text holds is shown, never obeyed."""
@@ -133,29 +237,13 @@ class TokmemApp(EngineDesk):
         """Open the profile, show the chat, and only then start the engine."""
         self.theme = self._theme_wanted()
         try:
-            self.prepare_engine()
-            self.open_first_profile(self._profile_wanted, self._key_given)
+            self.engine.prepare()
+            self.profiles.open_first(self._profile_wanted, self._key_given)
             self._key_given = None
         except TokmemError as caught:
             self._refuse_to_start(caught)
             return
         self.set_interval(OUTSIDE_SECONDS, self._look_outside)
-
-    @shows_errors
-    def end_welcome(self, example: str = "") -> None:
-        """Go to the chat, and not through the first steps again.
-
-        Args:
-            example: what to put into the prompt.
-        """
-        self._note_welcomed()
-        self.switch_mode("chat")
-        if example:
-            self.call_after_refresh(self._offer, example)
-
-    def _offer(self, text: str) -> None:
-        if isinstance(self.screen, ChatScreen):
-            self.screen.offer(text)
 
     def _theme_wanted(self) -> str:
         """The theme of the settings; the app's own one where nobody has chosen, or an unknown one was."""
@@ -182,53 +270,48 @@ class TokmemApp(EngineDesk):
         self.set_keymap(keymap)
         for problem in problems:
             self.notify(problem, title=str(self.paths.config_file), severity="warning", timeout=15, markup=False)
-        self._care_for_engine()
-
-    def holds_unsaved(self) -> bool:
-        """A temporary chat, or a download that runs."""
-        chat = self.screen if isinstance(self.screen, ChatScreen) else None
-        downloads = self.pull is not None and self.pull.running
-        return downloads or (chat is not None and chat.session.temporary)
-
-    def announce_store(self) -> None:
-        """Tell every screen that procedures, pairs or memories may differ."""
-        self._revision = self.store.revision
-        self.store_changed.publish(self._revision)
+        self.engine.tend()
 
     def _look_outside(self) -> None:
-        self._care_for_engine()
+        """Take up what happened by itself: another program, the clock, a training or an engine that came to its end."""
+        self.engine.tend()
         if self.locked:
             return
         try:
-            self._lock_when_idle()
-            self._start_anew_when_quiet()
+            self.locks.lock_when_idle()
+            self.restarts.restart_when_quiet()
             self.trainings.refresh()
-            self._go_on_training()
-            if self.store.revision != self._revision:
-                self.announce_store()
+            self.training.resume()
+            self.session.announce_outside_changes()
         except TokmemError as caught:  # of the disk, as a rule, and of every look from now on
-            self._show_lasting("look", caught)
+            self.errors.show_once("look", caught)
         else:
-            self._lasting.pop("look", None)
+            self.errors.settle("look")
+
+    def _engine_news(self, state: EngineState) -> None:
+        self.engine_changed.publish(state)
+        self.training.resume()
+
+    def _job_news(self) -> None:
+        self.jobs_changed.publish(len(self.trainings.jobs))
+
+    async def on_event(self, event: events.Event) -> None:
+        """Note when somebody last touched a key or the mouse."""
+        self.idle_clock.note(event)
+        await super().on_event(event)
 
     def examples(self) -> list[tuple[str, str, bool]]:
         """Of each enabled procedure: name, of the first ``EXAMPLES`` the input of a pair, whether it has a memory."""
         lines = [line for line in procedure_lines(self.store, self.fingerprint) if line.record.enabled]
         found: list[tuple[str, str, bool]] = []
         for line in lines:
-            first = self.store.first_pair(line.record.name) if len(found) < EXAMPLES else None
+            first = self.store.pairs.first(line.record.name) if len(found) < EXAMPLES else None
             found.append((line.record.name, "" if first is None else first.input, line.memory is not None))
         return found
 
     def recallable(self) -> list[str]:
         """The procedures that can answer now."""
         return [name for name, _, trained in self.examples() if trained]
-
-    def changed_words(self, name: str) -> str:
-        """``3 pairs changed since training``, or nothing."""
-        fingerprint = self.fingerprint
-        changed = self.store.pairs_changed(name, fingerprint) if fingerprint else None
-        return f"{changed_words(changed)} changed since training" if changed else ""
 
     def open_procedure(self, name: str) -> None:
         """Show one procedure."""
@@ -269,92 +352,6 @@ class TokmemApp(EngineDesk):
 
         await export_memories(self, self, selected, trained)
 
-    # Training
-
-    @property
-    def preset(self) -> str:
-        """How long training takes its time unless chosen otherwise."""
-        return self.settings.text("preset")
-
-    @shows_errors
-    def train(self, names: Sequence[str], preset: str | None = None, *, show: bool = True) -> None:
-        """Put trainings into the queue, and show that.
-
-        Args:
-            names: of the procedures.
-            preset: how long to take; the settings' one without it.
-            show: go to the Train screen.
-        """
-        self.trainings.add(
-            names,
-            preset or self.preset,
-            span=self.settings.whole("span") or None,
-            router=self.settings.text("router"),
-        )
-        self.work_off()
-        if show:
-            self.switch_mode("train")
-
-    @work(group="train", exit_on_error=False)
-    async def work_off(self, *, asked: bool = True) -> None:
-        """Train what is queued, unless that is being done. Goes on whatever screen or profile is in sight.
-
-        Args:
-            asked: the person has just wished for it, and is told of what goes wrong though it went wrong before.
-        """
-        trainings, profile = self.trainings, self.profile
-        if asked:
-            self._lasting.pop("train", None)
-        try:
-            if not await trainings.work():
-                return
-            self._lasting.pop("train", None)
-        except TokmemError as caught:  # the queue stays; a profile that was left is closed all the same
-            self._show_lasting("train", caught)
-        if trainings is not self.trainings or self.locked:
-            await self.end_left_profile(profile)
-            if not self.locked:
-                self.notify(f"The training in {profile} has ended. F5 goes there.", markup=False)
-                self.work_off(asked=False)
-            return
-        self.announce_store()
-
-    def _go_on_training(self) -> None:
-        """Take up what waits in the queue, as after a restart; not before the engine is there."""
-        if not self.locked and self.link.state.phase == "ready" and self.trainings.may_work:
-            self.work_off(asked=False)
-
-    def _job_news(self) -> None:
-        self.jobs_changed.publish(len(self.trainings.jobs))
-
-    # Errors
-
-    def show_error(self, error: TokmemError) -> None:
-        """Say what happened, what is safe and what to do; the app lives on."""
-        self.errors.append(f"{time.strftime('%H:%M:%S')} {type(error).__name__}: {error}")
-        self.push_screen(FailureDialog(error))
-
-    def _show_lasting(self, doing: str, error: TokmemError) -> None:
-        """Show an error of what is tried again and again without the person, unless it is the one of the last time."""
-        if self._lasting.get(doing) != str(error):
-            self._lasting[doing] = str(error)
-            self.show_error(error)
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """No error of a worker is dropped: ours are shown as they are, others as what they are, a fault of the app."""
-        error = event.worker.error
-        if event.state is not WorkerState.ERROR or error is None:
-            return
-        if isinstance(error, TokmemError):
-            self.show_error(error)
-            return
-        self.errors.append("".join(traceback.format_exception(error)))
-        fault = TokmemError(
-            f"The app made a mistake: {type(error).__name__}: {error}",
-            next_step="F12 shows a report that you can copy.",
-        )
-        self.push_screen(FailureDialog(fault))
-
     # Keys
 
     def get_key_display(self, binding: Binding) -> str:
@@ -362,32 +359,27 @@ class TokmemApp(EngineDesk):
         shown = super().get_key_display(binding)
         return shown.upper() if shown[:1] == "f" and shown[1:].isdigit() else shown
 
-    def action_help(self) -> None:
-        """The keys for where the focus is."""
-        if isinstance(self.screen, HelpDialog):
-            self.screen.dismiss(None)
-            return
-        screen = self.screen
-        title = screen.HELP_TITLE if isinstance(screen, AppScreen) else "Keys"
-        text = screen.HELP_TEXT if isinstance(screen, AppScreen) else "These keys work here."
-        self.push_screen(HelpDialog(title, text, keys_in_force(screen)))
+    def _add_own_bindings(self) -> None:
+        """Bind the keys of screens and commands, and let the key of the menu come after them in the footer."""
+        bound = self._bindings.key_to_bindings
+        menu = {key: bound.pop(key) for key in list(bound) if bound[key][0].action == "command_palette"}
+        self._bindings = BindingsMap.merge(
+            [self._bindings, BindingsMap(self.own_bindings), BindingsMap.from_keys(menu)]
+        )
+        BINDING_IDS.update(binding.id for binding in self.own_bindings if binding.id is not None)
 
-    @shows_errors
-    def action_lock(self) -> None:
-        """Lock the open profile until its passphrase is typed."""
-        if self.store.locked:
-            self.lock_now()
-        else:
-            self.notify("This profile has no passphrase. F5 is the place to give it one.")
+    async def action_command(self, name: str) -> None:
+        """Run a command of the app, by its id."""
+        result = self._command(name).run(self)
+        if inspect.isawaitable(result):
+            await result
 
-    def action_report(self) -> None:
-        """The debug report."""
-        if not isinstance(self.screen, ReportDialog):
-            self.push_screen(ReportDialog(debug_report.report(self)))
+    def _command(self, name: object) -> AppCommand:
+        return next(command for command in self.command_list if command.id == name)
 
     async def action_quit(self) -> None:
         """Quit; a running training is asked about once, a second Ctrl+Q quits at once."""
-        if hasattr(self, "trainings") and self.trainings.working and not isinstance(self.screen, ConfirmDialog):
+        if self.session.is_training and not isinstance(self.screen, ConfirmDialog):
             self._ask_then_quit()
         else:
             await self._quit()
@@ -405,22 +397,28 @@ class TokmemApp(EngineDesk):
 
     async def _quit(self) -> None:
         if not self.locked:
-            self.keep_unsaved()
+            self.mode_screens.keep_unsaved()
         self.exit()
 
     async def on_unmount(self) -> None:
         """End the engine and close the profile, however the app came to its end."""
-        if hasattr(self, "link"):
-            await self.link.client.close()
-            self.close_stores()
-            if self.pull is not None:
-                await self.pull.close()
+        await self.engine.close()
+        self.open_profiles.close_all()
+        await self.downloads.close()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Commands say when they are possible; while no profile is open, all else of the app does nothing but quit."""
+        if action == "command":
+            return self._command(parameters[0]).is_possible(self)
+        if self.locked and action not in HERE_WHILE_LOCKED:
+            return False
+        return super().check_action(action, parameters)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
         """Everything that can be done, for the palette."""
-        yield from commands(
-            self, screen, run_on=self.run_on, show_help=self.action_help, show_report=self.action_report
-        )
+        screens = () if self.locked else self.screen_list
+        commands = [command for command in self.command_list if command.is_possible(self)]
+        yield from palette(self, screen, screens, commands, run=lambda command: command.run(self), run_on=self.run_on)
 
     @work(group="elsewhere", exit_on_error=False)
     async def run_on(self, mode: str, action: str) -> None:
@@ -436,8 +434,6 @@ class TokmemApp(EngineDesk):
         else:
             self.notify("That cannot be done there now.")
 
-
-BINDING_IDS.update(one.id for one in TokmemApp.BINDINGS if isinstance(one, Binding) and one.id is not None)
 
 if TYPE_CHECKING:
     from tui.chat.services import ChatServices

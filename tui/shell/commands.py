@@ -1,87 +1,140 @@
-"""The command palette: every action of every screen, whichever is in sight. Runs nothing itself."""
+"""The list of the app's own commands. A new one is entered here and nowhere else.
+
+The palette, the keys that work everywhere, the help and the reference are made from it. A command of one screen is a
+binding of that screen instead: its action, its words and, in ``check_action``, where it is possible.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
-from textual.app import SystemCommand
 from textual.binding import Binding
-from textual.screen import Screen
+from textual.geometry import Size
 
+from tokmem_desk.errors import TokmemError
 from tui.kit.base import AppScreen
-from tui.shell.engine_controller import EngineDesk
-
-MODE_WORDS = {
-    "chat": ("Chat", "Talk (F2)"),
-    "procedures": ("Procedures", "Teach by example pairs (F3)"),
-    "train": ("Train", "Train what is new or changed (F4)"),
-    "profiles": ("Profiles", "Who works here; switch, add, lock, erase (F5)"),
-    "models": ("Models", "Which model, what fits, fetch and unload (F8)"),
-    "settings": ("Settings", "Every value, its default and where it comes from (F9)"),
-    "welcome": ("First steps", "A model, a first procedure"),
-}
+from tui.kit.services import AppServices
+from tui.shell.debug_report import report
+from tui.shell.errors import ErrorPresenter
+from tui.shell.help import HelpDialog, keys_in_force
+from tui.shell.lock_controller import LockController
+from tui.shell.report import ReportDialog
+from tui.shell.screens import ScreenEntry
+from tui.shell.stage import Stage
 
 
-def commands(
-    app: EngineDesk,
-    screen: Screen[Any],
-    *,
-    run_on: Callable[[str, str], object],
-    show_help: Callable[[], object],
-    show_report: Callable[[], object],
-) -> Iterator[SystemCommand]:
-    """Everything that can be done: here first, then elsewhere, then with the app itself.
+class CommandApp(Stage, AppServices, Protocol):
+    """What the commands use of the app."""
 
-    Args:
-        app: does it.
-        screen: in sight.
-        run_on: goes to a screen, by its mode, and does an action there.
-        show_help: shows the keys for where the focus is.
-        show_report: shows the debug report.
-    """
-    if app.locked:
-        yield SystemCommand("Quit", "Ctrl+Q", lambda: app.run_worker(app.action_quit()))
+    errors: ErrorPresenter
+    locks: LockController
+
+    @property
+    def size(self) -> Size:
+        """Of the terminal."""
+        ...
+
+    @property
+    def screen_list(self) -> tuple[ScreenEntry, ...]:
+        """The screens of the app."""
+        ...
+
+    @property
+    def own_bindings(self) -> Sequence[Binding]:
+        """The keys that work everywhere."""
+        ...
+
+    def action_change_theme(self) -> None:
+        """Let the person choose a theme."""
+        ...
+
+    async def action_quit(self) -> None:
+        """End the app, after a question while a training runs."""
+        ...
+
+
+def while_open(app: CommandApp) -> bool:
+    """Possible while a profile is open."""
+    return not app.locked
+
+
+def always(app: CommandApp) -> bool:
+    """Possible at any time."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class AppCommand:
+    """Something that the app does, whatever screen is in sight."""
+
+    id: str
+    """Names it in ``[keys]`` of the settings, if it has a key."""
+    title: str
+    """In the palette, the help and the reference."""
+    summary: str
+    """Below the title, in the palette."""
+    run: Callable[[CommandApp], Any]
+    """Does it; what it returns is awaited if it can be."""
+    key: str = ""
+    """Does it from everywhere."""
+    in_footer: bool = False
+    """Whether the key stands at the bottom of every screen."""
+    is_possible: Callable[[CommandApp], bool] = while_open
+    """Whether it can be done now; otherwise its key does nothing, and the palette leaves it out."""
+
+
+def show_help(app: CommandApp) -> None:
+    """Show the keys for where the focus is; leave the help where it is open."""
+    screen = app.screen
+    if isinstance(screen, HelpDialog):
+        screen.dismiss(None)
         return
-    yield from _here(app, screen)
-    for mode, (title, words) in MODE_WORDS.items():
-        yield SystemCommand(title, words, lambda mode=mode: app.switch_mode(mode))
-    yield SystemCommand("Load the model", "Start the engine now", app.load_engine)
-    for mode, (title, _) in MODE_WORDS.items():
-        if mode != app.current_mode:
-            for binding in actions_of(app.MODES[mode]):
-                yield SystemCommand(
-                    f"{title}: {binding.description}",
-                    f"On that screen, key {app.get_key_display(binding)}",
-                    lambda mode=mode, action=binding.action: run_on(mode, action),
-                )
-    yield SystemCommand("Change the theme", "Colours", app.action_change_theme)
-    yield SystemCommand("Help", "Keys for where the focus is (F1)", show_help)
-    yield SystemCommand("Debug report", "Versions, paths, last errors (F12)", show_report)
-    yield SystemCommand("Quit", "Ctrl+Q", lambda: app.run_worker(app.action_quit()))
+    title = next((entry.title for entry in app.screen_list if isinstance(screen, entry.screen)), "Keys")
+    text = screen.HELP_TEXT if isinstance(screen, AppScreen) else "These keys work here."
+    app.push_screen(HelpDialog(title, text, keys_in_force(screen, app.own_bindings)))
 
 
-def actions_of(screen: type[AppScreen]) -> list[Binding]:
-    """What a screen and its lists can do, each action once."""
-    found: dict[str, Binding] = {}
-    for cls in (screen, *screen.LISTS):
-        for base in cls.__mro__:
-            if not base.__module__.startswith("tui."):
-                continue
-            for binding in base.__dict__.get("BINDINGS", ()):
-                wanted = isinstance(binding, Binding) and bool(binding.description)
-                if wanted and (cls is screen or binding.action.startswith("screen.")):
-                    found.setdefault(binding.action.removeprefix("screen."), binding)
-    return list(found.values())
+def show_report(app: CommandApp) -> None:
+    """Show the debug report, unless it is open."""
+    if not isinstance(app.screen, ReportDialog):
+        app.push_screen(ReportDialog(report(app, app.size, app.errors.recent)))
 
 
-def _here(app: EngineDesk, screen: Screen[Any]) -> Iterable[SystemCommand]:
-    """What the keys do where the focus is."""
-    for active in screen.active_bindings.values():
-        binding = active.binding
-        if active.enabled and binding.description and not binding.system and active.node is not app:
-            yield SystemCommand(
-                binding.description,
-                f"Key {app.get_key_display(binding)}",
-                lambda node=active.node, action=binding.action: app.call_next(app.run_action, action, node),
-            )
+def lock(app: CommandApp) -> None:
+    """Lock the open profile until its passphrase is typed."""
+    if not app.store.locked:
+        app.notify("This profile has no passphrase. F5 is the place to give it one.")
+        return
+    try:
+        app.locks.lock()
+    except TokmemError as caught:
+        app.show_error(caught)
+
+
+APP_COMMANDS: tuple[AppCommand, ...] = (
+    AppCommand("help", "Help", "Keys for where the focus is", show_help, key="f1", in_footer=True),
+    AppCommand("report", "Debug report", "Versions, paths, last errors", show_report, key="f12"),
+    AppCommand("lock", "Lock", "Close the profile until its passphrase is typed", lock, key="ctrl+l"),
+    AppCommand("load", "Load the model", "Start the engine now", lambda app: app.load_engine()),
+    AppCommand("theme", "Change the theme", "Colours", lambda app: app.action_change_theme()),
+    # Its key is a binding of the app itself: nobody can take it away.
+    AppCommand("quit", "Quit", "Ctrl+Q", lambda app: app.action_quit(), is_possible=always),
+)
+
+
+def command_bindings(commands: tuple[AppCommand, ...]) -> list[Binding]:
+    """The keys of commands, which work everywhere."""
+    return [
+        Binding(
+            command.key,
+            f"command('{command.id}')",
+            command.title,
+            show=command.in_footer,
+            priority=True,
+            id=command.id,
+        )
+        for command in commands
+        if command.key
+    ]

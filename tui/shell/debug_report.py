@@ -5,24 +5,33 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 
-from tui.shell.engine_controller import EngineDesk
+from textual.geometry import Size
+
+from tui.kit.services import AppServices
 
 PACKAGES = ("tokmem-desk", "textual", "torch", "transformers", "bitsandbytes", "safetensors")
 
 
-def report(app: EngineDesk) -> str:
-    """Versions, paths, the engine's state and log, settings that are not the default, and the last errors."""
+def report(app: AppServices, size: Size, errors: Iterable[str]) -> str:
+    """Versions, paths, the engine's state and log, settings that are not the default, and the last errors.
+
+    Args:
+        app: what it is about.
+        size: of the terminal.
+        errors: the last ones.
+    """
     state = app.link.state
     lines = [
         f"Python {sys.version.split()[0]} on {platform.system()} {platform.release()} {platform.machine()}",
         *(f"{name} {_version(name)}" for name in PACKAGES),
-        f"terminal {os.environ.get('TERM', '?')} {app.size.width}x{app.size.height}"
+        f"terminal {os.environ.get('TERM', '?')} {size.width}x{size.height}"
         + (", NO_COLOR" if os.environ.get("NO_COLOR") else ""),
         "",
         f"profile {app.profile}, revision {app.store.revision}",
-        f"profile file {app.store.file}",
+        f"profile file {app.store.database_file}",
         f"settings {app.paths.config_file}",
         f"state {app.paths.state}",
         f"cache {app.paths.cache}",
@@ -36,7 +45,7 @@ def report(app: EngineDesk) -> str:
         lines.append(f"because {backbone['reason']}")
     changed = [row for row in app.settings.show() if row.source != "default"]
     lines += [f"setting {row.key} = {row.value} ({row.source})" for row in changed]
-    lines += ["", "Last errors:", *(app.errors or ["none"])]
+    lines += ["", "Last errors:", *(list(errors) or ["none"])]
     if app.link.client.last_words:
         lines += ["", "End of the log of the engine that ended by itself:", app.link.client.last_words]
     tail = app.link.client.log_tail()

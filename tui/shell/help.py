@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from textual.app import ComposeResult
@@ -16,15 +16,21 @@ from textual.widgets import Button, Static
 from tui.kit.dialog import Dialog, buttons, paragraph
 
 
-def keys_in_force(screen: Screen[Any]) -> list[tuple[str, str]]:
-    """The keys that the app itself defines for where the focus is; those of any text field go without saying.
+def keys_in_force(screen: Screen[Any], of_app: Iterable[Binding]) -> list[tuple[str, str]]:
+    """The keys of our own for where the focus is, and what each does; those of any text field go without saying.
 
     Keys of one action stand together, as in ``up k``.
+
+    Args:
+        screen: in sight.
+        of_app: bindings of the app beside those of its class.
     """
+    actions_of_app = {binding.action for binding in of_app}
     keys: dict[tuple[int, str], tuple[list[str], str]] = {}
     for active in screen.active_bindings.values():
         binding = active.binding
-        if active.enabled and binding.description and binding.action in _own_actions(type(active.node)):
+        own = _own_actions(type(active.node)) | (actions_of_app if active.node is screen.app else set())
+        if active.enabled and binding.description and binding.action in own:
             names, _ = keys.setdefault((id(active.node), binding.action), ([], binding.description))
             names.append(screen.app.get_key_display(binding))
     return [(" ".join(dict.fromkeys(names)), what) for names, what in keys.values()]

@@ -8,6 +8,18 @@ from tui.models.services import ModelServices
 from tui.training.services import TrainingServices
 
 
+class WelcomeEnd(Protocol):
+    """Ends the first steps."""
+
+    def end_welcome(self, example: str = "") -> None:
+        """Go to the chat, and never begin with the first steps again.
+
+        Args:
+            example: what to put into the prompt.
+        """
+        ...
+
+
 class ShellServices(TrainingServices, ModelServices, Protocol):
     """See the module."""
 
@@ -15,10 +27,7 @@ class ShellServices(TrainingServices, ModelServices, Protocol):
         """Put ``settings`` in force."""
         ...
 
-    def end_welcome(self, example: str = "") -> None:
-        """Go to the chat, and not through the first steps again.
-
-        Args:
-            example: what to put into the prompt.
-        """
+    @property
+    def first_screen(self) -> WelcomeEnd:
+        """Ends the first steps."""
         ...

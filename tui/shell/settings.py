@@ -34,7 +34,6 @@ class SettingsScreen(AppScreen):
     CSS_PATH = "settings.tcss"
     AUTO_FOCUS = "SettingTable"
     LISTS = (SettingTable,)
-    HELP_TITLE = "Settings"
     HELP_TEXT = (
         "Each line is a setting, its value and where that comes from; ● marks what is not the default. Enter changes "
         "it, Space takes the next choice, r puts it back. o chooses whether a change is for all profiles or for this "

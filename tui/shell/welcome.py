@@ -51,7 +51,6 @@ class WelcomeScreen(AppScreen):
     MODE = "welcome"
     CSS_PATH = "welcome.tcss"
     AUTO_FOCUS = None
-    HELP_TITLE = "First steps"
     HELP_TEXT = (
         "Four steps: this computer, a model for it, a first procedure, trying it. Enter goes on, Esc leaves and "
         "lets you look around; 'First steps' in the menu (Ctrl+P) comes back to where you were."
@@ -88,7 +87,7 @@ class WelcomeScreen(AppScreen):
 
     async def begin(self) -> None:
         """Listen to downloads, and look at the computer."""
-        self.tokmem.pull_changed.subscribe(self, self._pull_news)
+        self.tokmem.downloads.changed.subscribe(self, self._pull_news)
         self._samples = sample_files()
         samples = self.query_one("#samples", OptionList)
         samples.add_options([Option(_option(one), id=one.procedure_name) for one in self._samples])
@@ -149,7 +148,7 @@ class WelcomeScreen(AppScreen):
 
     @property
     def _pull(self) -> ModelPull | None:
-        pull = self.tokmem.pull
+        pull = self.tokmem.downloads.current
         return pull if pull is not None and pull.model == self._wanted and pull.state != "done" else None
 
     @property
@@ -301,7 +300,7 @@ class WelcomeScreen(AppScreen):
         if self._ready:
             self.tokmem.load_engine()
         else:
-            self.tokmem.pull_model(
+            self.tokmem.downloads.fetch(
                 self._wanted, entry.title if entry else self._wanted, entry.download_bytes if entry else None
             )
         self._draw()
@@ -320,7 +319,7 @@ class WelcomeScreen(AppScreen):
         if pull.running:
             await pull.pause()
         else:
-            self.tokmem.pull_model(pull.model, pull.title, pull.download_bytes)
+            self.tokmem.downloads.fetch(pull.model, pull.title, pull.download_bytes)
 
     def action_pause(self) -> None:
         """Pause the download, or go on with it."""
@@ -332,9 +331,9 @@ class WelcomeScreen(AppScreen):
         if sample is None:
             return
         name = str(sample.procedure_name)
-        if name not in {record.name for record in self.tokmem.store.procedures()}:
+        if name not in {record.name for record in self.tokmem.store.procedures.list()}:
             procedure = Procedure(name, sample.pairs, sample.held_out, sample.description or "", sample.pattern)
-            self.tokmem.store.add_procedure(procedure, source="sample")
+            self.tokmem.store.procedures.add(procedure, source="sample")
             self.tokmem.announce_store()
         self._sample = sample
         self.tokmem.train([name], FIRST_PRESET, show=False)
@@ -347,7 +346,7 @@ class WelcomeScreen(AppScreen):
         assert job is not None
         self.tokmem.trainings.decide([job], activate=True)
         self.tokmem.announce_store()
-        self.tokmem.end_welcome(sample.held_out[0].input if sample.held_out else sample.pairs[0].input)
+        self.tokmem.first_screen.end_welcome(sample.held_out[0].input if sample.held_out else sample.pairs[0].input)
 
     @shows_errors
     def _drop(self) -> None:
@@ -362,7 +361,7 @@ class WelcomeScreen(AppScreen):
 
     def action_leave(self) -> None:
         """Go to the chat; whatever runs goes on."""
-        self.tokmem.end_welcome()
+        self.tokmem.first_screen.end_welcome()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Pausing is for downloads."""

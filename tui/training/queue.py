@@ -104,7 +104,7 @@ class TrainQueue:
         self._changed = changed
         self._run: JobRun | None = None
         try:
-            with store.working_off(seconds=0.0):  # queues again what a crash broke off
+            with store.jobs.working_off(seconds=0.0):  # queues again what a crash broke off
                 pass
         except BusyError:
             pass
@@ -162,14 +162,14 @@ class TrainQueue:
     def _read(self) -> None:
         known = {job.id: job for job in self.jobs}
         found = []
-        for record in self._store.open_jobs():
+        for record in self._store.jobs.list_open():
             job = known.get(record.id)
             if job is not None and job is self.current:
                 job.record = record
             elif job is None or job.record != record:
                 job = TrainJob(record, Progress.from_dict(record.progress))
                 if record.state == "undecided" and record.memory_id is not None:
-                    card = cast(Scorecard, self._store.memory(record.memory_id).scorecard)
+                    card = cast(Scorecard, self._store.memories.get(record.memory_id).scorecard)
                     job.trained = Trained(name=record.procedure, memory_id=record.memory_id, scorecard=card)
             job.elsewhere = record.state == "running" and job is not self.current
             found.append(job)
@@ -190,7 +190,7 @@ class TrainQueue:
         """
         if not names:
             raise UsageError("No procedure is chosen.", next_step="Tick at least one with Space.")
-        self._store.queue_training(names, {"preset": preset, "span": span, "router": router})
+        self._store.jobs.queue(names, {"preset": preset, "span": span, "router": router})
         self._held = False
         self._tell()
 
@@ -207,7 +207,7 @@ class TrainQueue:
         self._refuse_elsewhere(self.in_state("running"))
         for job in self.in_state("queued"):
             with contextlib.suppress(NotFoundError, UsageError):  # begun, cancelled or removed meanwhile, elsewhere
-                self._store.set_job(job.id, "paused")
+                self._store.jobs.update(job.id, "paused")
         await self._end("pause")
         self._tell()
 
@@ -215,7 +215,7 @@ class TrainQueue:
         """Queue paused and failed jobs again; ``work`` does them."""
         for job in jobs:
             with contextlib.suppress(NotFoundError, UsageError):  # cancelled or removed meanwhile, elsewhere
-                self._store.resume_job(job.id)
+                self._store.jobs.resume(job.id)
         self._held = False
         self._tell()
 
@@ -226,18 +226,18 @@ class TrainQueue:
             BusyError: it runs in another program.
         """
         if job.state == "undecided":
-            self._store.decide_job(job.id, activate=False)
+            self._store.jobs.decide(job.id, activate=False)
         elif job.state == "running":
             self._refuse_elsewhere([job])
             await self._end("drop")
         else:
-            record = self._store.set_job(job.id, "cancelled")
+            record = self._store.jobs.update(job.id, "cancelled")
             drop_checkpoints(self._paths, self._store, record.procedure)
         self._tell()
 
     def move(self, job: TrainJob, by: int) -> bool:
         """Let a waiting job change places with its neighbour; False when it has none there."""
-        moved = self._store.move_job(job.id, by)
+        moved = self._store.jobs.move(job.id, by)
         self._tell()
         return moved
 
@@ -250,7 +250,7 @@ class TrainQueue:
         decided = []
         for job in jobs:
             try:
-                self._store.decide_job(job.id, activate=activate)
+                self._store.jobs.decide(job.id, activate=activate)
             except (NotFoundError, UsageError):  # decided meanwhile in another program
                 continue
             decided.append(job.name)
@@ -300,8 +300,8 @@ class TrainQueue:
         self.working = self._link.training = True
         self._held = self._set_aside = False
         try:
-            with self._store.working_off(seconds=0.0):
-                while not self._held and (record := self._store.next_job()) is not None:
+            with self._store.jobs.working_off(seconds=0.0):
+                while not self._held and (record := self._store.jobs.next()) is not None:
                     await self._train(record)
                     self.ended_in_row += 1
             return True
@@ -350,13 +350,13 @@ class TrainQueue:
         if state is None:
             assert told is not None
             job.progress.notes.append("The engine ended unexpectedly; going on from the last checkpoint.")
-            self._store.set_job(job.id, progress=job.progress.as_dict())
-            record = self._store.note_break(job.id, told)
+            self._store.jobs.update(job.id, progress=job.progress.as_dict())
+            record = self._store.jobs.note_break(job.id, told)
         else:
             if error is not None:  # stays with the job where its result is there all the same
                 job.progress.notes.append(error.message)
-            record = self._store.end_job(job.id, state, progress=job.progress.as_dict(), error=told)
+            record = self._store.jobs.end(job.id, state, progress=job.progress.as_dict(), error=told)
         if record.state == "undecided" and job.ending == "drop":  # it had ended before it got the request
-            self._store.decide_job(job.id, activate=False)
+            self._store.jobs.decide(job.id, activate=False)
         elif record.state == "cancelled":
             drop_checkpoints(self._paths, self._store, record.procedure)

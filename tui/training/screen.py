@@ -31,7 +31,6 @@ class TrainScreen(AppScreen):
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#choice"
     LISTS: ClassVar[tuple[type[DOMNode], ...]] = (JobTable,)
-    HELP_TITLE = "Train"
     HELP_TEXT = (
         "Tick what should be trained and press t; it waits in the queue, also when the app is closed. Chat goes on "
         "meanwhile. Esc stops early and keeps the best so far, Space pauses everything. At the end you see how the new "
@@ -72,7 +71,7 @@ class TrainScreen(AppScreen):
 
     async def begin(self) -> None:
         """Draw what there is."""
-        self.query_one(TrainSetup).set_preset(self.tokmem.preset)
+        self.query_one(TrainSetup).set_preset(self.tokmem.training.preset)
         self._draw()
 
     def on_engine_changed(self, state: EngineState) -> None:
@@ -231,14 +230,14 @@ class TrainScreen(AppScreen):
             await trainings.pause()
         else:
             trainings.resume(trainings.in_state("paused"))
-            self.tokmem.work_off()
+            self.tokmem.training.work_off()
 
     @shows_errors
     def action_resume(self) -> None:
         """Go on with the one under the cursor."""
         if self.job is not None:
             self.tokmem.trainings.resume([self.job])
-            self.tokmem.work_off()
+            self.tokmem.training.work_off()
 
     @work(group="remove", exit_on_error=False)
     async def action_remove(self) -> None:

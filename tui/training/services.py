@@ -8,6 +8,23 @@ from tui.kit.services import AppServices
 from tui.training.queue import TrainQueue
 
 
+class TrainingWork(Protocol):
+    """Works the queue off."""
+
+    @property
+    def preset(self) -> str:
+        """How long a training takes unless chosen otherwise."""
+        ...
+
+    def work_off(self, *, asked: bool = True) -> object:
+        """Train what is queued, unless that is being done.
+
+        Args:
+            asked: the person has just asked for it, and is told of an error that was shown before.
+        """
+        ...
+
+
 class TrainingServices(AppServices, Protocol):
     """The app, as the Train screen sees it."""
 
@@ -17,14 +34,6 @@ class TrainingServices(AppServices, Protocol):
         ...
 
     @property
-    def preset(self) -> str:
-        """The preset of the settings: how long a training takes."""
-        ...
-
-    def work_off(self, *, asked: bool = True) -> object:
-        """Train what is queued, unless that is being done.
-
-        Args:
-            asked: the person has just asked for it; show an error even if it was shown before.
-        """
+    def training(self) -> TrainingWork:
+        """Works the queue off."""
         ...

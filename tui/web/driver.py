@@ -61,14 +61,14 @@ class WindowDriver(WebDriver):
     def start_application_mode(self) -> None:
         """Send the greeting, unless the process before this one did."""
         write = self._write
-        if self._tokmem.began_anew:
+        if self._tokmem.is_restarted:
             self._write = lambda data: len(data) if data == _GREETING else write(data)  # type: ignore[assignment]
         super().start_application_mode()
         self._write = write
 
     def stop_application_mode(self) -> None:
-        """Send the farewell, unless the app goes on in this window."""
-        if self._tokmem.anew is None:
+        """Take leave, unless the app goes on in this window."""
+        if self._tokmem.restarts.wish is None:
             super().stop_application_mode()
             return
         self.exit_event.set()

@@ -1,4 +1,4 @@
-"""The program started anew in its own process: the one sure way for it to forget a key, a passphrase and every text.
+"""Replaces the process by a fresh one: the one sure way for the program to forget a key, a passphrase and every text.
 
 Python cannot wipe what it has held: texts are copied by every layer that passes them on. So when a profile is locked,
 the process replaces itself by a fresh one, in the same terminal or window, with the same command line. What the new one
@@ -25,7 +25,7 @@ VARIABLE = "TOKMEM_STARTED_ANEW"
 
 
 @dataclass(frozen=True, slots=True)
-class Anew:
+class Handover:
     """What the new process begins with."""
 
     profile: str
@@ -35,7 +35,7 @@ class Anew:
     """The terminal showed what was typed, and shall do so again at the end."""
 
 
-def taken_over() -> Anew | None:
+def receive_handover() -> Handover | None:
     """What the process before this one left; None where there was none. Only the first call finds it."""
     text = os.environ.pop(VARIABLE, None)
     if text is None:
@@ -43,16 +43,16 @@ def taken_over() -> Anew | None:
     try:
         fields = json.loads(text)
         key = None if fields["key"] is None else _received(int(fields["key"]))
-        return Anew(str(fields["profile"]), key, bool(fields["echo"]))
+        return Handover(str(fields["profile"]), key, bool(fields["echo"]))
     except (ValueError, KeyError, TypeError, OSError, LockedError):  # not ours: begin as ever
         return None
 
 
-def start_anew(state: Anew, size: tuple[int, int]) -> None:
+def replace_process(handover: Handover, size: tuple[int, int]) -> None:
     """Replace this process. Nothing may be open that needs to be closed.
 
     Args:
-        state: what to begin with.
+        handover: what the new process begins with.
         size: columns and rows, for a window whose size only this process knows.
 
     Raises:
@@ -61,8 +61,8 @@ def start_anew(state: Anew, size: tuple[int, int]) -> None:
     for name in (PASSPHRASE_VARIABLE, NEW_PASSPHRASE_VARIABLE):
         os.environ.pop(name, None)
     fields = {
-        "profile": state.profile,
-        "key": None if state.key is None else _sent(state.key),
+        "profile": handover.profile,
+        "key": None if handover.key is None else _sent(handover.key),
         # What is typed before the new process has the terminal may be a passphrase.
         "echo": _set_echo(on=False),
     }
@@ -84,12 +84,12 @@ def start_anew(state: Anew, size: tuple[int, int]) -> None:
 
 
 @contextlib.contextmanager
-def terminal_of(state: Anew | None) -> Iterator[None]:
+def restoring_terminal(handover: Handover | None) -> Iterator[None]:
     """Give the terminal back as it was before the process that was replaced, whatever happens in the block."""
     try:
         yield
     finally:
-        if state is not None and state.echo:
+        if handover is not None and handover.echo:
             _set_echo(on=True)
 
 

@@ -1,4 +1,4 @@
-"""What the list of profiles and their locks share: rows of the list, folders, opening, erasing."""
+"""The folders of profiles: find one on the list, open it, erase it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from filelock import FileLock, Timeout
 
-from profiles.database.connection import DatabaseOwner
+from profiles.database.connection import Database
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import LOCK_NAME, Keyring
 from profiles.files.atomic import storage_error
@@ -22,13 +22,26 @@ from tokmem_desk.errors import LockedError, NotFoundError, StorageError, did_you
 _GLANCES, _GLANCE_SECONDS = 8, 0.1
 
 
-class ProfileFolders(DatabaseOwner):
-    """The base of ``profiles.registry.registry.ProfileRegistry``."""
+class ProfileFolders:
+    """Finds, opens and erases the profiles on the list.
 
-    _paths: AppPaths
-    _lock_seconds: float
+    Args:
+        database: the list of profiles.
+        paths: where their folders are.
+        lock_seconds: how long to wait for another process.
+    """
 
-    def _named(self, name: str) -> Row:
+    def __init__(self, database: Database, paths: AppPaths, lock_seconds: float) -> None:
+        self._database = database
+        self._paths = paths
+        self._lock_seconds = lock_seconds
+
+    def named(self, name: str) -> Row:
+        """The row of a profile on the list.
+
+        Raises:
+            NotFoundError: there is none of that name; the nearest one is named.
+        """
         row = self._database.row("SELECT * FROM profiles WHERE name = ? AND deleting = 0", (name,))
         if row is None:
             others = self._database.rows("SELECT name FROM profiles WHERE deleting = 0 ORDER BY name")
@@ -39,9 +52,7 @@ class ProfileFolders(DatabaseOwner):
             )
         return row
 
-    def _open(
-        self, profile_id: str, name: str, key: ProfileKey | None = None, *, trusted: bool = False
-    ) -> ProfileStore:
+    def open(self, profile_id: str, name: str, key: ProfileKey | None = None, *, trusted: bool = False) -> ProfileStore:
         """Open a profile.
 
         Args:
@@ -54,25 +65,25 @@ class ProfileFolders(DatabaseOwner):
             LockedError: it is locked and there is no key, or a wrong one.
             StorageError: the list knows it as locked, and what lies in its folder is not.
         """
-        record = self._refuse_replaced(profile_id, name)
+        record = self.refuse_replaced(profile_id, name)
         try:
             store = ProfileStore(self._paths.profile_folder(profile_id), lock_seconds=self._lock_seconds, key=key)
         except LockedError as caught:
             raise LockedError(f"The profile {name!r} is locked.", next_step=caught.next_step) from caught
         try:
-            if store.profile_name != name and not store.read_only:
-                store.set_profile_name(name)
-            store.check_consents(ConsentBook(self._paths, profile_id, store.vault.key), record, trusted=trusted)
+            if store.name != name and not store.read_only:
+                store.set_name(name)
+            store.consents.check(ConsentBook(self._paths, profile_id, store.files.key), record, trusted=trusted)
         except BaseException:
             store.close()
             raise
         return store
 
-    def _locked(self, row: Row) -> bool:
+    def is_locked(self, row: Row) -> bool:
         """Whether a profile is locked, by the list or by its folder."""
-        return bool(row["locked"]) or self._keyring(row["id"]).exists
+        return bool(row["locked"]) or self.keyring(row["id"]).exists
 
-    def _refuse_replaced(self, profile_id: str, name: str) -> Record:
+    def refuse_replaced(self, profile_id: str, name: str) -> Record:
         """Refuse a plain profile in the place of a locked one: what is in it was not written with the passphrase.
 
         Returns:
@@ -81,7 +92,7 @@ class ProfileFolders(DatabaseOwner):
         row = self._database.row("SELECT locked, consent_epoch, consent_seal FROM profiles WHERE id = ?", (profile_id,))
         if row is None:
             return Record(0, None)
-        if not row["locked"] or self._keyring(profile_id).exists:
+        if not row["locked"] or self.keyring(profile_id).exists:
             return Record(row["consent_epoch"], row["consent_seal"])
         folder = self._paths.profile_folder(profile_id)
         raise StorageError(
@@ -91,15 +102,16 @@ class ProfileFolders(DatabaseOwner):
             f"tokmem-desk profile delete {name}",
         )
 
-    def _keyring(self, profile_id: str) -> Keyring:
+    def keyring(self, profile_id: str) -> Keyring:
+        """The lock in a profile's folder, whether there is one or not."""
         return Keyring(self._paths.profile_folder(profile_id))
 
-    def _is_open(self, row: Row) -> bool:
+    def is_open(self, row: Row) -> bool:
         """Whether a profile is in use. Without its key a locked one can only be looked at from outside."""
-        if self._locked(row):
+        if self.is_locked(row):
             # The file is there as long as a connection is; one that was killed leaves it until the next opening.
             return (self._paths.profile_folder(row["id"]) / f"{DATABASE_NAME}-wal").exists()
-        with self._open(row["id"], row["name"]) as store:
+        with self.open(row["id"], row["name"]) as store:
             # A program that only counts what is in it has it open for a moment.
             for _ in range(_GLANCES):
                 if not store.held_by_others():
@@ -108,7 +120,7 @@ class ProfileFolders(DatabaseOwner):
             return True
 
     @contextlib.contextmanager
-    def _removals(self, *, wait: bool) -> Iterator[bool]:
+    def removals(self, *, wait: bool) -> Iterator[bool]:
         """Whether this process alone may remove profiles that are on the list for it."""
         guard = FileLock(self._paths.data / "removals.guard", timeout=self._lock_seconds if wait else 0, mode=0o600)
         try:
@@ -121,7 +133,12 @@ class ProfileFolders(DatabaseOwner):
         finally:
             guard.release()
 
-    def _erase(self, profile_id: str) -> None:
+    def erase(self, profile_id: str) -> None:
+        """Erase a profile's files and take it off the list.
+
+        Raises:
+            StorageError: a file could not be erased; it stays on the list.
+        """
         for folder in (self._paths.profile_folder(profile_id), self._paths.checkpoints / profile_id):
             try:
                 erase_tree(folder)

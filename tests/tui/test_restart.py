@@ -11,24 +11,24 @@ from pathlib import Path
 import pytest
 
 from profiles.encryption.file_encryption import ProfileKey
-from tui.process import anew
-from tui.process.anew import VARIABLE, Anew, taken_over
+from tui.process import restart
+from tui.process.restart import VARIABLE, Handover, receive_handover
 
 ROOT = Path(__file__).parents[2]
 TWICE = """
 import os, sys
 from profiles.encryption.file_encryption import ProfileKey
-from tui.process.anew import Anew, start_anew, taken_over
-before = taken_over()
+from tui.process.restart import Handover, replace_process, receive_handover
+before = receive_handover()
 if before is None:
     print("first", os.getpid(), flush=True)
-    start_anew(Anew("ann", ProfileKey(b"k" * 32)), (111, 33))
-print("second", os.getpid(), before.profile, before.key.raw() == b"k" * 32, taken_over(), sys.argv[1:],
+    replace_process(Handover("ann", ProfileKey(b"k" * 32)), (111, 33))
+print("second", os.getpid(), before.profile, before.key.raw() == b"k" * 32, receive_handover(), sys.argv[1:],
       os.environ["COLUMNS"], os.environ["ROWS"], [n for n in os.environ if "PASSPHRASE" in n or "ANEW" in n],
       sorted(int(fd) for fd in os.listdir("/proc/self/fd"))[:4] if os.path.isdir("/proc/self/fd") else [])
 """
 
-pytestmark = pytest.mark.skipif(not anew.AVAILABLE, reason="Windows cannot replace a process")
+pytestmark = pytest.mark.skipif(not restart.AVAILABLE, reason="Windows cannot replace a process")
 
 
 def test_the_same_command_in_the_same_process(tmp_path: Path) -> None:
@@ -48,22 +48,22 @@ def test_the_same_command_in_the_same_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"profile": "a", "key": 9999, "echo": false}', "[" * 100])
 def test_a_variable_of_somebody_else_changes_nothing(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv(VARIABLE, text)
-    assert taken_over() is None and VARIABLE not in os.environ
+    assert receive_handover() is None and VARIABLE not in os.environ
 
 
 def test_without_a_key_the_next_process_asks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, json.dumps({"profile": "ann", "key": None, "echo": True}))
-    assert taken_over() == Anew("ann", None, echo=True)
+    assert receive_handover() == Handover("ann", None, echo=True)
 
 
 def test_a_key_is_never_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     key = ProfileKey.new()
     told: list[dict[str, str]] = []
     monkeypatch.setattr(os, "execv", lambda *_: told.append(dict(os.environ)))
-    anew.start_anew(Anew("ann", key), (80, 24))
+    restart.replace_process(Handover("ann", key), (80, 24))
     assert key.text() not in str(told)
-    found = taken_over()
-    assert found is not None and found.key is not None and found.key.same_as(key)
+    found = receive_handover()
+    assert found is not None and found.key is not None and found.key.raw() == key.raw()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
