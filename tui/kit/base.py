@@ -18,16 +18,16 @@ from tui.kit.status_header import StatusHeader
 
 
 class AppScreen(Screen[None]):
-    """A screen of the header's list. Subclasses compose ``body`` and may answer the news below."""
+    """A main screen. Subclasses have a ``MODE`` and a ``HELP_TEXT``, compose ``body``, and may override the hooks."""
 
     MODE: ClassVar[str]
     HELP_TEXT: ClassVar[str]
     LISTS: ClassVar[tuple[type[DOMNode], ...]] = ()
-    """Widgets whose keys act on the screen, for the palette."""
+    """Widgets whose bindings act on the screen (``screen.…``); the palette shows them too."""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (130, "-roomy")]  # declared without ClassVar in Textual
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Name the keys of each screen."""
+        """Give the bindings of each screen the ids that ``[keys]`` of the settings uses."""
         name_bindings(cls, cls.MODE if hasattr(cls, "MODE") else "chat")
         super().__init_subclass__(**options)
 
@@ -38,7 +38,7 @@ class AppScreen(Screen[None]):
 
     @abstractmethod
     def body(self) -> ComposeResult:
-        """What stands between header and footer."""
+        """Compose the widgets between header and footer."""
 
     @property
     def tokmem(self) -> AppServices:
@@ -46,7 +46,7 @@ class AppScreen(Screen[None]):
         return services(self)
 
     async def on_mount(self) -> None:
-        """Listen to the app."""
+        """Subscribe to the app's signals, and draw."""
         self.tokmem.engine_changed.subscribe(self, self._engine_news)
         self.tokmem.jobs_changed.subscribe(self, self._job_news)
         self.tokmem.store_changed.subscribe(self, self._store_news)
@@ -58,24 +58,24 @@ class AppScreen(Screen[None]):
         self.tokmem.on_worker_state_changed(event)
 
     async def begin(self) -> None:
-        """Draw for the first time."""
+        """Hook: draw for the first time."""
 
     def keep_unsaved(self) -> None:
-        """Store what is being written: the profile is about to be left or locked, or the app to end."""
+        """Hook: store what is being written, because the profile is about to be left or locked, or the app to end."""
 
     def show_header(self) -> None:
-        """Draw the header anew."""
+        """Draw the header again."""
         app = self.tokmem
         self.query_one(StatusHeader).show(app.profile, app.link.state, app.trainings.text, app.model)
 
     def on_engine_changed(self, state: EngineState) -> None:
-        """The engine began, went on with, or ended loading, or it died."""
+        """Hook: the engine began, continued or ended loading, or it died."""
 
     def on_jobs_changed(self) -> None:
-        """A training went a step, began or ended, or the queue is another one."""
+        """Hook: a training made a step, began or ended, or another queue is open."""
 
     def on_store_changed(self) -> None:
-        """Procedures, pairs or memories may differ, by whoever's hand."""
+        """Hook: procedures, pairs or memories may have changed, here or in another program."""
 
     def _engine_news(self, state: EngineState) -> None:
         self.show_header()
