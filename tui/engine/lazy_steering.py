@@ -15,53 +15,34 @@ import torch
 from torch import Tensor
 
 from profiles.store.router_rows import RouterRow
-from tokmem_desk.memory.memory import Memory, Steering
+from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.router_statistics import RouterStatistics
+from tokmem_desk.memory.steering import Steering
 
 if TYPE_CHECKING:
     from profiles.store.records import MemoryRecord
-    from tokmem_desk.memory.extractor import Extractor
-    from tokmem_desk.memory.kv_adapter import KVAdapter
+    from tokmem_desk.memory.steering_part import SteeringPart
 
 KEPT = 64
 """Steering blocks of one profile that stay in memory, the latest used."""
 
 
 class LazySteering(Steering):
-    """A steering block that comes from its file when it is asked for.
-
-    Args:
-        read: gives the block; may raise TokmemError where the file is damaged.
-    """
+    """Steering that comes from its file when one of its parts is asked for."""
 
     __slots__ = ("_read",)
 
     def __init__(self, read: Callable[[], Steering]) -> None:
-        object.__setattr__(self, "_read", read)
+        """Nothing is read yet.
+
+        Args:
+            read: gives the steering; may raise TokmemError where the file is damaged.
+        """
+        self._read = read
 
     @property
-    def rows(self) -> Tensor:
-        return self._block().rows
-
-    @property
-    def keys(self) -> tuple[Tensor, ...]:
-        return self._block().keys
-
-    @property
-    def values(self) -> tuple[Tensor, ...]:
-        return self._block().values
-
-    @property
-    def kv_adapter(self) -> KVAdapter | None:
-        return self._block().kv_adapter
-
-    @property
-    def extractor(self) -> Extractor | None:
-        return self._block().extractor
-
-    def _block(self) -> Steering:
-        read: Callable[[], Steering] = object.__getattribute__(self, "_read")
-        return read()
+    def parts(self) -> tuple[SteeringPart, ...]:
+        return self._read().parts
 
 
 class SteeringCache:
