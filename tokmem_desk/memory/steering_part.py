@@ -102,7 +102,8 @@ class SteeringPart(ABC):
         field: of a procedure in a bank's manifest: where its numbers are, as offset and count.
         settings_field: key in a memory's settings and field in a manifest of whatever is not numbers (plain JSON
             values); None without.
-        needs_layer_groups: its shapes depend on the backbone's keys and values.
+        needs_layer_groups: its shapes depend on the backbone's keys and values. A bank learns these from the memories'
+            own, so one of this kind must have ``KVPositions`` too to be exported.
         required: every memory has it.
         optional_field: a manifest may leave its field out; then the count is 0.
         largest_count: of one memory in a bank; None for no limit but the file's.

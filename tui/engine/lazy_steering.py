@@ -1,6 +1,6 @@
-"""Memories of which only the router's part is in this process; the steering is read when it first acts.
+"""Memories of which only the router's numbers are in this process; the steering is read when it first acts.
 
-So a profile's memory in this process, and the time to switch to it, do not grow with what its memories weigh.
+So the memory that a profile takes here, and the time to switch to it, do not grow with the size of its steering.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokmem_desk.memory.steering_part import SteeringPart
 
 KEPT = 64
-"""Steering blocks of one profile that stay in memory, the latest used."""
+"""How many steering blocks of one profile stay in memory; those used last."""
 
 
 class LazySteering(Steering):
@@ -46,13 +46,15 @@ class LazySteering(Steering):
 
 
 class SteeringCache:
-    """Reads the steering of one profile's memories and keeps the latest used.
-
-    Args:
-        load: reads and checks one memory; the first argument is its file's name, the second what to call it.
-    """
+    """Reads the steering of one profile's memories and keeps the blocks that were used last."""
 
     def __init__(self, load: Callable[[str, str], Memory]) -> None:
+        """Nothing is read yet.
+
+        Args:
+            load: reads and checks one memory; the first argument is its file's name, the second what to call it in
+                an error.
+        """
         self.load = load
         self._kept: OrderedDict[str, Steering] = OrderedDict()
 
@@ -61,7 +63,7 @@ class SteeringCache:
         return LazySteering(lambda: self._read(record.file, record.procedure))
 
     def keep(self, file: str, steering: Steering) -> None:
-        """Take in a block that has been read anyway."""
+        """Keep a block that was read for another reason; the one used longest ago may have to go."""
         self._kept[file] = steering
         self._kept.move_to_end(file)
         while len(self._kept) > KEPT:
@@ -76,7 +78,7 @@ class SteeringCache:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells that a file is still the one that was read."""
+    """Size in bytes and time of the last write in nanoseconds: equal as long as a file is the one that was read."""
 
     size: int
     written: int
@@ -92,7 +94,7 @@ class FileState:
 
 
 def row_of(memory_id: str, memory: Memory, state: FileState) -> RouterRow:
-    """The router's part of a memory, to be kept; the memory has statistics."""
+    """What the database keeps of a memory for the router, so that its file need not be read; it has statistics."""
     statistics = memory.statistics
     assert statistics is not None
     return RouterRow(
@@ -110,7 +112,11 @@ def row_of(memory_id: str, memory: Memory, state: FileState) -> RouterRow:
 
 
 def memory_of(row: RouterRow, record: MemoryRecord, steering: Steering, device: torch.device) -> Memory:
-    """The memory that ``row_of`` was made from, with its steering to come."""
+    """The inverse of ``row_of``.
+
+    Args:
+        steering: of the memory; it may be read later.
+    """
     mean = _numbers(row.mean)
     statistics = RouterStatistics(mean, row.inputs, _numbers(row.sketch).view(-1, len(mean)), row.scatter, row.digest)
     return Memory(
@@ -119,8 +125,10 @@ def memory_of(row: RouterRow, record: MemoryRecord, steering: Steering, device: 
 
 
 def _bytes(tensor: Tensor) -> bytes:
+    """Float32 numbers in C order, in the byte order of this computer."""
     return tensor.detach().cpu().float().contiguous().numpy().tobytes()
 
 
 def _numbers(data: bytes) -> Tensor:
+    """[n] float32: the inverse of ``_bytes``."""
     return torch.frombuffer(bytearray(data), dtype=torch.float32)
