@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from profiles.database.connection import Database
 from profiles.store.base import message_row
-from profiles.store.records import Lesson, Rating
+from profiles.store.records import AnswerFeedback, Rating
 from tokmem_desk.procedures import NONE_ROUTE
 
 
@@ -31,9 +31,9 @@ class Feedback:
             message_row(self._database, message_id)
             connection.execute("UPDATE messages SET rating = ? WHERE id = ?", (rating, message_id))
 
-    def of_conversation(self, conversation_id: int) -> dict[int, Lesson]:
+    def of_conversation(self, conversation_id: int) -> dict[int, AnswerFeedback]:
         """What came from the answers of a conversation, by message id; only answers that anything came from."""
-        found: dict[int, Lesson] = {}
+        found: dict[int, AnswerFeedback] = {}
         corrections = self._database.rows(
             """
             SELECT c.message_id, c.id, coalesce(p.name, c.wrong_route) AS wrong_now
@@ -44,7 +44,7 @@ class Feedback:
             (conversation_id,),
         )
         for row in corrections:
-            found[row["message_id"]] = Lesson(row["id"], row["wrong_now"] or NONE_ROUTE)
+            found[row["message_id"]] = AnswerFeedback(row["id"], row["wrong_now"] or NONE_ROUTE)
         pairs = self._database.rows(
             """
             SELECT pairs.message_id, pairs.id, p.name FROM pairs
@@ -54,8 +54,8 @@ class Feedback:
             (conversation_id,),
         )
         for row in pairs:
-            lesson = found.setdefault(row["message_id"], Lesson())
-            lesson.pair_id, lesson.pair_procedure = row["id"], row["name"]
+            given = found.setdefault(row["message_id"], AnswerFeedback())
+            given.pair_id, given.pair_procedure = row["id"], row["name"]
         return found
 
     def waiting(self, backbone_fingerprint: str | None) -> dict[str, int]:

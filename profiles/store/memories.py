@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from profiles.database.connection import Database
-from profiles.encryption.profile_files import Vault
+from profiles.encryption.profile_files import ProfileFiles
 from profiles.files.atomic import storage_error
 from profiles.files.erasing import erase_file
 from profiles.files.paths import private_folder
@@ -40,7 +40,7 @@ class Memories:
         scrubber: takes deleted bytes out of the database's files.
     """
 
-    def __init__(self, database: Database, files: Vault, folder: Path, scrubber: Scrubber) -> None:
+    def __init__(self, database: Database, files: ProfileFiles, folder: Path, scrubber: Scrubber) -> None:
         self.folder = folder
         self._database = database
         self._files = files
@@ -338,14 +338,14 @@ def note_result(connection: sqlite3.Connection, job_id: int, memory_id: str) -> 
     )
 
 
-def read_memory_file(vault: Vault, path: Path) -> bytes:
-    """The bytes of a memory, by whoever has the profile's vault; the store need not be open any more.
+def read_memory_file(files: ProfileFiles, path: Path) -> bytes:
+    """The bytes of a memory, by whoever has the profile's files; the store need not be open any more.
 
     Raises:
         StorageError: the file is gone, cannot be read, or was changed in a locked profile.
     """
     try:
-        return vault.read(path)
+        return files.read(path)
     except OSError as caught:
         raise storage_error(f"The memory file {path} could not be read", caught) from caught
 

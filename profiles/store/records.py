@@ -194,7 +194,7 @@ class MessageRecord:
 
 
 @dataclass(slots=True)
-class Lesson:
+class AnswerFeedback:
     """What a person taught by way of one answer."""
 
     correction_id: int | None = None

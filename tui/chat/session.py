@@ -47,9 +47,9 @@ class ChatSession:
             NotFoundError: it was deleted.
         """
         records = self._store.messages.list(conversation_id)
-        lessons = self._store.feedback.of_conversation(conversation_id)
+        feedback = self._store.feedback.of_conversation(conversation_id)
         self.conversation_id, self.temporary = conversation_id, False
-        self.turns = turns_of(records, lessons)
+        self.turns = turns_of(records, feedback)
 
     def ask(self, question: str, route: str) -> Turn:
         """Add a question to the conversation and return its turn, not answered yet."""

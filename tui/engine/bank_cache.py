@@ -137,10 +137,10 @@ class BankCache:
 
     def _steering_cache(self, store: ProfileStore) -> SteeringCache:
         """Reads and keeps a profile's steering; it stays when the store is closed, until ``forget``."""
-        folder, vault, backbone = store.memories.folder, store.files, self._model.backbone
+        folder, files, backbone = store.memories.folder, store.files, self._model.backbone
 
         def load(file: str, name: str) -> Memory:
-            return memory_from_bytes(read_memory_file(vault, folder / file), backbone, f"The memory of {name!r}")
+            return memory_from_bytes(read_memory_file(files, folder / file), backbone, f"The memory of {name!r}")
 
         blocks = self._steering_caches.get(str(store.folder))
         if blocks is None:
