@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from profiles.store.feedback import CHAT_SOURCE
-from profiles.store.records import AnswerFeedback
+from profiles.store.feedback import CHAT_SOURCE, AnswerFeedback
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import NotFoundError
 from tokmem_desk.procedures import ExamplePair, Procedure

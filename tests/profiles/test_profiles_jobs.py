@@ -11,7 +11,7 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.store.checkpoints import checkpoint_file, drop_checkpoints
-from profiles.store.records import JobRecord, JobState
+from profiles.store.jobs import JobRecord, JobState
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure

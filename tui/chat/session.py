@@ -11,8 +11,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from typing import Any
 
+from profiles.store.chats import ConversationRecord
 from profiles.store.feedback import CHAT_SOURCE
-from profiles.store.records import ConversationRecord, MessageRecord, Rating
+from profiles.store.messages import MessageRecord, Rating
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import NotFoundError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair

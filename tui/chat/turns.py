@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from profiles.store.records import AnswerFeedback, MessageRecord, MessageStatus, Rating
+from profiles.store.feedback import AnswerFeedback
+from profiles.store.messages import MessageRecord, MessageStatus, Rating
 from tokmem_desk.errors import BadInputError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.engine_client.protocol import AskResult, Candidate, Context, Message, Timing

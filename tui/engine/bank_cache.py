@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from profiles.store.memories import read_memory_file
-from profiles.store.records import MemoryRecord
+from profiles.store.memories import MemoryRecord, read_memory_file
 from profiles.store.router_rows import RouterRow
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import IncompatibleError, TokmemError

@@ -20,7 +20,7 @@ from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.memory.steering import Steering
 
 if TYPE_CHECKING:
-    from profiles.store.records import MemoryRecord
+    from profiles.store.memories import MemoryRecord
     from tokmem_desk.memory.steering_part import SteeringPart
 
 KEPT = 64

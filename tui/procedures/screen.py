@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import DataTable, Input, Static
 
-from profiles.store.records import PairRecord
+from profiles.store.pairs import PairRecord
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair
 from tui.engine_client.link import EngineState

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from profiles.encryption.file_encryption import ProfileKey
-from profiles.store.records import ProfileInfo
+from profiles.registry.registry import ProfileInfo
 from tui.kit.services import AppServices
 
 
