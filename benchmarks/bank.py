@@ -33,7 +33,8 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.backbone.fingerprint import Fingerprint
 from tokmem_desk.bank.jsonl import Probe
 from tokmem_desk.bank.reader import open_bank
-from tokmem_desk.memory.file_bytes import Block, MemoryParts, kv_adapter_size, put_together, take_apart
+from tokmem_desk.memory.file_bytes import Block, MemoryParts, put_together, take_apart
+from tokmem_desk.memory.kv_adapter import kv_adapter_size
 from tokmem_desk.procedures import pairs_digest
 from tui.banks.transfer import choose, incoming, prepare_export, stage, write_export
 

@@ -11,7 +11,9 @@ from benchmarks.methods import Context
 from benchmarks.result import Metrics
 from benchmarks.routing_features import Features
 from benchmarks.routing_methods import TOKEN_EPOCHS, Material, train_addresses
-from tokmem_desk.memory.memory import Memory, Steering, initial_rows, renormalise
+from tokmem_desk.memory.input_rows import initial_rows
+from tokmem_desk.memory.memory import Memory, renormalise
+from tokmem_desk.memory.steering import Steering
 from tokmem_desk.routing.routers import TokenRouter
 
 
@@ -41,7 +43,8 @@ class TokenRounds:
 
     def router(self) -> TokenRouter:
         memories = [
-            Memory(name, Steering(row[None]), row, tied=True) for name, row in zip(self._names, self._rows, strict=True)
+            Memory(name, Steering.of(row[None]), row, tied=True)
+            for name, row in zip(self._names, self._rows, strict=True)
         ]
         return TokenRouter(self._context.backbone, memories)
 

@@ -13,8 +13,9 @@ import torch
 from benchmarks.routers import Ranking
 from benchmarks.routing_features import Features, ProjectedBasis
 from profiles.store.store import ProfileStore
-from tokmem_desk.memory.memory import Memory, Steering
+from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.router_statistics import RouterStatistics
+from tokmem_desk.memory.steering import Steering
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.routing.routers import Router
 from tui.engine.bank_cache import BankCache
@@ -145,5 +146,5 @@ class Replay:
         found = {}
         for name, texts in self._known.items():
             statistics = RouterStatistics.of(self._bank_cache.features(texts), self._digest)
-            found[name] = Memory(name, Steering(nothing), nothing[0], tied=True, statistics=statistics)
+            found[name] = Memory(name, Steering.of(nothing), nothing[0], tied=True, statistics=statistics)
         return found

@@ -25,13 +25,13 @@ from benchmarks.result import ResultFile, Run
 from tokmem_desk.backbone.fingerprint import identify_weights
 from tokmem_desk.backbone.kv_state import QueryState
 from tokmem_desk.errors import BadInputError, IncompatibleError
-from tokmem_desk.memory.memory import join_memories
+from tokmem_desk.memory.steering import join_memories
 from trainer.config import PAPER, TrainConfig
 from trainer.objective import TrainableMemories
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.memory.memory import Steering
+    from tokmem_desk.memory.steering import Steering
 
 METHODS = ("after-rows", "before-rows", "after-layers", "before-layers")
 ROWS = (1, 2, 5, 16)

@@ -13,8 +13,10 @@ import torch
 from benchmarks.methods import Context
 from benchmarks.routers import Examples, Labels, Ranking, Scorer, calibrate, discriminant, nearest, tfidf
 from benchmarks.routing_features import Features, ProjectedBasis
-from tokmem_desk.memory.memory import Memory, Steering, initial_rows
+from tokmem_desk.memory.input_rows import initial_rows
+from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.router_statistics import RouterStatistics
+from tokmem_desk.memory.steering import Steering
 from tokmem_desk.routing.routers import DiscriminantRouter, Router, TokenRouter
 from trainer.config import PAPER
 from trainer.objective import routing_loss
@@ -85,7 +87,7 @@ def _learn_token(context: Context, features: Features, material: Material) -> Le
     backbone = context.backbone
     start = initial_rows(backbone, 1, seed=material.seed).repeat(len(material.names), 1)
     addresses = train_addresses(context, features, material, start)
-    memories = [Memory(n, Steering(a[None]), a, tied=True) for n, a in zip(material.names, addresses, strict=True)]
+    memories = [Memory(n, Steering.of(a[None]), a, tied=True) for n, a in zip(material.names, addresses, strict=True)]
     settings = {
         "router": "token",
         "epochs": TOKEN_EPOCHS,

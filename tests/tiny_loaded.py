@@ -11,8 +11,10 @@ from torch import Tensor
 from profiles.store.store import ProfileStore
 from tokmem_desk.memory.file import memory_to_bytes
 from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
-from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows
+from tokmem_desk.memory.kv_positions import initial_layer_rows
+from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.router_statistics import RouterStatistics
+from tokmem_desk.memory.steering import Steering
 from tokmem_desk.routing.features import FeatureLayers, RouterBasis
 from tokmem_desk.routing.none_calibration import Calibration
 from tokmem_desk.system.device import DeviceChoice
@@ -61,7 +63,7 @@ class TinyModel:
         kv_adapter = KVAdapter.of(
             [torch.randn(t.shape, generator=drawn) * 0.2 for t in initial_kv_adapter(shapes, 2, seed).tensors()]
         )
-        return Memory(name, Steering(rows, keys, values, kv_adapter), address, False, self.statistics(seed))
+        return Memory(name, Steering.of(rows, keys, values, kv_adapter), address, False, self.statistics(seed))
 
     def add(self, store: ProfileStore, name: str, seed: int) -> str:
         """Give a procedure an active memory; returns the memory's id."""

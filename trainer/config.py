@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tokmem_desk.errors import UsageError
-from tokmem_desk.memory.memory import SteeringKind
+from tokmem_desk.memory.steering import kinds
+from tokmem_desk.memory.steering_part import SteeringKind
 
 PRESETS = ("quick", "normal", "thorough")
 
@@ -24,6 +25,8 @@ class TrainConfig:
     """Positions the memory takes in the context."""
     lens_rank: int = 8
     """Rank of the KV adapter (``tokmem_desk.memory.kv_adapter``); 0 for none. Only with ``layers``."""
+    kinds: tuple[str, ...] = ()
+    """Names of further kinds of steering to train, beside those that ``form`` stands for."""
     epochs: int = 30
     """Passes over the example pairs."""
     max_steps: int = 600
@@ -60,6 +63,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.span < 1:
             raise UsageError(f"A span of {self.span} is not possible.", next_step="Use 1 or more.")
+        if unknown := sorted(set(self.kinds) - {kind.name for kind in kinds()}):
+            raise UsageError(
+                f"There is no kind of steering {unknown[0]!r}.",
+                next_step="Leave it out, or update tokmem-desk.",
+            )
         if self.form == "layers" and self.span < 2:
             raise UsageError(
                 "A memory with keys and values in every layer needs a span of 2 or more.",
@@ -67,7 +75,11 @@ class TrainConfig:
             )
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """The settings as they are kept with a memory; plain JSON values."""
+        found = asdict(self)
+        further = found.pop("kinds")
+        # Only where it says something: settings without it, and digests over them, stay what they were.
+        return {**found, "kinds": list(further)} if further else found
 
 
 PAPER = TrainConfig(

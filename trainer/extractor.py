@@ -197,7 +197,7 @@ def with_extractor(memory: Memory, extractor: Extractor) -> Memory:
     """The memory, answering by reading."""
     return replace(
         memory,
-        steering=replace(memory.steering, extractor=extractor),
+        steering=memory.steering.with_part(extractor),
         settings={**memory.settings, "reader": extractor.describe()},
     )
 

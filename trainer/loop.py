@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
-from tokmem_desk.memory.memory import Memory, Steering, renormalise
+from tokmem_desk.memory.memory import Memory, renormalise
+from tokmem_desk.memory.steering import Steering
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.system.device import is_out_of_memory
 from tokmem_desk.templates.template import TEMPLATE_SETTING

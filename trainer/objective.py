@@ -15,24 +15,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
-from tokmem_desk.memory.memory import Steering, initial_layer_rows, initial_rows, join_memories
+from tokmem_desk.memory.input_rows import InputRows, initial_rows
+from tokmem_desk.memory.kv_adapter import KVAdapter
+from tokmem_desk.memory.kv_positions import KVPositions
+from tokmem_desk.memory.steering import Steering, join_memories, kinds
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.kv_state import QueryState
+    from tokmem_desk.memory.steering_part import InitialTensor, SteeringPart
     from trainer.choices import Choices
     from trainer.config import TrainConfig
     from trainer.memory_start import Prior
 
 _IGNORED = -100
+
+_Of = TypeVar("_Of")
 
 OPEN_SHARE = 0.9
 """How much the right token's probability among those that the form allows counts, beside that among all tokens: a
@@ -69,7 +74,8 @@ class TrainableMemories(nn.Module):
     """Parameters of one or several procedures that train together.
 
     Each procedure's tensors are its own; what couples them is the batch and, in the paper's objective,
-    the softmax.
+    the softmax. Which kinds of steering there are to train, and where they start, each kind says itself
+    (``tokmem_desk.memory.steering_part``).
     """
 
     def __init__(
@@ -81,58 +87,60 @@ class TrainableMemories(nn.Module):
             texts: token ids per procedure of the demonstrations that keys and values start from; only
                 their count matters for the form ``rows``.
             prior: where memories of this backbone start; None for the demonstrations alone.
+
+        Raises:
+            UsageError: the backbone cannot have such memories.
         """
         super().__init__()
         self.tied = config.tied
-        row_count = config.span if config.form == "rows" else 1
-        rows = torch.stack([initial_rows(backbone, row_count, seed=config.seed + i) for i in range(len(texts))])
-        one = torch.ones((), device=rows.device)
-        self.rows = ScaledParameter(rows, one if config.absolute_rate else _rms(rows, 0))
-        self.keys: list[ScaledParameter] = []
-        self.values: list[ScaledParameter] = []
-        if config.form == "layers":
-            starts = [initial_layer_rows(backbone, config.span - 1, ids) for ids in texts]
-            for g in range(len(backbone.layout.groups)):
-                for target, parts in (
-                    (self.keys, [s.keys[g] for s in starts]),
-                    (self.values, [s.values[g] for s in starts]),
-                ):
-                    stacked = torch.stack(parts)
-                    target.append(ScaledParameter(stacked, one if config.absolute_rate else _rms(stacked, 2)))
-        self.kv_adapter: list[ScaledParameter] = []
-        if config.form == "layers" and config.lens_rank:
-            shapes = backbone.key_shapes
-            adapters = [
-                initial_kv_adapter(shapes, config.lens_rank, config.seed + i).tensors() for i in range(len(texts))
-            ]
-            for place, part in enumerate(zip(*adapters, strict=True)):
-                start = torch.stack(part).to(rows.device)
-                # What leaves the KV adapter starts at zero; its scale is that of r numbers that sum to a variance of 1.
-                leaves = place % 2 == 1
-                scale = one * config.lens_rank**-0.5 if leaves else _rms(start, 2)
-                self.kv_adapter.append(ScaledParameter(start, one if config.absolute_rate else scale))
-        # Lists of the three kinds for those who use them; the module knows its parts by this one.
-        self.layers = nn.ModuleList([*self.keys, *self.values, *self.kv_adapter])
+        self._kinds: list[tuple[type[SteeringPart], int]] = []
+        parts: list[ScaledParameter] = []
+        for kind in kinds():
+            if kind.trained_by(config):
+                starts = [kind.initial(backbone, config, ids, config.seed + i) for i, ids in enumerate(texts)]
+                stacked = [_stacked(same, config, backbone.torch_device) for same in zip(*starts, strict=True)]
+                self._kinds.append((kind, len(stacked)))
+                parts += stacked
+        self._parts = nn.ModuleList(parts)
         self.address: ScaledParameter | None = None
         if not config.tied:
             address = initial_rows(backbone, len(texts), seed=config.seed)
-            self.address = ScaledParameter(address, one if config.absolute_rate else _rms(address, 0))
+            self.address = ScaledParameter(address, _scale(address, 0, config))
         if prior is not None and config.form == "layers":
             self._begin_at(prior, config)
 
     @torch.no_grad()
     def _begin_at(self, prior: Prior, config: TrainConfig) -> None:
         self.rows.start.add_(self.rows.scale * prior.row)
-        for parts, shifts in zip((self.keys, self.values), prior.shifts(config.span - 1), strict=True):
-            for part, shift in zip(parts, shifts, strict=True):
-                part.start.add_(part.scale * shift)
+        keys, values = prior.shifts(config.span - 1)
+        for part, shift in zip(self.of(KVPositions), (*keys, *values), strict=True):
+            part.start.add_(part.scale * shift)
         if config.lens_rank == prior.kv_adapter.rank:
-            for part, start in zip(self.kv_adapter, prior.kv_adapter.tensors(), strict=True):
+            for part, start in zip(self.of(KVAdapter), prior.kv_adapter.tensors(), strict=True):
                 part.start.copy_(start.expand_as(part.start))
 
+    @property
+    def rows(self) -> ScaledParameter:
+        """[p x r x d]: the input rows, which every memory has."""
+        [rows] = self.of(InputRows)
+        return rows
+
     def parts(self) -> list[ScaledParameter]:
-        """What steers: rows, keys and values of each layer group, and the KV adapter, stacked over procedures."""
-        return [self.rows, *self.keys, *self.values, *self.kv_adapter]
+        """What steers: the tensors of each kind that trains, in the order of ``kinds``, stacked over procedures."""
+        return cast("list[ScaledParameter]", list(self._parts))
+
+    def of(self, kind: type[SteeringPart]) -> list[ScaledParameter]:
+        """Those of ``parts`` that are of one kind; empty where it does not train."""
+        return self.by_kind(self.parts()).get(kind, [])
+
+    def by_kind(self, tensors: Sequence[_Of]) -> dict[type[SteeringPart], list[_Of]]:
+        """Divide up what goes along with ``parts``, one for one."""
+        found: dict[type[SteeringPart], list[_Of]] = {}
+        place = 0
+        for kind, count in self._kinds:
+            found[kind] = list(tensors[place : place + count])
+            place += count
+        return found
 
     def addresses(self) -> Tensor:
         """[p x d] float32."""
@@ -142,17 +150,24 @@ class TrainableMemories(nn.Module):
     def steering(self) -> list[Steering]:
         """The steering of each procedure; carries gradient."""
         tensors = [part() for part in self.parts()]
-        return [steering_of([t[p] for t in tensors], len(self.keys)) for p in range(tensors[0].shape[0])]
+        return [self.steering_of([tensor[p] for tensor in tensors]) for p in range(tensors[0].shape[0])]
+
+    def steering_of(self, tensors: Sequence[Tensor]) -> Steering:
+        """One procedure's steering from tensors in the order of ``parts``."""
+        return Steering(kind.of(own) for kind, own in self.by_kind(tensors).items())
 
 
-def steering_of(tensors: Sequence[Tensor], groups: int) -> Steering:
-    """One procedure's steering from its tensors in the order of ``TrainableMemories.parts``.
+def _stacked(same: Sequence[InitialTensor], config: TrainConfig, device: torch.device) -> ScaledParameter:
+    """The same tensor of all procedures as one parameter."""
+    start = torch.stack([one.start for one in same]).to(device)
+    first = same[0]
+    if first.scale is not None and not config.absolute_rate:
+        return ScaledParameter(start, torch.full((), first.scale, device=device))
+    return ScaledParameter(start, _scale(start, first.kept, config))
 
-    Args:
-        groups: layer groups that have keys and values; 0 for rows alone.
-    """
-    keys, values, kv_adapter = tensors[1 : 1 + groups], tensors[1 + groups : 1 + 2 * groups], tensors[1 + 2 * groups :]
-    return Steering(tensors[0], tuple(keys), tuple(values), KVAdapter.of(kv_adapter) if kv_adapter else None)
+
+def _scale(start: Tensor, kept: int, config: TrainConfig) -> Tensor:
+    return torch.ones((), device=start.device) if config.absolute_rate else _rms(start, kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,10 @@ from benchmarks.calls.data import Call, CallData, CallExample
 from benchmarks.methods.memories import our_config, run_training
 from tokmem_desk.generation.recall import Answer, Bank, recall
 from tokmem_desk.memory.extractor import Extractor
-from tokmem_desk.memory.memory import Memory, Steering, initial_rows
+from tokmem_desk.memory.input_rows import initial_rows
+from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.router_statistics import RouterStatistics
+from tokmem_desk.memory.steering import Steering
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.routing.routers import DiscriminantRouter
 from tokmem_desk.routing.segments import find_segments
@@ -161,4 +163,4 @@ def _memory(
         if isinstance(done, Extractor)
     )
     rows = initial_rows(backbone, 1, seed=seed)
-    return with_extractor(Memory(name, Steering(rows), rows[0], True, statistics), extractor)
+    return with_extractor(Memory(name, Steering.of(rows), rows[0], True, statistics), extractor)

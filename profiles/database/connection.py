@@ -50,7 +50,8 @@ class Database:
 
     Args:
         file: made, 0600, when it is not there.
-        steps: every migration; the file is brought to ``len(steps)``.
+        steps: every migration; the file is brought to ``len(steps)``. Empty steps at the beginning stand for versions
+            that this program does not read any more.
         backups: folder for the copy made before a migration.
         expect_data: the caller knows that this file has been in use, so an empty one is damage, not a beginning.
         lock_seconds: how long to wait for another process.
@@ -58,7 +59,7 @@ class Database:
 
     Raises:
         LockedError: ``key`` does not open the file.
-        IncompatibleError: a newer program wrote the file.
+        IncompatibleError: a newer program wrote the file, or one that is too old.
         StorageError: the file is damaged, or the disk refuses.
         BusyError: another process holds it longer than ``lock_seconds``.
     """
@@ -238,7 +239,7 @@ class Database:
                 self._enter_wal()
                 # Power loss must not take what a person has typed; writes are few.
                 self._connection.execute("PRAGMA synchronous = FULL")
-        self._refuse_newer(version)
+        self._refuse_unknown(version)
         if version < len(self._steps):
             if self.read_only:
                 raise StorageError(
@@ -250,7 +251,7 @@ class Database:
     def _migrate(self) -> None:
         with self.writing() as connection:
             version = self._version()  # again, now that nobody else can be migrating
-            self._refuse_newer(version)
+            self._refuse_unknown(version)
             if 0 < version < len(self._steps):
                 self.backup(f"{self.file.stem}-before-v{len(self._steps)}-was-v{version}.sqlite")
             for step in self._steps[version:]:
@@ -259,7 +260,14 @@ class Database:
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {len(self._steps)}")
 
-    def _refuse_newer(self, version: int) -> None:
+    def _refuse_unknown(self, version: int) -> None:
+        oldest = next(number for number, step in enumerate(self._steps, start=1) if step)
+        if 0 < version < oldest:
+            raise IncompatibleError(
+                f"{self.file} has format {version}, from before tokmem-desk 0.1.0; this program knows formats from "
+                f"{oldest} on.",
+                next_step="Open it once with tokmem-desk 0.1.0, then with this version. The file was not touched.",
+            )
         if version > len(self._steps):
             raise IncompatibleError(
                 f"{self.file} has format {version}; this program knows formats up to {len(self._steps)}.",

@@ -14,7 +14,7 @@ from tokmem_desk.errors import LockedError
 from tokmem_desk.system.file_checks import read_plain
 
 
-class Vault:
+class ProfileFiles:
     """Writes and reads for one profile.
 
     Args:

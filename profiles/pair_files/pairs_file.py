@@ -28,7 +28,7 @@ from profiles.pair_files.readers import (
     refuse_costly,
 )
 from profiles.pair_files.row_forms import ColumnMapping, Form
-from profiles.store.records import Part
+from profiles.store.pairs import Part
 from tokmem_desk.errors import BadInputError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import ExamplePair
 

@@ -17,7 +17,7 @@ from typing import Any
 from profiles.database.connection import connect, database_errors, quiet, sqlcipher
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import ATTEMPTS_NAME, LOCK_NAME
-from profiles.encryption.profile_files import Vault
+from profiles.encryption.profile_files import ProfileFiles
 from profiles.files.atomic import storage_error
 from profiles.files.erasing import refuse_links
 from profiles.files.paths import AppPaths, private_folder
@@ -128,7 +128,7 @@ def _copy_files(paths: AppPaths, old: Side, new: Side, progress: Callable[[float
     moves = [(file, target / MEMORY_FOLDER_NAME / file.name) for file in _files(source / MEMORY_FOLDER_NAME)]
     checkpoints = paths.checkpoints / old.profile_id
     moves += [(file, paths.checkpoints / new.profile_id / file.name) for file in _files(checkpoints)]
-    reader, writer = Vault(old.key), Vault(new.key)
+    reader, writer = ProfileFiles(old.key), ProfileFiles(new.key)
     for at, (file, place) in enumerate(moves):
         private_folder(place.parent)
         writer.write(place, reader.read(file))

@@ -10,6 +10,7 @@ import contextlib
 import os
 import sqlite3
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 from profiles.database.connection import LOCK_SECONDS, Database, DatabaseOwner, connect
@@ -21,12 +22,28 @@ from profiles.registry.folders import ProfileFolders
 from profiles.registry.locks import ProfileLocks
 from profiles.registry.tokens import TokenTable
 from profiles.store.base import Row, now
-from profiles.store.records import ProfileInfo
 from profiles.store.store import DATABASE_NAME, ProfileStore
 from tokmem_desk.errors import BusyError, ConflictError, TokmemError
 from tokmem_desk.procedures import check_name
 
 DEFAULT_PROFILE = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileInfo:
+    """One line of the list of profiles."""
+
+    id: str
+    name: str
+    created: str
+    last_used: str
+    procedure_count: int | None
+    """None when the profile is locked, or its database cannot be read."""
+    bytes: int
+    """Everything in the profile's folder."""
+    active: bool
+    locked: bool = False
+    """True when everything in it is encrypted, and a passphrase opens it."""
 
 
 class ProfileRegistry(DatabaseOwner):

@@ -15,13 +15,13 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from profiles.database.connection import Database
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.registry.folders import ProfileFolders
 from profiles.store.base import Row, now
-from profiles.store.records import TokenInfo
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import (
     BusyError,
@@ -43,6 +43,17 @@ Keys = Mapping[str, ProfileKey]
 
 _RANDOM_BYTES = 32
 _HINT_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class TokenInfo:
+    """A token of ``serve``, without the token."""
+
+    name: str
+    profile: str
+    created: str
+    last_used: str | None
+    """To the minute; None: never."""
 
 
 class TokenTable:

@@ -23,13 +23,13 @@ from typing import Literal
 from profiles.database.connection import Database
 from profiles.files.atomic import storage_error
 from profiles.files.paths import private_folder
-from profiles.store.base import as_json, bump_revision, now, storable
+from profiles.store.base import JsonObject, bump_revision, now, storable
+from profiles.store.corrections import insert_correction
 from profiles.store.garbage import GARBAGE_AGE_SECONDS
-from profiles.store.memories import SUFFIX, pair_rows
+from profiles.store.memories import MEMORIES, SUFFIX, pair_rows
 from profiles.store.pair_rules import text_fault
 from profiles.store.pairs import insert_pairs, refuse_faults
-from profiles.store.procedures import remove_row
-from profiles.store.records import JsonObject
+from profiles.store.procedures import PROCEDURES, remove_row
 from profiles.store.undo import UndoEntry
 from profiles.store.version_notes import note_version
 from tokmem_desk.errors import BadInputError, ConflictError, StorageError
@@ -226,51 +226,43 @@ class Banks:
 
     def _insert(self, connection: sqlite3.Connection, one: IncomingProcedure, source: str, *, fresh_uuid: bool) -> int:
         moment, digest = now(), pairs_digest(one.pairs)
-        cursor = connection.execute(
-            """
-            INSERT INTO procedures (uuid, name, description, pattern, source, enabled, threshold, version,
-                pairs_digest, created, updated, output_schema, reads_conversation, group_name)
-            VALUES (?, ?, ?, ?, ?, 1, ?, 1, ?, ?, ?, ?, ?, ?)
-            """,
-            (
-                uuid.uuid4().hex if fresh_uuid else one.uuid,
-                one.name,
-                storable(one.description),
-                one.pattern,
-                storable(source),
-                one.threshold,
-                digest,
-                moment,
-                moment,
-                one.output_schema,
-                int(one.reads_conversation),
-                one.group,
-            ),
+        key = PROCEDURES.insert(
+            connection,
+            uuid=uuid.uuid4().hex if fresh_uuid else one.uuid,
+            name=one.name,
+            description=storable(one.description),
+            pattern=one.pattern,
+            source=storable(source),
+            enabled=True,
+            threshold=one.threshold,
+            version=1,
+            pairs_digest=digest,
+            created=moment,
+            updated=moment,
+            output_schema=one.output_schema,
+            reads_conversation=one.reads_conversation,
+            group=one.group,
         )
-        key = int(cursor.lastrowid or 0)
         insert_pairs(connection, key, one.pairs, "train", source)
         insert_pairs(connection, key, one.held_out, "held_out", source)
         memory = one.memory
         if memory is None:
             return key
         memory_id = memory.file.removesuffix(SUFFIX)
-        connection.execute(
-            """
-            INSERT INTO memories (id, procedure_id, backbone_fingerprint, file, status, version, pair_count,
-                pairs_digest, settings, scorecard, created) VALUES (?, ?, ?, ?, 'active', 1, ?, ?, ?, ?, ?)
-            """,
-            (
-                memory_id,
-                key,
-                memory.backbone_fingerprint,
-                memory.file,
-                memory.pair_count,
-                # Without pairs nothing can have changed since training.
-                memory.pairs_digest if one.pairs else digest,
-                as_json(memory.settings),
-                as_json(memory.scorecard),
-                moment,
-            ),
+        MEMORIES.insert(
+            connection,
+            id=memory_id,
+            procedure_id=key,
+            backbone_fingerprint=memory.backbone_fingerprint,
+            file=memory.file,
+            status="active",
+            version=1,
+            pair_count=memory.pair_count,
+            # Without pairs nothing can have changed since training.
+            pairs_digest=memory.pairs_digest if one.pairs else digest,
+            settings=memory.settings,
+            scorecard=memory.scorecard,
+            created=moment,
         )
         known = None if memory.learned is None else frozenset(memory.learned)
         learned = None if known is None else [place in known for place in range(len(one.pairs))]
@@ -289,14 +281,9 @@ class Banks:
         ).fetchone()
         if found is not None or (correction.right not in ids and correction.right != NONE_ROUTE):
             return None
-        cursor = connection.execute(
-            """
-            INSERT INTO corrections (text, wrong_route, wrong_procedure_id, right_procedure_id, message_id, active,
-                created) VALUES (?, ?, ?, ?, NULL, 1, ?)
-            """,
-            (correction.text, correction.wrong, ids.get(correction.wrong), ids.get(correction.right), now()),
+        return insert_correction(
+            connection, correction.text, correction.wrong, ids.get(correction.wrong), ids.get(correction.right)
         )
-        return int(cursor.lastrowid or 0)
 
     def _move_in(self, files: Sequence[str], folder: Path) -> list[Path]:
         """Sync files in quarantine and put them among the memories, where without rows they count for nothing."""

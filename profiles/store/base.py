@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from profiles.database.connection import Database
-from profiles.store.records import JsonObject
 from tokmem_desk.errors import NotFoundError, did_you_mean
 
 Row = sqlite3.Row
+
+JsonObject = dict[str, Any]
+"""A JSON object as it was stored; its keys belong to whoever wrote it."""
 
 
 def procedure_id_of(database: Database, name: str) -> int:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from profiles.store.records import ConversationRecord, MessageRecord
+from profiles.store.chats import ConversationRecord
+from profiles.store.messages import MessageRecord
 from tokmem_desk.errors import UsageError
 from tokmem_desk.procedures import NONE_ROUTE
 

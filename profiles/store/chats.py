@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Annotated
+
 from profiles.database.connection import Database
-from profiles.store.base import Row, now, storable
-from profiles.store.records import ConversationRecord
+from profiles.store.base import now, storable
 from profiles.store.scrubbing import Scrubber, owe_scrub
+from profiles.store.table import COMPUTED, Stored, Table
 from tokmem_desk.errors import NotFoundError
 
 _SELECT = """
     SELECT c.*, (SELECT count(*) FROM messages WHERE conversation_id = c.id) AS message_count, {snippet} AS snippet
     FROM conversations c
 """
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRecord:
+    """One line of the chat history."""
+
+    id: int
+    title: str
+    created: str
+    updated: str
+    message_count: Annotated[int, COMPUTED]
+    snippet: Annotated[str, Stored(computed=True, decode=lambda text: text or "")]
+    """The text around the first hit of a search, else an empty string."""
+
+
+CONVERSATIONS = Table("conversations", ConversationRecord)
 
 
 class Chats:
@@ -89,7 +108,7 @@ class Chats:
         row = self._database.row(_SELECT.format(snippet="''") + "WHERE c.id = ?", (conversation_id,))
         if row is None:
             raise no_conversation(conversation_id)
-        return _conversation(row)
+        return CONVERSATIONS.record(row)
 
     def list(self, limit: int = 50, search: str | None = None) -> list[ConversationRecord]:
         """The conversations used last, newest first.
@@ -121,7 +140,7 @@ class Chats:
                 """,
                 {"words": words, "text": storable(search).strip(), "limit": limit},
             )
-        return [_conversation(row) for row in rows]
+        return [CONVERSATIONS.record(row) for row in rows]
 
 
 def _match_expression(search: str) -> str:
@@ -133,14 +152,3 @@ def _match_expression(search: str) -> str:
 def no_conversation(conversation_id: int) -> NotFoundError:
     """The error for a conversation that was deleted."""
     return NotFoundError(f"Conversation {conversation_id} is not there any more.", next_step="Begin a new one.")
-
-
-def _conversation(row: Row) -> ConversationRecord:
-    return ConversationRecord(
-        id=row["id"],
-        title=row["title"],
-        created=row["created"],
-        updated=row["updated"],
-        message_count=row["message_count"],
-        snippet=row["snippet"] or "",
-    )

@@ -8,15 +8,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 from profiles.database.connection import Database
-from profiles.store.base import Row, now, procedure_id_of
-from profiles.store.records import CommandRecord
+from profiles.store.base import now, procedure_id_of
+from profiles.store.table import JSON_LIST, Stored, Table
 from profiles.store.version_notes import note_version
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.templates.command_line import check_template
 
 _SELECT = "SELECT c.*, p.name FROM commands c JOIN procedures p ON p.id = c.procedure_id"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRecord:
+    """The program that a procedure's answers may be handed to."""
+
+    procedure: Annotated[str, Stored("name", computed=True)]
+    template: Annotated[tuple[str, ...], JSON_LIST]
+    """The program and its arguments, with slots (``tokmem_desk.templates.command_line``)."""
+    allowed: str | None
+    """Digest of what may run unasked, or None: ask each time."""
+    created: str
+    withheld: str | None = None
+    """Why a consent that was given once does not hold, for the person to read; None where there is nothing to tell."""
+
+
+COMMANDS = Table("commands", CommandRecord)
 
 
 class Commands:
@@ -31,7 +50,7 @@ class Commands:
 
     def by_name(self) -> dict[str, CommandRecord]:
         """The commands of all procedures that have one, by name."""
-        return {row["name"]: _record(row) for row in self._database.rows(_SELECT)}
+        return {row["name"]: COMMANDS.record(row) for row in self._database.rows(_SELECT)}
 
     def get(self, name: str) -> CommandRecord | None:
         """A procedure's command, or None.
@@ -40,7 +59,7 @@ class Commands:
             NotFoundError: there is no procedure of that name.
         """
         row = self._database.row(f"{_SELECT} WHERE c.procedure_id = ?", (procedure_id_of(self._database, name),))
-        return None if row is None else _record(row)
+        return None if row is None else COMMANDS.record(row)
 
     def set(self, name: str, template: Sequence[str]) -> CommandRecord:
         """Give a procedure a command; each run will be asked about.
@@ -102,9 +121,3 @@ class Commands:
                 f"{name!r} has no command.", next_step=f"Give it one: tokmem-desk proc command {name} -- PROGRAM ..."
             )
         return found
-
-
-def _record(row: Row) -> CommandRecord:
-    return CommandRecord(
-        row["name"], tuple(json.loads(row["template"])), row["allowed"], row["created"], row["withheld"]
-    )

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
+from dataclasses import dataclass
+from typing import Annotated
+
 from profiles.database.connection import Database
-from profiles.store.base import Row, bump_revision, message_row, now, procedure_id_of
+from profiles.store.base import bump_revision, message_row, now, procedure_id_of
 from profiles.store.pair_rules import text_fault
-from profiles.store.records import CorrectionRecord
+from profiles.store.table import FLAG, Stored, Table
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.procedures import NONE_ROUTE
 
@@ -15,6 +19,22 @@ _SELECT = """
     LEFT JOIN procedures wrong ON wrong.id = c.wrong_procedure_id
     LEFT JOIN procedures correct ON correct.id = c.right_procedure_id
 """
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectionRecord:
+    """A person's verdict: this text belongs to ``right_route``, not to ``wrong_route``."""
+
+    id: int
+    text: str
+    wrong_route: Annotated[str, Stored("wrong_now", computed=True)]
+    right_route: Annotated[str, Stored("right_now", computed=True)]
+    message_id: int | None
+    active: Annotated[bool, FLAG]
+    created: str
+
+
+CORRECTIONS = Table("corrections", CorrectionRecord)
 
 
 class Corrections:
@@ -53,15 +73,9 @@ class Corrections:
             if message_id is not None:
                 message_row(self._database, message_id)
             connection.execute("UPDATE corrections SET active = 0 WHERE text = ? AND active = 1", (text,))
-            cursor = connection.execute(
-                """
-                INSERT INTO corrections (text, wrong_route, wrong_procedure_id, right_procedure_id, message_id, active,
-                    created) VALUES (?, ?, ?, ?, ?, 1, ?)
-                """,
-                (text, wrong_route, wrong_id, right_id, message_id, now()),
-            )
+            correction_id = insert_correction(connection, text, wrong_route, wrong_id, right_id, message_id)
             bump_revision(connection)
-        return int(cursor.lastrowid or 0)
+        return correction_id
 
     def remove(self, correction_id: int) -> None:
         """Take a verdict back; it stays in the history.
@@ -79,16 +93,36 @@ class Corrections:
         """The verdicts in the order in which they were given, under the procedures' present names."""
         where = "WHERE c.active = 1" if active_only else ""
         rows = self._database.rows(f"{_SELECT} {where} ORDER BY c.id", {"none": NONE_ROUTE})
-        return [_record(row) for row in rows]
+        return [CORRECTIONS.record(row) for row in rows]
 
 
-def _record(row: Row) -> CorrectionRecord:
-    return CorrectionRecord(
-        id=row["id"],
-        text=row["text"],
-        wrong_route=row["wrong_now"],
-        right_route=row["right_now"],
-        message_id=row["message_id"],
-        active=bool(row["active"]),
-        created=row["created"],
+def insert_correction(
+    connection: sqlite3.Connection,
+    text: str,
+    wrong_name: str,
+    wrong_id: int | None,
+    right_id: int | None,
+    message_id: int | None = None,
+) -> int:
+    """Insert an active correction inside the caller's transaction.
+
+    Args:
+        connection: in a transaction.
+        text: the message.
+        wrong_name: the route it got, by the name it had then.
+        wrong_id: that procedure; None for none, or for one that is gone.
+        right_id: the procedure it should have got; None for none.
+        message_id: the answer that showed it.
+
+    Returns:
+        The correction's id.
+    """
+    # The record reads both routes by the procedures' present names, so here they are columns.
+    cursor = connection.execute(
+        """
+        INSERT INTO corrections (text, wrong_route, wrong_procedure_id, right_procedure_id, message_id, active, created)
+        VALUES (?, ?, ?, ?, ?, 1, ?)
+        """,
+        (text, wrong_name, wrong_id, right_id, message_id, now()),
     )
+    return int(cursor.lastrowid or 0)

@@ -5,10 +5,27 @@ Nothing is learned unasked: every row here follows a key that the person pressed
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from profiles.database.connection import Database
 from profiles.store.base import message_row
-from profiles.store.records import Lesson, Rating
+from profiles.store.messages import Rating
 from tokmem_desk.procedures import NONE_ROUTE
+
+CHAT_SOURCE = "chat"
+"""The source of pairs that came from an answer."""
+
+
+@dataclass(slots=True)
+class AnswerFeedback:
+    """What a person taught by way of one answer."""
+
+    correction_id: int | None = None
+    """The verdict on its route that holds."""
+    wrong_route: str | None = None
+    pair_id: int | None = None
+    """The example pair that was made of it."""
+    pair_procedure: str | None = None
 
 
 class Feedback:
@@ -31,9 +48,9 @@ class Feedback:
             message_row(self._database, message_id)
             connection.execute("UPDATE messages SET rating = ? WHERE id = ?", (rating, message_id))
 
-    def of_conversation(self, conversation_id: int) -> dict[int, Lesson]:
+    def of_conversation(self, conversation_id: int) -> dict[int, AnswerFeedback]:
         """What came from the answers of a conversation, by message id; only answers that anything came from."""
-        found: dict[int, Lesson] = {}
+        by_message: dict[int, AnswerFeedback] = {}
         corrections = self._database.rows(
             """
             SELECT c.message_id, c.id, coalesce(p.name, c.wrong_route) AS wrong_now
@@ -44,7 +61,7 @@ class Feedback:
             (conversation_id,),
         )
         for row in corrections:
-            found[row["message_id"]] = Lesson(row["id"], row["wrong_now"] or NONE_ROUTE)
+            by_message[row["message_id"]] = AnswerFeedback(row["id"], row["wrong_now"] or NONE_ROUTE)
         pairs = self._database.rows(
             """
             SELECT pairs.message_id, pairs.id, p.name FROM pairs
@@ -54,9 +71,9 @@ class Feedback:
             (conversation_id,),
         )
         for row in pairs:
-            lesson = found.setdefault(row["message_id"], Lesson())
-            lesson.pair_id, lesson.pair_procedure = row["id"], row["name"]
-        return found
+            feedback = by_message.setdefault(row["message_id"], AnswerFeedback())
+            feedback.pair_id, feedback.pair_procedure = row["id"], row["name"]
+        return by_message
 
     def waiting(self, backbone_fingerprint: str | None) -> dict[str, int]:
         """How many pairs out of chats wait to be trained, by procedure; disabled procedures wait for nothing.
@@ -76,7 +93,3 @@ class Feedback:
             {"source": CHAT_SOURCE, "fingerprint": backbone_fingerprint or ""},
         )
         return {str(row["name"]): int(row["waiting"]) for row in rows}
-
-
-CHAT_SOURCE = "chat"
-"""The source of pairs that came from an answer."""

@@ -13,14 +13,16 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from profiles.database.connection import Database
 from profiles.files.process_locks import SUFFIX, guarded
-from profiles.store.base import Row, as_json, from_json, now, procedure_id_of
+from profiles.store.base import JsonObject, Row, as_json, now, procedure_id_of
 from profiles.store.memories import activate_row, drop_file
-from profiles.store.records import JobRecord, JobState, JsonObject
 from profiles.store.scrubbing import owe_scrub
+from profiles.store.table import COMPUTED, JSON, JSON_OBJECT, Table
 from tokmem_desk.errors import BusyError, NotFoundError, UsageError
 
 _NEXT: dict[JobState, frozenset[JobState]] = {
@@ -42,6 +44,35 @@ MAX_BREAKS = 2
 """A job in the middle of which the program died this often is not begun again by itself."""
 
 _SELECT = "SELECT j.*, p.name AS procedure FROM jobs j JOIN procedures p ON p.id = j.procedure_id"
+
+
+JobState = Literal["queued", "running", "paused", "undecided", "done", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """The training of one procedure as it stands on disk."""
+
+    id: int
+    procedure_id: int
+    procedure: Annotated[str, COMPUTED]
+    """The procedure's name now."""
+    state: JobState
+    position: int
+    """Its place in the queue; smaller is earlier."""
+    breaks: int
+    """How often the program that worked on it died since somebody last asked for it."""
+    request: Annotated[JsonObject, JSON_OBJECT]
+    """How to train; all that is needed to start it again."""
+    progress: Annotated[JsonObject | None, JSON]
+    error: Annotated[JsonObject | None, JSON]
+    memory_id: str | None
+    """What came out: a candidate while it is undecided."""
+    created: str
+    updated: str
+
+
+JOBS = Table("jobs", JobRecord)
 
 
 class Jobs:
@@ -96,7 +127,7 @@ class Jobs:
                     (key, self._last_place() + 1, as_json(request), now(), now()),
                 )
                 found.append(int(cursor.lastrowid or 0))
-            return [_record(self._job_row(key)) for key in found]
+            return [JOBS.record(self._job_row(key)) for key in found]
 
     # Working it off
 
@@ -134,7 +165,7 @@ class Jobs:
             error: what to keep where it has failed; ``TokmemError.as_dict``, of which ``message`` is enough.
         """
         with self._database.writing() as connection:
-            job = _record(self._job_row(job_id))
+            job = JOBS.record(self._job_row(job_id))
             if job.state != "running":
                 return job  # cancelled meanwhile, or its result is there
             connection.execute("UPDATE jobs SET breaks = ? WHERE id = ?", (job.breaks + 1, job_id))
@@ -197,7 +228,7 @@ class Jobs:
             """,
             (state, as_json(progress), as_json(error), old_error, now(), job_id),
         )
-        return _record(self._job_row(job_id))
+        return JOBS.record(self._job_row(job_id))
 
     def end(
         self,
@@ -233,7 +264,7 @@ class Jobs:
         with self._database.writing() as connection:
             state = self._job_row(job_id)["state"]
             if state == "queued":  # somebody else resumed it
-                return _record(self._job_row(job_id))
+                return JOBS.record(self._job_row(job_id))
             if state not in _RESUMABLE:
                 raise UsageError(f"Job {job_id} is {state}: there is nothing to resume.")
             connection.execute("UPDATE jobs SET breaks = 0 WHERE id = ?", (job_id,))
@@ -294,7 +325,7 @@ class Jobs:
                 """,
                 (now(), job["procedure_id"], job_id),
             )
-            decided = _record(self._job_row(job_id))
+            decided = JOBS.record(self._job_row(job_id))
         for row in dropped:
             drop_file(self._memories / row["file"])
         return decided
@@ -311,7 +342,7 @@ class Jobs:
             ORDER BY j.position, j.id
             """
         )
-        return [_record(row) for row in rows]
+        return [JOBS.record(row) for row in rows]
 
     def get(self, job_id: int) -> JobRecord:
         """One job.
@@ -319,12 +350,14 @@ class Jobs:
         Raises:
             NotFoundError: there is no such job.
         """
-        return _record(self._job_row(job_id))
+        return JOBS.record(self._job_row(job_id))
 
     def list(self, state: JobState | None = None) -> list[JobRecord]:
         """All jobs, or those in one state, in the queue's order."""
         where, parameters = ("WHERE j.state = ?", (state,)) if state else ("", ())
-        return [_record(row) for row in self._database.rows(f"{_SELECT} {where} ORDER BY j.position, j.id", parameters)]
+        return [
+            JOBS.record(row) for row in self._database.rows(f"{_SELECT} {where} ORDER BY j.position, j.id", parameters)
+        ]
 
     def _job_row(self, job_id: int) -> Row:
         row = self._database.row(f"{_SELECT} WHERE j.id = ?", (job_id,))
@@ -344,21 +377,4 @@ def _busy() -> BusyError:
     return BusyError(
         "A training of this profile is running in another tokmem-desk.",
         next_step="Wait for its end, or stop it there. Chatting and editing go on meanwhile.",
-    )
-
-
-def _record(row: Row) -> JobRecord:
-    return JobRecord(
-        id=row["id"],
-        procedure_id=row["procedure_id"],
-        procedure=row["procedure"],
-        state=row["state"],
-        position=row["position"],
-        breaks=row["breaks"],
-        request=from_json(row["request"]) or {},
-        progress=from_json(row["progress"]),
-        error=from_json(row["error"]),
-        memory_id=row["memory_id"],
-        created=row["created"],
-        updated=row["updated"],
     )

@@ -11,16 +11,18 @@ import sqlite3
 import uuid
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
 from profiles.database.connection import Database
-from profiles.encryption.profile_files import Vault
+from profiles.encryption.profile_files import ProfileFiles
 from profiles.files.atomic import storage_error
 from profiles.files.erasing import erase_file
 from profiles.files.paths import private_folder
-from profiles.store.base import Row, as_json, bump_revision, from_json, now, procedure_id_of
-from profiles.store.records import IMPORTED_FROM, HeldOutChoice, JsonObject, MemoryRecord, PairsChanged
+from profiles.store.base import JsonObject, Row, as_json, bump_revision, from_json, now, procedure_id_of
 from profiles.store.scrubbing import Scrubber, owe_scrub
+from profiles.store.table import COMPUTED, JSON_OBJECT, Table
 from profiles.store.version_notes import note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, pairs_digest
@@ -28,6 +30,70 @@ from tokmem_desk.procedures import ExamplePair, pairs_digest
 SUFFIX = ".safetensors"
 
 _SELECT = "SELECT m.*, p.name AS procedure FROM memories m JOIN procedures p ON p.id = m.procedure_id"
+
+
+MemoryStatus = Literal["candidate", "active", "archived"]
+
+IMPORTED_FROM = "imported_from"
+"""The setting of a memory that names the bank it came with, until the person accepts it. One trained here has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRecord:
+    """What one training left: a file of tensors and what it was made from."""
+
+    id: str
+    """32 hexadecimal digits, the stem of the file's name."""
+    procedure_id: int
+    procedure: Annotated[str, COMPUTED]
+    """The procedure's name now."""
+    backbone_fingerprint: str
+    file: str
+    """Name inside ``Memories.folder``."""
+    status: MemoryStatus
+    version: int
+    """1 for the first memory of this procedure, whatever the backbone."""
+    pair_count: int
+    pairs_digest: str
+    settings: Annotated[JsonObject, JSON_OBJECT]
+    scorecard: Annotated[JsonObject, JSON_OBJECT]
+    created: str
+
+    @property
+    def imported_from(self) -> str:
+        """The bank it came with, while nobody has accepted it; empty for the person's own."""
+        found = self.settings.get(IMPORTED_FROM, "")
+        return found if isinstance(found, str) else ""
+
+
+MEMORIES = Table("memories", MemoryRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOutChoice:
+    """Of the pairs that a memory was made from: those that it learned, and those that were kept from it to measure it.
+
+    A pair that is in neither came later. It was not learned, but was not held out either.
+    """
+
+    learned: tuple[ExamplePair, ...]
+    held_out: tuple[ExamplePair, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PairsChanged:
+    """How the train pairs differ from those the active memory was trained on; an edited pair counts in both."""
+
+    added: int
+    removed: int
+
+    @property
+    def total(self) -> int:
+        """Pairs a person would call changed: an edit counts once."""
+        return max(self.added, self.removed)
+
+    def __bool__(self) -> bool:
+        return self.total > 0
 
 
 class Memories:
@@ -40,7 +106,7 @@ class Memories:
         scrubber: takes deleted bytes out of the database's files.
     """
 
-    def __init__(self, database: Database, files: Vault, folder: Path, scrubber: Scrubber) -> None:
+    def __init__(self, database: Database, files: ProfileFiles, folder: Path, scrubber: Scrubber) -> None:
         self.folder = folder
         self._database = database
         self._files = files
@@ -115,25 +181,22 @@ class Memories:
                 raise NotFoundError("The procedure was removed while its memory was being trained.")
             if connection.execute("SELECT 1 FROM memories WHERE id = ?", (key,)).fetchone() is not None:
                 raise ConflictError(f"There is a memory {key} already.", next_step="Use a new file for each memory.")
-            connection.execute(
-                """
-                INSERT INTO memories (id, procedure_id, backbone_fingerprint, file, status, version, pair_count,
-                    pairs_digest, settings, scorecard, created)
-                SELECT ?, ?, ?, ?, 'candidate', 1 + coalesce(max(version), 0), ?, ?, ?, ?, ?
-                FROM memories WHERE procedure_id = ?
-                """,
-                (
-                    key,
-                    procedure_id,
-                    backbone_fingerprint,
-                    file,
-                    len(pairs),
-                    pairs_digest(pairs),
-                    as_json(settings),
-                    as_json(scorecard),
-                    now(),
-                    procedure_id,
-                ),
+            newest = connection.execute(
+                "SELECT coalesce(max(version), 0) AS version FROM memories WHERE procedure_id = ?", (procedure_id,)
+            ).fetchone()
+            MEMORIES.insert(
+                connection,
+                id=key,
+                procedure_id=procedure_id,
+                backbone_fingerprint=backbone_fingerprint,
+                file=file,
+                status="candidate",
+                version=1 + newest["version"],
+                pair_count=len(pairs),
+                pairs_digest=pairs_digest(pairs),
+                settings=settings,
+                scorecard=scorecard,
+                created=now(),
             )
             connection.executemany(
                 "INSERT INTO memory_pairs (memory_id, position, input, response, learned) VALUES (?, ?, ?, ?, ?)",
@@ -141,7 +204,7 @@ class Memories:
             )
             if job_id is not None:  # in one transaction: no kill can part a result from its job
                 note_result(connection, job_id, key)
-            return _record(self._memory_row(key))
+            return MEMORIES.record(self._memory_row(key))
 
     def activate(self, memory_id: str) -> MemoryRecord:
         """Let a memory answer for its procedure on its backbone; the one that did so far is archived.
@@ -151,7 +214,7 @@ class Memories:
         """
         with self._database.writing() as connection:
             activate_row(connection, self._memory_row(memory_id))
-            return _record(self._memory_row(memory_id))
+            return MEMORIES.record(self._memory_row(memory_id))
 
     def discard(self, memory_id: str) -> None:
         """Delete a candidate or an archived memory with its file, for good.
@@ -178,7 +241,7 @@ class Memories:
         Raises:
             NotFoundError: there is no such memory.
         """
-        return _record(self._memory_row(memory_id))
+        return MEMORIES.record(self._memory_row(memory_id))
 
     def active(self, name: str, backbone_fingerprint: str) -> MemoryRecord | None:
         """The memory that answers for a procedure on a backbone, or None.
@@ -190,7 +253,7 @@ class Memories:
             f"{_SELECT} WHERE m.procedure_id = ? AND m.backbone_fingerprint = ? AND m.status = 'active'",
             (procedure_id_of(self._database, name), backbone_fingerprint),
         )
-        return None if row is None else _record(row)
+        return None if row is None else MEMORIES.record(row)
 
     def all_active(self, backbone_fingerprint: str, *, enabled_only: bool = True) -> list[MemoryRecord]:
         """The bank of this profile on one backbone, by the procedures' names, in one query."""
@@ -199,7 +262,7 @@ class Memories:
             f"{_SELECT} WHERE m.backbone_fingerprint = ? AND m.status = 'active' {enabled} ORDER BY p.name",
             (backbone_fingerprint,),
         )
-        return [_record(row) for row in rows]
+        return [MEMORIES.record(row) for row in rows]
 
     def accept(self, name: str) -> int:
         """Take what came in with a bank as the person's own; returns how many memories of the procedure that were.
@@ -275,7 +338,7 @@ class Memories:
         """
         key = procedure_id_of(self._database, name)
         rows = self._database.rows(f"{_SELECT} WHERE m.procedure_id = ? ORDER BY m.version DESC", (key,))
-        return [_record(row) for row in rows]
+        return [MEMORIES.record(row) for row in rows]
 
     def _counted(self, sql: str, key: int | str) -> Counter[tuple[str, str]]:
         return Counter((str(row["input"]), str(row["response"])) for row in self._database.rows(sql, (key,)))
@@ -338,30 +401,13 @@ def note_result(connection: sqlite3.Connection, job_id: int, memory_id: str) -> 
     )
 
 
-def read_memory_file(vault: Vault, path: Path) -> bytes:
-    """The bytes of a memory, by whoever has the profile's vault; the store need not be open any more.
+def read_memory_file(files: ProfileFiles, path: Path) -> bytes:
+    """The bytes of a memory, by whoever has the profile's ``files``; the store need not be open any more.
 
     Raises:
         StorageError: the file is gone, cannot be read, or was changed in a locked profile.
     """
     try:
-        return vault.read(path)
+        return files.read(path)
     except OSError as caught:
         raise storage_error(f"The memory file {path} could not be read", caught) from caught
-
-
-def _record(row: Row) -> MemoryRecord:
-    return MemoryRecord(
-        id=row["id"],
-        procedure_id=row["procedure_id"],
-        procedure=row["procedure"],
-        backbone_fingerprint=row["backbone_fingerprint"],
-        file=row["file"],
-        status=row["status"],
-        version=row["version"],
-        pair_count=row["pair_count"],
-        pairs_digest=row["pairs_digest"],
-        settings=from_json(row["settings"]) or {},
-        scorecard=from_json(row["scorecard"]) or {},
-        created=row["created"],
-    )

@@ -2,15 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from profiles.database.connection import Database
-from profiles.store.base import Row, as_json, from_json, message_row, now, storable
+from profiles.store.base import JsonObject, message_row, now, storable
 from profiles.store.chats import no_conversation
-from profiles.store.records import JsonObject, MessageRecord, MessageStatus, Role
 from profiles.store.scrubbing import owe_scrub
+from profiles.store.table import JSON, JSON_LIST, Table
+
+Role = Literal["user", "assistant"]
+MessageStatus = Literal["complete", "stopped", "failed"]
+Rating = Literal["good", "bad"]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """One message of a conversation; the fields from ``route`` on belong to answers."""
+
+    id: int
+    conversation_id: int
+    role: Role
+    content: str
+    status: MessageStatus
+    created: str
+    route: str | None
+    probability: float | None
+    candidates: Annotated[tuple[JsonObject, ...] | None, JSON_LIST]
+    """``{"route", "probability"}``, best first."""
+    timing: Annotated[JsonObject | None, JSON]
+    """Seconds ``prefill, route, first_token, total`` and ``tokens``."""
+    details: Annotated[JsonObject | None, JSON] = None
+    """How the answer was made, as whoever wrote it put it."""
+    rating: Rating | None = None
+
+
+MESSAGES = Table("messages", MessageRecord)
 
 
 class Messages:
@@ -46,25 +74,19 @@ class Messages:
             used = connection.execute("UPDATE conversations SET updated = ? WHERE id = ?", (moment, conversation_id))
             if used.rowcount == 0:
                 raise no_conversation(conversation_id)
-            cursor = connection.execute(
-                """
-                INSERT INTO messages (conversation_id, role, content, status, created, route, probability,
-                    candidates, timing, details) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-                """,
-                (
-                    conversation_id,
-                    role,
-                    storable(content),
-                    status,
-                    moment,
-                    route,
-                    probability,
-                    as_json(candidates),
-                    as_json(timing),
-                    as_json(details),
-                ),
+            return MESSAGES.insert(
+                connection,
+                conversation_id=conversation_id,
+                role=role,
+                content=storable(content),
+                status=status,
+                created=moment,
+                route=route,
+                probability=probability,
+                candidates=candidates,
+                timing=timing,
+                details=details,
             )
-        return int(cursor.lastrowid or 0)
 
     def update(
         self,
@@ -84,22 +106,21 @@ class Messages:
         Raises:
             NotFoundError: the message was deleted.
         """
-        columns = {
+        values = {
             "content": None if content is None else storable(content),
             "route": route,
             "probability": probability,
-            "candidates": as_json(candidates),
-            "timing": as_json(timing),
-            "details": as_json(details),
+            "candidates": candidates,
+            "timing": timing,
+            "details": details,
             "status": status,
         }
-        given = {column: value for column, value in columns.items() if value is not None or whole}
+        given = {name: value for name, value in values.items() if value is not None or whole}
         with self._database.writing() as connection:
             if given:
-                assignments = ", ".join(f"{column} = ?" for column in given)
-                connection.execute(f"UPDATE messages SET {assignments} WHERE id = ?", (*given.values(), message_id))
+                MESSAGES.update(connection, message_id, **given)
             row = message_row(self._database, message_id)
-        return _message(row)
+        return MESSAGES.record(row)
 
     def delete_from(self, message_id: int) -> int:
         """Delete a message and all that follow it in its conversation, and return how many went.
@@ -132,7 +153,7 @@ class Messages:
         Raises:
             NotFoundError: one of them was deleted.
         """
-        columns = "conversation_id, role, content, status, created, route, probability, candidates, timing, details"
+        columns = ", ".join(column for column in MESSAGES.columns if column != "id")
         moved = []
         with self._database.writing() as connection:
             for message_id in message_ids:
@@ -156,25 +177,4 @@ class Messages:
             rows = self._database.rows(
                 "SELECT * FROM messages WHERE conversation_id = ? ORDER BY id", (conversation_id,)
             )
-        return [_message(row) for row in rows]
-
-
-def _message(row: Row) -> MessageRecord:
-    return MessageRecord(
-        id=row["id"],
-        conversation_id=row["conversation_id"],
-        role=row["role"],
-        content=row["content"],
-        status=row["status"],
-        created=row["created"],
-        route=row["route"],
-        probability=row["probability"],
-        candidates=_candidates(row["candidates"]),
-        timing=from_json(row["timing"]),
-        details=from_json(row["details"]),
-        rating=row["rating"],
-    )
-
-
-def _candidates(text: str | None) -> tuple[JsonObject, ...] | None:
-    return None if text is None else tuple(json.loads(text))
+        return [MESSAGES.record(row) for row in rows]

@@ -5,16 +5,45 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import overload
+from dataclasses import dataclass
+from typing import Annotated, Literal, overload
 
 from profiles.database.connection import Database
 from profiles.store.base import Row, bump_revision, now, procedure_id_of, storable
 from profiles.store.pair_rules import pair_fault
-from profiles.store.records import PairRecord, Part
+from profiles.store.table import Stored, Table
 from profiles.store.undo import UndoEntry
 from profiles.store.version_notes import VersionKind, note_version
 from tokmem_desk.errors import BadInputError, NotFoundError
 from tokmem_desk.procedures import ExamplePair, texts_digest
+
+Part = Literal["train", "held_out"]
+
+
+def _texts(column: str) -> tuple[str, ...]:
+    return () if column == "[]" else tuple(json.loads(column))  # most pairs have no further answers
+
+
+@dataclass(frozen=True, slots=True)
+class PairRecord:
+    """One example pair of a procedure."""
+
+    id: int
+    procedure_id: int
+    input: str
+    response: str
+    references: Annotated[tuple[str, ...], Stored("other_answers", encode=json.dumps, decode=_texts)]
+    part: Part
+    source: str
+    created: str
+
+    @property
+    def pair(self) -> ExamplePair:
+        """The pair alone, as training takes it."""
+        return ExamplePair(self.input, self.response, self.references)
+
+
+PAIRS = Table("pairs", PairRecord)
 
 
 class PairList(Sequence[PairRecord]):
@@ -34,7 +63,7 @@ class PairList(Sequence[PairRecord]):
     def __getitem__(self, place: slice) -> PairList: ...
 
     def __getitem__(self, place: int | slice) -> PairRecord | PairList:
-        return PairList(self._rows[place]) if isinstance(place, slice) else _record(self._rows[place])
+        return PairList(self._rows[place]) if isinstance(place, slice) else PAIRS.record(self._rows[place])
 
     def place(self, pair_id: int) -> int | None:
         """Where a pair stands, from 0."""
@@ -86,7 +115,7 @@ class Pairs:
             "SELECT * FROM pairs WHERE procedure_id = ? AND part = 'train' ORDER BY id LIMIT 1",
             (procedure_id_of(self._database, name),),
         )
-        return None if row is None else _record(row)
+        return None if row is None else PAIRS.record(row)
 
     def add(
         self,
@@ -126,7 +155,7 @@ class Pairs:
             rows = connection.execute(
                 "SELECT * FROM pairs WHERE procedure_id = ? AND id BETWEEN ? AND ? ORDER BY id", (key, ids[0], ids[-1])
             ).fetchall()
-        return [_record(row) for row in rows]
+        return [PAIRS.record(row) for row in rows]
 
     def update(
         self,
@@ -144,7 +173,7 @@ class Pairs:
             BadInputError: a text is empty or unusable.
         """
         with self._database.writing() as connection:
-            old = _record(self._pair_row(pair_id))
+            old = PAIRS.record(self._pair_row(pair_id))
             pair = ExamplePair(
                 old.input if input is None else input,
                 old.response if response is None else response,
@@ -157,14 +186,18 @@ class Pairs:
             entry = UndoEntry(connection)
             entry.before("procedures", "id = ?", (old.procedure_id,))
             entry.before("pairs", "id = ?", (pair_id,))
-            connection.execute(
-                "UPDATE pairs SET input = ?, response = ?, other_answers = ?, part = ? WHERE id = ?",
-                (pair.input, pair.response, json.dumps(pair.references), new_part, pair_id),
+            PAIRS.update(
+                connection,
+                pair_id,
+                input=pair.input,
+                response=pair.response,
+                references=pair.references,
+                part=new_part,
             )
             text = f"changed a pair of {_name(connection, old.procedure_id)}"
             entry.save(text)
             _touch(connection, old.procedure_id, "edit", text)
-            return _record(self._pair_row(pair_id))
+            return PAIRS.record(self._pair_row(pair_id))
 
     def delete(self, pair_id: int) -> None:
         """Delete one pair.
@@ -224,7 +257,7 @@ class Pairs:
             "SELECT * FROM pairs WHERE procedure_id = ? AND part = ? ORDER BY id",
             (procedure_id_of(self._database, name), part),
         )
-        return [_record(row) for row in rows]
+        return [PAIRS.record(row) for row in rows]
 
     def _pair_row(self, pair_id: int) -> Row:
         row = self._database.row("SELECT * FROM pairs WHERE id = ?", (pair_id,))
@@ -250,23 +283,24 @@ def insert_pairs(
 ) -> list[int]:
     """Insert pairs inside the caller's transaction and return their ids, ascending."""
     moment, origin = now(), storable(source)
-    ids = []
-    for pair in pairs:
-        cursor = connection.execute(
-            """
-            INSERT INTO pairs (procedure_id, part, input, response, other_answers, source, created)
-            VALUES (?, ?, ?, ?, ?, ?, ?)
-            """,
-            (procedure_id, part, pair.input, pair.response, json.dumps(pair.references), origin, moment),
+    return [
+        PAIRS.insert(
+            connection,
+            procedure_id=procedure_id,
+            part=part,
+            input=pair.input,
+            response=pair.response,
+            references=pair.references,
+            source=origin,
+            created=moment,
         )
-        ids.append(int(cursor.lastrowid or 0))
-    return ids
+        for pair in pairs
+    ]
 
 
 def pair_of(row: Row) -> ExamplePair:
     """The pair in a row of the table."""
-    others = row["other_answers"]
-    return ExamplePair(row["input"], row["response"], () if others == "[]" else tuple(json.loads(others)))
+    return ExamplePair(row["input"], row["response"], _texts(row["other_answers"]))
 
 
 def _touch(connection: sqlite3.Connection, procedure_id: int, kind: VersionKind, text: str) -> None:
@@ -288,17 +322,3 @@ def _name(connection: sqlite3.Connection, procedure_id: int) -> str:
 
 def _count(pairs: int) -> str:
     return "1 pair" if pairs == 1 else f"{pairs} pairs"
-
-
-def _record(row: Row) -> PairRecord:
-    pair = pair_of(row)
-    return PairRecord(
-        id=row["id"],
-        procedure_id=row["procedure_id"],
-        input=pair.input,
-        response=pair.response,
-        references=pair.references,
-        part=row["part"],
-        source=row["source"],
-        created=row["created"],
-    )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from profiles.database.connection import Database
 from profiles.store.base import Row, bump_revision, no_procedure, now, procedure_id_of, storable
 from profiles.store.pairs import insert_pairs, pair_of, refuse_faults
-from profiles.store.records import ProcedureRecord
+from profiles.store.table import COMPUTED, FLAG, Stored, Table
 from profiles.store.undo import UndoEntry, uuids_of_undos
-from profiles.store.version_notes import note_version
+from profiles.store.version_notes import VERSIONED_COLUMNS, note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, UsageError
 from tokmem_desk.procedures import (
     MAX_GROUP_CHARACTERS,
@@ -30,8 +31,36 @@ _SELECT = """
     FROM procedures p
 """
 
-_VERSIONED = frozenset({"description", "output_schema", "reads_conversation"})
-"""Columns whose change is one of the procedure's versions."""
+
+@dataclass(frozen=True, slots=True)
+class ProcedureRecord:
+    """A procedure without its pairs."""
+
+    id: int
+    uuid: str
+    """32 hexadecimal digits; stays the same through renaming and export."""
+    name: str
+    description: str
+    pattern: str | None
+    source: str
+    enabled: Annotated[bool, FLAG]
+    threshold: float | None
+    """Least probability (0 to 1) at which the procedure may answer; None leaves it to the router."""
+    version: int
+    """Grows with every change to the procedure or its pairs."""
+    pair_count: Annotated[int, COMPUTED]
+    held_out_count: Annotated[int, COMPUTED]
+    created: str
+    updated: str
+    group: Annotated[str, Stored(column="group_name")] = ""
+    """A name that procedures of one kind share; empty: none."""
+    output_schema: str | None = None
+    """The JSON schema that answers are held to."""
+    reads_conversation: Annotated[bool, FLAG] = False
+    """Whether it sees what was said before the message."""
+
+
+PROCEDURES = Table("procedures", ProcedureRecord)
 
 
 class Procedures:
@@ -62,26 +91,21 @@ class Procedures:
         with self._database.writing() as connection:
             _refuse_taken(connection, name)
             moment = now()
-            cursor = connection.execute(
-                """
-                INSERT INTO procedures (uuid, name, description, pattern, source, enabled, threshold, version,
-                    pairs_digest, created, updated, output_schema, reads_conversation)
-                    VALUES (?, ?, ?, ?, ?, 1, NULL, 1, ?, ?, ?, ?, ?)
-                """,
-                (
-                    uuid.uuid4().hex,
-                    name,
-                    storable(procedure.description),
-                    procedure.pattern,
-                    storable(source),
-                    pairs_digest(procedure.pairs),
-                    moment,
-                    moment,
-                    _checked_schema(procedure.output_schema),
-                    int(procedure.reads_conversation),
-                ),
+            procedure_id = PROCEDURES.insert(
+                connection,
+                uuid=uuid.uuid4().hex,
+                name=name,
+                description=storable(procedure.description),
+                pattern=procedure.pattern,
+                source=storable(source),
+                enabled=True,
+                version=1,
+                pairs_digest=pairs_digest(procedure.pairs),
+                created=moment,
+                updated=moment,
+                output_schema=_checked_schema(procedure.output_schema),
+                reads_conversation=procedure.reads_conversation,
             )
-            procedure_id = int(cursor.lastrowid or 0)
             insert_pairs(connection, procedure_id, procedure.pairs, "train", source)
             insert_pairs(connection, procedure_id, procedure.held_out, "held_out", source)
             entry = UndoEntry(connection)
@@ -98,7 +122,7 @@ class Procedures:
         Raises:
             NotFoundError: there is none of that name; the nearest one is named.
         """
-        return _record(self._procedure_row(name))
+        return PROCEDURES.record(self._procedure_row(name))
 
     def by_id(self, procedure_id: int) -> ProcedureRecord:
         """One procedure by its id, which stays the same when it is renamed.
@@ -109,7 +133,7 @@ class Procedures:
         row = self._database.row(f"{_SELECT} WHERE p.id = ?", (procedure_id,))
         if row is None:
             raise NotFoundError("The procedure was removed meanwhile.", next_step="Look at the list again.")
-        return _record(row)
+        return PROCEDURES.record(row)
 
     def with_pairs(self, name: str) -> Procedure:
         """A procedure with all its pairs, as training takes it.
@@ -143,7 +167,7 @@ class Procedures:
         check_name(new)
         if new == old:
             return self.get(old)
-        return self._change(old, f"renamed {old} to {new}", name=new)
+        return self.change(old, f"renamed {old} to {new}", name=new)
 
     def remove(self, name: str) -> None:
         """Remove a procedure with its pairs, memories and the corrections that chose it.
@@ -166,7 +190,7 @@ class Procedures:
         Raises:
             NotFoundError: there is none of that name.
         """
-        return self._change(name, f"{'enabled' if enabled else 'disabled'} {name}", enabled=int(enabled))
+        return self.change(name, f"{'enabled' if enabled else 'disabled'} {name}", enabled=enabled)
 
     def set_description(self, name: str, description: str) -> ProcedureRecord:
         """Replace the description.
@@ -174,7 +198,7 @@ class Procedures:
         Raises:
             NotFoundError: there is none of that name.
         """
-        return self._change(name, f"changed the description of {name}", description=storable(description))
+        return self.change(name, f"changed the description of {name}", description=storable(description))
 
     def set_group(self, name: str, group: str) -> ProcedureRecord:
         """Put a procedure into a group, or into none with an empty text.
@@ -189,7 +213,7 @@ class Procedures:
                 f"{plain[:60]!r} cannot name a group.", next_step=f"Use at most {MAX_GROUP_CHARACTERS} characters."
             )
         text = f"put {name} into the group {plain}" if plain else f"took {name} out of its group"
-        return self._change(name, text, group_name=plain)
+        return self.change(name, text, group=plain)
 
     def groups(self) -> list[str]:
         """The groups in use, by name."""
@@ -205,7 +229,7 @@ class Procedures:
         """
         if threshold is not None and not 0.0 <= threshold <= 1.0:
             raise UsageError(f"{threshold} is not a probability.", next_step="Give a number from 0 to 1.")
-        return self._change(name, f"changed the threshold of {name}", threshold=threshold)
+        return self.change(name, f"changed the threshold of {name}", threshold=threshold)
 
     def set_schema(self, name: str, schema: str | None) -> ProcedureRecord:
         """Hold answers to a JSON schema, or to none.
@@ -214,7 +238,7 @@ class Procedures:
             NotFoundError: there is none of that name.
             BadInputError: the schema cannot be used; the text says where.
         """
-        return self._change(name, f"changed the schema of {name}", output_schema=_checked_schema(schema))
+        return self.change(name, f"changed the schema of {name}", output_schema=_checked_schema(schema))
 
     def set_reads_conversation(self, name: str, reads: bool) -> ProcedureRecord:
         """Let a procedure see what was said before the message, or the message alone.
@@ -223,7 +247,7 @@ class Procedures:
             NotFoundError: there is none of that name.
         """
         what = "the conversation" if reads else "the message alone"
-        return self._change(name, f"let {name} read {what}", reads_conversation=int(reads))
+        return self.change(name, f"let {name} read {what}", reads_conversation=reads)
 
     def to_train(self, backbone_fingerprint: str) -> list[str]:
         """Enabled procedures with train pairs that have no active memory, or one made from other pairs, by name."""
@@ -248,28 +272,35 @@ class Procedures:
 
     def list(self) -> list[ProcedureRecord]:
         """All procedures, by name."""
-        return [_record(row) for row in self._database.rows(f"{_SELECT} ORDER BY p.name")]
+        return [PROCEDURES.record(row) for row in self._database.rows(f"{_SELECT} ORDER BY p.name")]
 
-    def _change(self, current_name: str, text: str, **columns: Any) -> ProcedureRecord:
-        """Set columns of one procedure; a call that changes nothing leaves no trace."""
+    def change(self, current_name: str, text: str, **values: Any) -> ProcedureRecord:
+        """Set fields of one procedure; a call that changes nothing leaves no trace.
+
+        Args:
+            current_name: of the procedure.
+            text: what is done, as undo will name it: "renamed a to b".
+            **values: by field of ``ProcedureRecord``, checked by the caller.
+
+        Raises:
+            NotFoundError: there is none of that name.
+            ConflictError: a new name is taken.
+        """
         with self._database.writing() as connection:
             row = self._procedure_row(current_name)
+            columns = PROCEDURES.encode(values)
             if all(row[column] == value for column, value in columns.items()):
-                return _record(row)
+                return PROCEDURES.record(row)
             if "name" in columns:
-                _refuse_taken(connection, columns["name"])
+                _refuse_taken(connection, values["name"])
             entry = UndoEntry(connection)
             entry.before("procedures", "id = ?", (row["id"],))
-            assignments = ", ".join(f"{column} = ?" for column in columns)
-            connection.execute(
-                f"UPDATE procedures SET {assignments}, version = version + 1, updated = ? WHERE id = ?",
-                (*columns.values(), now(), row["id"]),
-            )
+            PROCEDURES.update(connection, row["id"], version=row["version"] + 1, updated=now(), **values)
             entry.save(text)
-            if _VERSIONED.intersection(columns):
+            if VERSIONED_COLUMNS & columns.keys():
                 note_version(connection, row["id"], "edit", text)
             bump_revision(connection)
-        return self.get(columns.get("name", current_name))
+        return self.get(values.get("name", current_name))
 
     def _procedure_row(self, name: str) -> Row:
         row = self._database.row(f"{_SELECT} WHERE p.name = ?", (name,))
@@ -295,27 +326,6 @@ def _refuse_taken(connection: sqlite3.Connection, name: str) -> None:
         raise ConflictError(
             f"There is a procedure {name!r} already.", next_step="Choose another name, or remove that one first."
         )
-
-
-def _record(row: Row) -> ProcedureRecord:
-    return ProcedureRecord(
-        id=row["id"],
-        uuid=row["uuid"],
-        name=row["name"],
-        description=row["description"],
-        pattern=row["pattern"],
-        source=row["source"],
-        enabled=bool(row["enabled"]),
-        threshold=row["threshold"],
-        version=row["version"],
-        pair_count=row["pair_count"],
-        held_out_count=row["held_out_count"],
-        created=row["created"],
-        updated=row["updated"],
-        group=row["group_name"],
-        output_schema=row["output_schema"],
-        reads_conversation=bool(row["reads_conversation"]),
-    )
 
 
 def _checked_schema(text: str | None) -> str | None:

@@ -13,7 +13,7 @@ from profiles.database.connection import LOCK_SECONDS, Database, DatabaseOwner
 from profiles.database.migrations import PROFILE_STEPS
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.encryption.keyring import Keyring
-from profiles.encryption.profile_files import Vault
+from profiles.encryption.profile_files import ProfileFiles
 from profiles.store.banks import Banks
 from profiles.store.base import Row
 from profiles.store.chats import Chats
@@ -60,7 +60,7 @@ class ProfileStore(DatabaseOwner):
             raise LockedError("This profile is locked.", next_step="Give its passphrase.")
         memories = folder / MEMORY_FOLDER_NAME
         self.folder = folder
-        self.files = Vault(key if locked else None)
+        self.files = ProfileFiles(key if locked else None)
         """Reads and writes what of the profile lies outside its database."""
         self.database_file = folder / DATABASE_NAME
         self._database = database = Database(

@@ -18,6 +18,12 @@ VersionKind = Literal["begin", "by_hand", "edit", "many", "memory", "back"]
 """Added with pairs; added without, to be written by hand; changed by hand; many pairs at once; another memory answers;
 gone back to an earlier version."""
 
+VERSIONED_COLUMNS = frozenset({"description", "pattern", "output_schema", "reads_conversation"})
+"""Columns of ``procedures`` that ``versions`` keeps too, and whose change by hand is a version."""
+
+PAIR_COLUMNS = ("part", "input", "response", "other_answers", "source", "created")
+"""Columns of ``pairs`` that ``version_pairs`` keeps too."""
+
 FOLD = timedelta(minutes=10)
 """Changes by hand within this time of one another are one version."""
 
@@ -35,16 +41,18 @@ def note_version(connection: sqlite3.Connection, procedure_id: int, kind: Versio
         text = last["text"] if kind == "by_hand" else _FOLDED
     elif last is not None:
         number = last["number"] + 1
+    columns = ", ".join(sorted(VERSIONED_COLUMNS))
     connection.execute(
-        """
-        INSERT OR REPLACE INTO versions
-        SELECT id, ?, ?, ?, description, pattern, pairs_digest,
+        f"""
+        INSERT OR REPLACE INTO versions (procedure_id, number, kind, text, created, updated, pairs_digest, pair_count,
+            held_out_count, memories, command, {columns})
+        SELECT id, ?, ?, ?, ?, ?, pairs_digest,
             (SELECT count(*) FROM pairs WHERE procedure_id = p.id AND part = 'train'),
             (SELECT count(*) FROM pairs WHERE procedure_id = p.id AND part = 'held_out'),
             (SELECT json_group_object(backbone_fingerprint, id) FROM memories
                 WHERE procedure_id = p.id AND status = 'active'),
-            ?, ?, output_schema, reads_conversation,
-            (SELECT template FROM commands WHERE procedure_id = p.id)
+            (SELECT template FROM commands WHERE procedure_id = p.id),
+            {columns}
         FROM procedures p WHERE id = ?
         """,
         (number, kind, text, created, moment, procedure_id),
@@ -58,10 +66,11 @@ def note_version(connection: sqlite3.Connection, procedure_id: int, kind: Versio
     # What stood in no version but this one was never part of a version at all.
     connection.execute(f"DELETE FROM version_pairs WHERE since = ? AND {gone}", (number, procedure_id))
     connection.execute(f"UPDATE version_pairs SET until = ? WHERE {gone}", (number, procedure_id))
+    columns = ", ".join(PAIR_COLUMNS)
     connection.execute(
-        """
-        INSERT INTO version_pairs
-        SELECT procedure_id, id, ?, NULL, part, input, response, other_answers, source, created FROM pairs p
+        f"""
+        INSERT INTO version_pairs (procedure_id, pair_id, since, {columns})
+        SELECT procedure_id, id, ?, {columns} FROM pairs p
         WHERE procedure_id = ?
             AND NOT EXISTS (SELECT 1 FROM version_pairs WHERE pair_id = p.id AND until IS NULL)
         ORDER BY id

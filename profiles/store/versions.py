@@ -9,15 +9,23 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 from profiles.database.connection import Database
 from profiles.store.base import Row, bump_revision, now, procedure_id_of
 from profiles.store.forgetting import forget_quotes
-from profiles.store.records import Part
+from profiles.store.pairs import Part, pair_of
 from profiles.store.scrubbing import Scrubber, owe_scrub
+from profiles.store.table import FLAG, JSON_LIST, JSON_OBJECT, Table
 from profiles.store.undo import UndoEntry
-from profiles.store.version_notes import VersionKind, forget_past_versions, newest_version, note_version
+from profiles.store.version_notes import (
+    PAIR_COLUMNS,
+    VERSIONED_COLUMNS,
+    VersionKind,
+    forget_past_versions,
+    newest_version,
+    note_version,
+)
 from tokmem_desk.errors import NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, pairs_digest
 
@@ -33,14 +41,17 @@ class VersionRecord:
     """What was done, as in "added 3 pairs to ledger"."""
     description: str
     output_schema: str | None
-    reads_conversation: bool
-    command: tuple[str, ...] | None
+    reads_conversation: Annotated[bool, FLAG]
+    command: Annotated[tuple[str, ...] | None, JSON_LIST]
     pair_count: int
     held_out_count: int
-    memories: dict[str, str]
+    memories: Annotated[dict[str, str], JSON_OBJECT]
     """The memory that answered, by the backbone's fingerprint."""
     created: str
     updated: str
+
+
+VERSIONS = Table("versions", VersionRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +102,7 @@ class Versions:
         with self._database.reading():
             key = procedure_id_of(self._database, name)
             self._version_row(name, key, number)
-            return [_pair(row) for row in self._pairs_at(key, number) if row["part"] == part]
+            return [pair_of(row) for row in self._pairs_at(key, number) if row["part"] == part]
 
     def diff(self, name: str, before: int, after: int, fingerprint: str | None = None) -> VersionDiff:
         """What changed from version ``before`` to version ``after``.
@@ -107,18 +118,18 @@ class Versions:
         """
         with self._database.reading():
             key = procedure_id_of(self._database, name)
-            first = _record(self._version_row(name, key, before))
-            last = _record(self._version_row(name, key, after))
+            first = VERSIONS.record(self._version_row(name, key, before))
+            last = VERSIONS.record(self._version_row(name, key, after))
             old = {int(row["pair_id"]): row for row in self._pairs_at(key, before)}
             new = {int(row["pair_id"]): row for row in self._pairs_at(key, after)}
         changes = []
         for pair_id, row in old.items():
             other = new.get(pair_id)
             if other is None:
-                changes.append(PairChange(row["part"], _pair(row), None))
-            elif (_pair(row), row["part"]) != (_pair(other), other["part"]):
-                changes.append(PairChange(other["part"], _pair(row), _pair(other)))
-        changes += [PairChange(row["part"], None, _pair(row)) for pair_id, row in new.items() if pair_id not in old]
+                changes.append(PairChange(row["part"], pair_of(row), None))
+            elif (pair_of(row), row["part"]) != (pair_of(other), other["part"]):
+                changes.append(PairChange(other["part"], pair_of(row), pair_of(other)))
+        changes += [PairChange(row["part"], None, pair_of(row)) for pair_id, row in new.items() if pair_id not in old]
         answering = (first.memories.get(fingerprint or ""), last.memories.get(fingerprint or ""))
         return VersionDiff(
             tuple(changes),
@@ -156,20 +167,15 @@ class Versions:
                 entry.before(table, "procedure_id = ?", (key,))
             wanted = self._pairs_at(key, number)
             entry.added("pairs", _put_pairs(connection, key, wanted))
-            digest = pairs_digest([_pair(row) for row in wanted if row["part"] == "train"])
+            digest = pairs_digest([pair_of(row) for row in wanted if row["part"] == "train"])
             _answer_with(connection, key, json.loads(version["memories"]), digest)
+            assignments = ", ".join(f"{column} = :{column}" for column in VERSIONED_COLUMNS)
             connection.execute(
-                """
-                UPDATE procedures SET description = ?, pattern = ?, output_schema = ?, reads_conversation = ?,
-                    pairs_digest = ?, version = version + 1, updated = ?
-                WHERE id = ?
+                f"""
+                UPDATE procedures SET {assignments}, pairs_digest = :digest, version = version + 1, updated = :moment
+                WHERE id = :key
                 """,
-                (
-                    *(version[c] for c in ("description", "pattern", "output_schema", "reads_conversation")),
-                    digest,
-                    now(),
-                    key,
-                ),
+                {**{c: version[c] for c in VERSIONED_COLUMNS}, "digest": digest, "moment": now(), "key": key},
             )
             entry.added("commands", _put_command(connection, key, version))
             text = f"went back to version {number} of {name}"
@@ -204,7 +210,7 @@ class Versions:
             "SELECT * FROM versions WHERE procedure_id = ? ORDER BY number DESC",
             (procedure_id_of(self._database, name),),
         )
-        return [_record(row) for row in rows]
+        return [VERSIONS.record(row) for row in rows]
 
     def _version_row(self, name: str, key: int, number: int) -> Row:
         row = self._database.row("SELECT * FROM versions WHERE procedure_id = ? AND number = ?", (key, number))
@@ -224,29 +230,18 @@ class Versions:
         )
 
 
-_KEPT_COLUMNS = ("part", "input", "response", "other_answers", "source", "created")
-
-
 def _put_pairs(connection: sqlite3.Connection, key: int, wanted: Sequence[Row]) -> list[int]:
     """Make ``wanted`` the pairs of a procedure, under the ids they had; returns the ids that come back."""
     present = {int(row["id"]) for row in connection.execute("SELECT id FROM pairs WHERE procedure_id = ?", (key,))}
     ids = {int(row["pair_id"]) for row in wanted}
     connection.executemany("DELETE FROM pairs WHERE id = ?", [(pair_id,) for pair_id in present - ids])
     connection.executemany(
-        """
-        INSERT INTO pairs (id, procedure_id, part, input, response, other_answers, source, created)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (id) DO UPDATE SET part = excluded.part, input = excluded.input, response = excluded.response,
-            other_answers = excluded.other_answers
+        f"""
+        INSERT INTO pairs (id, procedure_id, {", ".join(PAIR_COLUMNS)})
+        VALUES ({", ".join("?" * (len(PAIR_COLUMNS) + 2))})
+        ON CONFLICT (id) DO UPDATE SET {", ".join(f"{column} = excluded.{column}" for column in PAIR_COLUMNS)}
         """,
-        [
-            (
-                row["pair_id"],
-                key,
-                *(row[c] for c in ("part", "input", "response", "other_answers", "source", "created")),
-            )
-            for row in wanted
-        ],
+        [(row["pair_id"], key, *(row[column] for column in PAIR_COLUMNS)) for row in wanted],
     )
     return sorted(ids - present)
 
@@ -277,24 +272,3 @@ def _put_command(connection: sqlite3.Connection, key: int, version: Row) -> list
 
 def _differing(before: _Value, after: _Value) -> tuple[_Value, _Value] | None:
     return None if before == after else (before, after)
-
-
-def _pair(row: Row) -> ExamplePair:
-    return ExamplePair(row["input"], row["response"], tuple(json.loads(row["other_answers"])))
-
-
-def _record(row: Row) -> VersionRecord:
-    return VersionRecord(
-        number=row["number"],
-        kind=row["kind"],
-        text=row["text"],
-        description=row["description"],
-        output_schema=row["output_schema"],
-        reads_conversation=bool(row["reads_conversation"]),
-        command=None if row["command"] is None else tuple(json.loads(row["command"])),
-        pair_count=row["pair_count"],
-        held_out_count=row["held_out_count"],
-        memories=json.loads(row["memories"]),
-        created=row["created"],
-        updated=row["updated"],
-    )

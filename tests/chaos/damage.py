@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from profiles.encryption.profile_files import Vault
+from profiles.encryption.profile_files import ProfileFiles
 from profiles.files.paths import AppPaths, private_folder
 from profiles.store.memories import read_memory_file
 from tests.chaos.mutations import Mutation, Places
@@ -165,7 +165,7 @@ class Damaging:
             file.write_bytes(memory_to_bytes(self._tiny.memory("shout", number), self._tiny.backbone.fingerprint))
         file = mutation.apply(Places(folder, folder, (), files))
         try:
-            memory_from_bytes(read_memory_file(Vault(None), file), self._tiny.backbone, "The memory of 'shout'")
+            memory_from_bytes(read_memory_file(ProfileFiles(None), file), self._tiny.backbone, "The memory of 'shout'")
         except TokmemError as caught:
             named = "The memory of 'shout'" in caught.message or file.name in caught.message
             return [] if named else [str(caught)]

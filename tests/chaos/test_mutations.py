@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.encryption.profile_files import Vault
+from profiles.encryption.profile_files import ProfileFiles
 from profiles.store.memories import read_memory_file
 from tests.chaos.damage import Whole, as_before, loaded, make_whole, places_of
 from tests.chaos.mutations import Mutation, Places, mutations
@@ -89,7 +89,7 @@ def test_a_damaged_memory_is_refused_by_name(tiny: TinyModel, tmp_path: Path, mu
         file.write_bytes(memory_to_bytes(tiny.memory("shout", number), tiny.backbone.fingerprint))
     file = mutation.apply(Places(tmp_path, tmp_path, (), files))
     with pytest.raises(TokmemError, match=rf"The memory of 'shout'|{file.name}"):
-        memory_from_bytes(read_memory_file(Vault(None), file), tiny.backbone, "The memory of 'shout'")
+        memory_from_bytes(read_memory_file(ProfileFiles(None), file), tiny.backbone, "The memory of 'shout'")
 
 
 def test_the_list_is_seeded_and_covers_every_group() -> None:

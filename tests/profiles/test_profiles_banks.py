@@ -23,7 +23,7 @@ from profiles.store.banks import (
     place_names,
     quarantined,
 )
-from profiles.store.records import PairsChanged
+from profiles.store.memories import PairsChanged
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BadInputError, ConflictError, StorageError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure, pairs_digest

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import profiles.database.connection
+from profiles.database import migrations
 from profiles.database.connection import Database
 from profiles.database.migrations import PROFILE_STEPS, REGISTRY_STEPS
 from profiles.store.store import ProfileStore
@@ -237,9 +238,30 @@ def test_a_newer_database_is_refused_untouched(tmp_path: Path) -> None:
 
 def test_every_released_step_makes_a_sound_database(tmp_path: Path) -> None:
     for name, steps in (("profile", PROFILE_STEPS), ("registry", REGISTRY_STEPS)):
-        for count in range(1, len(steps) + 1):
+        oldest = next(number for number, step in enumerate(steps, start=1) if step)
+        for count in range(oldest, len(steps) + 1):
             with closing(Database(tmp_path / f"{name}{count}.sqlite", steps[:count], backups=tmp_path)) as made:
                 assert made.damage() == []
+
+
+def test_a_database_from_before_the_first_release_is_refused_untouched(tmp_path: Path) -> None:
+    database(tmp_path, OLD[:1]).close()
+    before = (tmp_path / "notes.sqlite").read_bytes()
+    with pytest.raises(IncompatibleError, match=r"has format 1, from before .* formats from 2 on. Open it once"):
+        database(tmp_path, ((), *OLD[1:]))
+    assert (tmp_path / "notes.sqlite").read_bytes() == before
+
+
+def test_a_step_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (2, 4):
+        (tmp_path / f"notes_{number:04d}.py").write_text(f"STATEMENTS = ('CREATE TABLE t{number} (x)',)\n")
+    monkeypatch.setattr(migrations, "__path__", [str(tmp_path)])
+    with pytest.raises(StorageError, match="notes_0003 is missing from this installation"):
+        migrations.discover("notes")
+    (tmp_path / "notes_0003.py").write_text("STATEMENTS = ('CREATE TABLE t3 (x)',)\n")
+    assert [len(step) for step in migrations.discover("notes")] == [0, 1, 1, 1]
+    with pytest.raises(StorageError, match="other_0001 is missing"):
+        migrations.discover("other")
 
 
 def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from sqlite3 import Connection
 
 import pytest
 
-from profiles.database.connection import Database
-from profiles.database.migrations import PROFILE_STEPS
 from profiles.files.paths import AppPaths
 from profiles.store.checkpoints import checkpoint_file, drop_checkpoints
-from profiles.store.records import JobRecord, JobState
+from profiles.store.jobs import JobRecord, JobState
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import BusyError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
@@ -236,31 +233,6 @@ def test_checkpoints_lie_per_procedure_and_backbone(queue: ProfileStore, paths: 
         queue.files.write(file, b"state")
     drop_checkpoints(paths, queue, "one")
     assert [file.exists() for file in (*kept, other)] == [False, True, False]
-
-
-def test_unfinished_jobs_of_the_old_form_become_paused_ones(tmp_path: Path) -> None:
-    file = tmp_path / "profile.sqlite"
-    with (
-        closing(Database(file, PROFILE_STEPS[:6], backups=tmp_path / "backups")) as old,
-        old.writing() as connection,
-    ):
-        for key, name in enumerate(("ledger", "todo"), 1):
-            connection.execute(
-                "INSERT INTO procedures VALUES (?, ?, ?, '', NULL, '', 1, NULL, 1, '', '', '', '', NULL, 0)",
-                (key, f"uuid{key}", name),
-            )
-        for state, of in (
-            ("done", '["todo"]'),
-            ("paused", '["ledger"]'),
-            ("running", '["todo", "ledger", "gone"]'),
-        ):
-            connection.execute(
-                "INSERT INTO jobs (kind, state, request, created, updated) VALUES ('train', ?, ?, 'then', 'then')",
-                (state, f'{{"names": {of}, "preset": "quick"}}'),
-            )
-    with ProfileStore(tmp_path) as store:
-        found = [(job.procedure, job.state, job.request) for job in store.jobs.list()]
-    assert found == [("todo", "paused", {"preset": "quick"}), ("ledger", "paused", {"preset": "quick"})]
 
 
 def interfere(store: ProfileStore, monkeypatch: pytest.MonkeyPatch, then: Callable[[], None]) -> None:

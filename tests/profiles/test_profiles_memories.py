@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.store.records import MemoryRecord, PairsChanged
+from profiles.store.memories import MemoryRecord, PairsChanged
 from profiles.store.store import ProfileStore
 from profiles.store.undo import KEPT_ENTRIES
 from tests.undo_log import newest_undo

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import profiles.store.undo
-from profiles.store.records import Part
+from profiles.store.pairs import Part
 from profiles.store.store import ProfileStore
 from tests.undo_log import newest_undo
 from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError

@@ -162,34 +162,6 @@ def test_forgetting_leaves_only_what_is_present(store: ProfileStore, unfolded: N
         store.versions.forget_past("q")
 
 
-def test_a_profile_from_before_has_a_first_version(tmp_path: Path) -> None:
-    folder = tmp_path / "profile"
-    folder.mkdir()
-    with closing(Database(folder / "profile.sqlite", PROFILE_STEPS[:1], backups=folder)) as old, old.writing() as sql:
-        sql.execute(
-            """
-            INSERT INTO procedures
-                (id, uuid, name, description, source, enabled, version, pairs_digest, created, updated)
-            VALUES (7, 'u', 'p', 'd', 's', 1, 4, 'x', '2025-01-01T00:00:00.000Z', '2025-01-02T00:00:00.000Z')
-            """
-        )
-        sql.execute(
-            """
-            INSERT INTO pairs (procedure_id, part, input, response, other_answers, source, created)
-            VALUES (7, 'train', 'a', '1', '[]', '', '')
-            """
-        )
-        sql.execute(
-            """
-            INSERT INTO undo_log (text, created, remove, restore) VALUES ('renamed x to p', '', '{}',
-            '{"procedures": [{"id": 7, "name": "x", "version": 3}]}')
-            """
-        )
-    with ProfileStore(folder) as store:
-        assert numbers(store) == [(1, "as it was when versions began")]
-        assert store.versions.pairs("p", 1) == [A] and store.procedures.get("p").group == ""
-
-
 OPERATIONS = st.lists(
     st.tuples(
         st.sampled_from(["add", "add2", "edit", "delete", "replace", "describe", "train", "undo", "back", "move"]),

@@ -90,7 +90,7 @@ def test_a_memory_with_an_extractor_copies_its_answers(
     short = list(recall(backbone, bank, message, route="buy", max_tokens=4))[-1]
     assert isinstance(short, Answer) and short.stopped == "length" and short.timing.tokens == 4
     assert read.response.startswith(short.response)
-    steered = replace(loaded, steering=replace(loaded.steering, extractor=replace(extractor, alone=False)))
+    steered = replace(loaded, steering=loaded.steering.with_part(replace(extractor, alone=False)))
     again = memory_from_bytes(
         memory_to_bytes(with_extractor(steered, steered.steering.extractor), backbone.fingerprint), backbone, "a"
     )

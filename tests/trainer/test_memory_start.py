@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from tokmem_desk.backbone.backbone import Backbone
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
+from tokmem_desk.memory.kv_positions import KVPositions
 from tokmem_desk.procedures import ExamplePair, Procedure
 from trainer import memory_start as prior_module
 from trainer.checkpoint import Checkpoint
@@ -129,11 +130,11 @@ def test_memories_start_where_the_prior_says(tiny_backbone: Callable[..., Backbo
     plain = TrainableMemories(backbone, CONFIG, texts(backbone, 2))
     moved = TrainableMemories(backbone, CONFIG, texts(backbone, 2), prior)
     torch.testing.assert_close(moved.rows(), plain.rows() + plain.rows.scale * prior.row)
-    for parts, others, shifts in ((moved.keys, plain.keys, prior.keys), (moved.values, plain.values, prior.values)):
-        for part, other, shift in zip(parts, others, shifts, strict=True):
-            torch.testing.assert_close(part(), other() + other.scale * shift)
-            assert torch.equal(part.scale, other.scale), "a step is as long as without a prior"
-    for part, start in zip(moved.kv_adapter, prior.kv_adapter.tensors(), strict=True):
+    shifts = (*prior.keys, *prior.values)
+    for part, other, shift in zip(moved.of(KVPositions), plain.of(KVPositions), shifts, strict=True):
+        torch.testing.assert_close(part(), other() + other.scale * shift)
+        assert torch.equal(part.scale, other.scale), "a step is as long as without a prior"
+    for part, start in zip(moved.of(KVAdapter), prior.kv_adapter.tensors(), strict=True):
         assert torch.equal(part(), torch.stack([start, start]))
 
 
@@ -143,12 +144,12 @@ def test_memories_of_other_shapes_take_what_fits(tiny_backbone: Callable[..., Ba
     for rank in (0, RANK + 1):
         config = dataclasses.replace(CONFIG, lens_rank=rank)
         plain, moved = (TrainableMemories(backbone, config, texts(backbone), p) for p in (None, prior))
-        assert not torch.equal(moved.keys[0](), plain.keys[0]())
-        assert all(torch.equal(a(), b()) for a, b in zip(moved.kv_adapter, plain.kv_adapter, strict=True))
+        assert not torch.equal(moved.of(KVPositions)[0](), plain.of(KVPositions)[0]())
+        assert all(torch.equal(a(), b()) for a, b in zip(moved.of(KVAdapter), plain.of(KVAdapter), strict=True))
     for span in (2, POSITIONS + 5):
         config = dataclasses.replace(CONFIG, span=span)
         moved = TrainableMemories(backbone, config, texts(backbone), prior)
-        assert moved.keys[0]().shape[-2] == span - 1
+        assert moved.of(KVPositions)[0]().shape[-2] == span - 1
     config = dataclasses.replace(CONFIG, form="rows")
     plain, moved = (TrainableMemories(backbone, config, texts(backbone), p) for p in (None, prior))
     assert torch.equal(moved.rows(), plain.rows())
@@ -204,7 +205,7 @@ def test_decay_pulls_back_to_the_prior(tiny_backbone: Callable[..., Backbone]) -
     def distances(config: TrainConfig) -> list[float]:
         run = Training(backbone, [PROCEDURE], config, prior=prior)
         begin = [part().detach().clone() for part in run._memories.parts()]
-        assert torch.equal(begin[-1], start.kv_adapter[-1]()), "the KV adapter of the prior, whatever the pairs"
+        assert torch.equal(begin[-1], start.of(KVAdapter)[-1]()), "the KV adapter of the prior, whatever the pairs"
         result = finished(run).result
         assert result is not None
         return [float((p().detach() - b).norm()) for p, b in zip(run._memories.parts(), begin, strict=True)]

@@ -81,7 +81,7 @@ def test_cached_training_is_plain_training(
 @pytest.mark.parametrize("family", FAMILIES)
 def test_keys_of_real_tokens_reproduce_those_tokens(tiny_backbone: Callable[..., Backbone], family: str) -> None:
     """A memory whose keys and values are those of a text acts as if the text stood there."""
-    from tokmem_desk.memory.memory import Steering
+    from tokmem_desk.memory.steering import Steering
 
     backbone = tiny_backbone(family)
     query = backbone.format.query(SHORT[0])
@@ -101,7 +101,7 @@ def test_keys_of_real_tokens_reproduce_those_tokens(tiny_backbone: Callable[...,
     values = tuple(v[..., -count:, :] for v in state.values)
     rows = backbone.input_rows[torch.tensor(middle[-1:])]
     states = backbone.prefill([query]).states
-    loss = response_loss(backbone, states, [Steering(rows, keys, values)], [answer])
+    loss = response_loss(backbone, states, [Steering.of(rows, keys, values)], [answer])
     torch.testing.assert_close(loss.total, expected, rtol=1e-4, atol=1e-4)
 
 

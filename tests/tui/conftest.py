@@ -15,7 +15,7 @@ from textual.widgets import Input, TextArea
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from profiles.settings.settings import Settings
-from profiles.store.records import JsonObject
+from profiles.store.base import JsonObject
 from profiles.store.store import ProfileStore
 from tests.banks import memory_file
 from tests.tui.scripted_engine import FINGERPRINT, scorecard

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from profiles.store.records import CommandRecord
+from profiles.store.commands import CommandRecord
 from tokmem_desk.errors import BadInputError, NotFoundError
 from tui.shared.command_run import OUTPUT_BYTES, CommandRun, prepare, run, run_of
 

@@ -14,8 +14,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from profiles.files.paths import AppPaths
-from profiles.registry.registry import ProfileRegistry
-from profiles.store.records import ProfileInfo
+from profiles.registry.registry import ProfileInfo, ProfileRegistry
 from tests.tui.conftest import MOOD, Pictures
 from tests.tui.driving import ready, texts, until
 from tests.tui.scripted_engine import make_model

@@ -1,4 +1,4 @@
-"""``manifest.json`` of a bank file: what it says. ``bank_checks`` reads one.
+"""``manifest.json`` of a bank file: what it says. ``validation`` reads one.
 
 Described for other programs in docs/bank-format.md; the schema is docs/schemas/bank-manifest.schema.json. No files
 and no tensors here.
@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokmem_desk.backbone.fingerprint import Fingerprint
+from tokmem_desk.memory.steering import kinds
+
+if TYPE_CHECKING:
+    from tokmem_desk.memory.steering_part import SteeringPart
 
 FORMAT = "tokmem-bank"
 VERSION = "2.0.0"
-"""Another first number means that a reader of this one cannot understand the file."""
+"""What is written at least. Another first number means that a reader of this one cannot understand the file."""
 
 TENSOR_FILE, MANIFEST_FILE, PROBE_FILE, PAIR_FILE, CORRECTION_FILE, CARD_FILE = (
     "bank.safetensors",
@@ -58,12 +62,10 @@ class BankProcedure:
     Attributes:
         uuid: 32 hexadecimal digits, stays the same through renaming.
         row: its row in ``address``, ``router.mean``, ``router.count`` and ``router.scatter``.
-        rows: its rows in ``steering``.
-        positions: its places with keys and values; count 0 for a memory of rows alone.
         sketch: its rows in ``router.sketch``.
-        lens: its numbers in ``lens``; count 0 without a KV adapter.
-        reader: its numbers in ``reader``; count 0 without an extractor.
-        reader_form: what those numbers are, see ``extractor.Extractor.describe``; empty without one.
+        spans: by kind of steering, where its numbers are (its rows in ``steering``, those in ``lens``, and so on),
+            see ``SteeringPart.field``; nothing of a kind whose field the manifest leaves out.
+        forms: by kind of steering, what its numbers are, as plain JSON values; see ``SteeringPart.settings_field``.
         tied: the address is the first row of the steering.
         output_schema: JSON schema that answers are held to, as text.
         reads_conversation: the procedure sees earlier turns too.
@@ -85,11 +87,9 @@ class BankProcedure:
     threshold: float | None
     version: int
     row: int
-    rows: Span
-    positions: Span
     sketch: Span
-    reader: Span
-    reader_form: dict[str, Any]
+    spans: Mapping[type[SteeringPart], Span]
+    forms: Mapping[type[SteeringPart], dict[str, Any]]
     tied: bool
     pair_count: int
     pairs_digest: str
@@ -98,10 +98,13 @@ class BankProcedure:
     trained: str = ""
     output_schema: str | None = None
     reads_conversation: bool = False
-    lens: Span = Span(0, 0)
     group: str = ""
     answer_form: dict[str, Any] = field(default_factory=dict)
     learned: tuple[int, ...] | None = None
+
+    def span_of(self, kind: type[SteeringPart]) -> Span:
+        """Where its numbers of a kind of steering are; count 0 without any."""
+        return self.spans.get(kind, Span(0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +154,18 @@ class Manifest:
         """The procedures' names, in order."""
         return [procedure.name for procedure in self.procedures]
 
+    def has(self, kind: type[SteeringPart]) -> bool:
+        """Whether any procedure has that kind of steering."""
+        return any(procedure.span_of(kind).count for procedure in self.procedures)
+
+    @property
+    def key_shapes(self) -> list[tuple[int, int, int, int]]:
+        """Layers, heads, key size and value size of each layer group."""
+        return [(group.layers, group.heads, group.key_size, group.value_size) for group in self.groups]
+
     def to_json(self) -> bytes:
         """The file's bytes."""
+        written = [kind for kind in kinds() if not _came_later(kind) or self.has(kind)]
         whole = {
             "format": FORMAT,
             "version": self.version,
@@ -164,20 +177,53 @@ class Manifest:
             "backbone": {**self.backbone.as_dict(), "licence": self.backbone_licence},
             "layer_groups": [asdict(group) for group in self.groups],
             "router": asdict(self.router),
-            "procedures": [_fields(procedure) for procedure in self.procedures],
+            "procedures": [_fields(procedure, written) for procedure in self.procedures],
             "files": {name: asdict(record) for name, record in self.files.items()},
         }
         return json.dumps(whole, ensure_ascii=False, indent=1, allow_nan=False).encode() + b"\n"
 
 
-def _fields(procedure: BankProcedure) -> dict[str, Any]:
+def newest_version() -> str:
+    """The newest version that can be read."""
+    return max([VERSION, *(kind.bank_version for kind in kinds())], key=version_number)
+
+
+def version_with(held: Iterable[type[SteeringPart]]) -> str:
+    """The version of a bank with these kinds of steering: the lowest that has them all."""
+    return max([VERSION, *(kind.bank_version for kind in held)], key=version_number)
+
+
+def version_number(version: str) -> tuple[int, ...]:
+    """A version such as 2.0.0 as numbers that can be compared."""
+    return tuple(int(part) for part in version.split("."))
+
+
+def _came_later(kind: type[SteeringPart]) -> bool:
+    """Whether manifests of the version that is written at least have no field for it."""
+    return version_number(kind.bank_version) > version_number(VERSION)
+
+
+_ORDER = (
+    "uuid", "name", "description", "pattern", "threshold", "version", "row", "rows", "positions", "sketch", "reader",
+    "reader_form", "tied", "pair_count", "pairs_digest", "settings", "scores", "trained", "output_schema",
+    "reads_conversation", "lens", "group", "answer_form", "learned",
+)  # fmt: skip
+"""Fields of a procedure in the order that manifests have always had; those of kinds that came later follow."""
+
+
+def _fields(procedure: BankProcedure, written: Sequence[type[SteeringPart]]) -> dict[str, Any]:
     """As ``asdict`` would, without copying every value: banks have thousands of these."""
     found = {one.name: getattr(procedure, one.name) for one in fields(BankProcedure)}
-    for name in ("rows", "positions", "sketch", "lens", "reader"):
-        found[name] = {"offset": found[name].offset, "count": found[name].count}
+    del found["spans"], found["forms"]
+    found["sketch"] = {"offset": procedure.sketch.offset, "count": procedure.sketch.count}
+    for kind in written:
+        span = procedure.span_of(kind)
+        found[kind.field] = {"offset": span.offset, "count": span.count}
+        if kind.settings_field is not None:
+            found[kind.settings_field[1]] = procedure.forms.get(kind, {})
     if procedure.learned is None:
         del found["learned"]
-    return found
+    return {name: found[name] for name in (*_ORDER, *sorted(set(found) - set(_ORDER))) if name in found}
 
 
 def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:

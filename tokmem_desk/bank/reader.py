@@ -37,6 +37,7 @@ from tokmem_desk.bank.manifest import (
 from tokmem_desk.bank.validation import damaged, read_manifest
 from tokmem_desk.memory.file_bytes import Block, MemoryParts, put_together
 from tokmem_desk.memory.safetensors_header import ITEM_BYTES, Header, Layout, header_bytes, read_header
+from tokmem_desk.memory.steering import kinds
 from tokmem_desk.system.file_limits import json_cost
 from tokmem_desk.templates.template import TEMPLATE_SETTING
 
@@ -72,7 +73,7 @@ class OpenBank:
         return self.source.name
 
     def memory(self, procedure: BankProcedure, name: str | None = None) -> bytes:
-        """A procedure's memory as a file of its own, as ``bank_file`` reads it.
+        """A procedure's memory as a file of its own, as ``tokmem_desk.memory.file`` reads it.
 
         Args:
             name: to give it instead of its own.
@@ -82,20 +83,19 @@ class OpenBank:
         """
         manifest = self.manifest
         blocks: dict[str, Block] = {}
-        self._take(blocks, "steering", procedure.rows.offset, procedure.rows.count)
         self._take(blocks, "address", procedure.row, 1, flat=True)
-        if procedure.positions.count:
-            for g, group in enumerate(manifest.groups):
-                rows = group.layers * group.heads
-                for what, size in (("keys", group.key_size), ("values", group.value_size)):
-                    shape = (group.layers, group.heads, procedure.positions.count, size)
-                    begin, count = procedure.positions.offset * rows, procedure.positions.count * rows
-                    self._take(blocks, f"{what}.{g}", begin, count, shape=shape)
         self._take(blocks, "router.mean", procedure.row, 1, flat=True)
-        if procedure.lens.count:
-            self._take(blocks, "lens", procedure.lens.offset, procedure.lens.count)
-        if procedure.reader.count:
-            self._take(blocks, "reader", procedure.reader.offset, procedure.reader.count)
+        settings = dict(procedure.settings)
+        for kind, span in procedure.spans.items():
+            if not span.count:
+                continue
+            for tensor in kind.stored_tensors(manifest.backbone.hidden_size, manifest.key_shapes):
+                begin, count = span.offset * tensor.rows, span.count * tensor.rows
+                self._take(blocks, tensor.name, begin, count, shape=tensor.shape(span.count))
+            if kind.settings_field is not None:
+                settings[kind.settings_field[0]] = procedure.forms[kind]
+        if procedure.answer_form:
+            settings[TEMPLATE_SETTING] = procedure.answer_form
         self._take(blocks, "router.sketch", procedure.sketch.offset, procedure.sketch.count)
         self._take(blocks, "router.scatter", procedure.row, 1)
         self._take(blocks, "router.count", procedure.row, 1)
@@ -103,11 +103,7 @@ class OpenBank:
             MemoryParts(
                 name or procedure.name,
                 procedure.tied,
-                {
-                    **procedure.settings,
-                    **({"reader": procedure.reader_form} if procedure.reader.count else {}),
-                    **({TEMPLATE_SETTING: procedure.answer_form} if procedure.answer_form else {}),
-                },
+                settings,
                 self._fingerprint,
                 manifest.router.digest,
                 blocks,
@@ -248,28 +244,26 @@ def _check_shapes(source: str, manifest: Manifest, header: Header) -> None:
     """Whether every tensor has the shape that the manifest implies."""
     n, hidden, k = len(manifest.procedures), manifest.backbone.hidden_size, manifest.router.dimensions
     last = manifest.procedures[-1]
-    rows, positions, sketches = (span.offset + span.count for span in (last.rows, last.positions, last.sketch))
-    longest = max(max(one.rows.count, one.positions.count, one.sketch.count) for one in manifest.procedures)
+    sketches = last.sketch.offset + last.sketch.count
+    longest = max(one.sketch.count for one in manifest.procedures)
     if longest > MAX_SPAN:
         raise damaged(source, f"a memory in it is longer than {MAX_SPAN} positions")
+    for kind in kinds():
+        most = max(one.span_of(kind).count for one in manifest.procedures)
+        if kind.largest_count is not None and most > kind.largest_count:
+            raise damaged(source, f"a memory in it is longer than {kind.largest_count} positions")
     numbers = ("F32", "BF16")
     wanted: dict[str, tuple[tuple[int | None, ...], tuple[str, ...]]] = {
-        "steering": ((rows, hidden), numbers),
         "address": ((n, hidden), numbers),
         "router.mean": ((n, k), numbers),
         "router.sketch": ((sketches, k), numbers),
         "router.scatter": ((n,), numbers),
         "router.count": ((n,), ("I32",)),
     }
-    if positions:
-        for g, group in enumerate(manifest.groups):
-            count = positions * group.layers * group.heads
-            wanted[f"keys.{g}"] = ((count, group.key_size), numbers)
-            wanted[f"values.{g}"] = ((count, group.value_size), numbers)
-    if lenses := last.lens.offset + last.lens.count:
-        wanted["lens"] = ((lenses,), numbers)
-    if readers := last.reader.offset + last.reader.count:
-        wanted["reader"] = ((readers,), numbers)
+    for kind in kinds():
+        total = sum(one.span_of(kind).count for one in manifest.procedures)
+        for tensor in kind.stored_tensors(hidden, manifest.key_shapes) if total else ():
+            wanted[tensor.name] = ((total * tensor.rows, *tensor.trailing), numbers)
     if "router.anchors" in header.tensors:
         wanted["router.anchors"] = ((None, k), ("F32",))
     for name, (shape, types) in wanted.items():

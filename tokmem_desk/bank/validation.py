@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokmem_desk.backbone.fingerprint import Fingerprint
 from tokmem_desk.bank.manifest import (
@@ -25,15 +25,20 @@ from tokmem_desk.bank.manifest import (
     RouterRecord,
     Span,
     figures,
+    newest_version,
     plain_settings,
+    version_number,
 )
 from tokmem_desk.errors import BadInputError, IncompatibleError, TokmemError, UsageError
-from tokmem_desk.memory.file_bytes import kv_adapter_size
+from tokmem_desk.memory.steering import kinds
 from tokmem_desk.procedures import check_name, may_name_group
 from tokmem_desk.system.file_limits import MOST_LEVELS, levels
 from tokmem_desk.templates.json_schema import MAX_SCHEMA_CHARACTERS, read_schema
 from tokmem_desk.templates.patterns import PatternError, read_pattern
 from tokmem_desk.templates.template import AnswerTemplate
+
+if TYPE_CHECKING:
+    from tokmem_desk.memory.steering_part import SteeringPart
 
 _MAX_TEXT = 20_000
 _LARGEST_FORM = 200_000
@@ -104,9 +109,9 @@ class _Reader:
         version = self.text(fields, "version", "", 40)
         if not re.fullmatch(r"\d{1,6}\.\d{1,6}\.\d{1,6}", version):
             self.fail("version", "is not a number like 1.0.0")
-        if int(version.split(".")[0]) > int(VERSION.split(".")[0]):
+        if version_number(version)[0] > version_number(newest_version())[0]:
             raise IncompatibleError(
-                f"{self._source} has format {version}; this program reads formats up to {VERSION}.",
+                f"{self._source} has format {version}; this program reads formats up to {newest_version()}.",
                 next_step="Update tokmem-desk.",
             )
         backbone = self.table(fields, "backbone")
@@ -136,33 +141,35 @@ class _Reader:
 
     def _check_whole(self, manifest: Manifest) -> None:
         """What no procedure can tell alone: order, places one behind the other, nothing twice."""
-        row = position = sketch = lens = reader = 0
+        sketch = 0
+        ends: dict[type[SteeringPart], int] = dict.fromkeys(kinds(), 0)
         for at, procedure in enumerate(manifest.procedures):
             where = f"procedures[{at}]"
             if procedure.row != at:
                 self.fail(f"{where}.row", f"is {procedure.row}, not {at}")
-            if procedure.rows.offset != row or procedure.rows.count < 1:
-                self.fail(f"{where}.rows", "does not follow the procedure before")
-            if procedure.positions.offset != position:
-                self.fail(f"{where}.positions", "does not follow the procedure before")
             if procedure.sketch.offset != sketch:
                 self.fail(f"{where}.sketch", "does not follow the procedure before")
-            if procedure.lens.offset != lens:
-                self.fail(f"{where}.lens", "does not follow the procedure before")
-            if procedure.reader.offset != reader:
-                self.fail(f"{where}.reader", "does not follow the procedure before")
-            if bool(procedure.reader.count) != bool(procedure.reader_form):
-                self.fail(f"{where}.reader", "does not fit its form")
-            row, position = row + procedure.rows.count, position + procedure.positions.count
             sketch += procedure.sketch.count
-            lens += procedure.lens.count
-            reader += procedure.reader.count
-        if (position or lens) and not manifest.groups:
-            self.fail("layer_groups", "is empty although there are keys and values")
-        of_rank_1 = kv_adapter_size([(g.layers, g.heads, g.key_size, g.value_size) for g in manifest.groups], 1)
+            for kind in kinds():
+                span = procedure.span_of(kind)
+                # A field that may be missing says nothing where there is nothing.
+                there = kind in procedure.spans or not kind.optional_field
+                if (there and span.offset != ends[kind]) or (kind.required and span.count < 1):
+                    self.fail(f"{where}.{kind.field}", "does not follow the procedure before")
+                if kind.settings_field is not None and bool(span.count) != bool(procedure.forms.get(kind)):
+                    self.fail(f"{where}.{kind.field}", "does not fit its form")
+                ends[kind] += span.count
+        # What earlier formats could hold is not looked at: they are read as before.
+        format_number = max(version_number(manifest.version), version_number(VERSION))[0]
+        for kind, end in ends.items():
+            if end and version_number(kind.bank_version)[0] > format_number:
+                self.fail("version", f"is {manifest.version}, which has no {kind.field}")
+            if end and kind.needs_layer_groups and not manifest.groups:
+                self.fail("layer_groups", "is empty although there are keys and values")
         for at, procedure in enumerate(manifest.procedures):
-            if procedure.lens.count and procedure.lens.count % of_rank_1:
-                self.fail(f"procedures[{at}].lens", "does not fit the layer groups")
+            for kind, span in procedure.spans.items():
+                if span.count and (fault := kind.count_fault(span.count, manifest.key_shapes)) is not None:
+                    self.fail(f"procedures[{at}].{kind.field}", fault)
         for what, values in (("name", manifest.names), ("uuid", [one.uuid for one in manifest.procedures])):
             if len(set(values)) < len(values):
                 self.fail("procedures", f"names a {what} twice")
@@ -225,13 +232,17 @@ class _Reader:
             threshold=None if threshold is None else float(threshold),
             version=self.whole(fields, "version", where),
             row=self.whole(fields, "row", where),
-            rows=self._span(fields, "rows", where),
-            positions=self._span(fields, "positions", where),
             sketch=self._span(fields, "sketch", where),
-            # Banks of format 1 know no KV adapter.
-            lens=self._span(fields, "lens", where) if "lens" in fields else Span(0, 0),
-            reader=self._span(fields, "reader", where),
-            reader_form=self.shallow(fields, "reader_form", where),
+            spans={
+                kind: self._span(fields, kind.field, where)
+                for kind in kinds()
+                if kind.field in fields or not kind.optional_field
+            },
+            forms={
+                kind: self.shallow(fields, kind.settings_field[1], where)
+                for kind in kinds()
+                if kind.settings_field is not None and (kind.settings_field[1] in fields or not kind.optional_field)
+            },
             tied=self.flag(fields, "tied", where),
             pair_count=self.whole(fields, "pair_count", where),
             pairs_digest=self.hexadecimal(fields, "pairs_digest", where, 64),

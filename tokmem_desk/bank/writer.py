@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import PurePath
-from typing import Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tokmem_desk.backbone.fingerprint import Fingerprint
 from tokmem_desk.bank.encryption import ProtectedWriter
@@ -28,7 +28,6 @@ from tokmem_desk.bank.manifest import (
     PAIR_FILE,
     PROBE_FILE,
     TENSOR_FILE,
-    VERSION,
     BankProcedure,
     FileRecord,
     LayerGroup,
@@ -37,12 +36,19 @@ from tokmem_desk.bank.manifest import (
     Span,
     figures,
     plain_settings,
+    version_with,
 )
 from tokmem_desk.bank.readme import UNKNOWN_LICENCE, readme_text
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory.file_bytes import NEXT_STEP, Block, MemoryParts, take_apart
+from tokmem_desk.memory.input_rows import InputRows
+from tokmem_desk.memory.kv_positions import KVPositions
 from tokmem_desk.memory.safetensors_header import lay_out
+from tokmem_desk.memory.steering import kinds
 from tokmem_desk.templates.template import TEMPLATE_SETTING
+
+if TYPE_CHECKING:
+    from tokmem_desk.memory.steering_part import SteeringPart, StoredTensor
 
 _KEPT_BYTES = 2**30
 """Memories read once are kept up to here; beyond, each is read again for every tensor."""
@@ -181,6 +187,7 @@ def _write(
         router=RouterRecord(bank.recipe, content.dimensions, dict(bank.configuration), dict(bank.calibration)),
         procedures=content.procedures,
         files=files,
+        version=content.version,
     )
     data = manifest.to_json()
     archive.writestr(entry(MANIFEST_FILE, len(data), zipfile.ZIP_DEFLATED), data)
@@ -188,14 +195,13 @@ def _write(
 
 
 _LENGTHS = {
-    "steering": 2,
     "address": 1,
     "router.mean": 1,
     "router.sketch": 2,
     "router.scatter": 1,
     "router.count": 1,
 }
-"""The tensors that every memory has beside keys and values, and how many sizes each shape has."""
+"""The tensors that every memory has beside its steering, and how many sizes each shape has."""
 
 
 class _Content:
@@ -212,29 +218,36 @@ class _Content:
         self.groups = _groups(first)
         self._hidden = self.fingerprint.hidden_size
         described: list[BankProcedure] = []
-        rows = positions = sketches = lenses = numbers = 0
+        sketches = 0
+        ends: dict[type[SteeringPart], int] = dict.fromkeys(kinds(), 0)
         for at, procedure in enumerate(procedures):
             parts = first if at == 0 else self._read(at)
             self._check(parts, procedure.name)
-            row_span = Span(rows, parts.blocks["steering"].shape[0])
-            keys = parts.blocks.get("keys.0")
-            position_span = Span(positions, 0 if keys is None else keys.shape[2])
-            sketch_span = Span(sketches, parts.blocks["router.sketch"].shape[0])
-            lens_span = Span(lenses, _length(parts, "lens"))
-            reader_span = Span(numbers, _length(parts, "reader"))
-            spans = _Spans(row_span, position_span, sketch_span, lens_span, reader_span)
-            described.append(_described(procedure, parts, at, spans))
-            rows, positions = rows + row_span.count, positions + position_span.count
-            sketches += sketch_span.count
-            lenses += lens_span.count
-            numbers += reader_span.count
             self.groups = self.groups or _groups(parts)
+            sketch = Span(sketches, parts.blocks["router.sketch"].shape[0])
+            spans = {kind: Span(end, self._count(kind, parts)) for kind, end in ends.items()}
+            described.append(_described(procedure, parts, at, sketch, spans))
+            sketches += sketch.count
+            ends = {kind: end + spans[kind].count for kind, end in ends.items()}
             size = sum(len(block.data) for block in parts.blocks.values())
             if size <= room:
                 self._kept[at], room = parts, room - size
         self.procedures = tuple(described)
-        self._rows, self._positions, self._sketches = rows, positions, sketches
-        self._lenses, self._numbers = lenses, numbers
+        self._sketches = sketches
+        self._counts = {kind: end for kind, end in ends.items() if end}
+        self.version = version_with(self._counts)
+
+    def _stored(self, kind: type[SteeringPart]) -> tuple[StoredTensor, ...]:
+        """The tensors of a kind of steering; those of layer groups only where a memory with groups has come."""
+        shapes = [(group.layers, group.heads, group.key_size, group.value_size) for group in self.groups]
+        return kind.stored_tensors(self._hidden, shapes)
+
+    def _count(self, kind: type[SteeringPart], parts: MemoryParts) -> int:
+        """How much of a kind a checked memory has."""
+        for tensor in self._stored(kind):
+            if tensor.name in parts.blocks:
+                return parts.blocks[tensor.name].shape[len(tensor.leading)]
+        return 0
 
     def header(self, bank: ExportBank, number: str, created: str) -> tuple[bytes, int]:
         """The header of the tensor file, and how long the file will be."""
@@ -244,7 +257,7 @@ class _Content:
             digest.update(piece)
         metadata = {
             "format": FORMAT,
-            "version": VERSION,
+            "version": self.version,
             "uuid": number,
             "modelspec.sai_model_spec": "1.0.0",
             "modelspec.architecture": f"{self.fingerprint.family}/tokmem",
@@ -272,19 +285,18 @@ class _Content:
     def _tensors(self, anchor_count: int) -> list[tuple[str, str | None, str, tuple[int, ...]]]:
         """Name in the bank, name in a memory file (None: the anchors), dtype and shape."""
         n = len(self._procedures)
-        found: list[tuple[str, str | None, str, tuple[int, ...]]] = [
-            ("steering", "steering", "F32", (self._rows, self._hidden)),
-            ("address", "address", "F32", (n, self._hidden)),
-        ]
-        for g, group in enumerate(self.groups if self._positions else ()):
-            count = self._positions * group.layers * group.heads
-            found.append((f"keys.{g}", f"keys.{g}", "F32", (count, group.key_size)))
-            found.append((f"values.{g}", f"values.{g}", "F32", (count, group.value_size)))
-        found.append(("router.mean", "router.mean", "F32", (n, self.dimensions)))
-        if self._lenses:
-            found.append(("lens", "lens", "F32", (self._lenses,)))
-        if self._numbers:
-            found.append(("reader", "reader", "F32", (self._numbers,)))
+        found: list[tuple[str, str | None, str, tuple[int, ...]]] = []
+        behind = {InputRows: ("address", (n, self._hidden)), KVPositions: ("router.mean", (n, self.dimensions))}
+        for kind in kinds():
+            total = self._counts.get(kind, 0)
+            found += [
+                (tensor.name, tensor.name, "F32", (total * tensor.rows, *tensor.trailing))
+                for tensor in (self._stored(kind) if total else ())
+            ]
+            # The places that files have always had.
+            if kind in behind:
+                name, shape = behind[kind]
+                found.append((name, name, "F32", shape))
         found.append(("router.sketch", "router.sketch", "F32", (self._sketches, self.dimensions)))
         found.append(("router.scatter", "router.scatter", "F32", (n,)))
         if anchor_count:
@@ -315,34 +327,44 @@ class _Content:
             if len(block.shape) != length or block.dtype != ("I32" if tensor == "router.count" else "F32"):
                 raise BadInputError(f"Tensor {tensor!r} of {name!r} has an unknown form.", next_step=NEXT_STEP)
         fits = (
-            self._block(parts, "steering").shape[1] == self._hidden
-            and self._block(parts, "address").shape == (self._hidden,)
+            self._block(parts, "address").shape == (self._hidden,)
             and self._block(parts, "router.mean").shape == (self.dimensions,)
             and self._block(parts, "router.sketch").shape[1] == self.dimensions
             and self._block(parts, "router.count").shape == (1,)
             and self._block(parts, "router.scatter").shape == (1,)
             and _groups(parts) in ((), self.groups or _groups(parts))
         )
-        for tensor in ("lens", "reader"):
-            numbers = parts.blocks.get(tensor)
-            if numbers is not None and (
-                len(numbers.shape) != 1
-                or numbers.dtype != "F32"
-                or (tensor == "reader" and "reader" not in parts.settings)
-                or (tensor == "lens" and not _groups(parts))
-            ):
-                raise BadInputError(f"Tensor {tensor!r} of {name!r} has an unknown form.", next_step=NEXT_STEP)
-        known = {
-            *_LENGTHS,
-            "lens",
-            "reader",
-            *(f"{what}.{g}" for what in ("keys", "values") for g in range(len(_groups(parts)))),
-        }
+        known = set(_LENGTHS)
+        shapes = [(group.layers, group.heads, group.key_size, group.value_size) for group in _groups(parts)]
+        for kind in kinds():
+            tensors = kind.stored_tensors(self._hidden, shapes)
+            known |= {tensor.name for tensor in tensors}
+            self._check_kind(kind, tensors, parts, name, bool(shapes))
         if unknown := sorted(set(parts.blocks) - known):
             # Leaving it out would change routes or answers without a word.
             raise IncompatibleError(f"The memory of {name!r} has a tensor {unknown[0]!r}, which no bank can carry.")
         if not fits:
             raise BadInputError(f"The memory of {name!r} has other shapes than the first one.", next_step=NEXT_STEP)
+
+    def _check_kind(
+        self, kind: type[SteeringPart], tensors: Sequence[StoredTensor], parts: MemoryParts, name: str, grouped: bool
+    ) -> None:
+        """Whether a memory's tensors of one kind are whole and of the shapes that the kind says."""
+        there = [tensor.name for tensor in tensors if tensor.name in parts.blocks]
+        if not there and not any(map(kind.holds, parts.blocks)):
+            if kind.required:
+                self._block(parts, tensors[0].name)
+            return
+        if kind.memory_fault(parts.settings) or (kind.needs_layer_groups and not grouped):
+            raise BadInputError(f"The {kind.name} of {name!r} has an unknown form.", next_step=NEXT_STEP)
+        count: int | None = None
+        for tensor in tensors:
+            block = self._block(parts, tensor.name)
+            place = len(tensor.leading)
+            if count is None and len(block.shape) > place:
+                count = block.shape[place]
+            if count is None or block.shape != tensor.shape(count) or block.dtype != "F32":
+                raise BadInputError(f"Tensor {tensor.name!r} of {name!r} has an unknown form.", next_step=NEXT_STEP)
 
     def _block(self, parts: MemoryParts, tensor: str) -> Block:
         block = parts.blocks.get(tensor)
@@ -363,22 +385,13 @@ def _groups(parts: MemoryParts) -> tuple[LayerGroup, ...]:
     return tuple(groups)
 
 
-class _Spans(NamedTuple):
-    """Where a memory's numbers stand."""
-
-    rows: Span
-    positions: Span
-    sketch: Span
-    lens: Span
-    reader: Span
-
-
-def _length(parts: MemoryParts, tensor: str) -> int:
-    block = parts.blocks.get(tensor)
-    return 0 if block is None else block.shape[0]
-
-
-def _described(procedure: ExportProcedure, parts: MemoryParts, row: int, spans: _Spans) -> BankProcedure:
+def _described(
+    procedure: ExportProcedure,
+    parts: MemoryParts,
+    row: int,
+    sketch: Span,
+    spans: Mapping[type[SteeringPart], Span],
+) -> BankProcedure:
     return BankProcedure(
         uuid=procedure.uuid,
         name=procedure.name,
@@ -387,8 +400,13 @@ def _described(procedure: ExportProcedure, parts: MemoryParts, row: int, spans: 
         threshold=procedure.threshold,
         version=procedure.version,
         row=row,
-        **spans._asdict(),
-        reader_form=parts.settings["reader"] if spans.reader.count else {},
+        sketch=sketch,
+        spans=spans,
+        forms={
+            kind: parts.settings[kind.settings_field[0]]
+            for kind, span in spans.items()
+            if kind.settings_field is not None and span.count
+        },
         tied=parts.tied,
         pair_count=procedure.pair_count,
         pairs_digest=procedure.pairs_digest,

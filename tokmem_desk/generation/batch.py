@@ -15,7 +15,7 @@ from tokmem_desk.generation.beam import WIDTH, BeamSearch, search_width
 from tokmem_desk.generation.constrained import constraint_of
 from tokmem_desk.generation.decoding import PROCEDURE_TOKENS
 from tokmem_desk.generation.extraction import can_extract, extract
-from tokmem_desk.memory.memory import join_memories
+from tokmem_desk.memory.steering import join_memories
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tokmem_desk.memory.memory import join_memories
+from tokmem_desk.memory.steering import join_memories
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

@@ -3,7 +3,10 @@
 Many procedures answer with a JSON object whose values stand word for word in the message: the arguments of a
 call, the fields of a form. For them a small network over the message's own tokens marks which words are which
 value. It learns from the same pairs in seconds, never invents a value, and its answer is valid JSON by
-construction. How it is trained is in ``trainer.extractor``.
+construction. How it is trained is in ``trainer.extractor``, and where it answers in
+``tokmem_desk.generation.extraction``: it takes no part in the join of a batch.
+
+No torch at the head, see ``steering_part``.
 
 Letters: t tokens, f hidden states of a token over the layers used, s slots.
 """
@@ -13,17 +16,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-import torch
-from torch import Tensor
-
-from tokmem_desk.backbone.token_space import TokenNetwork
-from tokmem_desk.memory.slot_values import Slot, read_values
-from tokmem_desk.memory.spans import MarkedMessage
+from tokmem_desk.errors import BadInputError
+from tokmem_desk.memory.steering_part import KeyShapes, SteeringPart, StoredTensor, TrainSettings
 
 if TYPE_CHECKING:
-    from tokmem_desk.backbone.token_space import TokenSpace
+    import torch
+    from torch import Tensor
+
+    from tokmem_desk.backbone.token_space import TokenNetwork, TokenSpace
+    from tokmem_desk.memory.slot_values import Slot
+    from tokmem_desk.memory.stored_tensors import StoredTensors
     from tokmem_desk.templates.json_schema import OutputSchema
 
 CHANNELS, NEAR, DROPOUT = 96, 3, 0.3
@@ -31,7 +35,7 @@ CHANNELS, NEAR, DROPOUT = 96, 3, 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Extractor:
+class Extractor(SteeringPart):
     """Copies the values of one procedure's responses out of the message. In files it is called ``reader``.
 
     Attributes:
@@ -44,6 +48,12 @@ class Extractor:
             there is a conversation to read, since values may stand there.
     """
 
+    name = "extractor"
+    tensor_names = ("reader",)
+    field = "reader"
+    settings_field = ("reader", "reader_form")
+    optional_field = False
+
     slots: tuple[Slot, ...]
     constants: dict[str, Any]
     order: tuple[str, ...] | None
@@ -52,7 +62,6 @@ class Extractor:
     space: str
     alone: bool = True
 
-    @torch.no_grad()
     def extract(
         self,
         message: str,
@@ -71,7 +80,13 @@ class Extractor:
         Returns:
             The object; None where no words of the message make one that fits the schema.
         """
-        scores = torch.log_softmax(self.network(space.project(tokens)[None])[0], dim=-1).cpu()
+        import torch
+
+        from tokmem_desk.memory.slot_values import read_values
+        from tokmem_desk.memory.spans import MarkedMessage
+
+        with torch.no_grad():
+            scores = torch.log_softmax(self.network(space.project(tokens)[None])[0], dim=-1).cpu()
         marked = MarkedMessage(
             message.strip(),
             places,
@@ -92,13 +107,51 @@ class Extractor:
         """The object as the pairs write it."""
         return write(arguments, compact=self.compact)
 
-    def to(self, device: torch.device) -> Extractor:
-        """The same extractor on another device."""
+    def tensors(self) -> list[Tensor]:
+        """None: ``trainer.extractor`` trains the network, apart from what a batch is joined with."""
+        return []
+
+    @classmethod
+    def of(cls, tensors: Sequence[Tensor]) -> Self:
+        raise NotImplementedError("an extractor is rebuilt from its description and weights")
+
+    @classmethod
+    def trained_by(cls, settings: TrainSettings) -> bool:
+        return False
+
+    def detached(self) -> Self:
+        return self
+
+    def to(self, device: torch.device) -> Self:
+        """The same extractor, its network moved in place."""
         self.network.to(device)
         return self
 
+    def stored(self) -> dict[str, Tensor]:
+        return {"reader": self.weights()}
+
+    @classmethod
+    def read(cls, stored: StoredTensors) -> Self | None:
+        weights = stored.raw("reader")
+        if weights is None and "reader" not in stored.settings:
+            return None
+        try:
+            if weights is None:
+                raise ValueError("its weights are missing")
+            return cls.rebuild(stored.settings["reader"], weights.float())
+        except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise BadInputError(
+                f"The extractor in {stored.source} is damaged ({error}).", next_step="Train the procedure again."
+            ) from error
+
+    @classmethod
+    def stored_tensors(cls, hidden_size: int, key_shapes: KeyShapes) -> tuple[StoredTensor, ...]:
+        return (StoredTensor("reader"),)
+
     def weights(self) -> Tensor:
         """[w] float32: the network's weights in one row."""
+        import torch
+
         return torch.cat([weight.detach().float().flatten() for weight in self.network.state_dict().values()])
 
     def describe(self) -> dict[str, Any]:
@@ -116,12 +169,16 @@ class Extractor:
         }
 
     @classmethod
-    def rebuild(cls, facts: dict[str, Any], weights: Tensor) -> Extractor:
+    def rebuild(cls, facts: dict[str, Any], weights: Tensor) -> Self:
         """The inverse of ``describe`` and ``weights``.
 
         Raises:
             KeyError, TypeError, ValueError, OverflowError, RuntimeError: they do not fit.
         """
+        import torch
+
+        from tokmem_desk.memory.slot_values import Slot
+
         # Files of before have neither: there a slot may hold several values, and values may end within a word.
         single, inner = set(facts.get("single", ())), facts.get("inner")
         slots = tuple(
@@ -150,6 +207,8 @@ class Extractor:
 
 def new_network(dimensions: int, slots: int) -> TokenNetwork:
     """An untrained network for that many slots."""
+    from tokmem_desk.backbone.token_space import TokenNetwork
+
     return TokenNetwork(dimensions, 1 + 2 * slots, channels=CHANNELS, near=NEAR, dropout=DROPOUT)
 
 

@@ -1,22 +1,23 @@
 """A memory file taken apart and put together as bytes, without torch: what banks are made from and turned into.
 
-``bank_file`` describes the format and reads it for use; here numbers only change their place.
+``file`` describes the format and reads it for use; here numbers only change their place.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.memory.safetensors_header import Header, lay_out, read_header
+from tokmem_desk.memory.steering import kinds
 
 FORMAT = "tokmem-memory"
 VERSION = 2
-"""2 knows KV adapters; files of version 1 are read as before."""
+"""What is written at least; 2 knows KV adapters. Kinds of steering that came later ask for more: ``version_of``."""
 NEXT_STEP = "Train the procedure again."
 CONTENT = "content.sha256"
 """Key in the metadata: digest of all the rest, so that a flipped bit is seen; files of earlier versions have none."""
@@ -33,7 +34,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class MemoryParts:
-    """A memory file in parts; see ``bank_file`` for the tensors' names and shapes."""
+    """A memory file in parts; see ``file`` for the tensors' names and shapes."""
 
     name: str
     tied: bool
@@ -41,6 +42,20 @@ class MemoryParts:
     fingerprint: dict[str, Any]
     digest: str
     blocks: dict[str, Block]
+
+
+def newest_version() -> int:
+    """The newest version that can be read."""
+    return max([VERSION, *(kind.memory_version for kind in kinds())])
+
+
+def version_of(tensors: Iterable[str]) -> int:
+    """The version of a file with these tensors: the lowest that has all its kinds of steering.
+
+    So a program that does not know a kind can read every file without it, and refuses those with it.
+    """
+    names = list(tensors)
+    return max([VERSION, *(kind.memory_version for kind in kinds() if any(map(kind.holds, names)))])
 
 
 def content_digest(metadata: Mapping[str, str], blocks: Mapping[str, Block]) -> str:
@@ -84,7 +99,7 @@ def take_apart(data: bytes, source: str) -> MemoryParts:
     try:
         header = read_header(data, len(data))
         metadata = header.metadata
-        known = [str(number) for number in range(1, VERSION + 1)]
+        known = [str(number) for number in range(1, newest_version() + 1)]
         if metadata.get("format") != FORMAT or metadata["version"] not in known:
             raise ValueError("another format")
         settings, fingerprint = json.loads(metadata["settings"]), json.loads(metadata["fingerprint"])
@@ -108,7 +123,7 @@ def put_together(parts: MemoryParts) -> bytes:
     """The file whose parts these are."""
     metadata: dict[str, str] = {
         "format": FORMAT,
-        "version": str(VERSION),
+        "version": str(version_of(parts.blocks)),
         "name": parts.name,
         "tied": "true" if parts.tied else "false",
         "settings": json.dumps(parts.settings),
@@ -124,12 +139,3 @@ def put_together(parts: MemoryParts) -> bytes:
 
 
 _ORDER = ("F32", "I32", "BF16")
-
-
-def kv_adapter_size(key_shapes: Sequence[tuple[int, int, int, int]], rank: int) -> int:
-    """How many numbers a KV adapter of that rank has, see ``kv_adapter``.
-
-    Args:
-        key_shapes: layers, key-value heads, key size and value size of each layer group.
-    """
-    return sum(2 * rank * layers * heads * (size + value_size) for layers, heads, size, value_size in key_shapes)

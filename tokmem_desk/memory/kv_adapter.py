@@ -12,28 +12,31 @@ and value projections would do to the message, without running the message again
 
 In files and settings it is called ``lens``: a lens on the message. Those strings stay, since people keep the files.
 
+No torch at the head, see ``steering_part``.
+
 Letters: l layers of a group, k key-value heads, e head size, q query tokens, r rank.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
-import torch
-from torch import Tensor
-
-from tokmem_desk.backbone.kv_state import QueryState
-from tokmem_desk.memory.file_bytes import kv_adapter_size
+from tokmem_desk.errors import BadInputError
+from tokmem_desk.memory.steering_part import InitialTensor, KeyShapes, SteeringPart, StoredTensor, TrainSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from torch import Tensor
 
     from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.kv_state import QueryState
+    from tokmem_desk.memory.stored_tensors import StoredTensors
 
 
 @dataclass(frozen=True, slots=True)
-class KVAdapter:
+class KVAdapter(SteeringPart):
     """Low-rank edits, one tensor of each kind per layer group.
 
     Attributes:
@@ -42,6 +45,13 @@ class KVAdapter:
         values_in: as ``keys_in``, A_v.
         values_out: as ``keys_out``, B_v.
     """
+
+    name = "kv_adapter"
+    tensor_names = ("lens",)
+    field = "lens"
+    needs_layer_groups = True
+    memory_version = 2
+    bank_version = "2.0.0"
 
     keys_in: tuple[Tensor, ...]
     keys_out: tuple[Tensor, ...]
@@ -58,33 +68,78 @@ class KVAdapter:
         return [tensor for group in groups for tensor in group]
 
     @classmethod
-    def of(cls, tensors: Sequence[Tensor]) -> KVAdapter:
-        """A KV adapter of tensors in the order of ``tensors()``."""
+    def of(cls, tensors: Sequence[Tensor]) -> Self:
         return cls(tuple(tensors[0::4]), tuple(tensors[1::4]), tuple(tensors[2::4]), tuple(tensors[3::4]))
 
     def numbers(self) -> Tensor:
         """[w] float32: all tensors in a row, for files."""
+        import torch
+
         return torch.cat([tensor.detach().float().flatten() for tensor in self.tensors()])
 
     @classmethod
-    def rebuild(cls, numbers: Tensor, key_shapes: Sequence[tuple[int, int, int, int]]) -> KVAdapter:
+    def rebuild(cls, numbers: Tensor, key_shapes: KeyShapes) -> Self:
         """The KV adapter that ``numbers`` are of.
 
         Args:
-            key_shapes: layers, key-value heads, key size and value size of each layer group.
+            numbers: [w] float32, see ``numbers()``.
 
         Raises:
             ValueError: no rank gives that many numbers.
         """
-        rank, rest = divmod(numbers.numel(), kv_adapter_size(key_shapes, 1))
+        rank, rest = divmod(numbers.numel(), kv_adapter_size(key_shapes, 1) or numbers.numel() + 1)
         if rest or not rank:
             raise ValueError(f"{numbers.numel()} numbers are no KV adapter for these layers")
         shapes = [shape for group in key_shapes for shape in _shapes(group, rank)]
-        parts = numbers.split([torch.Size(shape).numel() for shape in shapes])
+        parts = numbers.split([math.prod(shape) for shape in shapes])
         return cls.of([part.view(shape).clone() for part, shape in zip(parts, shapes, strict=True)])
+
+    def stored(self) -> dict[str, Tensor]:
+        return {"lens": self.numbers()}
+
+    @classmethod
+    def read(cls, stored: StoredTensors) -> Self | None:
+        raw = stored.raw("lens")
+        if raw is None:
+            return None
+        try:
+            return cls.rebuild(stored.checked("lens", raw.numel()), stored.backbone.key_shapes)
+        except ValueError as error:
+            raise BadInputError(
+                f"The KV adapter in {stored.source} is damaged ({error}).", next_step="Train it again."
+            ) from error
+
+    @classmethod
+    def stored_tensors(cls, hidden_size: int, key_shapes: KeyShapes) -> tuple[StoredTensor, ...]:
+        return (StoredTensor("lens"),)
+
+    @classmethod
+    def count_fault(cls, count: int, key_shapes: KeyShapes) -> str | None:
+        return "does not fit the layer groups" if count % kv_adapter_size(key_shapes, 1) else None
+
+    @classmethod
+    def trained_by(cls, settings: TrainSettings) -> bool:
+        return settings.form == "layers" and settings.lens_rank > 0
+
+    @classmethod
+    def initial(
+        cls, backbone: Backbone, settings: TrainSettings, text_ids: Sequence[int], seed: int
+    ) -> list[InitialTensor]:
+        rank = settings.lens_rank
+        tensors = initial_kv_adapter(backbone.key_shapes, rank, seed).tensors()
+        # B starts at zero; its scale is that of r numbers that sum to a variance of 1.
+        return [
+            InitialTensor(tensor, kept=2) if place % 2 == 0 else InitialTensor(tensor, scale=rank**-0.5)
+            for place, tensor in enumerate(tensors)
+        ]
+
+    def edit_query(self, backbone: Backbone, state: QueryState) -> QueryState:
+        return self.apply(backbone, state)
 
     def apply(self, backbone: Backbone, state: QueryState) -> QueryState:
         """What was kept of a query, as this memory sees it; carries gradient."""
+        import torch
+
         keys, values = [], []
         for g, (k, v) in enumerate(zip(state.keys, state.values, strict=True)):
             # A sliding layer has kept the last tokens only.
@@ -93,17 +148,18 @@ class KVAdapter:
             edit = backbone.rotate(_edit(free, self.keys_in[g], self.keys_out[g]), places, g)
             keys.append((k.float() + edit).to(k.dtype))
             values.append((v.float() + _edit(v.float(), self.values_in[g], self.values_out[g])).to(v.dtype))
-        return QueryState(tuple(keys), tuple(values), state.length)
-
-    def detached(self) -> KVAdapter:
-        return KVAdapter.of([tensor.detach() for tensor in self.tensors()])
-
-    def to(self, device: torch.device) -> KVAdapter:
-        return KVAdapter.of([tensor.to(device) for tensor in self.tensors()])
+        return replace(state, keys=tuple(keys), values=tuple(values))
 
 
-def initial_kv_adapter(key_shapes: Sequence[tuple[int, int, int, int]], rank: int, seed: int) -> KVAdapter:
+def kv_adapter_size(key_shapes: KeyShapes, rank: int) -> int:
+    """How many numbers a KV adapter of that rank has."""
+    return sum(2 * rank * layers * heads * (size + value_size) for layers, heads, size, value_size in key_shapes)
+
+
+def initial_kv_adapter(key_shapes: KeyShapes, rank: int, seed: int) -> KVAdapter:
     """A KV adapter that changes nothing yet: A normal with variance 1 / (k·e), B zero, as LoRA starts."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     tensors = []
     for group in key_shapes:

@@ -1,8 +1,8 @@
 """Safetensors as bytes: read a header without touching the numbers, and lay tensors out to be written.
 
-For files that are cut up and put together again (``bank_reader``, ``bank_writer``), where numbers only move from one
+For files that are cut up and put together again (``tokmem_desk.bank``), where numbers only move from one
 place to another and no copy in the form of tensors is wanted. No torch. What uses the numbers reads them with the
-safetensors library, see ``bank_file``.
+safetensors library, see ``file``.
 """
 
 from __future__ import annotations

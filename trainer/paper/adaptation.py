@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from tokmem_desk.errors import IncompatibleError
-from tokmem_desk.memory.memory import initial_rows
+from tokmem_desk.memory.input_rows import initial_rows
 from tokmem_desk.paper.adapter import Adapter, adapter_to_bytes, view
 from trainer.checkpoint import Checkpoint, optimised_state, put_back
 from trainer.finite_steps import FiniteSteps

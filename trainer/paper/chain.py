@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tokmem_desk.memory.memory import initial_rows, renormalise
+from tokmem_desk.memory.input_rows import initial_rows
+from tokmem_desk.memory.memory import renormalise
 from tokmem_desk.paper.chain import Chain, embed_symbols, extra_logits
 from trainer.finite_steps import FiniteSteps
 from trainer.loop import Progress

@@ -26,7 +26,9 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError
-from tokmem_desk.memory.memory import Steering
+from tokmem_desk.memory.input_rows import InputRows
+from tokmem_desk.memory.kv_positions import KVPositions
+from tokmem_desk.memory.steering import Steering
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.system.device import is_out_of_memory
 from trainer.auxiliary import auxiliary_procedures
@@ -36,7 +38,7 @@ from trainer.finite_steps import FiniteSteps
 from trainer.loop import Progress
 from trainer.memory_start import prior_to_bytes
 from trainer.metrics import known, running_mean
-from trainer.objective import TrainableMemories, response_loss, steering_of
+from trainer.objective import TrainableMemories, response_loss
 from trainer.samples import demonstrations
 
 if TYPE_CHECKING:
@@ -94,8 +96,7 @@ class _Open:
         for part, s in zip(self.memories.parts(), common, strict=True):
             own.append((part.start + part.scale * (s.detach() + part.delta))[0])
             shared.append((part.start + part.scale * (s + part.delta.detach()))[0])
-        groups = len(self.memories.keys)
-        return steering_of(own, groups), steering_of(shared, groups)
+        return self.memories.steering_of(own), self.memories.steering_of(shared)
 
     def learn(self) -> None:
         """One step of its own part, whose gradient has been clipped."""
@@ -253,9 +254,9 @@ class PriorTraining:
     def _file(self) -> bytes:
         """Shifts stay relative, since every memory starts from its own pairs; the KV adapter is taken as it is."""
         memories = self._pool[0].memories
-        groups = len(memories.keys)
         moved = [(part.start + part.scale * s)[0] for part, s in zip(memories.parts(), self._common, strict=True)]
-        kv_adapter = steering_of(moved, groups).kv_adapter
+        kv_adapter = memories.steering_of(moved).kv_adapter
         assert kv_adapter is not None
-        row, shifts = self._common[0][0], self._common[1 : 1 + 2 * groups]
-        return prior_to_bytes(self._backbone, row, shifts[:groups], shifts[groups:], kv_adapter)
+        common = memories.by_kind(self._common)
+        shifts = KVPositions.of(common[KVPositions])
+        return prior_to_bytes(self._backbone, common[InputRows][0][0], shifts.keys, shifts.values, kv_adapter)

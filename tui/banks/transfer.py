@@ -25,7 +25,7 @@ from profiles.store.banks import (
     Placement,
     place_names,
 )
-from profiles.store.records import IMPORTED_FROM, MemoryRecord
+from profiles.store.memories import IMPORTED_FROM, MemoryRecord
 from profiles.store.store import ProfileStore
 from tokmem_desk.bank.container import SUFFIX
 from tokmem_desk.bank.jsonl import BankCorrection, PairSet, probe_of

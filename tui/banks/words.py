@@ -7,6 +7,9 @@ from typing import Any
 from tokmem_desk.bank.manifest import BankProcedure
 from tokmem_desk.bank.reader import OpenBank
 from tokmem_desk.bank.readme import UNKNOWN_LICENCE
+from tokmem_desk.memory.extractor import Extractor
+from tokmem_desk.memory.input_rows import InputRows
+from tokmem_desk.memory.kv_positions import KVPositions
 from tui.kit.words import size
 
 _SHOWN = 12
@@ -27,7 +30,7 @@ def reveals(bank: OpenBank) -> list[str]:
         said.append("The example pairs are inside, word for word, and probes made of some of them.")
     else:
         said.append("The example pairs are not inside; the probes are messages that ship with the program.")
-    if any(one.reader.count for one in bank.manifest.procedures):
+    if any(one.span_of(Extractor).count for one in bank.manifest.procedures):
         said.append("Readers are inside: they hold the fixed words of the answers.")
     if bank.corrections:
         said.append(f"{len(bank.corrections)} corrections are inside, with the messages they are about.")
@@ -105,6 +108,6 @@ def _procedure(one: BankProcedure, bank: OpenBank) -> dict[str, Any]:
         "description": one.description,
         "trained_on_pairs": one.pair_count,
         "pairs_inside": 0 if pairs is None else len(pairs.train) + len(pairs.held_out),
-        "span": one.rows.count + one.positions.count,
+        "span": one.span_of(InputRows).count + one.span_of(KVPositions).count,
         "scores": one.scores,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from profiles.store.records import CommandRecord
+from profiles.store.commands import CommandRecord
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import TokmemError
 from tui.chat.host import ChatHost

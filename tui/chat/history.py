@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from profiles.store.records import ConversationRecord
+from profiles.store.chats import ConversationRecord
 from tui.chat.messages import ConversationChosen
 from tui.chat.titles import short_titles
 from tui.kit.keys import keyed

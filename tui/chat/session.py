@@ -11,8 +11,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import asdict
 from typing import Any
 
+from profiles.store.chats import ConversationRecord
 from profiles.store.feedback import CHAT_SOURCE
-from profiles.store.records import ConversationRecord, MessageRecord, Rating
+from profiles.store.messages import MessageRecord, Rating
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import NotFoundError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
@@ -47,9 +48,9 @@ class ChatSession:
             NotFoundError: it was deleted.
         """
         records = self._store.messages.list(conversation_id)
-        lessons = self._store.feedback.of_conversation(conversation_id)
+        feedback = self._store.feedback.of_conversation(conversation_id)
         self.conversation_id, self.temporary = conversation_id, False
-        self.turns = turns_of(records, lessons)
+        self.turns = turns_of(records, feedback)
 
     def ask(self, question: str, route: str) -> Turn:
         """Add a question to the conversation and return its turn, not answered yet."""

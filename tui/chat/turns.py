@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from profiles.store.records import Lesson, MessageRecord, MessageStatus, Rating
+from profiles.store.feedback import AnswerFeedback
+from profiles.store.messages import MessageRecord, MessageStatus, Rating
 from tokmem_desk.errors import BadInputError, did_you_mean
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.engine_client.protocol import AskResult, Candidate, Context, Message, Timing
@@ -160,7 +161,7 @@ def take_event(answer: Answer, event: Message) -> None:
             answer.segments, answer.calling = [dict(one) for one in result["segments"]], False
 
 
-def turns_of(records: Sequence[MessageRecord], lessons: Mapping[int, Lesson]) -> list[Turn]:
+def turns_of(records: Sequence[MessageRecord], feedback: Mapping[int, AnswerFeedback]) -> list[Turn]:
     """Stored messages as turns. A question without an answer keeps an empty, failed one."""
     turns: list[Turn] = []
     for record in records:
@@ -169,7 +170,7 @@ def turns_of(records: Sequence[MessageRecord], lessons: Mapping[int, Lesson]) ->
             route = str(details.get("route") or AUTO_ROUTE)
             turns.append(Turn(record.content, route, record.id, Answer(status="failed")))
         elif turns:
-            lesson = lessons.get(record.id, Lesson())
+            given = feedback.get(record.id, AnswerFeedback())
             turns[-1].answer = Answer(
                 text=record.content,
                 route=record.route,
@@ -182,13 +183,13 @@ def turns_of(records: Sequence[MessageRecord], lessons: Mapping[int, Lesson]) ->
                 cut="length" if details.get("cut") is True else details.get("cut") or "",
                 without_history=bool(details.get("without_history")),
                 message_id=record.id,
-                correction_id=lesson.correction_id,
-                corrected_from=lesson.wrong_route,
+                correction_id=given.correction_id,
+                corrected_from=given.wrong_route,
                 span=int(details.get("span") or 0),
                 context=cast(Context | None, details.get("context")),
                 rating=record.rating,
-                pair_id=lesson.pair_id,
-                pair_procedure=lesson.pair_procedure,
+                pair_id=given.pair_id,
+                pair_procedure=given.pair_procedure,
                 original=details.get("original"),
                 parts=[AnswerPart(**part) for part in details.get("parts") or ()],
                 segments=list(details.get("segments") or ()),

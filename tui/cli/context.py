@@ -15,8 +15,8 @@ from tui.cli.console import Console
 
 if TYPE_CHECKING:
     from profiles.encryption.file_encryption import ProfileKey
+    from profiles.registry.registry import ProfileInfo
     from profiles.settings.settings import Settings
-    from profiles.store.records import ProfileInfo
     from profiles.store.store import ProfileStore
     from tokmem_desk.models.store import ModelStore
     from tui.cli.engine_session import EngineSession

@@ -12,8 +12,10 @@ from profiles.pair_files.lint import lint_pairs
 from profiles.pair_files.pairs_file import PairsFile, load_pairs, read_pairs_file
 from profiles.pair_files.row_forms import FORM_WORDS, ColumnMapping
 from profiles.pair_files.writers import TEMPLATE, pairs_text, write_template
+from profiles.store.memories import MemoryRecord
 from profiles.store.pair_rules import text_fault
-from profiles.store.records import MemoryRecord, PairRecord, ProcedureRecord
+from profiles.store.pairs import PairRecord
+from profiles.store.procedures import ProcedureRecord
 from tokmem_desk.errors import BadInputError, ConflictError, NotFoundError, UsageError, did_you_mean
 from tokmem_desk.procedures import Procedure, check_name
 from tokmem_desk.templates.template import template_in

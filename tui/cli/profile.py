@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import asdict
 
-from profiles.registry.registry import ProfileRegistry
-from profiles.store.records import ProfileInfo
+from profiles.registry.registry import ProfileInfo, ProfileRegistry
 from tokmem_desk.errors import TokmemError
 from tui.cli.console import table
 from tui.cli.context import Context

@@ -18,7 +18,7 @@ from tui.kit.visible_text import visible_line
 from tui.shared.command_run import refusal
 
 if TYPE_CHECKING:
-    from profiles.store.records import CommandRecord
+    from profiles.store.commands import CommandRecord
     from tui.cli.context import Context
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from profiles.store.records import JobRecord
+from profiles.store.jobs import JobRecord
 from tokmem_desk.errors import InterruptedByUser, NotFoundError, TokmemError, UsageError
 from tui.cli.context import Context
 from tui.engine_client.protocol import Message, Trained, TrainResult

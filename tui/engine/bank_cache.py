@@ -1,6 +1,6 @@
-"""A profile's memories, read from disk and put together for recall; rebuilt only when the profile changed.
+"""A profile's memories, read from disk and put together for recall; built anew only when the profile changed.
 
-One bank per profile and settings is kept. Nothing of one profile is reachable from another's bank.
+One bank is kept per profile and router. No bank holds anything of another profile.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from profiles.store.memories import read_memory_file
-from profiles.store.records import MemoryRecord
+from profiles.store.memories import MemoryRecord, read_memory_file
 from profiles.store.router_rows import RouterRow
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import IncompatibleError, TokmemError
@@ -42,10 +41,11 @@ class BankCache:
     def bank(self, store: ProfileStore, router: str, none_bias: float, keep_form: bool = True) -> Bank:
         """The enabled, active memories of a profile.
 
-        A memory whose file is damaged is left out and told by ``problems``; the others go on.
+        A memory whose file is damaged is left out, and ``problems`` says so; the others answer as before.
 
         Args:
-            keep_form: hold answers to the forms that pairs share; else they are free.
+            none_bias: added to the log odds of ``none``, in nats.
+            keep_form: hold answers to the answer templates of their memories; else they are free.
         """
         key = (str(store.folder), router)
         state = (store.revision, none_bias, keep_form)
@@ -69,12 +69,12 @@ class BankCache:
         return list(self._problems.get(str(store.folder), ()))
 
     def forget(self, gone: Callable[[str], bool]) -> None:
-        """Let go of everything of some profiles.
+        """Drop all that is kept of some profiles.
 
-        In place, because a training that goes on holds this cache too.
+        This cache is changed, not replaced: a training that runs holds it too.
 
         Args:
-            gone: whether to let go of the profile in that folder.
+            gone: whether to drop the profile in that folder.
         """
         for key in [key for key in self._banks if gone(key[0])]:
             del self._banks[key]
@@ -135,11 +135,11 @@ class BankCache:
         return replace(memory, statistics=self.statistics(inputs))
 
     def _steering_cache(self, store: ProfileStore) -> SteeringCache:
-        """What reads a profile's steering; it outlives the store, and dies with the bank or ``forget``."""
-        folder, vault, backbone = store.memories.folder, store.files, self._model.backbone
+        """Reads and keeps a profile's steering; it stays when the store is closed, until ``forget``."""
+        folder, files, backbone = store.memories.folder, store.files, self._model.backbone
 
         def load(file: str, name: str) -> Memory:
-            return memory_from_bytes(read_memory_file(vault, folder / file), backbone, f"The memory of {name!r}")
+            return memory_from_bytes(read_memory_file(files, folder / file), backbone, f"The memory of {name!r}")
 
         blocks = self._steering_caches.get(str(store.folder))
         if blocks is None:

@@ -15,7 +15,7 @@ import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from profiles.store.records import HeldOutChoice
+from profiles.store.memories import HeldOutChoice
 from profiles.store.store import ProfileStore
 from tokmem_desk.procedures import ExamplePair, Procedure
 

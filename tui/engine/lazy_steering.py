@@ -1,6 +1,6 @@
-"""Memories of which only the router's part is in this process; the steering is read when it first acts.
+"""Memories of which only the router's numbers are in this process; the steering is read when it first acts.
 
-So a profile's memory in this process, and the time to switch to it, do not grow with what its memories weigh.
+So the memory that a profile takes here, and the time to switch to it, do not grow with the size of its steering.
 """
 
 from __future__ import annotations
@@ -15,63 +15,46 @@ import torch
 from torch import Tensor
 
 from profiles.store.router_rows import RouterRow
-from tokmem_desk.memory.memory import Memory, Steering
+from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.router_statistics import RouterStatistics
+from tokmem_desk.memory.steering import Steering
 
 if TYPE_CHECKING:
-    from profiles.store.records import MemoryRecord
-    from tokmem_desk.memory.extractor import Extractor
-    from tokmem_desk.memory.kv_adapter import KVAdapter
+    from profiles.store.memories import MemoryRecord
+    from tokmem_desk.memory.steering_part import SteeringPart
 
 KEPT = 64
-"""Steering blocks of one profile that stay in memory, the latest used."""
+"""How many steering blocks of one profile stay in memory; those used last."""
 
 
 class LazySteering(Steering):
-    """A steering block that comes from its file when it is asked for.
-
-    Args:
-        read: gives the block; may raise TokmemError where the file is damaged.
-    """
+    """Steering that comes from its file when one of its parts is asked for."""
 
     __slots__ = ("_read",)
 
     def __init__(self, read: Callable[[], Steering]) -> None:
-        object.__setattr__(self, "_read", read)
+        """Nothing is read yet.
+
+        Args:
+            read: gives the steering; may raise TokmemError where the file is damaged.
+        """
+        self._read = read
 
     @property
-    def rows(self) -> Tensor:
-        return self._block().rows
-
-    @property
-    def keys(self) -> tuple[Tensor, ...]:
-        return self._block().keys
-
-    @property
-    def values(self) -> tuple[Tensor, ...]:
-        return self._block().values
-
-    @property
-    def kv_adapter(self) -> KVAdapter | None:
-        return self._block().kv_adapter
-
-    @property
-    def extractor(self) -> Extractor | None:
-        return self._block().extractor
-
-    def _block(self) -> Steering:
-        read: Callable[[], Steering] = object.__getattribute__(self, "_read")
-        return read()
+    def parts(self) -> tuple[SteeringPart, ...]:
+        return self._read().parts
 
 
 class SteeringCache:
-    """Reads the steering of one profile's memories and keeps the latest used.
-
-    Args:
-        load: reads and checks one memory; the first argument is its file's name, the second what to call it.
-    """
+    """Reads the steering of one profile's memories and keeps the blocks that were used last."""
 
     def __init__(self, load: Callable[[str, str], Memory]) -> None:
+        """Nothing is read yet.
+
+        Args:
+            load: reads and checks one memory; the first argument is its file's name, the second what to call it in
+                an error.
+        """
         self.load = load
         self._kept: OrderedDict[str, Steering] = OrderedDict()
 
@@ -80,7 +63,7 @@ class SteeringCache:
         return LazySteering(lambda: self._read(record.file, record.procedure))
 
     def keep(self, file: str, steering: Steering) -> None:
-        """Take in a block that has been read anyway."""
+        """Keep a block that was read for another reason; the one used longest ago may have to go."""
         self._kept[file] = steering
         self._kept.move_to_end(file)
         while len(self._kept) > KEPT:
@@ -95,7 +78,7 @@ class SteeringCache:
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells that a file is still the one that was read."""
+    """Size in bytes and time of the last write in nanoseconds: equal as long as a file is the one that was read."""
 
     size: int
     written: int
@@ -111,7 +94,7 @@ class FileState:
 
 
 def row_of(memory_id: str, memory: Memory, state: FileState) -> RouterRow:
-    """The router's part of a memory, to be kept; the memory has statistics."""
+    """What the database keeps of a memory for the router, so that its file need not be read; it has statistics."""
     statistics = memory.statistics
     assert statistics is not None
     return RouterRow(
@@ -129,7 +112,11 @@ def row_of(memory_id: str, memory: Memory, state: FileState) -> RouterRow:
 
 
 def memory_of(row: RouterRow, record: MemoryRecord, steering: Steering, device: torch.device) -> Memory:
-    """The memory that ``row_of`` was made from, with its steering to come."""
+    """The inverse of ``row_of``.
+
+    Args:
+        steering: of the memory; it may be read later.
+    """
     mean = _numbers(row.mean)
     statistics = RouterStatistics(mean, row.inputs, _numbers(row.sketch).view(-1, len(mean)), row.scatter, row.digest)
     return Memory(
@@ -138,8 +125,10 @@ def memory_of(row: RouterRow, record: MemoryRecord, steering: Steering, device: 
 
 
 def _bytes(tensor: Tensor) -> bytes:
+    """Float32 numbers in C order, in the byte order of this computer."""
     return tensor.detach().cpu().float().contiguous().numpy().tobytes()
 
 
 def _numbers(data: bytes) -> Tensor:
+    """[n] float32: the inverse of ``_bytes``."""
     return torch.frombuffer(bytearray(data), dtype=torch.float32)

@@ -28,8 +28,9 @@ from tokmem_desk.bank.jsonl import MAX_PROBES, Probe, probe_of
 from tokmem_desk.errors import BadInputError, IncompatibleError, InterruptedByUser, UsageError
 from tokmem_desk.generation.extraction import can_extract
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
-from tokmem_desk.memory.memory import Memory, join_memories, renormalise
+from tokmem_desk.memory.memory import Memory, renormalise
 from tokmem_desk.memory.router_statistics import RouterStatistics, on_grid
+from tokmem_desk.memory.steering import join_memories
 from tokmem_desk.routing.routers import Candidate, DiscriminantRouter, RouterTuning
 from tui.engine.bank_cache import BankCache
 from tui.engine.models import LoadedModel

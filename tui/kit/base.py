@@ -21,7 +21,7 @@ Answer = TypeVar("Answer")
 
 
 class AppScreen(Screen[None]):
-    """A screen of the header's list. Subclasses compose ``body`` and may answer the news below.
+    """A main screen. Subclasses have a ``MODE`` and a ``HELP_TEXT``, compose ``body``, and may override the hooks.
 
     It is a ``tui.kit.host.ScreenHost`` for the parts that a screen with several jobs is composed of.
     """
@@ -29,11 +29,11 @@ class AppScreen(Screen[None]):
     MODE: ClassVar[str]
     HELP_TEXT: ClassVar[str]
     LISTS: ClassVar[tuple[type[DOMNode], ...]] = ()
-    """Widgets whose keys act on the screen, for the palette."""
+    """Widgets whose bindings act on the screen (``screen.…``); the palette shows them too."""
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (130, "-roomy")]  # declared without ClassVar in Textual
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Name the keys of each screen."""
+        """Give the bindings of each screen the ids that ``[keys]`` of the settings uses."""
         name_bindings(cls, cls.MODE if hasattr(cls, "MODE") else "chat")
         super().__init_subclass__(**options)
 
@@ -44,7 +44,7 @@ class AppScreen(Screen[None]):
 
     @abstractmethod
     def body(self) -> ComposeResult:
-        """What stands between header and footer."""
+        """Compose the widgets between header and footer."""
 
     @property
     def tokmem(self) -> AppServices:
@@ -52,7 +52,7 @@ class AppScreen(Screen[None]):
         return services(self)
 
     async def on_mount(self) -> None:
-        """Listen to the app."""
+        """Subscribe to the app's signals, and draw."""
         self.tokmem.engine_changed.subscribe(self, self._engine_news)
         self.tokmem.jobs_changed.subscribe(self, self._job_news)
         self.tokmem.store_changed.subscribe(self, self._store_news)
@@ -64,10 +64,10 @@ class AppScreen(Screen[None]):
         self.tokmem.on_worker_state_changed(event)
 
     async def begin(self) -> None:
-        """Draw for the first time."""
+        """Hook: draw for the first time."""
 
     def keep_unsaved(self) -> None:
-        """Store what is being written: the profile is about to be left or locked, or the app to end."""
+        """Hook: store what is being written, because the profile is about to be left or locked, or the app to end."""
 
     def in_background(
         self, work: Callable[[], Awaitable[None]], *, group: str = "default", exclusive: bool = False
@@ -86,18 +86,18 @@ class AppScreen(Screen[None]):
         return await self.app.push_screen_wait(dialog)
 
     def show_header(self) -> None:
-        """Draw the header anew."""
+        """Draw the header again."""
         app = self.tokmem
         self.query_one(StatusHeader).show(app.profile, app.link.state, app.trainings.text, app.model)
 
     def on_engine_changed(self, state: EngineState) -> None:
-        """The engine began, went on with, or ended loading, or it died."""
+        """Hook: the engine began, continued or ended loading, or it died."""
 
     def on_jobs_changed(self) -> None:
-        """A training went a step, began or ended, or the queue is another one."""
+        """Hook: a training made a step, began or ended, or another queue is open."""
 
     def on_store_changed(self) -> None:
-        """Procedures, pairs or memories may differ; the change may come from another screen or program."""
+        """Hook: procedures, pairs or memories may have changed, here or in another program."""
 
     def _engine_news(self, state: EngineState) -> None:
         self.show_header()

@@ -1,4 +1,4 @@
-"""The base classes of all dialogs: a box in the middle, a title, Esc to leave."""
+"""The base of all dialogs: a box in the middle of the screen with a title; Esc closes it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,18 @@ from tui.kit.services import services
 
 
 class Dialog(ModalScreen[ScreenResultType]):
-    """A modal with a title; subclasses compose their ``body``."""
+    """See the module. Subclasses compose ``body``.
+
+    Args:
+        title: on the upper edge of the box.
+    """
 
     CSS_PATH = Path(__file__).with_name("dialog.tcss")  # whole, since Textual looks beside the file of the subclass
     VERTICAL_BREAKPOINTS = [(0, "-short"), (30, "-tall")]  # declared without ClassVar in Textual
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close")]
 
     def __init_subclass__(cls, **options: Any) -> None:
-        """Name the keys of each dialog."""
+        """Give the bindings of each dialog the ids that ``[keys]`` of the settings uses."""
         name_bindings(cls, "dialog")
         super().__init_subclass__(**options)
 
@@ -42,25 +46,26 @@ class Dialog(ModalScreen[ScreenResultType]):
 
     @abstractmethod
     def body(self) -> ComposeResult:
-        """What stands in the box."""
+        """Compose the widgets in the box."""
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Errors of this dialog's workers are shown like those of the app.
+        """Show errors of this dialog's workers as those of the app's workers.
 
-        Textual calls a subclass's own handler first, and then this one; it prevents this where it shows them itself.
+        Textual calls the handler of a subclass first, then this one. A subclass that shows errors itself prevents this
+        with ``event.prevent_default()``.
         """
         services(self).on_worker_state_changed(event)
 
     def action_leave(self) -> None:
-        """Leave without an answer."""
+        """Close the dialog without an answer."""
         self.dismiss(None)
 
 
 class SaveDialog(Dialog[ScreenResultType]):
-    """A modal with a button ``cancel`` and one that saves. Enter goes from field to field, at the end it saves."""
+    """A dialog with a button ``cancel`` and one that saves. Enter goes to the next field; in the last one it saves."""
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """To the next field, or save."""
+        """Go to the next field, or save."""
         fields = [field for field in self.query(Input) if field.display]
         later = fields[fields.index(event.input) + 1 :]
         if later:
@@ -77,7 +82,7 @@ class SaveDialog(Dialog[ScreenResultType]):
 
     @abstractmethod
     def action_save(self) -> None:
-        """Hand over what was written, or say what is wrong with it."""
+        """Close the dialog with what was typed, or say what is wrong with it."""
 
 
 def buttons(*choices: tuple[str, str], primary: str = "", danger: str = "") -> Horizontal:
@@ -88,12 +93,12 @@ def buttons(*choices: tuple[str, str], primary: str = "", danger: str = "") -> H
         primary: id of the one that Enter should mean.
         danger: id of one that destroys something.
     """
-    made = []
+    row = []
     for key, label in choices:
         button = Button(Content(label), id=key, compact=True)
         button.variant = "primary" if key == primary else "error" if key == danger else "default"
-        made.append(button)
-    return Horizontal(*made, classes="buttons")
+        row.append(button)
+    return Horizontal(*row, classes="buttons")
 
 
 def paragraph(text: str, *, id: str | None = None, classes: str = "") -> Static:

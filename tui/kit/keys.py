@@ -34,12 +34,12 @@ def name_bindings(cls: type[DOMNode], group: str) -> None:
     """Give a name to each of a class's own bindings that has none; to be called before Textual merges them."""
     own = cls.__dict__.get("BINDINGS", ())
     named = [
-        replace(one, id=binding_id(group, one.action)) if isinstance(one, Binding) and one.id is None else one
-        for one in own
+        replace(entry, id=binding_id(group, entry.action)) if isinstance(entry, Binding) and entry.id is None else entry
+        for entry in own
     ]
     if own:
         cls.BINDINGS = named
-    BINDING_IDS.update(one.id for one in named if isinstance(one, Binding) and one.id is not None)
+    BINDING_IDS.update(entry.id for entry in named if isinstance(entry, Binding) and entry.id is not None)
 
 
 def keyed(group: str) -> Callable[[Node], Node]:
@@ -62,12 +62,12 @@ def usable_keymap(wanted: Mapping[str, str]) -> tuple[dict[str, str], list[str]]
     usable: dict[str, str] = {}
     problems: list[str] = []
     for name, keys in wanted.items():
-        asked = {key.strip() for key in keys.split(",")}
+        key_names = {key.strip() for key in keys.split(",")}
         if name not in BINDING_IDS:
             problems.append(f"[keys]: there is no action {name!r}.{nearest(name, BINDING_IDS)}")
-        elif not all(asked):
+        elif not all(key_names):
             problems.append(f'[keys]: {name} has no key. Write for instance  {name} = "f6"')
-        elif asked & QUIT_KEYS:
+        elif key_names & QUIT_KEYS:
             problems.append(f"[keys]: {name} cannot have Ctrl+Q, which always quits.")
         else:
             usable[name] = keys

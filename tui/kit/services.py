@@ -32,11 +32,11 @@ class QueuedTraining(Protocol):
 
 
 class Trainings(Protocol):
-    """The open profile's trainings, as far as rooms that do not train see them."""
+    """The open profile's queue of trainings, to read only."""
 
     @property
     def jobs(self) -> Sequence[QueuedTraining]:
-        """All trainings, in the order of the queue."""
+        """All jobs, in the order of the queue."""
         ...
 
     @property
@@ -51,7 +51,7 @@ class Trainings(Protocol):
 
 
 class ListedScreen(Protocol):
-    """A screen as the header shows it."""
+    """What the header needs to know of a screen."""
 
     @property
     def mode(self) -> str:
@@ -60,12 +60,12 @@ class ListedScreen(Protocol):
 
     @property
     def key(self) -> str:
-        """Goes there; empty where no key does."""
+        """The key that goes there; empty if there is none."""
         ...
 
     @property
     def title(self) -> str:
-        """For people."""
+        """In its tab."""
         ...
 
 
@@ -141,21 +141,21 @@ class AppServices(Protocol):
 
     @property
     def engine_changed(self) -> Signal[EngineState]:
-        """The engine began, went on with, or ended loading, or it died."""
+        """The engine began, continued or ended loading, or it died."""
         ...
 
     @property
     def jobs_changed(self) -> Signal[int]:
-        """A training went a step, began or ended, or the queue is another one."""
+        """A training made a step, began or ended, or another queue is open."""
         ...
 
     @property
     def store_changed(self) -> Signal[int]:
-        """Procedures, pairs or memories may differ; carries the store's revision."""
+        """Procedures, pairs or memories may have changed; carries the store's revision."""
         ...
 
     def announce_store(self) -> None:
-        """Tell every screen that procedures, pairs or memories may differ."""
+        """Tell every screen that procedures, pairs or memories may have changed."""
         ...
 
     # What is shown
@@ -170,15 +170,15 @@ class AppServices(Protocol):
         ...
 
     def notify(self, message: str, *, markup: bool = True) -> None:
-        """Show a message in a corner of the screen, for a while."""
+        """Show a notice in a corner of the screen, for a while."""
         ...
 
     def show_error(self, error: TokmemError) -> None:
-        """Show what happened, what is safe and what to do. The app goes on."""
+        """Show an error: what happened, what is safe and what to do next. The app goes on."""
         ...
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Show the error of a worker, if it ended with one. Screens and dialogs hand theirs on."""
+        """Show the error of a worker, if it ended with one. Screens and dialogs pass the events of their workers on."""
         ...
 
 

@@ -12,7 +12,8 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Checkbox, Static, TextArea
 
-from profiles.store.records import CommandRecord, ProcedureRecord
+from profiles.store.commands import CommandRecord
+from profiles.store.procedures import ProcedureRecord
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.templates.command_line import check_template
 from tokmem_desk.templates.json_schema import read_schema

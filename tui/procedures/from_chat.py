@@ -11,8 +11,9 @@ from textual.content import Content
 from textual.widgets import Input, Select, Static
 from textual.widgets.selection_list import Selection
 
+from profiles.store.chats import ConversationRecord
+from profiles.store.messages import MessageRecord
 from profiles.store.pair_rules import pair_fault
-from profiles.store.records import ConversationRecord, MessageRecord
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair, check_name
 from tui.kit.dialog import SaveDialog, buttons

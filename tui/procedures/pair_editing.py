@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from functools import partial
 
-from profiles.store.records import PairRecord
+from profiles.store.pairs import PairRecord
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair
 from tui.kit.edit_pair import PairDialog

@@ -15,8 +15,7 @@ from textual.content import Content
 from textual.widgets import Input, Static
 
 from profiles.pair_files.lint import Finding
-from profiles.store.pairs import PairList
-from profiles.store.records import PairRecord
+from profiles.store.pairs import PairList, PairRecord
 from tokmem_desk.templates.template import template_in
 from tui.engine_client.protocol import Overlap
 from tui.kit.wrapped import one_line

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, overload
 
-from profiles.store.pairs import PairList
-from profiles.store.records import PairRecord
+from profiles.store.pairs import PairList, PairRecord
 
 DRAFT = 0
 """The key of the row that is being written."""

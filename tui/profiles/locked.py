@@ -14,8 +14,7 @@ from textual.widgets import Footer, OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import Worker
 
-from profiles.registry.registry import ProfileRegistry
-from profiles.store.records import ProfileInfo
+from profiles.registry.registry import ProfileInfo, ProfileRegistry
 from tui.kit.error_dialogs import shows_errors
 from tui.profiles.services import ProfileServices
 from tui.profiles.unlock_form import UnlockForm

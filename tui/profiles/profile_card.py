@@ -11,7 +11,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from profiles.registry.contents import ProfileContents
-from profiles.store.records import ProfileInfo
+from profiles.registry.registry import ProfileInfo
 from tui.kit.keys import keyed
 from tui.kit.words import ago, count, size
 

@@ -12,8 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from profiles.registry.contents import ProfileContents, contents, contents_of
-from profiles.registry.registry import ProfileRegistry
-from profiles.store.records import ProfileInfo
+from profiles.registry.registry import ProfileInfo, ProfileRegistry
 from tokmem_desk.errors import BusyError
 from tui.kit.base import AppScreen
 from tui.kit.words import size

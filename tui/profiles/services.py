@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from profiles.encryption.file_encryption import ProfileKey
-from profiles.store.records import ProfileInfo
+from profiles.registry.registry import ProfileInfo
 from tui.kit.services import AppServices
 
 
@@ -18,8 +18,8 @@ class Profiles(Protocol):
 
         Args:
             name: the profile.
-            key: of a locked one; without it the person is asked.
-            stay: do not start the program anew.
+            key: of one with a passphrase; without it the person is asked.
+            stay: do not restart the program.
 
         Returns:
             False when the person gave no passphrase; everything is as it was then.
@@ -30,16 +30,16 @@ class Profiles(Protocol):
         ...
 
     async def rename(self, name: str, new: str) -> None:
-        """Give a profile another name; the open one is opened anew under it.
+        """Give a profile another name; the open one is opened again under it.
 
         Raises:
-            BusyError: something of it is going on.
-            TokmemError: the new name cannot be had.
+            BusyError: an answer or a training of it is not over.
+            TokmemError: the new name is not allowed, or taken.
         """
         ...
 
     async def erase(self, name: str) -> None:
-        """Erase a profile for good; erasing the open one goes on with another.
+        """Erase a profile for good; after the open one, another is opened.
 
         Raises:
             BusyError: a training of it runs, or it is open in another program.
@@ -47,7 +47,7 @@ class Profiles(Protocol):
         ...
 
     def next_after(self, infos: list[ProfileInfo], name: str) -> str | None:
-        """The profile to go on with when ``name`` goes: one that needs no passphrase."""
+        """The profile to open when ``name`` is erased: one that needs no passphrase."""
         ...
 
     def training_elsewhere(self) -> str | None:
@@ -59,7 +59,7 @@ class Passphrases(Protocol):
     """Gives profiles passphrases, and takes them away."""
 
     def refuse_if_at_work(self, name: str) -> None:
-        """For what needs a profile that nothing works on.
+        """For changes of a profile that nothing may be working on.
 
         Raises:
             BusyError: an answer or a training of it is not over.
@@ -75,7 +75,7 @@ class Passphrases(Protocol):
             show: shows the recovery key, and returns when the person has it.
 
         Raises:
-            TokmemError: it could not be encrypted, or what lay there in plain could not be erased.
+            TokmemError: it could not be encrypted, or the unencrypted files could not be erased.
         """
         ...
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from profiles.store.records import CommandRecord
+from profiles.store.commands import CommandRecord
 from tokmem_desk.errors import BadInputError, NotFoundError
 from tokmem_desk.templates.command_line import check_template, consent_digest, fill
 

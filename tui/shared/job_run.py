@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncGenerator
 from typing import cast
 
-from profiles.store.records import JobRecord
+from profiles.store.jobs import JobRecord
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import NotFoundError
 from tui.engine_client.link import EngineLink

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from profiles.store.records import MemoryRecord, PairsChanged, ProcedureRecord
+from profiles.store.memories import MemoryRecord, PairsChanged
+from profiles.store.procedures import ProcedureRecord
 from profiles.store.store import ProfileStore
 
 READS = {True: "the conversation", False: "the message alone"}

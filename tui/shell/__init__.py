@@ -1,4 +1,5 @@
-"""The app around the screens: start, the open profile, the engine's care, settings, help, reports, first steps.
+"""The app around its screens: its controllers (engine, profiles, locks, trainings, downloads), the lists of screens and
+commands, the palette, the help, the debug report, the Settings screen and the first steps.
 
-It is the top floor: no other room imports it but the starting commands.
+Only the commands that start the app import it. What the screens may use of it is in ``tui.kit.services``.
 """

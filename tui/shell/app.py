@@ -303,11 +303,11 @@ class TokmemApp(App[None]):
     def examples(self) -> list[tuple[str, str, bool]]:
         """Of each enabled procedure: name, of the first ``EXAMPLES`` the input of a pair, whether it has a memory."""
         lines = [line for line in procedure_lines(self.store, self.fingerprint) if line.record.enabled]
-        found: list[tuple[str, str, bool]] = []
+        examples: list[tuple[str, str, bool]] = []
         for line in lines:
-            first = self.store.pairs.first(line.record.name) if len(found) < EXAMPLES else None
-            found.append((line.record.name, "" if first is None else first.input, line.memory is not None))
-        return found
+            first = self.store.pairs.first(line.record.name) if len(examples) < EXAMPLES else None
+            examples.append((line.record.name, "" if first is None else first.input, line.memory is not None))
+        return examples
 
     def recallable(self) -> list[str]:
         """The procedures that can answer now."""

@@ -1,4 +1,4 @@
-"""The text of the debug report. Holds no message and no pair; paths are the user's own."""
+"""The text of the debug report: versions, paths and the last errors. It contains no text of chats and pairs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The keys that work where the focus is, and what the screen is for."""
+"""The help dialog: what the screen is for, and the keys that work where the focus is."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tui.kit.dialog import Dialog, buttons, paragraph
 
 
 def keys_in_force(screen: Screen[Any], of_app: Iterable[Binding]) -> list[tuple[str, str]]:
-    """The keys of our own for where the focus is, and what each does; those of any text field go without saying.
+    """The keys that this project binds for where the focus is, and what each does; keys of Textual's own are left out.
 
     Keys of one action stand together, as in ``up k``.
 
@@ -33,11 +33,11 @@ def keys_in_force(screen: Screen[Any], of_app: Iterable[Binding]) -> list[tuple[
         if active.enabled and binding.description and binding.action in own:
             names, _ = keys.setdefault((id(active.node), binding.action), ([], binding.description))
             names.append(screen.app.get_key_display(binding))
-    return [(" ".join(dict.fromkeys(names)), what) for names, what in keys.values()]
+    return [(" ".join(dict.fromkeys(names)), description) for names, description in keys.values()]
 
 
 def _own_actions(node: type[DOMNode]) -> set[str]:
-    """The actions that our classes bind, without those that they inherit from Textual."""
+    """The actions that this project's classes bind, without those inherited from Textual."""
     own: set[str] = set()
     for base in node.__mro__:
         if base.__module__.startswith("tui."):
@@ -46,10 +46,12 @@ def _own_actions(node: type[DOMNode]) -> set[str]:
 
 
 class HelpDialog(Dialog[None]):
-    """Args:
-    title: what the help is about.
-    text: a few sentences.
-    keys: key and what it does.
+    """See the module.
+
+    Args:
+        title: what the help is about.
+        text: a few sentences.
+        keys: each key and what it does.
     """
 
     def __init__(self, title: str, text: str, keys: Sequence[tuple[str, str]]) -> None:
@@ -60,14 +62,15 @@ class HelpDialog(Dialog[None]):
         yield paragraph(self._text)
         width = max((len(key) for key, _ in self._keys), default=0)
         lines = [
-            Content.assemble(Content.styled(f"{key:>{width}}", "bold $accent"), f"  {what}") for key, what in self._keys
+            Content.assemble(Content.styled(f"{key:>{width}}", "bold $accent"), f"  {description}")
+            for key, description in self._keys
         ]
         with VerticalScroll():
             yield Static(Content("\n").join(lines), id="keys")
         yield buttons(("close", "Close"), primary="close")
 
     def on_mount(self) -> None:
-        """Enter closes; arrows scroll."""
+        """Focus the list of keys, so that arrow keys scroll it."""
         self.query_one(VerticalScroll).focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:

@@ -55,12 +55,12 @@ class ModeScreens:
         return self._app.get_screen_stack(mode)[0]
 
     async def renew(self, mode: str) -> None:
-        """Let the screen of a mode, which is not in sight, be made anew when it is shown next."""
+        """Let the screen of a mode, which is not in sight, be made again when it is shown next."""
         await self._app.remove_mode(mode)
         self._app.add_mode(mode, self._classes[mode])
 
     async def drop_others(self) -> None:
-        """Let every screen that is not in sight be made anew, so that nothing of one profile is seen in another.
+        """Let every screen that is not in sight be made again, so that nothing of one profile is seen in another.
 
         What the app itself has kept of the profile goes too: notices, errors, and the app's clipboard.
         """

@@ -57,7 +57,7 @@ def palette(
 
 def actions_of(screen: type[AppScreen]) -> list[Binding]:
     """What a screen and its lists can do, each action once."""
-    found: dict[str, Binding] = {}
+    bindings: dict[str, Binding] = {}
     for cls in (screen, *screen.LISTS):
         for base in cls.__mro__:
             if not base.__module__.startswith("tui."):
@@ -65,8 +65,8 @@ def actions_of(screen: type[AppScreen]) -> list[Binding]:
             for binding in base.__dict__.get("BINDINGS", ()):
                 has_words = isinstance(binding, Binding) and bool(binding.description)
                 if has_words and (cls is screen or binding.action.startswith("screen.")):
-                    found.setdefault(binding.action.removeprefix("screen."), binding)
-    return list(found.values())
+                    bindings.setdefault(binding.action.removeprefix("screen."), binding)
+    return list(bindings.values())
 
 
 def _here(app: App[Any], screen: Screen[Any]) -> Iterable[SystemCommand]:

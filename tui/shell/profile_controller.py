@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from profiles.encryption.file_encryption import ProfileKey
-from profiles.registry.registry import DEFAULT_PROFILE, ProfileRegistry
-from profiles.store.records import ProfileInfo
+from profiles.registry.registry import DEFAULT_PROFILE, ProfileInfo, ProfileRegistry
 from tokmem_desk.errors import BusyError
 from tui.profiles.lock_dialogs import UnlockDialog
 from tui.shell.engine_controller import EngineController

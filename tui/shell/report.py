@@ -1,4 +1,4 @@
-"""The debug report: versions, paths and the last errors, to read and to copy. Holds no text of chats or pairs."""
+"""The dialog that shows the debug report and copies it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,11 @@ from tui.kit.dialog import Dialog, buttons, paragraph
 
 
 class ReportDialog(Dialog[None]):
-    """Shows ``report`` as it is."""
+    """See the module.
+
+    Args:
+        report: its text.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy", "Copy")]
 
@@ -27,7 +31,7 @@ class ReportDialog(Dialog[None]):
         yield buttons(("copy", "c Copy"), ("close", "Close"), primary="close")
 
     def on_mount(self) -> None:
-        """Arrows scroll."""
+        """Focus the text, so that arrow keys scroll it."""
         self.query_one(VerticalScroll).focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
@@ -38,6 +42,6 @@ class ReportDialog(Dialog[None]):
             self.dismiss(None)
 
     def action_copy(self) -> None:
-        """Copy all of it."""
+        """Copy the report to the clipboard."""
         self.app.copy_to_clipboard(self._report)
         self.app.notify("Copied.")

@@ -24,7 +24,7 @@ class ShellServices(TrainingServices, ModelServices, Protocol):
     """See the module."""
 
     def apply_settings(self) -> None:
-        """Put ``settings`` in force."""
+        """Apply the settings: colours, keys and the engine."""
         ...
 
     @property

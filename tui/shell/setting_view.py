@@ -24,7 +24,7 @@ class Place:
     name: str
     path: str
     bytes: int | None
-    what: str
+    purpose: str
 
 
 @keyed("settings")
@@ -46,7 +46,7 @@ class SettingTable(NamedTable):
         super().__init__(id=id, cursor_type="row", cell_padding=1)
 
     def show(self, rows: Sequence[tuple[SettingRow, str]], places: Sequence[Place], *, width: int) -> None:
-        """Draw; the cursor stays on its row.
+        """Draw the rows; the cursor stays on its row.
 
         Args:
             rows: settings with the words for their source.
@@ -74,7 +74,7 @@ class SettingTable(NamedTable):
 
 
 def value_words(value: SettingValue, unit: str = "") -> str:
-    """A value as people read it."""
+    """A value in the form in which the table shows it."""
     if isinstance(value, bool):
         return "on" if value else "off"
     words = f"{value:g}" if isinstance(value, float) else str(value)
@@ -97,11 +97,11 @@ def about(key: SettingKey, row: SettingRow, source: str, scope: str) -> Content:
 
 
 def about_place(place: Place) -> Content:
-    """Where something lies and how large it is."""
+    """The path, size and purpose of a place."""
     return Content("\n").join(
         [
             Content.styled(place.name, "bold $primary"),
-            Content(place.what),
+            Content(place.purpose),
             Content(""),
             Content(place.path),
             Content("being measured …" if place.bytes is None else size(place.bytes)),

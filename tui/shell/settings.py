@@ -1,4 +1,4 @@
-"""Settings: every value, its default and where it comes from; changing, previewing, putting back."""
+"""The Settings screen: shows every setting with its default and its source, and changes, previews and resets it."""
 
 from __future__ import annotations
 
@@ -73,19 +73,19 @@ class SettingsScreen(AppScreen):
                 yield Static(id="hint", markup=False)
 
     async def begin(self) -> None:
-        """Draw what there is."""
+        """Draw the settings and places; the places are measured later."""
         self._places = self._places_of(measured=False)
         self._draw()
 
     @work(group="measure", exclusive=True, exit_on_error=False)
     async def on_screen_resume(self) -> None:
-        """Measure the places; they may be large."""
+        """Draw what may have changed, and measure the places in a thread: folders may be large."""
         self._draw()
         self._places = await asyncio.to_thread(self._places_of, measured=True)
         self._draw()
 
     def on_resize(self) -> None:
-        """Longer values where there is more room."""
+        """Draw again: a wider table shows longer values."""
         self.call_after_refresh(self._draw)
 
     def _places_of(self, *, measured: bool) -> list[Place]:
@@ -99,7 +99,7 @@ class SettingsScreen(AppScreen):
             ("logs", paths.logs, "What the engine wrote, without your texts."),
             ("checkpoints", paths.checkpoints, "What an interrupted training goes on from."),
         )
-        return [Place(name, str(path), _bytes_of(path) if measured else None, what) for name, path, what in named]
+        return [Place(name, str(path), _bytes_of(path) if measured else None, purpose) for name, path, purpose in named]
 
     # Drawing
 
@@ -108,14 +108,16 @@ class SettingsScreen(AppScreen):
         if not self.is_mounted:
             return
         self._rows = self.tokmem.settings.show()
-        words = self.query_one("#search", Input).value.strip().lower()
-        rows = [row for row in self._rows if words in f"{row.key} {row.doc} {row.value} {row.unit}".lower()]
-        places = [place for place in self._places if words in f"{place.name} {place.path} {place.what}".lower()]
+        search_text = self.query_one("#search", Input).value.strip().lower()
+        rows = [row for row in self._rows if search_text in f"{row.key} {row.doc} {row.value} {row.unit}".lower()]
+        places = [
+            place for place in self._places if search_text in f"{place.name} {place.path} {place.purpose}".lower()
+        ]
         table = self.query_one(SettingTable)
         width = self.query_one("#left").size.width or self.app.size.width
         table.show([(row, self._source_words(row)) for row in rows], places, width=width)
-        found = bool(rows or places)
-        table.display, self.query_one("#none").display = found, not found
+        has_matches = bool(rows or places)
+        table.display, self.query_one("#none").display = has_matches, not has_matches
         self._draw_about()
 
     def _draw_about(self) -> None:
@@ -130,22 +132,22 @@ class SettingsScreen(AppScreen):
         self.refresh_bindings()
 
     def _draw_editor(self) -> None:
-        """The place to type or choose in, only while something is changed."""
+        """Show the field or the list of choices while a setting is changed; hide both otherwise."""
         editing = self._editing is not None
         choices = self._choices if editing else ()
         self.query_one("#right").set_class(editing, "-editing")
         self.query_one("#choices").display = bool(choices)
         self.query_one("#value").display = editing and not choices
         if not editing:
-            self._say_fault("")
+            self._show_fault("")
         hint = ""
         if editing:
             hint = "Arrows preview, Enter keeps it, Esc goes back." if choices else "Enter keeps it, Esc goes back."
         elif self._row is not None and self._row.source not in ("default", *self._files):
             hint = f"{self._row.source} says so, and wins over what is written here."
-        place = self.query_one("#hint", Static)
-        place.update(Content(hint))
-        place.display = bool(hint)
+        hint_line = self.query_one("#hint", Static)
+        hint_line.update(Content(hint))
+        hint_line.display = bool(hint)
 
     def _source_words(self, row: SettingRow) -> str:
         scope = self.tokmem.settings.scope_of(row.source)
@@ -167,7 +169,7 @@ class SettingsScreen(AppScreen):
 
     @property
     def _choices(self) -> tuple[str, ...]:
-        """What the setting being changed may be; empty where a value is typed."""
+        """The values that the setting being changed may have; empty where a value is typed."""
         if self._editing is None:
             return ()
         if self._editing == "theme":
@@ -176,27 +178,27 @@ class SettingsScreen(AppScreen):
         return ("on", "off") if isinstance(key.default, bool) else key.choices
 
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        """Say what the row under the cursor is for."""
+        """Describe the row under the cursor."""
         if self._editing is None:
             self._draw_about()
 
     # Searching
 
     def action_search(self) -> None:
-        """Go to the search."""
+        """Put the focus on the search field."""
         self.query_one("#search").focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Search as the person types; a fault is gone with the text it was about."""
+        """Search with each key; typing another value hides the error about the last one."""
         if event.input.id == "search":
             self._draw()
         else:
-            self._say_fault("")
+            self._show_fault("")
 
     # Changing
 
     def action_edit(self) -> None:
-        """Change the setting under the cursor; a place's path is copied."""
+        """Change the setting under the cursor, or copy the path of the place under the cursor."""
         place, row = self._place, self._row
         if place is not None:
             self.app.copy_to_clipboard(place.path)
@@ -220,31 +222,31 @@ class SettingsScreen(AppScreen):
         return f"{choice}{theme_words(choice)}" if self._editing == "theme" else choice
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Show a theme as soon as the cursor is on it."""
+        """Preview the theme under the cursor."""
         if self._editing == "theme" and event.option_id is not None:
             self.app.theme = event.option_id
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Keep a choice."""
+        """Store the chosen value."""
         if event.option_id is not None:
             self._keep(event.option_id)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep a value; from the search, go to what was found."""
+        """Store the typed value; in the search field, go to the results."""
         if event.input.id == "search":
             self.query_one(SettingTable).focus()
         else:
             self._keep(event.value)
 
     def _keep(self, value: str) -> None:
-        """Write the value, or say what is wrong with it and leave the old one in force."""
+        """Store a value; if it is not allowed, say why and keep the old one."""
         name = self._editing
         if name is None:
             return
         try:
             row = self.tokmem.settings.set(name, value, self._scope)
         except TokmemError as caught:
-            self._say_fault(f"{caught.message} {caught.next_step} The old value stays.")
+            self._show_fault(f"{caught.message} {caught.next_step} The old value stays.")
             return
         self._end_editing()
         if _text(row.value) != value and self.tokmem.settings.scope_of(row.source) != self._scope:
@@ -252,7 +254,7 @@ class SettingsScreen(AppScreen):
 
     @shows_errors
     def action_next_value(self) -> None:
-        """Take the next choice of the setting under the cursor at once."""
+        """Give the setting under the cursor its next possible value."""
         row = self._row
         if row is None:
             return
@@ -265,26 +267,29 @@ class SettingsScreen(AppScreen):
 
     @shows_errors
     def action_reset(self) -> None:
-        """Put the setting under the cursor back, where this app may: out of the file that has it."""
+        """Reset the setting under the cursor: remove it from the settings file that has it.
+
+        A value from a flag or a variable cannot be reset here; a notice says so.
+        """
         row = self._row
         if row is None:
             return
         scope = self.tokmem.settings.scope_of(row.source)
         if scope is None:
-            words = "is at its default" if row.source == "default" else f"comes from {row.source}; change it there"
-            self.notify(f"{row.key} {words}.", markup=False)
+            reason = "is at its default" if row.source == "default" else f"comes from {row.source}; change it there"
+            self.notify(f"{row.key} {reason}.", markup=False)
             return
         after = self.tokmem.settings.reset(row.key, scope)
         self._end_editing()
         self.notify(f"{row.key} is {_text(after.value)} again.", markup=False)
 
     def action_scope(self) -> None:
-        """Write the next changes for all profiles, or for this one."""
+        """Switch between changing settings for all profiles and for this one."""
         self._scope = "profile" if self._scope == "user" else "user"
         self._draw_about()
 
     def action_leave(self) -> None:
-        """Leave changing, with the old value; else clear the search; else go to the list."""
+        """Stop changing and keep the old value; otherwise clear the search and go to the table."""
         if self._editing is not None:
             self._end_editing()
             return
@@ -292,27 +297,27 @@ class SettingsScreen(AppScreen):
         self.query_one(SettingTable).focus()
 
     def _end_editing(self) -> None:
-        """Put in force what is written, and go back to the list."""
+        """Apply the settings as they are stored, and go back to the table."""
         self._editing = None
         self.tokmem.apply_settings()
         self._draw()
         self.query_one(SettingTable).focus()
 
-    def _say_fault(self, words: str) -> None:
-        place = self.query_one("#fault", Static)
-        place.update(Content(f"! {words}" if words else ""))
-        place.display = bool(words)
+    def _show_fault(self, message: str) -> None:
+        line = self.query_one("#fault", Static)
+        line.update(Content(f"! {message}" if message else ""))
+        line.display = bool(message)
 
 
 def _text(value: SettingValue) -> str:
-    """A value as it would be typed."""
+    """A value in the form in which it can be typed."""
     if isinstance(value, bool):
         return "on" if value else "off"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _bytes_of(path: Path) -> int:
-    """Size of a file, or of everything in a folder; 0 for what is not there. Links are not followed."""
+    """Size of a file, or of all files in a folder, in bytes; 0 if it does not exist. Links are not followed."""
     total = 0
     try:
         if path.is_file():

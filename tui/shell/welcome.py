@@ -1,7 +1,7 @@
-"""First steps: what this computer can run, one recommended model, a first procedure learned and tried.
+"""The first steps: what this computer can run, a recommended model, and a first procedure to train and try.
 
-Shown by itself once, to somebody who has taught and said nothing yet; the palette brings it back. Nothing is fetched
-before the person agrees. What happens is done by the app; this screen asks and draws.
+The app begins with this screen until somebody has taken the steps or left them; the palette shows it again. Nothing is
+downloaded before the person agrees. The controllers of the app do the work; this screen asks and draws.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tui.training.queue import TrainJob
 Step = Literal["model", "getting", "sample", "learning", "result"]
 
 FIRST_PRESET = "quick"
-"""The first training shall be over soon."""
+"""The shortest one: the first training should end soon."""
 
 
 class WelcomeScreen(AppScreen):
@@ -86,11 +86,11 @@ class WelcomeScreen(AppScreen):
                     yield Button("", id="other", compact=True)
 
     async def begin(self) -> None:
-        """Listen to downloads, and look at the computer."""
+        """Subscribe to downloads, and find out what the computer has."""
         self.tokmem.downloads.changed.subscribe(self, self._pull_news)
         self._samples = sample_files()
         samples = self.query_one("#samples", OptionList)
-        samples.add_options([Option(_option(one), id=one.procedure_name) for one in self._samples])
+        samples.add_options([Option(_option(sample), id=sample.procedure_name) for sample in self._samples])
         samples.highlighted = len(self._samples) - 1
         self._draw()
         self._look()
@@ -111,11 +111,11 @@ class WelcomeScreen(AppScreen):
         self._draw()
 
     def on_screen_resume(self) -> None:
-        """Another model may have been chosen meanwhile."""
+        """Draw again: the person may have chosen another model meanwhile."""
         self._draw()
 
     def on_resize(self) -> None:
-        """The steps stand at the left, or above where it is narrow."""
+        """Draw again: the list of steps is at the left, or at the top of a narrow screen."""
         self.call_after_refresh(self._draw)
 
     def _pull_news(self, pull: ModelPull) -> None:
@@ -127,7 +127,7 @@ class WelcomeScreen(AppScreen):
 
     @property
     def _entry(self) -> CatalogueEntry | None:
-        """The model that was chosen before, else the one that fits this computer."""
+        """The model of the settings if one was chosen, otherwise the recommended one."""
         if self.tokmem.model != "default":
             return find_entry(self.tokmem.model)
         return recommended(self._machine)[0] if self._machine is not None else find_entry("default")
@@ -153,12 +153,12 @@ class WelcomeScreen(AppScreen):
 
     @property
     def _job(self) -> TrainJob | None:
-        """The training of the sample that was chosen."""
+        """The training of the chosen sample, if there is one."""
         return None if self._sample is None else self.tokmem.trainings.of(str(self._sample.procedure_name))
 
     @property
     def step(self) -> Step:
-        """What the person is about to do, or waits for."""
+        """The step that the person is at."""
         job, state = self._job, self.tokmem.link.state
         if job is not None and job.state in ("queued", "running"):
             return "learning"
@@ -182,7 +182,7 @@ class WelcomeScreen(AppScreen):
         self.query_one("#samples").display = step == "sample"
         example = self.query_one("#example", Static)
         example.display = step == "sample"
-        self._say_fault()
+        self._show_fault()
         match step:
             case "model":
                 about.update(self._about_model(short=self.app.size.height < 30))
@@ -190,8 +190,8 @@ class WelcomeScreen(AppScreen):
             case "getting":
                 about.update(about_model(self._pull, self.tokmem.link.state))
                 pull = self._pull
-                words = {"paused": "Go on", "failed": "Try again"}
-                go.label = words.get(pull.state, "p Pause") if pull is not None else "Please wait"
+                labels = {"paused": "Go on", "failed": "Try again"}
+                go.label = labels.get(pull.state, "p Pause") if pull is not None else "Please wait"
                 other.label = "Esc Look around meanwhile"
             case "sample":
                 about.update(about_sample())
@@ -242,14 +242,14 @@ class WelcomeScreen(AppScreen):
         pairs.append(Content.styled(f"… and {len(sample.pairs)} pairs in all", "$muted"))
         self.query_one("#example", Static).update(Content("\n").join(pairs))
 
-    def _say_fault(self) -> None:
-        place = self.query_one("#fault", Static)
+    def _show_fault(self) -> None:
+        line = self.query_one("#fault", Static)
         pull, state, job = self._pull, self.tokmem.link.state, self._job
         error = pull.error if pull is not None else state.error if state.phase == "failed" else None
         if error is None and self.step == "sample" and job is not None:
             error = job.error
-        place.update(Content(f"! {error.message.splitlines()[0]} {error.next_step}".strip() if error else ""))
-        place.display = error is not None
+        line.update(Content(f"! {error.message.splitlines()[0]} {error.next_step}".strip() if error else ""))
+        line.display = error is not None
 
     @property
     def _highlighted(self) -> PairsFile | None:
@@ -257,18 +257,18 @@ class WelcomeScreen(AppScreen):
         return None if at is None else self._samples[at]
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
-        """Show what the sample does."""
+        """Show pairs of the sample under the cursor."""
         if self.step == "sample":
             self._draw_example()
 
     # Doing
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Enter on a sample teaches it."""
+        """Train the sample that was chosen with Enter."""
         self._go_on()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Go on, or the other thing."""
+        """Do what the pressed button says at this step."""
         if event.button.id == "go":
             self._go_on()
         elif self.step == "model":
@@ -322,11 +322,11 @@ class WelcomeScreen(AppScreen):
             self.tokmem.downloads.fetch(pull.model, pull.title, pull.download_bytes)
 
     def action_pause(self) -> None:
-        """Pause the download, or go on with it."""
+        """Pause or resume the download."""
         self._pause_or_go_on()
 
     def _teach(self) -> None:
-        """Take the sample under the cursor as a procedure and train it."""
+        """Add the sample under the cursor as a procedure, and train it."""
         sample = self._highlighted
         if sample is None:
             return
@@ -340,7 +340,7 @@ class WelcomeScreen(AppScreen):
         self._draw()
 
     def _try(self) -> None:
-        """Activate what was learned and put a message that it never saw into the prompt."""
+        """Activate the new memory, and put a held-out input of the sample into the prompt of the chat."""
         sample, job = self._sample, self._job
         assert sample is not None
         assert job is not None
@@ -356,22 +356,22 @@ class WelcomeScreen(AppScreen):
         self._draw()
 
     def action_others(self) -> None:
-        """Look at all models."""
+        """Show all models."""
         self.app.switch_mode("models")
 
     def action_leave(self) -> None:
-        """Go to the chat; whatever runs goes on."""
+        """Go to the chat; a download or a training continues."""
         self.tokmem.first_screen.end_welcome()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Pausing is for downloads."""
+        """Allow pausing only while there is a download."""
         if action == "pause" and self.is_mounted:
             return self._pull is not None
         return True
 
 
 def _option(sample: PairsFile) -> Content:
-    """The name, and what comes out."""
+    """The line of a sample: its name and a response."""
     return Content.assemble(
         Content.styled(f" {sample.procedure_name:<16}", "bold"), Content.styled(sample.pairs[0].response, "$muted")
     )

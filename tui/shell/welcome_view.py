@@ -1,4 +1,4 @@
-"""What the first steps say. Makes text from what it is given; knows no screen."""
+"""The texts of the first steps, made from values alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PLACE = {"model": 0, "getting": 1, "sample": 2, "learning": 2, "result": 3}
 
 
 def rail(step: str, *, in_a_line: bool) -> Content:
-    """The steps with signs for done, now and later."""
+    """The list of steps, each marked as done, current or still to come."""
     here = _PLACE[step]
     signs = ["✓" if place < here else "▸" if place == here else "○" for place in range(len(STEPS))]
     styles = ["$text-success" if sign == "✓" else "bold $accent" if sign == "▸" else "$muted" for sign in signs]
@@ -112,7 +112,7 @@ def about_machine(
 
 
 def about_model(pull: ModelPull | None, state: EngineState) -> Content:
-    """How far the model is."""
+    """The progress of the download or of loading."""
     lines = [Content.styled("Getting the model ready", "bold $primary"), Content("")]
     if pull is not None:
         lines += [Content(f"{pull.title}: {pull.words}"), bar(pull.fraction or 0.0)]
@@ -127,7 +127,7 @@ def about_model(pull: ModelPull | None, state: EngineState) -> Content:
 
 
 def about_sample() -> Content:
-    """What a procedure is."""
+    """An explanation of procedures."""
     return Content.assemble(
         Content.styled("Teach it something", "bold $primary"),
         "\n\nA procedure is a skill you show by example: what you type, and what you want back. No prompt to write. "
@@ -136,7 +136,7 @@ def about_sample() -> Content:
 
 
 def about_learning(job: TrainJob) -> Content:
-    """How far the training is, and what the model makes of an unseen message so far."""
+    """The progress of the training, and the model's present answer to a held-out input."""
     progress = job.progress
     left = "" if progress.eta_s is None else f", {duration(progress.eta_s)} left"
     lines = [
@@ -161,7 +161,7 @@ def about_learning(job: TrainJob) -> Content:
 
 
 def about_result(trained: Trained) -> Content:
-    """What was learned, measured on messages that were never learned from."""
+    """The result of the training, measured on held-out pairs."""
     card = trained["scorecard"]
     lines = [Content.styled(f"It has learned {trained['name']}", "bold $primary"), Content("")]
     if "exact_match" in card:
@@ -214,7 +214,7 @@ def _fit(machine: Machine, entry: CatalogueEntry) -> Fit:
 
 
 def _can_run(machine: Machine) -> str:
-    """Models of the catalogue, counted and named by the largest."""
+    """How many models of the catalogue fit this computer, and the largest of them."""
     fitting = [entry for entry in CATALOGUE if _fit(machine, entry).verdict == "fits"]
     if not fitting:
         return "small models once other programs are closed"

@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from profiles.files.paths import AppPaths
 from profiles.store.checkpoints import drop_checkpoints
-from profiles.store.records import JobRecord, JobState
+from profiles.store.jobs import JobRecord, JobState
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import (
     BusyError,

@@ -1,45 +1,45 @@
 """Numbered steps that bring a database to the present form: one file a step, never edited once released.
 
-``PROFILE_STEPS`` and ``REGISTRY_STEPS`` are in order; a step's number is the ``user_version`` it leaves behind.
-Each is a tuple of single statements, because they all run inside one transaction.
+A step is a module ``profile_NNNN`` or ``registry_NNNN`` in this folder with ``STATEMENTS``, a tuple of single SQL
+statements; all steps run inside one transaction. Its number is the ``user_version`` that it leaves behind. Steps are
+found by their names: a new file needs no entry anywhere. The first file may stand for several early steps at once.
 """
 
 from __future__ import annotations
 
-from profiles.database.migrations import (
-    profile_0001,
-    profile_0002,
-    profile_0003,
-    profile_0004,
-    profile_0005,
-    profile_0006,
-    profile_0007,
-    profile_0008,
-    profile_0009,
-    profile_0010,
-    registry_0001,
-    registry_0002,
-    registry_0003,
-    registry_0004,
-)
+import importlib
+import pkgutil
+import re
+
+from tokmem_desk.errors import StorageError
 
 Step = tuple[str, ...]
 
-PROFILE_STEPS: tuple[Step, ...] = (
-    profile_0001.STATEMENTS,
-    profile_0002.STATEMENTS,
-    profile_0003.STATEMENTS,
-    profile_0004.STATEMENTS,
-    profile_0005.STATEMENTS,
-    profile_0006.STATEMENTS,
-    profile_0007.STATEMENTS,
-    profile_0008.STATEMENTS,
-    profile_0009.STATEMENTS,
-    profile_0010.STATEMENTS,
-)
-REGISTRY_STEPS: tuple[Step, ...] = (
-    registry_0001.STATEMENTS,
-    registry_0002.STATEMENTS,
-    registry_0003.STATEMENTS,
-    registry_0004.STATEMENTS,
-)
+
+def discover(kind: str) -> tuple[Step, ...]:
+    """The steps of one kind of database, in order.
+
+    Args:
+        kind: ``profile`` or ``registry``.
+
+    Returns:
+        One step for each version from 1 on. Steps that the first file stands for are empty.
+
+    Raises:
+        StorageError: there is no step at all, or one is missing between two others.
+    """
+    found = (re.fullmatch(rf"{kind}_(\d{{4}})", module.name) for module in pkgutil.iter_modules(__path__))
+    numbers = sorted(int(match[1]) for match in found if match is not None)
+    expected = range(numbers[0], numbers[0] + len(numbers)) if numbers else range(1, 2)
+    for number in expected:
+        if number not in numbers:
+            raise StorageError(
+                f"The database step {kind}_{number:04d} is missing from this installation of tokmem-desk.",
+                next_step="Install tokmem-desk again. No file was touched.",
+            )
+    modules = (importlib.import_module(f"{__name__}.{kind}_{number:04d}") for number in numbers)
+    return ((),) * (numbers[0] - 1) + tuple(module.STATEMENTS for module in modules)
+
+
+PROFILE_STEPS = discover("profile")
+REGISTRY_STEPS = discover("registry")

@@ -18,7 +18,10 @@ from tokmem_desk.errors import UsageError
 from tokmem_desk.generation.decoding import start_memory, step
 from tokmem_desk.generation.recall import Bank, answer_batch, recall
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
-from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows, initial_rows
+from tokmem_desk.memory.input_rows import initial_rows
+from tokmem_desk.memory.kv_positions import initial_layer_rows
+from tokmem_desk.memory.memory import Memory
+from tokmem_desk.memory.steering import Steering
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
 from tokmem_desk.routing.routers import TokenRouter
 from trainer.config import preset
@@ -41,7 +44,7 @@ def memory(backbone: Backbone, name: str, seed: int = 1, span: int = 3) -> Memor
     """Rows in the input alone: there is no other form here."""
     rows = initial_rows(backbone, span, seed=seed)
     rows = rows + 0.3 * torch.randn(rows.shape, generator=torch.Generator().manual_seed(seed))
-    return Memory(name, Steering(rows), torch.zeros(backbone.hidden_size), False)
+    return Memory(name, Steering.of(rows), torch.zeros(backbone.hidden_size), False)
 
 
 def whole(backbone: Backbone, query: list[int], rows: Tensor, response: list[int]) -> Tensor:
@@ -66,7 +69,7 @@ def test_loss_and_gradient_are_those_of_whole_sequences(tiny_backbone: Load, fam
     responses = [[*backbone.format.encode_text(text), backbone.format.end_id] for text in ("- lunch 12.50", "sun", "-")]
     ours, theirs = (torch.nn.Parameter(memory(backbone, "one").steering.rows.clone()) for _ in range(2))
     states = backbone.prefill(queries).states
-    loss = response_loss(backbone, states, [Steering(ours)] * 3, responses)
+    loss = response_loss(backbone, states, [Steering.of(ours)] * 3, responses)
     loss.total.backward()
     expected = torch.zeros(())
     for query, response in zip(queries, responses, strict=True):

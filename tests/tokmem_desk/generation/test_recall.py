@@ -14,8 +14,11 @@ from tokmem_desk.backbone.conversation_cache import CUT_BLOCKS
 from tokmem_desk.errors import NotFoundError, RoutingError
 from tokmem_desk.generation.decoding import CIRCLING_TOKENS, Chooser, goes_in_circles
 from tokmem_desk.generation.recall import Answer, Bank, Piece, Routed, Sampling, answer_batch, recall, route_messages
+from tokmem_desk.memory.input_rows import initial_rows
 from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
-from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows, initial_rows
+from tokmem_desk.memory.kv_positions import initial_layer_rows
+from tokmem_desk.memory.memory import Memory
+from tokmem_desk.memory.steering import Steering
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.routing.none_calibration import Calibration, chattiness, fit_calibration, tightness
 from tokmem_desk.routing.routers import RouterTuning, TokenRouter, none_log_prior, ranked
@@ -33,7 +36,7 @@ def memory(backbone: Backbone, name: str, span: int = 4, seed: int = 0) -> Memor
     kv_adapter = KVAdapter.of(
         [torch.randn(t.shape, generator=drawn) * 0.2 for t in initial_kv_adapter(shapes, 2, seed).tensors()]
     )
-    return Memory(name, Steering(rows, free.keys, free.values, kv_adapter), torch.zeros(backbone.hidden_size), False)
+    return Memory(name, Steering.of(rows, free.keys, free.values, kv_adapter), torch.zeros(backbone.hidden_size), False)
 
 
 def token_bank(backbone: Backbone, names: list[str], favourite: str | None, message: str) -> Bank:
@@ -309,8 +312,8 @@ def test_a_route_that_is_not_finite_is_an_error(bad: float) -> None:
 def test_a_memory_whose_address_gives_no_number_is_named(tiny_backbone: Callable[..., Backbone]) -> None:
     backbone = tiny_backbone("llama")
     rows = initial_rows(backbone, 2)
-    good = Memory("good", Steering(rows[:1]), rows[0], False)
-    bad = Memory("bad", Steering(rows[:1]), torch.full_like(rows[0], 3e38), False)
+    good = Memory("good", Steering.of(rows[:1]), rows[0], False)
+    bad = Memory("bad", Steering.of(rows[:1]), torch.full_like(rows[0], 3e38), False)
     done = backbone.prefill([backbone.format.query("hello")])
     with pytest.raises(RoutingError, match="'bad'"):
         TokenRouter(backbone, [good, bad]).candidates(done)

@@ -13,9 +13,12 @@ from safetensors.torch import load, save
 
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes, read_metadata
+from tokmem_desk.memory.input_rows import initial_rows
 from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
-from tokmem_desk.memory.memory import Memory, Steering, initial_layer_rows, initial_rows, renormalise
+from tokmem_desk.memory.kv_positions import initial_layer_rows
+from tokmem_desk.memory.memory import Memory, renormalise
 from tokmem_desk.memory.router_statistics import RouterStatistics
+from tokmem_desk.memory.steering import Steering
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -26,7 +29,7 @@ def make(backbone: Backbone, span: int = 3) -> Memory:
     rows = initial_rows(backbone, 1)
     statistics = RouterStatistics.of(torch.nn.functional.normalize(torch.randn(24, 7) + 1, dim=1), "digest")
     kv_adapter = KVAdapter.of([torch.randn(t.shape) for t in initial_kv_adapter(backbone.key_shapes, 2, 0).tensors()])
-    steering = Steering(rows, free.keys, free.values, kv_adapter)
+    steering = Steering.of(rows, free.keys, free.values, kv_adapter)
     return Memory("note", steering, rows[0].clone(), False, statistics, {"seed": 1})
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from tests.tiny_models import WINDOW
-from tokmem_desk.memory.file_bytes import kv_adapter_size
-from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
-from tokmem_desk.memory.memory import Steering, initial_layer_rows, initial_rows, join_memories
+from tokmem_desk.memory.input_rows import initial_rows
+from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter, kv_adapter_size
+from tokmem_desk.memory.kv_positions import initial_layer_rows
+from tokmem_desk.memory.steering import Steering, join_memories
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -94,8 +95,8 @@ def test_only_its_own_query_is_seen_through_it(tiny_backbone: Callable[..., Back
     """In a batch, a query with a KV adapter beside one without: each is as it is alone."""
     backbone = tiny_backbone("llama")
     free = initial_layer_rows(backbone, 3, backbone.format.encode_text(MESSAGE))
-    with_adapter = Steering(initial_rows(backbone, 1), free.keys, free.values, drawn(backbone))
-    without = Steering(with_adapter.rows, free.keys, free.values)
+    with_adapter = Steering.of(initial_rows(backbone, 1), free.keys, free.values, drawn(backbone))
+    without = Steering.of(with_adapter.rows, free.keys, free.values)
     states = backbone.prefill([backbone.format.query(MESSAGE), backbone.format.query("hello")]).states
     answers = []
     for blocks in ([with_adapter, without], [without, without], [without, with_adapter]):

@@ -23,9 +23,10 @@ from tokmem_desk.memory.extractor import Extractor, new_network
 from tokmem_desk.memory.file import memory_to_bytes
 from tokmem_desk.memory.file_bytes import take_apart, with_digest
 from tokmem_desk.memory.kv_adapter import KVAdapter
-from tokmem_desk.memory.memory import Memory, Steering
+from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.memory.safetensors_header import read_header
+from tokmem_desk.memory.steering import Steering
 
 ROOT = Path(__file__).parents[3]
 HIDDEN, LAYERS, HEADS, SIZE, VALUE_SIZE, RANK, POSITIONS = 6, 2, 2, 3, 4, 2, 3
@@ -97,7 +98,7 @@ def memory(kinds: str) -> Memory:
     statistics = RouterStatistics(counted(7, start=11), 12, counted(2, 7, start=13), 3.5, "router-digest")
     return Memory(
         kinds,
-        Steering(counted(2, HIDDEN), keys, values, adapter, extractor),
+        Steering.of(counted(2, HIDDEN), keys, values, adapter, extractor),
         counted(HIDDEN, start=17),
         kinds == "rows",
         None if kinds == "rows" else statistics,

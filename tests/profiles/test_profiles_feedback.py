@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from profiles.store.feedback import CHAT_SOURCE
-from profiles.store.records import Lesson
+from profiles.store.feedback import CHAT_SOURCE, AnswerFeedback
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import NotFoundError
 from tokmem_desk.procedures import ExamplePair, Procedure
@@ -43,7 +42,7 @@ def test_what_came_from_an_answer_is_found_again(store: ProfileStore, answer: in
     pair = store.pairs.add("ledger", [LATER], source=CHAT_SOURCE, message_id=answer)[0]
     store.feedback.rate(answer, "bad")
     assert store.feedback.of_conversation(conversation_of(store)) == {
-        answer: Lesson(verdict, "mood", pair.id, "ledger")
+        answer: AnswerFeedback(verdict, "mood", pair.id, "ledger")
     }
     message = store.messages.list(conversation_of(store))[1]
     assert (message.rating, message.details) == ("bad", {"span": 16})
