@@ -128,6 +128,20 @@ def make_app(paths: AppPaths, make_client: Callable[..., EngineClient]) -> Calla
 
 
 @pytest.fixture
+def notices(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every notice of the app, also those that have gone from its corner since."""
+    messages: list[str] = []
+    notify = TokmemApp.notify
+
+    def noted(app: TokmemApp, message: str, **options: object) -> None:
+        messages.append(message)
+        notify(app, message, **options)
+
+    monkeypatch.setattr(TokmemApp, "notify", noted)
+    return messages
+
+
+@pytest.fixture
 def taught(seed: Callable[[Callable[[ProfileStore], None]], None]) -> None:
     """A profile with two trained procedures."""
 

@@ -50,7 +50,7 @@ async def test_what_cannot_be_done_there_is_said(make_app: MakeApp) -> None:
         await until(pilot, lambda: "cannot be done there now" in str([*app._notifications]), "said")
 
 
-async def test_keys_of_the_settings(make_app: MakeApp, paths: AppPaths, taught: None) -> None:
+async def test_keys_of_the_settings(make_app: MakeApp, paths: AppPaths, taught: None, notices: list[str]) -> None:
     paths.config_file.parent.mkdir(parents=True, exist_ok=True)
     paths.config_file.write_text(
         '[keys]\n"procedures" = "f6"\n"procedures.import" = "y"\n"help" = "ctrl+q"\n"chat.nwe" = "f7"\n',
@@ -59,7 +59,7 @@ async def test_keys_of_the_settings(make_app: MakeApp, paths: AppPaths, taught: 
     app = make_app()
     async with app.run_test(size=(120, 40)) as pilot:
         await ready(pilot)
-        said = str([*app._notifications])
+        said = " ".join(notices)
         assert "always quits" in said and "chat.nwe" in said and "chat.new" in said
         await pilot.press("f6")
         await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))

@@ -255,7 +255,9 @@ async def test_opening_deletes_what_no_undo_can_bring_back(
         assert files == [memory.file for memory in app.store.memories.list("todo_line")]
 
 
-async def test_a_second_window_on_one_profile_is_told_of(make_app: MakeApp, taught: None, paths: AppPaths) -> None:
+async def test_a_second_window_on_one_profile_is_told_of(
+    make_app: MakeApp, taught: None, paths: AppPaths, notices: list[str]
+) -> None:
     with ProfileRegistry(paths) as registry:
         registry.create("anna")
         folders = {name: paths.profile_folder(registry.info(name).id) for name in ("default", "anna")}
@@ -263,15 +265,11 @@ async def test_a_second_window_on_one_profile_is_told_of(make_app: MakeApp, taug
     with guard:
         async with make_app().run_test() as pilot:
             app = await ready(pilot)
-            await until(pilot, lambda: "default is open in another window too" in told(app))
-            app.clear_notifications()
+            await until(pilot, lambda: "default is open in another window too" in " ".join(notices))
+            notices.clear()
             await app.profiles.open("anna")
-            assert "another window" not in told(app)
+            assert "another window" not in " ".join(notices)
             with pytest.raises(BusyError), guarded(folders["anna"] / "app.guard", BusyError("held"), seconds=0):
                 pass
     with guarded(folders["anna"] / "app.guard", BusyError("held"), seconds=0):
         pass
-
-
-def told(app: TokmemApp) -> str:
-    return " ".join(notification.message for notification in app._notifications)

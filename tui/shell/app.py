@@ -52,7 +52,7 @@ from tui.shell.training_controller import TrainingController
 from tui.training.queue import TrainQueue
 
 OUTSIDE_SECONDS = 2.0
-"""How often to look whether another program changed the profile."""
+"""How often to look for changes by other programs, and for what is due by the clock."""
 
 HERE_WHILE_LOCKED = frozenset({"quit", "command_quit", "help_quit"})
 """Actions of the app that need no profile."""
@@ -230,7 +230,7 @@ class TokmemApp(App[None]):
         self.errors.show_worker_error(event)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """What every line of every widget goes through: what a text holds is shown, never obeyed."""
+        """Filters for every drawn line: control characters in texts are drawn as symbols, not sent to the terminal."""
         return [self._visible_lines, *super().get_line_filters()]
 
     def on_mount(self) -> None:
@@ -246,7 +246,7 @@ class TokmemApp(App[None]):
         self.set_interval(OUTSIDE_SECONDS, self._look_outside)
 
     def _theme_wanted(self) -> str:
-        """The theme of the settings; the app's own one where nobody has chosen, or an unknown one was."""
+        """The theme of the settings; the app's own theme if none was chosen there, or one that does not exist."""
         row = next(row for row in self.settings.show() if row.key == "theme")
         chosen = str(row.value)
         return chosen if row.source != "default" and chosen in self.available_themes else DARK.name
@@ -264,7 +264,7 @@ class TokmemApp(App[None]):
     # Settings
 
     def apply_settings(self) -> None:
-        """Put the settings in force: colours and keys at once, another engine as soon as this one is idle."""
+        """Apply the settings: colours and keys at once, another engine as soon as the present one is idle."""
         self.theme = self._theme_wanted()
         keymap, problems = usable_keymap(self.settings.key_bindings)
         self.set_keymap(keymap)
@@ -273,7 +273,7 @@ class TokmemApp(App[None]):
         self.engine.tend()
 
     def _look_outside(self) -> None:
-        """Take up what happened by itself: another program, the clock, a training or an engine that came to its end."""
+        """Do what is due by the clock, and take in what another program has changed. Runs every ``OUTSIDE_SECONDS``."""
         self.engine.tend()
         if self.locked:
             return
@@ -283,7 +283,7 @@ class TokmemApp(App[None]):
             self.trainings.refresh()
             self.training.resume()
             self.session.announce_outside_changes()
-        except TokmemError as caught:  # of the disk, as a rule, and of every look from now on
+        except TokmemError as caught:  # usually of the disk, and then of every look from now on
             self.errors.show_once("look", caught)
         else:
             self.errors.settle("look")
@@ -378,7 +378,7 @@ class TokmemApp(App[None]):
         return next(command for command in self.command_list if command.id == name)
 
     async def action_quit(self) -> None:
-        """Quit; a running training is asked about once, a second Ctrl+Q quits at once."""
+        """Quit; while a training runs, ask first. Ctrl+Q during the question quits at once."""
         if self.session.is_training and not isinstance(self.screen, ConfirmDialog):
             self._ask_then_quit()
         else:
@@ -407,7 +407,7 @@ class TokmemApp(App[None]):
         await self.downloads.close()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Commands say when they are possible; while no profile is open, all else of the app does nothing but quit."""
+        """Ask commands whether they are possible; while no profile is open, allow no other action but quitting."""
         if action == "command":
             return self._command(parameters[0]).is_possible(self)
         if self.locked and action not in HERE_WHILE_LOCKED:
@@ -422,7 +422,7 @@ class TokmemApp(App[None]):
 
     @work(group="elsewhere", exit_on_error=False)
     async def run_on(self, mode: str, action: str) -> None:
-        """Go to a screen and do something there, where it can be done now."""
+        """Go to a screen and run one of its actions, or say that it is not possible now."""
         if self.locked:  # also while a profile is being rewritten: no screen has anything to draw
             self.notify("The profile is closed now; try again in a moment.")
             return
