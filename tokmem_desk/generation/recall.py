@@ -5,7 +5,7 @@ explicit end, and memories are chosen between segments only.
 
 One prefill of the query serves the router and the answer. A procedure sees the current message alone;
 ``none`` is plain chat in the model's own template and sees the conversation. Banks come as arguments; nothing is
-kept. What is passed around is in ``answers``, how a segment is generated in ``answering``.
+kept. What is passed around is in ``types`` and ``answer_segment``, how a segment is generated in ``segment``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import OwnedCache
 from tokmem_desk.errors import NotFoundError, did_you_mean
+from tokmem_desk.generation.answer_segment import AnswerSegment
 from tokmem_desk.generation.batch import answer_batch, answer_messages
 from tokmem_desk.generation.decoding import Sampling
 from tokmem_desk.generation.segment import Answering, Part
-from tokmem_desk.generation.types import SEGMENT_BREAK, Answer, Bank, Piece, Routed, Segment, Timing
+from tokmem_desk.generation.types import SEGMENT_BREAK, Answer, Bank, Piece, Routed, Timing
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tokmem_desk.routing.segments import find_segments
 
@@ -33,7 +34,6 @@ __all__ = [
     "Piece",
     "Routed",
     "Sampling",
-    "Segment",
     "Timing",
     "answer_batch",
     "answer_messages",
@@ -91,7 +91,7 @@ def recall(
     began = time.perf_counter()
     timing = Timing()
     parts = _parts(backbone, bank, message, route, timing, began)
-    segments: list[Segment] = []
+    segments: list[AnswerSegment] = []
     stopped, cut, whole_cut, context, prompt_tokens = "end", 0, 0, 0, 0
     without_history = False
     for part in parts:
@@ -109,7 +109,7 @@ def recall(
         without_history = without_history or answering.without_history
         routed = part.routed
         segments.append(
-            Segment(
+            AnswerSegment(
                 routed.route,
                 routed.probability,
                 routed.part,
@@ -134,10 +134,10 @@ def recall(
     )
 
 
-def _turns(segments: Sequence[Segment], *, plain: bool) -> list[Turn]:
+def _turns(segments: Sequence[AnswerSegment], *, plain: bool) -> list[Turn]:
     """What was said in answer to the earlier requests of a message, or only what of it was plain chat."""
-    told = [segment for segment in segments if segment.response and (not plain or segment.route == NONE_ROUTE)]
-    return [turn for one in told for turn in (Turn("user", one.part), Turn("assistant", one.response))]
+    seen = [segment for segment in segments if segment.response and (not plain or segment.route == NONE_ROUTE)]
+    return [turn for segment in seen for turn in (Turn("user", segment.part), Turn("assistant", segment.response))]
 
 
 def _parts(backbone: Backbone, bank: Bank, message: str, route: str, timing: Timing, began: float) -> list[Part]:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tokmem_desk.generation.answer_segment import AnswerSegment
+
 if TYPE_CHECKING:
     from tokmem_desk.memory.memory import Memory
     from tokmem_desk.routing.routers import Candidate, Router
@@ -60,24 +62,6 @@ class Piece:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One procedure's share of an answer, or plain chat's.
-
-    Attributes:
-        part: what of the message it answers.
-        arguments: the response as a call's arguments, where the procedure has a schema; else None.
-        problem: why there are no arguments although the procedure has a schema, or an empty string.
-    """
-
-    route: str
-    probability: float
-    part: str
-    response: str
-    arguments: dict[str, object] | None = None
-    problem: str = ""
-
-
 @dataclass(slots=True)
 class Timing:
     """Seconds since the start of recall; ``tokens`` counts generated ones."""
@@ -109,7 +93,7 @@ class Answer:
     response: str
     timing: Timing
     stopped: str
-    segments: list[Segment]
+    segments: list[AnswerSegment]
     turns_cut: int = 0
     whole_cut: int = 0
     context_tokens: int = 0

@@ -154,15 +154,15 @@ class TurnActions(AppScreen):
         commands = store.commands.by_name()
         ran = False
         for segment in turn.answer.segments:
-            command = commands.get(segment["route"])
-            if command is None or segment.get("arguments") is None or (only_allowed and command.allowed is None):
+            command = commands.get(segment.route)
+            if command is None or segment.arguments is None or (only_allowed and command.allowed is None):
                 if only_allowed and command is not None and command.withheld is not None:
                     self.notify(command.withheld, severity="warning", timeout=12, markup=False)
                 continue
             ran = True
             try:
                 schema = store.procedures.get(command.procedure).output_schema or ""
-                prepared = prepare(command, schema, segment["arguments"])
+                prepared = prepare(command, schema, segment.arguments)
             except TokmemError as caught:
                 self.notify(error_text(caught), severity="error", timeout=12, markup=False)
                 continue
@@ -179,7 +179,7 @@ class TurnActions(AppScreen):
                     continue
             self.notify(f"Running the command of {prepared.procedure}.", timeout=2, markup=False)
             done = await run(prepared.vector, self.tokmem.settings.number("command_seconds"))
-            segment["run"] = done.as_dict()
+            segment.run = done.as_dict()
             session.keep_run(turn)
             await self.redraw(turn)
         if not ran and not only_allowed:

@@ -394,17 +394,7 @@ def _answer(answer: Answer, span: int, context: dict[str, int]) -> dict[str, Any
             "total": timing.total,
             "tokens": timing.tokens,
         },
-        "segments": [
-            {
-                "route": segment.route,
-                "probability": segment.probability,
-                "part": segment.part,
-                "response": segment.response,
-                "arguments": segment.arguments,
-                "problem": segment.problem,
-            }
-            for segment in answer.segments
-        ],
+        "segments": [segment.as_dict() for segment in answer.segments],
         "stopped": answer.stopped,
         "span": span,
         "context": context,
