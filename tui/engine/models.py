@@ -350,13 +350,6 @@ class LoadedModel:
         write_bytes(file, data)
         ledger.settle(file, sha256)
 
-    def unload(self) -> None:
-        """Let go of the model. Ending the process is the surer way to free memory."""
-        self._backbone = None
-        self._basis = None
-        self._segment_tagger = None
-        self._prior = None
-
     def describe(self) -> dict[str, Any]:
         """The result of ``load``: what runs, where and why."""
         backbone = self.backbone

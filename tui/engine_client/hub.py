@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tokmem_desk.errors import BusyError, EngineError, TokmemError
 from tui.engine_client.client import EngineClient, RequestHandle
-from tui.engine_client.protocol import LINE_LIMIT, Message, cancel_how, decode, encode, operation, whole_number
+from tui.engine_client.protocol import LINE_LIMIT, Message, cancel_how, decode, encode, operation_name, whole_number
 
 AVAILABLE = os.name != "nt"
 """Windows has no Unix sockets in asyncio; there each app starts an engine of its own."""
@@ -122,7 +122,7 @@ class _Connection:
         Raises:
             EngineError: it is no request.
         """
-        number, op = whole_number(message, "id"), operation(message)
+        number, op = whole_number(message, "id"), operation_name(message)
         del message["id"], message["op"]
         if op == "cancel":
             handle = self._open.get(whole_number(message, "target"))

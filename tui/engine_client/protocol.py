@@ -292,7 +292,7 @@ def whole_number(message: Message, name: str) -> int:
     return value
 
 
-def operation(message: Message) -> str:
+def operation_name(message: Message) -> str:
     """What a request asks for.
 
     Raises:
