@@ -66,14 +66,14 @@ def recall(
     cancelled: Callable[[], bool] = lambda: False,
     shuns_repeats: bool = False,
 ) -> Iterator[Routed | Piece | Answer]:
-    """Answer one message; yields, for each segment, its route and pieces of text, and at last the whole.
+    """Answer one message; yields the route and the pieces of text of each segment, then the whole answer.
 
     Args:
         route: ``auto``, ``none`` or the name of a memory in the bank; a forced route never falls back.
         conversation: earlier turns, oldest first, for plain chat; the first may be a system text.
-        whole: the conversation as procedures see it that read it, with what procedures answered; None where plain
-            chat sees that too. The same holds for the earlier requests of this message.
-        cache: keeps what of the conversation has been run for its next turn.
+        whole: the conversation with the answers of procedures, for procedures that read it; None where plain chat
+            sees those too. The same holds for earlier segments of this message.
+        cache: keeps the keys and values of the conversation for its next turn.
         sampling: None decodes greedily.
         max_tokens: longest answer; None takes the default of the route's kind.
         cancelled: asked between tokens.
@@ -118,7 +118,7 @@ def recall(
                 answering.problem,
             )
         )
-        # A system text is never cut, and what this message said so far is not the caller's.
+        # Count the caller's messages only: no system text, and no earlier segment of this message.
         lost = min(answering.turns_cut, sum(turn.role != "system" for turn in before))
         cut, whole_cut = (cut, max(whole_cut, lost)) if reads else (max(cut, lost), whole_cut)
         context = max(context, answering.context_tokens)
@@ -135,7 +135,7 @@ def recall(
 
 
 def _turns(segments: Sequence[AnswerSegment], *, plain: bool) -> list[Turn]:
-    """What was said in answer to the earlier requests of a message, or only what of it was plain chat."""
+    """The earlier segments of a message with their answers as turns; with ``plain``, those of plain chat only."""
     seen = [segment for segment in segments if segment.response and (not plain or segment.route == NONE_ROUTE)]
     return [turn for segment in seen for turn in (Turn("user", segment.part), Turn("assistant", segment.response))]
 

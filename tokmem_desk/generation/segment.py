@@ -1,7 +1,7 @@
-"""Generate the answer to one request under its route: a procedure's memory, or plain chat.
+"""Generate the answer to one segment of a message, under a procedure's memory or as plain chat.
 
-Whether the words are generated token by token, held to a form, or read off the message is decided here. Which
-requests there are and which routes they take is not (``recall``).
+Chooses between decoding token by token, beam search within a template, and extraction from the message. The segments
+and their routes are chosen in ``recall``.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one segment answers: its route, and its query, run."""
+    """A segment to be answered: its route, and the prefill of its query."""
 
     routed: Routed
     prefilled: Prefilled
 
 
 class Answering:
-    """Generates one segment; afterwards ``response``, ``stopped`` and the like tell what came of it."""
+    """Generates the answer to one segment; afterwards ``response``, ``stopped`` and the like hold the outcome."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Answering:
         self._timing, self._began = timing, began
         self._watch = RepetitionWatch(self._said_before()) if shuns_repeats and self._memory is None else None
         self.without_history = False
-        """True once an answer that repeated an earlier one was begun anew without the conversation."""
+        """True after an answer that repeated an earlier one was started again without the conversation."""
         self.response = ""
         self.stopped = "length"
         self.turns_cut = 0
@@ -88,7 +88,7 @@ class Answering:
         self.problem = ""
 
     def _said_before(self) -> list[str]:
-        """The answers of the conversation that this question does not ask for again."""
+        """Earlier answers in the conversation to other questions than this one."""
         turns = [turn for turn in self._conversation if turn.role != "system"]
         said = [
             (question.content, answer.content)
@@ -98,13 +98,13 @@ class Answering:
         return answers_to_other_questions(said, self._part.routed.part)
 
     def _forget_history(self) -> None:
-        """Begin anew with nothing but the system text: the answer was an earlier one over again."""
+        """Start again with the system text alone, because the answer repeated an earlier one."""
         self.without_history, self._watch = True, None
         self._conversation = [turn for turn in self._conversation if turn.role == "system"]
         self._ids, self.turns_cut, self.stopped = [], 0, "length"
 
     def _start(self, limit: int) -> tuple[JoinedBatch, Tensor]:
-        """The batch to extend, and the logits of the first token."""
+        """The batch to extend, and the [v] logits of the first token."""
         backbone, prefilled = self._backbone, self._part.prefilled
         if self._conversation:
             turns = [*self._conversation, Turn("user", self._part.routed.part)]
@@ -138,7 +138,7 @@ class Answering:
         yield from self._generate(generate, constraint, limit)
         if self._watch is not None and self._watch.found:
             self._forget_history()
-            self._timing.tokens = tokens  # nobody has seen those
+            self._timing.tokens = tokens  # those tokens were not shown
             yield from self._generate(generate, constraint, limit)
 
     def _generate(
@@ -155,7 +155,7 @@ class Answering:
     def _token_by_token(
         self, batch: JoinedBatch, logits: Tensor, constraint: Constraint | None, stream: TextStream, limit: int
     ) -> Iterator[Piece]:
-        """An answer word by word: plain chat, free answers, and those that a schema holds."""
+        """Decode token by token: plain chat, free answers, and answers held to a schema. Greedy, or sampled."""
         backbone = self._backbone
         stop_text = backbone.format.stop_text if self._memory is None else None
         schema = constraint if isinstance(constraint, SchemaConstraint) else None
@@ -217,7 +217,7 @@ class Answering:
     def _search(
         self, batch: JoinedBatch, logits: Tensor, constraint: Constraint | None, stream: TextStream, limit: int
     ) -> Iterator[Piece]:
-        """An answer by beam search; a piece is told as soon as no other answer can win."""
+        """Decode by beam search; a piece is emitted as soon as all remaining answers begin with it."""
         backbone = self._backbone
         search = BeamSearch(constraint, backbone.format.stop_ids, ahead=True)
         logits = logits[None]
@@ -239,14 +239,14 @@ class Answering:
         self.response = stream.shown
 
     def _emit(self, stream: TextStream, ids: Sequence[int]) -> Iterator[Piece]:
-        """What is new of an answer that begins with these tokens."""
+        """Emit the new part of an answer that begins with these tokens."""
         new = ids[len(stream.ids) :]
         self._count(len(new))
         if piece := "".join(stream.add(one) for one in new):
             yield Piece(piece)
 
     def _count(self, tokens: int) -> None:
-        """Note that so many tokens have come."""
+        """Count generated tokens."""
         if tokens and self._timing.tokens == 0:
             self._timing.first_token = time.perf_counter() - self._began
         self._timing.tokens += tokens

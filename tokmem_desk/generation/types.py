@@ -44,7 +44,7 @@ class Routed:
 
     Attributes:
         segment: place in the answer, from 0.
-        part: what of the message the segment answers; all of it when the answer has one segment.
+        part: the part of the message that the segment answers; all of it when the answer has one segment.
     """
 
     route: str
@@ -82,8 +82,8 @@ class Answer:
         routed: the route of the first segment.
         response: the responses of all segments, a line break between them.
         segments: in the order in which they were answered, at least one.
-        turns_cut: how many of the oldest messages that plain chat sees no longer fitted the context.
-        whole_cut: the same of those that procedures see which read the conversation.
+        turns_cut: how many of the oldest messages of plain chat did not fit the context.
+        whole_cut: the same for procedures that read the conversation.
         context_tokens: positions of the context that the largest segment took, answer included.
         prompt_tokens: positions before the first token, of all segments together, those of memories included.
         without_history: plain chat was about to repeat an earlier answer, and was answered without the conversation.

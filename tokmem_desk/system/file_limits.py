@@ -36,10 +36,10 @@ class Allowance:
         self._left = FREE_BYTES + BYTES_FOR_A_BYTE * file_bytes
 
     def check(self, size: int, what: str) -> None:
-        """Let pass what fits for a while.
+        """Check that so many bytes fit for the time of one step.
 
         Raises:
-            BadInputError: it does not.
+            BadInputError: they do not fit.
         """
         if size > self._left:
             raise BadInputError(
@@ -48,10 +48,10 @@ class Allowance:
             )
 
     def take(self, size: int, what: str) -> None:
-        """Let pass what fits and stays.
+        """Take so many bytes for good.
 
         Raises:
-            BadInputError: it does not.
+            BadInputError: they do not fit.
         """
         self.check(size, what)
         self._left -= size

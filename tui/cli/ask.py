@@ -75,12 +75,12 @@ class _Shown:
         self._held = ""
 
     def begin(self, route: Message) -> None:
-        """A segment begins."""
+        """Begin a segment."""
         self.end()
         self._call = route["route"] if self._as_calls and route.get("call") else None
 
     def add(self, text: str) -> None:
-        """More of the segment."""
+        """Add text of the segment."""
         if self._call is not None:
             self._held += text
         elif text:
@@ -88,14 +88,14 @@ class _Shown:
             self._at_line_start = text.endswith("\n")
 
     def end(self) -> None:
-        """Nothing more of the segment; half a call is shown as what it is."""
+        """End the segment; an unfinished call is shown as its text."""
         name, text = self._call, self._held.strip()
         self._call, self._held = None, ""
         if name is not None and text:
             self.add((call_words(name, text) or text) + "\n")
 
     def close(self) -> None:
-        """Also after half an answer: what comes next begins a line of its own."""
+        """End the answer, so that what comes next begins on a new line."""
         self.end()
         if not self._at_line_start:
             self.add("\n")

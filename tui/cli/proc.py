@@ -124,7 +124,7 @@ def add(context: Context, options: argparse.Namespace) -> int:
         raise BadInputError(f"The description {fault}.", next_step="Correct it and try again.")
     schema = found.output_schema if options.schema is None else load_schema(options.schema).text
     reads = found.reads_conversation or options.reads_conversation
-    if options.overlap:  # before anything changes: the model may not be there
+    if options.overlap:  # load first: where the model is missing, nothing has changed yet
         context.engine.load()
     record = context.store.procedures.add(
         Procedure(name, found.pairs, found.held_out, description, found.pattern, schema, reads),

@@ -1,4 +1,4 @@
-"""``proc threshold`` and ``proc draft``: what about a procedure only the model can tell."""
+"""``proc threshold`` and ``proc draft``: actions that need the model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def threshold(context: Context, options: argparse.Namespace) -> int:
     """Set how probable a procedure must be to answer, show what that does, or both."""
     record = context.store.procedures.get(options.name)
     measures = options.value is None or options.effect
-    if measures:  # before anything changes: the model may not be there
+    if measures:  # load first: where the model is missing, nothing has changed yet
         context.engine.load()
     if options.value is not None:
         value = None if options.value == "auto" else float(options.value)

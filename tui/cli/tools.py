@@ -1,4 +1,4 @@
-"""``proc schema``, ``proc reads``, ``proc command``: what a procedure's answers look like, see and may do."""
+"""``proc schema``, ``proc reads``, ``proc command``: a procedure's schema, what it reads, its command."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def load_schema(path: Path) -> OutputSchema:
 
 
 def say_findings(context: Context, findings: list[Finding]) -> None:
-    """Tell what lint found."""
+    """Print the findings of lint."""
     for finding in findings:
         context.console.say(f"  note: {finding.text}")
 

@@ -64,7 +64,7 @@ def _train_one(context: Context, job: JobRecord) -> tuple[list[Trained], bool]:
             elif event["event"] == "progress":
                 _show(context, event)
                 progress.take(event)
-                if time.monotonic() - kept_at >= KEEP_SECONDS:  # for an app that looks on, or goes on after a kill
+                if time.monotonic() - kept_at >= KEEP_SECONDS:  # so that an app sees it, or resumes it after a kill
                     kept_at = time.monotonic()
                     store.jobs.update(job.id, progress=progress.as_dict())
         context.console.end_progress()
@@ -77,7 +77,7 @@ def _train_one(context: Context, job: JobRecord) -> tuple[list[Trained], bool]:
     except InterruptedByUser:
         store.jobs.end(job.id, "cancelled")
         raise
-    except NotFoundError:  # what else there is to train is not harmed
+    except NotFoundError:  # the other procedures still train
         context.console.error(f"{job.procedure} was removed while it was being trained.")
         return [], False
     except TokmemError as caught:

@@ -1,4 +1,4 @@
-"""How a procedure stands among the others: whose messages would go where, at which threshold.
+"""Overlap of a procedure with the others: which messages would go where, at which threshold.
 
 The ``overlap`` and ``effect`` requests. Both read a procedure's present pairs, trained or not, as the router would see
 them after a training: its statistics are made of their inputs, and a pair that is judged is left out of them, or it
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tui.engine.request import Request
 
 MOST_PAIRS = 200
-"""Pairs of the procedure that are looked at; more tell little more and take seconds."""
+"""At most so many pairs of the procedure are looked at; more take seconds and change little."""
 
 NEIGHBOURS = 3
 """Other procedures, the nearest by their means, whose own pairs are looked at."""
@@ -70,13 +70,13 @@ class TextVectors:
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """A procedure with the statistics its present pairs would give it, among the others of the bank."""
+    """The procedure that is asked about: its statistics from its present pairs, and the others of the bank."""
 
     name: str
     inputs: list[str]
-    """Of its pairs, as many as are looked at."""
+    """Inputs of the pairs that are looked at."""
     places: list[int]
-    """Where these stand among all its train pairs."""
+    """Indices of these among all its train pairs."""
     vectors: Tensor
     others: dict[str, RouterStatistics]
     model: LoadedModel
@@ -86,11 +86,11 @@ class _Subject:
 
     @property
     def statistics(self) -> RouterStatistics:
-        """From all its vectors."""
+        """Router statistics of all its vectors."""
         return RouterStatistics.of(self.vectors, self.model.basis.digest)
 
     def router(self, own: RouterStatistics) -> DiscriminantRouter:
-        """Over the others and the procedure with these statistics."""
+        """A router over the others and this procedure, with the given statistics."""
         return DiscriminantRouter(
             self.model.basis,
             self.model.backbone.hidden_size,

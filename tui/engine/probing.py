@@ -59,7 +59,7 @@ _TURNED_SPACE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one probe gives here."""
+    """What one probe gives on this machine."""
 
     route: str
     probabilities: dict[str, float]

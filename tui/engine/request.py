@@ -21,9 +21,9 @@ class Request:
     send: Callable[[Message], None]
     cancelled: threading.Event = field(default_factory=threading.Event)
     how: CancelHow = "keep"
-    """What is asked for once it is cancelled."""
+    """What a cancelled training leaves."""
     takes_turns: bool = False
-    """True once other requests may run between its steps: nothing but tokens is left to do."""
+    """True once other requests of its kind may run between its steps, as when only tokens are left to generate."""
 
     def emit(self, event: str, **fields: Any) -> None:
         """Send one event of this request."""

@@ -1,4 +1,4 @@
-"""The far side of the engine: one thread, one model, many requests that take turns.
+"""The engine's server: one thread, one model, many requests that take turns.
 
 Requests are generators. A reader thread only receives lines and notes cancellations; everything else
 happens here, one turn at a time: an answer's next token goes before a training's next step, so chat stays
@@ -71,7 +71,7 @@ class Server:
         return 0
 
     def _read(self) -> None:
-        """Runs in the reader thread; whatever arrives, it ends with the input and then says so."""
+        """Read lines until the input ends; runs in the reader thread."""
         try:
             while line := self._source.readline(LINE_LIMIT):
                 try:
@@ -85,7 +85,7 @@ class Server:
             self._client_gone()
 
     def _take(self, line: bytes) -> None:
-        """One line of the client."""
+        """Take one line of the client: a request, or a cancel."""
         if not line.strip():
             return
         if len(line) >= LINE_LIMIT and not line.endswith(b"\n"):
@@ -119,7 +119,7 @@ class Server:
         self._send({"id": 0, "event": "error", "error": UsageError(reason).as_dict()})
 
     def _client_gone(self) -> None:
-        """Nobody reads or asks any more: end, and let trainings keep what they have."""
+        """Cancel all requests because the client is gone; trainings keep a checkpoint."""
         try:
             for request in list(self._known.values()):
                 # Whoever is gone asked for no early result; a training goes on from here another time.
@@ -162,7 +162,7 @@ class Server:
             self._known.pop(request.id, None)
         except TokmemError as error:
             self._finish(request, error)
-        except Exception as error:  # whatever else: the request fails, the engine lives, the log tells
+        except Exception as error:  # an unforeseen error ends the request, not the engine; the log has the traceback
             log.exception("request %s failed", request.op)
             self._finish(request, _in_words(error))
         line.popleft()
@@ -174,7 +174,7 @@ class Server:
         request.emit("error", error=error.as_dict())
 
     def _send(self, message: Message) -> None:
-        """Send one event; a client that is gone ends the engine instead of whoever had something to say."""
+        """Send one event; where the client is gone, end the engine instead of raising."""
         line = encode(message)
         try:
             with self._write_lock:

@@ -62,7 +62,7 @@ class EngineHub:
         try:
             with contextlib.suppress(
                 ConnectionError, EngineError, ValueError
-            ):  # a client that speaks nonsense is let go
+            ):  # close the connection of a client that breaks the protocol
                 while line := await reader.readline():
                     await connection.take(decode(line))
         finally:
@@ -75,7 +75,7 @@ class EngineHub:
         return self._client.submit(op, **fields)
 
     def note_use(self) -> None:
-        """The engine is being used, by whichever client."""
+        """Note that a client uses the engine."""
         self._last_use = time.monotonic()
 
     async def unload(self, by: _Connection, idle_seconds: float) -> bool:
@@ -117,7 +117,7 @@ class _Connection:
         return bool(self._open)
 
     async def take(self, message: Message) -> None:
-        """One line of the client.
+        """Take one line of the client.
 
         Raises:
             EngineError: it is no request.
