@@ -68,11 +68,6 @@ class Console:
         return self._err_is_terminal and sys.stdin is not None and sys.stdin.isatty()
 
     @property
-    def talk_is_seen(self) -> bool:
-        """True when stderr is a terminal."""
-        return self._err_is_terminal
-
-    @property
     def width(self) -> int:
         """Cells of a line of talk; 0 where it goes into a file, which has no end of line."""
         return _terminal_width(self._err) if self._err_is_terminal else 0
