@@ -141,8 +141,8 @@ def _answer_part(
     else:
         last = done.last_hidden
     searches = []
-    for one in zip(memories, schemas, said, strict=True):
-        constraint = constraint_of(backbone, *one)
+    for row_of_batch in zip(memories, schemas, said, strict=True):
+        constraint = constraint_of(backbone, *row_of_batch)
         beams = search_width(backbone, constraint, width)
         searches.append(BeamSearch(constraint, backbone.format.stop_ids, width=beams))
     for _ in range(max_tokens):
@@ -157,8 +157,8 @@ def _answer_part(
             except GenerationError:  # the answer is measured as far as it came
                 search.stop()
                 grown = []
-            rows += [start + one.row for one in grown]
-            tokens += [one.tokens for one in grown]
+            rows += [start + answer.row for answer in grown]
+            tokens += [answer.tokens for answer in grown]
             start = end
         between()
         if not rows:

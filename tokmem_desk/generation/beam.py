@@ -131,7 +131,7 @@ class BeamSearch:
                 self._finish(Beam(before[row].ids, score, None))
                 continue
             constraint = before[row].constraint
-            if constraint is not None and any(one.row == row for one in grown):
+            if constraint is not None and any(answer.row == row for answer in grown):
                 constraint = constraint.copy()
             self._growing.append(Beam((*before[row].ids, token), score, constraint))
             grown.append(Grown(row, (token,)))

@@ -156,7 +156,7 @@ class Constraint:
         """Advance by the tokens that must follow, and return them."""
         if self._matcher.is_stopped():
             return []
-        forced: list[int] = [int(one) for one in self._matcher.compute_ff_tokens()]
+        forced: list[int] = [int(token) for token in self._matcher.compute_ff_tokens()]
         if forced:
             self._matcher.consume_tokens(forced)
             self._check()
@@ -177,7 +177,7 @@ class Constraint:
     def decode(self, ids: list[int]) -> str:
         """The text of an answer's tokens, exactly: no cleaning up, no space taken from its beginning."""
         stops = set(self._vocabulary.tokens.eos_tokens)
-        data: bytes = self._vocabulary.tokens.decode_bytes([one for one in ids if one not in stops])
+        data: bytes = self._vocabulary.tokens.decode_bytes([token for token in ids if token not in stops])
         return data.decode("utf-8", "replace")
 
     def _check(self) -> None:
@@ -218,13 +218,13 @@ class SchemaConstraint(Constraint):
         """While closing: a token that closes a bracket or completes a value; the model's choice where there is none."""
         if not self._closing:
             return masked
-        stops = [one for one in self._vocabulary.tokens.eos_tokens if one < len(allowed) and allowed[one]]
+        stops = [token for token in self._vocabulary.tokens.eos_tokens if token < len(allowed) and allowed[token]]
         inside = _inside_string(self.decode(self._taken))
-        ids = stops or [self._vocabulary.id_of(one) for one in ('"' if inside else _CLOSERS)]
-        for one in ids:
-            if one is not None and allowed[one]:
+        ids = stops or [self._vocabulary.id_of(character) for character in ('"' if inside else _CLOSERS)]
+        for token in ids:
+            if token is not None and allowed[token]:
                 alone = torch.full_like(masked, float("-inf"))
-                alone[one] = 0.0
+                alone[token] = 0.0
                 return alone
         return masked
 
@@ -252,7 +252,7 @@ class FormConstraint(Constraint):
 
     def _preferred(self, masked: Tensor, allowed: Tensor) -> Tensor:
         """Where the model would rather leave the form than stay in it and the answer may end here, it ends."""
-        ends = [one for one in self._vocabulary.tokens.eos_tokens if one < len(allowed) and allowed[one]]
+        ends = [token for token in self._vocabulary.tokens.eos_tokens if token < len(allowed) and allowed[token]]
         if not ends or float(self._wanted - masked.max()) < _REFUSES:
             return masked
         alone = torch.full_like(masked, float("-inf"))

@@ -124,14 +124,14 @@ class Answering:
         backbone = self._backbone
         usual = CHAT_TOKENS if self._memory is None else PROCEDURE_TOKENS
         limit = usual if self._max_tokens is None else self._max_tokens
-        told = bool(self._conversation)
-        if self._memory is not None and can_extract(backbone, self._memory, conversation=told):
+        has_conversation = bool(self._conversation)
+        if self._memory is not None and can_extract(backbone, self._memory, conversation=has_conversation):
             copied = self._copy(self._memory, limit)
             if copied is not None:
                 yield copied
                 return
         # Values of an answer that reads the conversation may come from there.
-        message = None if told else self._part.routed.part
+        message = None if has_conversation else self._part.routed.part
         constraint = constraint_of(backbone, self._memory, self._schema, message)
         generate = self._search if search_width(backbone, constraint) > 1 else self._token_by_token
         tokens = self._timing.tokens
@@ -161,21 +161,21 @@ class Answering:
         schema = constraint if isinstance(constraint, SchemaConstraint) else None
         chooser = Chooser(self._sampling, greedy=self._memory is not None)
         try:
-            for place in range(limit if schema is None else limit + CLOSING_TOKENS):
+            for length in range(limit if schema is None else limit + CLOSING_TOKENS):
                 if self._cancelled():
                     self.stopped = "cancelled"
                     break
                 if constraint is not None:
-                    if place == limit and schema is not None:
+                    if length == limit and schema is not None:
                         schema.close()
                     logits = constraint.mask(logits)
                 token = chooser.pick(logits, self._ids or stream.ids)
                 self._count(1)
                 if token in backbone.format.stop_ids:
-                    self.stopped = "end" if place < limit else "length"
+                    self.stopped = "end" if length < limit else "length"
                     break
                 tokens = [token] if constraint is None else [token, *constraint.take(token)]
-                piece = "".join(stream.add(one) for one in tokens)
+                piece = "".join(stream.add(token_id) for token_id in tokens)
                 self._count(len(tokens) - 1)
                 if stop_text is not None and stop_text in stream.shown:
                     self.stopped = "end"
@@ -187,7 +187,7 @@ class Answering:
                 if piece:
                     yield Piece(piece)
                 if constraint is not None and constraint.complete:
-                    self.stopped = "end" if place < limit else "length"
+                    self.stopped = "end" if length < limit else "length"
                     break
                 if self._memory is None and goes_in_circles(stream.ids):
                     self.stopped = "repeats"
@@ -230,8 +230,8 @@ class Answering:
             if search.length >= limit:
                 self.stopped = "end" if search.finished else "length"
                 break
-            batch.select([one.row for one in grown])
-            logits = step_each(backbone, batch, [one.tokens for one in grown])
+            batch.select([answer.row for answer in grown])
+            logits = step_each(backbone, batch, [answer.tokens for answer in grown])
         if self.stopped != "cancelled":
             yield from self._emit(stream, search.best.ids)
         if rest := stream.finish():
@@ -242,7 +242,7 @@ class Answering:
         """Emit the new part of an answer that begins with these tokens."""
         new = ids[len(stream.ids) :]
         self._count(len(new))
-        if piece := "".join(stream.add(one) for one in new):
+        if piece := "".join(stream.add(token_id) for token_id in new):
             yield Piece(piece)
 
     def _count(self, tokens: int) -> None:

@@ -170,7 +170,7 @@ def fit_calibration(examples: Sequence[tuple[Tensor, Tensor, Tensor]], seed: int
             rest = members[shots : shots + 4]
             known.append(rest)
             targets += [position] * len(rest)
-        means = torch.stack([one.mean for one in bank])
+        means = torch.stack([statistics.mean for statistics in bank])
         counts = torch.full((size,), float(shots))
         tight = tightness(means, counts)
         whitening = shared_whitening(bank, vectors.shape[1])

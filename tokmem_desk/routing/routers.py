@@ -137,8 +137,8 @@ class DiscriminantRouter:
         whitening = shared_whitening(taught, basis.projection.shape[1])
         self._whitening = None if whitening is None else whitening.to(device)
         empty = torch.empty(0, basis.projection.shape[1], device=device)
-        stacked = torch.stack([one.mean.to(device) for one in taught]) if taught else empty
-        self._counts = torch.tensor([float(one.count) for one in taught], device=device)
+        stacked = torch.stack([statistic.mean.to(device) for statistic in taught]) if taught else empty
+        self._counts = torch.tensor([float(statistic.count) for statistic in taught], device=device)
         self._tightness = tightness(stacked, self._counts)
         self._means = own_space(stacked, self._whitening)
         self._chat = own_space(basis.chat, self._whitening)

@@ -108,7 +108,7 @@ class Ledger:
         with self._changing() as entries:
             before = entries.get(name)
             known = () if before is None else before.sha256
-            entries[name] = Entry((*(one for one in known if one != sha256), sha256))
+            entries[name] = Entry((*(digest for digest in known if digest != sha256), sha256))
 
     def settle(self, path: Path, sha256: str, *, checked: bool = True) -> None:
         """Note the digest of a file that was written, or is trusted for the first time."""

@@ -82,9 +82,9 @@ def levels(value: object, most: int = MOST_LEVELS) -> int:
     """How deep lists and objects stand in one another; nothing beyond ``most`` + 1 is looked at."""
     level, here = 0, [value]
     while here and level <= most:
-        inner = [one for one in here if isinstance(one, (dict, list))]
+        inner = [value for value in here if isinstance(value, (dict, list))]
         if not inner:
             break
         level += 1
-        here = [child for one in inner for child in (one.values() if isinstance(one, dict) else one)]
+        here = [child for value in inner for child in (value.values() if isinstance(value, dict) else value)]
     return level

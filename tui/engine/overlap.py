@@ -110,7 +110,7 @@ class _Subject:
             rest = torch.ones(count, dtype=torch.bool).index_fill(0, judged, False)
             left_out = RouterStatistics.of(self.vectors[rest], self.model.basis.digest)
             ranked = self.router(left_out).rank(self.vectors[judged])
-            chosen.update({place: one[0] for place, one in zip(judged.tolist(), ranked, strict=True)})
+            chosen.update({place: candidates[0] for place, candidates in zip(judged.tolist(), ranked, strict=True)})
         return [chosen[place] for place in range(count)]
 
     def nearest(self, count: int) -> list[str]:
@@ -197,7 +197,7 @@ def effect(
 
     def taken(texts: Sequence[str]) -> list[float]:
         ranked = router.rank(vectors.of(texts)) if texts else []
-        return _descending([one[0] for one in ranked], name)
+        return _descending([candidates[0] for candidates in ranked], name)
 
     held_out = [pair.input for pair in store.pairs.list(name, "held_out")][:MOST_PAIRS]
     yield from _read(request, vectors, held_out)
@@ -239,7 +239,7 @@ def _read_subject(
         raise BadInputError(f"{name!r} has no pairs yet.", next_step="Write some first.")
     yield from _read(request, vectors, inputs)
     memories = bank_cache.bank(store, "discriminant", settings.number("none_bias"), settings.flag("keep_form")).memories
-    others = {one: m.statistics for one, m in memories.items() if m.statistics is not None and one != name}
+    others = {other: m.statistics for other, m in memories.items() if m.statistics is not None and other != name}
     return _Subject(name, inputs, places, vectors.of(inputs), others, model, bank_cache, store, tuning)
 
 
@@ -265,4 +265,4 @@ def _sampled(texts: Sequence[str], count: int) -> tuple[list[int], list[str]]:
 
 
 def _descending(chosen: Sequence[Candidate], name: str) -> list[float]:
-    return sorted((one.probability for one in chosen if one.route == name), reverse=True)
+    return sorted((candidate.probability for candidate in chosen if candidate.route == name), reverse=True)
