@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from profiles.database.connection import Database
-from profiles.files.process_locks import SUFFIX, guarded
+from profiles.files.process_locks import SUFFIX, process_lock
 from profiles.store.base import JsonObject, Row, as_json, now, procedure_id_of
 from profiles.store.memories import activate_row, drop_file
 from profiles.store.scrubbing import owe_scrub
@@ -144,7 +144,7 @@ class Jobs:
         Raises:
             BusyError: another one works on it.
         """
-        with guarded(self._guard("queue"), _busy(), seconds=seconds):
+        with process_lock(self._lock_file("queue"), _busy(), seconds=seconds):
             for record in self.list("running"):
                 self.note_break(record.id, {"message": "The program ended in the middle of this training, twice."})
             yield
@@ -183,7 +183,7 @@ class Jobs:
         Raises:
             BusyError: another one is training in it.
         """
-        with guarded(self._guard("training"), _busy(), seconds=seconds):
+        with process_lock(self._lock_file("training"), _busy(), seconds=seconds):
             yield
 
     # A job's state
@@ -369,7 +369,7 @@ class Jobs:
         row = self._database.row("SELECT coalesce(max(position), 0) AS last FROM jobs")
         return 0 if row is None else int(row["last"])
 
-    def _guard(self, name: str) -> Path:
+    def _lock_file(self, name: str) -> Path:
         return self._memories.parent / f"{name}{SUFFIX}"
 
 
