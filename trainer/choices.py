@@ -1,4 +1,4 @@
-"""What the form of a procedure's answers leaves open at each token of its responses.
+"""Which tokens a procedure's answer template allows at each position of its responses.
 
 An answer is held to the form while it is generated, so a memory need not learn what the form knows: training counts,
 for the most part, how probable the right token is among those that may stand there. With thousands of pairs there is
@@ -35,7 +35,7 @@ class SharedForms:
     """The forms of procedures, and what they leave open; both are looked for when they are asked for."""
 
     def __init__(self, backbone: Backbone, procedures: Sequence[Procedure], *, wanted: bool) -> None:
-        """Take the procedures; nothing happens before the first question.
+        """Take the procedures; templates are induced on the first call of ``forms`` or ``choices``.
 
         Args:
             wanted: False for procedures whose answers are free.

@@ -1,4 +1,4 @@
-"""How a memory is trained: every knob with its unit, the app's presets and the paper's setting."""
+"""Settings of a training run with their units, the app's presets and the paper's setting."""
 
 from __future__ import annotations
 

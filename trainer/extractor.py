@@ -71,10 +71,10 @@ def extractable(pairs: Sequence[ExamplePair]) -> Extractor | None:
         if name in constants:
             continue
         values = [found[name] for found in known if name in found]
-        flat = [one for value in values for one in _several(value)]
-        if all(isinstance(one, int | float) and not isinstance(one, bool) for one in flat):
+        flat = [item for value in values for item in _several(value)]
+        if all(isinstance(item, int | float) and not isinstance(item, bool) for item in flat):
             kind = "number"
-        elif all(isinstance(one, str) for one in flat):
+        elif all(isinstance(item, str) for item in flat):
             kind = "text"
         else:
             return None
@@ -115,8 +115,8 @@ def locate(message: str, found: dict[str, Any], slots: Sequence[Slot]) -> list[P
     for name, value in found.items():
         if name not in number:
             continue
-        for one in _several(value):
-            text = one if isinstance(one, str) else json.dumps(one)
+        for item in _several(value):
+            text = item if isinstance(item, str) else json.dumps(item)
             options = []
             start = message.find(text) if text else -1
             while start >= 0:
@@ -210,7 +210,7 @@ def _object(response: str) -> dict[str, Any] | None:
         return None
     if not isinstance(found, dict):
         return None
-    flat = all(not isinstance(one, dict | list) for value in found.values() for one in _several(value))
+    flat = all(not isinstance(item, dict | list) for value in found.values() for item in _several(value))
     return found if flat else None
 
 

@@ -22,7 +22,7 @@ _MOST_IN_A_ROW = 5
 
 
 class FiniteSteps:
-    """Says of each step of one run whether it may be taken, and counts those that may not."""
+    """Decides for each step of a run whether it may be taken, and counts the steps left out."""
 
     def __init__(self, backbone: Backbone, planned: int) -> None:
         """Begin a run of so many steps."""

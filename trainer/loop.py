@@ -159,7 +159,7 @@ class Training:
         self._checks_without_gain = 0
         names, pairs = [p.name for p in self._procedures], [p.pairs for p in self._procedures]
         self._identity = Checkpoint.identify(names if keys is None else keys, pairs, config, self._prior)
-        # Checkpoints once went by names; where nothing was renamed since, they are as good.
+        # Older checkpoints identify procedures by name; they fit where nothing was renamed since.
         self._identities = {self._identity, Checkpoint.identify(names, pairs, config, self._prior)}
         self._kept_out = tuple(held_out)
         if resume is not None:
@@ -177,7 +177,7 @@ class Training:
         self._stop = True
 
     def __iter__(self) -> Iterator[Progress]:
-        """The run, step by step.
+        """Run step by step, yielding progress.
 
         Raises:
             OutOfMemoryError: one pair at a time does not fit into the memory.
@@ -195,7 +195,7 @@ class Training:
             if self._stop:
                 outcome = "cancelled"
         except BaseException as error:
-            # What there is by now is kept if it can be; that it cannot must not hide why the run ended.
+            # Keep a checkpoint if possible; a failure here must not hide why the run ended.
             with suppress(Exception):
                 self.result = self._result(time.monotonic() - began, outcome)
             if isinstance(error, OutOfMemoryError) or not is_out_of_memory(error):
@@ -357,7 +357,7 @@ class Training:
     # --- keeping -----------------------------------------------------------------------------------
 
     def checkpoint(self) -> Checkpoint:
-        """Everything needed to go on as if nothing had happened."""
+        """The state from which a resumed run takes the same steps."""
         parameters = list(self._memories.parameters())
         tensors = optimised_state(parameters, self._optimiser)
         for i, tensor in enumerate(self._best or ()):

@@ -1,4 +1,4 @@
-"""How right an answer is, and how well routes are told apart. Pure functions, no model."""
+"""Scores of answers and routes. Pure functions, no model."""
 
 from __future__ import annotations
 
@@ -204,10 +204,10 @@ def score_routes(
 
 
 def running_mean(before: float, now: float, keep: float) -> float:
-    """A mean that forgets: ``keep`` of what it was; ``before`` is not a number in the beginning."""
+    """Exponential moving average: ``keep`` is the weight of ``before``, which is NaN at the start."""
     return now if math.isnan(before) else keep * before + (1 - keep) * now
 
 
 def known(mean: float) -> float | None:
-    """A running mean, or None as long as there is nothing in it."""
+    """A running mean, or None while it is NaN."""
     return None if math.isnan(mean) else mean

@@ -48,7 +48,7 @@ class QueryCache:
         self.pooled: Tensor | None = None
 
     def fill(self) -> Iterator[float]:
-        """Compute everything; yields the share done, so that others get a turn in between."""
+        """Compute all states; yields the share done after each chunk, so that chat gets its turn."""
         hidden, partition, pooled = [], [], []
         order: list[int] = []
         for rows in _chunks(self._queries):

@@ -1,4 +1,4 @@
-"""The key of a locked profile, and bytes sealed with it: authenticated encryption by the package ``cryptography``.
+"""The key of a locked profile, and files encrypted with it: authenticated encryption by the package ``cryptography``.
 
 Everything is derived from one random key: the database's own key and a fresh key for every file, so that no key ever
 encrypts two texts. Knows no file and no passphrase; those are in ``keyring``.
@@ -80,7 +80,7 @@ class ProfileKey:
         """The database's key in the form that SQLCipher takes."""
         return f"x'{_derived(bytes(self._data), b'', b'tokmem-desk database', KEY_BYTES).hex()}'"
 
-    def seal(self, name: str, data: bytes) -> bytes:
+    def encrypt_file(self, name: str, data: bytes) -> bytes:
         """Encrypt bytes so that only this key opens them, and only under this name.
 
         Raises:
@@ -94,21 +94,21 @@ class ProfileKey:
         key, nonce = self._file_key(salt)
         return _MAGIC + salt + AESGCM(key).encrypt(nonce, data, _MAGIC + name.encode())
 
-    def unseal(self, name: str, sealed: bytes) -> bytes:
-        """The bytes that ``seal`` took under that name.
+    def decrypt_file(self, name: str, encrypted: bytes) -> bytes:
+        """The bytes that ``encrypt_file`` took under that name.
 
         Raises:
-            StorageError: they were changed, cut, moved from another name, or sealed with another key.
+            StorageError: they were changed, cut, moved from another name, or encrypted with another key.
         """
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        if not is_sealed(sealed):
+        if not is_encrypted(encrypted):
             raise StorageError(f"{name} is not encrypted, though its profile is locked.", next_step=_DAMAGED)
         begin = len(_MAGIC) + _SALT_BYTES
-        key, nonce = self._file_key(sealed[len(_MAGIC) : begin])
+        key, nonce = self._file_key(encrypted[len(_MAGIC) : begin])
         try:
-            return AESGCM(key).decrypt(nonce, memoryview(sealed)[begin:], _MAGIC + name.encode())
+            return AESGCM(key).decrypt(nonce, memoryview(encrypted)[begin:], _MAGIC + name.encode())
         except InvalidTag:
             raise StorageError(f"{name} was changed since it was written.", next_step=_DAMAGED) from None
 
@@ -124,8 +124,8 @@ class ProfileKey:
 _DAMAGED = "Train the procedure again, or put the file back from your own backup."
 
 
-def is_sealed(data: bytes) -> bool:
-    """True for what ``ProfileKey.seal`` made."""
+def is_encrypted(data: bytes) -> bool:
+    """True for what ``ProfileKey.encrypt_file`` made."""
     return data.startswith(_MAGIC) and len(data) >= len(_MAGIC) + _SALT_BYTES + 16
 
 

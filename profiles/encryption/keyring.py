@@ -23,13 +23,13 @@ from typing import Any
 
 from profiles.encryption.file_encryption import KEY_BYTES, ProfileKey
 from profiles.files.atomic import storage_error, write_text
-from profiles.files.process_locks import SUFFIX, guarded
+from profiles.files.process_locks import SUFFIX, process_lock
 from tokmem_desk.errors import BadInputError, BusyError, IncompatibleError, LockedError, StorageError
 
 LOCK_NAME = "lock.json"
 ATTEMPTS_NAME = "lock-attempts.json"
 """Where the count was before it was in the lock's file; read once more, then removed."""
-GUARD_NAME = f"lock{SUFFIX}"
+TRIAL_LOCK_NAME = f"lock{SUFFIX}"
 
 SHORTEST_PASSPHRASE = 8
 """Characters."""
@@ -38,7 +38,7 @@ FREE_FAILURES = 3
 LONGEST_WAIT = 300.0
 """Seconds."""
 
-GUARD_SECONDS = 30.0
+TRIAL_LOCK_SECONDS = 30.0
 """How long to wait for another process that tries a passphrase."""
 
 _VERSION = 1
@@ -106,7 +106,7 @@ class Keyring:
             BusyError: too many wrong ones came before; the text says how long to wait.
             StorageError, IncompatibleError: the lock's file cannot be used.
         """
-        with self._guarded():
+        with self._one_trial():
             fields = self._read()
             self._refuse_haste(fields)
             slot = fields["passphrase"]
@@ -140,7 +140,7 @@ class Keyring:
             raise LockedError(
                 "That is not the recovery key of this profile.", next_step="Use the one shown last for this profile."
             ) from None
-        with self._guarded():
+        with self._one_trial():
             self._note_attempts(self._read(), 0, 0.0)
         return key
 
@@ -159,7 +159,7 @@ class Keyring:
             BadInputError: the passphrase is too short.
             StorageError: the disk refused; the old ones hold.
         """
-        with self._guarded():
+        with self._one_trial():
             fields = self._read()
             recovery = secrets.token_bytes(_RECOVERY_BYTES) if new_recovery else None
             if passphrase is not None:
@@ -190,10 +190,10 @@ class Keyring:
                 next_step=f"Try again in {math.ceil(wait)} s, or use the recovery key.",
             )
 
-    def _guarded(self) -> contextlib.AbstractContextManager[None]:
+    def _one_trial(self) -> contextlib.AbstractContextManager[None]:
         """One trial at a time, whatever the number of processes."""
         busy = BusyError("Another tokmem-desk is opening this profile.", next_step="Try again.")
-        return guarded(self._folder / GUARD_NAME, busy, seconds=GUARD_SECONDS)
+        return process_lock(self._folder / TRIAL_LOCK_NAME, busy, seconds=TRIAL_LOCK_SECONDS)
 
     def _attempts(self, fields: dict[str, Any]) -> tuple[int, float]:
         """Failures in a row, and the moment of the last one."""

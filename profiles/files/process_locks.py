@@ -1,4 +1,4 @@
-"""One process at a time: a lock on a file beside what it guards, which a kill frees."""
+"""One process at a time: a lock file beside what it protects; the death of a process frees it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ SUFFIX = ".guard"
 
 
 @contextlib.contextmanager
-def guarded(file: Path, busy: BusyError, *, seconds: float = 5.0) -> Iterator[None]:
+def process_lock(file: Path, busy: BusyError, *, seconds: float = 5.0) -> Iterator[None]:
     """Hold the lock for the block.
 
     Args:
-        file: the guard; its name ends in ``.guard``, its folder is there.
-        busy: raised when another process has it for longer than ``seconds``.
+        file: the lock file; its name ends in ``.guard``, its folder is there.
+        busy: raised when another process holds the lock for longer than ``seconds``.
         seconds: how long to wait.
 
     Raises:
         BusyError: ``busy``.
-        StorageError: the guard cannot be written.
+        StorageError: the lock file cannot be written.
     """
     lock = FileLock(file, timeout=seconds, mode=0o600)
     try:

@@ -122,16 +122,16 @@ class ProfileFolders:
     @contextlib.contextmanager
     def removals(self, *, wait: bool) -> Iterator[bool]:
         """Whether this process alone may remove profiles that are on the list for it."""
-        guard = FileLock(self._paths.data / "removals.guard", timeout=self._lock_seconds if wait else 0, mode=0o600)
+        lock = FileLock(self._paths.data / "removals.guard", timeout=self._lock_seconds if wait else 0, mode=0o600)
         try:
-            guard.acquire()
+            lock.acquire()
         except (Timeout, OSError):
             yield False
             return
         try:
             yield True
         finally:
-            guard.release()
+            lock.release()
 
     def erase(self, profile_id: str) -> None:
         """Erase a profile's files and take it off the list.

@@ -17,7 +17,7 @@ from typing import Literal
 
 from profiles.files.atomic import storage_error, write_text
 from profiles.files.paths import HOME_VARIABLE, AppPaths, private_folder
-from profiles.files.process_locks import SUFFIX, guarded
+from profiles.files.process_locks import SUFFIX, process_lock
 from profiles.settings.setting_keys import KEYS, SettingValue, nearest, setting_key
 from tokmem_desk.errors import BadInputError, BusyError
 
@@ -188,7 +188,7 @@ class Settings:
     def _write(self, name: str, value: SettingValue | None, scope: Scope) -> SettingRow:
         if scope not in self._files:
             raise ValueError("these settings were loaded without a profile")
-        with guarded(
+        with process_lock(
             private_folder(self._files[scope].parent) / f".{self._files[scope].name}{SUFFIX}",
             BusyError("Another tokmem-desk is changing the settings.", next_step="Try again."),
         ):

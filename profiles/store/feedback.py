@@ -18,7 +18,7 @@ CHAT_SOURCE = "chat"
 
 @dataclass(slots=True)
 class AnswerFeedback:
-    """What a person taught by way of one answer."""
+    """What a person made of one answer: a verdict on its route, an example pair, or both."""
 
     correction_id: int | None = None
     """The verdict on its route that holds."""

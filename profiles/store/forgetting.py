@@ -1,4 +1,4 @@
-"""What else quotes the pairs of a procedure, so that forgetting a removed pair reaches it.
+"""Deletes copies of pairs that were removed, wherever the profile keeps some.
 
 A memory keeps the pairs it was made from and a scorecard with samples; a job keeps samples of its training. Knows the
 tables' columns, and of a scorecard and a progress no more than their ``samples``.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from profiles.database.connection import Database
-from profiles.files.process_locks import SUFFIX, guarded
+from profiles.files.process_locks import SUFFIX, process_lock
 from profiles.store.base import JsonObject, Row, as_json, now, procedure_id_of
 from profiles.store.memories import activate_row, drop_file
 from profiles.store.scrubbing import owe_scrub
@@ -87,7 +87,7 @@ class Jobs:
         self._database = database
         self._memories = memories
 
-    # Asking for a training
+    # Ask for a training
 
     def queue(self, names: Sequence[str], request: JsonObject) -> list[JobRecord]:
         """Put trainings at the end of the queue, in this order.
@@ -129,14 +129,14 @@ class Jobs:
                 found.append(int(cursor.lastrowid or 0))
             return [JOBS.record(self._job_row(key)) for key in found]
 
-    # Working it off
+    # Run the queue
 
     @contextlib.contextmanager
     def working_off(self, *, seconds: float = 0.5) -> Iterator[None]:
-        """Be the one process that works off this profile's queue; a kill frees it.
+        """Hold the lock of this profile's queue, so that one process at a time trains from it.
 
-        What says that it runs was broken off by the death of another process: it is queued again, or has failed where
-        that happened ``MAX_BREAKS`` times.
+        The end of the process frees the lock, however it ends. A job that is still marked as running then was
+        interrupted by that: it is queued again, or marked as failed after ``MAX_BREAKS`` times.
 
         Args:
             seconds: how long to wait for another one.
@@ -144,7 +144,7 @@ class Jobs:
         Raises:
             BusyError: another one works on it.
         """
-        with guarded(self._guard("queue"), _busy(), seconds=seconds):
+        with process_lock(self._lock_file("queue"), _busy(), seconds=seconds):
             for record in self.list("running"):
                 self.note_break(record.id, {"message": "The program ended in the middle of this training, twice."})
             yield
@@ -156,7 +156,7 @@ class Jobs:
             return None if row is None else self._set(connection, int(row["id"]), "running")
 
     def note_break(self, job_id: int, error: JsonObject) -> JobRecord:
-        """A running job was broken off by no wish of anybody: queue it again, or let it have failed.
+        """Note that a running job was interrupted and nobody asked for it: queue it again, or mark it as failed.
 
         A job that is not running any more, as when it was cancelled meanwhile, stays as it is.
 
@@ -175,7 +175,9 @@ class Jobs:
 
     @contextlib.contextmanager
     def training(self, *, seconds: float = 1.0) -> Iterator[None]:
-        """Be the one engine that trains in this profile: one whose client was killed may still be at its last step.
+        """Hold the lock of training, so that one engine at a time trains in this profile.
+
+        Beside the lock of the queue, because an engine whose client was killed may still be at its last step.
 
         Args:
             seconds: how long to wait for another one.
@@ -183,7 +185,7 @@ class Jobs:
         Raises:
             BusyError: another one is training in it.
         """
-        with guarded(self._guard("training"), _busy(), seconds=seconds):
+        with process_lock(self._lock_file("training"), _busy(), seconds=seconds):
             yield
 
     # A job's state
@@ -238,13 +240,13 @@ class Jobs:
         progress: JsonObject | None = None,
         error: JsonObject | None = None,
     ) -> JobRecord:
-        """A running job has ended so, as far as whoever worked on it knows.
+        """Set the state of a running job that has ended.
 
-        One that is not running any more keeps its state: its result may have been stored before something went wrong,
-        or somebody may have cancelled it. Only its progress is noted then.
+        A job that is not running any more keeps its state: its result may have been stored before something went
+        wrong, or somebody may have cancelled it. Only its progress is noted then.
 
         Returns:
-            The job, whose ``state`` tells which it was.
+            The job with the state that it has now.
 
         Raises:
             NotFoundError: there is no such job.
@@ -369,7 +371,7 @@ class Jobs:
         row = self._database.row("SELECT coalesce(max(position), 0) AS last FROM jobs")
         return 0 if row is None else int(row["last"])
 
-    def _guard(self, name: str) -> Path:
+    def _lock_file(self, name: str) -> Path:
         return self._memories.parent / f"{name}{SUFFIX}"
 
 

@@ -185,7 +185,7 @@ class Procedures:
             bump_revision(connection)
 
     def set_enabled(self, name: str, enabled: bool) -> ProcedureRecord:
-        """Let a procedure take part in recall, or not.
+        """Set whether messages may be routed to a procedure.
 
         Raises:
             NotFoundError: there is none of that name.
@@ -265,7 +265,7 @@ class Procedures:
         return [str(row["name"]) for row in rows]
 
     def uuids(self) -> set[str]:
-        """Of the procedures that are there, and of those that an undo could bring back."""
+        """The UUIDs (32 hexadecimal digits) of all procedures, and of those that an undo could bring back."""
         with self._database.reading():
             present = {str(row["uuid"]) for row in self._database.rows("SELECT uuid FROM procedures")}
             return present | uuids_of_undos(self._database)

@@ -1,7 +1,7 @@
 """What the router needs of each memory, kept in the database, so that a profile with many memories opens at once.
 
 A cache of what stands in the memories' files: it can be lost at any time, and a row counts only while its file is the
-one it was read from. Numbers are float32 as bytes; what they mean is the engine's business.
+one it was read from. Numbers are float32 as bytes; the engine (``tui.engine.bank_cache``) knows what they mean.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was deleted for good leaves no bytes: not in the index of words, not in the log, not in the copies beside.
+"""Removes the bytes of deleted rows: from the database and its log, the full-text index and the backups.
 
 A deletion notes in its own transaction that this is owed. A kill in between, or another program that reads just then,
 only puts it off, to the closing of the profile, its next opening, or the next deletion.

@@ -21,7 +21,8 @@ from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger
 from trainer.checkpoint import Checkpoint
 from tui.banks.transfer import _learned
 from tui.cli.scorecards import evaluation_text
-from tui.engine.handlers import Handlers
+from tui.engine import operations
+from tui.engine.engine import Engine
 from tui.engine.held_out import choose_holdout, input_digest, measured, restore_holdout
 from tui.engine.previous_memory import unlearned
 from tui.engine.request import Request
@@ -157,12 +158,12 @@ BUYS = tuple(
 
 
 class Trainings:
-    """Handlers on a tiny model in this process, whose trainings can be looked at between two steps."""
+    """An engine on a tiny model in this process, whose trainings can be looked at between two steps."""
 
     def __init__(self, home: Path, backbone: Backbone) -> None:
         self.paths = AppPaths.resolve(home)
         self.model = tiny_loaded.load(backbone)
-        self.handlers = Handlers(self.paths, self.model.as_loaded())
+        self.engine = Engine(self.paths, self.model.as_loaded())
         self.events: list[dict[str, Any]] = []
 
     def train(self, at: str = "", then: Callable[[Request], None] = lambda request: None, **fields: Any) -> Any:
@@ -170,7 +171,7 @@ class Trainings:
         self.events = []
         asked = {"profile": "default", "preset": "quick", "span": 2, **fields}
         request = Request(1, "train", asked, self.events.append)
-        steps, looked = self.handlers.train(request), 0
+        steps, looked = operations.discover()["train"].begin(self.engine, request), 0
         for _ in steps:
             phases = [event.get("phase") for event in self.events[looked:]]
             if at and at in phases:
@@ -313,7 +314,7 @@ def stop_while_reading(trainings: Trainings) -> Any:
         1, "train", {"profile": "default", "preset": "quick", "span": 2, "names": ["buy"]}, trainings.events.append
     )
     shares = 0
-    for _ in trainings.handlers.train(request):
+    for _ in operations.discover()["train"].begin(trainings.engine, request):
         if "learning to read" in trainings.notes and not request.cancelled.is_set():
             cancel("keep")(request)
             shares = len(trainings.events)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import profiles.encryption.keyring
-from profiles.encryption.file_encryption import ProfileKey, is_sealed
+from profiles.encryption.file_encryption import ProfileKey, is_encrypted
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests.engine.conftest import result_of
@@ -54,13 +54,13 @@ def test_a_killed_training_of_a_locked_profile_goes_on_and_leaves_nothing_to_rea
                 assert client.pid is not None
                 os.kill(client.pid, signal.SIGKILL)
     [checkpoint] = paths.checkpoints.rglob("*.safetensors")
-    assert is_sealed(checkpoint.read_bytes()) and readable(home) == []
+    assert is_encrypted(checkpoint.read_bytes()) and readable(home) == []
     events = list(run_blocking(client.submit("train", profile="default", **request)))
     assert any("at step 25" in (event.get("note") or "") for event in events)
     assert not checkpoint.exists()
     with ProfileRegistry(paths) as registry, registry.open(key=key) as store:
         memory = store.memories.activate(events[-1]["result"]["trained"][0]["memory_id"])
-        assert is_sealed((store.memories.folder / memory.file).read_bytes())
+        assert is_encrypted((store.memories.folder / memory.file).read_bytes())
         assert store.pairs.list("count")[0].input.endswith("euro")
     answer = result_of(client, "ask", text="7 of 9 euro", route="count", max_tokens=4, key=key.text())
     assert answer["route"] == "count"

@@ -19,7 +19,9 @@ from tests import tiny_loaded
 from tests.warm import warmed
 from tokmem_desk.errors import OutOfMemoryError
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine.handlers import Handlers
+from tui.engine import operations
+from tui.engine.engine import Engine
+from tui.engine.operation import ModelFields, Operation
 from tui.engine.request import Request
 from tui.engine.server import Server
 from tui.engine_client.client import engine_command
@@ -32,19 +34,19 @@ if TYPE_CHECKING:
 def failed(own_home: Path, model: tiny_loaded.TinyModel, error: Exception) -> dict[str, Any]:
     """What a client hears of a request that ends in an error."""
 
-    def fail(request: Request) -> Iterator[None]:
+    def fail(engine: Engine, request: Request) -> Iterator[None]:
         yield
         raise error
 
     sink = io.BytesIO()
     # The client closes the pipe only after it was answered.
     source = io.BytesIO(encode({"id": 1, "op": "fail"}) + encode({"id": 2, "op": "shutdown"}))
-    server = Server(source, sink, Handlers(AppPaths.resolve(own_home), model.as_loaded()).by_op())
-    server._handlers["fail"] = fail
+    failing = {"fail": Operation("fail", ModelFields, dict, "first", fail)}
+    server = Server(source, sink, failing, Engine(AppPaths.resolve(own_home), model.as_loaded()))
     server._read()
     server._receive(block=True)
-    while server._quick:
-        server._turn(server._quick)
+    while line := server._lines["first"]:
+        server._turn(line)
     events = [decode(line) for line in sink.getvalue().splitlines()]
     return dict(next(event["error"] for event in events if event["event"] == "error"))
 
@@ -97,19 +99,24 @@ def test_forgetting_a_profile_forgets_beginnings_that_its_prompts_shared(
         return " ".join(model.backbone.format.decode(list(ids)) for ids in kept)
 
     assert "4401" in remembered()
-    handlers = Handlers(paths, model.as_loaded())
-    forget(handlers, "default")
+    engine = Engine(paths, model.as_loaded())
+    forget(engine, "default")
     assert "4401" not in remembered()
 
 
-def forget(handlers: Handlers, profile: str) -> None:
-    list(handlers.forget(Request(1, "forget", {"profile": profile}, lambda message: None)))
+def run(engine: Engine, op: str, **fields: Any) -> None:
+    """Run one request to its end."""
+    list(operations.discover()[op].begin(engine, Request(1, op, fields, lambda message: None)))
 
 
-def where_kept(handlers: Handlers, mark: str) -> list[str]:
-    """Where a text, or a folder's name, can still be found in what the handlers keep."""
-    places = {"vectors": handlers.vectors._kept, "bank cache of the vectors": vars(handlers.vectors._bank_cache)}
-    places |= vars(handlers.bank_cache) | {"conversations": vars(handlers._conversations or object)}
+def forget(engine: Engine, profile: str) -> None:
+    run(engine, "forget", profile=profile)
+
+
+def where_kept(engine: Engine, mark: str) -> list[str]:
+    """Where a text, or a folder's name, can still be found in what the engine keeps."""
+    places = {"vectors": engine.vectors._kept, "bank cache of the vectors": vars(engine.vectors._bank_cache)}
+    places |= vars(engine.bank_cache) | {"conversations": vars(engine.conversations._cache or object)}
     return [name for name, kept in places.items() if mark in repr(kept)]
 
 
@@ -117,32 +124,31 @@ def test_forgetting_clears_vectors_and_what_is_kept_of_profiles_that_are_gone(
     own_home: Path, tiny_backbone: Callable[..., Backbone]
 ) -> None:
     paths = AppPaths.resolve(own_home)
-    handlers = Handlers(paths, tiny_loaded.load(tiny_backbone("llama")).as_loaded())
+    engine = Engine(paths, tiny_loaded.load(tiny_backbone("llama")).as_loaded())
     folders = {}
     with ProfileRegistry(paths) as registry:
         for name in ("ann", "bob", "cay"):
             registry.create(name)
             with registry.open(name) as store:
                 store.procedures.add(Procedure("one", (ExamplePair(f"{name}'s pin is 4401", "ok"),)))
-                handlers.model.add(store, "one", 1)  # type: ignore[attr-defined]
+                engine.model.add(store, "one", 1)  # type: ignore[attr-defined]
                 store.corrections.add(f"{name}'s other pin is 4402", "one", "none")
                 folders[name] = store.folder.name
     for name in folders:
-        fields = {"profile": name, "name": "one"}
-        list(handlers.effect(Request(1, "effect", fields, lambda message: None)))
-    assert where_kept(handlers, "ann's pin") and where_kept(handlers, folders["ann"])
-    forget(handlers, "ann")
-    assert where_kept(handlers, "ann's") == [] and where_kept(handlers, folders["ann"]) == []
-    assert where_kept(handlers, folders["bob"]), "who stays is not forgotten"
+        run(engine, "effect", profile=name, name="one")
+    assert where_kept(engine, "ann's pin") and where_kept(engine, folders["ann"])
+    forget(engine, "ann")
+    assert where_kept(engine, "ann's") == [] and where_kept(engine, folders["ann"]) == []
+    assert where_kept(engine, folders["bob"]), "who stays is not forgotten"
     with ProfileRegistry(paths) as registry:
         registry.delete("bob")
         registry.create("bob")  # another person's, by chance of the same name
         registry.rename("cay", "dan")
-    forget(handlers, "bob")
-    assert where_kept(handlers, folders["bob"]) == [] and where_kept(handlers, "bob's") == []
-    assert where_kept(handlers, folders["cay"])
-    forget(handlers, "dan")
-    assert where_kept(handlers, folders["cay"]) == [] and where_kept(handlers, "cay's") == []
+    forget(engine, "bob")
+    assert where_kept(engine, folders["bob"]) == [] and where_kept(engine, "bob's") == []
+    assert where_kept(engine, folders["cay"])
+    forget(engine, "dan")
+    assert where_kept(engine, folders["cay"]) == [] and where_kept(engine, "cay's") == []
 
 
 # --- whatever arrives --------------------------------------------------------------------------------
@@ -259,9 +265,8 @@ def test_a_number_that_is_in_use_leaves_its_request_alone(
     monkeypatch.setattr(tui.engine.server, "LINE_LIMIT", 1000)
     requests = [encode({"id": 4, "op": "train"}), encode({"id": 4, "op": "status"}), b"x" * 5000 + b"\n"]
     requests.append(encode({"id": 5, "op": "cancel", "target": 4, "how": "drop"}))
-    server = Server(
-        io.BytesIO(b"".join(requests)), sink, Handlers(AppPaths.resolve(own_home), model.as_loaded()).by_op()
-    )
+    engine = Engine(AppPaths.resolve(own_home), model.as_loaded())
+    server = Server(io.BytesIO(b"".join(requests)), sink, operations.discover(), engine)
     server._read()
     first = server._inbox.get()
     assert first is not None and (first.op, first.cancelled.is_set()) == ("train", True)

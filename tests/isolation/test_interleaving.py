@@ -21,8 +21,9 @@ from tests.tiny_loaded import TinyModel
 from tests.undo_log import newest_undo
 from tokmem_desk.errors import LockedError, TokmemError
 from tokmem_desk.procedures import ExamplePair, Procedure
+from tui.engine import operations
 from tui.engine.bank_cache import BankCache
-from tui.engine.handlers import Handlers
+from tui.engine.engine import Engine
 from tui.engine.request import Request
 
 NAMES = ("one", "two", "three")
@@ -127,7 +128,7 @@ def test_each_profile_is_as_if_it_were_alone(
 
 
 @contextmanager
-def two_profiles(folder: Path, tiny: TinyModel) -> Iterator[tuple[Handlers, AppPaths, dict[str, ProfileKey]]]:
+def two_profiles(folder: Path, tiny: TinyModel) -> Iterator[tuple[Engine, AppPaths, dict[str, ProfileKey]]]:
     """An engine over a locked and an unlocked profile, each with a memory under the same name."""
     paths = AppPaths.resolve(folder)
     keys: dict[str, ProfileKey] = {}
@@ -139,14 +140,14 @@ def two_profiles(folder: Path, tiny: TinyModel) -> Iterator[tuple[Handlers, AppP
                 tiny.add(store, "one", seed=50 + place)
         registry.locks.add("ann", "four words of mine")
         keys["ann"] = registry.locks.key("ann", "four words of mine")
-    yield Handlers(paths, tiny.as_loaded()), paths, keys
+    yield Engine(paths, tiny.as_loaded()), paths, keys
 
 
-def asked(handlers: Handlers, op: str, **fields: Any) -> list[dict[str, Any]]:
+def asked(engine: Engine, op: str, **fields: Any) -> list[dict[str, Any]]:
     """All events of one request."""
     events: list[dict[str, Any]] = []
     request = Request(1, op, {"max_tokens": 6, **fields}, events.append, threading.Event())
-    for _ in handlers.by_op()[op](request):
+    for _ in operations.discover()[op].begin(engine, request):
         pass
     return events
 
@@ -157,46 +158,46 @@ def light_derivation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_one_engine_serves_two_people_and_mixes_nothing(tiny: TinyModel, tmp_path: Path) -> None:
-    with two_profiles(tmp_path / "home", tiny) as (handlers, _, keys):
+    with two_profiles(tmp_path / "home", tiny) as (engine, _, keys):
         key = keys["ann"].text()
         asks = {
-            "ann": lambda: asked(handlers, "ask", profile="ann", text="hello", route="one", key=key)[-1]["result"],
-            "bob": lambda: asked(handlers, "ask", profile="bob", text="hello", route="one")[-1]["result"],
+            "ann": lambda: asked(engine, "ask", profile="ann", text="hello", route="one", key=key)[-1]["result"],
+            "bob": lambda: asked(engine, "ask", profile="bob", text="hello", route="one")[-1]["result"],
         }
         first = {owner: ask()["response"] for owner, ask in asks.items()}
         assert first["ann"] != first["bob"], "the same name, two memories"
         for owner in ("bob", "ann", "ann", "bob"):
             assert asks[owner]()["response"] == first[owner]
         with pytest.raises(LockedError):  # bob cannot ask in ann's name, though her bank is in memory
-            asked(handlers, "ask", profile="ann", text="hello", route="one")
+            asked(engine, "ask", profile="ann", text="hello", route="one")
         with pytest.raises(LockedError):
-            asked(handlers, "ask", profile="ann", text="hello", route="one", key=ProfileKey.new().text())
+            asked(engine, "ask", profile="ann", text="hello", route="one", key=ProfileKey.new().text())
 
 
 def test_one_persons_damaged_memory_is_not_the_others_news(tiny: TinyModel, tmp_path: Path) -> None:
-    with two_profiles(tmp_path / "home", tiny) as (handlers, paths, keys):
-        asked(handlers, "ask", profile="bob", text="hello", route="none")
+    with two_profiles(tmp_path / "home", tiny) as (engine, paths, keys):
+        asked(engine, "ask", profile="bob", text="hello", route="none")
         with ProfileRegistry(paths) as registry, registry.open("ann", key=keys["ann"]) as store:
             (store.memories.folder / store.memories.list("one")[0].file).write_bytes(b"rubbish")
-        mine = asked(handlers, "ask", profile="ann", text="hello", route="none", key=keys["ann"].text())
+        mine = asked(engine, "ask", profile="ann", text="hello", route="none", key=keys["ann"].text())
         assert any("not encrypted" in event.get("text", "") for event in mine)
         for _ in range(2):
-            theirs = asked(handlers, "ask", profile="bob", text="hello", route="none")
+            theirs = asked(engine, "ask", profile="bob", text="hello", route="none")
             assert not [event for event in theirs if event["event"] == "progress"]
 
 
 def test_forgetting_a_profile_leaves_no_trace_of_it(tiny: TinyModel, tmp_path: Path) -> None:
-    with two_profiles(tmp_path / "home", tiny) as (handlers, paths, keys):
-        asked(handlers, "ask", profile="ann", text="hello", key=keys["ann"].text())
-        asked(handlers, "ask", profile="bob", text="hello")
+    with two_profiles(tmp_path / "home", tiny) as (engine, paths, keys):
+        asked(engine, "ask", profile="ann", text="hello", key=keys["ann"].text())
+        asked(engine, "ask", profile="bob", text="hello")
         with ProfileRegistry(paths) as registry:
             folder = str(paths.profile_folder(registry.info("ann").id))
             other = str(paths.profile_folder(registry.info("bob").id))
-        bank_cache = handlers.bank_cache
+        bank_cache = engine.bank_cache
 
         def remembered(of: str) -> list[str]:
             return [name for name, value in vars(bank_cache).items() if of in repr(value)]
 
         assert remembered(folder) and remembered(other)
-        asked(handlers, "forget", profile="ann")
+        asked(engine, "forget", profile="ann")
         assert remembered(folder) == [] and remembered(other)

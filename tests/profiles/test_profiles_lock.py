@@ -353,30 +353,30 @@ def test_the_same_letters_are_the_same_passphrase() -> None:
 @given(data=st.binary(max_size=300), at=st.integers(min_value=0), bit=st.integers(0, 7))
 def test_sealed_bytes_open_whole_or_not_at_all(data: bytes, at: int, bit: int) -> None:
     key = ProfileKey(b"k" * 32)
-    sealed = key.seal("a.safetensors", data)
-    assert key.unseal("a.safetensors", sealed) == data and (len(data) < 8 or data not in sealed[16:])
-    assert sealed != key.seal("a.safetensors", data), "no key is used twice"
-    changed = bytearray(sealed)
-    changed[at % len(sealed)] ^= 1 << bit
+    encrypted = key.encrypt_file("a.safetensors", data)
+    assert key.decrypt_file("a.safetensors", encrypted) == data and (len(data) < 8 or data not in encrypted[16:])
+    assert encrypted != key.encrypt_file("a.safetensors", data), "no key is used twice"
+    changed = bytearray(encrypted)
+    changed[at % len(encrypted)] ^= 1 << bit
     for name, other, bad in (
         ("a.safetensors", key, bytes(changed)),
-        ("a.safetensors", key, sealed[: at % len(sealed)]),
-        ("b.safetensors", key, sealed),
-        ("a.safetensors", ProfileKey(b"x" * 32), sealed),
+        ("a.safetensors", key, encrypted[: at % len(encrypted)]),
+        ("b.safetensors", key, encrypted),
+        ("a.safetensors", ProfileKey(b"x" * 32), encrypted),
     ):
         with pytest.raises(StorageError, match=r"was changed|is not encrypted"):
-            other.unseal(name, bad)
+            other.decrypt_file(name, bad)
 
 
 def test_a_key_forgets_and_never_shows_itself() -> None:
     key = ProfileKey(b"k" * 32)
     text = key.text()
     assert ProfileKey.from_text(text).raw() == key.raw() and text not in repr(key) and "kkk" not in repr(key)
-    sealed = key.seal("a", b"data")
+    encrypted = key.encrypt_file("a", b"data")
     key.forget()
     assert key.raw() == bytes(32)
     with pytest.raises(StorageError):
-        key.unseal("a", sealed)
+        key.decrypt_file("a", encrypted)
     for bad in ("", "zz", "00" * 31):
         with pytest.raises(LockedError, match="no key of a profile"):
             ProfileKey.from_text(bad)

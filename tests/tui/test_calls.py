@@ -144,7 +144,7 @@ async def test_a_run_is_kept_in_the_conversation(make_app: MakeApp, with_note: N
         [stored] = [one for one in app.store.messages.list(chat(app).session.conversation_id or 0) if one.details]
         kept = run_of(stored.details["segments"][0]["run"]) if stored.details else None
         assert kept is not None and kept.ok and kept.stdout == "noted\n"
-        assert kept == run_of(turn.answer.segments[0]["run"])
+        assert kept == run_of(turn.answer.segments[0].run or {})
         command = app.store.commands.get("note")
         assert command is not None and command.allowed is None, "once is not always"
     async with make_app().run_test(size=(100, 40)) as pilot:

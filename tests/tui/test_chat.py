@@ -41,7 +41,7 @@ async def test_several_requests_are_shown_each_with_its_route(make_app: MakeApp,
     async with make_app().run_test() as pilot:
         app = await ready(pilot)
         turn = await ask(pilot, "buy milk && feeling fine")
-        first, second = (part.route for part in turn.answer.parts)
+        first, second = (segment.route for segment in turn.answer.segments)
         assert turn.answer.route == first != second
         shown = turn_texts(app)
         assert "done buy milk" in shown and f"◆ {second} 90%" in shown and "done feeling fine" in shown
@@ -49,7 +49,9 @@ async def test_several_requests_are_shown_each_with_its_route(make_app: MakeApp,
         assert conversation is not None
         chat(app).session.open(conversation)
         again = chat(app).session.turns[-1].answer
-        assert again.parts == turn.answer.parts and again.text == "done buy milk\ndone feeling fine"
+        kept = [(segment.route, segment.probability, segment.response) for segment in again.segments]
+        assert kept == [(segment.route, segment.probability, segment.response) for segment in turn.answer.segments]
+        assert again.text == "done buy milk\ndone feeling fine"
 
 
 async def test_plain_chat_gets_the_conversation(make_app: MakeApp, taught: None) -> None:

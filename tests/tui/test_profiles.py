@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
 from profiles.files.paths import AppPaths
-from profiles.files.process_locks import guarded
+from profiles.files.process_locks import process_lock
 from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from profiles.store.undo import KEPT_ENTRIES
@@ -261,7 +261,7 @@ async def test_a_second_window_on_one_profile_is_told_of(
     with ProfileRegistry(paths) as registry:
         registry.create("anna")
         folders = {name: paths.profile_folder(registry.info(name).id) for name in ("default", "anna")}
-    guard = guarded(folders["default"] / "app.guard", BusyError("held"), seconds=0)
+    guard = process_lock(folders["default"] / "app.guard", BusyError("held"), seconds=0)
     with guard:
         async with make_app().run_test() as pilot:
             app = await ready(pilot)
@@ -269,7 +269,7 @@ async def test_a_second_window_on_one_profile_is_told_of(
             notices.clear()
             await app.profiles.open("anna")
             assert "another window" not in " ".join(notices)
-            with pytest.raises(BusyError), guarded(folders["anna"] / "app.guard", BusyError("held"), seconds=0):
+            with pytest.raises(BusyError), process_lock(folders["anna"] / "app.guard", BusyError("held"), seconds=0):
                 pass
-    with guarded(folders["anna"] / "app.guard", BusyError("held"), seconds=0):
+    with process_lock(folders["anna"] / "app.guard", BusyError("held"), seconds=0):
         pass

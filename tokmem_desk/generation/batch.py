@@ -1,6 +1,6 @@
-"""Answers to many messages at once, each under its own memory: for evaluation, drafts and benchmarks.
+"""Answer many messages in one batch, each under its own memory: for evaluation, drafts and benchmarks.
 
-Stored weights throughout. Routes come from the caller.
+Uses the stored weights throughout. The caller has chosen the routes.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def answer_batch(
 ) -> list[str]:
     """Answers to many queries, each under its own memory (None: the untrained backbone).
 
-    Greedy, or by beam search where a form holds them, as in ``answering``.
+    Decodes greedily; by beam search where a template holds the answer, as in ``segment``.
 
     For evaluation: stored weights throughout, several queries in a batch.
 
@@ -141,8 +141,8 @@ def _answer_part(
     else:
         last = done.last_hidden
     searches = []
-    for one in zip(memories, schemas, said, strict=True):
-        constraint = constraint_of(backbone, *one)
+    for row_of_batch in zip(memories, schemas, said, strict=True):
+        constraint = constraint_of(backbone, *row_of_batch)
         beams = search_width(backbone, constraint, width)
         searches.append(BeamSearch(constraint, backbone.format.stop_ids, width=beams))
     for _ in range(max_tokens):
@@ -154,11 +154,11 @@ def _answer_part(
             end = start + search.growing
             try:
                 grown = search.advance(logits[start:end])
-            except GenerationError:  # what came so far is what is measured
+            except GenerationError:  # the answer is measured as far as it came
                 search.stop()
                 grown = []
-            rows += [start + one.row for one in grown]
-            tokens += [one.tokens for one in grown]
+            rows += [start + answer.row for answer in grown]
+            tokens += [answer.tokens for answer in grown]
             start = end
         between()
         if not rows:

@@ -27,7 +27,7 @@ WIDTH = 4
 """Answers that grow side by side, at most."""
 
 GIVEN_UP = 4.0
-"""By how many nats an answer may be behind the best one."""
+"""An answer is dropped when its score is this many nats below the best one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +47,14 @@ class Beam:
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """What is to be run next for one answer: ``row`` of the last logits is the answer that it has grown from."""
+    """The next tokens to run for one answer; ``row`` is its parent's row in the last logits."""
 
     row: int
     tokens: tuple[int, ...]
 
 
 class BeamSearch:
-    """The search for one answer. Give it the first token's logits, then those behind what it asks to run."""
+    """Beam search for one answer. Call ``advance`` with the first token's logits, then with those that it asks for."""
 
     def __init__(
         self, constraint: Constraint | None, stop_ids: Collection[int], *, width: int = WIDTH, ahead: bool = False
@@ -71,7 +71,7 @@ class BeamSearch:
 
     @property
     def growing(self) -> int:
-        """How many answers grow: n; 0 when the search is finished."""
+        """Number of growing answers, n; 0 when the search is finished."""
         return len(self._growing)
 
     @property
@@ -91,7 +91,7 @@ class BeamSearch:
 
     @property
     def settled(self) -> tuple[int, ...]:
-        """Tokens that the answer begins with whatever comes."""
+        """Tokens that all answers still in the search begin with: safe to show."""
         best = self.best.ids
         count = next(
             (i for i, token in enumerate(best) for beam in self._growing if beam.ids[i : i + 1] != (token,)), None
@@ -99,7 +99,7 @@ class BeamSearch:
         return best[:count]
 
     def stop(self) -> None:
-        """Let nothing grow any more."""
+        """Drop all growing answers."""
         self._finished = self.best
         self._growing = []
 
@@ -110,10 +110,10 @@ class BeamSearch:
             logits: [n x v] float, of each answer that grows.
 
         Returns:
-            One entry per answer that goes on, all with as many tokens; empty when the answer is found.
+            One entry per growing answer, all of the same number of tokens; empty when the search is finished.
 
         Raises:
-            GenerationError: nothing may come next, and the constraint does not let go.
+            GenerationError: the constraint allows no next token and does not end.
         """
         if not self._growing:
             return []
@@ -131,7 +131,7 @@ class BeamSearch:
                 self._finish(Beam(before[row].ids, score, None))
                 continue
             constraint = before[row].constraint
-            if constraint is not None and any(one.row == row for one in grown):
+            if constraint is not None and any(answer.row == row for answer in grown):
                 constraint = constraint.copy()
             self._growing.append(Beam((*before[row].ids, token), score, constraint))
             grown.append(Grown(row, (token,)))

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from tokmem_desk.templates.template import AnswerTemplate
 
 CLOSING_TOKENS = 128
-"""An answer that has reached its greatest length gets at most this many tokens more to close what is open."""
+"""Tokens that an answer at its greatest length may add, to close open brackets and strings."""
 
 
 _REFUSES = 3.0
-"""By how many nats the model must prefer a forbidden token for an answer that may end to end."""
+"""Nats by which the model must prefer a forbidden token before an answer that may end is ended."""
 
 _CLOSERS = '}],:"0123456789-[{ntf'
-"""Outside a string, what ends soonest comes first."""
+"""Characters that bring JSON to its end, the quickest first; used outside strings."""
 
 
 class Vocabulary:
@@ -70,14 +70,14 @@ class Vocabulary:
 
 
 _VOCABULARIES: WeakKeyDictionary[Backbone, Vocabulary | IncompatibleError] = WeakKeyDictionary()
-"""What was made for the backbones that are loaded, refusals included: each takes a second or more to find out."""
+"""Vocabulary of each loaded backbone, or the refusal; finding out takes a second or more."""
 
 
 def vocabulary_of(backbone: Backbone) -> Vocabulary:
-    """The tokens of a backbone for those who hold answers to a schema; made when first asked for.
+    """The vocabulary of a backbone, for answers held to a schema; made on the first call.
 
     Raises:
-        IncompatibleError: its tokenizer lets no answer be held.
+        IncompatibleError: constrained decoding does not work with its tokenizer.
     """
     found = _VOCABULARIES.get(backbone)
     if found is None:
@@ -92,14 +92,14 @@ def vocabulary_of(backbone: Backbone) -> Vocabulary:
 
 
 def vocabulary_for_forms(backbone: Backbone) -> Vocabulary | None:
-    """The same; None where the tokenizer lets nothing be held: forms, which nobody declared, can do without."""
+    """The same, but None where the tokenizer does not work: nobody declared a template, so answers may be free."""
     with suppress(IncompatibleError):
         return vocabulary_of(backbone)
     return None
 
 
 class Constraint:
-    """One answer's way through a grammar. Feed it every token of the answer, in order."""
+    """State of one answer in a grammar. Call ``take`` with every token of the answer, in order."""
 
     def __init__(self, vocabulary: Vocabulary, grammar: str) -> None:
         """Begin an answer.
@@ -146,17 +146,17 @@ class Constraint:
         return masked
 
     def take(self, token: int, *, ahead: bool = True) -> list[int]:
-        """Note a token; with ``ahead`` returns those that must follow it, which are noted too and need no logits."""
+        """Advance by one token; with ``ahead`` also by those that must follow, which are returned."""
         self._matcher.consume_token(token)
         self._check()
         self._taken.append(token)
         return self._forced() if ahead else []
 
     def _forced(self) -> list[int]:
-        """The tokens that must follow, which are noted."""
+        """Advance by the tokens that must follow, and return them."""
         if self._matcher.is_stopped():
             return []
-        forced: list[int] = [int(one) for one in self._matcher.compute_ff_tokens()]
+        forced: list[int] = [int(token) for token in self._matcher.compute_ff_tokens()]
         if forced:
             self._matcher.consume_tokens(forced)
             self._check()
@@ -169,7 +169,7 @@ class Constraint:
         return bool(self._matcher.is_stopped())
 
     def copy(self) -> Self:
-        """Another way on from here."""
+        """A copy that advances on its own."""
         other = copy.copy(self)
         other._matcher, other._taken = self._matcher.deep_copy(), list(self._taken)
         return other
@@ -177,7 +177,7 @@ class Constraint:
     def decode(self, ids: list[int]) -> str:
         """The text of an answer's tokens, exactly: no cleaning up, no space taken from its beginning."""
         stops = set(self._vocabulary.tokens.eos_tokens)
-        data: bytes = self._vocabulary.tokens.decode_bytes([one for one in ids if one not in stops])
+        data: bytes = self._vocabulary.tokens.decode_bytes([token for token in ids if token not in stops])
         return data.decode("utf-8", "replace")
 
     def _check(self) -> None:
@@ -189,7 +189,7 @@ class Constraint:
 
 
 class SchemaConstraint(Constraint):
-    """One answer's way through a procedure's schema."""
+    """State of one answer in a procedure's schema."""
 
     def __init__(self, vocabulary: Vocabulary, schema: OutputSchema) -> None:
         self._schema = schema
@@ -197,14 +197,14 @@ class SchemaConstraint(Constraint):
         super().__init__(vocabulary, schema.grammar)
 
     def close(self) -> None:
-        """From now on prefer what brings the answer to its end."""
+        """From now on prefer tokens that bring the answer to its end."""
         self._closing = True
 
     def arguments(self, text: str) -> dict[str, Any]:
         """The object that a finished answer is.
 
         Raises:
-            GenerationError: it does not fit after all: it was cut short, or the schema asks what a grammar cannot.
+            GenerationError: it does not fit: it was cut short, or the schema has a rule that no grammar can express.
         """
         try:
             return self._schema.read(text)
@@ -215,16 +215,16 @@ class SchemaConstraint(Constraint):
             ) from caught
 
     def _preferred(self, masked: Tensor, allowed: Tensor) -> Tensor:
-        """While closing, one token that closes something or completes a value; the model's choice where none does."""
+        """While closing: a token that closes a bracket or completes a value; the model's choice where there is none."""
         if not self._closing:
             return masked
-        stops = [one for one in self._vocabulary.tokens.eos_tokens if one < len(allowed) and allowed[one]]
+        stops = [token for token in self._vocabulary.tokens.eos_tokens if token < len(allowed) and allowed[token]]
         inside = _inside_string(self.decode(self._taken))
-        ids = stops or [self._vocabulary.id_of(one) for one in ('"' if inside else _CLOSERS)]
-        for one in ids:
-            if one is not None and allowed[one]:
+        ids = stops or [self._vocabulary.id_of(character) for character in ('"' if inside else _CLOSERS)]
+        for token in ids:
+            if token is not None and allowed[token]:
                 alone = torch.full_like(masked, float("-inf"))
-                alone[one] = 0.0
+                alone[token] = 0.0
                 return alone
         return masked
 
@@ -252,7 +252,7 @@ class FormConstraint(Constraint):
 
     def _preferred(self, masked: Tensor, allowed: Tensor) -> Tensor:
         """Where the model would rather leave the form than stay in it and the answer may end here, it ends."""
-        ends = [one for one in self._vocabulary.tokens.eos_tokens if one < len(allowed) and allowed[one]]
+        ends = [token for token in self._vocabulary.tokens.eos_tokens if token < len(allowed) and allowed[token]]
         if not ends or float(self._wanted - masked.max()) < _REFUSES:
             return masked
         alone = torch.full_like(masked, float("-inf"))
@@ -286,7 +286,7 @@ class FormConstraint(Constraint):
         return followed
 
     def copy(self) -> Self:
-        """Another way on from here."""
+        """A copy that advances on its own."""
         other = super().copy()
         # What a walk keeps of the message and the form is the same for all.
         other._walk = copy.copy(self._walk)

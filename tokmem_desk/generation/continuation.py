@@ -1,7 +1,7 @@
-"""Let the backbone go on with a list of texts: how it is asked for more of a kind.
+"""Ask the backbone for one more text of the kind of a list of texts.
 
-Small models do not do as told, but they continue. The answer is begun for them with the texts there are, one a line,
-and what they write up to the next line end is one more. Knows no procedure and no memory.
+Small models follow instructions badly and continue texts well. So the answer begins with the given texts, one a line,
+and what the model writes up to the next line end is the new one. Knows no procedure and no memory.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 REQUEST = "Write more messages of this kind, one on each line."
 LINE_TOKENS = 96
-"""Longest line that is waited for."""
+"""Tokens of a line at most; a longer one is given up."""
 
 
 def next_line(

@@ -25,7 +25,7 @@ CHAT_TOKENS = 512
 """Longest answers (of one segment), in tokens, unless a caller says otherwise."""
 
 CIRCLING_TOKENS = 64
-"""Plain chat that has gone in a circle for so long is ended; no circle is looked for that is longer than that."""
+"""Plain chat is ended when it has repeated itself for this many tokens; also the longest period that is looked for."""
 
 _ROUNDS = 4
 
@@ -47,9 +47,9 @@ class Sampling:
 
 
 def own_sampling(generation: object, seed: int | None = None) -> Sampling | None:
-    """How a model wants its chat to be drawn, from its ``generation_config``; None where it says nothing, or greedy.
+    """The sampling that a model's ``generation_config`` asks for; None where it asks for none, or for greedy decoding.
 
-    Figures that make no sense are passed over: the file comes with the model, from anywhere.
+    Values out of range are ignored: the file comes with the model, from an unknown source.
     """
 
     def figure(name: str, least: float, most: float, otherwise: float) -> float:
@@ -83,7 +83,7 @@ class TextStream:
         return "" if text.endswith("\ufffd") else self._show(text)
 
     def finish(self) -> str:
-        """What was held back because it might have become a whole character."""
+        """The text of bytes that were held back as the beginning of a character."""
         return self._show(self.decode(self.ids))
 
     def _show(self, text: str) -> str:
@@ -115,7 +115,7 @@ def step_each(backbone: Backbone, batch: JoinedBatch, tokens: Sequence[Sequence[
 
 
 def goes_in_circles(ids: Sequence[int]) -> bool:
-    """Whether an answer ends in one passage said over and over.
+    """Whether an answer ends in a passage that repeats.
 
     That is one passage of up to ``CIRCLING_TOKENS``, four times or more, over as many tokens at least: short enough
     to spare a reader the rest, and longer than the rule of a table or a laugh.

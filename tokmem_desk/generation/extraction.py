@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def can_extract(backbone: Backbone, memory: Memory, *, conversation: bool = False) -> bool:
-    """Whether a memory's extractor answers here.
+    """Whether a memory's extractor can answer this message.
 
     Args:
-        conversation: there is one that the procedure reads.
+        conversation: True where the procedure sees a conversation.
 
     Raises:
         IncompatibleError: it is all that the memory has, and it was learned in another token space.

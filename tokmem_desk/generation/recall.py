@@ -5,7 +5,7 @@ explicit end, and memories are chosen between segments only.
 
 One prefill of the query serves the router and the answer. A procedure sees the current message alone;
 ``none`` is plain chat in the model's own template and sees the conversation. Banks come as arguments; nothing is
-kept. What is passed around is in ``answers``, how a segment is generated in ``answering``.
+kept. What is passed around is in ``types`` and ``answer_segment``, how a segment is generated in ``segment``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import OwnedCache
 from tokmem_desk.errors import NotFoundError, did_you_mean
+from tokmem_desk.generation.answer_segment import AnswerSegment
 from tokmem_desk.generation.batch import answer_batch, answer_messages
 from tokmem_desk.generation.decoding import Sampling
 from tokmem_desk.generation.segment import Answering, Part
-from tokmem_desk.generation.types import SEGMENT_BREAK, Answer, Bank, Piece, Routed, Segment, Timing
+from tokmem_desk.generation.types import SEGMENT_BREAK, Answer, Bank, Piece, Routed, Timing
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tokmem_desk.routing.segments import find_segments
 
@@ -33,7 +34,6 @@ __all__ = [
     "Piece",
     "Routed",
     "Sampling",
-    "Segment",
     "Timing",
     "answer_batch",
     "answer_messages",
@@ -66,14 +66,14 @@ def recall(
     cancelled: Callable[[], bool] = lambda: False,
     shuns_repeats: bool = False,
 ) -> Iterator[Routed | Piece | Answer]:
-    """Answer one message; yields, for each segment, its route and pieces of text, and at last the whole.
+    """Answer one message; yields the route and the pieces of text of each segment, then the whole answer.
 
     Args:
         route: ``auto``, ``none`` or the name of a memory in the bank; a forced route never falls back.
         conversation: earlier turns, oldest first, for plain chat; the first may be a system text.
-        whole: the conversation as procedures see it that read it, with what procedures answered; None where plain
-            chat sees that too. The same holds for the earlier requests of this message.
-        cache: keeps what of the conversation has been run for its next turn.
+        whole: the conversation with the answers of procedures, for procedures that read it; None where plain chat
+            sees those too. The same holds for earlier segments of this message.
+        cache: keeps the keys and values of the conversation for its next turn.
         sampling: None decodes greedily.
         max_tokens: longest answer; None takes the default of the route's kind.
         cancelled: asked between tokens.
@@ -91,7 +91,7 @@ def recall(
     began = time.perf_counter()
     timing = Timing()
     parts = _parts(backbone, bank, message, route, timing, began)
-    segments: list[Segment] = []
+    segments: list[AnswerSegment] = []
     stopped, cut, whole_cut, context, prompt_tokens = "end", 0, 0, 0, 0
     without_history = False
     for part in parts:
@@ -109,7 +109,7 @@ def recall(
         without_history = without_history or answering.without_history
         routed = part.routed
         segments.append(
-            Segment(
+            AnswerSegment(
                 routed.route,
                 routed.probability,
                 routed.part,
@@ -118,7 +118,7 @@ def recall(
                 answering.problem,
             )
         )
-        # A system text is never cut, and what this message said so far is not the caller's.
+        # Count the caller's messages only: no system text, and no earlier segment of this message.
         lost = min(answering.turns_cut, sum(turn.role != "system" for turn in before))
         cut, whole_cut = (cut, max(whole_cut, lost)) if reads else (max(cut, lost), whole_cut)
         context = max(context, answering.context_tokens)
@@ -134,10 +134,10 @@ def recall(
     )
 
 
-def _turns(segments: Sequence[Segment], *, plain: bool) -> list[Turn]:
-    """What was said in answer to the earlier requests of a message, or only what of it was plain chat."""
-    told = [segment for segment in segments if segment.response and (not plain or segment.route == NONE_ROUTE)]
-    return [turn for one in told for turn in (Turn("user", one.part), Turn("assistant", one.response))]
+def _turns(segments: Sequence[AnswerSegment], *, plain: bool) -> list[Turn]:
+    """The earlier segments of a message with their answers as turns; with ``plain``, those of plain chat only."""
+    seen = [segment for segment in segments if segment.response and (not plain or segment.route == NONE_ROUTE)]
+    return [turn for segment in seen for turn in (Turn("user", segment.part), Turn("assistant", segment.response))]
 
 
 def _parts(backbone: Backbone, bank: Bank, message: str, route: str, timing: Timing, began: float) -> list[Part]:

@@ -1,9 +1,8 @@
-"""Tells when an answer is an earlier one over again. Small models go on with what stands before: once a chat has one
-answer of a kind, they may give it to every later question.
+"""Detect an answer that repeats an earlier one. Small models copy the conversation: once it has one answer of a kind,
+they may give it to every later question.
 
-Knows text alone: no model, no token. What is compared are letters and digits, so marks, spaces and capitals do not hide
-a repetition. While it is open whether an answer is an earlier one, its text is held back, so that nothing that was
-shown has to be taken away again.
+Works on text alone: no model, no token. Letters and digits are compared, so marks, spaces and capitals do not hide a
+repetition. Text is held back while the answer may still be a repetition, so nothing shown is ever taken back.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 SURE_LETTERS = 48
-"""A beginning of so many letters in common is no chance: about ten words."""
+"""So many letters in common at the beginning, about ten words, are no coincidence."""
 LEAST_LETTERS = 12
 """Whole answers that are shorter ("Yes.", "Oslo.") may well be right twice."""
 ALIKE = 0.85
@@ -23,12 +22,12 @@ LOOK_LETTERS = 8
 
 
 def letters_of(text: str) -> str:
-    """What of a text is compared."""
+    """The letters and digits of a text, which are compared."""
     return "".join(sign for sign in text.casefold() if sign.isalnum())
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether two texts are the same but for a few letters; both as ``letters_of`` gives them."""
+    """Whether two texts, as ``letters_of`` gives them, differ in a few letters at most."""
     if not one or not other:
         return False
     if one == other:
@@ -45,7 +44,7 @@ def answers_to_other_questions(said: Sequence[tuple[str, str]], question: str) -
 
 @dataclass(slots=True)
 class RepetitionWatch:
-    """Follows one answer as it grows.
+    """Compares one answer with earlier ones while it is generated.
 
     Args:
         earlier: the answers that it must not repeat.
@@ -53,7 +52,7 @@ class RepetitionWatch:
 
     earlier: Sequence[str]
     found: bool = False
-    """True once the answer is known to repeat an earlier one; nothing that is held is to be shown then."""
+    """True once the answer repeats an earlier one; text that is held back is then dropped."""
     _open: list[str] = field(default_factory=list)
     _text: str = ""
     _held: str = ""
@@ -62,7 +61,7 @@ class RepetitionWatch:
         self._open = [letters for letters in map(letters_of, self.earlier) if len(letters) >= LEAST_LETTERS]
 
     def add(self, piece: str) -> str:
-        """More of the answer; returns what may be shown by now."""
+        """Add text of the answer; returns the text that may be shown now."""
         if self.found or not self._open:
             return piece
         self._held += piece
@@ -74,19 +73,19 @@ class RepetitionWatch:
         return "" if self._open else self.release()
 
     def end(self) -> None:
-        """The answer is whole."""
+        """Note the end of the answer."""
         said = letters_of(self._text)
         if len(said) >= LEAST_LETTERS and any(alike(letters, said) for letters in self._open):
             self.found = True
 
     def release(self) -> str:
-        """What is held back, to be shown after all."""
+        """Return the text that is held back; the answer is no repetition."""
         held, self._held = self._held, ""
         return held
 
 
 def _begins_like(letters: str, said: str) -> bool:
-    """Whether an earlier answer may begin with what has been said."""
+    """Whether an earlier answer may begin with the text so far."""
     if letters.startswith(said):
         return True
     if len(said) < LOOK_LETTERS:

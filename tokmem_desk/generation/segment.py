@@ -1,7 +1,7 @@
-"""Generate the answer to one request under its route: a procedure's memory, or plain chat.
+"""Generate the answer to one segment of a message, under a procedure's memory or as plain chat.
 
-Whether the words are generated token by token, held to a form, or read off the message is decided here. Which
-requests there are and which routes they take is not (``recall``).
+Chooses between decoding token by token, beam search within a template, and extraction from the message. The segments
+and their routes are chosen in ``recall``.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one segment answers: its route, and its query, run."""
+    """A segment to be answered: its route, and the prefill of its query."""
 
     routed: Routed
     prefilled: Prefilled
 
 
 class Answering:
-    """Generates one segment; afterwards ``response``, ``stopped`` and the like tell what came of it."""
+    """Generates the answer to one segment; afterwards ``response``, ``stopped`` and the like hold the outcome."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Answering:
         self._timing, self._began = timing, began
         self._watch = RepetitionWatch(self._said_before()) if shuns_repeats and self._memory is None else None
         self.without_history = False
-        """True once an answer that repeated an earlier one was begun anew without the conversation."""
+        """True after an answer that repeated an earlier one was started again without the conversation."""
         self.response = ""
         self.stopped = "length"
         self.turns_cut = 0
@@ -88,7 +88,7 @@ class Answering:
         self.problem = ""
 
     def _said_before(self) -> list[str]:
-        """The answers of the conversation that this question does not ask for again."""
+        """Earlier answers in the conversation to other questions than this one."""
         turns = [turn for turn in self._conversation if turn.role != "system"]
         said = [
             (question.content, answer.content)
@@ -98,13 +98,13 @@ class Answering:
         return answers_to_other_questions(said, self._part.routed.part)
 
     def _forget_history(self) -> None:
-        """Begin anew with nothing but the system text: the answer was an earlier one over again."""
+        """Start again with the system text alone, because the answer repeated an earlier one."""
         self.without_history, self._watch = True, None
         self._conversation = [turn for turn in self._conversation if turn.role == "system"]
         self._ids, self.turns_cut, self.stopped = [], 0, "length"
 
     def _start(self, limit: int) -> tuple[JoinedBatch, Tensor]:
-        """The batch to extend, and the logits of the first token."""
+        """The batch to extend, and the [v] logits of the first token."""
         backbone, prefilled = self._backbone, self._part.prefilled
         if self._conversation:
             turns = [*self._conversation, Turn("user", self._part.routed.part)]
@@ -124,21 +124,21 @@ class Answering:
         backbone = self._backbone
         usual = CHAT_TOKENS if self._memory is None else PROCEDURE_TOKENS
         limit = usual if self._max_tokens is None else self._max_tokens
-        told = bool(self._conversation)
-        if self._memory is not None and can_extract(backbone, self._memory, conversation=told):
+        has_conversation = bool(self._conversation)
+        if self._memory is not None and can_extract(backbone, self._memory, conversation=has_conversation):
             copied = self._copy(self._memory, limit)
             if copied is not None:
                 yield copied
                 return
         # Values of an answer that reads the conversation may come from there.
-        message = None if told else self._part.routed.part
+        message = None if has_conversation else self._part.routed.part
         constraint = constraint_of(backbone, self._memory, self._schema, message)
         generate = self._search if search_width(backbone, constraint) > 1 else self._token_by_token
         tokens = self._timing.tokens
         yield from self._generate(generate, constraint, limit)
         if self._watch is not None and self._watch.found:
             self._forget_history()
-            self._timing.tokens = tokens  # nobody has seen those
+            self._timing.tokens = tokens  # those tokens were not shown
             yield from self._generate(generate, constraint, limit)
 
     def _generate(
@@ -155,27 +155,27 @@ class Answering:
     def _token_by_token(
         self, batch: JoinedBatch, logits: Tensor, constraint: Constraint | None, stream: TextStream, limit: int
     ) -> Iterator[Piece]:
-        """An answer word by word: plain chat, free answers, and those that a schema holds."""
+        """Decode token by token: plain chat, free answers, and answers held to a schema. Greedy, or sampled."""
         backbone = self._backbone
         stop_text = backbone.format.stop_text if self._memory is None else None
         schema = constraint if isinstance(constraint, SchemaConstraint) else None
         chooser = Chooser(self._sampling, greedy=self._memory is not None)
         try:
-            for place in range(limit if schema is None else limit + CLOSING_TOKENS):
+            for length in range(limit if schema is None else limit + CLOSING_TOKENS):
                 if self._cancelled():
                     self.stopped = "cancelled"
                     break
                 if constraint is not None:
-                    if place == limit and schema is not None:
+                    if length == limit and schema is not None:
                         schema.close()
                     logits = constraint.mask(logits)
                 token = chooser.pick(logits, self._ids or stream.ids)
                 self._count(1)
                 if token in backbone.format.stop_ids:
-                    self.stopped = "end" if place < limit else "length"
+                    self.stopped = "end" if length < limit else "length"
                     break
                 tokens = [token] if constraint is None else [token, *constraint.take(token)]
-                piece = "".join(stream.add(one) for one in tokens)
+                piece = "".join(stream.add(token_id) for token_id in tokens)
                 self._count(len(tokens) - 1)
                 if stop_text is not None and stop_text in stream.shown:
                     self.stopped = "end"
@@ -187,7 +187,7 @@ class Answering:
                 if piece:
                     yield Piece(piece)
                 if constraint is not None and constraint.complete:
-                    self.stopped = "end" if place < limit else "length"
+                    self.stopped = "end" if length < limit else "length"
                     break
                 if self._memory is None and goes_in_circles(stream.ids):
                     self.stopped = "repeats"
@@ -217,7 +217,7 @@ class Answering:
     def _search(
         self, batch: JoinedBatch, logits: Tensor, constraint: Constraint | None, stream: TextStream, limit: int
     ) -> Iterator[Piece]:
-        """An answer by beam search; a piece is told as soon as no other answer can win."""
+        """Decode by beam search; a piece is emitted as soon as all remaining answers begin with it."""
         backbone = self._backbone
         search = BeamSearch(constraint, backbone.format.stop_ids, ahead=True)
         logits = logits[None]
@@ -230,8 +230,8 @@ class Answering:
             if search.length >= limit:
                 self.stopped = "end" if search.finished else "length"
                 break
-            batch.select([one.row for one in grown])
-            logits = step_each(backbone, batch, [one.tokens for one in grown])
+            batch.select([answer.row for answer in grown])
+            logits = step_each(backbone, batch, [answer.tokens for answer in grown])
         if self.stopped != "cancelled":
             yield from self._emit(stream, search.best.ids)
         if rest := stream.finish():
@@ -239,14 +239,14 @@ class Answering:
         self.response = stream.shown
 
     def _emit(self, stream: TextStream, ids: Sequence[int]) -> Iterator[Piece]:
-        """What is new of an answer that begins with these tokens."""
+        """Emit the new part of an answer that begins with these tokens."""
         new = ids[len(stream.ids) :]
         self._count(len(new))
-        if piece := "".join(stream.add(one) for one in new):
+        if piece := "".join(stream.add(token_id) for token_id in new):
             yield Piece(piece)
 
     def _count(self, tokens: int) -> None:
-        """Note that so many tokens have come."""
+        """Count generated tokens."""
         if tokens and self._timing.tokens == 0:
             self._timing.first_token = time.perf_counter() - self._began
         self._timing.tokens += tokens

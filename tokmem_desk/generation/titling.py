@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 REQUEST = "Write a title for this conversation, two to six words in its language, and nothing else."
 TITLE_TOKENS = 20
 SHOWN_CHARACTERS = 400
-"""So much of the question and of the answer is read: titles are made in passing."""
+"""Characters of the question and of the answer that are read."""
 
 
 def propose_title(
     backbone: Backbone, question: str, answer: str, *, cancelled: Callable[[], bool] = lambda: False
 ) -> Iterator[str | None]:
-    """A title for a conversation that began so; yields None after each token, then the first line that was written.
+    """A title for a conversation from its first exchange; yields None after each token, then the title line.
 
     The line is empty when the model wrote none or was stopped.
 
@@ -55,6 +55,6 @@ def propose_title(
             break
         logits = step(backbone, batch, token)
     else:
-        yield ""  # no end in sight: a sentence, not a title
+        yield ""  # a sentence, not a title
         return
     yield (backbone.format.decode(written).strip().splitlines() or [""])[0].strip()

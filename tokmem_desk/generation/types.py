@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tokmem_desk.generation.answer_segment import AnswerSegment
+
 if TYPE_CHECKING:
     from tokmem_desk.memory.memory import Memory
     from tokmem_desk.routing.routers import Candidate, Router
@@ -42,7 +44,7 @@ class Routed:
 
     Attributes:
         segment: place in the answer, from 0.
-        part: what of the message the segment answers; all of it when the answer has one segment.
+        part: the part of the message that the segment answers; all of it when the answer has one segment.
     """
 
     route: str
@@ -58,24 +60,6 @@ class Piece:
     """Text that has just been generated."""
 
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """One procedure's share of an answer, or plain chat's.
-
-    Attributes:
-        part: what of the message it answers.
-        arguments: the response as a call's arguments, where the procedure has a schema; else None.
-        problem: why there are no arguments although the procedure has a schema, or an empty string.
-    """
-
-    route: str
-    probability: float
-    part: str
-    response: str
-    arguments: dict[str, object] | None = None
-    problem: str = ""
 
 
 @dataclass(slots=True)
@@ -98,8 +82,8 @@ class Answer:
         routed: the route of the first segment.
         response: the responses of all segments, a line break between them.
         segments: in the order in which they were answered, at least one.
-        turns_cut: how many of the oldest messages that plain chat sees no longer fitted the context.
-        whole_cut: the same of those that procedures see which read the conversation.
+        turns_cut: how many of the oldest messages of plain chat did not fit the context.
+        whole_cut: the same for procedures that read the conversation.
         context_tokens: positions of the context that the largest segment took, answer included.
         prompt_tokens: positions before the first token, of all segments together, those of memories included.
         without_history: plain chat was about to repeat an earlier answer, and was answered without the conversation.
@@ -109,7 +93,7 @@ class Answer:
     response: str
     timing: Timing
     stopped: str
-    segments: list[Segment]
+    segments: list[AnswerSegment]
     turns_cut: int = 0
     whole_cut: int = 0
     context_tokens: int = 0

@@ -4,8 +4,8 @@
 
 Memories are tied rows; the end-of-procedure token is a row of its own that belongs to the backbone or to its
 adapter. Memory columns stand in the softmax at the end of the query and behind an end of procedure only, so none can
-be chosen inside a segment. The app answers request by request instead (``requests``); the benchmarks measure
-the two side by side.
+be chosen inside a segment. The app answers segment by segment instead (``tokmem_desk.routing.segments``);
+the benchmarks measure the two side by side.
 
 Letters: b batch, p memories, v vocabulary, d hidden size. Extra symbols have ids: v + i is memory i, v + p
 is the end of procedure.
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
 
 MOST_SEGMENTS = 8
-"""A bound on the segments of one answer."""
+"""Segments of one answer at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def extra_logits(backbone: Backbone, hidden: Tensor, table: Tensor) -> Tensor:
 
 @dataclass(slots=True)
 class _Row:
-    """One answer in the making."""
+    """One answer while it is generated."""
 
     segments: list[tuple[int, list[int]]] = field(default_factory=list)
     choosing: bool = True
@@ -106,7 +106,7 @@ def answer_chains(
 def _next_symbol(
     backbone: Backbone, chain: Chain, row: _Row, words: Tensor, extra: Tensor, prior: float, most_segments: int
 ) -> int:
-    """Choose and book the next symbol of one row."""
+    """Choose the next symbol of one row and add it."""
     end, v, p = backbone.format.end_id, backbone.vocabulary_size, len(chain.names)
     if row.done:
         return end

@@ -48,7 +48,7 @@ _FITTED_WITH_BEFORE = (
     "c5d6986bd55efe4a128fcb26caa03f829694da638a3786dce2e30c86b78cffd2",
     "2fa5f46964c28b97a6505cb7bad998290fc3ddbc3cc090075b810c9caea3473f",
 )
-"""``space_settings`` and ``calibration_settings`` when files began to say them: what older files were fitted with."""
+"""``space_settings`` and ``calibration_settings`` of files from before they stood in the file."""
 
 _TENSORS = {"centre": "centre", "std": "spread", "offset": "offset", "projection": "projection", "chat": "chat"}
 """Fields of a basis that are tensors, with their names in its file."""
@@ -130,7 +130,7 @@ class RouterBasis:
 
     @cached_property
     def digest(self) -> str:
-        """Of this very fit; statistics made under another digest do not mix with these."""
+        """Digest of this fit; statistics of another digest cannot be compared with these."""
         return digest_of(self.recipe, self.centre, self.std, self.offset, self.projection)
 
     @property
@@ -181,7 +181,7 @@ class RouterBasis:
                 tensors["offset"],
                 tensors["projection"],
                 tensors["chat"],
-                # One with other numbers may even have another number of weights; it is not used.
+                # An old calibration may have another number of weights; it is not used.
                 Calibration.from_dict(json.loads(metadata["calibration"])) if calibrated else Calibration(1.0, ()),
                 metadata["fingerprint"],
             )

@@ -1,4 +1,4 @@
-"""From similarities to probabilities one can trust, ``none`` included.
+"""Calibration: from similarities to probabilities, ``none`` included.
 
 A message's similarity to each procedure's mean is a cosine. Which known procedure it is, given that it is
 one, is a softmax over cosines; whether it is any at all is a logistic function of the best cosine, of the
@@ -26,7 +26,7 @@ from tokmem_desk.memory.router_statistics import (
 )
 
 _VERSION = 1
-"""To be raised where the fit itself is changed, and not only one of the numbers below."""
+"""Version of the fitting code; raise it when the code changes, not when a number below does."""
 
 _EPISODES = 240
 _SHOTS = (2, 3, 5, 8, 10)
@@ -82,7 +82,7 @@ _NEAREST = 3
 
 
 def fit_settings() -> list[object]:
-    """All numbers that a calibration depends on: another value of any asks for another fit."""
+    """All numbers that a calibration depends on. A change of any of them requires a new fit."""
     return [
         _VERSION,
         _EPISODES,
@@ -170,7 +170,7 @@ def fit_calibration(examples: Sequence[tuple[Tensor, Tensor, Tensor]], seed: int
             rest = members[shots : shots + 4]
             known.append(rest)
             targets += [position] * len(rest)
-        means = torch.stack([one.mean for one in bank])
+        means = torch.stack([statistics.mean for statistics in bank])
         counts = torch.full((size,), float(shots))
         tight = tightness(means, counts)
         whitening = shared_whitening(bank, vectors.shape[1])

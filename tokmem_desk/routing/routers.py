@@ -3,7 +3,7 @@
 Both read the one forward pass that the answer needs anyway. The *token* router is the paper's: a softmax
 over the vocabulary and the memories' addresses at the end of the query (TokMem, arXiv 2510.00444, eq. 4);
 the mass left to the vocabulary is ``none``. The *discriminant* router compares the message's features with
-each procedure's mean (``features``, ``calibration``). Adding, removing or disabling a procedure changes one
+each procedure's mean (``features``, ``none_calibration``). Adding, removing or disabling a procedure changes one
 row; no old example is needed and no order matters.
 """
 
@@ -33,7 +33,7 @@ ROUTERS = ("discriminant", "token")
 
 
 LISTED = 64
-"""Procedures in a list of candidates at most, the most probable ones: among thousands the rest is never looked at."""
+"""At most so many procedures are in a list of candidates, the most probable ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class RouterTuning:
     Attributes:
         none_bias: added to the log-odds of ``none``; positive triggers procedures less often.
         thresholds: least probability at which a procedure may answer, by name; below it, ``none`` does.
-        guests: procedures that came from somebody else and are not accepted yet; in doubt they give way.
+        guests: procedures that came with a bank and are not accepted yet; see ``GUEST_MARGIN``.
     """
 
     none_bias: float = 0.0
@@ -106,7 +106,8 @@ class Correction:
 class DiscriminantRouter:
     """Nearest mean in a space where the covariance within procedures is one, with calibrated ``none``.
 
-    That space is the shipped one, turned toward what this bank's procedures share (``spread``).
+    The space is the shipped one, whitened by the pooled covariance of this bank's procedures
+    (``memory.router_statistics``).
 
     A correction acts twice. Its message counts as one more input of the right procedure, which moves the mean
     and so reaches messages that are only somewhat like it; and messages much like it are pushed toward the right
@@ -136,8 +137,8 @@ class DiscriminantRouter:
         whitening = shared_whitening(taught, basis.projection.shape[1])
         self._whitening = None if whitening is None else whitening.to(device)
         empty = torch.empty(0, basis.projection.shape[1], device=device)
-        stacked = torch.stack([one.mean.to(device) for one in taught]) if taught else empty
-        self._counts = torch.tensor([float(one.count) for one in taught], device=device)
+        stacked = torch.stack([statistic.mean.to(device) for statistic in taught]) if taught else empty
+        self._counts = torch.tensor([float(statistic.count) for statistic in taught], device=device)
         self._tightness = tightness(stacked, self._counts)
         self._means = own_space(stacked, self._whitening)
         self._chat = own_space(basis.chat, self._whitening)
@@ -170,7 +171,7 @@ class DiscriminantRouter:
         )
         log_prior = torch.full_like(probabilities[:, :1], none_log_prior(len(self._names)))
         if bias is not None:
-            # Somebody has said of a message like this what does not answer it: that outweighs what is usual.
+            # A person has corrected a message like this one: that outweighs the prior.
             log_prior[bias.amin(dim=1) < 0] = 0.0
         return ranked(probabilities, self._names, self._tuning, log_prior)
 
@@ -225,14 +226,14 @@ further, or harder, takes messages along that were right; see docs/research/rout
 
 
 GUEST_MARGIN = 2.0
-"""How many times as probable as the best procedure of the person's own a guest must be to go before it."""
+"""A guest answers only when it is this many times as probable as the best procedure of the person's own."""
 
 
 def _refuse_endless(scores: Tensor, names: Sequence[str]) -> None:
     """Stop where [n x p] scores of procedures are not finite.
 
     Raises:
-        RoutingError: names the first procedure whose are not.
+        RoutingError: names the first procedure with such a score.
     """
     finite = torch.isfinite(scores).all(dim=0)
     if not bool(finite.all()):

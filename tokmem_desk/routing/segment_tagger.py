@@ -1,4 +1,4 @@
-"""Where one request ends and the next begins: a small network over the tokens of a message.
+"""Mark where one request ends and the next begins, by a small network over the tokens of a message.
 
 It marks every token as content, as part of a joint between two requests (", and after that"), or as the
 beginning of a further request. It reads the same forward pass as the router. Fitted once per backbone on

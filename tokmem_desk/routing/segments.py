@@ -35,7 +35,7 @@ MOST_PROPOSALS = 8
 
 _TEMPER = 0.35
 """Factor on the log-odds of a beginning. The segment tagger is surer than it is right on text unlike what it was
-fitted on (notes of short sentences); routes shall have their say. See docs/research/composition.md for the figures."""
+fitted on (notes of short sentences), so the routes must count for more. See docs/research/composition.md."""
 
 _NONE_DOUBT = 2.0
 """Nats by which ``none`` is less likely for a stretch than for a message of its own."""

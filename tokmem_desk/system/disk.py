@@ -1,4 +1,4 @@
-"""Make what was written last through a power cut, and read paths that people type. Knows no place of its own."""
+"""Flush files to the disk so that they survive a power cut, and read paths that people type. Knows no file location."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from tokmem_desk.errors import UsageError
 
 STALE_SECONDS = 3600.0
-"""A temporary file this old is nobody's work any more."""
+"""A temporary file this old, in seconds, was left by a writer that was killed."""
 
 
 def typed_path(text: str | Path) -> Path:
@@ -62,7 +62,7 @@ def sync_files(folder: Path) -> None:
 def remove_stale(path: Path) -> None:
     """Remove the temporary files (``.NAME.*.part``) that writers of ``path`` left when they were killed.
 
-    What cannot be removed stays: the one who is about to write finds out what is wrong with the folder.
+    A file that cannot be removed stays: the next write reports what is wrong with the folder.
     """
     oldest = time.time() - STALE_SECONDS
     with contextlib.suppress(OSError):

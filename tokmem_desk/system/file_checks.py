@@ -1,9 +1,9 @@
-"""Whether files of ours are still what was written: their SHA-256, kept apart from them, and a look at each.
+"""Check that files are still what was written, by SHA-256 digests that are kept apart from them.
 
 A ``Ledger`` keeps the digests of one folder's files. A file that it does not know yet, since an earlier version wrote
 it, is trusted the first time and known from then on. A file is hashed whenever its size, time or place on the disk has
-changed, and also unchanged ones are after a while: a bit that flips on a disk changes no time. The ledger itself is
-checked too; a damaged one is begun anew. No torch.
+changed, and after a while even when they have not: a bit that flips on a disk changes no time stamp. The ledger
+itself is checked too; a damaged one is begun anew. No torch.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class FileState:
-    """What tells a file that was written anew from one that was not, without reading it."""
+    """Size, time and place of a file, by which a new one is told from the old one without reading it."""
 
     size: int
     time_ns: int
@@ -65,7 +65,7 @@ class FileState:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of one file.
+    """The entry of one file in the ledger.
 
     Attributes:
         sha256: what it may be; two while it is being replaced, so that a kill in between damages nothing.
@@ -104,26 +104,26 @@ class Ledger:
             return {}
 
     def announce(self, name: str, sha256: str) -> None:
-        """A file is about to be replaced by one of that digest: until ``settle``, either is right."""
+        """Note that a file will be replaced by one of this digest; until ``settle`` both digests are accepted."""
         with self._changing() as entries:
             before = entries.get(name)
             known = () if before is None else before.sha256
-            entries[name] = Entry((*(one for one in known if one != sha256), sha256))
+            entries[name] = Entry((*(digest for digest in known if digest != sha256), sha256))
 
     def settle(self, path: Path, sha256: str, *, checked: bool = True) -> None:
-        """A file has been written, or is trusted for the first time, and this is its digest."""
+        """Note the digest of a file that was written, or is trusted for the first time."""
         with self._changing() as entries, contextlib.suppress(OSError):
             state = FileState.of(path) if checked else None
             entries[path.name] = Entry((sha256,), state, time.time() if checked else 0.0)
 
     def note(self, path: Path, *, damaged: bool) -> None:
-        """A file whose digest is known has been hashed."""
+        """Note that a known file was hashed."""
         with self._changing() as entries, contextlib.suppress(OSError):
             known = entries.get(path.name, Entry(()))
             entries[path.name] = replace(known, state=FileState.of(path), checked=time.time(), damaged=damaged)
 
     def begin_anew(self, *keep: str) -> None:
-        """Forget what is known of all files but these."""
+        """Drop the entries of all files but these."""
         with self._changing() as entries:
             for name in entries.keys() - set(keep):
                 del entries[name]

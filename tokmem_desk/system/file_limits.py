@@ -36,10 +36,10 @@ class Allowance:
         self._left = FREE_BYTES + BYTES_FOR_A_BYTE * file_bytes
 
     def check(self, size: int, what: str) -> None:
-        """Let pass what fits for a while.
+        """Check that so many bytes fit for the time of one step.
 
         Raises:
-            BadInputError: it does not.
+            BadInputError: they do not fit.
         """
         if size > self._left:
             raise BadInputError(
@@ -48,10 +48,10 @@ class Allowance:
             )
 
     def take(self, size: int, what: str) -> None:
-        """Let pass what fits and stays.
+        """Take so many bytes for good.
 
         Raises:
-            BadInputError: it does not.
+            BadInputError: they do not fit.
         """
         self.check(size, what)
         self._left -= size
@@ -82,9 +82,9 @@ def levels(value: object, most: int = MOST_LEVELS) -> int:
     """How deep lists and objects stand in one another; nothing beyond ``most`` + 1 is looked at."""
     level, here = 0, [value]
     while here and level <= most:
-        inner = [one for one in here if isinstance(one, (dict, list))]
+        inner = [value for value in here if isinstance(value, (dict, list))]
         if not inner:
             break
         level += 1
-        here = [child for one in inner for child in (one.values() if isinstance(one, dict) else one)]
+        here = [child for value in inner for child in (value.values() if isinstance(value, dict) else value)]
     return level

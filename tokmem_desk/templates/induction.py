@@ -20,17 +20,17 @@ from tokmem_desk.templates.single_use import sequences, takes_once
 from tokmem_desk.templates.template import CLASSES, AnswerTemplate, Part
 
 LEAST_PAIRS = 8
-"""With fewer pairs nothing is certain."""
+"""With fewer pairs no template is induced."""
 
 _MOST_PAIRS = 200
-"""Pairs that a form is made from at most; looking longer finds nothing more."""
+"""At most so many pairs make a template; more pairs change nothing."""
 _MOST_ASKED = 1000
-"""Further pairs that it is tried on."""
+"""At most so many further pairs test it."""
 _REFUSED = 0.01
-"""Share of those that it may refuse: in thousands of pairs some are odd."""
+"""Share of those that it may refuse."""
 
 _ENOUGH = 16
-"""With fewer values only the text around them is."""
+"""With fewer values only the text around them is taken for certain."""
 
 _MOST_CHOICES = 16
 _MOST_LAYOUTS = 6
@@ -58,7 +58,7 @@ def induce_form(pairs: Sequence[ExamplePair]) -> AnswerTemplate | None:
     form = _form(values)
     if form is None or all(part.kind == "free" for part in form.parts):
         return None
-    # A safety net: the parts were chosen one by one.
+    # The parts were chosen one by one, so the whole is tested again.
     if not all(form.accepts(message, answer) for message, answer in values):
         return None
     others = _some(pairs, _MOST_ASKED) if len(pairs) > _MOST_PAIRS else []
@@ -69,7 +69,7 @@ def induce_form(pairs: Sequence[ExamplePair]) -> AnswerTemplate | None:
 
 
 def _once(form: AnswerTemplate, values: Values) -> bool:
-    """Whether no answer takes the same words of its message twice, though it takes several values."""
+    """Whether answers take several values and none takes the same words of its message twice."""
     lines = sequences(form)
     several = form.repeated or any(sum(part.kind == "taken" for part in line) > 1 for line in lines)
     if len(values) < _ENOUGH or not several or not any(part.kind == "taken" for line in lines for part in line):
@@ -78,7 +78,7 @@ def _once(form: AnswerTemplate, values: Values) -> bool:
 
 
 def _some(pairs: Sequence[ExamplePair], most: int) -> Sequence[ExamplePair]:
-    """So many of the pairs at most, drawn by chance: what stands in a row in a file is often alike."""
+    """At most so many of the pairs, drawn at random, since neighbours in a file are often alike."""
     return pairs if len(pairs) <= most else random.Random(most).sample(list(pairs), most)
 
 
@@ -132,7 +132,7 @@ def _anchors(answers: Sequence[list[str]]) -> list[str]:
         rows = [[token for token in answer if token in steady] for answer in answers]
         if all(row == rows[0] for row in rows):
             return rows[0]
-        # Whoever disagrees most often with the first row goes.
+        # Leave out the token that most often disagrees with the first row.
         wrong = Counter(token for row in rows for a, b in zip(row, rows[0], strict=True) if a != b for token in (a, b))
         steady.discard(max(sorted(wrong), key=lambda token: (not token.isalnum(), wrong[token])))
     return []

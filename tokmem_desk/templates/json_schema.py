@@ -19,7 +19,7 @@ from tokmem_desk.errors import BadInputError, first_line
 from tokmem_desk.templates.patterns import PatternError, known_pattern, read_pattern
 
 MAX_SCHEMA_CHARACTERS = 64_000
-"""A schema is part of the profile and of each request's work; real ones have a few hundred characters."""
+"""Longest schema; it is read with every request, and real ones have a few hundred characters."""
 
 MAX_LEVELS = 60
 
@@ -371,7 +371,7 @@ _MATCHING: dict[str, Any] = {
 
 
 def forget_schemas() -> None:
-    """Let go of the schemas that were used; they are a person's own words."""
+    """Drop the cached schemas: they may hold a person's own words."""
     _validator.cache_clear()
 
 

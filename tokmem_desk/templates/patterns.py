@@ -86,7 +86,7 @@ def read_pattern(text: str) -> Pattern:
         raise PatternError(f"has {len(text):,} characters, and {MAX_PATTERN_CHARACTERS:,} are allowed")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what may mean something else one day
+            warnings.simplefilter("ignore")  # syntax that a later version of re may read otherwise
             re.compile(text)
     except (re.error, RecursionError, OverflowError) as caught:
         raise PatternError(f"is not a regular expression ({str(caught)[:100]})") from None

@@ -1,4 +1,4 @@
-"""An answer's way through a form whose values are taken from the message once each.
+"""Track an answer in a template whose values are taken from the message at most once each.
 
 A regular expression cannot say that, so the answer is read as it grows: what it has taken so far is left out
 of the expression for the rest. A sequence of parts that needs more values than the message has left cannot be entered.
@@ -19,7 +19,7 @@ from tokmem_desk.templates.patterns import Pattern, PatternError, plain_pattern
 from tokmem_desk.templates.template import AnswerTemplate, Part, joined
 
 _MOST_SEQUENCES = 64
-"""With more ways to put its alternatives together a form is taken as it is."""
+"""With more combinations of alternatives the template is used without this rule."""
 
 _MOST_TRIED = 2_000
 """Ways to give values a stretch of their own that are tried."""
@@ -48,13 +48,13 @@ def sequences(form: AnswerTemplate) -> list[tuple[Part, ...]]:
 
 
 class FormWalk:
-    """What may still be said to one message, given what has been said."""
+    """What an answer to one message may still contain, given its beginning."""
 
     def __init__(self, form: AnswerTemplate, message: str) -> None:
         self._message = message
         self._repeated = form.repeated
         self._lines = sequences(form)
-        # Asked for at every token and by every sequence, and mostly the same.
+        # Asked for at every token and sequence, mostly with the same arguments.
         self._prefixes, self._line = cache(self._prefix), cache(self._line_without)
         self._pattern, self._starts = cache(self._pattern_of), cache(self._starts_of)
         self._origins = cache(self._origins_of)
@@ -168,7 +168,7 @@ def _used(taken: Taken) -> Used:
 
 
 def _each_has_one(needs: Sequence[frozenset[int]]) -> bool:
-    """Whether everyone can have one of its own (augmenting paths, Kuhn 1955)."""
+    """Whether each value can have a stretch of its own (augmenting paths, Kuhn 1955)."""
     owner: dict[int, int] = {}
 
     def find(who: int, seen: set[int]) -> bool:

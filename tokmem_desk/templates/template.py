@@ -1,7 +1,7 @@
 """The form that all answers of a procedure share, as a regular expression of what may be said to one message.
 
 A form is made of parts: text that always stands there, values out of a closed set, values that stand in the message
-(as they are, or written another way), runs of digits or letters, and free text. ``form_induction`` finds it in example
+(as they are, or written another way), runs of digits or letters, and free text. ``induction`` finds it in example
 pairs; ``constrained`` holds an answer to it. Where pairs show that a value is always taken from the message, no other
 value can be generated.
 
@@ -129,7 +129,7 @@ class Part:
         return "|".join([*words, *others])
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values; what is left out is as it is by default."""
+        """Plain JSON values; fields at their default are left out."""
         found: dict[str, Any] = {"kind": self.kind}
         for name in ("values", "ways", "tokens", "least", "most"):
             value = getattr(self, name)
@@ -141,10 +141,10 @@ class Part:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Part:
-        """The part that ``as_dict`` told of.
+        """Rebuild a part from ``as_dict``.
 
         Raises:
-            ValueError: nothing of the kind.
+            ValueError: the value has another shape.
         """
         kind = data["kind"]
         if kind not in _KINDS:
@@ -223,10 +223,10 @@ class AnswerTemplate:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> AnswerTemplate:
-        """The form that ``as_dict`` told of.
+        """Rebuild a template from ``as_dict``.
 
         Raises:
-            ValueError: nothing of the kind.
+            ValueError: the value has another shape.
         """
         try:
             if _parts_in(data["parts"]) > MOST_PARTS:

@@ -19,11 +19,11 @@ def written_procedures() -> list[Procedure]:
     data = json.loads(resources.files(__name__).joinpath("written.json").read_text(encoding="utf-8"))
     return [
         Procedure(
-            one["name"],
-            tuple(ExamplePair(message, answer) for message, answer in one["pairs"]),
-            description=one["description"],
+            procedure["name"],
+            tuple(ExamplePair(message, answer) for message, answer in procedure["pairs"]),
+            description=procedure["description"],
         )
-        for one in data["procedures"]
+        for procedure in data["procedures"]
     ]
 
 

@@ -146,7 +146,7 @@ class Adaptation:
             self.loss = running_mean(self.loss, numbers[0], _RUNNING_MEAN)
 
     def checkpoint(self) -> Checkpoint:
-        """Everything needed to go on as if nothing had happened."""
+        """The state from which a resumed run takes the same steps."""
         kept = optimised_state(self._parameters, self._optimiser)
         return Checkpoint(self._identity, kept, {"step": self._step, "loss": self.loss})
 

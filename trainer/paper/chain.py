@@ -223,7 +223,7 @@ class ChainTraining:
             yield Progress("train", step + 1, self.steps, known(running), seconds_left=pace * (self.steps - step - 1))
 
     def chain(self, *, renormalised: bool = True) -> Chain:
-        """What came of it, earlier memories first.
+        """The trained chain, earlier memories first.
 
         Args:
             renormalised: scale new rows to the mean norm of the earlier ones.

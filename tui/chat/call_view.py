@@ -8,6 +8,7 @@ from typing import Any
 
 from textual.content import Content
 
+from tokmem_desk.generation.answer_segment import AnswerSegment
 from tui.chat.turns import Answer
 from tui.kit.vector_lines import quoted, vector_rows
 from tui.shared.command_run import run_of
@@ -35,13 +36,13 @@ def vector_content(vector: Sequence[str], width: int = 0) -> Content:
     )
 
 
-def _segment(segment: Mapping[str, Any], *, named: bool) -> Content:
-    arguments = segment.get("arguments")
+def _segment(segment: AnswerSegment, *, named: bool) -> Content:
+    arguments = segment.arguments
     parts: list[Content] = []
     if named or arguments is not None:
-        parts.append(Content.styled(f"▸ {segment.get('route', '')}", "bold $primary"))
+        parts.append(Content.styled(f"▸ {segment.route}", "bold $primary"))
     if arguments is None:
-        parts.append(Content(str(segment.get("response", ""))))
+        parts.append(Content(segment.response))
     else:
         width = max((len(name) for name in arguments), default=0)
         parts += [
@@ -50,10 +51,10 @@ def _segment(segment: Mapping[str, Any], *, named: bool) -> Content:
         ]
         if not arguments:
             parts.append(Content.styled("  no arguments", "$muted"))
-    if segment.get("problem"):
-        parts.append(Content.styled(str(segment["problem"]), "$text-error"))
-    if segment.get("run"):
-        parts.append(_run(segment["run"]))
+    if segment.problem:
+        parts.append(Content.styled(segment.problem, "$text-error"))
+    if segment.run:
+        parts.append(_run(segment.run))
     return Content("\n").join(parts)
 
 

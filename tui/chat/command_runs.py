@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from profiles.store.commands import CommandRecord
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import TokmemError
+from tokmem_desk.generation.answer_segment import AnswerSegment
 from tui.chat.host import ChatHost
 from tui.chat.run_call import RunDialog
 from tui.chat.session import ChatSession
@@ -31,10 +30,10 @@ class CommandRuns:
         session, store = self._host.session, self._host.tokmem.store
         commands = store.commands.by_name()
         for segment in turn.answer.segments:
-            command = commands.get(segment["route"])
+            command = commands.get(segment.route)
             if command is None:
                 continue
-            if segment.get("arguments") is not None and command.allowed is not None:
+            if segment.arguments is not None and command.allowed is not None:
                 prepared = self._prepare(store, command, segment)
                 if prepared is not None and prepared.allowed and _is_whole(turn):
                     await self._run(session, turn, segment, prepared)
@@ -47,8 +46,8 @@ class CommandRuns:
         commands = store.commands.by_name()
         has_command = False
         for segment in turn.answer.segments:
-            command = commands.get(segment["route"])
-            if command is None or segment.get("arguments") is None:
+            command = commands.get(segment.route)
+            if command is None or segment.arguments is None:
                 continue
             has_command = True
             prepared = self._prepare(store, command, segment)
@@ -57,11 +56,11 @@ class CommandRuns:
         if not has_command:
             self._host.notify("It has no command. F3, then o on the procedure sets one.")
 
-    def _prepare(self, store: ProfileStore, command: CommandRecord, segment: dict[str, Any]) -> PreparedCommand | None:
+    def _prepare(self, store: ProfileStore, command: CommandRecord, segment: AnswerSegment) -> PreparedCommand | None:
         """The command with the arguments of a call; None where it cannot run, which the person is told."""
         try:
             schema = store.procedures.get(command.procedure).output_schema or ""
-            return prepare(command, schema, segment["arguments"])
+            return prepare(command, schema, segment.arguments)
         except TokmemError as caught:
             self._host.notify(error_text(caught), severity="error", timeout=12, markup=False)
             return None
@@ -76,10 +75,10 @@ class CommandRuns:
             store.commands.allow(prepared.procedure, prepared.digest if consent == "always" else None)
         return consent is not None
 
-    async def _run(self, session: ChatSession, turn: Turn, segment: dict[str, Any], prepared: PreparedCommand) -> None:
+    async def _run(self, session: ChatSession, turn: Turn, segment: AnswerSegment, prepared: PreparedCommand) -> None:
         self._host.notify(f"Running the command of {prepared.procedure}.", timeout=2, markup=False)
         outcome = await run(prepared.vector, self._host.tokmem.settings.number("command_seconds"))
-        segment["run"] = outcome.as_dict()
+        segment.run = outcome.as_dict()
         session.keep_run(turn)
         await self._host.redraw(turn)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import AsyncGenerator
-from dataclasses import asdict
 from typing import Any
 
 from profiles.store.chats import ConversationRecord
@@ -18,7 +17,7 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.errors import NotFoundError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
 from tui.chat.titles import proposed_title, rule_title
-from tui.chat.turns import Answer, Turn, is_shown, kept_segments, records_of, take_event, turns_of
+from tui.chat.turns import Answer, Turn, is_shown, kept_parts, kept_segments, records_of, take_event, turns_of
 from tui.engine_client.client import RequestHandle
 from tui.engine_client.link import EngineLink
 from tui.engine_client.protocol import Context, Message
@@ -309,7 +308,7 @@ class ChatSession:
                 "cut": answer.cut,
                 "without_history": answer.without_history or None,
                 "original": answer.original,
-                "parts": [asdict(part) for part in answer.parts] if answer.has_parts else None,
+                "parts": kept_parts(answer),
                 "segments": kept_segments(answer),
             },
             "status": answer.status,

@@ -132,7 +132,7 @@ class TurnView(Widget, can_focus=True):
                 case "procedure":
                     return answer.route not in (None, NONE_ROUTE)
                 case "run":
-                    return any(one.get("arguments") is not None for one in answer.segments)
+                    return any(segment.arguments is not None for segment in answer.segments)
         return True
 
     def action_wanted(self, action: TurnAction) -> None:
@@ -311,10 +311,10 @@ class TurnView(Widget, can_focus=True):
         if not answer.has_parts:
             return Content("" if answer.calling else answer.text)
         lines: list[Content] = []
-        for place, part in enumerate(answer.parts[:-1] if answer.calling else answer.parts):
+        for place, segment in enumerate(answer.segments[:-1] if answer.calling else answer.segments):
             if place:
-                lines.append(Content.assemble(*route_words(part.route, part.probability)))
-            lines.append(Content(part.text.rstrip("\n")))
+                lines.append(Content.assemble(*route_words(segment.route, segment.probability)))
+            lines.append(Content(segment.response.rstrip("\n")))
         return Content("\n").join(lines)
 
     def _question(self) -> Content:

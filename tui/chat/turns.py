@@ -13,19 +13,11 @@ from typing import Any, cast
 from profiles.store.feedback import AnswerFeedback
 from profiles.store.messages import MessageRecord, MessageStatus, Rating
 from tokmem_desk.errors import BadInputError, did_you_mean
+from tokmem_desk.generation.answer_segment import AnswerSegment
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.engine_client.protocol import AskResult, Candidate, Context, Message, Timing
 
 _PREFIX = re.compile(r"@(\S*)(?:\s+|$)")
-
-
-@dataclass(slots=True)
-class AnswerPart:
-    """One segment of an answer to several requests."""
-
-    route: str
-    probability: float
-    text: str = ""
 
 
 WITHOUT_HISTORY = "answered without the history: it was repeating an earlier answer"
@@ -64,23 +56,21 @@ class Answer:
     """Of the example pair that was made of it."""
     original: str | None = None
     """What the model said, where the person has written something else."""
-    parts: list[AnswerPart] = field(default_factory=list)
+    segments: list[AnswerSegment] = field(default_factory=list)
     """One for each request of the message; ``route`` and its like on top are those of the first."""
 
     @property
     def has_parts(self) -> bool:
         """True when the answer is to be shown in parts: it has several, and nobody has written another one."""
-        return len(self.parts) > 1 and self.original is None
+        return len(self.segments) > 1 and self.original is None
 
-    segments: list[dict[str, Any]] = field(default_factory=list)
-    """``protocol.SegmentInfo`` and, where it ran, ``run``; kept only where there is more to them than the text."""
     calling: bool = False
     """True while the arguments of a call are being written."""
 
     @property
     def has_calls(self) -> bool:
         """True when the answer is to be shown as calls, not as text."""
-        return any(one.get("arguments") is not None or one.get("problem") for one in self.segments)
+        return any(segment.arguments is not None or segment.problem for segment in self.segments)
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -138,16 +128,16 @@ def take_event(answer: Answer, event: Message) -> None:
     match event["event"]:
         case "route":
             if event.get("segment", 0) == 0:
-                answer.parts = []
+                answer.segments = []
                 answer.route, answer.probability = event["route"], event["probability"]
                 answer.candidates, answer.forced = event["candidates"], bool(event.get("forced"))
                 answer.guest = bool(event.get("guest"))
-            answer.parts.append(AnswerPart(event["route"], event["probability"]))
+            answer.segments.append(AnswerSegment(event["route"], event["probability"], event.get("part", "")))
             answer.calling = bool(event.get("call"))
         case "token":
             answer.text += event["text"]
-            if answer.parts:
-                answer.parts[-1].text += event["text"]
+            if answer.segments:
+                answer.segments[-1].response += event["text"]
         case "done":
             result = cast(AskResult, event["result"])
             answer.text, answer.timing = result["response"], result["timing"]
@@ -157,8 +147,8 @@ def take_event(answer: Answer, event: Message) -> None:
             answer.cut = result["stopped"] if result["stopped"] in ENDINGS else ""
             answer.span, answer.context = result["span"], result["context"]
             answer.without_history = bool(result.get("without_history"))
-            answer.parts = [AnswerPart(s["route"], s["probability"], s["response"]) for s in result["segments"]]
-            answer.segments, answer.calling = [dict(one) for one in result["segments"]], False
+            answer.segments = [AnswerSegment.from_dict(fields) for fields in result["segments"]]
+            answer.calling = False
 
 
 def turns_of(records: Sequence[MessageRecord], feedback: Mapping[int, AnswerFeedback]) -> list[Turn]:
@@ -191,15 +181,30 @@ def turns_of(records: Sequence[MessageRecord], feedback: Mapping[int, AnswerFeed
                 pair_id=given.pair_id,
                 pair_procedure=given.pair_procedure,
                 original=details.get("original"),
-                parts=[AnswerPart(**part) for part in details.get("parts") or ()],
-                segments=list(details.get("segments") or ()),
+                segments=_stored_segments(details),
             )
     return turns
 
 
 def kept_segments(answer: Answer) -> list[dict[str, Any]] | None:
     """The segments as they are stored: None where they say no more than the text and its route."""
-    return answer.segments if answer.has_calls and answer.original is None else None
+    if not answer.has_calls or answer.original is not None:
+        return None
+    return [segment.as_dict() for segment in answer.segments]
+
+
+def kept_parts(answer: Answer) -> list[dict[str, Any]] | None:
+    """What is stored of the segments of an answer that is shown in parts; None for any other."""
+    if not answer.has_parts:
+        return None
+    return [{"route": s.route, "probability": s.probability, "text": s.response} for s in answer.segments]
+
+
+def _stored_segments(details: Mapping[str, Any]) -> list[AnswerSegment]:
+    """The segments of a stored answer: whole where it has calls, else route and text of each part."""
+    if details.get("segments"):
+        return [AnswerSegment.from_dict(fields) for fields in details["segments"]]
+    return [AnswerSegment.from_dict({**part, "response": part.get("text", "")}) for part in details.get("parts") or ()]
 
 
 def records_of(turn: Turn) -> list[MessageRecord]:

@@ -9,7 +9,15 @@ from tokmem_desk.models.catalogue import ADAPTED
 from tui.cli.context import Context
 from tui.cli.model import ADAPTERS
 from tui.cli.model_run import follow
+from tui.cli.parsing import Parser, positive_number
 from tui.kit.words import duration
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``adapt``."""
+    parser.add_argument(
+        "--examples", metavar="N", type=positive_number, help="auxiliary requests to learn from (default: 1000)"
+    )
 
 
 def run(context: Context, options: argparse.Namespace) -> int:

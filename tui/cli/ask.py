@@ -16,11 +16,27 @@ from tui.cli.chats import LAST, conversation_id
 from tui.cli.console import Console, percent
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Parser, continue_option, positive_number, whole_number
 from tui.cli.run_calls import run_calls
 from tui.cli.texts import message_of
 from tui.engine_client.protocol import Candidate, Message
 
 RUNNERS_UP = 3
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``ask``."""
+    parser.add_argument("text", metavar="TEXT", nargs="+", help="the message; '-' reads it from stdin")
+    parser.add_argument("--route", metavar="ROUTE", default="auto", help="auto, none, or a procedure's name")
+    parser.add_argument("--sample", action="store_true", help="draw the answer instead of taking the likeliest words")
+    parser.add_argument("--seed", metavar="N", type=whole_number, help="makes --sample repeatable")
+    parser.add_argument(
+        "--run",
+        action="store_true",
+        help="hand the answer to its procedure's command, after asking (--yes: without; see 'proc command')",
+    )
+    parser.add_argument("--max-tokens", metavar="N", type=positive_number, help="longest answer, in tokens")
+    continue_option(parser, "go on with the conversation used last, and keep message and answer in it")
 
 
 def run(context: Context, options: argparse.Namespace) -> int:
@@ -59,12 +75,12 @@ class _Shown:
         self._held = ""
 
     def begin(self, route: Message) -> None:
-        """A segment begins."""
+        """Begin a segment."""
         self.end()
         self._call = route["route"] if self._as_calls and route.get("call") else None
 
     def add(self, text: str) -> None:
-        """More of the segment."""
+        """Add text of the segment."""
         if self._call is not None:
             self._held += text
         elif text:
@@ -72,14 +88,14 @@ class _Shown:
             self._at_line_start = text.endswith("\n")
 
     def end(self) -> None:
-        """Nothing more of the segment; half a call is shown as what it is."""
+        """End the segment; an unfinished call is shown as its text."""
         name, text = self._call, self._held.strip()
         self._call, self._held = None, ""
         if name is not None and text:
             self.add((call_words(name, text) or text) + "\n")
 
     def close(self) -> None:
-        """Also after half an answer: what comes next begins a line of its own."""
+        """End the answer, so that what comes next begins on a new line."""
         self.end()
         if not self._at_line_start:
             self.add("\n")

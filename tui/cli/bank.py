@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from profiles.store.banks import Placement
@@ -28,11 +29,39 @@ from tui.banks.transfer import (
 from tui.banks.words import bank_object, bank_words
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Parser
 from tui.cli.passphrase import first_line
 from tui.cli.training import train_and_activate
 from tui.engine_client.protocol import BackboneInfo
 from tui.kit.words import size
 from tui.shared.overview import last_fingerprint
+
+CONFLICTS = ("rename", "replace", "skip")
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``bank``."""
+    actions = parser.actions()
+    exporting = actions.add("export", export, "write memories into a file for somebody else")
+    exporting.add_argument("file", metavar="FILE", help="NAME.tokmem")
+    exporting.add_argument("names", metavar="NAME", nargs="*", help="default: all that are trained for this model")
+    exporting.add_argument("--with-pairs", action="store_true", help="put the example pairs and corrections in, too")
+    exporting.add_argument(
+        "--licence", metavar="TEXT", default="", help="under which others may use it, as in CC-BY-4.0"
+    )
+    exporting.add_argument("--force", action="store_true", help="write over a file that is there")
+    exporting.add_argument("--passphrase", action="store_true", help="ask for a passphrase that protects the file")
+    importing = actions.add("import", import_bank, "take the procedures of a file in")
+    importing.add_argument("--dry-run", action="store_true", help="check everything, change nothing")
+    importing.add_argument("--on-conflict", choices=CONFLICTS, help="what to do where a name is taken")
+    importing.add_argument("--retrain", action="store_true", help="take only its pairs, and train them here")
+    inspecting = actions.add("inspect", inspect, "say what is in a file, and what it can reveal")
+    for action in (importing, inspecting):
+        action.add_argument("file", metavar="FILE", type=Path, help="NAME.tokmem, or a folder with the files of one")
+    for action in (exporting, importing, inspecting):
+        action.add_argument(
+            "--bank-passphrase-file", metavar="FILE", type=Path, help="read the file's passphrase from this one"
+        )
 
 
 def export(context: Context, options: argparse.Namespace) -> int:

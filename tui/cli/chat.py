@@ -15,8 +15,16 @@ from tui.cli.ask import show_answer
 from tui.cli.chats import LAST, conversation_id
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Parser, continue_option
 
 HELP = "Type a message. '@name message' chooses the procedure, '@none message' none. /new begins anew, /quit ends."
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``chat``."""
+    parser.add_argument("--plain", action="store_true", help="line by line instead of the app; works with pipes")
+    parser.add_argument("--temporary", action="store_true", help="with --plain: keep nothing of it")
+    continue_option(parser, "with --plain: go on with the conversation used last, as the app does by itself")
 
 
 def run(context: Context, options: argparse.Namespace) -> int:

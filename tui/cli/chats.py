@@ -13,9 +13,24 @@ from tokmem_desk.errors import ConflictError, NotFoundError, TokmemError, UsageE
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Parser, positive_number
 from tui.cli.proc import changed
 
 LAST = "last"
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``chats``."""
+    actions = parser.actions()
+    listing = actions.add("list", list_all, "the conversations used last, newest first")
+    listing.add_argument("--search", metavar="WORDS", help="only those where a message holds all words")
+    listing.add_argument("--limit", metavar="N", type=positive_number, default=50, help="at most so many (default: 50)")
+    exporting = actions.add("export", export, "write a conversation as Markdown or JSON")
+    exporting.add_argument("id", metavar="ID", help="its number, or 'last'")
+    exporting.add_argument("file", metavar="FILE", nargs="?", help="ends in .md or .json; without it: stdout")
+    exporting.add_argument("--format", choices=("md", "json"), help="whatever the file is called")
+    deleting = actions.add("delete", delete, "delete a conversation for good")
+    deleting.add_argument("id", metavar="ID", help="its number, or 'last'")
 
 
 def list_all(context: Context, options: argparse.Namespace) -> int:

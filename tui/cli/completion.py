@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -25,7 +26,7 @@ from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.cli.arguments import build_parser
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
-from tui.cli.parsing import PROGRAM
+from tui.cli.parsing import PROGRAM, Parser
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -41,6 +42,11 @@ _NEW_NAMES = frozenset({("proc", "add"), ("profile", "create"), ("token", "creat
 _Names = Callable[[argparse.Namespace], Iterable[str]]
 
 
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``completion``."""
+    parser.add_argument("shell", choices=SHELLS, help="for which shell")
+
+
 def run(context: Context, options: argparse.Namespace) -> int:
     """Print the shell's part."""
     context.console.say(f"# {options.shell}: {HOW_TO[options.shell]}")
@@ -52,15 +58,21 @@ def run(context: Context, options: argparse.Namespace) -> int:
 def answer_tab() -> None:
     """Print what may come next and end the process; called when a shell asks."""
     parser = build_parser()
-    _attach(parser, ())
+    _attach(parser, (), frozenset(os.environ.get("COMP_LINE", "").split()))
     argcomplete.autocomplete(parser, always_complete_options=False)
 
 
-def _attach(parser: argparse.ArgumentParser, path: tuple[str, ...]) -> None:
+def _attach(parser: argparse.ArgumentParser, path: tuple[str, ...], typed: frozenset[str]) -> None:
+    """Say for each argument what may stand there.
+
+    Args:
+        path: the names of the command so far.
+        typed: the words of the line: only commands among them are looked at, and only their modules imported.
+    """
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for name, child in action.choices.items():
-                _attach(child, (*path, name))
+            for name in typed.intersection(action.choices):
+                _attach(action.choices[name], (*path, name), typed)
         elif action.choices is None:
             action.completer = _completer(action, path)  # type: ignore[attr-defined]
 

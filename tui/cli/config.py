@@ -9,6 +9,21 @@ from profiles.settings.settings import Scope, SettingRow
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Parser
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``config``."""
+    actions = parser.actions()
+    actions.add("path", path, "where everything is kept")
+    actions.add("show", show, "all settings, their values and where those come from")
+    changing = actions.add("set", set_key, "change a setting")
+    changing.add_argument("key", metavar="KEY")
+    changing.add_argument("value", metavar="VALUE")
+    resetting = actions.add("reset", reset, "put a setting back to its default")
+    resetting.add_argument("key", metavar="KEY")
+    for action in (changing, resetting):
+        action.add_argument("--only-profile", action="store_true", help="for the profile in use alone")
 
 
 def path(context: Context, options: argparse.Namespace) -> int:

@@ -68,11 +68,6 @@ class Console:
         return self._err_is_terminal and sys.stdin is not None and sys.stdin.isatty()
 
     @property
-    def talk_is_seen(self) -> bool:
-        """True when stderr is a terminal."""
-        return self._err_is_terminal
-
-    @property
     def width(self) -> int:
         """Cells of a line of talk; 0 where it goes into a file, which has no end of line."""
         return _terminal_width(self._err) if self._err_is_terminal else 0
@@ -84,7 +79,7 @@ class Console:
 
         Raises:
             BrokenPipeError: the reader has had enough.
-            StorageError: stdout takes nothing, as on a full disk.
+            StorageError: stdout cannot be written to, as on a full disk.
         """
         with writing_output():
             print(visible(text) if self._out_is_terminal else text, end=end, file=self._out, flush=True)
@@ -127,7 +122,7 @@ class Console:
         now = time.monotonic()
         pause = TERMINAL_PROGRESS_SECONDS if self._rewrites else PLAIN_PROGRESS_SECONDS
         if not self._rewrites and not done and not self._progress_time:
-            # What is over within the pause is not worth a line that stays.
+            # Work that ends within the pause needs no line.
             self._progress_time = now
             return
         if not done and now - self._progress_time < pause:
@@ -192,7 +187,7 @@ class Console:
         text = visible(text)
         if style and self._coloured:
             text = f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
-        # Whoever closed stderr does not want to hear; the work goes on.
+        # stderr is closed: the work goes on in silence.
         with contextlib.suppress(OSError, ValueError):
             if self._progress_shown:
                 self._progress_shown = ""
@@ -203,7 +198,7 @@ class Console:
 
 @contextlib.contextmanager
 def writing_output() -> Iterator[None]:
-    """What the system says about stdout, in words; a reader that has gone is no failure and passes.
+    """Turn errors of stdout into ours; a closed pipe is passed on as BrokenPipeError.
 
     Raises:
         StorageError: stdout takes nothing.

@@ -19,6 +19,7 @@ from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, Procedure
 from tui.cli.ask import route_chip
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import PRESETS, Parser
 from tui.cli.scorecards import advice_lines, scorecard_table
 from tui.cli.training import train_and_activate
 from tui.engine_client.protocol import TrainResult
@@ -40,6 +41,12 @@ DEMO_QUERIES = (
     ("What is the capital of Norway?", NONE_ROUTE),
 )
 """Fresh messages and where they belong: two for each sample procedure, and ordinary chat."""
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``demo``."""
+    parser.add_argument("--keep", action="store_true", help="keep the result as a new profile")
+    parser.add_argument("--preset", choices=PRESETS, default="normal", help="how long training takes its time")
 
 
 def run(context: Context, options: argparse.Namespace) -> int:

@@ -9,7 +9,14 @@ from profiles.pair_files.pairs_file import load_pairs
 from tokmem_desk.errors import EngineError, UsageError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Parser, pairs_option
 from tui.cli.scorecards import evaluation_text
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``eval``."""
+    parser.add_argument("names", metavar="NAME", nargs="*", help="default: all that are trained")
+    pairs_option(parser, required=False)
 
 
 def run(context: Context, options: argparse.Namespace) -> int:

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import LockedError, TokmemError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Actions
 from tui.cli.passphrase import new_passphrase, profile_key, recovered_key
 from tui.cli.proc import changed
 from tui.process.passphrase_variables import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 
 _KEEP = "Write the recovery key down and keep it where the passphrase is not. It is shown this once and kept nowhere."
+
+
+def add_lock_actions(actions: Actions) -> None:
+    """What can be typed behind ``profile`` about its lock."""
+    for name, function, help_text in (
+        ("lock", lock, "encrypt a profile with a passphrase; prints its recovery key, once"),
+        ("unlock", unlock, "decrypt a profile and take its passphrase away"),
+        ("passphrase", passphrase, "change the passphrase of a locked profile, or its recovery key"),
+    ):
+        action = actions.add(name, function, help_text)
+        action.add_argument("name", metavar="NAME", nargs="?", help="default: the profile in use")
+    # Of the last one, ``passphrase``.
+    action.add_argument("--recovery", action="store_true", help="ask for the recovery key instead of the passphrase")
+    action.add_argument("--recovery-file", metavar="FILE", type=Path, help="read the recovery key from its first line")
+    action.add_argument(
+        "--new-passphrase-file", metavar="FILE", type=Path, help="read the new one there (or TOKMEM_NEW_PASSPHRASE)"
+    )
+    action.add_argument(
+        "--new-recovery-key", action="store_true", help="replace the recovery key and keep the passphrase"
+    )
 
 
 def lock(context: Context, options: argparse.Namespace) -> int:

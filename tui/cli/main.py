@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib
 import itertools
 import os
 import sys
@@ -83,8 +82,11 @@ def _run(options: argparse.Namespace, console: Console) -> int:
     from tui.cli.context import Context
 
     with Context(options, console) as context:
-        command = getattr(importlib.import_module(f"tui.cli.{options.module}"), options.function)
-        return int(command(context, options))
+        if options.function is None:
+            from tui.cli.app import run
+
+            return run(context, options)
+        return int(options.function(context, options))
 
 
 def _report(console: Console, error: TokmemError) -> int:

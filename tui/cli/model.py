@@ -13,6 +13,7 @@ from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.model_run import follow
+from tui.cli.parsing import Parser, positive_number
 from tui.cli.proc import changed
 from tui.kit.words import duration, parameters, size
 
@@ -28,6 +29,26 @@ ADAPTERS = {
     "shipped": "the adapter that comes with the program",
 }
 """Where an adapter comes from."""
+
+
+_MODEL_ID = "'default', an id, a folder or a GGUF file"
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``model``."""
+    actions = parser.actions()
+    actions.add("list", list_all, "the models known by name, and those in the cache")
+    for name, function, help_text in (
+        ("pull", pull, "fetch a model and prepare it"),
+        ("use", use, "make it the model that is used when none is named"),
+        ("remove", remove, "delete a prepared model from the cache; of ID+adapted the adapter alone"),
+    ):
+        actions.add(name, function, help_text).add_argument("id", metavar="ID", help=_MODEL_ID)
+    looking = actions.add("info", info, "licence, size, need of memory, and where it is")
+    preparing = actions.add("prepare", prepare, "learn where its new memories start; once, some tens of minutes")
+    for action in (looking, preparing):
+        action.add_argument("id", metavar="ID", nargs="?", help=f"{_MODEL_ID}; without it the one in use")
+    preparing.add_argument("--steps", metavar="N", type=positive_number, help="how long to learn (default: 500)")
 
 
 def list_all(context: Context, options: argparse.Namespace) -> int:

@@ -1,22 +1,40 @@
-"""What every part of the command line is built with: the parser, commands with their help, kinds of values."""
+"""What every command's arguments are built with: the parser, actions, options of several commands, kinds of values."""
 
 from __future__ import annotations
 
 import argparse
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from tokmem_desk.errors import UsageError, did_you_mean
 from tui.cli.console import writing_output
 
+if TYPE_CHECKING:
+    from tui.cli.context import Context
+
 PROGRAM = "tokmem-desk"
-Subparsers = Any  # argparse has no public name for what add_subparsers returns
+PRESETS = ("quick", "normal", "thorough")
+
+CommandFunction = Callable[["Context", argparse.Namespace], int]
+"""Does a command; returns its exit code."""
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that reports with our errors instead of printing and exiting."""
+    """A parser that reports with our errors instead of printing and exiting.
 
-    def __init__(self, **keywords: Any) -> None:
-        super().__init__(**keywords, allow_abbrev=False)
+    Args:
+        parents: parsers of options that this one takes too; its actions take them as well.
+        keywords: further arguments of ``argparse.ArgumentParser``.
+    """
+
+    def __init__(self, *, parents: Sequence[Parser] = (), **keywords: Any) -> None:
+        self.shared = list(parents)
+        super().__init__(parents=self.shared, **keywords, allow_abbrev=False)
+
+    def actions(self) -> Actions:
+        """Make this the parser of a command with actions."""
+        return Actions(self)
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of exit.
@@ -44,22 +62,85 @@ class Parser(argparse.ArgumentParser):
             )
 
 
-def define(
-    commands: Subparsers, shared: Parser, name: str, module: str, function: str, help_text: str, **more: Any
-) -> Parser:
-    """Add a command; ``function`` of ``tui.cli.module`` does it."""
-    made: Parser = commands.add_parser(name, parents=[shared], help=help_text, description=_sentence(help_text), **more)
-    made.set_defaults(module=module, function=function)
-    return made
+class Actions:
+    """The actions of a command such as ``profile``: each has a parser and a function.
+
+    Args:
+        parser: of the command.
+    """
+
+    def __init__(self, parser: Parser) -> None:
+        self._shared = parser.shared
+        self._choices = parser.add_subparsers(metavar="ACTION", title="actions", required=True)
+
+    def add(self, name: str, function: CommandFunction, help_text: str, **more: Any) -> Parser:
+        """Add an action that ``function`` does.
+
+        Args:
+            more: further arguments of ``argparse.ArgumentParser``.
+        """
+        made: Parser = self._choices.add_parser(
+            name, parents=self._shared, help=help_text, description=sentence(help_text), **more
+        )
+        made.set_defaults(function=function)
+        return made
 
 
-def define_group(commands: Subparsers, shared: Parser, name: str, help_text: str) -> Subparsers:
-    """Add a word that commands stand behind."""
-    made = commands.add_parser(name, parents=[shared], help=help_text, description=_sentence(help_text))
-    return made.add_subparsers(metavar="ACTION", title="actions", required=True)
+class LazyParsers(dict[str, Any]):
+    """The parsers of commands by name; each is made when it is first asked for.
+
+    So a command's module is imported only when the command is typed.
+
+    Args:
+        names: of the commands, in the order in which they are shown.
+        make: makes the parser of one.
+    """
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], Parser]) -> None:
+        super().__init__(dict.fromkeys(names))
+        self._make = make
+
+    def __getitem__(self, name: str) -> Parser:
+        parser: Parser | None = super().__getitem__(name)
+        if parser is None:
+            parser = self[name] = self._make(name)
+        return parser
+
+    def items(self) -> Any:
+        """All of them, made."""
+        return [(name, self[name]) for name in self]
+
+    def values(self) -> Any:
+        """All of them, made."""
+        return [self[name] for name in self]
 
 
-def _sentence(text: str) -> str:
+def pairs_option(parser: Parser, *, required: bool) -> None:
+    """Add ``--pairs``, a file of example pairs."""
+    parser.add_argument(
+        "--pairs",
+        metavar="FILE",
+        type=Path,
+        required=required,
+        help='CSV with the columns input and response, JSONL {"input", "response"}, a procedure\'s JSON, Alpaca, '
+        "ShareGPT or chat messages",
+    )
+
+
+def continue_option(parser: Parser, help_text: str) -> None:
+    """Add ``--continue``: go on with the last conversation."""
+    parser.add_argument("-c", "--continue", action="store_true", dest="go_on", help=help_text)
+
+
+def port_option(parser: Parser, default: int) -> None:
+    """Add ``--port``, on which a server of this computer listens."""
+    parser.add_argument(
+        "--port", metavar="N", type=_port, default=default, help=f"default: {default}; 0 takes any that is free"
+    )
+
+
+def sentence(text: str) -> str:
+    """A line of help as a sentence."""
     return text[:1].upper() + text[1:] + "."
 
 
@@ -79,4 +160,11 @@ def positive_number(text: str) -> int:
     number = whole_number(text)
     if number == 0:
         raise argparse.ArgumentTypeError("0 is too small")
+    return number
+
+
+def _port(text: str) -> int:
+    number = whole_number(text)
+    if number > 65535:
+        raise argparse.ArgumentTypeError(f"{number} is no port; the highest is 65535")
     return number

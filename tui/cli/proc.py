@@ -22,6 +22,7 @@ from tokmem_desk.templates.template import template_in
 from tui.cli.console import number, shortened, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Actions, Parser, pairs_option
 from tui.cli.tools import command_ending, finding_objects, load_schema, say_findings
 from tui.engine_client.protocol import Overlap
 from tui.kit.vector_lines import quoted
@@ -31,6 +32,81 @@ from tui.shared.overview import ProcedureLine, last_fingerprint, procedure_lines
 
 SHOWN_PAIRS = 10
 """How many pairs ``show`` prints as text; ``--json`` has them all."""
+
+
+def add_actions(actions: Actions) -> None:
+    """What can be typed behind ``proc`` about procedures as a whole."""
+    adding = actions.add("add", add, "define a procedure from example pairs")
+    adding.add_argument("name", metavar="NAME", help="1 to 40 characters of a-z, 0-9, '-' and '_'")
+    pairs_option(adding, required=True)
+    _map_option(adding)
+    adding.add_argument("--description", metavar="TEXT", help="what it does; otherwise that of the file")
+    adding.add_argument("--schema", metavar="FILE", type=Path, help="JSON schema that its answers are held to")
+    adding.add_argument(
+        "--reads-conversation", action="store_true", help="let it see what was said before, not the message alone"
+    )
+    _overlap_option(adding)
+    importing = actions.add("import", import_pairs, "add pairs to a procedure, or replace them")
+    importing.add_argument("name", metavar="NAME")
+    pairs_option(importing, required=True)
+    _map_option(importing)
+    importing.add_argument("--replace", action="store_true", help="put them in the place of the present ones")
+    beginning = actions.add("template", template, "a file of pairs to begin with")
+    beginning.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        type=Path,
+        help="ends in .csv, .tsv, .jsonl or .json; without it CSV on stdout",
+    )
+    listing = actions.add("list", list_all, "all procedures of the profile")
+    listing.add_argument("--group", metavar="GROUP", help="only those of this group")
+    showing = actions.add("show", show, "one procedure with its pairs and memories")
+    showing.add_argument("name", metavar="NAME")
+    _overlap_option(showing)
+    renaming = actions.add("rename", rename, "give a procedure another name")
+    renaming.add_argument("name", metavar="NAME")
+    renaming.add_argument("new_name", metavar="NEW")
+    for name, function, help_text in (
+        ("remove", remove, "remove procedures with their pairs and memories (see 'proc undo')"),
+        ("enable", enable, "let procedures take part in recall"),
+        ("disable", disable, "keep procedures but do not recall them"),
+    ):
+        action = actions.add(name, function, help_text)
+        action.add_argument("names", metavar="NAME", nargs="*")
+        action.add_argument("--group", metavar="GROUP", help="all procedures of this group")
+    grouping = actions.add("group", group, "put procedures into a group, or take them out")
+    grouping.add_argument("names", metavar="NAME", nargs="+")
+    grouping.add_argument(
+        "--in", dest="group", metavar="GROUP", default="", help="the group; without it they are in none"
+    )
+    accepting = actions.add("accept", accept, "take procedures of a bank as your own")
+    accepting.add_argument("names", metavar="NAME", nargs="+")
+
+
+def add_undo(actions: Actions) -> None:
+    """What can be typed behind ``proc undo``."""
+    undoing = actions.add("undo", undo, "take back the last change to procedures or pairs")
+    undoing.add_argument(
+        "--forget",
+        action="store_true",
+        help="delete what was removed and all versions but the present ones, for good; nothing can be taken back then",
+    )
+
+
+def _overlap_option(parser: Parser) -> None:
+    parser.add_argument(
+        "--overlap", action="store_true", help="say which of its pairs would go to other procedures (loads the model)"
+    )
+
+
+def _map_option(parser: Parser) -> None:
+    parser.add_argument(
+        "--map",
+        metavar="input=COL,response=COL",
+        help="which columns or keys to take; A+B joins two, numbers count columns of a table without a header",
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="leave rows out that cannot be used, and name them")
 
 
 def add(context: Context, options: argparse.Namespace) -> int:
@@ -48,7 +124,7 @@ def add(context: Context, options: argparse.Namespace) -> int:
         raise BadInputError(f"The description {fault}.", next_step="Correct it and try again.")
     schema = found.output_schema if options.schema is None else load_schema(options.schema).text
     reads = found.reads_conversation or options.reads_conversation
-    if options.overlap:  # before anything changes: the model may not be there
+    if options.overlap:  # load first: where the model is missing, nothing has changed yet
         context.engine.load()
     record = context.store.procedures.add(
         Procedure(name, found.pairs, found.held_out, description, found.pattern, schema, reads),

@@ -1,4 +1,4 @@
-"""``proc threshold`` and ``proc draft``: what about a procedure only the model can tell."""
+"""``proc threshold`` and ``proc draft``: actions that need the model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,48 @@ from tokmem_desk.errors import InterruptedByUser
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Actions, positive_number, whole_number
 from tui.engine_client.protocol import Effect
 from tui.procedures.overlap_words import LEVELS, counts_at
+
+
+def add_model_actions(actions: Actions) -> None:
+    """What can be typed behind ``proc`` that asks the model."""
+    limiting = actions.add("threshold", threshold, "how sure the router must be for this procedure")
+    limiting.add_argument("name", metavar="NAME")
+    limiting.add_argument(
+        "value",
+        metavar="VALUE|auto",
+        nargs="?",
+        type=_threshold,
+        help="0 to 1, or auto: the most probable route answers; without it the effect of several is shown",
+    )
+    limiting.add_argument("--effect", action="store_true", help="show the effect after setting it (loads the model)")
+    drafting = actions.add("draft", draft, "let the model write pairs like those of a procedure (JSONL)")
+    drafting.add_argument("name", metavar="NAME")
+    drafting.add_argument(
+        "--count", metavar="N", type=positive_number, default=5, help="how many (default: 5, at most 50)"
+    )
+    drafting.add_argument("--seed", metavar="N", type=whole_number, help="the same drafts every time")
+
+
+def _threshold(text: str) -> float | str:
+    if text == "auto":
+        return text
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a probability from 0 to 1 nor 'auto'")
+    return value
 
 
 def threshold(context: Context, options: argparse.Namespace) -> int:
     """Set how probable a procedure must be to answer, show what that does, or both."""
     record = context.store.procedures.get(options.name)
     measures = options.value is None or options.effect
-    if measures:  # before anything changes: the model may not be there
+    if measures:  # load first: where the model is missing, nothing has changed yet
         context.engine.load()
     if options.value is not None:
         value = None if options.value == "auto" else float(options.value)

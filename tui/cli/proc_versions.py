@@ -12,10 +12,27 @@ from tokmem_desk.procedures import ExamplePair
 from tui.cli.console import shortened, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Actions, whole_number
 from tui.cli.proc import changed
 from tui.shared.overview import READS, last_fingerprint
 
 TEXT_WIDTH = 60
+
+
+def add_version_actions(actions: Actions) -> None:
+    """What can be typed behind ``proc`` about versions."""
+    telling = actions.add("history", history, "the versions of a procedure")
+    telling.add_argument("name", metavar="NAME")
+    telling.add_argument("--forget", action="store_true", help="delete all versions but the present one, for good")
+    comparing = actions.add("diff", diff, "what changed between two versions")
+    comparing.add_argument("name", metavar="NAME")
+    comparing.add_argument("before", metavar="VERSION", type=whole_number)
+    comparing.add_argument(
+        "after", metavar="OTHER", type=whole_number, nargs="?", help="the present version unless given"
+    )
+    returning = actions.add("rollback", rollback, "go back to an earlier version")
+    returning.add_argument("name", metavar="NAME")
+    returning.add_argument("version", metavar="VERSION", type=whole_number)
 
 
 def history(context: Context, options: argparse.Namespace) -> int:

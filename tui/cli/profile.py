@@ -10,8 +10,26 @@ from tokmem_desk.errors import TokmemError
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.lock import add_lock_actions
+from tui.cli.parsing import Parser
 from tui.cli.proc import changed
 from tui.kit.words import size
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``profile``; the actions about its lock are in ``lock``."""
+    actions = parser.actions()
+    actions.add("list", list_all, "all profiles of this computer")
+    for name, function, help_text in (
+        ("create", create, "make an empty profile"),
+        ("switch", switch, "make a profile the active one"),
+        ("delete", delete, "erase a profile with everything in it, for good"),
+    ):
+        actions.add(name, function, help_text).add_argument("name", metavar="NAME")
+    renaming = actions.add("rename", rename, "give a profile another name")
+    renaming.add_argument("name", metavar="NAME")
+    renaming.add_argument("new_name", metavar="NEW")
+    add_lock_actions(actions)
 
 
 def list_all(context: Context, options: argparse.Namespace) -> int:

@@ -8,10 +8,19 @@ from tokmem_desk.errors import UsageError
 from tui.cli.console import percent, table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Parser
 from tui.cli.texts import message_of, read_queries
 
 BATCH = 256
 """Messages in one request: large enough to be routed together, small enough to see lines come."""
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``route``."""
+    parser.add_argument("text", metavar="TEXT", nargs="*", help="the message; '-' reads it from stdin")
+    parser.add_argument(
+        "--batch", metavar="FILE", help="many messages: JSONL {\"query\"}, '-' for stdin; prints one object a line"
+    )
 
 
 def run(context: Context, options: argparse.Namespace) -> int:

@@ -16,6 +16,7 @@ from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import BusyError, TokmemError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Parser, port_option
 from tui.process.log_redaction import QuietFormatter
 
 HOST = "127.0.0.1"
@@ -27,6 +28,11 @@ STOP_SECONDS = 3
 
 HEAD_LIMIT = 64 * 1024
 """Bytes of a request's head."""
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``serve``."""
+    port_option(parser, 8642)
 
 
 def run(context: Context, options: argparse.Namespace) -> int:

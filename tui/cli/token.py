@@ -10,7 +10,18 @@ from profiles.registry.registry import ProfileRegistry
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Parser
 from tui.cli.proc import changed
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``token``."""
+    actions = parser.actions()
+    creating = actions.add("create", create, "make a token for a profile; it is shown once")
+    creating.add_argument("name", metavar="NAME", help="what for, such as 'editor'")
+    actions.add("list", list_all, "tokens: name, profile, last use (those of a locked profile: with its passphrase)")
+    removing = actions.add("remove", remove, "forget a token; who uses it is refused")
+    removing.add_argument("name", metavar="NAME")
 
 
 def create(context: Context, options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``proc schema``, ``proc reads``, ``proc command``: what a procedure's answers look like, see and may do."""
+"""``proc schema``, ``proc reads``, ``proc command``: a procedure's schema, what it reads, its command."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from profiles.pair_files.lint import Finding, lint_pairs
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.templates.json_schema import OutputSchema, read_schema
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import PROGRAM, Actions
 from tui.kit.vector_lines import quoted
 from tui.kit.visible_text import visible_line
 from tui.shared.command_run import refusal
@@ -20,6 +21,31 @@ from tui.shared.command_run import refusal
 if TYPE_CHECKING:
     from profiles.store.commands import CommandRecord
     from tui.cli.context import Context
+
+
+def add_tool_actions(actions: Actions) -> None:
+    """What can be typed behind ``proc`` about calls and their commands."""
+    holding = actions.add("schema", schema, "show or set the JSON schema of its answers")
+    holding.add_argument("name", metavar="NAME")
+    holding.add_argument("file", metavar="FILE", nargs="?", type=Path, help="the schema; without it the present one")
+    holding.add_argument("--none", action="store_true", help="answers are free text again")
+    reading = actions.add("reads", reads, "let it see the conversation, or the message alone")
+    reading.add_argument("name", metavar="NAME")
+    reading.add_argument("what", choices=("conversation", "message"))
+    running = actions.add(
+        "command",
+        command,
+        "show or set the local program that its answers may be handed to",
+        usage=f"{PROGRAM} proc command NAME [-- PROGRAM ARGUMENT ...]",
+        epilog="After '--' comes the command: a program and its arguments, each with slots like {text}. A slot stands "
+        "for the value of that property of the schema; {text?} leaves the argument out when there is none, {tags...} "
+        "alone becomes an argument for each item. No shell is involved. A value that begins with '-' is refused "
+        "unless '--' stands before its slot. You are asked before each run.",
+    )
+    running.add_argument("name", metavar="NAME")
+    running.add_argument("--none", action="store_true", help="take the command away")
+    running.add_argument("--ask", action="store_true", help="take back 'always allow': ask before each run again")
+    running.set_defaults(template=None)
 
 
 def schema(context: Context, options: argparse.Namespace) -> int:
@@ -104,7 +130,7 @@ def load_schema(path: Path) -> OutputSchema:
 
 
 def say_findings(context: Context, findings: list[Finding]) -> None:
-    """Tell what lint found."""
+    """Print the findings of lint."""
     for finding in findings:
         context.console.say(f"  note: {finding.text}")
 

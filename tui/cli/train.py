@@ -7,8 +7,19 @@ import argparse
 from tokmem_desk.errors import NotFoundError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import PRESETS, Parser, whole_number
 from tui.cli.scorecards import advice_lines, scorecard_table
 from tui.cli.training import train_and_activate
+
+ROUTERS = ("token", "discriminant")
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``train``."""
+    parser.add_argument("names", metavar="NAME", nargs="*")
+    parser.add_argument("--preset", choices=PRESETS, help="how long it may take (default: normal)")
+    parser.add_argument("--span", metavar="K", type=whole_number, help="embeddings in a memory (default: the preset's)")
+    parser.add_argument("--router", choices=ROUTERS, help="how a memory is chosen (default: discriminant)")
 
 
 def run(context: Context, options: argparse.Namespace) -> int:

@@ -68,7 +68,7 @@ def _train_one(context: Context, job: JobRecord) -> tuple[list[Trained], bool]:
     except InterruptedByUser:
         store.jobs.end(job.id, "cancelled")
         raise
-    except NotFoundError:  # what else there is to train is not harmed
+    except NotFoundError:  # the other procedures still train
         context.console.error(f"{job.procedure} was removed while it was being trained.")
         return [], False
     except TokmemError as caught:

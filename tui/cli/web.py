@@ -21,12 +21,18 @@ import psutil
 from profiles.files.atomic import storage_error
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
+from tui.cli.parsing import Parser, port_option
 from tui.cli.serve import HOST, listen, log_to
 from tui.engine_client.hub import AVAILABLE, EngineHub
 
 _FOLDER = "tokmem-desk-web-"
 _SOCKET_BYTES = 100
 """Longest path of a Unix socket that every system takes."""
+
+
+def arguments(parser: Parser) -> None:
+    """What can be typed behind ``web``."""
+    port_option(parser, 8643)
 
 
 def run(context: Context, options: argparse.Namespace) -> int:

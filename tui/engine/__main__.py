@@ -37,13 +37,14 @@ def main() -> int:
     silence()
     try:
         from profiles.files.paths import AppPaths
-        from tui.engine.handlers import Handlers
+        from tui.engine import operations
+        from tui.engine.engine import Engine
         from tui.engine.models import LoadedModel
         from tui.engine.server import Server
 
         paths = AppPaths.resolve(arguments.home)
         model = LoadedModel(paths, arguments.model, arguments.device, offline=arguments.offline)
-        server = Server(requests, pipe, Handlers(paths, model).by_op())
+        server = Server(requests, pipe, operations.discover(), Engine(paths, model))
     except (ImportError, MemoryError, OSError, RuntimeError) as caught:  # a library is missing, or no room for it
         error = in_words(caught)
         if error is None:

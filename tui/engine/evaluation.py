@@ -1,4 +1,4 @@
-"""Figures for people: the scorecard after a training, and the ``eval`` request."""
+"""Measure memories: the scorecard after a training, and the ``eval`` operation."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""What measures a memory: the pairs that were held out when it was trained.
+"""The holdout of a procedure: pairs that are kept from its training and measure its memory.
 
 The choice is made once, before a training, and kept: with the checkpoint while the training goes on, and with the
 memory afterwards (``MemoryTable.held_out_choice``), wherever that goes. So renaming a procedure, importing it under
 another name or adding pairs changes nothing about what an earlier memory learned. Pairs that came later were not
 learned, but nobody held them out: they measure a memory only where none of its own are left.
 
-Memories older than this know no choice. For them it is derived again, as it was made then, from the procedure's name
-and the pairs; after a renaming that may be wrong, so whoever shows such figures is told (``Measured.known``).
+Older memories have no stored choice. It is then derived again from the procedure's name and its pairs, which may be
+wrong after a renaming; ``Measured.known`` is False for such figures.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def restore_holdout(procedure: Procedure, name: str, digests: Collection[str]) -
 
 
 def input_digest(text: str) -> str:
-    """What a checkpoint says of an input that is held out."""
+    """SHA-256 of a held-out input, as checkpoints store it."""
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
@@ -108,7 +108,7 @@ def measured(store: ProfileStore, name: str, fingerprint: str) -> Measured:
     if record is None or choice is None:
         if not procedure.held_out:
             return Measured(choose_holdout(procedure).held_out, known=False)
-        # Which of these it learned is not known, but that nothing else was is.
+        # Which of its pairs it learned is not known; that it learned no other pair is.
         seen = {pair.input for pair in store.memories.pairs(record.id)} if record is not None else set()
         return Measured(tuple(pair for pair in procedure.held_out if pair.input not in seen), known=True)
     learned, held_out = inputs_of(choice)

@@ -1,4 +1,4 @@
-"""What the engine's libraries say that helps nobody: known messages, kept out of the log. Imports none of them.
+"""Keep known, useless messages of libraries out of the engine's log. Imports no library.
 
 The log is read after a crash, as a rule by someone who has never heard of kernels; what stands there last must be
 about the crash. Only what is listed here is left out: a message that nobody has seen yet is worth reading.

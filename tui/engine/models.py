@@ -48,7 +48,7 @@ _Fitted = TypeVar("_Fitted", "RouterBasis", "SegmentTagger")
 
 
 def _free_name(path: Path) -> Path:
-    """A name beside ``path`` that nothing has, for what is put aside."""
+    """A free name beside ``path``, for a file that is set aside."""
     names = (path.with_name(f"{path.name}.put-aside-{number}") for number in itertools.count(1))
     return next(name for name in names if not os.path.lexists(name))
 
@@ -86,7 +86,7 @@ class LoadedModel:
 
     @property
     def segment_tagger(self) -> SegmentTagger:
-        """What finds the requests of a message; only after ``load`` has run to its end."""
+        """The segment tagger; only after ``load`` has run to its end."""
         assert self._segment_tagger is not None
         return self._segment_tagger
 
@@ -344,18 +344,11 @@ class LoadedModel:
         sha256 = hashlib.sha256(data).hexdigest()
         ledger.announce(file.name, sha256)
         if file.is_dir():
-            # Whoever put a folder here may miss what is in it.
+            # A folder of this name may hold a person's files: keep it.
             with disk_errors(f"Moving {file} away"):
                 file.replace(_free_name(file))
         write_bytes(file, data)
         ledger.settle(file, sha256)
-
-    def unload(self) -> None:
-        """Let go of the model. Ending the process is the surer way to free memory."""
-        self._backbone = None
-        self._basis = None
-        self._segment_tagger = None
-        self._prior = None
 
     def describe(self) -> dict[str, Any]:
         """The result of ``load``: what runs, where and why."""

@@ -1,4 +1,4 @@
-"""How a procedure stands among the others: whose messages would go where, at which threshold.
+"""Overlap of a procedure with the others: which messages would go where, at which threshold.
 
 The ``overlap`` and ``effect`` requests. Both read a procedure's present pairs, trained or not, as the router would see
 them after a training: its statistics are made of their inputs, and a pair that is judged is left out of them, or it
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tui.engine.request import Request
 
 MOST_PAIRS = 200
-"""Pairs of the procedure that are looked at; more tell little more and take seconds."""
+"""At most so many pairs of the procedure are looked at; more take seconds and change little."""
 
 NEIGHBOURS = 3
 """Other procedures, the nearest by their means, whose own pairs are looked at."""
@@ -70,13 +70,13 @@ class TextVectors:
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """A procedure with the statistics its present pairs would give it, among the others of the bank."""
+    """The procedure that is asked about: its statistics from its present pairs, and the others of the bank."""
 
     name: str
     inputs: list[str]
-    """Of its pairs, as many as are looked at."""
+    """Inputs of the pairs that are looked at."""
     places: list[int]
-    """Where these stand among all its train pairs."""
+    """Indices of these among all its train pairs."""
     vectors: Tensor
     others: dict[str, RouterStatistics]
     model: LoadedModel
@@ -86,11 +86,11 @@ class _Subject:
 
     @property
     def statistics(self) -> RouterStatistics:
-        """From all its vectors."""
+        """Router statistics of all its vectors."""
         return RouterStatistics.of(self.vectors, self.model.basis.digest)
 
     def router(self, own: RouterStatistics) -> DiscriminantRouter:
-        """Over the others and the procedure with these statistics."""
+        """A router over the others and this procedure, with the given statistics."""
         return DiscriminantRouter(
             self.model.basis,
             self.model.backbone.hidden_size,
@@ -110,7 +110,7 @@ class _Subject:
             rest = torch.ones(count, dtype=torch.bool).index_fill(0, judged, False)
             left_out = RouterStatistics.of(self.vectors[rest], self.model.basis.digest)
             ranked = self.router(left_out).rank(self.vectors[judged])
-            chosen.update({place: one[0] for place, one in zip(judged.tolist(), ranked, strict=True)})
+            chosen.update({place: candidates[0] for place, candidates in zip(judged.tolist(), ranked, strict=True)})
         return [chosen[place] for place in range(count)]
 
     def nearest(self, count: int) -> list[str]:
@@ -197,7 +197,7 @@ def effect(
 
     def taken(texts: Sequence[str]) -> list[float]:
         ranked = router.rank(vectors.of(texts)) if texts else []
-        return _descending([one[0] for one in ranked], name)
+        return _descending([candidates[0] for candidates in ranked], name)
 
     held_out = [pair.input for pair in store.pairs.list(name, "held_out")][:MOST_PAIRS]
     yield from _read(request, vectors, held_out)
@@ -239,7 +239,7 @@ def _read_subject(
         raise BadInputError(f"{name!r} has no pairs yet.", next_step="Write some first.")
     yield from _read(request, vectors, inputs)
     memories = bank_cache.bank(store, "discriminant", settings.number("none_bias"), settings.flag("keep_form")).memories
-    others = {one: m.statistics for one, m in memories.items() if m.statistics is not None and one != name}
+    others = {other: m.statistics for other, m in memories.items() if m.statistics is not None and other != name}
     return _Subject(name, inputs, places, vectors.of(inputs), others, model, bank_cache, store, tuning)
 
 
@@ -265,4 +265,4 @@ def _sampled(texts: Sequence[str], count: int) -> tuple[list[int], list[str]]:
 
 
 def _descending(chosen: Sequence[Candidate], name: str) -> list[float]:
-    return sorted((one.probability for one in chosen if one.route == name), reverse=True)
+    return sorted((candidate.probability for candidate in chosen if candidate.route == name), reverse=True)

@@ -59,7 +59,7 @@ _TURNED_SPACE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one probe gives here."""
+    """What one probe gives on this machine."""
 
     route: str
     probabilities: dict[str, float]
@@ -78,10 +78,13 @@ def make_probes(request: Request, store: ProfileStore, model: LoadedModel, bank_
     """
     backbone, basis = model.backbone, model.basis
     names = list(request.fields.get("names") or ())
-    records = {one.procedure: one for one in store.memories.all_active(backbone.fingerprint.digest, enabled_only=False)}
+    records = {
+        record.procedure: record
+        for record in store.memories.all_active(backbone.fingerprint.digest, enabled_only=False)
+    }
     if missing := [name for name in names if name not in records]:
         raise UsageError(f"{missing[0]!r} has no memory for this model.", next_step="Train it first.")
-    uuids = {one.name: one.uuid for one in store.procedures.list()}
+    uuids = {procedure.name: procedure.uuid for procedure in store.procedures.list()}
     sampled = set(_sample(names, uuids))
     statistics: dict[str, RouterStatistics] = {}
     memories: dict[str, Memory] = {}
@@ -189,11 +192,11 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, bank_c
     files: dict[str, str] = {}
     measured_anew = False
     own = bank_cache.memories(store)
-    for at, one in enumerate(given):
-        name, uuid, file = str(one["name"]), str(one["uuid"]), str(one["file"])
+    for at, entry in enumerate(given):
+        name, uuid, file = str(entry["name"]), str(entry["uuid"]), str(entry["file"])
         memory = memory_from_bytes(store.memories.read(file, folder), backbone, f"The memory of {name!r}")
         measured_anew |= not _follows(memory.statistics, basis)
-        _refuse_counts(memory, one.get("pairs"), name)
+        _refuse_counts(memory, entry.get("pairs"), name)
         changed = _as_long_as(_here(memory, turn, inputs.get(uuid), model, bank_cache), own)
         file = store.memories.write(memory_to_bytes(changed, backbone.fingerprint), folder)
         assert changed.statistics is not None
@@ -215,11 +218,11 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, bank_c
         if request.cancelled.is_set():
             request.emit("done", result={"cancelled": True})
             return
-    passed = all(one["passed"] for one in results)
-    coming = {str(one["name"]): statistics[str(one["name"])] for one in given if one.get("action") != "skip"}
-    replaced = {str(one["name"]) for one in given if one.get("action") == "replace"}
+    passed = all(result["passed"] for result in results)
+    coming = {str(entry["name"]): statistics[str(entry["name"])] for entry in given if entry.get("action") != "skip"}
+    replaced = {str(entry["name"]) for entry in given if entry.get("action") == "replace"}
     overlap = yield from _overlap(
-        store, model, bank_cache, {name: one for name, one in own.items() if name not in replaced}, coming
+        store, model, bank_cache, {name: entry for name, entry in own.items() if name not in replaced}, coming
     )
     request.emit(
         "done",
@@ -252,7 +255,7 @@ def _as_long_as(memory: Memory, own: Mapping[str, Memory]) -> Memory:
     """The memory with an address no longer than the person's own are, or it would win every softmax (TokMem, eq. 6)."""
     if not own:
         return memory
-    addresses = torch.stack([one.address for one in own.values()])
+    addresses = torch.stack([memory.address for memory in own.values()])
     if float(memory.address.norm()) <= float(addresses.norm(dim=1).mean()):
         return memory
     return replace(memory, address=renormalise(memory.address[None], addresses)[0], tied=False)
@@ -270,7 +273,7 @@ def _overlap(
     if not mine or not coming:
         return []
     # A name of the bank's may be one of the person's too; no procedure is called so.
-    theirs = {f"bank {name}": one for name, one in coming.items()}
+    theirs = {f"bank {name}": statistic for name, statistic in coming.items()}
     basis = model.basis
     tuning = RouterTuning(guests=frozenset(theirs))
     router = DiscriminantRouter(
@@ -281,7 +284,7 @@ def _overlap(
         texts = [pair.input for pair in store.pairs.list(name)][:_PAIRS_OF_AN_OWN]
         for start in range(0, len(texts), _BATCH):
             ranked = router.rank(bank_cache.features(texts[start : start + _BATCH]))
-            found += [(name, one[0].route) for one in ranked if one[0].route in theirs]
+            found += [(name, candidates[0].route) for candidates in ranked if candidates[0].route in theirs]
             yield
     lost = Counter(found)
     counts = {name: min(len(store.pairs.list(name)), _PAIRS_OF_AN_OWN) for name, _ in lost}
@@ -295,7 +298,9 @@ def _nearest(mine: Mapping[str, RouterStatistics], theirs: Mapping[str, RouterSt
     """The own procedures whose means are most like one of a bank's."""
     names = sorted(mine)
     means = torch.nn.functional.normalize(torch.stack([mine[name].mean for name in names]), dim=1)
-    others = torch.nn.functional.normalize(torch.stack([one.mean.to(means.device) for one in theirs.values()]), dim=1)
+    others = torch.nn.functional.normalize(
+        torch.stack([statistic.mean.to(means.device) for statistic in theirs.values()]), dim=1
+    )
     likeness = (means @ others.T).amax(dim=1)
     return [names[place] for place in likeness.argsort(descending=True)[:_OWN_LOOKED_AT].tolist()]
 
@@ -395,7 +400,7 @@ def _measure_batch(
         assert memory.statistics is not None
         mean = memory.statistics.mean.to(vectors.device)
         likeness = float(vectors[i] @ (mean / mean.norm().clamp_min(1e-12)))
-        probabilities = {one.route: one.probability for one in candidates[i]}
+        probabilities = {candidate.route: candidate.probability for candidate in candidates[i]}
         found.append(Measured(candidates[i][0].route, probabilities, likeness, log_probabilities[i]))
     return found
 

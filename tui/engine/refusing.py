@@ -1,4 +1,4 @@
-"""An engine that could not start, and says why: every request gets the same answer. Loads no library."""
+"""Answer every request with one error, where the engine could not start. Loads no library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs over a whole model that go on where they were stopped or killed: their checkpoint, their progress, their end."""
+"""Drive resumable runs over a whole model: their checkpoint, their progress, their end."""
 
 from __future__ import annotations
 

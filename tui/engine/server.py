@@ -1,4 +1,4 @@
-"""The far side of the engine: one thread, one model, many requests that take turns.
+"""The engine's server: one thread, one model, many requests that take turns.
 
 Requests are generators. A reader thread only receives lines and notes cancellations; everything else
 happens here, one turn at a time: an answer's next token goes before a training's next step, so chat stays
@@ -14,29 +14,28 @@ import logging
 import queue
 import threading
 from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from typing import BinaryIO, get_args
 
 from tokmem_desk.errors import EngineError, InterruptedByUser, TokmemError, UsageError
 from tokmem_desk.system.device import is_out_of_memory
-from tui.engine.request import Handler, Request
+from tui.engine.engine import Engine
+from tui.engine.operation import Operation, Waits
+from tui.engine.request import Request
 from tui.engine_client.protocol import (
     LINE_LIMIT,
     Message,
     cancel_how,
     decode,
     encode,
-    operation,
+    operation_name,
     whole_number,
 )
 from tui.process.faults import in_words, out_of_memory
 
 log = logging.getLogger("tui.engine")
 
-PATIENT_OPS = frozenset({"train", "prepare", "eval", "title"})
-"""Requests that wait while an impatient one has something to do."""
-
-ASIDE_OPS = frozenset({"overlap", "effect", "draft"})
-"""Requests that let answers go first, but do not wait for the end of a training."""
+_Line = collections.deque[tuple[Request, Iterator[None]]]
+"""Requests that wait in the same way, with the steps that are left of each."""
 
 
 class Server:
@@ -45,34 +44,34 @@ class Server:
     Args:
         source: where requests come from.
         sink: where events go.
-        handlers: what each operation does, by its name.
+        operations: what can be asked for, by name.
+        engine: what the operations share.
     """
 
-    def __init__(self, source: BinaryIO, sink: BinaryIO, handlers: Mapping[str, Handler]) -> None:
+    def __init__(self, source: BinaryIO, sink: BinaryIO, operations: Mapping[str, Operation], engine: Engine) -> None:
         self._source = source
         self._sink = sink
         self._write_lock = threading.Lock()
         self._inbox: queue.Queue[Request | None] = queue.Queue()
         self._known: dict[int, Request] = {}
-        self._quick: collections.deque[tuple[Request, Iterator[None]]] = collections.deque()
-        self._aside: collections.deque[tuple[Request, Iterator[None]]] = collections.deque()
-        self._patient: collections.deque[tuple[Request, Iterator[None]]] = collections.deque()
-        self._handlers = handlers
+        self._lines: dict[Waits, _Line] = {waits: collections.deque() for waits in get_args(Waits)}
+        """In the order in which they are served."""
+        self._operations = operations
+        self._engine = engine
         self._ended = False
 
     def run(self) -> int:
         """Serve until the client closes the pipe or asks for the end; returns the exit code."""
         threading.Thread(target=self._read, name="reader", daemon=True).start()
         while not self._ended:
-            idle = not self._quick and not self._aside and not self._patient
-            self._receive(block=idle)
-            line = self._quick or self._aside or self._patient
-            if line:
+            self._receive(block=not any(self._lines.values()))
+            line = next((line for line in self._lines.values() if line), None)
+            if line is not None:
                 self._turn(line)
         return 0
 
     def _read(self) -> None:
-        """Runs in the reader thread; whatever arrives, it ends with the input and then says so."""
+        """Read lines until the input ends; runs in the reader thread."""
         try:
             while line := self._source.readline(LINE_LIMIT):
                 try:
@@ -86,7 +85,7 @@ class Server:
             self._client_gone()
 
     def _take(self, line: bytes) -> None:
-        """One line of the client."""
+        """Take one line of the client: a request, or a cancel."""
         if not line.strip():
             return
         if len(line) >= LINE_LIMIT and not line.endswith(b"\n"):
@@ -96,7 +95,7 @@ class Server:
             return
         try:
             fields = decode(line)
-            number, op = whole_number(fields, "id"), operation(fields)
+            number, op = whole_number(fields, "id"), operation_name(fields)
             target = self._known.get(whole_number(fields, "target")) if op == "cancel" else None
         except EngineError as error:
             self._refuse_line(error.message)
@@ -120,7 +119,7 @@ class Server:
         self._send({"id": 0, "event": "error", "error": UsageError(reason).as_dict()})
 
     def _client_gone(self) -> None:
-        """Nobody reads or asks any more: end, and let trainings keep what they have."""
+        """Cancel all requests because the client is gone; trainings keep a checkpoint."""
         try:
             for request in list(self._known.values()):
                 # Whoever is gone asked for no early result; a training goes on from here another time.
@@ -140,19 +139,14 @@ class Server:
                 if request is not None:
                     request.emit("done", result={})
                 return
-            handler = self._handlers.get(request.op)
-            if handler is None:
+            operation = self._operations.get(request.op)
+            if operation is None:
                 self._finish(request, UsageError(f"The engine knows no request {request.op!r}."))
             else:
-                line = self._quick
-                if request.op in PATIENT_OPS:
-                    line = self._patient
-                elif request.op in ASIDE_OPS:
-                    line = self._aside
-                line.append((request, handler(request)))
+                self._lines[operation.waits].append((request, operation.begin(self._engine, request)))
             block = False
 
-    def _turn(self, line: collections.deque[tuple[Request, Iterator[None]]]) -> None:
+    def _turn(self, line: _Line) -> None:
         """Run the first request of a line to its next yield.
 
         Answers that are being written take turns, so that a short one need not wait for a long one; everything
@@ -168,7 +162,7 @@ class Server:
             self._known.pop(request.id, None)
         except TokmemError as error:
             self._finish(request, error)
-        except Exception as error:  # whatever else: the request fails, the engine lives, the log tells
+        except Exception as error:  # an unforeseen error ends the request, not the engine; the log has the traceback
             log.exception("request %s failed", request.op)
             self._finish(request, _in_words(error))
         line.popleft()
@@ -180,7 +174,7 @@ class Server:
         request.emit("error", error=error.as_dict())
 
     def _send(self, message: Message) -> None:
-        """Send one event; a client that is gone ends the engine instead of whoever had something to say."""
+        """Send one event; where the client is gone, end the engine instead of raising."""
         line = encode(message)
         try:
             with self._write_lock:

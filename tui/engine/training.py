@@ -1,4 +1,4 @@
-"""The ``train`` request: one procedure after another, from pairs to a candidate memory with its scorecard."""
+"""Train procedures one after another, from pairs to a candidate memory with its scorecard."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class _OneTraining:
         self._wanted, self._router = config, router
         self._record = store.procedures.by_id(procedure_id)
         self._name = self._record.name
-        """While it trains; it may be called otherwise by the end."""
+        """Its name at the start; it may be renamed meanwhile."""
         self._procedure = store.procedures.with_pairs(self._name)
         self._budget = settings.whole("memory_budget_mb")
         self._keeps_form = settings.flag("keep_form")
@@ -153,7 +153,7 @@ class _OneTraining:
                     self._store.files.write(self._checkpoint, training.checkpoint().to_bytes())
                 return
             if self._request.cancelled.is_set() and not self._reads_alone:
-                training.stop()  # one step alone goes to its end: without it there is nothing to keep
+                training.stop()  # a run of one step is finished: without it there is no memory to keep
         result = training.result
         assert result is not None
         if result.steps == 0:
@@ -187,7 +187,7 @@ class _OneTraining:
 
     @property
     def _gives_up(self) -> bool:
-        """Whether it was asked to end without a result: to go on another time, or never."""
+        """Whether it was cancelled with ``pause`` or ``drop``, so that there is no result."""
         return self._request.cancelled.is_set() and self._request.how != "keep"
 
     def _start(self) -> Training:
@@ -317,7 +317,7 @@ class _OneTraining:
         return {total * i // (_SAMPLES_PER_RUN + 1): (i - 1) % pairs for i in range(1, _SAMPLES_PER_RUN + 1)}
 
     def _sample(self, training: Training, pair: ExamplePair) -> dict[str, str]:
-        """What the memory makes of one held-out pair by now."""
+        """The present answer to one held-out pair."""
         backbone = self._model.backbone
         limit, memory = answer_tokens(backbone, [pair]), self._answering(training.snapshot()[0])
         text = self._procedure.output_schema

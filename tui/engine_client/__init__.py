@@ -1,4 +1,4 @@
-"""The near side of the engine process: starting it, the protocol, sharing one among windows. No torch.
+"""The client of the engine process: starting it, the protocol, sharing one engine among windows. No torch.
 
-The far side, with the model, is in ``tui.engine``.
+The server, with the model, is in ``tui.engine``.
 """

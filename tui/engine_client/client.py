@@ -1,4 +1,4 @@
-"""The near side of the engine: starts the process, sends requests, hands out their events.
+"""The engine's client: starts the process, sends requests, hands out their events.
 
 The process is started by the first request and, after a crash, by the next one. It gets a session of its own, so
 Ctrl-C in a terminal reaches the client alone, which then decides what to cancel. Whichever way the client ends, the
@@ -121,7 +121,7 @@ class RequestHandle:
 
     @property
     def sent(self) -> bool:
-        """True once the engine has got the request."""
+        """True once the request was sent."""
         return self._sent
 
     def _put(self, event: Message | TokmemError) -> None:
@@ -245,7 +245,7 @@ class EngineClient:
         self._process = self._reader = None
 
     def kill(self) -> None:
-        """End the process at once, without an event loop's help."""
+        """End the process at once; needs no event loop."""
         if self._process is not None and self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tokmem_desk.errors import BusyError, EngineError, TokmemError
 from tui.engine_client.client import EngineClient, RequestHandle
-from tui.engine_client.protocol import LINE_LIMIT, Message, cancel_how, decode, encode, operation, whole_number
+from tui.engine_client.protocol import LINE_LIMIT, Message, cancel_how, decode, encode, operation_name, whole_number
 
 AVAILABLE = os.name != "nt"
 """Windows has no Unix sockets in asyncio; there each app starts an engine of its own."""
@@ -62,7 +62,7 @@ class EngineHub:
         try:
             with contextlib.suppress(
                 ConnectionError, EngineError, ValueError
-            ):  # a client that speaks nonsense is let go
+            ):  # close the connection of a client that breaks the protocol
                 while line := await reader.readline():
                     await connection.take(decode(line))
         finally:
@@ -75,7 +75,7 @@ class EngineHub:
         return self._client.submit(op, **fields)
 
     def note_use(self) -> None:
-        """The engine is being used, by whichever client."""
+        """Note that a client uses the engine."""
         self._last_use = time.monotonic()
 
     async def unload(self, by: _Connection, idle_seconds: float) -> bool:
@@ -117,12 +117,12 @@ class _Connection:
         return bool(self._open)
 
     async def take(self, message: Message) -> None:
-        """One line of the client.
+        """Take one line of the client.
 
         Raises:
             EngineError: it is no request.
         """
-        number, op = whole_number(message, "id"), operation(message)
+        number, op = whole_number(message, "id"), operation_name(message)
         del message["id"], message["op"]
         if op == "cancel":
             handle = self._open.get(whole_number(message, "target"))

@@ -66,7 +66,7 @@ class EngineLink:
         self._keys: dict[str, ProfileKey] = {}
         self._open_requests = 0
         self._begun = 0
-        """Requests ever begun: tells whether one came in the middle of something."""
+        """Number of requests begun so far; shows whether one began during an await."""
         self._idle: RequestHandle | None = None
         self._cancelling: asyncio.Task[None] | None = None
         self._last_use = time.monotonic()

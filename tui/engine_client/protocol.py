@@ -42,18 +42,6 @@ class Timing(TypedDict):
     tokens: int
 
 
-class SegmentInfo(TypedDict):
-    """One procedure's share of an answer: ``part`` is what of the message it answers; ``arguments`` are those of a
-    call where the procedure has a schema, ``problem`` says why there are none although it has one.
-    """
-
-    route: str
-    probability: float
-    part: str
-    response: str
-    arguments: dict[str, Any] | None
-
-
 class Context(TypedDict):
     """How full the model's context was, in tokens, and how many of the conversation's oldest messages did not fit."""
 
@@ -73,7 +61,8 @@ class AskResult(TypedDict):
     candidates: list[Candidate]
     response: str
     timing: Timing
-    segments: list[SegmentInfo]
+    segments: list[Message]
+    """Each as ``tokmem_desk.generation.answer_segment.AnswerSegment`` reads and writes it."""
     stopped: Literal["end", "length", "repeats", "cancelled"]
     span: int
     context: Context
@@ -303,7 +292,7 @@ def whole_number(message: Message, name: str) -> int:
     return value
 
 
-def operation(message: Message) -> str:
+def operation_name(message: Message) -> str:
     """What a request asks for.
 
     Raises:

@@ -1,4 +1,4 @@
-"""An engine process to look at, a connection to a shared engine in truth: ``python -m tui.engine_client.relay SOCKET``.
+"""A connection to a shared engine that looks like an engine process: ``python -m tui.engine_client.relay SOCKET``.
 
 Copies its stdin to the hub's socket and the socket to its stdout, and ends when either does.
 """

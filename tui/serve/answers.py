@@ -62,7 +62,7 @@ class KnownAnswers:
     """Which answers procedures gave lately. Only digests are kept, and only in memory.
 
     Clients send a conversation back without routes, and small models must not see what procedures answered: they copy
-    its form (see ``tui.engine.handlers``).
+    its form (see ``tui.engine.operations.ask``).
     """
 
     def __init__(self) -> None:

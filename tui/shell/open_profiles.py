@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable
 
 from profiles.encryption.file_encryption import ProfileKey
-from profiles.files.process_locks import SUFFIX, guarded
+from profiles.files.process_locks import SUFFIX, process_lock
 from profiles.registry.registry import ProfileRegistry
 from profiles.store.checkpoints import drop_lost_checkpoints
 from profiles.store.store import ProfileStore
@@ -105,7 +105,7 @@ class OpenProfiles:
         self._presence.close()
         guard = profile.store.folder / PRESENCE_GUARD
         try:
-            self._presence.enter_context(guarded(guard, BusyError("Open twice."), seconds=0))
+            self._presence.enter_context(process_lock(guard, BusyError("Open twice."), seconds=0))
         except BusyError:
             self._stage.notify(
                 f"{profile.name} is open in another window too. What is taught in one shows in the other.",

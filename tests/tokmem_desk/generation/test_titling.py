@@ -9,7 +9,7 @@ import pytest
 
 from tokmem_desk.generation.decoding import Chooser
 from tokmem_desk.generation.titling import SHOWN_CHARACTERS, TITLE_TOKENS, propose_title
-from tui.engine.server import ASIDE_OPS, PATIENT_OPS
+from tui.engine import operations
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -49,4 +49,4 @@ def test_it_can_be_stopped_before_every_token(tiny_backbone: Callable[..., Backb
 
 
 def test_titles_wait_for_everything_else() -> None:
-    assert "title" in PATIENT_OPS and "title" not in ASIDE_OPS
+    assert operations.discover()["title"].waits == "patient"
