@@ -60,7 +60,7 @@ class CommandRuns:
         """The command with the arguments of a call; None where it cannot run, which the person is told."""
         try:
             schema = store.procedures.get(command.procedure).output_schema or ""
-            return prepare(command, schema, segment.arguments)
+            return prepare(command, schema, segment.arguments or {})
         except TokmemError as caught:
             self._host.notify(error_text(caught), severity="error", timeout=12, markup=False)
             return None
