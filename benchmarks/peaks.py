@@ -45,9 +45,18 @@ def peak_memory(device: str) -> Iterator[Peak]:
     peak.mb = _resident_peak()
 
 
+def resident_mb() -> float | None:
+    """What this process has in memory now, in MiB; None where the system does not tell."""
+    return _status("VmRSS:")
+
+
 def _resident_peak() -> float | None:
+    return _status("VmHWM:")
+
+
+def _status(key: str) -> float | None:
     try:
         lines = _STATUS.read_text().splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), None)
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(key)), None)

@@ -110,6 +110,8 @@ def tiny_config(family: str, vocabulary: int, **changes: Any) -> Any:
             "shared_expert_intermediate_size": 32,
         },
         "mamba": {"state_size": 8},
+        "phi3": {"tie_word_embeddings": True},
+        "qwen3_moe": {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 64},
     }
     kind = {
         "llama": transformers.LlamaConfig,
@@ -119,9 +121,11 @@ def tiny_config(family: str, vocabulary: int, **changes: Any) -> Any:
         "lfm2": transformers.Lfm2Config,
         "qwen3_next": transformers.Qwen3NextConfig,
         "mamba": transformers.MambaConfig,
+        "phi3": transformers.Phi3Config,
+        "qwen3_moe": transformers.Qwen3MoeConfig,
     }[family]
     fields = {**common, **by_family[family], **changes}
-    if family == "qwen2":
+    if family in ("qwen2", "phi3"):
         del fields["head_dim"]
     if family == "mamba":
         fields = {name: fields[name] for name in fields if name not in _OF_ATTENTION}

@@ -57,8 +57,8 @@ def shout(engine: Engine, request: Request) -> Iterator[None]:
 '''
 
 KNOWN = {
-    "adapt", "ask", "bank_check", "bank_probes", "draft", "effect", "eval", "fetch", "forget", "load", "overlap",
-    "prepare", "route", "status", "title", "train",
+    "adapt", "ask", "bank_check", "bank_probes", "draft", "effect", "eval", "fetch", "forget", "load", "measure",
+    "overlap", "prepare", "route", "status", "title", "train",
 }  # fmt: skip
 
 PROCESS = (

@@ -95,7 +95,7 @@ class ScriptedEngine:
     async def answer(self, request: dict[str, Any]) -> None:
         """Do one request."""
         try:
-            if request["op"] not in ("fetch", "status", "forget"):
+            if request["op"] not in ("fetch", "status", "measure", "forget"):
                 await self.load(request)
             do = getattr(self, f"do_{request['op']}", None)
             if do is None:  # an answer all the same, or the client would wait for ever
@@ -150,6 +150,10 @@ class ScriptedEngine:
         """Nothing is remembered of a profile here; that it was asked for is noted for a test."""
         (self.options.home / "forgotten").touch()
         return {}
+
+    async def do_measure(self, request: dict[str, Any]) -> dict[str, Any]:
+        numbers = {"flops": 2e11, "unpacked": 1e9, "one_row": 5e9, "bytes_per_second": 2e10, "operation_seconds": 5e-6}
+        return {"device": "cpu", "dtype": "bfloat16", **numbers}
 
     async def do_status(self, request: dict[str, Any]) -> dict[str, Any]:
         """What is loaded."""

@@ -35,7 +35,6 @@ HEAVY = (
     "tokenizers",
     "tui.engine.server",
     "tui.engine.models",
-    "tui.engine.handlers",
     "trainer.loop",
 )
 _LEFT_OUT = ("adapt", "demo", "web", "serve", "app")
@@ -57,6 +56,9 @@ def import_for(kind: str) -> None:
     for name in HEAVY:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    from tui.engine import operations
+
+    operations.discover()
 
 
 class Server:

@@ -34,6 +34,7 @@ from tokmem_desk.backbone.recurrent import (
 from tokmem_desk.backbone.weight_formats import KernelForms, compute_in
 from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, TokmemError, first_line
 from tokmem_desk.models.config_checks import check_config, check_layers, check_loaded, explain
+from tokmem_desk.models.expert_weights import packed_in, packing_experts, parameter_count
 from tokmem_desk.models.record import read_record
 from tokmem_desk.system.device import DeviceChoice, is_out_of_memory
 
@@ -162,11 +163,7 @@ class Backbone:
 
     def parameter_count(self) -> int:
         """Parameters of the model, 4-bit ones counted as what they stand for."""
-        total = 0
-        for parameter in self.model.parameters():
-            state = getattr(parameter, "quant_state", None)
-            total += state.shape.numel() if state is not None else parameter.numel()
-        return total
+        return sum(parameter_count(self.model))
 
     # --- sharing the model -------------------------------------------------------------------------
 
@@ -462,9 +459,10 @@ def load_backbone(folder: Path, device: DeviceChoice, model_id: str, licence: st
         # Code that comes with a model is never run, and a question about it never asked.
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        model, told = AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", device_map={"": device.device}, output_loading_info=True, **options
-        )
+        with packing_experts(packed_in(folder)):
+            model, told = AutoModelForCausalLM.from_pretrained(
+                folder, dtype="auto", device_map={"": device.device}, output_loading_info=True, **options
+            )
         check_loaded(model_id, told["missing_keys"], told["mismatched_keys"])
         check_layers(model_id, model)
         record = read_record(folder)

@@ -21,6 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tokmem_desk.models.expert_weights import PackedExperts
+
 _PACKED_COPY_LIMIT_BYTES = 2 * 2**30
 """Above this the second copy is not worth its memory."""
 
@@ -40,6 +42,9 @@ def compute_in(model: nn.Module, dtype: torch.dtype) -> None:
     for module in _four_bit_layers(model):
         module.compute_dtype = dtype
         module.weight.quant_state.dtype = dtype
+    for stack in model.modules():
+        if isinstance(stack, PackedExperts):
+            stack.dtype = dtype
     for parameter in model.parameters():
         if parameter.is_floating_point():
             parameter.data = parameter.data.to(dtype)

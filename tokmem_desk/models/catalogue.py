@@ -2,6 +2,15 @@
 
 Only facts, no network: ``fetch`` downloads, ``model_store`` keeps. Any other Hub id, a local folder or a GGUF
 file can be used as well; what is listed here has a known size and licence, and packages have pinned hashes.
+
+How the facts were found. *Packages*: size and digest of the files themselves. *Licences*: the publisher's page on the
+Hub. *Parameters, layers, width and vocabulary*: counted on an empty model of the publisher's configuration, and
+compared with the size of the weight files where their list was seen (SmolLM3, Qwen3 8B, Phi 4 mini, LFM2). *Revision*:
+the first digits of the newest commit on the page with the list of files; empty where none was seen. It says what the
+facts were of and pins nothing: a model is fetched as it is now, and its record keeps the whole commit.
+Left out, though people use them: models whose facts could not be seen at their publisher (Qwen3.5, Gemma 4, Granite 4,
+LFM2.5), and those that are published in 8 bit (Ministral 3), which cannot be taken further. Their ids work all the same
+where a 16-bit repository exists.
 """
 
 from __future__ import annotations
@@ -64,6 +73,9 @@ class CatalogueEntry:
         wheels: for a model from a package index: its parts in order; empty for the Hub.
         file_name, file_sha256: the GGUF file that the parts make up.
         note: one more sentence for people.
+        layers, hidden_size, vocabulary, tied: of the model; zeros where not known. Estimates of speed need them.
+        recurrent: whether some of its layers keep a running state.
+        revision: see the module.
     """
 
     id: str
@@ -80,11 +92,19 @@ class CatalogueEntry:
     file_name: str = ""
     file_sha256: str = ""
     note: str = ""
+    layers: int = 0
+    hidden_size: int = 0
+    vocabulary: int = 0
+    tied: bool = True
+    recurrent: bool = False
+    revision: str = ""
 
 
 DEFAULT_ID = "smollm2-135m-instruct"
 
 _APACHE = ("Apache-2.0", "https://www.apache.org/licenses/LICENSE-2.0")
+_MIT = ("MIT", "https://huggingface.co/microsoft/Phi-4-mini-instruct/blob/main/LICENSE")
+_LFM = ("LFM Open License v1.0", "https://huggingface.co/LiquidAI/LFM2-1.2B/blob/main/LICENSE")
 _QWEN_RESEARCH = (
     "Qwen Research License (non-commercial)",
     "https://huggingface.co/Qwen/Qwen2.5-3B-Instruct/blob/main/LICENSE",
@@ -97,15 +117,20 @@ def _hub(
     hub_id: str,
     licence: tuple[str, str],
     parameters: int,
+    shape: tuple[int, int, int],
     *,
     memory_bytes: int,
     gated: bool = False,
     saved_twice: int = 0,
     note: str = "",
+    tied: bool = True,
+    recurrent: bool = False,
+    revision: str = "",
 ) -> CatalogueEntry:
     """An entry on the Hub: bfloat16 safetensors there, about 0.6 byte per parameter plus embeddings here.
 
-    ``saved_twice`` counts parameters that the publisher stored a second time (a tied output head).
+    ``shape`` is layers, width and vocabulary. ``saved_twice`` counts parameters that the publisher stored a second time
+    (a tied output head).
     """
     return CatalogueEntry(
         id=hub_id,
@@ -118,6 +143,12 @@ def _hub(
         memory_bytes=memory_bytes,
         gated=gated,
         note=note,
+        layers=shape[0],
+        hidden_size=shape[1],
+        vocabulary=shape[2],
+        tied=tied,
+        recurrent=recurrent,
+        revision=revision,
     )
 
 
@@ -154,6 +185,9 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
         file_name="SmolLM2-135M-Instruct.Q4_1.gguf",
         file_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         note="The default: runs on any computer.",
+        layers=30,
+        hidden_size=576,
+        vocabulary=49_152,
     ),
     CatalogueEntry(
         id="gemma-3-270m",
@@ -174,17 +208,72 @@ CATALOGUE: tuple[CatalogueEntry, ...] = (
         file_name="gemma-3-270m-q4_k_m.gguf",
         file_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         note="A base model, not made for chat; good for procedures.",
+        layers=18,
+        hidden_size=640,
+        vocabulary=262_144,
     ),
-    _hub("Qwen/Qwen2.5-0.5B-Instruct", _APACHE, 494_032_768, memory_bytes=1 * GIB),
-    _hub("Qwen/Qwen2.5-1.5B-Instruct", _APACHE, 1_543_714_304, memory_bytes=2 * GIB),
-    _hub("Qwen/Qwen2.5-3B-Instruct", _QWEN_RESEARCH, 3_085_938_688, memory_bytes=4 * GIB),
-    _hub("Qwen/Qwen2.5-7B-Instruct", _APACHE, 7_615_616_512, memory_bytes=8 * GIB),
-    _hub("Qwen/Qwen3-0.6B", _APACHE, 596_049_920, saved_twice=155_582_464, memory_bytes=1 * GIB),
-    _hub("Qwen/Qwen3-1.7B", _APACHE, 1_720_574_976, saved_twice=311_164_928, memory_bytes=3 * GIB),
-    _hub("Qwen/Qwen3-4B", _APACHE, 4_022_468_096, memory_bytes=5 * GIB),
-    _hub("meta-llama/Llama-3.2-1B-Instruct", _LLAMA_32, 1_235_814_400, memory_bytes=2 * GIB, gated=True),
-    _hub("meta-llama/Llama-3.2-3B-Instruct", _LLAMA_32, 3_212_749_824, memory_bytes=4 * GIB, gated=True),
-    _hub("meta-llama/Llama-3.1-8B-Instruct", _LLAMA_31, 8_030_261_248, memory_bytes=9 * GIB, gated=True),
+    _hub("Qwen/Qwen2.5-0.5B-Instruct", _APACHE, 494_032_768, (24, 896, 151_936), memory_bytes=1 * GIB),
+    _hub("Qwen/Qwen2.5-1.5B-Instruct", _APACHE, 1_543_714_304, (28, 1536, 151_936), memory_bytes=2 * GIB),
+    _hub("Qwen/Qwen2.5-3B-Instruct", _QWEN_RESEARCH, 3_085_938_688, (36, 2048, 151_936), memory_bytes=4 * GIB),
+    _hub("Qwen/Qwen2.5-7B-Instruct", _APACHE, 7_615_616_512, (28, 3584, 152_064), memory_bytes=8 * GIB, tied=False),
+    _hub("Qwen/Qwen3-0.6B", _APACHE, 596_049_920, (28, 1024, 151_936), saved_twice=155_582_464, memory_bytes=1 * GIB),
+    _hub("Qwen/Qwen3-1.7B", _APACHE, 1_720_574_976, (28, 2048, 151_936), saved_twice=311_164_928, memory_bytes=3 * GIB),
+    _hub("Qwen/Qwen3-4B", _APACHE, 4_022_468_096, (36, 2560, 151_936), memory_bytes=5 * GIB),
+    _hub(
+        "Qwen/Qwen3-8B",
+        _APACHE,
+        8_190_735_360,
+        (36, 4096, 151_936),
+        memory_bytes=9 * GIB,
+        tied=False,
+        revision="b968826",
+    ),
+    _hub("HuggingFaceTB/SmolLM2-360M-Instruct", _APACHE, 361_821_120, (32, 960, 49_152), memory_bytes=1300 * MIB),
+    _hub("HuggingFaceTB/SmolLM2-1.7B-Instruct", _APACHE, 1_711_376_384, (24, 2048, 49_152), memory_bytes=3 * GIB),
+    _hub("HuggingFaceTB/SmolLM3-3B", _APACHE, 3_075_098_624, (36, 2048, 128_256), memory_bytes=4 * GIB),
+    _hub(
+        "microsoft/Phi-4-mini-instruct",
+        _MIT,
+        3_836_021_760,
+        (32, 3072, 200_064),
+        memory_bytes=5 * GIB,
+        revision="5a14955",
+    ),
+    _hub(
+        "LiquidAI/LFM2-1.2B",
+        _LFM,
+        1_170_340_608,
+        (16, 2048, 65_536),
+        memory_bytes=2 * GIB,
+        recurrent=True,
+        revision="5d7e47e",
+        note="Some layers keep a running state: quick to write, slower to train.",
+    ),
+    _hub(
+        "meta-llama/Llama-3.2-1B-Instruct",
+        _LLAMA_32,
+        1_235_814_400,
+        (16, 2048, 128_256),
+        memory_bytes=2 * GIB,
+        gated=True,
+    ),
+    _hub(
+        "meta-llama/Llama-3.2-3B-Instruct",
+        _LLAMA_32,
+        3_212_749_824,
+        (28, 3072, 128_256),
+        memory_bytes=4 * GIB,
+        gated=True,
+    ),
+    _hub(
+        "meta-llama/Llama-3.1-8B-Instruct",
+        _LLAMA_31,
+        8_030_261_248,
+        (32, 4096, 128_256),
+        memory_bytes=9 * GIB,
+        gated=True,
+        tied=False,
+    ),
 )
 
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from tokmem_desk.errors import IncompatibleError
+from tokmem_desk.models.safetensors_file import UnreadableError, read_blob, read_entries
 from tokmem_desk.system.file_checks import FileState
 
 Fields = Mapping[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 
-_LARGEST_HEADER = 100 * 2**20
 _LARGEST = 2**31
 _LAYER = re.compile(r"^(.*?\blayers)\.(\d+)\.")
 _STATE = ".quant_state."
@@ -66,8 +66,24 @@ def check_config(folder: Path, name: str, *, converted: bool = False) -> None:
         if problem is None:
             shapes = _shapes(folder)
             problem = next(itertools.chain(_table(fields, shapes), _layers(fields, shapes)), None)
-    except _UnreadableError as error:
+    except UnreadableError as error:
         raise _unreadable(name, str(error), converted=converted) from error
+    if problem is not None:
+        raise _refused(name, problem)
+
+
+def check_shapes(fields: Fields, shapes: Shapes, name: str) -> None:
+    """The same for a configuration and tensors that are not a folder's.
+
+    Args:
+        shapes: of all tensors, by name.
+
+    Raises:
+        IncompatibleError: a field does not fit.
+    """
+    problem = _impossible(fields)
+    if problem is None:
+        problem = next(itertools.chain(_table(fields, shapes), _layers(fields, shapes)), None)
     if problem is not None:
         raise _refused(name, problem)
 
@@ -80,7 +96,7 @@ def explain(folder: Path, name: str, *, converted: bool = False) -> Incompatible
     try:
         fields = _fields(folder)
         problem = next(_differences(fields, _shapes(folder)), None)
-    except _UnreadableError as error:
+    except UnreadableError as error:
         return _unreadable(name, str(error), converted=converted)
     return None if problem is None else _refused(name, problem)
 
@@ -131,10 +147,6 @@ def _refused(name: str, problem: str) -> IncompatibleError:
     )
 
 
-class _UnreadableError(Exception):
-    """A file is missing or damaged; says which and how."""
-
-
 def _unreadable(name: str, problem: str, *, converted: bool) -> IncompatibleError:
     if converted:
         return IncompatibleError(
@@ -147,17 +159,28 @@ def _unreadable(name: str, problem: str, *, converted: bool) -> IncompatibleErro
     )
 
 
-def _fields(folder: Path) -> Fields:
+def read_fields(folder: Path) -> Fields:
+    """The fields of ``config.json``, a wrapper's with its text part in a group of its own.
+
+    Raises:
+        UnreadableError: it is missing or damaged.
+    """
     file = folder / "config.json"
     try:
         FileState.of(file)
         fields = json.loads(file.read_bytes())
     except OSError as error:
-        raise _UnreadableError(f"config.json cannot be read: {error.strerror or error}") from error
+        raise UnreadableError(f"config.json cannot be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
-        raise _UnreadableError("config.json is damaged: it is no JSON") from error
+        raise UnreadableError("config.json is damaged: it is no JSON") from error
     if not isinstance(fields, dict):
-        raise _UnreadableError("config.json is damaged: it holds no fields")
+        raise UnreadableError("config.json is damaged: it holds no fields")
+    return fields
+
+
+def _fields(folder: Path) -> Fields:
+    """The same, with what concerns text on top."""
+    fields = read_fields(folder)
     text = fields.get("text_config")
     # Models of text and images keep what concerns text in a part of its own.
     return {**fields, **text} if isinstance(text, dict) else fields
@@ -339,45 +362,17 @@ def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     for file in sorted(folder.glob("*.safetensors")):
         if not file.name.startswith("model"):
             continue  # an adapter, a prior, a router: made for the model, and no part of it
-        for tensor, shape, blob in _tensors(file):
-            if _STATE in tensor:
-                packed[tensor.split(_STATE)[0]] = _shape_of_state(blob)
-            elif not re.search(r"\.(absmax|quant_map|nested_absmax|nested_quant_map)$", tensor):
-                found[tensor] = shape
+        for entry in read_entries(file):
+            if _STATE in entry.name:
+                packed[entry.name.split(_STATE)[0]] = _shape_of_state(read_blob(file, entry))
+            elif not re.search(r"\.(absmax|quant_map|nested_absmax|nested_quant_map)$", entry.name):
+                found[entry.name] = entry.shape
     found.update({tensor: shape for tensor, shape in packed.items() if shape})
     quantised = [
         tensor for tensor, shape in found.items() if len(shape) == 2 and shape[1] == 1 and tensor not in packed
     ]
     # Other ways of packing say nothing that could be compared.
     return {tensor: shape for tensor, shape in found.items() if tensor not in quantised}
-
-
-def _tensors(file: Path) -> Iterator[tuple[str, tuple[int, ...], bytes]]:
-    """Name, shape and, of small descriptions alone, the bytes of each tensor in a file."""
-    try:
-        size = FileState.of(file).size
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            if not 2 <= length <= min(_LARGEST_HEADER, size - 8):
-                raise ValueError("its header does not fit the file")
-            header = json.loads(opened.read(length))
-            end = 0
-            for tensor, about in header.items():
-                if tensor == "__metadata__":
-                    continue
-                begin, stop = about["data_offsets"]
-                end = max(end, stop)
-                blob = b""
-                if _STATE in tensor and 0 <= begin <= stop <= begin + 2**16:
-                    opened.seek(8 + length + begin)
-                    blob = opened.read(stop - begin)
-                yield str(tensor), tuple(int(number) for number in about["shape"]), blob
-            if 8 + length + end != size:
-                raise ValueError(f"it has {size:,} bytes, its header says {8 + length + end:,}")
-    except OSError as error:
-        raise _UnreadableError(f"{file.name} cannot be read: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
-        raise _UnreadableError(f"{file.name} is damaged: {error}") from error
 
 
 def _shape_of_state(blob: bytes) -> tuple[int, ...]:

@@ -8,9 +8,10 @@ with a model is never run.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,20 @@ from tokmem_desk.errors import (
     TokmemError,
     first_line,
 )
-from tokmem_desk.models.config_checks import check_config, check_layers, check_loaded, explain
+from tokmem_desk.models.config_checks import (
+    check_config,
+    check_layers,
+    check_loaded,
+    check_shapes,
+    explain,
+    read_fields,
+)
+from tokmem_desk.models.expert_weights import PackedExperts, expert_stacks, packing_experts, parameter_count
 from tokmem_desk.models.fetch import Cancelled, Progress, disk_full
+from tokmem_desk.models.gguf_file import open_gguf
+from tokmem_desk.models.lazy_tensors import LazyTensors, folder_tensors
+from tokmem_desk.models.suitability import Candidate, check_candidate
+from tokmem_desk.models.text_part import text_config, text_model_type, text_tensors
 from tokmem_desk.system.device import DeviceChoice
 
 if TYPE_CHECKING:
@@ -35,15 +48,26 @@ _NF4_BLOCK = 64
 """Weights of one NF4 scale. On a CPU bitsandbytes 0.50 mixes up scales of rows that hold no whole number of blocks."""
 
 _GGUF_MAGIC = b"GGUF"
-_CAUSAL = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+_OPENED, _READ = 0.05, 0.85
+"""Shares of a conversion that are done once the source is open, and once it is read."""
+
+_SHARD_BYTES = 2**29
+"""A model is written in files of at most this size, where it has no larger tensor."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """What was done: ``quantisation`` is ``nf4-double``, ``bfloat16`` or ``as published``; ``reason`` says why."""
+    """What was done.
+
+    Attributes:
+        quantisation: ``nf4-double``, ``bfloat16`` or ``as published``.
+        reason: why, for people.
+        quantised_share: of the parameters, those in 4 bit.
+    """
 
     quantisation: str
     reason: str
+    quantised_share: float = 0.0
 
 
 def check_source(path: Path) -> None:
@@ -51,7 +75,7 @@ def check_source(path: Path) -> None:
 
     Raises:
         BadInputError: not a GGUF file, or a folder without a configuration or without safetensors.
-        IncompatibleError: a model, but not a causal language model.
+        IncompatibleError: a model, but none that can be used.
     """
     if path.is_file():
         with path.open("rb") as file:
@@ -71,53 +95,34 @@ def check_source(path: Path) -> None:
             next_step="Save the model as safetensors first, or give a GGUF file.",
         )
     check_config(path, str(path))
-    with _loading(str(path), path):
-        from transformers import AutoConfig
-
-        architectures = AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False).architectures
-    if architectures and not any(name.endswith(_CAUSAL) for name in architectures):
-        raise IncompatibleError(
-            f"{path} is a {architectures[0]}, not a causal language model.",
-            next_step="Choose a model that generates text, such as a Llama, Qwen or Gemma.",
-        )
+    check_candidate(Candidate(str(path), read_fields(path)))
 
 
-def convert(
-    source: Path, target: Path, work: Path, device: DeviceChoice, progress: Progress, cancelled: Cancelled
-) -> Conversion:
-    """Convert a folder or a GGUF file.
+def convert(source: Path, target: Path, device: DeviceChoice, progress: Progress, cancelled: Cancelled) -> Conversion:
+    """Convert a folder or a GGUF file, tensor by tensor: each is read, quantised and forgotten.
 
     Args:
         target: an existing empty folder; filled with model, tokenizer, chat template and generation config.
-        work: a folder for what is needed in between; emptied again.
         device: where the model is quantised.
 
     Raises:
         BadInputError, IncompatibleError: not a model we can load, or a damaged one.
         OutOfMemoryError: it does not fit.
         StorageError: the disk is full.
-        InterruptedByUser: cancelled between two stages.
+        InterruptedByUser: cancelled between two tensors.
     """
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
     check_source(source)
-    folder = source
-    plain = work / "bfloat16"
-    try:
-        with _loading(source.name, source if source.is_dir() else plain):
-            if source.is_file():
-                progress("convert", 0.0, f"Reading {source.name}")
-                _gguf_to_folder(source, plain)
-                folder = plain
-                check_config(plain, source.name)
-            _check(cancelled)
-            progress("convert", 0.5, "Converting to 4 bit; this is done once")
-            done = _quantise(folder, target, device)
-            _check(cancelled)
-        return done
-    finally:
-        shutil.rmtree(plain, ignore_errors=True)
+    with _loading(source.name, source):
+        progress("convert", 0.0, f"Reading {source.name}")
+        checkpoint = _open(source)
+        _check(cancelled)
+        progress("convert", _OPENED, "Converting to 4 bit; this is done once")
+        done = _quantise(checkpoint, target, device, progress, cancelled)
+        _check(cancelled)
+    return done
 
 
 def _check(cancelled: Cancelled) -> None:
@@ -125,66 +130,169 @@ def _check(cancelled: Cancelled) -> None:
         raise InterruptedByUser("Stopped while converting the model.")
 
 
-def _gguf_to_folder(source: Path, target: Path) -> None:
-    """A GGUF model cannot be saved as loaded: its weights move to a model built from its configuration."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+@dataclass(slots=True)
+class _Checkpoint:
+    """What a conversion needs of a source.
 
-    name = {"gguf_file": source.name, "local_files_only": True}
-    tokenizer = AutoTokenizer.from_pretrained(source.parent, **name)
-    loaded, told = AutoModelForCausalLM.from_pretrained(
-        source.parent, dtype=torch.bfloat16, output_loading_info=True, **name
-    )
-    check_loaded(source.name, told["missing_keys"], told["mismatched_keys"])
-    config = loaded.config
-    for noise in ("quantization_config", "_name_or_path", "_model_name_or_path"):
-        if hasattr(config, noise):
-            delattr(config, noise)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.load_state_dict(loaded.state_dict(), assign=True)
-    model.tie_weights()
-    model.generation_config = loaded.generation_config
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    Attributes:
+        folder: of a source that is one; a GGUF file has none.
+        tensors: by the names that the model has for them; None where the library reads the folder by itself.
+        generation: the publisher's words about decoding, or None.
+    """
+
+    name: str
+    folder: Path | None
+    config: Any
+    tokenizer: Any
+    tensors: LazyTensors | None
+    generation: Any = None
 
 
-def _quantise(folder: Path, target: Path, device: DeviceChoice) -> Conversion:
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+def _open(source: Path) -> _Checkpoint:
+    if source.is_file():
+        found = open_gguf(source)
+        # What the file was called there is not a fact about the model.
+        for noise in ("quantization_config", "_name_or_path", "_model_name_or_path"):
+            if hasattr(found.config, noise):
+                delattr(found.config, noise)
+        checkpoint = _Checkpoint(source.name, None, found.config, found.tokenizer, found.tensors)
+        check_shapes(found.config.to_dict(), {n: t.shape for n, t in found.tensors.items()}, source.name)
+        return checkpoint
+    return _open_folder(source)
 
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    options: dict[str, Any] = {"dtype": torch.bfloat16, "device_map": {"": device.device}}
+
+def _open_folder(folder: Path) -> _Checkpoint:
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    config = AutoConfig.from_pretrained(folder, **options)
+    tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+    checkpoint = _Checkpoint(folder.name, folder, config, tokenizer, None)
+    if (folder / "generation_config.json").is_file():
+        checkpoint.generation = GenerationConfig.from_pretrained(folder, local_files_only=True)
     if getattr(config, "quantization_config", None) is not None:
-        done = Conversion("as published", "the publisher quantised it")
-    elif importlib.util.find_spec("bitsandbytes") is None:
-        done = Conversion("bfloat16", "bitsandbytes is not installed on this platform, so nothing is quantised")
-    else:
-        skipped = _rows_without_whole_blocks(config)
+        return checkpoint
+    tensors: LazyTensors = folder_tensors(folder)
+    if text_model_type(config.to_dict()) is not None:
+        tensors = text_tensors(tensors)
+        checkpoint.config = text_config(config, has_head="lm_head.weight" in tensors)
+    checkpoint.tensors = tensors
+    return checkpoint
+
+
+def _quantise(
+    checkpoint: _Checkpoint, target: Path, device: DeviceChoice, progress: Progress, cancelled: Cancelled
+) -> Conversion:
+    import torch
+
+    config = checkpoint.config
+    options: dict[str, Any] = {"dtype": torch.bfloat16, "device_map": {"": device.device}}
+    skipped: list[str] = []
+    stacks: list[str] = []
+    quantises = checkpoint.tensors is not None and importlib.util.find_spec("bitsandbytes") is not None
+    if quantises:
+        skipped, stacks = _of_odd_size(config)
         options["quantization_config"] = _nf4_config(skipped)
-        kept = f"; {len(skipped)} linear layers of odd size stay in bfloat16" if skipped else ""
-        done = Conversion("nf4-double", f"NF4 with double quantisation{kept}")
-    model, told = AutoModelForCausalLM.from_pretrained(
-        folder,
-        local_files_only=True,
-        trust_remote_code=False,
-        use_safetensors=True,
-        output_loading_info=True,
-        **options,
-    )
-    check_loaded(folder.name, told["missing_keys"], told["mismatched_keys"])
-    check_layers(folder.name, model)
-    if done.quantisation == "as published":
+    reading = _Reading(checkpoint.tensors or {}, progress, cancelled)
+    with packing_experts() if quantises else contextlib.nullcontext():
+        model = _load(checkpoint, reading, options)
+    check_layers(checkpoint.name, model)
+    if checkpoint.generation is not None:
+        model.generation_config = checkpoint.generation
+    share = _quantised_share(model)
+    if checkpoint.tensors is None:
+        assert checkpoint.folder is not None
+        done = Conversion("as published", "the publisher quantised it", share)
         # Loading has shown that the files are whole; quantised weights cannot always be saved as they were.
-        for file in folder.glob("model*.safetensors*"):
+        for file in checkpoint.folder.glob("model*.safetensors*"):
             shutil.copyfile(file, target / file.name)
         model.config.save_pretrained(target)
         model.generation_config.save_pretrained(target)
     else:
-        model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+        done = Conversion("nf4-double", _words(share, skipped, stacks), share)
+        if not quantises:
+            reason = "bitsandbytes is not installed on this platform, so nothing is quantised"
+            done = Conversion("bfloat16", reason)
+        # A file is put together in memory before it is written, so it must not be the whole model. Packed experts
+        # have names that the library's way back to a publisher's names does not know.
+        packed = any(isinstance(module, PackedExperts) for module in model.modules())
+        model.save_pretrained(target, max_shard_size=_SHARD_BYTES, save_original_format=not packed)
+    checkpoint.tokenizer.save_pretrained(target)
     return done
+
+
+def _words(share: float, skipped: list[str], stacks: list[str]) -> str:
+    kept = f"; {len(skipped)} linear layers of odd size stay in bfloat16" if skipped else ""
+    kept += f"; {len(stacks)} stacks of experts of odd size stay in bfloat16" if stacks else ""
+    return f"NF4 with double quantisation, {share:.0%} of the parameters{kept}"
+
+
+def _quantised_share(model: Any) -> float:
+    quantised, plain = parameter_count(model)
+    return quantised / max(1, quantised + plain)
+
+
+def _load(checkpoint: _Checkpoint, reading: _Reading, options: dict[str, Any]) -> Any:
+    """The model, quantised while it is read."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
+
+    if checkpoint.tensors is None:
+        model, told = AutoModelForCausalLM.from_pretrained(
+            checkpoint.folder,
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
+    else:
+        kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(checkpoint.config)]
+        if isinstance(kind, tuple):
+            kind = kind[0]
+        try:
+            model, told = kind.from_pretrained(
+                None, config=checkpoint.config, state_dict=reading.tensors, output_loading_info=True, **options
+            )
+        except Exception:
+            # The library puts its own words around what came out of a tensor.
+            reading.raise_what_stopped_it()
+            raise
+    reading.raise_what_stopped_it()
+    check_loaded(checkpoint.name, told["missing_keys"], told["mismatched_keys"])
+    return model
+
+
+class _Reading:
+    """Tensors on their way to the loader: counts their bytes, and can stop between two of them."""
+
+    def __init__(self, tensors: LazyTensors, progress: Progress, cancelled: Cancelled) -> None:
+        self.tensors = {name: tensor.followed_by(self._count(tensor.byte_count)) for name, tensor in tensors.items()}
+        self._total = sum(tensor.byte_count for tensor in tensors.values())
+        self._done = 0
+        self._progress = progress
+        self._cancelled = cancelled
+        self._stopped_by: BaseException | None = None
+
+    def _count(self, byte_count: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        def count(tensor: torch.Tensor) -> torch.Tensor:
+            if self._cancelled():
+                self._stopped_by = InterruptedByUser("Stopped while converting the model.")
+                raise self._stopped_by
+            self._done += byte_count
+            share = _OPENED + (_READ - _OPENED) * self._done / max(1, self._total)
+            self._progress("convert", share, "Converting to 4 bit; this is done once")
+            return tensor
+
+        return count
+
+    def raise_what_stopped_it(self) -> None:
+        """Raise what ended the reading, which the library does not pass on.
+
+        Raises:
+            InterruptedByUser: cancelled.
+        """
+        if self._stopped_by is not None:
+            raise self._stopped_by
 
 
 def _nf4_config(skipped: list[str]) -> Any:
@@ -201,18 +309,21 @@ def _nf4_config(skipped: list[str]) -> Any:
     )
 
 
-def _rows_without_whole_blocks(config: Any) -> list[str]:
-    """Names of linear layers that NF4 cannot hold faithfully on every device."""
+def _of_odd_size(config: Any) -> tuple[list[str], list[str]]:
+    """Names of linear layers, and of stacks of experts, that NF4 cannot hold faithfully on every device."""
     import torch
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
         model: torch.nn.Module = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    return [
+    layers = [
         name
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and module.in_features % _NF4_BLOCK and name != "lm_head"
     ]
+    packable = {name for name, _ in expert_stacks(model)}
+    stacks = [name for name, size in model.named_parameters() if size.dim() == 3 and name not in packable]
+    return layers, [name for name in stacks if "expert" in name.lower()]
 
 
 @contextmanager

@@ -56,6 +56,21 @@ class Snapshot:
     licence: str
 
 
+@dataclass(frozen=True, slots=True)
+class HubLook:
+    """What the Hub says of a model before it is fetched.
+
+    Attributes:
+        fields: of its ``config.json``; empty where that is missing or damaged.
+        parameters: how many the Hub counts; None where it does not.
+        weight_bytes: of the weight files that would be fetched.
+    """
+
+    fields: Mapping[str, object]
+    parameters: int | None
+    weight_bytes: int
+
+
 def require_space(folder: Path, needed: int, what: str) -> None:
     """Check free space before work begins.
 
@@ -222,6 +237,34 @@ def _pip_error(what: str, errors: str) -> TokmemError:
 # --- the Hub ---------------------------------------------------------------------------------------
 
 
+def look_at_hub(hub_id: str, *, progress: Progress, cancelled: Cancelled) -> HubLook:
+    """Fetch a model's configuration, and nothing else, to judge it by.
+
+    Raises:
+        NotFoundError, OfflineError, FetchError, InterruptedByUser: as ``fetch_snapshot``.
+    """
+    progress("fetch", None, f"Looking up {hub_id}")
+    found: dict[str, object] = {}
+
+    def read(line: str) -> None:
+        found.update(json.loads(line))
+
+    command = [sys.executable, "-P", str(_HUB_PROGRAM), hub_id, "--look"]
+    code, errors = _run(command, _hub_environment(), lambda: None, cancelled, read)
+    if code != 0 or "config" not in found:
+        raise _hub_error(hub_id, str(found.get("error", "other")), str(found.get("text", "")) or errors.strip()[-500:])
+    fields, parameters, weights = found["config"], found["parameters"], found["weights"]
+    return HubLook(
+        fields if isinstance(fields, dict) else {},
+        parameters if isinstance(parameters, int) and parameters > 0 else None,
+        weights if isinstance(weights, int) else 0,
+    )
+
+
+def _hub_environment() -> dict[str, str]:
+    return {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
 def fetch_snapshot(hub_id: str, *, offline: bool, progress: Progress, cancelled: Cancelled) -> Snapshot:
     """Download the files of a model from the Hub, or find them in its cache.
 
@@ -233,7 +276,7 @@ def fetch_snapshot(hub_id: str, *, offline: bool, progress: Progress, cancelled:
         InterruptedByUser: cancelled; what arrived is kept.
     """
     command = [sys.executable, "-P", str(_HUB_PROGRAM), hub_id, *(["--offline"] if offline else [])]
-    environment = {**os.environ, "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+    environment = _hub_environment()
     progress("fetch", None, f"Looking up {hub_id}")
     plan: dict[str, object] = {}
 

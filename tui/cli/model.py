@@ -6,8 +6,18 @@ import argparse
 from typing import Any
 
 from tokmem_desk.errors import DamagedError, TokmemError
-from tokmem_desk.models.catalogue import ADAPTED, ADAPTED_NOTE, CATALOGUE, PRIOR_FILE, CatalogueEntry, own_name
+from tokmem_desk.models.catalogue import (
+    ADAPTED,
+    ADAPTED_NOTE,
+    CATALOGUE,
+    PRIOR_FILE,
+    CatalogueEntry,
+    find_entry,
+    own_name,
+)
+from tokmem_desk.models.record import has_recurrent_layers
 from tokmem_desk.models.shipped import shipped_file
+from tokmem_desk.models.speed_fit import MachineSpeed, estimate, in_words, kept
 from tokmem_desk.models.store import ModelInfo
 from tui.cli.console import table
 from tui.cli.context import Context
@@ -61,8 +71,10 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
         if info is not None and info.adapter != "none":
             found.append(_adapted(found[-1]))
     in_use = _id_in_use(context)
+    speed = kept(context.paths.cache)
     for one in found:
         one["in_use"] = one["id"] == in_use
+        one |= _estimate(find_entry(one["id"].removesuffix(ADAPTED)), speed)
     rows = [
         (
             "*" if one["in_use"] else "",
@@ -71,12 +83,16 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
             size(one["disk_bytes"]) if one["folder"] else "-",
             size(one["download_bytes"]),
             size(one["memory_bytes"]),
+            _share(one),
+            _quickness(one),
             one["licence"] + (" (ask on the Hub)" if one["gated"] else ""),
         )
         for one in found
     ]
-    headings = ("", "model", "parameters", "on disk", "download", "memory", "licence")
-    context.console.result({"models": found}, table(headings, rows, right=(2, 3, 4, 5)))
+    headings = ("", "model", "parameters", "on disk", "download", "memory", "4 bit", "words/s", "licence")
+    context.console.result({"models": found}, table(headings, rows, right=(2, 3, 4, 5, 6, 7)))
+    if speed is None:
+        context.console.say("How fast each would be here is not measured yet: tokmem-desk doctor")
     return ExitCode.OK
 
 
@@ -138,6 +154,9 @@ def info(context: Context, options: argparse.Namespace) -> int:
         found.require_adapter()
         one = _adapted(one)
     one["in_use"] = one["id"] == _id_in_use(context)
+    speed = kept(context.paths.cache)
+    one |= _estimate(found.entry, speed)
+    quick = None if speed is None or found.entry is None else estimate(found.entry, speed)
     one["prior"] = _prior(found, adapted=adapted)
     one["adapter"] = found.adapter
     with_adapter = ADAPTERS.get(found.adapter)
@@ -151,13 +170,14 @@ def info(context: Context, options: argparse.Namespace) -> int:
         ("parameters", parameters(one["parameters"])),
         ("download", size(one["download_bytes"])),
         ("memory", size(one["memory_bytes"])),
+        ("speed here", None if quick is None else in_words(quick)),
         ("ready", "yes" if one["ready"] else f"no{damage}; fetch it: tokmem-desk model pull {wanted}"),
         ("on disk", size(one["disk_bytes"]) if one["ready"] else "-"),
         ("folder", one["folder"]),
         ("source", one["source"]),
         ("revision", one["revision"]),
-        ("weights", one["quantisation"]),
-        ("memories start from", PRIORS[one["prior"]]),
+        ("weights", _weights(one, found)),
+        ("memories start from", _start(one["prior"], found)),
         ("adapted with", with_adapter),
         ("note", one["note"]),
     ]
@@ -191,8 +211,44 @@ def _object(model_id: str, entry: CatalogueEntry | None, stored: ModelInfo | Non
         "source": record.source if record else None,
         "revision": record.revision if record else None,
         "quantisation": record.quantisation if record else None,
+        "quantised_share": record.quantised_share if record else None,
         "note": entry.note if entry else "",
     }
+
+
+def _estimate(entry: CatalogueEntry | None, speed: MachineSpeed | None) -> dict[str, Any]:
+    """What is known of a model's speed here: all of it or nothing."""
+    found = None if entry is None or speed is None else estimate(entry, speed)
+    return {
+        "first_word_seconds": None if found is None else round(found.first_word_seconds, 2),
+        "words_per_second": None if found is None else round(found.words_per_second, 1),
+        "training_minutes": None if found is None else round(found.training_minutes, 2),
+        "pleasant": None if found is None else found.pleasant,
+    }
+
+
+def _quickness(one: dict[str, Any]) -> str:
+    words = one["words_per_second"]
+    return "-" if words is None else f"{words:.0f}"
+
+
+def _share(one: dict[str, Any]) -> str:
+    share = one["quantised_share"]
+    return "-" if share is None else f"{share:.0%}"
+
+
+def _weights(one: dict[str, Any], found: ModelInfo) -> str | None:
+    """How the weights are kept, with the share in 4 bit and why no more of them are."""
+    if found.record is None or found.record.quantised_share is None:
+        return str(one["quantisation"]) if one["quantisation"] else None
+    return f"{one['quantisation']}: {found.record.reason}"
+
+
+def _start(prior: str, found: ModelInfo) -> str:
+    """What new memories start from; learning that is proposed only where the model can."""
+    if prior == "none" and found.folder is not None and has_recurrent_layers(found.folder):
+        return "the mean of its vocabulary: its layers keep a running state, so there is no prior to learn"
+    return PRIORS[prior]
 
 
 def _prior(model: ModelInfo, *, adapted: bool) -> str:

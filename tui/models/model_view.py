@@ -13,6 +13,7 @@ from textual.widgets import DataTable, Static
 
 from tokmem_desk.models.catalogue import ADAPTED_NOTE
 from tokmem_desk.models.hardware_fit import Fit
+from tokmem_desk.models.speed_fit import in_words
 from tui.engine_client.link import EngineState
 from tui.kit.bar import bar
 from tui.kit.keys import keyed
@@ -168,10 +169,14 @@ def _facts(row: ModelRow) -> list[Content]:
             ("parameters", parameters(row.entry.parameters)),
             ("download", size(row.entry.download_bytes)),
         ]
+    if row.speed is not None:
+        facts.append(("here", in_words(row.speed)))
     if row.adapted and row.ready and row.stored is not None:
         facts += [("adapter", ADAPTERS[row.stored.adapter]), ("weights", f"those of {row.base}, shared")]
     elif row.stored is not None and row.stored.record is not None:
-        facts += [("on disk", size(row.stored.record.size)), ("weights", row.stored.record.quantisation)]
+        record = row.stored.record
+        share = "" if record.quantised_share is None else f", {record.quantised_share:.0%} of them in 4 bit"
+        facts += [("on disk", size(record.size)), ("weights", record.quantisation + share)]
     return [Content.assemble(Content.styled(f"{name:<11}", "$muted"), value) for name, value in facts if value]
 
 

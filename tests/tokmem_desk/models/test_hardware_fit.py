@@ -90,7 +90,7 @@ def test_need_never_falls_below_weights_and_libraries():
 def test_recommendation_grows_with_the_machine():
     assert recommended(SMALL)[0].id == DEFAULT_ID
     assert recommended(Machine(16, "", 32 * GIB, 20 * GIB))[0].id == "Qwen/Qwen2.5-0.5B-Instruct"
-    assert recommended(CARD)[0].id == "Qwen/Qwen2.5-7B-Instruct"
+    assert recommended(CARD)[0].id == "Qwen/Qwen3-8B"
     tiny_card = Machine(4, "", 8 * GIB, 4 * GIB, "Old Card", GIB, GIB // 2)
     assert recommended(tiny_card)[0].id == DEFAULT_ID
 

@@ -26,7 +26,7 @@ from tokmem_desk.errors import (
     OfflineError,
     StorageError,
 )
-from tokmem_desk.models import fetch
+from tokmem_desk.models import convert, fetch
 from tokmem_desk.models.catalogue import CATALOGUE, DEFAULT_ID, find_entry
 from tokmem_desk.models.record import read_record
 from tokmem_desk.models.store import ModelStore
@@ -107,6 +107,37 @@ def test_the_record_says_what_was_done(store: ModelStore, source: Path) -> None:
     assert [info.folder for info in store.list()] == [folder]
     assert store.info(str(source)).record == record
     store.verify(str(source))
+
+
+def test_a_checkpoint_in_parts_is_the_same_model(store: ModelStore, source: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    parts = shutil.copytree(source, tmp_path / "parts")
+    (parts / "model.safetensors").unlink()
+    AutoModelForCausalLM.from_pretrained(source).save_pretrained(parts, max_shard_size="100KB")
+    assert len(list(parts.glob("model-*.safetensors"))) > 2
+    one, two = (load_file(store.ensure(str(s), CPU, silent) / "model.safetensors") for s in (source, parts))
+    assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+    gone = sorted(parts.glob("model-*.safetensors"))[-1]
+    gone.unlink()
+    with pytest.raises(IncompatibleError):
+        store.ensure(str(parts), CPU, silent)
+    (parts / "model.safetensors.index.json").write_text('{"weight_map": {"x": "../elsewhere.safetensors"}}')
+    with pytest.raises(IncompatibleError):
+        store.ensure(str(parts), CPU, silent)
+    assert len(store.list()) == 2
+
+
+def test_a_large_model_is_written_in_parts_and_loads(
+    store: ModelStore, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convert, "_SHARD_BYTES", 50_000)
+    folder = store.ensure(str(source), CPU, silent)
+    assert len(list(folder.glob("model-*.safetensors"))) > 1
+    store.verify(str(source))
+    load_backbone(folder, CPU, "parts")
 
 
 def test_a_model_that_is_quantised_already_keeps_its_weights(store: ModelStore, source: Path, tmp_path: Path) -> None:
@@ -201,20 +232,23 @@ def test_without_bitsandbytes_the_model_stays_in_bfloat16(
 # --- interruptions ---------------------------------------------------------------------------------
 
 
-def test_a_process_killed_while_converting_leaves_nothing_visible(store: ModelStore, source: Path) -> None:
+@pytest.mark.parametrize(
+    "moment", ["text.startswith('Reading')", "(fraction or 0) > 0.4", "text.startswith('Writing')"]
+)
+def test_a_process_killed_while_converting_leaves_nothing_visible(store: ModelStore, source: Path, moment: str) -> None:
     program = (
         "import os, sys, pathlib\n"
         "from tokmem_desk.models.store import ModelStore\n"
         "from tokmem_desk.system.device import DeviceChoice\n"
         "def progress(phase, fraction, text):\n"
-        "    if text.startswith('Writing'): os._exit(9)\n"
+        f"    if {moment}: os._exit(9)\n"
         "store, source = ModelStore(pathlib.Path(sys.argv[1])), sys.argv[2]\n"
         "store.ensure(source, DeviceChoice('cpu', 'bfloat16', ''), progress)\n"
     )
     arguments = [sys.executable, "-c", program, str(store.folder), str(source)]
     done = subprocess.run(arguments, check=False, capture_output=True)
     assert done.returncode == 9, done.stderr.decode()
-    assert any((store.folder / ".work").rglob("model.safetensors"))
+    assert any((store.folder / ".work").rglob("new"))
     assert visible(store) == []
     assert store.list() == []
     assert not store.is_ready(str(source))
@@ -451,6 +485,16 @@ def test_damage_is_seen_and_repaired(store: ModelStore, source: Path) -> None:
         store.verify(wanted)
     store.ensure(wanted, CPU, silent)
     store.verify(wanted)
+
+
+def test_a_record_of_another_model_is_named_not_the_files_it_speaks_of(
+    store: ModelStore, tiny_folder: Callable[..., Path]
+) -> None:
+    one, other = (store.ensure(str(tiny_folder(family)), CPU, silent) for family in ("llama", "qwen2"))
+    shutil.copyfile(other / "backbone.json", one / "backbone.json")
+    assert store.damage(str(tiny_folder("llama"))) == "backbone.json has changed"
+    store.ensure(str(tiny_folder("llama")), CPU, silent)
+    assert store.damage(str(tiny_folder("llama"))) == ""
 
 
 def test_a_record_of_a_newer_version_is_not_read(store: ModelStore, source: Path) -> None:

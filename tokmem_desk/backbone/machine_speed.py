@@ -1,0 +1,90 @@
+"""A measurement of two seconds: what this device reaches in the products that a language model is made of.
+
+``tokmem_desk.models.speed_fit`` makes estimates of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from tokmem_desk.backbone.weight_formats import KernelForms
+from tokmem_desk.models.speed_fit import MESSAGE_TOKENS, MachineSpeed
+from tokmem_desk.system.device import DeviceChoice
+
+_SECONDS = 0.4
+"""For each of five measurements."""
+
+_ROWS, _COLUMNS = 4096, 1024
+
+
+def measure_speed(choice: DeviceChoice) -> MachineSpeed:
+    """Measure now; takes about two seconds, and the first time some more for loading libraries.
+
+    Args:
+        choice: what models run on.
+    """
+    device, dtype = torch.device(choice.device), choice.torch_dtype
+    weight = torch.randn(_ROWS, _COLUMNS, device=device, dtype=dtype)
+    inputs = torch.randn(MESSAGE_TOKENS, _COLUMNS, device=device, dtype=dtype)
+    small = torch.randn(1, _COLUMNS, device=device, dtype=dtype)
+    large = torch.randn(64 * 2**20 // 2, device=device, dtype=torch.bfloat16)
+    weights = weight.numel()
+    with torch.inference_mode():
+        product = _seconds(device, lambda: nn.functional.linear(inputs, weight))
+        read = _seconds(device, lambda: large.view(torch.int32).sum())
+        operation = _seconds(device, lambda: small.add(1))
+        unpacked, one_row = _four_bit(device, dtype, small, weight)
+    return MachineSpeed(
+        device=choice.device,
+        dtype=choice.compute_dtype,
+        flops=2 * weights * MESSAGE_TOKENS / product,
+        unpacked=weights / unpacked,
+        one_row=weights / one_row,
+        bytes_per_second=large.nbytes / read,
+        operation_seconds=operation,
+    )
+
+
+def _four_bit(
+    device: torch.device, dtype: torch.dtype, small: torch.Tensor, weight: torch.Tensor
+) -> tuple[float, float]:
+    """Seconds to unpack the weights, and for a product of them with one row as decoding does it."""
+    import importlib.util
+
+    if importlib.util.find_spec("bitsandbytes") is None:
+        plain = _seconds(device, lambda: nn.functional.linear(small, weight))
+        return plain, plain
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    layer = Linear4bit(_COLUMNS, _ROWS, bias=False, compute_dtype=dtype, quant_type="nf4")
+    layer.weight.data = weight.cpu()
+    model = nn.Sequential(layer).to(device).requires_grad_(False)
+    forms = KernelForms(model, device.type)
+    data, state = forms.stored_forms()[0]
+    unpacked = _seconds(device, lambda: dequantize_4bit(data, state))
+    with forms.decoding():
+        one_row = _seconds(device, lambda: model(small))
+    return unpacked, one_row
+
+
+def _seconds(device: torch.device, run: Callable[[], object]) -> float:
+    """Median seconds of one run; the first, which sets things up, is not counted."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        run()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - began
+
+    once()
+    times: list[float] = []
+    ends = time.perf_counter() + _SECONDS
+    while not times or (time.perf_counter() < ends and len(times) < 10_000):
+        times.append(once())
+    return sorted(times)[len(times) // 2]
