@@ -26,7 +26,7 @@ from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes, read_met
 from tokmem_desk.memory.file_bytes import take_apart
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.steering import Steering, join_memories
-from tokmem_desk.memory.steering_part import InitialTensor, KeyShapes, SteeringPart, StoredTensor, TrainSettings
+from tokmem_desk.memory.steering_part import InitialTensor, KeyShapes, StoredTensor, TrainedPart, TrainSettings
 from tokmem_desk.procedures import ExamplePair, Procedure
 from trainer.config import TrainConfig
 from trainer.loop import Training
@@ -42,7 +42,7 @@ PAIRS = tuple(ExamplePair(f"{word} 1", f"{word.upper()}!") for word in ("milk", 
 
 
 @dataclass(frozen=True, slots=True)
-class ValueBias(SteeringPart):
+class ValueBias(TrainedPart):
     """The declaration: all that is said of this kind anywhere."""
 
     name = "value_bias"
@@ -123,7 +123,9 @@ def bias_of(found: Memory) -> ValueBias:
 
 
 def same(one: Memory, other: Memory) -> bool:
-    mine, theirs = ([t for part in m.steering.parts for t in part.tensors()] for m in (one, other))
+    mine, theirs = (
+        [t for part in m.steering.parts if isinstance(part, TrainedPart) for t in part.tensors()] for m in (one, other)
+    )
     return len(mine) == len(theirs) and all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
