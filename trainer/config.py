@@ -7,7 +7,7 @@ from typing import Any
 
 from tokmem_desk.errors import UsageError
 from tokmem_desk.memory.steering import kinds
-from tokmem_desk.memory.steering_part import SteeringKind
+from tokmem_desk.memory.steering_part import SteeringKind, TrainedPart
 
 PRESETS = ("quick", "normal", "thorough")
 
@@ -63,9 +63,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.span < 1:
             raise UsageError(f"A span of {self.span} is not possible.", next_step="Use 1 or more.")
-        if unknown := sorted(set(self.kinds) - {kind.name for kind in kinds()}):
+        if unknown := sorted(set(self.kinds) - {kind.name for kind in kinds() if issubclass(kind, TrainedPart)}):
             raise UsageError(
-                f"There is no kind of steering {unknown[0]!r}.",
+                f"There is no kind of steering {unknown[0]!r} that can be trained.",
                 next_step="Leave it out, or update tokmem-desk.",
             )
         if self.form == "layers" and self.span < 2:

@@ -26,11 +26,12 @@ from tokmem_desk.memory.input_rows import InputRows, initial_rows
 from tokmem_desk.memory.kv_adapter import KVAdapter
 from tokmem_desk.memory.kv_positions import KVPositions
 from tokmem_desk.memory.steering import Steering, join_memories, kinds
+from tokmem_desk.memory.steering_part import TrainedPart
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.kv_state import QueryState
-    from tokmem_desk.memory.steering_part import InitialTensor, SteeringPart
+    from tokmem_desk.memory.steering_part import InitialTensor
     from trainer.choices import Choices
     from trainer.config import TrainConfig
     from trainer.memory_start import Prior
@@ -93,10 +94,10 @@ class TrainableMemories(nn.Module):
         """
         super().__init__()
         self.tied = config.tied
-        self._kinds: list[tuple[type[SteeringPart], int]] = []
+        self._kinds: list[tuple[type[TrainedPart], int]] = []
         parts: list[ScaledParameter] = []
         for kind in kinds():
-            if kind.trained_by(config):
+            if issubclass(kind, TrainedPart) and kind.trained_by(config):
                 starts = [kind.initial(backbone, config, ids, config.seed + i) for i, ids in enumerate(texts)]
                 stacked = [_stacked(same, config, backbone.torch_device) for same in zip(*starts, strict=True)]
                 self._kinds.append((kind, len(stacked)))
@@ -129,13 +130,13 @@ class TrainableMemories(nn.Module):
         """What steers: the tensors of each kind that trains, in the order of ``kinds``, stacked over procedures."""
         return cast("list[ScaledParameter]", list(self._parts))
 
-    def of(self, kind: type[SteeringPart]) -> list[ScaledParameter]:
+    def of(self, kind: type[TrainedPart]) -> list[ScaledParameter]:
         """Those of ``parts`` that are of one kind; empty where it does not train."""
         return self.by_kind(self.parts()).get(kind, [])
 
-    def by_kind(self, tensors: Sequence[_Of]) -> dict[type[SteeringPart], list[_Of]]:
+    def by_kind(self, tensors: Sequence[_Of]) -> dict[type[TrainedPart], list[_Of]]:
         """Divide up what goes along with ``parts``, one for one."""
-        found: dict[type[SteeringPart], list[_Of]] = {}
+        found: dict[type[TrainedPart], list[_Of]] = {}
         place = 0
         for kind, count in self._kinds:
             found[kind] = list(tensors[place : place + count])

@@ -323,5 +323,5 @@ def test_a_memory_knows_the_form_of_its_pairs_except_in_the_papers_setting(
         and ours.answer_template.accepts("rope 3", "ROPE!")
         and not ours.answer_template.accepts("rope 3", "TEA!")
     )
-    assert Training(backbone, [shouting], PAPER).snapshot()[0].form is None
-    assert Training(backbone, [procedure(count=3)], FAST).snapshot()[0].form is None
+    assert Training(backbone, [shouting], PAPER).snapshot()[0].answer_template is None
+    assert Training(backbone, [procedure(count=3)], FAST).snapshot()[0].answer_template is None

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from tokmem_desk.errors import BadInputError
-from tokmem_desk.memory.steering_part import KeyShapes, SteeringPart, StoredTensor, TrainSettings
+from tokmem_desk.memory.steering_part import KeyShapes, SteeringPart, StoredTensor
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +37,8 @@ CHANNELS, NEAR, DROPOUT = 96, 3, 0.3
 @dataclass(frozen=True, slots=True)
 class Extractor(SteeringPart):
     """Copies the values of one procedure's responses out of the message. In files it is called ``reader``.
+
+    Its network is trained by ``trainer.extractor``, apart from the kinds that steer the model.
 
     Attributes:
         constants: keys that every pair has with the same value.
@@ -106,18 +108,6 @@ class Extractor(SteeringPart):
     def response(self, arguments: dict[str, Any]) -> str:
         """The object as the pairs write it."""
         return write(arguments, compact=self.compact)
-
-    def tensors(self) -> list[Tensor]:
-        """None: ``trainer.extractor`` trains the network, apart from what a batch is joined with."""
-        return []
-
-    @classmethod
-    def of(cls, tensors: Sequence[Tensor]) -> Self:
-        raise NotImplementedError("an extractor is rebuilt from its description and weights")
-
-    @classmethod
-    def trained_by(cls, settings: TrainSettings) -> bool:
-        return False
 
     def detached(self) -> Self:
         return self

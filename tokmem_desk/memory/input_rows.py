@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from tokmem_desk.memory.steering_part import InitialTensor, KeyShapes, SteeringPart, StoredTensor, TrainSettings
+from tokmem_desk.memory.steering_part import InitialTensor, KeyShapes, StoredTensor, TrainedPart, TrainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class InputRows(SteeringPart):
+class InputRows(TrainedPart):
     """Input embeddings, the last positions of a memory; every memory has one or more.
 
     Attributes:

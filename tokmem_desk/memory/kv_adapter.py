@@ -25,7 +25,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from tokmem_desk.errors import BadInputError
-from tokmem_desk.memory.steering_part import InitialTensor, KeyShapes, SteeringPart, StoredTensor, TrainSettings
+from tokmem_desk.memory.steering_part import InitialTensor, KeyShapes, StoredTensor, TrainedPart, TrainSettings
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class KVAdapter(SteeringPart):
+class KVAdapter(TrainedPart):
     """Low-rank edits, one tensor of each kind per layer group.
 
     Attributes:

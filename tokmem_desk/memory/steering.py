@@ -72,7 +72,8 @@ class Steering:
 
     def part(self, kind: type[_Part]) -> _Part | None:
         """The part of that kind, or None."""
-        return next((part for part in self.parts if isinstance(part, kind)), None)
+        # A kind may be derived from another one: that does not make it a part of that kind.
+        return next((part for part in self.parts if isinstance(part, kind) and type(part) is kind), None)
 
     def with_part(self, part: SteeringPart) -> Steering:
         """The same steering with this part in place of the one of its kind."""

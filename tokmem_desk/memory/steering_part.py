@@ -1,8 +1,9 @@
 """What a kind of steering says of itself: one declaration, from which files, banks, training and answers follow.
 
-A kind is a subclass of ``SteeringPart`` in a module of its own, listed in ``tokmem_desk.memory.steering.KINDS``. An
-instance is what one memory has of that kind. Nothing else in the program lists kinds: memory files, bank files, the
-trainer, the join of a batch and the engine's lazy reading ask the declaration.
+A kind is a subclass of ``SteeringPart`` (of ``TrainedPart``, where the trainer trains it) in a module of its own,
+listed in ``tokmem_desk.memory.steering.KINDS``. An instance is what one memory has of that kind. Nothing else in the
+program lists kinds: memory files, bank files, the trainer, the join of a batch and the engine's lazy reading ask the
+declaration.
 
 No torch at the head of these modules, only inside functions: bank files are written and read without it.
 
@@ -124,32 +125,17 @@ class SteeringPart(ABC):
     memory_version: ClassVar[int] = 1
     bank_version: ClassVar[str] = "1.0.0"
 
-    # --- tensors -----------------------------------------------------------------------------------
-
-    @abstractmethod
-    def tensors(self) -> Sequence[Tensor]:
-        """What is trained, float32, in the order of ``of`` and ``initial``; empty where the trainer trains nothing."""
-
-    @classmethod
-    @abstractmethod
-    def of(cls, tensors: Sequence[Tensor]) -> Self:
-        """The inverse of ``tensors``."""
-
     def parameter_count(self) -> int:
-        """Trained numbers."""
-        return sum(tensor.numel() for tensor in self.tensors())
+        """Trained numbers that steer the model."""
+        return 0
 
+    @abstractmethod
     def detached(self) -> Self:
         """The same numbers without gradient."""
-        return self.mapped(lambda tensor: tensor.detach())
 
+    @abstractmethod
     def to(self, device: torch.device) -> Self:
         """The same on another device."""
-        return self.mapped(lambda tensor: tensor.to(device))
-
-    def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
-        """The same kind with every tensor changed."""
-        return self.of([change(tensor) for tensor in self.tensors()])
 
     # --- memory files ------------------------------------------------------------------------------
 
@@ -188,28 +174,6 @@ class SteeringPart(ABC):
         """Whether a memory with these settings cannot have this kind, for instance for want of its settings."""
         return cls.settings_field is not None and cls.settings_field[0] not in settings
 
-    # --- training ----------------------------------------------------------------------------------
-
-    @classmethod
-    def trained_by(cls, settings: TrainSettings) -> bool:
-        """Whether the trainer trains this kind."""
-        return cls.name in settings.kinds
-
-    @classmethod
-    def initial(
-        cls, backbone: Backbone, settings: TrainSettings, text_ids: Sequence[int], seed: int
-    ) -> list[InitialTensor]:
-        """Where one procedure's tensors start, in the order of ``tensors``.
-
-        Args:
-            text_ids: token ids of the procedure's demonstrations.
-            seed: for random numbers; each procedure has its own.
-
-        Raises:
-            UsageError: the backbone cannot have this kind.
-        """
-        raise NotImplementedError(f"{cls.name} is not trained by the trainer")
-
     # --- acting ------------------------------------------------------------------------------------
 
     @property
@@ -228,3 +192,50 @@ class SteeringPart(ABC):
     def input_rows(self) -> Tensor | None:
         """Behind the join: [r x d] float32 input embeddings, in the scale of the embedding matrix; None without."""
         return None
+
+
+class TrainedPart(SteeringPart):
+    """A part whose tensors the trainer trains, together with those of other kinds."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def tensors(self) -> Sequence[Tensor]:
+        """What is trained, float32, in the order of ``of`` and ``initial``."""
+
+    @classmethod
+    @abstractmethod
+    def of(cls, tensors: Sequence[Tensor]) -> Self:
+        """The inverse of ``tensors``."""
+
+    @classmethod
+    def trained_by(cls, settings: TrainSettings) -> bool:
+        """Whether a training with these settings trains this kind."""
+        return cls.name in settings.kinds
+
+    @classmethod
+    @abstractmethod
+    def initial(
+        cls, backbone: Backbone, settings: TrainSettings, text_ids: Sequence[int], seed: int
+    ) -> list[InitialTensor]:
+        """Where one procedure's tensors start, in the order of ``tensors``.
+
+        Args:
+            text_ids: token ids of the procedure's demonstrations.
+            seed: for random numbers; each procedure has its own.
+
+        Raises:
+            UsageError: the backbone cannot have this kind.
+        """
+
+    def parameter_count(self) -> int:
+        return sum(tensor.numel() for tensor in self.tensors())
+
+    def detached(self) -> Self:
+        return self._mapped(lambda tensor: tensor.detach())
+
+    def to(self, device: torch.device) -> Self:
+        return self._mapped(lambda tensor: tensor.to(device))
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
+        return self.of([change(tensor) for tensor in self.tensors()])

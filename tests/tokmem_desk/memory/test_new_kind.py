@@ -24,9 +24,11 @@ from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory import steering
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes, read_metadata
 from tokmem_desk.memory.file_bytes import take_apart
+from tokmem_desk.memory.input_rows import InputRows
+from tokmem_desk.memory.kv_positions import KVPositions
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.steering import Steering, join_memories
-from tokmem_desk.memory.steering_part import InitialTensor, KeyShapes, SteeringPart, StoredTensor, TrainSettings
+from tokmem_desk.memory.steering_part import InitialTensor, KeyShapes, StoredTensor, TrainedPart, TrainSettings
 from tokmem_desk.procedures import ExamplePair, Procedure
 from trainer.config import TrainConfig
 from trainer.loop import Training
@@ -42,7 +44,7 @@ PAIRS = tuple(ExamplePair(f"{word} 1", f"{word.upper()}!") for word in ("milk", 
 
 
 @dataclass(frozen=True, slots=True)
-class ValueBias(SteeringPart):
+class ValueBias(TrainedPart):
     """The declaration: all that is said of this kind anywhere."""
 
     name = "value_bias"
@@ -123,7 +125,9 @@ def bias_of(found: Memory) -> ValueBias:
 
 
 def same(one: Memory, other: Memory) -> bool:
-    mine, theirs = ([t for part in m.steering.parts for t in part.tensors()] for m in (one, other))
+    mine, theirs = (
+        [t for part in m.steering.parts if isinstance(part, TrainedPart) for t in part.tensors()] for m in (one, other)
+    )
     return len(mine) == len(theirs) and all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
@@ -170,6 +174,44 @@ def test_it_acts(tiny: TinyModel, memory: Memory) -> None:
             assert not moved[:, kept:].any(), "the memory's own values stay"
     inputs = backbone.embed_rows(memory.steering.rows)[None]
     assert not torch.allclose(backbone.extend(biased, inputs), backbone.extend(plain, inputs), atol=1e-3)
+
+
+@dataclass(frozen=True, slots=True)
+class MorePositions(KVPositions):
+    name = "more_positions"
+    tensor_names = ("more_keys", "more_values")
+
+
+@dataclass(frozen=True, slots=True)
+class MoreRows(InputRows):
+    name = "more_rows"
+    tensor_names = ("more_rows",)
+
+
+def test_several_kinds_with_positions_stand_one_behind_the_other(
+    tiny: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering, "KINDS", (*KNOWN_BEFORE, MorePositions, MoreRows))
+    backbone, made = tiny.backbone, tiny.memory("shout", 1, span=6).steering
+    keys, values, rows = made.keys, made.values, torch.cat([made.rows, -made.rows])
+    whole = Steering.of(rows, keys, values)
+    parted = Steering(
+        [
+            MoreRows(rows[1:]),
+            InputRows(rows[:1]),
+            MorePositions(tuple(k[..., 2:, :] for k in keys), tuple(v[..., 2:, :] for v in values)),
+            KVPositions(tuple(k[..., :2, :] for k in keys), tuple(v[..., :2, :] for v in values)),
+        ]
+    )
+    assert torch.equal(parted.rows, rows) and parted.span == whole.span == 7
+    assert parted.keys[0].shape[-2] == 2, "its own part only"
+    assert parted.parameter_count() == whole.parameter_count()
+    [state] = backbone.prefill([backbone.format.query("lunch 12.50 card")]).states
+    one, other = (join_memories(backbone, [state], [block]) for block in (whole, parted))
+    for mine, theirs in zip(one.cache.layers, other.cache.layers, strict=True):
+        torch.testing.assert_close(mine.keys, theirs.keys)
+        assert torch.equal(mine.values, theirs.values)
+    assert torch.equal(one.lengths, other.lengths)
 
 
 def test_it_is_read_when_it_is_first_asked_for(memory: Memory) -> None:
