@@ -27,8 +27,8 @@ from tokmem_desk.backbone.prefill import Prefilled, QueryRunner
 from tokmem_desk.backbone.recurrent import (
     RecomputedBatch,
     RecomputedLayout,
-    extend_anew,
-    pads_and_pools,
+    padding_is_safe,
+    rerun,
     steps_with_cache,
 )
 from tokmem_desk.backbone.weight_formats import KernelForms, compute_in
@@ -220,7 +220,7 @@ class Backbone:
             [b x s x d] final hidden states, compute dtype.
         """
         if isinstance(batch, RecomputedBatch):
-            return extend_anew(self, batch, inputs, present)
+            return rerun(self, batch, inputs, present)
         steps = torch.arange(inputs.shape[1], device=inputs.device)
         new = torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device) if present is None else present
         batch.mask = torch.cat([batch.mask, new], dim=1)
@@ -363,7 +363,7 @@ class Backbone:
         )
 
     @torch.no_grad()
-    def go_on(self, state: QueryState, ids: Sequence[int]) -> Prefilled:
+    def extend_state(self, state: QueryState, ids: Sequence[int]) -> Prefilled:
         """Run more ids behind a query that has been run; ``state`` itself stays as it is.
 
         Raises:
@@ -371,7 +371,7 @@ class Backbone:
             OutOfMemoryError: the pass does not fit.
         """
         self.check_length(state.length + len(ids))
-        return self._queries.go_on(state, ids)
+        return self._queries.extend_state(state, ids)
 
     def check_length(self, tokens: int, room: int = 0) -> None:
         """Raise IncompatibleError when ``tokens`` plus ``room`` do not fit the context."""
@@ -414,7 +414,7 @@ class Backbone:
     def _verify_recomputation(self) -> None:
         """Sequences must run the same with others beside them, or routes and answers would depend on those."""
         ids = [*self.format.head_ids, *self.format.tail_ids, *self.format.head_ids, *self.format.tail_ids]
-        if not pads_and_pools(self, ids):
+        if not padding_is_safe(self, ids):
             raise IncompatibleError(
                 f"{self.model_id} has layers ({self.config.model_type}) that work in a way this version does not know.",
                 next_step="Choose a model with attention in every layer, such as those of 'tokmem-desk model list'.",

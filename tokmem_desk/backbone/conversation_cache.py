@@ -96,7 +96,7 @@ class ConversationCache:
         else:
             best.used = self._clock
             state = best.state if length == best.state.length else self._backbone.layout.shorten(best.state, length)
-            done = self._backbone.go_on(state, ids[length:])
+            done = self._backbone.extend_state(state, ids[length:])
         self.keep(owner, ids, done.states[0])
         return done
 

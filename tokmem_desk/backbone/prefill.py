@@ -103,8 +103,8 @@ class QueryRunner:
             tokens=[row.tokens for row in rows if row.tokens is not None],
         )
 
-    def go_on(self, state: QueryState, ids: Sequence[int]) -> Prefilled:
-        """See ``Backbone.go_on``."""
+    def extend_state(self, state: QueryState, ids: Sequence[int]) -> Prefilled:
+        """See ``Backbone.extend_state``."""
         if self._backbone.layout.recurrent:
             return self.run([[*state.ids, *ids]], keep_states=True, feature_layers=())
         batch = self._backbone.layout.join([state], [None])

@@ -72,7 +72,7 @@ class RecomputedLayout(CacheLayout):
         return RecomputedBatch(self.new_cache(), _present(lengths), lengths, told)
 
 
-def extend_anew(backbone: ForwardModel, batch: RecomputedBatch, inputs: Tensor, present: Tensor | None) -> Tensor:
+def rerun(backbone: ForwardModel, batch: RecomputedBatch, inputs: Tensor, present: Tensor | None) -> Tensor:
     """``Backbone.extend`` for sequences that run from their beginning: [b x s x d] final hidden states.
 
     Where ``present`` is 0 they mean nothing, as ever.
@@ -102,7 +102,7 @@ def extend_anew(backbone: ForwardModel, batch: RecomputedBatch, inputs: Tensor, 
     return hidden.gather(1, places[:, :, None].expand(-1, -1, hidden.shape[2]))
 
 
-def pads_and_pools(backbone: ForwardModel, ids: Sequence[int]) -> bool:
+def padding_is_safe(backbone: ForwardModel, ids: Sequence[int]) -> bool:
     """Whether a sequence runs the same beside a longer one, with every layer's states to look at."""
     long = backbone.embed_ids(torch.tensor(ids, device=backbone.torch_device))
     short = long[: len(ids) // 2]

@@ -180,7 +180,7 @@ def test_going_on_from_a_state_equals_a_fresh_pass(
         before = [keys.clone() for keys in state.keys]
         for size in (4096, 7):
             monkeypatch.setattr(prefill_module, "_PREFILL_TOKENS", size)
-            longer = backbone.go_on(state, ids[first:])
+            longer = backbone.extend_state(state, ids[first:])
             torch.testing.assert_close(longer.last_hidden, fresh.last_hidden, **TOLERANCE)
             torch.testing.assert_close(
                 backbone.logits(longer.last_hidden), backbone.logits(fresh.last_hidden), **TOLERANCE

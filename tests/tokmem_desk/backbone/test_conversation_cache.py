@@ -28,18 +28,18 @@ QUESTIONS = ("What is the weather today?", "And on Monday?", "Paid 12.50 for lun
 def counted(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Token counts of the prefill passes from now on."""
     passes: list[int] = []
-    prefill, go_on = backbone.prefill, backbone.go_on
+    prefill, extend_state = backbone.prefill, backbone.extend_state
 
     def counted_prefill(queries, **more):
         passes.extend(len(query) for query in queries)
         return prefill(queries, **more)
 
-    def counted_go_on(state, ids):
+    def counted_extend_state(state, ids):
         passes.append(len(ids))
-        return go_on(state, ids)
+        return extend_state(state, ids)
 
     monkeypatch.setattr(backbone, "prefill", counted_prefill)
-    monkeypatch.setattr(backbone, "go_on", counted_go_on)
+    monkeypatch.setattr(backbone, "extend_state", counted_extend_state)
     return passes
 
 

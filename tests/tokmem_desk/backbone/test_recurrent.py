@@ -93,7 +93,7 @@ def test_queries_run_the_same_beside_others(tiny_backbone: Load, family: str) ->
         torch.testing.assert_close(together.pooled[i], alone.pooled[0], **TOLERANCE)
         torch.testing.assert_close(together.tokens[i], alone.tokens[0], **TOLERANCE)
         split = len(query) // 2
-        further = backbone.go_on(backbone.prefill([query[:split]]).states[0], query[split:])
+        further = backbone.extend_state(backbone.prefill([query[:split]]).states[0], query[split:])
         torch.testing.assert_close(further.last_hidden[0], alone.last_hidden[0], **TOLERANCE)
         assert further.states[0].ids == tuple(query) and further.states[0].length == len(query)
 
