@@ -18,7 +18,8 @@ prints or logs.
     ├── GenerationError         1   no answer of the wanted form came out
     ├── EngineError             1   the engine process died
     ├── IncompatibleError       4   trained for another backbone, or a newer format
-    │   └── DamagedError        4   a file of ours is not what was written; it can be made or fetched again
+    │   ├── DamagedError        4   a file of ours is not what was written; it can be made or fetched again
+    │   └── UnsupportedModelError 4 a model whose layers work in a way this version does not know
     └── InterruptedByUser     130   stopped on request
 """
 
@@ -119,6 +120,10 @@ class DamagedError(IncompatibleError):
     title = "A file is damaged"
 
 
+class UnsupportedModelError(IncompatibleError):
+    title = "This model is not supported"
+
+
 class InterruptedByUser(TokmemError):
     title = "Stopped"
     exit_code = 130
@@ -141,6 +146,7 @@ _KINDS: dict[str, type[TokmemError]] = {
         GenerationError,
         EngineError,
         IncompatibleError,
+        UnsupportedModelError,
         DamagedError,
         InterruptedByUser,
     )

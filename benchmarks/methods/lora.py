@@ -109,7 +109,8 @@ class Adapters:
         self._peft.set_adapter(name)
         plain = self._backbone
         unnamed = WeightsIdentity("", "", "")
-        return Backbone(plain.model, plain.tokenizer, plain.device, f"{plain.model_id}+lora", plain.licence, unnamed)
+        name = f"{plain.model_id}+lora"
+        return Backbone(plain.model, plain.tokenizer, plain.device, name, plain.licence, unnamed, plain.traits)
 
     def remove(self) -> None:
         """Take the layers out.

@@ -1,7 +1,7 @@
 """The frozen 4-bit language model: loaded once, shared by every profile.
 
 A ``Backbone`` runs queries, extends them and reads logits. Banks are arguments of its callers, never part
-of its state: nothing here changes with a profile. It does not fetch or convert models (``model_store``),
+of its state: nothing here changes with a profile. It does not fetch or convert models (``models``),
 nor decide what to say (``recall``).
 
 Letters: b batch, s tokens, v vocabulary, d hidden size; see ``query_state`` for the cache's letters.
@@ -9,7 +9,6 @@ Letters: b batch, s tokens, v vocabulary, d hidden size; see ``query_state`` for
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -21,18 +20,16 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from tokmem_desk.backbone.chat_format import ChatFormat
+from tokmem_desk.backbone.decoder_call import DecoderCall, decoder_of
 from tokmem_desk.backbone.fingerprint import Fingerprint, WeightsIdentity, identify_weights, take_fingerprint
 from tokmem_desk.backbone.kv_state import CacheLayout, JoinedBatch, LayerRows, QueryState
+from tokmem_desk.backbone.load_check import examine
 from tokmem_desk.backbone.prefill import Prefilled, QueryRunner
-from tokmem_desk.backbone.recurrent import (
-    RecomputedBatch,
-    RecomputedLayout,
-    padding_is_safe,
-    rerun,
-    steps_with_cache,
-)
+from tokmem_desk.backbone.recurrent import RecomputedBatch, RecomputedLayout, rerun
+from tokmem_desk.backbone.rotation import Rotations
+from tokmem_desk.backbone.traits import Traits, keep_traits, read_traits, traits_key
 from tokmem_desk.backbone.weight_formats import KernelForms, compute_in
-from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, TokmemError, first_line
+from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, TokmemError, UnsupportedModelError, first_line
 from tokmem_desk.models.config_checks import check_config, check_layers, check_loaded, explain
 from tokmem_desk.models.expert_weights import packed_in, packing_experts, parameter_count
 from tokmem_desk.models.record import read_record
@@ -47,11 +44,14 @@ class Backbone:
 
     Attributes:
         model_id: the id under which it was asked for.
+        decoder: the part of the model that gives final hidden states.
+        decoder_call: how that part is called.
         hidden_size, vocabulary_size, context_length: d, v, and tokens a conversation may hold.
         embedding_scale: factor between a row of the embedding matrix and the vector the model reads.
-        steps_with_cache: False when even one answer runs from its beginning for each token, see ``recompute``.
-        rotates_keys: True when keys can be moved to another position (rotary embeddings), which
-            memories with per-layer keys and values need.
+        steps_with_cache: False when even one answer runs from its beginning for each token, see ``recurrent``.
+        rotates_keys: True when keys can be moved to another position, which memories with per-layer keys and values
+            need.
+        traits: how the model has to be run, found at its first load.
         eop: [d] row of the end-of-procedure token, where an adapter brought one.
         token_space: what readers and the segment tagger of this backbone look at; set by whoever fitted it.
     """
@@ -64,14 +64,17 @@ class Backbone:
         model_id: str,
         licence: str = "",
         weights: WeightsIdentity | None = None,
+        traits: Traits | None = None,
     ) -> None:
         """Take over a loaded model; checks that the pieces it relies on do what they should.
 
         Args:
             weights: which weights these are; measured here when None.
+            traits: what the check found at an earlier load of the same model; None to check.
 
         Raises:
-            IncompatibleError: the model's cache, head or template is of a kind we cannot serve.
+            IncompatibleError: the model's template is of a kind we cannot serve.
+            UnsupportedModelError: no way of running the model gives its own numbers.
         """
         self.model = model
         self.tokenizer = tokenizer
@@ -82,7 +85,7 @@ class Backbone:
         self.model.requires_grad_(False)
         self.model.eval()
         self.forms = KernelForms(model, device.device.split(":")[0])
-        self._body = model.get_decoder()
+        self.decoder = decoder_of(model)
         self._before_run: Callable[[], None] | None = None
         self.eop: Tensor | None = None
         self._head = model.get_output_embeddings()
@@ -94,22 +97,21 @@ class Backbone:
         self.format = ChatFormat(tokenizer, eos if isinstance(eos, list) else [eos] if eos is not None else [])
         self.hidden_size: int = self._embedding.weight.shape[1]
         self.vocabulary_size: int = self._head.weight.shape[0]
-        self.context_length: int = int(getattr(self.config, "max_position_embeddings", 2048) or 2048)
+        self.context_length: int = context_length(self.config)
         self.layer_count: int = self.config.num_hidden_layers
+        self.active_input = int(getattr(self.config, "altup_active_idx", 0) or 0)
+        self.decoder_call = DecoderCall(self.decoder, self.hidden_size)
         self.layout = CacheLayout(model.config)
-        if self.layout.recurrent:
-            self.layout = RecomputedLayout(model.config, self.embed_ids, self.torch_device)
-        self.steps_with_cache = True
         self.token_space: TokenSpace | None = None
         self._queries = QueryRunner(self)
         with torch.no_grad():
             sample = torch.tensor([self.format.end_id], device=self.torch_device)
             row = self._embedding.weight[sample].float()
-            self.embedding_scale = float((self.embed_ids(sample).float() * row).sum() / (row * row).sum())
-            self._verify_head()
-            if self.layout.recurrent:
-                self._verify_recomputation()
-            self.rotates_keys = not self.layout.recurrent and self._verify_rotation()
+            read = self._embedding(sample).float()
+            self.embedding_scale = float((read * row).sum() / (row * row).sum())
+            self.traits = self._take(traits or examine(self), found=traits is not None)
+        self.rotates_keys = self.traits.form == "layers"
+        self.steps_with_cache = self.traits.steps_with_cache
         self.fingerprint: Fingerprint = take_fingerprint(
             model,
             tokenizer,
@@ -176,16 +178,17 @@ class Backbone:
         self._queries = QueryRunner(self)
 
     @property
-    def _decoder(self) -> Any:
+    def _ready(self) -> Any:
+        """The decoder, in the state in which this backbone runs it."""
         if self._before_run is not None:
             self._before_run()
-        return self._body
+        return self.decoder
 
     # --- pieces of a forward pass ------------------------------------------------------------------
 
     def embed_ids(self, ids: Tensor) -> Tensor:
-        """[... x d] what the model reads for token ids, compute dtype."""
-        return self._embedding(ids)
+        """[... x d] what the model reads for token ids, compute dtype; longer where layers read more of each token."""
+        return self.decoder_call.embed(self._embedding(ids), ids)
 
     def embed_rows(self, rows: Tensor) -> Tensor:
         """[... x d] what the model reads for rows appended to its embedding matrix, compute dtype.
@@ -193,7 +196,12 @@ class Backbone:
         Gemma multiplies embeddings by sqrt(d) on their way in; appended rows live in the matrix's own
         scale (so that a tied row can serve as output embedding too) and get the same factor here.
         """
-        return (rows * self.embedding_scale).to(self.dtype)
+        first = (rows * self.embedding_scale).to(self.dtype)
+        if not self.decoder_call.own_embeddings:
+            return first
+        # Layers read of a row what they read of a picture: their embeddings of padding.
+        padding = self.config.pad_token_id or 0
+        return self.decoder_call.embed(first, torch.full(rows.shape[:-1], padding, device=rows.device))
 
     def logits(self, hidden: Tensor) -> Tensor:
         """[... x v] float32 logits of the model's own head: bias, scale and soft cap included."""
@@ -214,25 +222,25 @@ class Backbone:
         Args:
             batch: extended in place (cache, mask, lengths).
             inputs: [b x s x d] input embeddings, compute dtype.
-            present: [b x s] long, 0 for right padding; all present when None.
+            present: [b x s] long, 0 for right padding; all present when None. Where layers carry a state, nothing can
+                follow what was padded.
 
         Returns:
             [b x s x d] final hidden states, compute dtype.
         """
         if isinstance(batch, RecomputedBatch):
             return rerun(self, batch, inputs, present)
+        if batch.padded:
+            raise ValueError("recurrent layers have read padding of this batch: nothing can follow")
         steps = torch.arange(inputs.shape[1], device=inputs.device)
         new = torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device) if present is None else present
         batch.mask = torch.cat([batch.mask, new], dim=1)
         positions = batch.lengths[:, None] + steps[None]
         batch.lengths = batch.lengths + new.sum(dim=1)
-        output = self._decoder(
-            inputs_embeds=inputs,
-            attention_mask=batch.mask,
-            position_ids=positions,
-            past_key_values=batch.cache,
-            use_cache=True,
-        )
+        batch.padded = bool(self.layout.running) and present is not None and not bool(present.all())
+        # Layers without keys look at the new tokens alone.
+        mask = batch.mask if self.layout.groups else new
+        output = self.decoder_call.run(self._ready, inputs=inputs, mask=mask, positions=positions, cache=batch.cache)
         hidden: Tensor = output.last_hidden_state
         return hidden
 
@@ -254,13 +262,8 @@ class Backbone:
             positions: [b x s] long; counted from the cache's end when None.
             every_layer: keep the hidden states of all layers (``hidden_states``).
         """
-        return self._decoder(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            output_hidden_states=every_layer,
+        return self.decoder_call.run(
+            self._ready, ids=ids, mask=mask, positions=positions, cache=cache, every_layer=every_layer
         )
 
     def run_whole(self, inputs: Tensor, present: Tensor, *, every_layer: bool = False) -> Any:
@@ -271,9 +274,7 @@ class Backbone:
             present: [b x s] long, 0 for padding.
             every_layer: keep the hidden states of all layers (``hidden_states``).
         """
-        return self._decoder(
-            inputs_embeds=inputs, attention_mask=present, use_cache=False, output_hidden_states=every_layer
-        )
+        return self.decoder_call.run(self._ready, inputs=inputs, mask=present, every_layer=every_layer)
 
     def run_embeddings(self, inputs: Tensor, present: Tensor) -> Tensor:
         """[b x s x d] final hidden states of whole right-padded sequences, see ``run_whole``."""
@@ -283,7 +284,7 @@ class Backbone:
     def run_with_cache(self, inputs: Tensor, cache: DynamicCache, start: int) -> Tensor:
         """[1 x s x d] final hidden states of one sequence from position ``start`` on, behind what the cache holds."""
         positions = torch.arange(start, start + inputs.shape[1], device=inputs.device)[None]
-        output = self._decoder(inputs_embeds=inputs, position_ids=positions, past_key_values=cache, use_cache=True)
+        output = self.decoder_call.run(self._ready, inputs=inputs, positions=positions, cache=cache)
         hidden: Tensor = output.last_hidden_state
         return hidden
 
@@ -295,28 +296,10 @@ class Backbone:
             positions: [m] long.
             group: index of the layer group the keys belong to.
         """
-        if not self._has_rotary:
+        of = self.layout.groups[group]
+        if of.rotation is None:
             return keys
-        cos, sin = self._cos_sin(positions, group)
-        if back:
-            cos, sin = cos / (cos[..., :1] ** 2 + sin[..., :1] ** 2), -sin / (cos[..., :1] ** 2 + sin[..., :1] ** 2)
-        turned, rest = keys[..., : cos.shape[-1]], keys[..., cos.shape[-1] :]
-        half = turned.shape[-1] // 2
-        swapped = torch.cat([-turned[..., half:], turned[..., :half]], dim=-1)
-        return torch.cat([turned * cos + swapped * sin, rest], dim=-1)
-
-    @property
-    def _has_rotary(self) -> bool:
-        return getattr(self._decoder, "rotary_emb", None) is not None
-
-    def _cos_sin(self, positions: Tensor, group: int) -> tuple[Tensor, Tensor]:
-        rotary = self._decoder.rotary_emb
-        probe = torch.zeros(1, dtype=torch.float32, device=self.torch_device)
-        arguments: list[Any] = [probe, positions[None].to(self.torch_device)]
-        if "layer_type" in inspect.signature(rotary.forward).parameters:
-            arguments.append(self.config.layer_types[self.layout.groups[group].layers[0]])
-        cos, sin = rotary(*arguments)
-        return cos[0].float(), sin[0].float()
+        return of.rotation.turn(keys, positions.to(self.torch_device), of.layers, back=back)
 
     @contextmanager
     def training(self) -> Iterator[None]:
@@ -397,54 +380,49 @@ class Backbone:
             keys.append(self.rotate(k.float(), positions, g, back=True))
         return LayerRows(tuple(keys), tuple(v.float() for v in state.values))
 
-    # --- checks at load ----------------------------------------------------------------------------
+    # --- how the model has to be run ----------------------------------------------------------------
 
-    def _verify_head(self) -> None:
-        """Our head must give the model's own logits, or every loss would be of another model."""
-        ids = torch.tensor([[*self.format.head_ids, *self.format.tail_ids]], device=self.torch_device)
-        own = self.model(input_ids=ids, use_cache=False).logits[0, -1].float()
-        hidden = self._decoder(input_ids=ids, use_cache=False).last_hidden_state[0, -1]
-        ours = self.logits(hidden)
-        if not torch.allclose(own, ours, atol=0.02 * float(own.abs().max() + 1)):
-            raise IncompatibleError(
-                f"The output head of {self.config.model_type!r} models works in a way this version does not know.",
-                next_step="Choose a model of the Llama, Qwen or Gemma families.",
+    def run_from_the_beginning(self) -> None:
+        """Keep nothing of a query but its ids: for models whose cache cannot be cut."""
+        self.layout = RecomputedLayout(self.model.config, self.embed_ids, self.torch_device)
+        self.renew_prefixes()
+
+    def _take(self, traits: Traits, *, found: bool) -> Traits:
+        """Run the model as the check found that it has to be run.
+
+        Args:
+            found: at an earlier load; else the layout is as the check left it.
+        """
+        if found and traits.reruns:
+            self.run_from_the_beginning()
+        elif found:
+            rotations = Rotations.from_json(self.decoder, traits.rotations)
+            self.layout.regroup({layer: rotations.of(layer) for layer in traits.sizes}, traits.sizes)
+            self.layout.pads_left = traits.pads_left
+        self.renew_prefixes()
+        return traits
+
+
+def context_length(config: Any) -> int:
+    """Tokens that a conversation may hold.
+
+    Long rope turns everything otherwise once a text is longer than the model's first length: what was kept of a short
+    one would be worth nothing, and a short message beside a long one would be another. So the first length is all.
+    """
+    length = int(getattr(config, "max_position_embeddings", 2048) or 2048)
+    rope = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    kinds = [rope, *(part for part in rope.values() if isinstance(part, dict))] if isinstance(rope, dict) else []
+    for kind in kinds:
+        if (kind.get("rope_type") or kind.get("type")) == "longrope":
+            first = kind.get("original_max_position_embeddings") or getattr(
+                config, "original_max_position_embeddings", None
             )
-
-    def _verify_recomputation(self) -> None:
-        """Sequences must run the same with others beside them, or routes and answers would depend on those."""
-        ids = [*self.format.head_ids, *self.format.tail_ids, *self.format.head_ids, *self.format.tail_ids]
-        if not padding_is_safe(self, ids):
-            raise IncompatibleError(
-                f"{self.model_id} has layers ({self.config.model_type}) that work in a way this version does not know.",
-                next_step="Choose a model with attention in every layer, such as those of 'tokmem-desk model list'.",
-            )
-        self.steps_with_cache = steps_with_cache(self, ids)
-
-    def _verify_rotation(self) -> bool:
-        """True when moving a cached key by our rotation gives what the model computes at that position."""
-        ids = torch.tensor([self.format.tail_ids[:1] or [self.format.end_id]], device=self.torch_device)
-        moved = []
-        for position in (0, 7):
-            cache = self.layout.new_cache()
-            places = torch.full((1, 1), position, device=self.torch_device)
-            self.run_ids(ids, cache, positions=places)
-            moved.append(self.layout.cut(cache, [1])[0])
-        if not self._has_rotary:
-            return False
-        for g in range(len(self.layout.groups)):
-            start, place = torch.tensor([[0], [7]], device=self.torch_device)
-            # Even position 0 is turned: YaRN scales what it rotates.
-            ours = self.rotate(self.rotate(moved[0].keys[g].float(), start, g, back=True), place, g)
-            # A single token attends only to itself, so deeper layers see the same input at both places.
-            theirs = moved[1].keys[g].float()
-            if not torch.allclose(ours, theirs, atol=0.05 * float(theirs.abs().max())):
-                return False
-        return True
+            length = min(length, int(first or length))
+    return length
 
 
 def load_backbone(folder: Path, device: DeviceChoice, model_id: str, licence: str = "") -> Backbone:
-    """Load a converted model (see ``model_store``) from its folder.
+    """Load a converted model (see ``models``) from its folder.
 
     Raises:
         IncompatibleError: the files are damaged or not a causal language model.
@@ -455,6 +433,7 @@ def load_backbone(folder: Path, device: DeviceChoice, model_id: str, licence: st
 
     transformers_logging.disable_progress_bar()
     check_config(folder, model_id, converted=True)
+    model = None
     try:
         # Code that comes with a model is never run, and a question about it never asked.
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -469,11 +448,16 @@ def load_backbone(folder: Path, device: DeviceChoice, model_id: str, licence: st
         weights = identify_weights(model, record.revision, record.weights_sha256) if record else identify_weights(model)
         compute_in(model, device.torch_dtype)
         licence = licence or (record.licence if record else "")
-        return Backbone(model, tokenizer, device, model_id, licence, weights)
+        key = traits_key(weights, model.config, device.device, device.compute_dtype)
+        known = read_traits(folder, key)
+        backbone = Backbone(model, tokenizer, device, model_id, licence, weights, known)
+        if known is None:
+            keep_traits(folder, key, backbone.traits)
+        return backbone
     except IncompatibleError as error:
         # A field of the configuration is more to the point than what it led to.
-        if (known := explain(folder, model_id, converted=True)) is not None:
-            raise known from error
+        if (wrong := explain(folder, model_id, converted=True)) is not None:
+            raise wrong from error
         raise
     except TokmemError:
         raise
@@ -484,7 +468,16 @@ def load_backbone(folder: Path, device: DeviceChoice, model_id: str, licence: st
                 next_step="Choose a smaller model, or use --device cpu.",
             ) from error
         # Over a damaged file the libraries raise anything, from KeyError to an exception of Rust.
-        raise explain(folder, model_id, converted=True) or IncompatibleError(
+        if (wrong := explain(folder, model_id, converted=True)) is not None:
+            raise wrong from error
+        if model is not None:
+            family = getattr(model.config, "model_type", "unknown")
+            raise UnsupportedModelError(
+                f"{model_id} was read, but this version cannot use it: a model of the family {family} does not have "
+                f"what is looked for ({type(error).__name__}: {first_line(error)}).",
+                next_step="Choose a model of another family, such as those of 'tokmem-desk model list'.",
+            ) from error
+        raise IncompatibleError(
             f"The files of {model_id} cannot be loaded ({first_line(error)}).",
             next_step=f"Remove and fetch it again: tokmem-desk model remove {model_id}; model pull {model_id}.",
         ) from error

@@ -122,7 +122,7 @@ class ConversationCache:
     def _within(self, kept: _Kept, ids: Sequence[int]) -> bool:
         """True when the longer state of ``ids`` can do all that this one can."""
         return kept.ids == tuple(ids[: len(kept.ids)]) and (
-            len(kept.ids) == len(ids) or self._backbone.layout.smallest_window is None
+            len(kept.ids) == len(ids) or self._backbone.layout.always_shortens
         )
 
 

@@ -38,6 +38,10 @@ class ForwardModel(Protocol):
         """Whether one answer can go on, token by token, from the model's own cache."""
 
     @property
+    def active_input(self) -> int:
+        """Which version of a layer's states is read, where the model keeps several."""
+
+    @property
     def torch_device(self) -> torch.device:
         """Where its numbers are."""
 

@@ -88,7 +88,7 @@ class QueryRunner:
     ) -> Prefilled:
         """See ``Backbone.prefill``."""
         done: dict[int, _Ran] = {}
-        for part in self._parts(queries):
+        for part in self._parts(queries, keep_states=keep_states):
             try:
                 ran = self._run_part([queries[i] for i in part], keep_states, feature_layers, token_layers)
             except (RuntimeError, MemoryError) as error:
@@ -132,14 +132,17 @@ class QueryRunner:
         self._prefixes.move_to_end(prefix)
         return found
 
-    def _parts(self, queries: Sequence[Sequence[int]]) -> list[list[int]]:
+    def _parts(self, queries: Sequence[Sequence[int]], *, keep_states: bool) -> list[list[int]]:
         """Places of queries that run together."""
-        window = self._backbone.layout.smallest_window
+        layout = self._backbone.layout
+        window = layout.smallest_window
+        # A running state ends behind the last token, so none may be padding.
+        all_equal = keep_states and bool(layout.running) and not layout.pads_left
         parts: list[list[int]] = []
         for i in sorted(range(len(queries)), key=lambda i: len(queries[i])):
             length = len(queries[i])
             # Right padding would push keys out of a sliding window: such queries run among equals.
-            equal_only = window is not None and length >= window
+            equal_only = all_equal or (window is not None and length >= window)
             part = parts[-1] if parts else None
             fits = part is not None and (len(part) + 1) * length <= _PREFILL_TOKENS
             if (
@@ -163,17 +166,20 @@ class QueryRunner:
         backbone = self._backbone
         layers = bool(feature_layers or token_layers)
         anew = backbone.layout.recurrent
-        prefix = () if anew else self._shared_prefix(queries, head_only=layers)
+        # Running states all end with the last column: then padding stands in front, where no prefix can stand.
+        to_the_left = bool(backbone.layout.running) and keep_states and len({len(query) for query in queries}) > 1
+        prefix = () if anew or to_the_left else self._shared_prefix(queries, head_only=layers)
         state = self.prefix_state(prefix) if prefix else None
         n = len(prefix)
         lengths = [len(query) - n for query in queries]
-        ids = torch.full((len(queries), max(lengths)), backbone.format.end_id)
+        width = max(lengths)
+        starts = [width - length if to_the_left else 0 for length in lengths]
+        ids = torch.full((len(queries), width), backbone.format.end_id)
         for row, query in enumerate(queries):
-            ids[row, : lengths[row]] = torch.tensor(query[n:])
+            ids[row, starts[row] : starts[row] + lengths[row]] = torch.tensor(query[n:])
         ids = ids.to(backbone.torch_device)
-        present = (
-            torch.arange(ids.shape[1], device=ids.device)[None] < torch.tensor(lengths, device=ids.device)[:, None]
-        )
+        places = torch.arange(width, device=ids.device)[None] - torch.tensor(starts, device=ids.device)[:, None]
+        present = (places >= 0) & (places < torch.tensor(lengths, device=ids.device)[:, None])
         if state is not None:
             batch = backbone.layout.join([state] * len(queries), [None] * len(queries))
             cache = batch.cache
@@ -181,28 +187,29 @@ class QueryRunner:
         else:
             cache = None if anew else backbone.layout.new_cache()
             mask = present.long()
-        positions = n + torch.arange(ids.shape[1], device=ids.device)[None].expand(len(queries), -1)
+        positions = n + places.clamp_min(0)
         output = backbone.run_ids(ids, cache, mask=mask, positions=positions, every_layer=layers)
+        stacks = [_active(hidden, backbone.active_input) for hidden in output.hidden_states] if layers else []
         cut = []
         if keep_states and cache is None:
             cut = [QueryState((), (), len(query), tuple(query)) for query in queries]
         elif keep_states:
-            cut = backbone.layout.cut(cache, [n + length for length in lengths])
+            cut = backbone.layout.cut(cache, [n + length for length in lengths], ends_together=to_the_left)
         tail = len(backbone.format.tail_ids)
         ran = []
-        for row, length in enumerate(lengths):
-            last = length - 1
+        for row, (length, shift) in enumerate(zip(lengths, starts, strict=True)):
+            last = shift + length - 1
             hidden = output.last_hidden_state[row, last].float()
             # The message alone: what stands before it and after it is the same in every query.
-            start = max(0, len(backbone.format.head_ids) - n)
-            end = max(start + 1, length - tail)
+            start = shift + max(0, len(backbone.format.head_ids) - n)
+            end = max(start + 1, shift + length - tail)
             pooled = tokens = None
             if token_layers:
-                tokens = torch.cat([output.hidden_states[layer][row, start:end] for layer in token_layers], dim=-1)
+                tokens = torch.cat([stacks[layer][row, start:end] for layer in token_layers], dim=-1)
             if feature_layers:
                 vectors = [hidden]
                 for layer in feature_layers:
-                    stack = output.hidden_states[layer][row]
+                    stack = stacks[layer][row]
                     vectors += [stack[start:end].float().mean(dim=0), stack[last].float()]
                 pooled = torch.cat(vectors)
             ran.append(_Ran(hidden, cut[row] if keep_states else None, pooled, tokens))
@@ -229,6 +236,11 @@ class QueryRunner:
         if n < _SHARED_PREFIX_AT_LEAST or (window is not None and n >= window):
             return ()
         return tuple(lowest[:n])
+
+
+def _active(hidden: Tensor, index: int) -> Tensor:
+    """[b x s x d] of a layer's states; some models keep several versions of them, of which one is read."""
+    return hidden if hidden.dim() == 3 else hidden[index]
 
 
 def _refuse_too_much(error: Exception) -> None:

@@ -1,6 +1,6 @@
 """Queries of models whose cache cannot be cut: kept as what the model reads, and run anew whenever something follows.
 
-A recurrent layer keeps one running state, in which no query's share can be told, moved or put behind a memory. So a
+Some layers keep states beside the cache, or cannot begin several tokens from one. So a
 query is remembered by its ids alone; what comes behind it, memories included, runs together with it from the
 beginning. What is trained is the same, at the price of the query's forward pass in each step; memories are input
 rows, since there are no keys and values to hold others.
@@ -22,12 +22,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from tokmem_desk.backbone.kv_state import CacheLayout, JoinedBatch, LayerRows, QueryState
+from tokmem_desk.backbone.rotation import distance
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.forward import ForwardModel
-
-_TOLERANCE = 0.05
-"""Of the largest state: what other shapes and the numbers' own precision may change."""
 
 
 @dataclass(slots=True)
@@ -57,7 +55,7 @@ class RecomputedLayout(CacheLayout):
 
     def __init__(self, config: Any, embed: Callable[[Tensor], Tensor], device: torch.device) -> None:
         super().__init__(config)
-        self.groups = ()
+        self.groups, self.running, self.recurrent = (), (), True
         self._embed, self._device = embed, device
 
     def can_shorten(self, state: QueryState) -> bool:
@@ -69,7 +67,7 @@ class RecomputedLayout(CacheLayout):
         assert all(row is None for row in rows), "no layer of this model has room for a memory's keys and values"
         told = [self._embed(torch.tensor(state.ids, device=self._device)) for state in states]
         lengths = torch.tensor([len(one) for one in told], device=self._device)
-        return RecomputedBatch(self.new_cache(), _present(lengths), lengths, told)
+        return RecomputedBatch(self.new_cache(), _present(lengths), lengths, told=told)
 
 
 def rerun(backbone: ForwardModel, batch: RecomputedBatch, inputs: Tensor, present: Tensor | None) -> Tensor:
@@ -102,45 +100,46 @@ def rerun(backbone: ForwardModel, batch: RecomputedBatch, inputs: Tensor, presen
     return hidden.gather(1, places[:, :, None].expand(-1, -1, hidden.shape[2]))
 
 
-def padding_is_safe(backbone: ForwardModel, ids: Sequence[int]) -> bool:
-    """Whether a sequence runs the same beside a longer one, with every layer's states to look at."""
+def padding_is_safe(backbone: ForwardModel, ids: Sequence[int]) -> float:
+    """Relative distance of a sequence's final states beside a longer one from those that it has alone.
+
+    Raises:
+        ValueError: the model does not give the states of each layer, which routing reads.
+    """
     long = backbone.embed_ids(torch.tensor(ids, device=backbone.torch_device))
-    short = long[: len(ids) // 2]
+    short = long[: max(1, len(ids) // 2)]
     padded = pad_sequence([short, long], batch_first=True)
     present = _present(torch.tensor([len(short), len(long)], device=backbone.torch_device))
     output = backbone.run_whole(padded, present, every_layer=True)
     alone = backbone.run_embeddings(short[None], present[:1, : len(short)])
-    layers = len(output.hidden_states or ())
-    return layers == backbone.layer_count + 1 and _close(output.last_hidden_state[:1, : len(short)], alone)
+    if len(output.hidden_states or ()) != backbone.layer_count + 1:
+        raise ValueError("it does not give the states of its layers")
+    return distance(output.last_hidden_state[:1, : len(short)], alone)
 
 
-def steps_with_cache(backbone: ForwardModel, ids: Sequence[int]) -> bool:
-    """Whether token by token gives what the whole gives, also while another sequence runs in between.
+def steps_with_cache(backbone: ForwardModel, ids: Sequence[int]) -> float:
+    """Relative distance of token by token from the whole, while another sequence runs in between.
 
-    False where the state is kept elsewhere: beside the cache, or in the model itself, where two answers would meet.
+    Large where the state is kept elsewhere: beside the cache, or in the model itself, where two answers would meet.
+    Raises whatever the model raises where it has no such cache at all.
     """
     sequences = [list(ids), list(reversed(ids))]
-    inputs = [backbone.embed_ids(torch.tensor([one], device=backbone.torch_device)) for one in sequences]
+    inputs = [backbone.embed_ids(torch.tensor([sequence], device=backbone.torch_device)) for sequence in sequences]
     begun = len(ids) - 2
-    try:
-        caches = [backbone.layout.new_cache() for _ in inputs]
-        hidden = [backbone.run_with_cache(one[:, :begun], cache, 0) for one, cache in zip(inputs, caches, strict=True)]
-        for place in range(begun, len(ids)):
-            steps = [
-                backbone.run_with_cache(one[:, place : place + 1], cache, place)
-                for one, cache in zip(inputs, caches, strict=True)
-            ]
-            hidden = [torch.cat(pair, dim=1) for pair in zip(hidden, steps, strict=True)]
-    except (TypeError, ValueError, RuntimeError, AttributeError, IndexError):
-        return False
-    wholes = [backbone.run_embeddings(one, torch.ones_like(one[..., 0], dtype=torch.long)) for one in inputs]
-    return all(_close(ours, theirs) for ours, theirs in zip(hidden, wholes, strict=True))
+    caches = [backbone.layout.new_cache() for _ in inputs]
+    hidden = [
+        backbone.run_with_cache(sequence[:, :begun], cache, 0) for sequence, cache in zip(inputs, caches, strict=True)
+    ]
+    for place in range(begun, len(ids)):
+        steps = [
+            backbone.run_with_cache(sequence[:, place : place + 1], cache, place)
+            for sequence, cache in zip(inputs, caches, strict=True)
+        ]
+        hidden = [torch.cat(pair, dim=1) for pair in zip(hidden, steps, strict=True)]
+    wholes = [backbone.run_embeddings(x, torch.ones(x.shape[:2], dtype=torch.long, device=x.device)) for x in inputs]
+    return max(distance(ours, theirs) for ours, theirs in zip(hidden, wholes, strict=True))
 
 
 def _present(lengths: Tensor) -> Tensor:
     """[b x n] long, 1 where a token stands; right-padded, which no causal layer sees."""
     return (torch.arange(int(lengths.max()), device=lengths.device)[None] < lengths[:, None]).long()
-
-
-def _close(ours: Tensor, theirs: Tensor) -> bool:
-    return torch.allclose(ours.float(), theirs.float(), atol=_TOLERANCE * float(theirs.abs().max()))

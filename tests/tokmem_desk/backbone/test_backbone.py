@@ -55,7 +55,7 @@ def test_rotation_moves_keys_to_where_the_model_would_put_them(tiny_backbone: Lo
         backbone.model.get_decoder()(
             input_ids=torch.tensor([ids]),
             position_ids=torch.arange(31, 37)[None],
-            past_key_values=cache,
+            cache=cache,
             use_cache=True,
         )
     there = backbone.layout.cut(cache, [6])[0]
