@@ -155,3 +155,16 @@ def test_cached_training_is_plain_training_in_four_bit_after_chat(real_backbone:
     torch.testing.assert_close(ours.detach(), plain.detach(), rtol=0.02, atol=0.1)
     assert float(torch.cosine_similarity(mine.flatten(), theirs.flatten(), dim=0)) > 0.995
     assert 0.95 < float(mine.norm() / theirs.norm()) < 1.05
+
+
+def test_steps_of_rows_alone_have_the_size_of_the_matrix(tiny_backbone: Callable[..., Backbone]) -> None:
+    """The mean row, where rows start, is far shorter than a row; beside keys and values its own size stays the unit."""
+    backbone = tiny_backbone()
+    rows = TrainableMemories(backbone, TrainConfig(form="rows", span=3, lens_rank=0), [[5, 6]])
+    size = float(backbone.input_rows.float().pow(2).mean().sqrt())
+    assert float(rows.rows.scale) == pytest.approx(size, rel=1e-3)
+    mean = float(backbone.input_rows.float().mean(dim=0).pow(2).mean().sqrt())
+    layers = TrainableMemories(backbone, TrainConfig(form="layers", span=3, lens_rank=0), [[5, 6, 7]])
+    assert float(layers.rows.scale) == pytest.approx(mean, rel=0.1) and mean < 0.5 * size
+    paper = TrainableMemories(backbone, TrainConfig(form="rows", span=1, lens_rank=0, absolute_rate=True), [[5]])
+    assert float(paper.rows.scale) == 1.0
