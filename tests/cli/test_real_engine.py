@@ -165,4 +165,7 @@ def test_a_model_with_recurrent_layers_from_first_to_last(tmp_path, tiny_folder)
     chatted = tokmem("chat", "--plain", "--temporary", "--json", stdin=lines)
     assert len([checked(line, "ask") for line in chatted.out.splitlines()]) == 2
     found = {one["name"]: one for one in tokmem("doctor", "--json").json("doctor")["findings"]}
-    assert found["layers"]["state"] == "note" and "recurrent layers" in found["layers"]["text"]
+    assert found["memories"]["state"] == "ok" and "recurrent layers keep their state" in found["memories"]["text"]
+    assert "layers" not in found, "nothing runs from the beginning"
+    told = tokmem("model", "info", str(tiny_folder("lfm2")), "--json").json("model-info")
+    assert told["memory_form"] == found["memories"]["text"]

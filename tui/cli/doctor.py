@@ -208,8 +208,10 @@ def _engine(context: Context) -> Iterator[Finding]:
     about = f"{backbone['family']}, {backbone['parameters'] / 1e6:.0f} M parameters"
     memory = context.engine.result("status")["memory_mb"]
     yield Finding("backbone", "ok", f"{backbone['id']} loads: {about}, {memory:.0f} MiB in use")
+    if memories := backbone.get("memories"):
+        yield Finding("memories", "ok" if backbone.get("form") == "layers" else "note", memories)
     if backbone.get("recomputes"):
-        text = "has recurrent layers: what was run of a message cannot be kept, so it runs anew in every training step"
+        text = "keeps nothing that can be gone on from: each message runs from its beginning in every training step"
         step = "For faster training and long conversations choose one with attention in every layer (model list)."
         yield Finding("layers", "note", f"{backbone['id']} {text}", step)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from tokmem_desk.backbone.traits import read_traits
 from tokmem_desk.errors import DamagedError, TokmemError
 from tokmem_desk.models.catalogue import (
     ADAPTED,
@@ -159,6 +160,8 @@ def info(context: Context, options: argparse.Namespace) -> int:
     quick = None if speed is None or found.entry is None else estimate(found.entry, speed)
     one["prior"] = _prior(found, adapted=adapted)
     one["adapter"] = found.adapter
+    traits = read_traits(found.folder) if found.folder is not None and one["ready"] else None
+    one["memory_form"] = traits.strength if traits is not None else None
     with_adapter = ADAPTERS.get(found.adapter)
     if with_adapter and not adapted:
         with_adapter += f"; use it with: tokmem-desk model use {wanted}{ADAPTED}"
@@ -177,6 +180,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
         ("source", one["source"]),
         ("revision", one["revision"]),
         ("weights", _weights(one, found)),
+        ("memories are", one["memory_form"] or ("found when it is first loaded" if one["ready"] else None)),
         ("memories start from", _start(one["prior"], found)),
         ("adapted with", with_adapter),
         ("note", one["note"]),

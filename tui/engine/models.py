@@ -366,6 +366,7 @@ class LoadedModel:
             "context": backbone.context_length,
             "quantization": backbone.fingerprint.quantization,
             "form": "layers" if backbone.rotates_keys else "rows",
+            "memories": backbone.traits.strength,
             "memory_mb": round(memory_in_use_mb(self.choice.device)),
             "router": self.basis.recipe,
             "prior": self.prior.digest if self.prior is not None else None,

@@ -90,6 +90,10 @@ class BackboneInfo(TypedDict):
     """Digest of what new memories start from; None where their own pairs are all there is."""
     identity: dict[str, Any]
     """The backbone's whole fingerprint."""
+    form: NotRequired[Literal["layers", "rows"]]
+    """What memories of this model are: keys and values in every layer and a row, or rows alone."""
+    memories: NotRequired[str]
+    """The same for people, with the reason where it is not the first."""
     recomputes: NotRequired[bool]
     """True where every message runs from its beginning, because the model's cache cannot be cut."""
 
