@@ -44,6 +44,9 @@ _OPERATIONS_PER_LAYER = 70
 _OPERATIONS_PER_TRAINED_LAYER = 350
 """The same with a backward pass and an optimiser: training of the default model over its layers."""
 
+_DENSE_BYTES = 2**29
+"""Up to this size a training keeps a copy in 16 bit, see ``tokmem_desk.backbone.weight_formats``."""
+
 _MEASURED_ANSWERS, _ANSWER_TOKENS = 12, 30
 """Answers of a scorecard, and their length."""
 
@@ -57,7 +60,7 @@ class MachineSpeed:
         flops: floating point operations a second, in products of matrices as large as a message's.
         unpacked: weights a second, from 4 bit to 16.
         one_row: weights a second that a product with a single row goes through, in the form that decoding uses.
-        bytes_per_second: of reading memory.
+        bytes_per_second: of reading a matrix of 16 bit in a product with a single row, as an output head is.
         operation_seconds: what starting a small operation costs.
     """
 
@@ -113,11 +116,13 @@ def estimate(entry: CatalogueEntry, speed: MachineSpeed) -> Estimate | None:
         return started + body / speed.unpacked + 2 * body * tokens / speed.flops
 
     token = started + body / speed.one_row + head
-    # Gradients of what flows through, none of weights: two products back for each forward.
+    # A small model is trained through a copy in 16 bit; a large one is unpacked on the way there and back.
+    weights = 4 * body / speed.bytes_per_second if 2 * body <= _DENSE_BYTES else 2 * body / speed.unpacked
+    # Gradients of what flows through, none of weights: one product back for each forward.
     step = (
         entry.layers * _OPERATIONS_PER_TRAINED_LAYER * speed.operation_seconds
-        + 2 * body / speed.unpacked
-        + 3 * 2 * (body + table) * _STEP_TOKENS / speed.flops
+        + weights
+        + 2 * 2 * (body + table) * _STEP_TOKENS / speed.flops
     )
     steps = _EPOCHS * -(-PAIRS // _BATCH)
     training = PAIRS * run(_PAIR_TOKENS) + steps * step + _MEASURED_ANSWERS * _ANSWER_TOKENS * token
