@@ -269,13 +269,14 @@ def basis_from_features(
     centred = blocks - offset
     # Cross-fitting: each half of the groups is calibrated in a space made from the other half, as a
     # user's procedures will be in a space that has never seen them.
+    directions = _principal_directions(centred[reference])
     examples = []
     for half in (0, 1):
         inside = owner % 2 == half
-        space = _whitening(centred[reference], centred[:grouped][inside], owner[inside])
+        space = _whitening(directions, centred[:grouped][inside], owner[inside])
         outside = ~inside
         examples.append((_unit(centred[:grouped][outside] @ space), owner[outside], _unit(centred[grouped:] @ space)))
-    projection = _whitening(centred[reference], centred[:grouped], owner)
+    projection = _whitening(directions, centred[:grouped], owner)
     with one_thread():
         calibration = fit_calibration(examples)
     chat = _unit(centred[grouped:] @ projection)
@@ -292,13 +293,24 @@ def _unit(x: Tensor) -> Tensor:
     return x / x.norm(dim=-1, keepdim=True).clamp_min(1e-12)
 
 
-def _whitening(reference: Tensor, grouped: Tensor, owner: Tensor) -> Tensor:
-    """[f x k]: principal directions of the reference, scaled so that the within-group covariance is one."""
-    # Principal directions by way of the [n x n] Gram matrix, which is smaller than [f x f].
+def _principal_directions(reference: Tensor) -> Tensor:
+    """[f x k] unit vectors along which [n x f] centred features vary most."""
+    # By way of the [n x n] Gram matrix, which is smaller than [f x f].
     variances, left = torch.linalg.eigh(reference @ reference.T)
     variances, left = variances.flip(0), left.flip(1)
     k = min(DIMENSIONS, int((variances > 1e-8 * variances[0]).sum()))
-    basis = reference.T @ (left[:, :k] / variances[:k].sqrt())
+    return reference.T @ (left[:, :k] / variances[:k].sqrt())
+
+
+def _whitening(basis: Tensor, grouped: Tensor, owner: Tensor) -> Tensor:
+    """[f x k]: directions turned and scaled so that the covariance within groups is one.
+
+    Args:
+        basis: [f x k] see ``_principal_directions``.
+        grouped: [n x f] centred features.
+        owner: [n] long, the group of each row.
+    """
+    k = basis.shape[1]
     inside = grouped @ basis
     ids, position = owner.unique(return_inverse=True)
     means = torch.zeros(len(ids), k).index_add_(0, position, inside) / position.bincount()[:, None]
