@@ -7,8 +7,10 @@ it in ``TOKMEM_TEST_MODELS`` (``~/.cache/tokmem-desk-tests`` without it); they a
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
+from filelock import FileLock
 
 from tests.tiny_models import save_tiny_model
 from tests.warm import end_servers
@@ -35,6 +38,16 @@ if TYPE_CHECKING:
     from tokmem_desk.models.store import ModelStore
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", ""})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give each process a stretch of the tests instead of every second one: what a module shares is made once."""
+    if config.getoption("dist") != "load":
+        return None
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
 
 
 def pytest_sessionfinish() -> None:
@@ -67,15 +80,32 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """``tiny_folder(family="llama", template=True, **config)``: a saved tiny model, built once per session."""
-    made: dict[tuple[Any, ...], Path] = {}
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """``shared_folder(name, build)``: a folder that one of the processes that run the tests has built for all."""
+    base = tmp_path_factory.getbasetemp()
+    root = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def shared(name: str, build: Callable[[Path], object]) -> Path:
+        folder = root / name
+        with FileLock(root / f"{name}.lock"):
+            if not folder.exists():
+                making = Path(tempfile.mkdtemp(dir=root, prefix=f"{name}-"))
+                build(making)
+                making.rename(folder)
+        return folder
+
+    return shared
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(shared_folder: Callable[[str, Callable[[Path], object]], Path]) -> Callable[..., Path]:
+    """``tiny_folder(family="llama", template=True, **config)``: a saved tiny model, built once per run."""
 
     def build(family: str = "llama", template: bool = True, **changes: Any) -> Path:
-        key = (family, template, repr(sorted(changes.items())))
-        if key not in made:
-            made[key] = save_tiny_model(tmp_path_factory.mktemp(f"tiny-{family}"), family, template=template, **changes)
-        return made[key]
+        more = "".join(f"-{name}={value}" for name, value in sorted(changes.items()))
+        name = f"tiny-{family}{more}{'' if template else '-without-template'}"
+        name = re.sub(r"[^\w=.-]", "_", name)
+        return shared_folder(name, lambda folder: save_tiny_model(folder, family, template=template, **changes))
 
     return build
 
@@ -84,6 +114,19 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]
 def tiny_model_folder(tiny_folder: Callable[..., Path]) -> Path:
     """A tiny Llama with a chat template."""
     return tiny_folder("llama")
+
+
+@pytest.fixture(scope="session")
+def prepared_home(shared_folder: Callable[[str, Callable[[Path], object]], Path], tiny_model_folder: Path) -> Path:
+    """A home with the tiny Llama converted and fitted to once, for ``tests.engine.conftest.copy_model``.
+
+    Its engine, and whoever else reads it, fits quickly (``tests.quick_fits``).
+    """
+    from tests.engine.conftest import result_of, run_engine
+
+    return shared_folder(
+        "prepared-home", lambda home: run_engine(home, tiny_model_folder, lambda client: result_of(client, "load"))
+    )
 
 
 @pytest.fixture(scope="session")

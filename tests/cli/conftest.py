@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from tests.warm import AVAILABLE, start_of
+from tests.warm import start_of
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = ROOT / "docs" / "schemas"
@@ -65,7 +65,7 @@ class CommandLine:
         warm: bool = True,
     ) -> None:
         self.home = home
-        if engine == "tui.engine" and AVAILABLE:
+        if engine == "tests.engine.quick_engine":
             program = ("-m", "tests.cli.warm_cli")
         warm = warm and program[0] == "-m"
         self._start = [*(start_of(program[1]) if warm else (sys.executable, *program)), *options]
@@ -138,8 +138,8 @@ def scripted_at(home: Path, *options: str) -> CommandLine:
 
 
 def real_at(home: Path, *options: str) -> CommandLine:
-    """The command line with the real engine."""
-    return CommandLine(home, options=options, engine="tui.engine")
+    """The command line with the real engine, which fits quickly (``tests.quick_fits``)."""
+    return CommandLine(home, options=options, engine="tests.engine.quick_engine")
 
 
 @pytest.fixture

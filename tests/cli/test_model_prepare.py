@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import jsonschema
 import pytest
 
 from profiles.files.paths import AppPaths
-from tests.cli.conftest import SCHEMAS, CommandLine, interrupt_when
+from tests.cli.conftest import SCHEMAS, CommandLine, interrupt_when, real_at
+from tests.engine.conftest import copy_model
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
-    """A home in which the tiny model is ready."""
-    home = tmp_path_factory.mktemp("prepare") / "home"
-    assert CommandLine(home)("model", "pull", str(tiny_model_folder)).code == 0
-    return home
-
-
 @pytest.fixture
-def with_model(tokmem: CommandLine, loaded: Path) -> CommandLine:
-    shutil.copytree(loaded, tokmem.home)
-    return tokmem
+def with_model(own_home: Path, prepared_home: Path) -> CommandLine:
+    """A home in which the tiny model is ready."""
+    copy_model(prepared_home, own_home)
+    return real_at(own_home)
 
 
 def start(tokmem: CommandLine, model: Path) -> tuple[str, str]:

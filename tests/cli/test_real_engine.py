@@ -11,14 +11,16 @@ import pytest
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests.cli.conftest import CommandLine, checked, interrupt_when, real_at
+from tests.engine.conftest import copy_model
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> CommandLine:
+def trained(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, prepared_home: Path) -> CommandLine:
     """A home with one procedure, trained on the tiny model."""
     folder = tmp_path_factory.mktemp("real-engine")
+    copy_model(prepared_home, folder / "home")
     tokmem = real_at(folder / "home", "--model", str(tiny_model_folder), "--device", "cpu")
     file = folder / "pairs.jsonl"
     rows = [{"input": f"note {what}", "response": f"- {what}"} for what in ("tea", "milk", "bread", "rice", "salt")]
@@ -96,8 +98,14 @@ def test_interrupted_training_ends_as_interrupted(trained):
     assert listed["trained"], "what was active stays, or the best so far took its place"
 
 
+@pytest.fixture
+def real(own_home: Path) -> CommandLine:
+    """The command line with the real engine, in an empty home."""
+    return real_at(own_home)
+
+
 @pytest.mark.parametrize("broken", ["empty", "no_weights", "truncated"])
-def test_models_that_are_none(tokmem, tmp_path, tiny_model_folder, broken):
+def test_models_that_are_none(real, tmp_path, tiny_model_folder, broken):
     folder = tmp_path / "model"
     folder.mkdir()
     if broken != "empty":
@@ -108,15 +116,15 @@ def test_models_that_are_none(tokmem, tmp_path, tiny_model_folder, broken):
                     continue
                 content = content[: len(content) // 2]
             (folder / file.name).write_bytes(content)
-    ended = tokmem("--model", str(folder), "ask", "hi")
+    ended = real("--model", str(folder), "ask", "hi")
     assert ended.code in (1, 4) and ended.out == ""
     assert "model" in ended.err and "unforeseen" not in ended.err
 
 
-def test_a_damaged_gguf(tokmem, tmp_path):
+def test_a_damaged_gguf(real, tmp_path):
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF" + b"\0" * 1000)
-    ended = tokmem("--model", str(file), "ask", "hi")
+    ended = real("--model", str(file), "ask", "hi")
     assert ended.code in (1, 4) and "unforeseen" not in ended.err
 
 

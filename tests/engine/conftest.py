@@ -11,17 +11,16 @@ import pytest
 
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
-from tests.warm import warmed
+from tests.quick_fits import fit_quickly
+from tests.warm import start_of
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine_client.client import EngineClient, engine_command, run_blocking
 
 
-@pytest.fixture(scope="session")
-def prepared_home(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path) -> Path:
-    """A home with the tiny model converted and calibrated once, for ``copy_model``."""
-    home = tmp_path_factory.mktemp("prepared")
-    run_engine(home, tiny_model_folder, lambda client: result_of(client, "load"))
-    return home
+@pytest.fixture(autouse=True)
+def quick_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is fitted in this process is fitted as in ``warm_engine``."""
+    fit_quickly(monkeypatch.setattr)
 
 
 def copy_model(prepared: Path, home: Path) -> None:
@@ -32,8 +31,8 @@ def copy_model(prepared: Path, home: Path) -> None:
 
 
 def warm_engine(home: Path, model: str) -> list[str]:
-    """The command line of the real engine, started as a fork of a process with torch loaded."""
-    return warmed(engine_command(home=home, model=model, device="cpu"))
+    """The command line of the real engine, as a fork of a process with torch loaded, and with quick fits."""
+    return [*start_of("tests.engine.quick_engine"), *engine_command(home=home, model=model, device="cpu")[3:]]
 
 
 def run_engine(home: Path, model: Path, use: Callable[[EngineClient], Any]) -> Any:

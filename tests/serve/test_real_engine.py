@@ -9,14 +9,14 @@ import openai
 import pytest
 
 from tests.cli.conftest import SECONDS, interrupt_when, real_at
-from tests.engine.conftest import copy_model, prepared_home  # noqa: F401 - the second is a fixture
+from tests.engine.conftest import copy_model
 
 pytestmark = pytest.mark.slow
 
 HELLO = [{"role": "user", "content": "What is the weather today?"}]
 
 
-def test_completions(own_home: Path, tiny_model_folder: Path, prepared_home: Path):  # noqa: F811
+def test_completions(own_home: Path, tiny_model_folder: Path, prepared_home: Path):
     copy_model(prepared_home, own_home)
     tokmem = real_at(own_home, "--model", str(tiny_model_folder), "--device", "cpu")
     process = tokmem.start("serve", "--port", "0", "--json")

@@ -33,6 +33,7 @@ _KINDS: dict[str, Kind] = {
     "tests.cli.warm_cli": "light",
     "tests.tui.scripted_engine": "light",
     "tui.engine": "heavy",
+    "tests.engine.quick_engine": "heavy",
 }
 """Which server runs a module: the heavy one has torch loaded."""
 

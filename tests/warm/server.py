@@ -36,6 +36,7 @@ HEAVY = (
     "tui.engine.server",
     "tui.engine.models",
     "trainer.loop",
+    "tests.quick_fits",
 )
 _LEFT_OUT = ("adapt", "demo", "web", "serve", "app")
 """Commands whose modules bring much that others do not need."""
