@@ -88,6 +88,9 @@ class Server:
                     asked = self._accept()
                     if asked is not None:
                         return run_program(*asked)
+                # Of a fork and its relay, what is done for the one may have let go of the other in this very round.
+                elif self._selector.get_map().get(key.fd) != key:
+                    continue
                 elif key.data is None:
                     self._has_ended(key.fd)
                 else:
@@ -104,7 +107,8 @@ class Server:
             connection.close()
             return None
         if not self._can(asked):
-            connection.sendall(b"0\n")
+            with contextlib.suppress(OSError):
+                connection.sendall(b"0\n")
             connection.close()
             for handle in streams:
                 os.close(handle)

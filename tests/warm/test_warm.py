@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.warm import AVAILABLE, ROOT, start_of
@@ -63,8 +64,6 @@ def test_it_reads_stdin_to_its_end(engine: subprocess.Popen[bytes]) -> None:
 
 
 def children_of(parent: int) -> list[int]:
-    import psutil
-
     return [child.pid for child in psutil.Process(parent).children()]
 
 
@@ -88,6 +87,24 @@ def test_a_signal_ends_the_fork_and_is_seen(engine: subprocess.Popen[bytes], num
     engine.send_signal(number)
     assert engine.wait(60) == -number
     until(lambda: not forks())
+
+
+def test_a_relay_that_is_killed_as_its_fork_ends_leaves_the_server_whole(engine: subprocess.Popen[bytes]) -> None:
+    from tests.warm import _servers
+
+    server = _servers["light"]._process
+    assert engine.stdin is not None
+    [fork] = forks()
+    server.send_signal(signal.SIGSTOP)
+    try:
+        engine.stdin.close()
+        until(lambda: psutil.Process(fork).status() == psutil.STATUS_ZOMBIE)
+        engine.kill()
+        engine.wait(60)
+    finally:
+        server.send_signal(signal.SIGCONT)  # and now it learns of both at once
+    until(lambda: not forks())
+    assert run("--version").returncode == 0 and server.poll() is None
 
 
 def test_a_closed_stream_is_closed_in_the_fork_too() -> None:
