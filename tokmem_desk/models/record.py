@@ -18,8 +18,6 @@ from tokmem_desk.models.fetch import Cancelled, sha256_of
 from tokmem_desk.system.file_checks import Ledger, read_plain
 
 RECORD_NAME = "backbone.json"
-_RECURRENT_LAYERS = frozenset({"conv", "linear_attention", "mamba", "mamba2", "recurrent", "hybrid"})
-_RECURRENT_FAMILIES = ("mamba", "falcon_mamba", "falcon_h1", "rwkv", "recurrent_gemma", "xlstm", "zamba", "bamba")
 CHECKS_FOLDER = ".checks"
 """Beside the folders of converted models: what is known of their files, see ``file_checks``."""
 _RECORD_FORMAT = 1
@@ -175,15 +173,3 @@ def model_family(folder: Path) -> str:
     except (OSError, ValueError):
         return ""
     return str(config.get("model_type", "")) if isinstance(config, dict) else ""
-
-
-def has_recurrent_layers(folder: Path) -> bool:
-    """Whether a converted model's configuration names layers that keep a running state instead of keys and values."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kinds = config.get("layer_types") or config.get("layers_block_type") or ()
-        family = str(config.get("model_type", ""))
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return False
-    named = {str(kind) for kind in kinds} if isinstance(kinds, list) else set()
-    return bool(named & _RECURRENT_LAYERS) or family.startswith(_RECURRENT_FAMILIES)

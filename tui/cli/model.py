@@ -16,7 +16,6 @@ from tokmem_desk.models.catalogue import (
     find_entry,
     own_name,
 )
-from tokmem_desk.models.record import has_recurrent_layers
 from tokmem_desk.models.shipped import shipped_file
 from tokmem_desk.models.speed_fit import MachineSpeed, estimate, in_words, kept
 from tokmem_desk.models.store import ModelInfo
@@ -181,7 +180,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
         ("revision", one["revision"]),
         ("weights", _weights(one, found)),
         ("memories are", one["memory_form"] or ("found when it is first loaded" if one["ready"] else None)),
-        ("memories start from", _start(one["prior"], found)),
+        ("memories start from", _start(one["prior"], None if traits is None else traits.form)),
         ("adapted with", with_adapter),
         ("note", one["note"]),
     ]
@@ -248,10 +247,14 @@ def _weights(one: dict[str, Any], found: ModelInfo) -> str | None:
     return f"{one['quantisation']}: {found.record.reason}"
 
 
-def _start(prior: str, found: ModelInfo) -> str:
-    """What new memories start from; learning that is proposed only where the model can."""
-    if prior == "none" and found.folder is not None and has_recurrent_layers(found.folder):
-        return "the mean of its vocabulary: its layers keep a running state, so there is no prior to learn"
+def _start(prior: str, form: str | None) -> str:
+    """What new memories start from; learning that is proposed only where the model can.
+
+    Args:
+        form: of its memories; None before the model was first loaded.
+    """
+    if prior == "none" and form is not None and form != "layers":
+        return "the mean of its vocabulary: memories that are rows alone have no prior to learn"
     return PRIORS[prior]
 
 
