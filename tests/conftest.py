@@ -6,6 +6,7 @@ it in ``TOKMEM_TEST_MODELS`` (``~/.cache/tokmem-desk-tests`` without it); they a
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import signal
@@ -53,6 +54,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def pytest_sessionfinish() -> None:
     """End what runs beside the tests."""
     end_servers()
+
+
+LONGEST_NAME = 80
+"""Characters of a folder's name; file systems refuse 256, and a lock and a temporary name are made of it."""
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +110,8 @@ def tiny_folder(shared_folder: Callable[[str, Callable[[Path], object]], Path]) 
         more = "".join(f"-{name}={value}" for name, value in sorted(changes.items()))
         name = f"tiny-{family}{more}{'' if template else '-without-template'}"
         name = re.sub(r"[^\w=.-]", "_", name)
+        if len(name) > LONGEST_NAME:
+            name = f"{name[:LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
         return shared_folder(name, lambda folder: save_tiny_model(folder, family, template=template, **changes))
 
     return build
