@@ -37,7 +37,10 @@ def test_beside_the_prompt():
         f"| **{ours['prompt_tokens']:.0f}** | {prompt['prompt_tokens']:.0f} | 0 |",
         f"| **{seconds['ours']:.0f}** | 0 | {seconds['lora']:.0f} |",
         f"| {ours['known_recall']:.0%}, no false alarm".replace("%", " %"),
-        f"are {ours['exact_match']:.0%} ({prompt['exact_match']:.0%}, {lora['exact_match']:.0%})".replace("%", " %"),
+        (
+            f"answers {ours['exact_match']:.0%} are right to the letter "
+            f"(pairs in the prompt: {prompt['exact_match']:.0%}, LoRA: {lora['exact_match']:.0%})"
+        ).replace("%", " %"),
     ):
         assert text in README, text
     assert ours["false_trigger_rate"] == 0
@@ -46,9 +49,10 @@ def test_beside_the_prompt():
 def test_speed():
     speed = json.loads((RESULTS / "speed.json").read_text("utf-8"))
     first, device = speed["first_token"], speed["device"]
-    assert f"To the first word {first['routed_seconds']:.2f} s, of which {first['route_seconds']:.3f} s is" in README
+    routing = f"{first['route_seconds']:.3f} s of it"
+    assert f"The first word comes after {first['routed_seconds']:.2f} s; routing takes {routing}." in README
     chat, training = device["memory_mb"] / 1000, device["training_peak_mb"] / 1000
-    assert f"{chat:.1f} GB of memory in chat, {training:.1f} GB while training" in README
+    assert f"{chat:.1f} GB of RAM in chat, {training:.1f} GB while\ntraining" in README
 
 
 def test_page_of_results_personal_procedures():
