@@ -73,7 +73,7 @@ class Procedure:
     """A named skill: ``pairs`` are trained on, ``held_out`` only ever measure.
 
     ``pattern`` is a regular expression that every right answer matches in full, or None. ``output_schema`` is a
-    JSON schema (see ``output_schema.read_schema``) that answers are held to, or None. A procedure that
+    JSON schema (see ``templates.json_schema``) that answers are held to, or None. A procedure that
     ``reads_conversation`` sees what was said before, others the message alone.
     """
 

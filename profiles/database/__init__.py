@@ -1,4 +1,4 @@
 """SQLite as every process of the app uses it: opening, migrating, short transactions, errors as sentences.
 
-It knows no table but its own bookkeeping; the tables are used in ``profiles.store`` and ``profiles.registry``.
+It defines no tables except its version number; the tables are used in ``profiles.store`` and ``profiles.registry``.
 """

@@ -1,4 +1,4 @@
 """Keys of a locked profile, and files encrypted with them.
 
-It knows one profile's folder and no list of profiles. Locking a whole profile is in ``profiles.registry``.
+It handles one profile's folder at a time. Locking a whole profile is in ``profiles.registry``.
 """

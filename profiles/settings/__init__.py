@@ -1,4 +1,4 @@
 """Settings: what can be set, where a value came from, reading and writing ``config.toml``.
 
-It acts on none of them.
+The code that uses a setting is elsewhere.
 """

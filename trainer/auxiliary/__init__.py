@@ -1,7 +1,7 @@
 """Auxiliary procedures of the project's own: what a backbone learns before any user's procedure does.
 
-``written`` ones are by people's hand, ``composed`` ones are put together by chance; ``chains`` are requests to several
-at once. None of them is kept for a user: they teach what procedures have in common.
+``written`` ones are by people's hand, ``composed`` ones are generated at random. Requests to several at once are in
+``trainer.paper.auxiliary_chains``. None of them is kept for a user: they teach what procedures have in common.
 """
 
 from __future__ import annotations

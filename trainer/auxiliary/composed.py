@@ -1,4 +1,4 @@
-"""Auxiliary procedures put together by chance: values of several kinds, said freely, answered in a fixed form.
+"""Auxiliary procedures generated at random: values of several kinds, said freely, answered in a fixed form.
 
 Each draws two to four kinds of value (dates, sums, names, …), how messages mention them, and how its answers write
 them down. The answers are right by construction, and a seed gives the same procedures everywhere. The procedures

@@ -1,4 +1,4 @@
 """Learning where memories of a model start, from procedures of the project's own (``trainer.auxiliary``).
 
-Using such a start is in ``trainer.memory_start``.
+Training begins from it in ``trainer.memory_start``.
 """

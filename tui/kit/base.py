@@ -23,6 +23,16 @@ Answer = TypeVar("Answer")
 class AppScreen(Screen[None]):
     """A main screen. Subclasses have a ``MODE`` and a ``HELP_TEXT``, compose ``body``, and may override the hooks.
 
+    A whole screen, listed in ``tui.shell.screens`` and with ``screen.tcss`` beside its module::
+
+        class NotesScreen(AppScreen):
+            MODE, HELP_TEXT, CSS_PATH = "notes", "What you noted.", "screen.tcss"
+
+            def body(self) -> ComposeResult:
+                yield Static(f"Notes of {self.tokmem.profile}", markup=False)
+
+    The app is ``self.tokmem``; what a screen may ask of it is in ``tui.kit.services.AppServices``.
+
     It is a ``tui.kit.host.ScreenHost`` for the parts that a screen with several jobs is composed of.
     """
 

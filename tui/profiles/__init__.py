@@ -1,4 +1,4 @@
 """The Profiles screen, the locked screen, and the dialogs for names, passphrases and recovery keys.
 
-Profiles themselves are in ``profiles.registry``.
+These are the screens only; the profiles themselves are in the package ``profiles`` (``profiles.registry``).
 """

@@ -1,4 +1,4 @@
-"""What several rooms need and none draws: procedures as lines, how far a training is, the commands of procedures.
+"""Code that several rooms share and that draws nothing: procedures as lines, trainings, commands.
 
 Widgets that several rooms need are in ``tui.kit``; what one room alone needs is in that room.
 """

@@ -31,7 +31,10 @@ class ScreenEntry:
     summary: str
     """What it is for, in the palette."""
     key: str = ""
-    """Goes there. A screen without a key has no tab in the header; the palette goes there."""
+    """Goes there. A screen without a key has no tab in the header; the palette goes there.
+
+    Taken are F1 and F12 (``tui.shell.commands``), F7 on the chat (``tui.chat.screen``), and those in ``SCREENS``.
+    """
 
     @property
     def mode(self) -> str:

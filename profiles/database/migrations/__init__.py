@@ -3,6 +3,11 @@
 A step is a module ``profile_NNNN`` or ``registry_NNNN`` in this folder with ``STATEMENTS``, a tuple of single SQL
 statements; all steps run inside one transaction. Its number is the ``user_version`` that it leaves behind. Steps are
 found by their names: a new file needs no entry anywhere. The first file may stand for several early steps at once.
+
+A whole step that adds a column, ``profile_0099.py``::
+
+    # Profile, step 99: what a person notes about a procedure.
+    STATEMENTS = ("ALTER TABLE procedures ADD COLUMN note TEXT NOT NULL DEFAULT ''",)
 """
 
 from __future__ import annotations
