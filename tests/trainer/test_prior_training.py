@@ -147,7 +147,7 @@ def test_an_interrupted_run_goes_on_with_its_common_part(tiny_backbone: Callable
 
 
 def test_a_backbone_whose_keys_cannot_be_moved_is_refused(tiny_folder: Callable[..., Path]) -> None:
-    backbone = load_tiny(tiny_folder("lfm2"), "tiny-lfm2")
+    backbone = load_tiny(tiny_folder("mamba"), "tiny-mamba")
     with pytest.raises(IncompatibleError, match="rows alone"):
         PriorTraining(backbone, SHORT)
 

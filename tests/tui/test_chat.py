@@ -252,7 +252,7 @@ async def test_crash_is_shown_and_survived(make_app: MakeApp, taught: None) -> N
         turn = await ask(pilot, "I need to buy milk")
         assert turn.answer.status == "complete"
         # Also once another engine runs, the report has the log of the one that ended.
-        assert "scripted crash" in report(app)
+        assert "scripted crash" in report(app, app.size, app.errors.recent)
 
 
 async def test_engine_error_is_shown_in_place(make_app: MakeApp, taught: None) -> None:
