@@ -27,7 +27,7 @@ from tui.engine.held_out import choose_holdout, input_digest, measured, restore_
 from tui.engine.previous_memory import unlearned
 from tui.engine.request import Request
 from tui.engine_client.protocol import Scorecard, Trained
-from tui.training.scorecard import card_text
+from tui.shared.scorecard import card_text
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

@@ -10,7 +10,7 @@ import pytest
 from tui.cli.scorecards import advice_lines
 from tui.engine_client.protocol import Trained
 from tui.kit.verdict import FAULTS, count_faults, faults_of, verdict_of
-from tui.training.scorecard import card_text, is_better
+from tui.shared.scorecard import card_text, is_better
 
 
 def card(**changes: Any) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from tui.kit.keys import keyed
 from tui.kit.named_table import NamedTable
 from tui.kit.words import duration
 from tui.shared.job_progress import PHASES
+from tui.shared.scorecard import share, was_measured
 from tui.training.queue import TrainJob
-from tui.training.scorecard import share, was_measured
 
 _SIGNS = {"queued": "·", "running": "▸", "paused": "‖", "undecided": "◆", "failed": "!"}
 _STYLES = {"queued": "dim", "running": "bold", "paused": "dim", "undecided": "bold", "failed": "bold"}
