@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from textual.content import Content
 
 from tui.engine_client.protocol import Confusion, PreviousScores, Scorecard, Trained
 from tui.kit.bar import bar
-from tui.kit.verdict import WORSE_BY, verdict_of
-from tui.kit.words import duration
+from tui.kit.verdict import WORSE_BY, chat_taken, verdict_of
+from tui.kit.words import count, duration, part_of
 
 SHOWN_LABELS = 8
 BAR_CELLS = 16
 
 
 def is_better(card: Scorecard) -> bool:
-    """True when activating the memory is a step forward, as ``verdict`` sees it, or when nobody has measured."""
+    """True when activating the memory is a step forward, as ``verdict`` sees it; never where nobody has measured."""
     return verdict_of(card).usable
 
 
 def was_measured(card: Scorecard) -> bool:
-    """False for a training that was stopped before its memory was measured."""
+    """False for a training that was stopped before, and where too few pairs were there to hold any out."""
     return "rouge_l" in card
 
 
-def share(value: float) -> str:
-    """A part of one as whole percent."""
-    return f"{value:.0%}"
+def is_whole(card: Mapping[str, Any]) -> bool:
+    """Whether ``card_text`` can show it: scorecards that came with a bank may be shorter."""
+    figures = {"held_out", "held_out_source", "exact_match", "base", "confusion", "samples", "span", "pairs"}
+    return {"seconds", "steps", "advice"} <= card.keys() and ("rouge_l" not in card or figures <= card.keys())
 
 
 def card_text(one: Trained) -> Content:
@@ -33,8 +37,12 @@ def card_text(one: Trained) -> Content:
     card = one["scorecard"]
     if not was_measured(card):
         words = f"  stopped after {card['steps']} steps and {duration(card['seconds'])}, before it was measured"
+        if card.get("held_out_source") == "none":
+            words = (
+                f"  {card['pairs']} pairs learned in {duration(card['seconds'])}, {card['steps']} steps; not measured"
+            )
         lines = [Content.assemble(Content.styled(one["name"], "bold $primary"), Content.styled(words, "$muted"))]
-        return Content("\n").join([*lines, *(Content(f"→ {advice}") for advice in card["advice"])])
+        return Content("\n").join([*lines, *(Content(f"→ {proposal}") for proposal in verdict_of(card).proposals)])
     source = "of your held-out pairs" if card["held_out_source"] == "test" else "pairs set aside from your own"
     lines = [
         Content.assemble(
@@ -48,8 +56,9 @@ def card_text(one: Trained) -> Content:
     ]
     lines += [Content(f"→ {proposal}") for proposal in verdict_of(card).proposals]
     if previous := card.get("before"):
-        lines += [Content(""), *_previous_and_new(previous)]
+        lines += [Content(""), *_previous_and_new(previous, chat_taken(card)[1])]
     lines += [Content(""), *_comparison(card)]
+    taken, chat = chat_taken(card)
     lines += [
         Content(""),
         Content.styled("Where the held-out messages went", "bold $primary"),
@@ -57,8 +66,8 @@ def card_text(one: Trained) -> Content:
     ]
     lines.append(
         Content(
-            f"{share(card['routing_accuracy'])} of them found it; "
-            f"{share(card['false_trigger_rate'])} of ordinary chat was taken for a procedure."
+            f"{part_of(card['routing_accuracy'], card['held_out'])} found it; "
+            f"{taken} of {chat} ordinary messages went to a procedure."
         )
     )
     if card["samples"]:
@@ -83,24 +92,27 @@ def _comparison(card: Scorecard) -> list[Content]:
         words = f"{prompt['tokens']} tokens a query"
         rows.append(("pairs in the prompt", prompt["exact_match"], prompt["rouge_l"], words))
     best = max(row[2] for row in rows)
-    lines = [Content.styled(f"{'':<20} {'exact':>6} {'ROUGE-L':>8}", "$muted")]
+    lines = [Content.styled(f"{'':<20} {'exact':>10} {'ROUGE-L':>8}", "$muted")]
     for name, exact, rouge, words in rows:
         lines.append(
             Content.assemble(
-                Content.styled(f"{name:<20} {share(exact):>6} {rouge:>8.2f}  ", "bold" if rouge == best else ""),
+                Content.styled(
+                    f"{name:<20} {part_of(exact, card['held_out']):>10} {rouge:>8.2f}  ",
+                    "bold" if rouge == best else "",
+                ),
                 bar(rouge, "$primary" if name == "this memory" else "$secondary", cells=BAR_CELLS),
                 Content.styled(f"  {words}", "$muted"),
             )
         )
     if card.get("form_valid") is not None:
-        lines.append(Content(f"{share(card['form_valid'] or 0.0)} of the answers have the right form."))
+        lines.append(Content(f"{part_of(card['form_valid'], card['held_out'])} answers have the right form."))
     return lines
 
 
-def _previous_and_new(previous: PreviousScores) -> list[Content]:
-    """The memory that answers so far and the new one, on pairs that neither has learned."""
-    now = previous["now"]
-    pairs = "1 pair" if previous["held_out"] == 1 else f"{previous['held_out']} pairs"
+def _previous_and_new(previous: PreviousScores, chat: int) -> list[Content]:
+    """The memory that answers so far and the new one, on pairs that neither has learned and ``chat`` messages."""
+    now, total = previous["now"], previous["held_out"]
+    pairs = count(total, "pair")
     heads = ("exact", "ROUGE-L", "found", "chat taken")
     lines = [
         Content.assemble(
@@ -111,10 +123,10 @@ def _previous_and_new(previous: PreviousScores) -> list[Content]:
     ]
     for name, scores in ((f"version {previous['version']}, active", previous), ("this memory", now)):
         cells = (
-            share(scores["exact_match"]),
+            part_of(scores["exact_match"], total),
             f"{scores['rouge_l']:.2f}",
-            share(scores["routing_accuracy"]),
-            share(scores["false_trigger_rate"]),
+            part_of(scores["routing_accuracy"], total),
+            part_of(scores["false_trigger_rate"], chat),
         )
         style = "bold" if name == "this memory" else ""
         lines.append(Content.styled(f"{name:<20} " + " ".join(f"{cell:>10}" for cell in cells), style))
@@ -147,9 +159,9 @@ def _confusion(confusion: Confusion) -> list[Content]:
     for row in shown:
         cells: list[Content] = [Content(f"{labels[row]:<{name_width}}  ")]
         for column, width in zip(shown, widths, strict=True):
-            count = counts[row][column]
-            style = "$muted" if not count else "bold $text-success" if row == column else "bold $text-error"
-            cells.append(Content.styled(f"{count or '·':>{width}}", style))
+            went = counts[row][column]
+            style = "$muted" if not went else "bold $text-success" if row == column else "bold $text-error"
+            cells.append(Content.styled(f"{went or '·':>{width}}", style))
         lines.append(Content("").join(cells))
     if len(used) > len(shown):
         lines.append(Content.styled(f"and {len(used) - len(shown)} more", "$muted"))
