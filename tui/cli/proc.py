@@ -26,6 +26,7 @@ from tui.cli.parsing import Actions, Parser, pairs_option
 from tui.cli.tools import command_ending, finding_objects, load_schema, say_findings
 from tui.engine_client.protocol import Overlap
 from tui.kit.vector_lines import quoted
+from tui.kit.verdict import verdict_of
 from tui.procedures.overlap_words import overlap_sentences
 from tui.shared.command_run import refusal
 from tui.shared.overview import ProcedureLine, last_fingerprint, procedure_lines
@@ -433,6 +434,8 @@ def _shown(line: ProcedureLine, pairs: list[PairRecord], memories: list[MemoryRe
         f"state        {line.words}, recall {'on' if record.enabled else 'off'}",
         f"threshold    {'auto' if record.threshold is None else f'{record.threshold:.2f}'}",
     ]
+    if line.memory is not None and "steps" in line.memory.scorecard:
+        facts.append(f"measured     {verdict_of(line.memory.scorecard).sentence}")
     if memories:
         rows = [
             (f"v{one.version}", one.status, one.pair_count, number(one.scorecard.get("rouge_l")), one.created[:16])

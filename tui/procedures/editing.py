@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import Procedure
-from tui.engine_client.protocol import Overlap
+from tui.engine_client.protocol import Overlap, Scorecard, Trained
 from tui.kit.confirm import ConfirmDialog
 from tui.procedures.edit_procedure import ProcedureDialog
 from tui.procedures.edit_tool import ToolDialog
 from tui.procedures.group import GroupDialog
 from tui.procedures.host import ProceduresHost
+from tui.procedures.scorecard_dialog import ScorecardDialog
 from tui.procedures.threshold_dialog import ThresholdDialog
 from tui.procedures.versions import VersionsDialog
+from tui.shared.scorecard import is_whole
 
 
 class ProcedureEditing:
@@ -164,6 +168,23 @@ class ProcedureEditing:
         line = self._host.selected
         if line is not None:
             self._host.tokmem.train([line.record.name])
+
+    async def show_scorecard(self) -> None:
+        """Show how good the active memory is, as its training has measured it."""
+        host, line = self._host, self._host.selected
+        if line is None:
+            return
+        memory = line.memory
+        if memory is None or not is_whole(memory.scorecard):
+            text = (
+                "It has no memory yet: t trains it."
+                if memory is None
+                else "This memory came without a whole scorecard."
+            )
+            host.notify(text)
+            return
+        trained = Trained(name=line.record.name, memory_id=memory.id, scorecard=cast(Scorecard, memory.scorecard))
+        await host.ask(ScorecardDialog(trained, memory.version))
 
     def undo(self) -> None:
         """Take the last change back."""
