@@ -16,6 +16,7 @@ from tui.procedures.scorecard_dialog import ScorecardDialog
 from tui.procedures.threshold_dialog import ThresholdDialog
 from tui.procedures.versions import VersionsDialog
 from tui.shared.scorecard import is_whole
+from tui.shared.undone import stranded_memories
 
 
 class ProcedureEditing:
@@ -188,10 +189,16 @@ class ProcedureEditing:
 
     def undo(self) -> None:
         """Take the last change back."""
+        app = self._host.tokmem
+        touched = app.store.undo.changed_procedures()
         try:
-            text = self._host.tokmem.store.undo.take_back()
+            text = app.store.undo.take_back()
         except TokmemError as caught:
             self._host.notify(caught.message, markup=False)
             return
         self._host.changed()
-        self._host.notify(f"Taken back: {text}.", markup=False)
+        said = [f"Taken back: {text}."]
+        for one in stranded_memories(app.store, touched, app.fingerprint):
+            back = "" if one.version is None else f"; v goes back to #{one.version}, where {one.earlier}"
+            said.append(f"{one.sentence} t trains it anew{back}.")
+        self._host.notify(" ".join(said), markup=False)
