@@ -122,12 +122,17 @@ def advice(
             said.append(f"More pairs would help most: there are {len(procedure.pairs)}, try 24.")
         else:
             said.append(f"Try the preset 'thorough', a longer span (now {span}), or a bigger model.")
+    said += contradictions(procedure)
+    if routing_accuracy is not None and routing_accuracy < 0.9:
+        said.append("Some of its messages go elsewhere: add pairs that look like what you really type.")
+    return said
+
+
+def contradictions(procedure: Procedure) -> list[str]:
+    """A sentence about the first two pairs that answer one input differently; none where no pairs do."""
     seen: dict[str, str] = {}
     for pair in procedure.pairs:
         known = seen.setdefault(pair.input.strip().lower(), pair.response.strip())
         if known != pair.response.strip():
-            said.append(f"Two pairs answer the same input differently: {pair.input[:60]!r}. Keep one of them.")
-            break
-    if routing_accuracy is not None and routing_accuracy < 0.9:
-        said.append("Some of its messages go elsewhere: add pairs that look like what you really type.")
-    return said
+            return [f"Two pairs answer the same input differently: {pair.input[:60]!r}. Keep one of them."]
+    return []

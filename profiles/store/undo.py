@@ -112,6 +112,12 @@ class UndoLog:
             bump_revision(connection)
         return str(entry["text"])
 
+    def changed_procedures(self) -> list[int]:
+        """The ids of the procedures that the last change was made to; empty where there is nothing to undo."""
+        entry = self._database.row("SELECT restore FROM undo_log ORDER BY id DESC LIMIT 1")
+        restore = {} if entry is None else json.loads(entry["restore"])
+        return [int(image["id"]) for image in restore.get("procedures", ())]
+
     def forget(self) -> str:
         """Give up every undo and all versions but the present, so that removed pairs and memories are gone for good.
 
@@ -171,9 +177,11 @@ def _refuse_trained(connection: sqlite3.Connection, ids: Sequence[int]) -> None:
             "SELECT p.name FROM procedures p JOIN memories m ON m.procedure_id = p.id WHERE p.id = ?", (key,)
         ).fetchone()
         if trained is not None:
+            name = str(trained["name"])
             raise UsageError(
-                f"{trained['name']!r} was trained since it was added, so adding it cannot be undone.",
-                next_step="Remove it instead; that can be undone.",
+                f"{name!r} was trained since it was added, so adding it cannot be undone.",
+                next_step=f"Remove it with its memory (tokmem-desk proc remove {name}; that can be undone), or keep "
+                f"both and switch it off (tokmem-desk proc disable {name}).",
             )
 
 

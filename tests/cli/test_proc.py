@@ -178,6 +178,57 @@ def test_removing_deletes_what_no_undo_can_bring_back(tokmem, pairs_file):
     assert kept_of_removed(tokmem) == (0, [])
 
 
+CARD = {"seconds": 1.0, "steps": 1, "advice": []}
+
+
+def train_by_hand(command_line, name):
+    """Give a procedure an active memory of the pairs that it has."""
+    with ProfileRegistry(AppPaths.resolve(command_line.home)) as registry, registry.open() as store:
+        key, pairs = store.procedures.get(name).id, store.procedures.with_pairs(name).pairs
+        made = store.memories.add(key, "f" * 64, store.memories.write(b"learned"), pairs, {}, CARD)
+        store.memories.activate(made.id)
+
+
+def answering(command_line, name):
+    """The number of the memory that answers, or None."""
+    with ProfileRegistry(AppPaths.resolve(command_line.home)) as registry, registry.open() as store:
+        memory = store.memories.active(name, "f" * 64)
+        return None if memory is None else memory.version
+
+
+@pytest.mark.parametrize("trained_before", [True, False])
+def test_an_undo_after_a_training_says_what_becomes_of_the_memory(tokmem, pairs_file, tmp_path, trained_before):
+    more = tmp_path / "more.csv"
+    more.write_text("input,response\nsweep,( ) sweep\niron,( ) iron\n", encoding="utf-8")
+    tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
+    if trained_before:
+        train_by_hand(tokmem, "todo")
+    tokmem("proc", "import", "todo", "--pairs", str(more))
+    train_by_hand(tokmem, "todo")
+    newest = 2 if trained_before else 1
+    undone = tokmem("proc", "undo")
+    assert undone.code == 0 and answering(tokmem, "todo") == newest, "the memory stays"
+    assert f"Memory v{newest} of todo stays and answers as it was trained: 2 pairs differ" in undone.err
+    assert "tokmem-desk train todo" in undone.err
+    back = re.search(r"tokmem-desk proc rollback todo (\d+) \((.+) then\)", undone.err)
+    assert back is not None and back[2] == ("memory v1 answers" if trained_before else "no memory answers")
+    assert tokmem("proc", "rollback", "todo", back[1]).code == 0
+    assert answering(tokmem, "todo") == (1 if trained_before else None)
+    assert len(tokmem("proc", "show", "todo", "--json").json("proc-show")["train"]) == 8
+
+
+def test_an_undo_says_nothing_of_a_memory_that_fits(tokmem, pairs_file, tmp_path):
+    more = tmp_path / "more.csv"
+    more.write_text("input,response\nsweep,( ) sweep\n", encoding="utf-8")
+    tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
+    train_by_hand(tokmem, "todo")
+    tokmem("proc", "import", "todo", "--pairs", str(more))
+    assert "emory" not in tokmem("proc", "undo").err
+    refused = tokmem("proc", "undo")
+    assert refused.code != 0 and "proc remove todo" in refused.err and "proc disable todo" in refused.err
+    assert answering(tokmem, "todo") == 1
+
+
 def test_what_was_removed_can_be_forgotten_at_once(tokmem, pairs_file):
     for name in ("diary", "other"):
         tokmem("proc", "add", name, "--pairs", str(pairs_file))

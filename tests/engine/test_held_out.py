@@ -13,6 +13,7 @@ from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from profiles.store.banks import Incoming, IncomingMemory, IncomingProcedure
 from profiles.store.checkpoints import checkpoint_file
+from profiles.store.feedback import CHAT_SOURCE
 from profiles.store.store import ProfileStore
 from tests import tiny_loaded
 from tests.tui.scripted_engine import scorecard
@@ -23,11 +24,19 @@ from tui.banks.transfer import _learned
 from tui.cli.scorecards import evaluation_text
 from tui.engine import operations
 from tui.engine.engine import Engine
-from tui.engine.held_out import choose_holdout, input_digest, measured, restore_holdout
+from tui.engine.held_out import (
+    HOLDOUT_FROM,
+    Holdout,
+    choose_holdout,
+    corrected_inputs,
+    input_digest,
+    measured,
+    restore_holdout,
+)
 from tui.engine.previous_memory import unlearned
 from tui.engine.request import Request
 from tui.engine_client.protocol import Scorecard, Trained
-from tui.training.scorecard import card_text
+from tui.shared.scorecard import card_text
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -69,7 +78,8 @@ def test_pairs_of_one_input_stay_together() -> None:
     assert not {p.input for p in holdout.held_out} & {p.input for p in holdout.procedure.pairs}
     assert len(holdout.held_out) + len(holdout.procedure.pairs) == 2 * len(PAIRS)
     alike = Procedure("same", tuple(ExamplePair("hello", str(n)) for n in range(9)))
-    assert choose_holdout(alike).held_out == alike.pairs and choose_holdout(alike).kept_out == ()
+    holdout = choose_holdout(alike)
+    assert (holdout.held_out, holdout.source, holdout.procedure.pairs) == ((), "none", alike.pairs)
 
 
 def test_a_memory_is_measured_on_what_it_did_not_learn_after_renaming_and_adding(store: ProfileStore) -> None:
@@ -108,10 +118,43 @@ def test_test_pairs_that_were_learned_measure_nothing(store: ProfileStore) -> No
         assert measuring(store, "owls") == ({"say owl 50"}, True)
 
 
-def test_few_pairs_are_measured_on_themselves(store: ProfileStore) -> None:
-    store.procedures.add(Procedure("few", PAIRS[:5]))
+def test_few_pairs_measure_nothing_until_others_come(store: ProfileStore) -> None:
+    few = Procedure("few", PAIRS[: HOLDOUT_FROM - 1])
+    assert choose_holdout(few) == Holdout(few, (), "none")
+    store.procedures.add(few)
+    for known in (True, False):
+        assert remember(store, "few", known=known) == frozenset()
+        assert measuring(store, "few") == (frozenset(), known)
     remember(store, "few")
-    assert measuring(store, "few") == ({pair.input for pair in PAIRS[:5]}, True)
+    store.pairs.add("few", [LATER])
+    assert measuring(store, "few") == ({LATER.input}, True)
+
+
+@pytest.mark.parametrize("count", range(1, 13))
+@pytest.mark.parametrize("tests", [(), PAIRS[:2], (PAIRS[0], LATER)])
+def test_nothing_that_is_learned_measures(count: int, tests: tuple[ExamplePair, ...]) -> None:
+    holdout = choose_holdout(Procedure("shout", PAIRS[:count], tests))
+    learned = {pair.input for pair in holdout.procedure.pairs}
+    assert not learned & {pair.input for pair in holdout.held_out}
+    assert (holdout.source == "none") is (not holdout.held_out)
+    assert set(holdout.whole) == set(PAIRS[:count]), "every pair is learned or kept out"
+    if LATER in tests:
+        assert (holdout.source, holdout.held_out) == ("test", (LATER,)), "one of two is learned, the other measures"
+
+
+def test_corrections_are_always_learned(store: ProfileStore) -> None:
+    store.procedures.add(Procedure("taught", PAIRS[:9]))
+    store.pairs.add("taught", [*PAIRS[9:], LATER], source=CHAT_SOURCE)
+    corrected = corrected_inputs(store, "taught")
+    assert corrected == {*(pair.input for pair in PAIRS[9:]), LATER.input}
+    procedure = store.procedures.with_pairs("taught")
+    for name in map(str, range(30)):  # the choice depends on the name
+        holdout = choose_holdout(Procedure(name, procedure.pairs), corrected, corrected)
+        assert len(holdout.held_out) == 2 and not corrected & {pair.input for pair in holdout.held_out}
+    every = frozenset(pair.input for pair in procedure.pairs)
+    assert choose_holdout(procedure, (), every).source == "none"
+    one_left = choose_holdout(procedure, (), every - {PAIRS[0].input})
+    assert [pair.input for pair in one_left.held_out] == [PAIRS[0].input]
 
 
 def test_an_older_memory_says_that_its_choice_is_derived(store: ProfileStore) -> None:
@@ -277,6 +320,8 @@ def test_split_again_is_what_was_split() -> None:
     assert again.procedure.pairs == holdout.procedure.pairs and again.held_out == holdout.held_out
     assert again.procedure.name == "cry"
     assert restore_holdout(renamed, "shout", ()).held_out == holdout.held_out
+    corrected = {pair.input for pair in holdout.kept_out}
+    assert not corrected & {pair.input for pair in restore_holdout(renamed, "shout", (), corrected).kept_out}
 
 
 @pytest.mark.parametrize("reads", [False, True])
@@ -320,6 +365,30 @@ def stop_while_reading(trainings: Trainings) -> Any:
             shares = len(trainings.events)
     assert 0 < len(trainings.events) - shares < 12, "it ends with the pass that runs"
     return trainings.events[-1]["result"]
+
+
+def test_a_training_of_few_pairs_is_not_measured_and_says_so(store: ProfileStore, trainings: Trainings) -> None:
+    store.procedures.add(Procedure("few", (*PAIRS[:4], ExamplePair(PAIRS[0].input, "OTHER"))))
+    [one] = trainings.train(names=["few"], preset="normal")["trained"]
+    card = one["scorecard"]
+    assert (card["pairs"], card["held_out"], card["held_out_source"]) == (5, 0, "none")
+    assert not {"exact_match", "rouge_l", "base", "samples", "routing_accuracy"} & set(card)
+    assert 0 <= card["false_trigger_rate"] <= 1 and sum(map(sum, card["confusion"]["counts"])) == 100
+    assert "answer the same input differently" in card["advice"][0]
+    assert all(event.get("sample") is None for event in trainings.events), "no learned pair is shown as unseen"
+    choice = store.memories.held_out_choice(one["memory_id"])
+    assert choice is not None and len(choice.learned) == 5 and choice.held_out == ()
+
+
+def test_a_correction_is_learned_by_the_next_training(store: ProfileStore, trainings: Trainings) -> None:
+    store.pairs.add("shout", [LATER], source=CHAT_SOURCE)
+    held_out = {pair.input for pair in choose_holdout(store.procedures.with_pairs("shout"), {LATER.input}).held_out}
+    assert LATER.input in held_out, "it would be held out, were it no correction"
+    first = remember(store, "shout")
+    [one] = trainings.train(names=["shout"])["trained"]
+    choice = store.memories.held_out_choice(one["memory_id"])
+    assert choice is not None and LATER in choice.learned
+    assert {pair.input for pair in choice.held_out} >= first - {LATER.input}
 
 
 def test_the_scorecard_says_what_is_not_known_for_sure(store: ProfileStore) -> None:

@@ -14,7 +14,7 @@ from textual.widgets import Button, Input, OptionList, Select, TextArea
 from profiles.store.store import ProfileStore
 from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_procedures import MakeApp, at_once, grid, open_procedures, pairs, rows
-from tokmem_desk.procedures import ExamplePair
+from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.kit.edit_pair import PairDialog
 from tui.kit.failure import FailureDialog
 from tui.kit.ticks import TickList
@@ -22,6 +22,7 @@ from tui.procedures.drafts import DraftsDialog
 from tui.procedures.from_chat import FromChatDialog
 from tui.procedures.import_pairs import ImportDialog
 from tui.procedures.overlap_words import counts_at, overlap_sentences
+from tui.procedures.scorecard_dialog import ScorecardDialog
 from tui.procedures.screen import ProceduresScreen
 from tui.procedures.threshold_dialog import ThresholdDialog
 from tui.procedures.versions import VersionsDialog
@@ -189,6 +190,35 @@ async def test_a_pasted_table_is_taken(make_app: MakeApp, taught: None) -> None:
         await until(pilot, lambda: isinstance(app.focused, TextArea))
         app.post_message(events.Paste("x\ty"))
         await until(pilot, lambda: isinstance(app.focused, TextArea) and app.focused.text == "x\ty")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_the_scorecard_of_a_memory_can_be_opened_again(
+    make_app: MakeApp, taught: None, size: tuple[int, int]
+) -> None:
+    async with make_app().run_test(size=size) as pilot:
+        app = await open_procedures(pilot)
+        assert app.store.jobs.list_open() == [], "its training is long over"
+        for _ in range(2):
+            await open_dialog(pilot, app, "m", ScorecardDialog)
+            await until(pilot, lambda: "pairs learned in" in texts(app, "#scorecard"))
+            assert "found it" in texts(app, "#scorecard")
+            await pilot.press("escape")
+            await closed(pilot, app)
+        app.store.procedures.add(Procedure("fresh", (ExamplePair("a", "b"),)))
+        app.announce_store()
+        await until(pilot, lambda: rows(app)[0][0] == "fresh")
+        await pilot.press("home")
+        await until(pilot, lambda: selected_name(app) == "fresh")
+        await pilot.press("m")
+        await until(pilot, lambda: any("no memory yet" in one.message for one in app._notifications))
+        assert isinstance(app.screen, ProceduresScreen), "there is nothing to show yet"
+
+
+def selected_name(app: TokmemApp) -> str:
+    """The procedure under the cursor."""
+    assert isinstance(app.screen, ProceduresScreen)
+    return "" if app.screen.selected is None else app.screen.selected.record.name
 
 
 async def test_versions_are_compared_and_gone_back_to(make_app: MakeApp, taught: None) -> None:

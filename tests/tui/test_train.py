@@ -134,7 +134,9 @@ async def test_activate_all_better_ones_and_keep_old(make_app: MakeApp, taught: 
         train(app).query_one(SelectionList).focus()
         await pilot.press("home", "space", "down", "space", "t")
         await until(pilot, lambda: states(app) == [("mood_log", "undecided"), ("todo_line", "undecided")])
-        assert "exact 75%, before 50%" in rows(app)[0] and "Better than what you have now" in texts(app, "#outcome")
+        assert "exact 2 of 2, before 1 of 2" in rows(app)[0] and "Better than what you have now" in texts(
+            app, "#outcome"
+        )
         await pilot.press("A")
         await until(pilot, lambda: train(app).pane == "setup")
         versions = [len(app.store.memories.list(name)) for name in ("mood_log", "todo_line")]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from tui.cli.scorecards import advice_lines
+from tui.cli.scorecards import advice_lines, evaluation_text, scorecard_table
 from tui.engine_client.protocol import Trained
 from tui.kit.verdict import FAULTS, count_faults, faults_of, verdict_of
-from tui.training.scorecard import card_text, is_better
+from tui.shared.scorecard import card_text, is_better, is_whole
 
 
 def card(**changes: Any) -> dict[str, Any]:
@@ -55,6 +55,26 @@ TABLE = [
         "",
     ),
     (
+        "unmeasured",
+        {"rouge_l": None, "pairs": 5, "held_out": 0, "held_out_source": "none"},
+        "Not measured: 5 pairs are too few to set some aside; from 8 pairs on a part of them measures.",
+        "held out",
+    ),
+    (
+        "unmeasured",
+        {"rouge_l": None, "pairs": 1, "held_out": 0, "held_out_source": "none", "taken": 8},
+        "Not measured: 1 pair is too few to set some aside; from 8 pairs on a part of them measures. And 8 of 100 "
+        "ordinary messages go to a procedure.",
+        "threshold",
+    ),
+    (
+        "unmeasured",
+        {"rouge_l": None, "pairs": 12, "held_out": 0, "held_out_source": "none"},
+        "Not measured: none of its 12 pairs could be set aside. What came from the chat is always learned, and pairs "
+        "of one message stay together.",
+        "held out",
+    ),
+    (
         "unready",
         {"pairs": 12, "held_out": 4, "exact_match": 0.0, "rouge_l": 0.4, "taken": 8, **NUMBERS},
         "Not ready: 0 of 4 answers are exact: the numbers are wrong in 4. And 8 of 100 ordinary messages go to a "
@@ -66,6 +86,18 @@ TABLE = [
         {"exact_match": 0.05, "rouge_l": 0.5, "faults": {"form": 12, "numbers": 3}},
         "Not ready: 1 of 20 answers is exact: the form is wrong in 12.",
         "one form",
+    ),
+    (
+        "unready",
+        {"exact_match": 0.1, "rouge_l": 0.9, "faults": {"numbers": 17, "wording": 1}},
+        "Not ready: 2 of 20 answers are exact: the numbers are wrong in 17.",
+        "differ in their numbers",
+    ),
+    (
+        "close",
+        {"exact_match": 0.1, "rouge_l": 0.9, "faults": {"wording": 17, "numbers": 2}},
+        "Closer to the right answers than without it, but 2 of 20 answers are exact: the words are other ones in 17.",
+        "same words",
     ),
     (
         "learned",
@@ -105,6 +137,12 @@ TABLE = [
         "Better than what you have now, as far as 2 pairs can tell: 2 of 2 answers are exact.",
         "2 say little",
     ),
+    (
+        "better",
+        {"faults": {"numbers": 2}},
+        "Better than without it: 18 of 20 answers are exact, without it 0; the numbers are wrong in 2.",
+        "",
+    ),
     ("better", {}, "Better than without it: 18 of 20 answers are exact, without it 0.", ""),
     ("better", {"before": before(0.0)}, "About as good as what you have now: 18 of 20 answers are exact, without it 0.",
      ""),
@@ -135,12 +173,62 @@ def test_never_better_where_nothing_is_right_or_chat_is_taken() -> None:
         )  # fmt: skip
         verdict = verdict_of(one)
         if "Better" in verdict.sentence:
-            assert round(exact * held_out) > 0 and likeness > 0.2 and taken <= 5
+            assert round(exact * held_out) * 2 >= held_out and likeness > 0.2 and taken <= 5
             assert held_out >= 8 or f"as far as {held_out} pair" in verdict.sentence
         if taken > 5:
             assert f"{taken} of 100 ordinary messages go" in verdict.sentence
             assert any("threshold" in proposal for proposal in verdict.proposals)
         assert "%" not in verdict.sentence
+
+
+UNMEASURED: dict[str, Any] = {
+    "pairs": 5, "held_out": 0, "held_out_source": "none", "false_trigger_rate": 0.0,
+    "confusion": {"labels": ["bills", "none"], "counts": [[0, 0], [0, 100]]},
+    "advice": ["Two pairs answer the same input differently: 'x'. Keep one of them."],
+    "seconds": 3.0, "span": 8, "steps": 20,
+}  # fmt: skip
+
+
+def test_nothing_unmeasured_is_called_better_or_given_a_figure() -> None:
+    stopped = {"seconds": 3.0, "steps": 20, "advice": []}
+    for one in (UNMEASURED, stopped):
+        trained: Trained = {"name": "bills", "memory_id": "1", "scorecard": one}  # type: ignore[typeddict-item]
+        assert not is_better(trained["scorecard"]) and verdict_of(one).case == "unmeasured"
+        said = "\n".join([str(card_text(trained)), *advice_lines([trained])])
+        assert "measured" in said and "etter" not in said and "exact" not in said
+        row = scorecard_table([trained]).splitlines()[1]
+        assert "- / -" in row and "%" not in row
+    assert "5 pairs learned" in str(card_text(trained | {"scorecard": UNMEASURED}))  # type: ignore[typeddict-item]
+    assert "Keep one of them." in verdict_of(UNMEASURED).proposals[-1]
+
+
+def test_a_scorecard_that_came_with_a_bank_may_be_shorter() -> None:
+    short = {"rouge_l": 0.9, "steps": 20, "pairs": 12}
+    for one in (short, short | {"held_out": 4}, short | {"exact_match": 1.0}):
+        verdict = verdict_of(one)
+        assert verdict.case == "unmeasured" and "does not say" in verdict.sentence and not is_whole(one)
+    assert is_whole(card()) and is_whole(UNMEASURED) and not is_whole({})
+
+
+def test_figures_are_counts() -> None:
+    one = card(held_out=4, exact_match=0.5, routing_accuracy=0.75, form_valid=1.0, taken=3, before=before(0.1))
+    trained: Trained = {"name": "bills", "memory_id": "1", "scorecard": one}  # type: ignore[typeddict-item]
+    text, row = str(card_text(trained)), scorecard_table([trained]).splitlines()[1]
+    for said in (
+        "2 of 4",
+        "0 of 4",
+        "3 of 4 found it",
+        "3 of 100 ordinary messages",
+        "4 of 4 answers have",
+        "10 of 20",
+    ):
+        assert said in text
+    for said in ("2 of 4 / 0 of 4", "3 of 4", "3 of 100"):
+        assert said in row
+    assert "%" not in text + row
+    result = {"exact_match": 0.5, "per_procedure": {"bills": {"tests": 4, "exact_match": 0.5, "rouge_l": 0.8}}}
+    measured = evaluation_text(result)
+    assert "2 of 4" in measured and "0.80" in measured and "Measured on 4 pairs." in measured
 
 
 def test_what_the_engine_advises_is_not_said_twice() -> None:

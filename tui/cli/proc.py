@@ -26,9 +26,11 @@ from tui.cli.parsing import Actions, Parser, pairs_option
 from tui.cli.tools import command_ending, finding_objects, load_schema, say_findings
 from tui.engine_client.protocol import Overlap
 from tui.kit.vector_lines import quoted
+from tui.kit.verdict import verdict_of
 from tui.procedures.overlap_words import overlap_sentences
 from tui.shared.command_run import refusal
 from tui.shared.overview import ProcedureLine, last_fingerprint, procedure_lines
+from tui.shared.undone import stranded_memories
 
 SHOWN_PAIRS = 10
 """How many pairs ``show`` prints as text; ``--json`` has them all."""
@@ -283,8 +285,18 @@ def undo(context: Context, options: argparse.Namespace) -> int:
         context.tidy()
         done = "What was removed is deleted; nothing can be taken back."
         return changed(context, "proc undo", [], " ".join(filter(None, (done, context.store.scrubber.run()))))
+    touched = context.store.undo.changed_procedures()
     text = context.store.undo.take_back()
-    return changed(context, "proc undo", [], f"Taken back: {text}.", undone=text)
+    status = changed(context, "proc undo", [], f"Taken back: {text}.", undone=text)
+    for one in stranded_memories(context.store, touched, last_fingerprint(context.store)):
+        context.console.say(one.sentence)
+        context.console.say(f"To train it from the pairs as they are now: tokmem-desk train {one.name}")
+        if one.version is not None:
+            context.console.say(
+                f"To go back to the memory of that time, too: tokmem-desk proc rollback {one.name} {one.version} "
+                f"({one.earlier} then)"
+            )
+    return status
 
 
 def changed(context: Context, action: str, names: list[str], text: str, **more: Any) -> int:
@@ -433,6 +445,8 @@ def _shown(line: ProcedureLine, pairs: list[PairRecord], memories: list[MemoryRe
         f"state        {line.words}, recall {'on' if record.enabled else 'off'}",
         f"threshold    {'auto' if record.threshold is None else f'{record.threshold:.2f}'}",
     ]
+    if line.memory is not None and "steps" in line.memory.scorecard:
+        facts.append(f"measured     {verdict_of(line.memory.scorecard).sentence}")
     if memories:
         rows = [
             (f"v{one.version}", one.status, one.pair_count, number(one.scorecard.get("rouge_l")), one.created[:16])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tui.cli.console import number, percent, shortened, table
+from tui.cli.console import number, shortened, table
 from tui.engine_client.protocol import Confusion, Trained
-from tui.kit.verdict import verdict_of
-from tui.kit.words import duration
+from tui.kit.verdict import chat_taken, verdict_of
+from tui.kit.words import count, duration, part_of
 
 _METRICS = {
     "routing_accuracy": "the best procedure is the right one (none left aside)",
@@ -25,6 +25,10 @@ _METRICS = {
 """The measurements in the order in which they are shown."""
 
 
+_COUNTS = ("known_recall", "exact_match", "form_valid", "e2e_exact_match")
+"""Measurements that are parts of a procedure's pairs."""
+
+
 def scorecard_table(trained: Sequence[Trained]) -> str:
     """One line for each procedure, each measurement beside the untrained backbone's."""
     rows = []
@@ -32,14 +36,16 @@ def scorecard_table(trained: Sequence[Trained]) -> str:
         # A training that was stopped early keeps its memory unmeasured.
         card: Mapping[str, Any] = one["scorecard"]
         base: Mapping[str, Any] = card.get("base") or {}
+        total = int(card.get("held_out") or 0)
+        taken, chat = chat_taken(card)
         rows.append(
             (
                 one["name"],
                 card.get("pairs"),
                 _held_out(card),
-                percent(card.get("routing_accuracy")),
-                percent(card.get("false_trigger_rate")),
-                f"{percent(card.get('exact_match'))} / {percent(base.get('exact_match'))}",
+                part_of(card.get("routing_accuracy"), total),
+                "-" if card.get("false_trigger_rate") is None else f"{taken} of {chat}",
+                f"{part_of(card.get('exact_match'), total)} / {part_of(base.get('exact_match'), total)}",
                 f"{number(card.get('rouge_l'))} / {number(base.get('rouge_l'))}",
                 duration(card["seconds"]),
             )
@@ -69,12 +75,15 @@ def advice_lines(trained: Sequence[Trained]) -> list[str]:
 def evaluation_text(result: Mapping[str, Any]) -> str:
     """The result of ``eval``: measurements, one line for each procedure, and who was taken for whom."""
     rows = [(key, number(result[key]), meaning) for key, meaning in _METRICS.items() if result.get(key) is not None]
-    parts = [table(("measure", "value", "meaning"), rows, right=(1,))]
     per_procedure: Mapping[str, Mapping[str, Any]] = result.get("per_procedure") or {}
+    total = sum(int(one.get("tests") or 0) for one in per_procedure.values())
+    parts = [table(("measure", "value", "meaning"), rows, right=(1,))]
+    if total:
+        parts.append(f"Measured on {count(total, 'pair')}.")
     keys = [key for key in _METRICS if any(one.get(key) is not None for one in per_procedure.values())]
     if per_procedure and keys:
-        lines = [(name, *(number(one.get(key)) for key in keys)) for name, one in per_procedure.items()]
-        parts.append(table(("procedure", *keys), lines, right=range(1, len(keys) + 1)))
+        lines = [(name, one.get("tests"), *(_measure(key, one) for key in keys)) for name, one in per_procedure.items()]
+        parts.append(table(("procedure", "pairs", *keys), lines, right=range(1, len(keys) + 2)))
     if unsure := sorted(name for name, one in per_procedure.items() if one.get("held_out_known") is False):
         parts.append(
             f"{', '.join(unsure)}: trained before it was kept which pairs were held out. They were chosen again as "
@@ -83,6 +92,13 @@ def evaluation_text(result: Mapping[str, Any]) -> str:
     if result.get("confusion"):
         parts.append(confusion_text(result["confusion"]))
     return "\n\n".join(parts)
+
+
+def _measure(key: str, one: Mapping[str, Any]) -> str:
+    """A measurement of one procedure: as ``2 of 4`` where it counts pairs."""
+    if key in _COUNTS and one.get("tests"):
+        return part_of(one.get(key), int(one["tests"]))
+    return number(one.get(key))
 
 
 def confusion_text(confusion: Confusion) -> str:

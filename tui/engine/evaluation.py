@@ -13,7 +13,6 @@ from tokmem_desk import background
 from tokmem_desk.errors import BadInputError, InterruptedByUser, UsageError
 from tokmem_desk.generation.recall import Bank, Routed, answer_messages, route_messages
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
-from tokmem_desk.templates.json_schema import read_schema
 from trainer.evaluate import (
     ROWS_AT_ONCE,
     Answered,
@@ -22,11 +21,13 @@ from trainer.evaluate import (
     answer_from_prompt,
     answer_pairs,
     answer_tokens,
+    contradictions,
 )
-from trainer.metrics import RoutingScores, score_answers, score_routes
+from trainer.metrics import RoutingScores, exact_match, score_answers, score_routes
 from tui.engine.held_out import Holdout, Measured, measured
 from tui.engine.previous_memory import PreviousMemory, measure_previous
-from tui.kit.verdict import count_faults
+from tui.engine.template_check import CheckedMemory, check_template
+from tui.kit.verdict import HOLDOUT_FROM, count_faults
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -42,9 +43,30 @@ _ROUTE_BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A finished scorecard, in the form of ``protocol.Scorecard``."""
+    """A finished scorecard, in the form of ``protocol.Scorecard``, and the memory that it is of."""
 
     card: dict[str, Any]
+    memory: Memory
+
+
+def unmeasured_scorecard(
+    backbone: Backbone, holdout: Holdout, memory: Memory, bank: Bank, result: TrainResult
+) -> Scored:
+    """The scorecard of a memory that nothing is held out for: whether it takes ordinary chat, and no answers."""
+    chat = background.chat_for_measuring()
+    routing = _score_routing(backbone, bank, chat, [NONE_ROUTE] * len(chat))
+    card = {
+        "pairs": len(holdout.procedure.pairs),
+        "held_out": 0,
+        "held_out_source": holdout.source,
+        "false_trigger_rate": routing.false_trigger_rate,
+        "confusion": {"labels": routing.labels, "counts": routing.counts},
+        "advice": contradictions(holdout.procedure),
+        "seconds": result.seconds,
+        "span": memory.steering.span,
+        "steps": result.steps,
+    }
+    return Scored(card, memory)
 
 
 def scorecard(
@@ -55,20 +77,28 @@ def scorecard(
     result: TrainResult,
     *,
     with_prompt: bool,
+    keep_form: bool = True,
     previous: PreviousMemory | None = None,
 ) -> Iterator[float | Scored]:
-    """Measure one memory on pairs it did not learn; yields the share done, then the card."""
+    """Measure one memory on pairs it did not learn; yields the share done, then the card.
+
+    Args:
+        memory: as trained; the one that comes back has no answer template where that did harm.
+        keep_form: the setting of that name: whether templates hold answers at present.
+    """
     procedure, held_out = holdout.procedure, holdout.held_out
+    if not held_out:
+        yield unmeasured_scorecard(backbone, holdout, memory, bank, result)
+        return
     parts = 2 + with_prompt + (previous is not None)
-    answered: Answered | None = None
+    checked: CheckedMemory | None = None
     base: Answered | None = None
     prompt: PromptAnswered | None = None
-    schema = None if procedure.output_schema is None else read_schema(procedure.output_schema)
-    for step in answer_pairs(backbone, held_out, memory, procedure.pattern, schema):
-        if isinstance(step, Answered):
-            answered = step
+    for checking in check_template(backbone, memory, procedure, held_out, keep_form=keep_form):
+        if isinstance(checking, CheckedMemory):
+            checked = checking
         else:
-            yield step / parts
+            yield checking / parts
     for step in answer_pairs(backbone, held_out, None, procedure.pattern):
         if isinstance(step, Answered):
             base = step
@@ -80,12 +110,13 @@ def scorecard(
                 prompt = shown
             else:
                 yield (2 + shown) / parts
-    assert answered is not None and base is not None
+    assert checked is not None and base is not None
+    answered = checked.answered
     comparison: dict[str, Any] | None = None
     if previous is not None:
         said = dict(zip((pair.input for pair in held_out), answered.answers, strict=True))
         now_answers = [said[pair.input] for pair in previous.pairs]
-        for compared in measure_previous(backbone, previous, procedure.pattern, now_answers, bank):
+        for compared in measure_previous(backbone, previous, procedure, now_answers, bank):
             if isinstance(compared, dict):
                 comparison = compared
             else:
@@ -112,18 +143,28 @@ def scorecard(
                 {"input": pair.input, "expected": pair.response, "got": got, "base": untrained}
                 for pair, got, untrained in zip(held_out, answered.answers, base.answers, strict=True)
             ][:_SAMPLES],
-            "faults": count_faults([(p.response, a) for p, a in zip(held_out, answered.answers, strict=True)]),
-            "advice": advice(
-                procedure,
-                answered.scores,
-                prompt.scores if prompt is not None else None,
-                routing.known_recall,
-                memory.steering.span,
+            "faults": count_faults(
+                [
+                    (pair.response, got)
+                    for pair, got in zip(held_out, answered.answers, strict=True)
+                    if not exact_match(got, pair.accepted)
+                ]
             ),
+            "advice": [
+                *([] if checked.dropped is None else [checked.dropped.advice]),
+                *advice(
+                    procedure,
+                    answered.scores,
+                    prompt.scores if prompt is not None else None,
+                    routing.known_recall,
+                    memory.steering.span,
+                ),
+            ],
             "seconds": result.seconds,
             "span": memory.steering.span,
             "steps": result.steps,
-        }
+        },
+        checked.memory,
     )
 
 
@@ -160,7 +201,10 @@ def evaluate(
     }
     tests = {name: one.pairs for name, one in measures.items()}
     if not any(tests.values()):
-        raise BadInputError("There are no held-out pairs to measure on.", next_step="Use --pairs FILE.")
+        raise BadInputError(
+            "There are no pairs to measure on that were not learned.",
+            next_step=f"Hold some pairs out, or train from {HOLDOUT_FROM} pairs or more, or use --pairs FILE.",
+        )
     began = time.monotonic()
     per_procedure: dict[str, dict[str, Any]] = {}
     collected: list[tuple[str, ExamplePair, str]] = []

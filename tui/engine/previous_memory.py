@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from profiles.store.store import ProfileStore
 from tokmem_desk import background
 from tokmem_desk.generation.recall import Bank, route_messages
-from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
+from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
+from tokmem_desk.templates.json_schema import read_schema
 from trainer.evaluate import Answered, answer_pairs
 from trainer.metrics import score_answers
 from tui.engine.held_out import active_holdout, inputs_of
@@ -61,24 +62,26 @@ def unlearned(
 def measure_previous(
     backbone: Backbone,
     previous: PreviousMemory,
-    pattern: str | None,
+    procedure: Procedure,
     now_answers: Sequence[str],
     now_bank: Bank,
 ) -> Iterator[float | dict[str, Any]]:
     """Measure the earlier memory; yields the share done, then the scorecard's ``before``.
 
     Args:
+        procedure: its schema holds these answers too, as it does at recall.
         now_answers: what the new memory says to ``previous.pairs``.
         now_bank: the bank with the new memory.
     """
     answered: Answered | None = None
-    for step in answer_pairs(backbone, previous.pairs, previous.memory, pattern):
+    schema = None if procedure.output_schema is None else read_schema(procedure.output_schema)
+    for step in answer_pairs(backbone, previous.pairs, previous.memory, procedure.pattern, schema):
         if isinstance(step, Answered):
             answered = step
         else:
             yield step
     assert answered is not None
-    now = score_answers(list(now_answers), previous.pairs, pattern)
+    now = score_answers(list(now_answers), previous.pairs, procedure.pattern)
     messages = [pair.input for pair in previous.pairs]
     chat = background.chat_for_measuring()
     yield {

@@ -28,7 +28,15 @@ from trainer.extractor import extractable, train_extractor, with_extractor
 from trainer.loop import Progress, Training, TrainResult
 from tui.engine.bank_cache import BankCache
 from tui.engine.evaluation import Scored, scorecard
-from tui.engine.held_out import Holdout, active_holdout, choose_holdout, input_digest, inputs_of, restore_holdout
+from tui.engine.held_out import (
+    Holdout,
+    active_holdout,
+    choose_holdout,
+    corrected_inputs,
+    input_digest,
+    inputs_of,
+    restore_holdout,
+)
 from tui.engine.models import LoadedModel
 from tui.engine.previous_memory import PreviousMemory, unlearned
 
@@ -127,7 +135,9 @@ class _OneTraining:
         self._others = {n: m for n, m in memories.items() if n != self._name}
         self._earlier = memories.get(self._name)
         then = active_holdout(store, self._name, fingerprint)
-        self._take(choose_holdout(self._procedure, () if then is None else inputs_of(then[0])[1]))
+        self._corrected = corrected_inputs(store, self._name)
+        earlier = () if then is None else inputs_of(then[0])[1]
+        self._take(choose_holdout(self._procedure, earlier, self._corrected))
         self.trained: dict[str, Any] | None = None
 
     def _take(self, holdout: Holdout) -> None:
@@ -202,7 +212,7 @@ class _OneTraining:
             return self._training(None)
         fresh = self._holdout
         begun = resume.names[0] if resume.names else self._name
-        self._take(restore_holdout(self._procedure, begun, resume.held_out))
+        self._take(restore_holdout(self._procedure, begun, resume.held_out, self._corrected))
         try:
             training = self._training(resume, begun)
         except TokmemError:
@@ -252,10 +262,11 @@ class _OneTraining:
             measuring = scorecard(
                 self._model.backbone,
                 self._holdout,
-                self._answering(memory),
+                memory,
                 bank,
                 result,
                 with_prompt=self._wants_prompt,
+                keep_form=self._keeps_form,
                 previous=self._previous_memory(),
             )
             for step in measuring:
@@ -268,7 +279,9 @@ class _OneTraining:
                     return
                 if self._request.cancelled.is_set():
                     break
-        card = scored.card if scored is not None else {"seconds": result.seconds, "steps": result.steps, "advice": []}
+        card: dict[str, Any] = {"seconds": result.seconds, "steps": result.steps, "advice": []}
+        if scored is not None:
+            card, memory = scored.card, scored.memory
         file = self._store.memories.write(memory_to_bytes(memory, self._model.backbone.fingerprint))
         try:
             kept_out = {pair.input for pair in self._holdout.kept_out}
@@ -311,7 +324,7 @@ class _OneTraining:
 
     def _sample_steps(self, training: Training) -> dict[int, int]:
         """After which steps to answer which of the held-out pairs."""
-        if not self._wants_prompt:
+        if not self._wants_prompt or not self._holdout.held_out:
             return {}
         total, pairs = training.planned_steps, min(_SAMPLED_PAIRS, len(self._holdout.held_out))
         return {total * i // (_SAMPLES_PER_RUN + 1): (i - 1) % pairs for i in range(1, _SAMPLES_PER_RUN + 1)}

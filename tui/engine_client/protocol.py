@@ -157,12 +157,14 @@ class ScoreSample(TypedDict):
 class Scorecard(TypedDict, total=False):
     """What a training achieved, on pairs it did not train on.
 
-    A training that was stopped is not measured: then only ``seconds``, ``steps`` and ``advice`` are there.
+    A training that was stopped is not measured: then only ``seconds``, ``steps`` and ``advice`` are there. One with too
+    few pairs to hold any out has ``held_out`` 0 and source ``none``, says what it does to ordinary chat, and nothing of
+    its answers: no ``exact_match``, ``rouge_l``, ``base`` or ``samples``.
     """
 
     pairs: int
     held_out: int
-    held_out_source: Literal["test", "split"]
+    held_out_source: Literal["test", "split", "none"]
     routing_accuracy: float
     false_trigger_rate: float
     exact_match: float

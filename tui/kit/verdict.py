@@ -18,6 +18,8 @@ from tui.kit.words import count
 
 Case = Literal["unmeasured", "unready", "learned", "worse", "no_better", "takes_chat", "close", "few", "better"]
 
+HOLDOUT_FROM = 8
+"""Pairs from which on a sixth is held out for the scorecard, when the procedure brings no test pairs."""
 FEW_PAIRS = 8
 """Fewer measured pairs than this show a direction and no more: one pair is an eighth of all."""
 ALIKE = 0.6
@@ -80,10 +82,10 @@ class Verdict:
 
     @property
     def usable(self) -> bool:
-        """Whether activating it is no step back as far as anybody knows: what nobody has measured is the person's
-        choice, who stopped the training.
+        """Whether it was measured, and activating it is a step forward. What nobody has measured is the person's own
+        choice, one by one.
         """
-        return self.case in ("unmeasured", "close", "few", "better")
+        return self.case in ("close", "few", "better")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,22 @@ class _Figures:
         """What is wrong with most answers, in words, or nothing."""
         if not self.faults:
             return ""
-        worst = self.worst
-        return f": {FAULTS[worst]}" + (f" in {self.faults[worst]}" if self.measured > 1 else "")
+        return f": {self.fault}"
+
+    @property
+    def fault(self) -> str:
+        """The most frequent fault in words, with its count where that says something; empty without any."""
+        if not self.faults:
+            return ""
+        return FAULTS[self.worst] + (f" in {self.faults[self.worst]}" if self.measured > 1 else "")
+
+    @property
+    def unusable(self) -> bool:
+        """Whether too much is wrong with too many answers: fewer than half are exact, and the others are other answers,
+        or of the right shape with wrong numbers in it, which likeness does not see.
+        """
+        wrong_numbers = self.faults.get("numbers", 0) + self.faults.get("nothing", 0)
+        return self.exact * 2 < self.measured and (self.likeness < ALIKE or wrong_numbers * 2 >= self.measured)
 
     @property
     def worst(self) -> str:
@@ -131,14 +147,13 @@ class _Figures:
     @property
     def chat_words(self) -> str:
         """``8 of 100 ordinary messages go to a procedure``."""
-        verb = "goes" if self.taken == 1 else "go"
-        return f"{self.taken} of {count(self.chat, 'ordinary message')} {verb} to a procedure"
+        return _chat_words(self.taken, self.chat)
 
 
 _CASES: tuple[tuple[Case, Callable[[_Figures], bool], Callable[[_Figures], str]], ...] = (
     (
         "unready",
-        lambda card: card.likeness < ALIKE and card.exact * 2 < card.measured,
+        lambda card: card.unusable,
         lambda card: f"Not ready: {card.right}{card.wrong}.",
     ),
     (
@@ -166,18 +181,18 @@ _CASES: tuple[tuple[Case, Callable[[_Figures], bool], Callable[[_Figures], str]]
     ),
     (
         "close",
-        lambda card: card.exact == 0,
+        lambda card: card.exact * 2 < card.measured,
         lambda card: f"Closer to the right answers than without it, but {card.right}{card.wrong}.",
     ),
     (
         "few",
         lambda card: card.measured < FEW_PAIRS,
-        lambda card: f"{_better(card)}, as far as {count(card.measured, 'pair')} can tell: {card.right}.",
+        lambda card: f"{_better(card)}, as far as {count(card.measured, 'pair')} can tell: {card.right}{card.wrong}.",
     ),
     (
         "better",
         lambda _: True,
-        lambda card: f"{_better(card)}: {card.right}, without it {card.base_exact}.",
+        lambda card: f"{_better(card)}: {card.right}, without it {card.base_exact}{_but(card)}.",
     ),
 )
 """The cases of a measured memory, each with its test and its sentence; the first that fits is the verdict."""
@@ -185,15 +200,52 @@ _CASES: tuple[tuple[Case, Callable[[_Figures], bool], Callable[[_Figures], str]]
 
 def verdict_of(card: Mapping[str, Any]) -> Verdict:
     """Judge a scorecard."""
-    if card.get("rouge_l") is None or not card.get("held_out"):
-        words = "Not measured: the training was stopped before. The best so far can be used."
-        return Verdict("unmeasured", words, tuple(card.get("advice") or ()))
+    if card.get("rouge_l") is None or card.get("exact_match") is None or not card.get("held_out"):
+        return _unmeasured(card)
     figures = _figures(card)
     case, _, words_of = next(one for one in _CASES if one[1](figures))
     sentence = words_of(figures)
     if figures.takes_chat and case not in ("takes_chat", "unmeasured"):
         sentence += f" And {figures.chat_words}."
     return Verdict(case, sentence, _proposals(figures, case, card.get("advice") or ()))
+
+
+def _unmeasured(card: Mapping[str, Any]) -> Verdict:
+    """The verdict on a memory whose answers nobody has measured, and why."""
+    advice = tuple(card.get("advice") or ())
+    if card.get("rouge_l") is not None:  # came with a bank, whose scorecards may be shorter
+        return Verdict("unmeasured", "Not known: its scorecard does not say on how many pairs it was measured.", advice)
+    if card.get("held_out_source") != "none":
+        words = "Not measured: the training was stopped before. The best so far can be used."
+        return Verdict("unmeasured", words, advice)
+    pairs = int(card.get("pairs") or 0)
+    if pairs < HOLDOUT_FROM:
+        verb = "is" if pairs == 1 else "are"
+        words = (
+            f"Not measured: {count(pairs, 'pair')} {verb} too few to set some aside; from {HOLDOUT_FROM} pairs on a "
+            "part of them measures."
+        )
+    else:
+        words = (
+            f"Not measured: none of its {pairs} pairs could be set aside. What came from the chat is always learned, "
+            "and pairs of one message stay together."
+        )
+    proposals = [_MEASURE, *advice]
+    taken, chat = chat_taken(card)
+    if taken > TAKES_CHAT * chat:
+        words += f" And {_chat_words(taken, chat)}."
+        proposals.insert(0, _LESS_CHAT)
+    return Verdict("unmeasured", words, tuple(proposals))
+
+
+def _chat_words(taken: int, chat: int) -> str:
+    """``8 of 100 ordinary messages go to a procedure``."""
+    return f"{taken} of {count(chat, 'ordinary message')} {'goes' if taken == 1 else 'go'} to a procedure"
+
+
+def _but(card: _Figures) -> str:
+    """What is wrong with the other answers, behind a sentence that praises."""
+    return f"; {card.fault}" if card.faults else ""
 
 
 def _better(card: _Figures) -> str:
@@ -206,7 +258,7 @@ def _figures(card: Mapping[str, Any]) -> _Figures:
     measured, pairs = int(card["held_out"]), int(card.get("pairs") or 0)
     base: Mapping[str, Any] = card.get("base") or {}
     previous = card.get("before")
-    taken, chat = _taken(card)
+    taken, chat = chat_taken(card)
     samples = [(one["expected"], one["got"]) for one in card.get("samples") or ()]
     faults = card.get("faults")
     return _Figures(
@@ -225,7 +277,7 @@ def _figures(card: Mapping[str, Any]) -> _Figures:
     )
 
 
-def _taken(card: Mapping[str, Any]) -> tuple[int, int]:
+def chat_taken(card: Mapping[str, Any]) -> tuple[int, int]:
     """How many ordinary messages went to a procedure, and of how many."""
     rate = float(card.get("false_trigger_rate") or 0.0)
     labels, counts = (card.get("confusion") or {}).get("labels") or [], (card.get("confusion") or {}).get("counts")
@@ -254,6 +306,7 @@ def _proposals(card: _Figures, case: Case, advice: Sequence[str]) -> tuple[str, 
     return tuple(dict.fromkeys(found))[: max(MOST_PROPOSALS, len(advice))]
 
 
+_MEASURE = "Try it on new messages, or mark some pairs as held out: those are not learned, and measure it."
 _LESS_CHAT = "Raise its threshold, or correct such messages in the chat to none: then less of plain chat goes to it."
 _HELP = {
     "numbers": "Add pairs that differ in their numbers alone, or let its answers follow a schema.",

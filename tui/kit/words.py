@@ -28,6 +28,11 @@ def count(number: int, thing: str, things: str = "") -> str:
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
+def part_of(rate: float | None, total: int) -> str:
+    """A rate over ``total`` things as ``2 of 4``: a bare 50 % hides how few were looked at."""
+    return "-" if rate is None else f"{round(rate * total):,} of {total:,}"
+
+
 def parameters(number: int | None) -> str:
     """``135 M``, ``1.5 B``, or ``-`` where that is not known."""
     if number is None:

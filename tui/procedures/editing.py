@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import Procedure
-from tui.engine_client.protocol import Overlap
+from tui.engine_client.protocol import Overlap, Scorecard, Trained
 from tui.kit.confirm import ConfirmDialog
 from tui.procedures.edit_procedure import ProcedureDialog
 from tui.procedures.edit_tool import ToolDialog
 from tui.procedures.group import GroupDialog
 from tui.procedures.host import ProceduresHost
+from tui.procedures.scorecard_dialog import ScorecardDialog
 from tui.procedures.threshold_dialog import ThresholdDialog
 from tui.procedures.versions import VersionsDialog
+from tui.shared.scorecard import is_whole
+from tui.shared.undone import stranded_memories
 
 
 class ProcedureEditing:
@@ -165,12 +170,35 @@ class ProcedureEditing:
         if line is not None:
             self._host.tokmem.train([line.record.name])
 
+    async def show_scorecard(self) -> None:
+        """Show how good the active memory is, as its training has measured it."""
+        host, line = self._host, self._host.selected
+        if line is None:
+            return
+        memory = line.memory
+        if memory is None or not is_whole(memory.scorecard):
+            text = (
+                "It has no memory yet: t trains it."
+                if memory is None
+                else "This memory came without a whole scorecard."
+            )
+            host.notify(text)
+            return
+        trained = Trained(name=line.record.name, memory_id=memory.id, scorecard=cast(Scorecard, memory.scorecard))
+        await host.ask(ScorecardDialog(trained, memory.version))
+
     def undo(self) -> None:
         """Take the last change back."""
+        app = self._host.tokmem
+        touched = app.store.undo.changed_procedures()
         try:
-            text = self._host.tokmem.store.undo.take_back()
+            text = app.store.undo.take_back()
         except TokmemError as caught:
             self._host.notify(caught.message, markup=False)
             return
         self._host.changed()
-        self._host.notify(f"Taken back: {text}.", markup=False)
+        said = [f"Taken back: {text}."]
+        for one in stranded_memories(app.store, touched, app.fingerprint):
+            back = "" if one.version is None else f"; v goes back to #{one.version}, where {one.earlier}"
+            said.append(f"{one.sentence} t trains it anew{back}.")
+        self._host.notify(" ".join(said), markup=False)

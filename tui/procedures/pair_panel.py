@@ -18,6 +18,7 @@ from profiles.pair_files.lint import Finding
 from profiles.store.pairs import PairList, PairRecord
 from tokmem_desk.templates.template import template_in
 from tui.engine_client.protocol import Overlap
+from tui.kit.words import part_of
 from tui.kit.wrapped import one_line
 from tui.procedures.cell_editor import CellEditor
 from tui.procedures.messages import PairTextWanted, PairWanted, PairWritten
@@ -391,11 +392,14 @@ def memory_sentence(line: ProcedureLine) -> str:
         parts.append("Not trained yet")
     else:
         card = line.memory.scorecard
+        total = int(card.get("held_out") or 0)
         scores = [
-            f"{words} {float(card[key]):.2f}"
+            f"{words} {part_of(float(card[key]), total) if total and key != 'rouge_l' else f'{float(card[key]):.2f}'}"
             for key, words in (("rouge_l", "ROUGE-L"), ("exact_match", "exact"), ("routing_accuracy", "routing"))
             if card.get(key) is not None
         ]
+        if card.get("held_out_source") == "none":
+            scores = ["not measured, too few pairs"]
         parts.append(f"Memory v{line.memory.version}" + (f": {', '.join(scores)}" if scores else ""))
         if line.changed:
             parts.append(f"{changed_words(line.changed)} changed since training")

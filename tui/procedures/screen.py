@@ -45,7 +45,8 @@ class ProceduresScreen(AppScreen):
         "At the left your procedures, at the right the pairs of the one under the cursor; Enter goes there, e changes "
         "what the cursor is on, p lets the model suggest pairs. About 10 to 30 pairs make a good procedure. Pairs "
         "marked t are held out: they measure and are never learned from. ! marks what seems odd. "
-        "Paste a table that you copied in a spreadsheet, and it is taken as pairs. w shows when a procedure answers, "
+        "m shows the scorecard of its memory again. Paste a table that you copied in a spreadsheet, and it is taken as "
+        "pairs. w shows when a procedure answers, "
         "and moves that; o gives answers a form, lets them see the conversation, and hands them to a local command."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -57,6 +58,7 @@ class ProceduresScreen(AppScreen):
             "w", "threshold", "When it answers", show=False, id="procedures.standing"
         ),  # as people's [keys] name it
         Binding("v", "versions", "Versions"),
+        Binding("m", "scorecard", "Scorecard", show=False),
         Binding("c", "from_chat", "From a chat", show=False),
         Binding("s", "samples", "Samples", show=False),
         Binding("slash", "filter", "Filter", key_display="/"),
@@ -263,6 +265,10 @@ class ProceduresScreen(AppScreen):
     def action_versions(self) -> None:
         """Look at earlier versions of the procedure, and go back to one."""
         self.in_background(self.editing.show_versions)
+
+    def action_scorecard(self) -> None:
+        """See again how good the memory is, as it was measured after its training."""
+        self.in_background(self.editing.show_scorecard)
 
     def action_threshold(self) -> None:
         """See when the procedure answers and what it overlaps, and move its threshold."""

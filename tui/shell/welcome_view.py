@@ -190,7 +190,7 @@ def about_result(trained: Trained) -> Content:
                 Content.assemble(Content.styled("before      ", "$muted"), _one_line(sample["base"])),
             ]
     else:
-        lines.append(Content("It was stopped before it was measured."))
+        lines.append(Content(verdict_of(card).sentence))
     lines += [
         Content(""),
         Content("Nothing changes in the chat before you say so. Then just type: it is recalled by itself."),

@@ -10,10 +10,10 @@ from textual.binding import Binding, BindingType
 
 from tui.kit.keys import keyed
 from tui.kit.named_table import NamedTable
-from tui.kit.words import duration
+from tui.kit.words import duration, part_of
 from tui.shared.job_progress import PHASES
+from tui.shared.scorecard import was_measured
 from tui.training.queue import TrainJob
-from tui.training.scorecard import share, was_measured
 
 _SIGNS = {"queued": "·", "running": "▸", "paused": "‖", "undecided": "◆", "failed": "!"}
 _STYLES = {"queued": "dim", "running": "bold", "paused": "dim", "undecided": "bold", "failed": "bold"}
@@ -122,7 +122,10 @@ def _score_words(job: TrainJob) -> str:
         return ""
     card = job.trained["scorecard"]
     if not was_measured(card):
-        return "stopped early, not measured · "
+        return f"{'too few pairs' if card.get('held_out_source') == 'none' else 'stopped early'}, not measured · "
+    words, other, total = "untrained", card["base"]["exact_match"], card["held_out"]
+    now = card["exact_match"]
     if previous := card.get("before"):
-        return f"exact {share(previous['now']['exact_match'])}, before {share(previous['exact_match'])} · "
-    return f"exact {share(card['exact_match'])}, untrained {share(card['base']['exact_match'])} · "
+        words, other, total = "before", previous["exact_match"], previous["held_out"]
+        now = previous["now"]["exact_match"]
+    return f"exact {part_of(now, total)}, {words} {part_of(other, total)} · "

@@ -1,4 +1,4 @@
-"""What a training achieved, beside the untrained backbone and beside the pairs put into the prompt."""
+"""The pane with the result of a training."""
 
 from __future__ import annotations
 
@@ -7,14 +7,9 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from tui.engine_client.protocol import Confusion, PreviousScores, Scorecard, Trained
-from tui.kit.bar import bar
-from tui.kit.verdict import WORSE_BY, verdict_of
-from tui.kit.words import duration
-from tui.training.train_progress import sample_lines
-
-SHOWN_LABELS = 8
-BAR_CELLS = 16
+from tui.engine_client.protocol import Scorecard, Trained
+from tui.kit.verdict import verdict_of
+from tui.shared.scorecard import card_text
 
 
 class ScorecardPane(VerticalScroll):
@@ -46,66 +41,6 @@ class ScorecardPane(VerticalScroll):
         self.query_one("#card", Static).update(card_text(trained))
 
 
-def is_better(card: Scorecard) -> bool:
-    """True when activating the memory is a step forward, as ``verdict`` sees it, or when nobody has measured."""
-    return verdict_of(card).usable
-
-
-def was_measured(card: Scorecard) -> bool:
-    """False for a training that was stopped before its memory was measured."""
-    return "rouge_l" in card
-
-
-def share(value: float) -> str:
-    """A part of one as whole percent."""
-    return f"{value:.0%}"
-
-
-def card_text(one: Trained) -> Content:
-    """A scorecard as text."""
-    card = one["scorecard"]
-    if not was_measured(card):
-        words = f"  stopped after {card['steps']} steps and {duration(card['seconds'])}, before it was measured"
-        lines = [Content.assemble(Content.styled(one["name"], "bold $primary"), Content.styled(words, "$muted"))]
-        return Content("\n").join([*lines, *(Content(f"→ {advice}") for advice in card["advice"])])
-    source = "of your held-out pairs" if card["held_out_source"] == "test" else "pairs set aside from your own"
-    lines = [
-        Content.assemble(
-            Content.styled(one["name"], "bold $primary"),
-            Content.styled(
-                f"  {card['pairs']} pairs learned in {duration(card['seconds'])}, {card['steps']} steps, "
-                f"{card['span']} embeddings; measured on {card['held_out']} {source}",
-                "$muted",
-            ),
-        )
-    ]
-    lines += [Content(f"→ {proposal}") for proposal in verdict_of(card).proposals]
-    if previous := card.get("before"):
-        lines += [Content(""), *_previous_and_new(previous)]
-    lines += [Content(""), *_comparison(card)]
-    lines += [
-        Content(""),
-        Content.styled("Where the held-out messages went", "bold $primary"),
-        *_confusion(card["confusion"]),
-    ]
-    lines.append(
-        Content(
-            f"{share(card['routing_accuracy'])} of them found it; "
-            f"{share(card['false_trigger_rate'])} of ordinary chat was taken for a procedure."
-        )
-    )
-    if card["samples"]:
-        lines += [Content(""), Content.styled("Held-out pairs", "bold $primary")]
-        for sample in card["samples"]:
-            lines += sample_lines(sample["input"], sample["expected"], sample["got"], sample["base"])
-    return Content("\n").join(lines)
-
-
-def _have_learned(previous: PreviousScores) -> str:
-    """A remark for memories that do not say which pairs they learned; older versions did not store that."""
-    return "has learned" if previous.get("held_out_known", True) else "has learned, as far as is known"
-
-
 def _outcome(card: Scorecard) -> Content:
     words = verdict_of(card).sentence
     return Content.assemble(
@@ -118,90 +53,3 @@ def _outcome(card: Scorecard) -> Content:
         Content.styled("p", "bold $accent"),
         " adds pairs. It waits here, also after closing the app.",
     )
-
-
-def _comparison(card: Scorecard) -> list[Content]:
-    prompt = card.get("prompt")
-    rows = [
-        ("this memory", card["exact_match"], card["rouge_l"], "no prompt"),
-        ("untrained model", card["base"]["exact_match"], card["base"]["rouge_l"], ""),
-    ]
-    if prompt is not None:
-        words = f"{prompt['tokens']} tokens a query"
-        rows.append(("pairs in the prompt", prompt["exact_match"], prompt["rouge_l"], words))
-    best = max(row[2] for row in rows)
-    lines = [Content.styled(f"{'':<20} {'exact':>6} {'ROUGE-L':>8}", "$muted")]
-    for name, exact, rouge, words in rows:
-        lines.append(
-            Content.assemble(
-                Content.styled(f"{name:<20} {share(exact):>6} {rouge:>8.2f}  ", "bold" if rouge == best else ""),
-                bar(rouge, "$primary" if name == "this memory" else "$secondary", cells=BAR_CELLS),
-                Content.styled(f"  {words}", "$muted"),
-            )
-        )
-    if card.get("form_valid") is not None:
-        lines.append(Content(f"{share(card['form_valid'] or 0.0)} of the answers have the right form."))
-    return lines
-
-
-def _previous_and_new(previous: PreviousScores) -> list[Content]:
-    """The memory that answers so far and the new one, on pairs that neither has learned."""
-    now = previous["now"]
-    pairs = "1 pair" if previous["held_out"] == 1 else f"{previous['held_out']} pairs"
-    heads = ("exact", "ROUGE-L", "found", "chat taken")
-    lines = [
-        Content.assemble(
-            Content.styled("Before and after", "bold $primary"),
-            Content.styled(f"  on {pairs} that neither {_have_learned(previous)}", "$muted"),
-        ),
-        Content.styled(f"{'':<20} " + " ".join(f"{head:>10}" for head in heads), "$muted"),
-    ]
-    for name, scores in ((f"version {previous['version']}, active", previous), ("this memory", now)):
-        cells = (
-            share(scores["exact_match"]),
-            f"{scores['rouge_l']:.2f}",
-            share(scores["routing_accuracy"]),
-            share(scores["false_trigger_rate"]),
-        )
-        style = "bold" if name == "this memory" else ""
-        lines.append(Content.styled(f"{name:<20} " + " ".join(f"{cell:>10}" for cell in cells), style))
-    change = now["rouge_l"] - previous["rouge_l"]
-    lines.append(Content(f"→ {_compared(previous)} what you have now ({change:+.2f} ROUGE-L)"))
-    return lines
-
-
-def _compared(previous: PreviousScores) -> str:
-    change = previous["now"]["rouge_l"] - previous["rouge_l"]
-    return "better than" if change > WORSE_BY else "worse than" if change < -WORSE_BY else "about as good as"
-
-
-def _confusion(confusion: Confusion) -> list[Content]:
-    """Rows are where messages belong, columns where they went; only labels that occur are shown."""
-    labels, counts = confusion["labels"], confusion["counts"]
-    used = [place for place in range(len(labels)) if any(counts[place]) or any(row[place] for row in counts)]
-    shown = used[:SHOWN_LABELS]
-    if not shown:
-        return []
-    name_width = max(len(labels[place]) for place in shown)
-    heads = [_head(labels[place]) for place in shown]
-    widths = [max(5, len(head) + 1) for head in heads]
-    lines = [
-        Content.styled(
-            " " * (name_width + 2) + "".join(f"{head:>{width}}" for head, width in zip(heads, widths, strict=True)),
-            "$muted",
-        )
-    ]
-    for row in shown:
-        cells: list[Content] = [Content(f"{labels[row]:<{name_width}}  ")]
-        for column, width in zip(shown, widths, strict=True):
-            count = counts[row][column]
-            style = "$muted" if not count else "bold $text-success" if row == column else "bold $text-error"
-            cells.append(Content.styled(f"{count or '·':>{width}}", style))
-        lines.append(Content("").join(cells))
-    if len(used) > len(shown):
-        lines.append(Content.styled(f"and {len(used) - len(shown)} more", "$muted"))
-    return lines
-
-
-def _head(label: str) -> str:
-    return label if len(label) <= 12 else f"{label[:11]}…"

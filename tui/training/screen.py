@@ -16,9 +16,10 @@ from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
 from tui.shared.overview import procedure_lines
+from tui.shared.scorecard import is_better
 from tui.training.job_table import JobTable
 from tui.training.queue import PRESETS, TrainJob
-from tui.training.scorecard import ScorecardPane, is_better
+from tui.training.scorecard import ScorecardPane
 from tui.training.services import TrainingServices
 from tui.training.train_progress import TrainProgress
 from tui.training.train_setup import TrainSetup

@@ -10,6 +10,7 @@ from textual.widgets import Static
 from tui.kit.bar import bar
 from tui.kit.words import duration
 from tui.shared.job_progress import PHASES, Progress
+from tui.shared.scorecard import sample_lines
 from tui.training.loss_plot import LossPlot
 from tui.training.queue import TrainJob
 
@@ -122,25 +123,3 @@ def _samples(progress: Progress) -> Content:
     for sample in progress.samples[-SHOWN_SAMPLES:]:
         lines += sample_lines(sample["input"], sample["expected"], sample["got"])
     return Content("\n").join(lines)
-
-
-def sample_lines(question: str, expected: str, got: str, base: str | None = None) -> list[Content]:
-    """A held-out pair beside what was answered; ``base`` is the untrained backbone's answer."""
-    right = got.strip() == expected.strip()
-    lines = [
-        Content.assemble(Content.styled("› ", "$accent"), Content.styled(_short(question), "$muted")),
-        Content.assemble(
-            Content.styled("✓ " if right else "✗ ", "$text-success" if right else "$text-error"),
-            Content(_short(got) or "(nothing)"),
-        ),
-    ]
-    if not right:
-        lines.append(Content.assemble("  wanted: ", Content(_short(expected))))
-    if base is not None:
-        lines.append(Content.styled(f"  untrained: {_short(base) or '(nothing)'}", "$muted"))
-    return lines
-
-
-def _short(text: str, width: int = 240) -> str:
-    line = text.strip().replace("\n", " ⏎ ")
-    return line if len(line) <= width else f"{line[: width - 1]}…"
