@@ -351,8 +351,7 @@ class ChatScreen(AppScreen):
             self.notify("A temporary chat is not written to disk, and an editor needs a file.")
             return
         try:
-            with self.app.suspend():
-                text = edited_text(prompt.text, private_folder(self.tokmem.paths.state))
+            text = edited_text(self.app, prompt.text, private_folder(self.tokmem.paths.state))
         except SuspendNotSupported:
             self.notify("This terminal cannot hand over to an editor.")
             return
