@@ -403,8 +403,13 @@ def _recovery_text(recovery: bytes) -> str:
     return "-".join(signs[at : at + 4] for at in range(0, len(signs), 4))
 
 
+def recovery_signs(text: str) -> str:
+    """The signs of a recovery key, or of a part of one, as they count: without dashes, however they were written."""
+    return "".join(sign for sign in text.upper() if sign.isalnum()).translate(_READ_AS)
+
+
 def _recovery_bytes(text: str) -> bytes:
-    signs = "".join(sign for sign in text.upper() if sign.isalnum()).translate(_READ_AS)
+    signs = recovery_signs(text)
     if len(signs) != _RECOVERY_BYTES * 8 // 5 or not set(signs) <= set(_ALPHABET):
         raise BadInputError(
             "A recovery key is eight groups of four letters and digits.", next_step="Compare it with what you noted."

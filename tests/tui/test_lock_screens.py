@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -14,6 +15,7 @@ from tests.tui.driving import ask, ready, texts, until
 from tests.tui.test_profiles import cards, names, profiles
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
+from tui.kit.ask_line import LineDialog
 from tui.kit.failure import FailureDialog
 from tui.process.restart import Handover
 from tui.profiles.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
@@ -152,8 +154,20 @@ async def test_a_passphrase_is_added_and_the_recovery_key_shown_once(
         await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, RecoveryKeyDialog), "encrypted")
         recovery = texts(app, "#recovery")
-        await pilot.press("c")
+        await pilot.press("ctrl+c")
         assert app.clipboard == recovery
+        for keys, said in (
+            (("enter",), "not its last group"),
+            (("escape",), "not shown again"),
+            ((*recovery[:4].lower(), "enter"), "not its last group"),
+            (("ctrl+q",), "once more quits"),
+        ):
+            await pilot.press(*keys)
+            await until(pilot, lambda: said in texts(app, "#fault"), said)  # noqa: B023
+            assert isinstance(app.screen, RecoveryKeyDialog) and texts(app, "#recovery") == recovery
+        app.screen.query_one("#group", Input).clear()
+        await pilot.press(*recovery[-4:].lower())
+        assert not app.screen.query_one("#fault").has_class("-shown"), "a fault goes when it is mended"
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ProfilesScreen))
         await until(pilot, lambda: "passphrase; open now" in texts(app, "ProfileCard"))
@@ -163,6 +177,33 @@ async def test_a_passphrase_is_added_and_the_recovery_key_shown_once(
     with ProfileRegistry(paths) as registry:
         assert registry.info("default").locked
         registry.locks.key_by_recovery("default", recovery)
+
+
+async def test_the_recovery_key_can_be_saved_to_a_file_instead(
+    make_app: MakeApp, taught: None, paths: AppPaths, tmp_path: Path
+) -> None:
+    recovery = "ABCD-EFGH-JKMN-PQRS"
+    closed: list[None] = []
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        app.push_screen(RecoveryKeyDialog("default", recovery), closed.append)
+        await until(pilot, lambda: isinstance(app.screen, RecoveryKeyDialog))
+        file = tmp_path / "key.txt"
+        for name, said in ((tmp_path / "none" / "key.txt", "no folder"), (tmp_path, "there already")):
+            await pilot.press("ctrl+s")
+            await until(pilot, lambda: isinstance(app.screen, LineDialog), "asks where to")
+            app.screen.query_one(Input).value = str(name)
+            await pilot.press("enter")
+            await until(pilot, lambda: said in texts(app, "#fault"), said)  # noqa: B023
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, RecoveryKeyDialog), "still there")
+        assert not closed
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: isinstance(app.screen, LineDialog), "asks where to")
+        app.screen.query_one(Input).value = str(file)
+        await pilot.press("enter")
+        await until(pilot, lambda: closed == [None], "goes on")
+        assert file.read_text().splitlines()[0] == recovery and file.stat().st_mode & 0o077 == 0
 
 
 async def test_switching_to_a_locked_one_asks_and_may_be_left(make_app: MakeApp, locked: str, paths: AppPaths) -> None:

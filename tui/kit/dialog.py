@@ -60,6 +60,10 @@ class Dialog(ModalScreen[ScreenResultType]):
         """Close the dialog without an answer."""
         self.dismiss(None)
 
+    def may_quit(self) -> bool:
+        """Hook: whether the app may end while this is shown. A dialog that refuses says why, and not twice."""
+        return True
+
 
 class SaveDialog(Dialog[ScreenResultType]):
     """A dialog with a button ``cancel`` and one that saves. Enter goes to the next field; in the last one it saves."""

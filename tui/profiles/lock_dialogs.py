@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar, Literal
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Button, Input, Static
 
 from profiles.encryption.file_encryption import ProfileKey
-from profiles.encryption.keyring import checked_passphrase
+from profiles.encryption.keyring import checked_passphrase, recovery_signs
+from profiles.files.atomic import write_text
 from profiles.files.paths import AppPaths
 from tokmem_desk.errors import TokmemError
+from tokmem_desk.system.disk import typed_path
+from tui.kit.ask_line import LineDialog
 from tui.kit.dialog import Dialog, SaveDialog, buttons, paragraph
+from tui.kit.words import error_text
 from tui.profiles.unlock_form import UnlockForm
 
 LockWish = Literal["lock", "change", "remove"]
@@ -101,35 +107,117 @@ class NewPassphraseDialog(SaveDialog[str | None]):
 
 
 class RecoveryKeyDialog(Dialog[None]):
-    """Shows the recovery key. This is the only time that it is shown."""
+    """Shows the recovery key, which is shown only here. Closes once the person has shown to have it.
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("c", "copy", "Copy")]
+    Args:
+        profile: what it opens.
+        recovery: the key, groups of signs with dashes.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+s", "save", "Save to a file", priority=True),
+        Binding("ctrl+c", "copy", "Copy", priority=True),
+    ]
 
     def __init__(self, profile: str, recovery: str) -> None:
         super().__init__("Write this down now")
         self._profile, self._recovery = profile, recovery
+        self._warned = False
 
     def body(self) -> ComposeResult:
         yield paragraph(f"{self._profile} is locked from now on. If its passphrase is forgotten, only this opens it:")
         yield Static(Content(self._recovery), id="recovery", classes="recovery")
         yield paragraph("It is kept nowhere and is not shown again. Without both, nobody can read the profile.")
-        yield buttons(("copy", "c Copy"), ("close", "I have it"), primary="close")
+        yield Static("To go on, type its last group here, or save it to a file", classes="field-label")
+        yield Input(id="group")
+        yield Static("", id="fault", classes="inline-error", markup=False)
+        yield buttons(("copy", "^c Copy"), ("save", "^s Save to a file"), ("close", "Go on"), primary="close")
 
     def on_mount(self) -> None:
-        """Enter closes."""
-        self.query_one("#close").focus()
+        """Nothing that Enter presses closes."""
+        self.query_one("#group").focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Hide the fault as soon as the text differs."""
+        self.query_one("#fault").remove_class("-shown")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter goes on if the group is right."""
+        self._go_on()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Copy or close."""
-        if event.button.id == "copy":
-            self.action_copy()
-        else:
-            self.dismiss(None)
+        """Copy, save, or go on."""
+        match event.button.id:
+            case "copy":
+                self.action_copy()
+            case "save":
+                self.action_save()
+            case _:
+                self._go_on()
+
+    def action_leave(self) -> None:
+        """Esc does not close: the key would be gone."""
+        self._say("The key is not shown again.")
+
+    def may_quit(self) -> bool:
+        """Whether the app may end now: only when asked twice."""
+        if not self._warned:
+            self._warned = True
+            self._say("The key is not shown again. Ctrl+Q once more quits without it.")
+            return False
+        return True
 
     def action_copy(self) -> None:
-        """Copy it."""
+        """Copy it. A clipboard is no place to keep it, so this alone does not close."""
         self.app.copy_to_clipboard(self._recovery)
-        self.app.notify("Copied.")
+        self.app.notify("Copied. Paste it where you keep it, then type its last group.")
+
+    @work(group="save", exclusive=True, exit_on_error=False)
+    async def action_save(self) -> None:
+        """Save it to a file that the person names, and close."""
+        dialog = LineDialog(
+            "Save the recovery key to a file",
+            "Whoever can read the file can open the profile: keep it on a stick, or print it and delete it.",
+            str(Path.home() / f"recovery-key-{self._profile}.txt"),
+            "Save",
+            _fault_of_file,
+        )
+        typed = await self.app.push_screen_wait(dialog)
+        if typed is None:
+            return
+        path = typed_path(typed)
+        # The first line is what the command line reads with --recovery-file.
+        write_text(path, f"{self._recovery}\nThe recovery key of the profile {self._profile} of tokmem-desk.\n")
+        self.app.notify(f"Saved to {path}", markup=False)
+        self.dismiss(None)
+
+    def _go_on(self) -> None:
+        if recovery_signs(self.query_one("#group", Input).value) in _right_answers(self._recovery):
+            self.dismiss(None)
+        else:
+            self._say("That is not its last group: the four signs behind the last dash.")
+
+    def _say(self, fault: str) -> None:
+        place = self.query_one("#fault", Static)
+        place.update(Content(fault))
+        place.add_class("-shown")
+        self.query_one("#group").focus()
+
+
+def _right_answers(recovery: str) -> tuple[str, str]:
+    """The last group of a recovery key, and all of it: who has pasted the whole has it too."""
+    return recovery_signs(recovery.rpartition("-")[2]), recovery_signs(recovery)
+
+
+def _fault_of_file(typed: str) -> str | None:
+    """Why the key cannot be saved under this name, or None."""
+    try:
+        path = typed_path(typed)
+    except TokmemError as caught:
+        return error_text(caught)
+    if path.exists():
+        return f"{path} is there already."
+    return None if path.parent.is_dir() else f"There is no folder {path.parent}."
 
 
 class LockMenuDialog(Dialog[LockWish | None]):

@@ -25,6 +25,7 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.errors import TokmemError
 from tui.engine_client.link import EngineLink, EngineState
 from tui.kit.confirm import ConfirmDialog
+from tui.kit.dialog import Dialog
 from tui.kit.drawn_lines import VisibleLines, VisiblePrints
 from tui.kit.failure import FailureDialog
 from tui.kit.keys import BINDING_IDS, usable_keymap
@@ -379,6 +380,8 @@ class TokmemApp(App[None]):
 
     async def action_quit(self) -> None:
         """Quit; while a training runs, ask first. Ctrl+Q during the question quits at once."""
+        if isinstance(self.screen, Dialog) and not self.screen.may_quit():
+            return
         if self.session.is_training and not isinstance(self.screen, ConfirmDialog):
             self._ask_then_quit()
         else:
