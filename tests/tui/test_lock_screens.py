@@ -170,7 +170,7 @@ async def test_a_passphrase_is_added_and_the_recovery_key_shown_once(
         assert not app.screen.query_one("#fault").has_class("-shown"), "a fault goes when it is mended"
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ProfilesScreen))
-        await until(pilot, lambda: "passphrase; open now" in texts(app, "ProfileCard"))
+        await until(pilot, lambda: "passphrase; open now" in texts(app, "ProfileCard") and not app.locked)
         await pilot.press("f2")
         await until(pilot, lambda: isinstance(app.screen, ChatScreen))
         assert (await ask(pilot, "I need to buy milk")).answer.route == "todo_line"
