@@ -184,6 +184,28 @@ async def test_a_terminal_that_cannot_suspend(make_app: MakeApp, taught: None) -
         assert chat(app).query_one(Prompt).text == "milk"
 
 
+async def test_an_answer_lost_with_its_terminal_can_be_had_again(make_app: MakeApp, taught: None, seed: Seed) -> None:
+    def lose(store: ProfileStore) -> None:
+        conversation = store.chats.create("lost")
+        store.messages.add(conversation, "user", "I need to buy milk")
+        store.messages.add(conversation, "assistant", "( ) bu", route="todo_line", status="failed")
+        store.messages.add(conversation, "user", "I need to buy eggs")
+
+    seed(lose)
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        await until(pilot, lambda: len(app.screen.query(TurnView)) == 2)
+        assert ["broken off · r asks again" in view.text for view in app.screen.query(TurnView)] == [True, True]
+        for view in app.screen.query(TurnView):
+            view.focus()
+            await pilot.press("r")
+            await until(pilot, lambda: not chat(app).busy, "answered")
+        assert "broken off" not in turn_texts(app)
+        assert [turn.answer.status for turn in chat(app).session.turns] == ["complete", "complete"]
+        conversation = app.store.chats.list()[0].id
+        assert [record.role for record in app.store.messages.list(conversation)] == ["user", "assistant"] * 2
+
+
 @pytest.fixture
 def long_chat(seed: Seed) -> int:
     """A conversation of many turns; how many."""

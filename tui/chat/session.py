@@ -100,6 +100,7 @@ class ChatSession:
         Raises:
             TokmemError: the engine failed; what had come is kept as a failed answer.
         """
+        turn.lost = False
         answer = turn.answer = Answer(
             message_id=turn.answer.message_id,
             correction_id=turn.answer.correction_id,

@@ -24,8 +24,9 @@ class TurnCorrections:
         self._host = host
 
     def answer_again(self, turn: Turn) -> None:
-        """Draw another answer, by the corrected route where there is one."""
-        self._host.enqueue(turn, route=turn.answer.route if turn.answer.corrected_from else None, again=True)
+        """Draw another answer, by the corrected route where there is one. A lost one is asked for as it was."""
+        route = turn.answer.route if turn.answer.corrected_from else None
+        self._host.enqueue(turn, route=route, again=not turn.lost)
 
     async def correct_route(self, turn: Turn) -> None:
         """Ask for the right route, keep the verdict, answer again by that route."""

@@ -108,7 +108,7 @@ class TurnView(Widget, can_focus=True):
         """True while the message waits for the answers before it."""
         self._phase: Literal["waiting", "begun", "writing", "ended"] = "waiting"
         answer = turn.answer
-        if answer.text or answer.route is not None:
+        if answer.text or answer.route is not None or turn.lost:
             self._phase = "ended"
         self._late: Timer | None = None
         self._drawn: tuple[object, list[Strip]] = (None, [])
@@ -331,6 +331,8 @@ class TurnView(Widget, can_focus=True):
         words = []
         if answer.status == "stopped":
             words.append("stopped")
+        elif self.turn.lost:
+            words.append("broken off · r asks again")
         elif answer.status == "failed":
             words.append("no answer" if not answer.text else "broken off")
         if answer.without_history:

@@ -95,6 +95,8 @@ class Turn:
     """``auto``, or the route that the person asked for."""
     question_id: int | None = None
     answer: Answer = field(default_factory=Answer)
+    lost: bool = False
+    """The program ended before the answer came, or in the middle of it; nothing is on its way."""
 
 
 def split_route(text: str, names: Iterable[str]) -> tuple[str, str]:
@@ -158,7 +160,7 @@ def turns_of(records: Sequence[MessageRecord], feedback: Mapping[int, AnswerFeed
         details = record.details or {}
         if record.role == "user":
             route = str(details.get("route") or AUTO_ROUTE)
-            turns.append(Turn(record.content, route, record.id, Answer(status="failed")))
+            turns.append(Turn(record.content, route, record.id, Answer(status="failed"), lost=True))
         elif turns:
             given = feedback.get(record.id, AnswerFeedback())
             turns[-1].answer = Answer(
@@ -183,6 +185,7 @@ def turns_of(records: Sequence[MessageRecord], feedback: Mapping[int, AnswerFeed
                 original=details.get("original"),
                 segments=_stored_segments(details),
             )
+            turns[-1].lost = record.status == "failed"
     return turns
 
 
