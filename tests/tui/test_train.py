@@ -149,13 +149,22 @@ async def test_activate_all_better_ones_and_keep_old(make_app: MakeApp, taught: 
         assert [len(app.store.memories.list(name)) for name in ("mood_log", "todo_line")] == versions
 
 
-async def test_escape_keeps_the_best(make_app: MakeApp, untaught: None) -> None:
-    async with make_app(*WAITING).run_test() as pilot:
+async def test_escape_asks_and_keeps_the_best(make_app: MakeApp, untaught: None) -> None:
+    async with make_app(*WAITING).run_test(size=(80, 24)) as pilot:
         app = await open_train(pilot)
         train(app).query_one(TrainSetup).choose(["mood_log"])
         await pilot.press("t")
         await at_step(pilot, app, "mood_log")
+        for answer in ("escape", "enter"):
+            await pilot.press("escape")
+            await until(pilot, lambda: isinstance(app.screen, ConfirmDialog), "asks")
+            assert "Stop the training of mood_log early?" in str(app.screen.query_one(".dialog").border_title)
+            await pilot.press(answer)
+            await until(pilot, lambda: app.screen is train(app), "closed")
+            assert app.trainings.current is not None and app.trainings.current.ending == "", "one key stops nothing"
         await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmDialog), "asks")
+        await pilot.press("tab", "enter")
         await until(pilot, lambda: train(app).pane == "result")
         assert "Not measured" in texts(app, "#outcome") and "best so far can be used" in texts(app, "#outcome")
         assert "not measured" in rows(app)[0]

@@ -34,8 +34,8 @@ class TrainScreen(AppScreen):
     LISTS: ClassVar[tuple[type[DOMNode], ...]] = (JobTable,)
     HELP_TEXT = (
         "Tick what should be trained and press t; it waits in the queue, also when the app is closed. Chat goes on "
-        "meanwhile. Esc stops early and keeps the best so far, Space pauses everything. At the end you see how the new "
-        "memory does on pairs it never saw, and you decide: nothing changes in the chat before."
+        "meanwhile. Esc stops early, after asking, and keeps the best so far; Space pauses everything. At the end you "
+        "see how the new memory does on pairs it never saw, and you decide: nothing changes in the chat before."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("t", "train", "Train"),
@@ -215,13 +215,30 @@ class TrainScreen(AppScreen):
         """Choose how long."""
         self.query_one(f"#preset-{preset}", RadioButton).value = True
 
-    async def action_stop(self) -> None:
-        """End what runs early, with the best so far; from choosing, back to the queue."""
+    def action_stop(self) -> None:
+        """End what runs early, with the best so far, after asking; from choosing, back to the queue."""
         if self._choosing:
             self._choosing = False
             self._draw()
             return
-        await self.tokmem.trainings.stop()
+        self._ask_then_stop()
+
+    @work(group="stop", exclusive=True, exit_on_error=False)
+    async def _ask_then_stop(self) -> None:
+        job = self.tokmem.trainings.current
+        if job is None or job.ending:
+            return
+        question = ConfirmDialog(
+            f"Stop the training of {job.name} early?",
+            "The best so far is kept and waits for your decision, without having been measured. To halt it and go on "
+            "later, press Space instead.",
+            "Stop it",
+            "Go on",
+            danger=True,
+        )
+        # It may have ended meanwhile, and another one may run.
+        if await self.app.push_screen_wait(question) and self.tokmem.trainings.current is job:
+            await self.tokmem.trainings.stop()
 
     @shows_errors
     async def action_pause(self) -> None:
