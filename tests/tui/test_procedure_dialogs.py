@@ -188,8 +188,28 @@ async def test_a_pasted_table_is_taken(make_app: MakeApp, taught: None) -> None:
         await until(pilot, lambda: len(pairs(app, "mood_log")) == 2)
         await pilot.press("a")
         await until(pilot, lambda: isinstance(app.focused, TextArea))
+        app.post_message(events.Paste("plain words"))
+        await until(pilot, lambda: isinstance(app.focused, TextArea) and app.focused.text == "plain words")
+        app.focused.clear()
+
+
+async def test_a_table_pasted_into_a_cell_is_offered_as_rows(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await open_procedures(pilot)
+        await pilot.press("right", "a")
+        await until(pilot, lambda: isinstance(app.focused, TextArea))
         app.post_message(events.Paste("x\ty"))
-        await until(pilot, lambda: isinstance(app.focused, TextArea) and app.focused.text == "x\ty")
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(app.focused, TextArea) and app.focused.text == "x\ty", "as text")
+        assert isinstance(app.focused, TextArea)
+        app.focused.clear()
+        app.post_message(events.Paste("x\ty\nv\tw"))
+        await until(pilot, lambda: isinstance(app.screen, ImportDialog))
+        await until(pilot, lambda: "2 pairs to learn from" in texts(app, "#found"))
+        await pilot.press("enter")
+        await closed(pilot, app)
+        await until(pilot, lambda: pairs(app, "mood_log")[2:] == [("x", "y"), ("v", "w")], "as rows")
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])

@@ -11,6 +11,8 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.widgets import TextArea
 
+from profiles.pair_files.pasted import is_table
+
 LEAST_WIDTH = 12
 LEAST_LINES = 2
 
@@ -41,6 +43,12 @@ class CellEditor(TextArea):
         text: str
         then: Literal["stay", "next", "previous", "away"]
         """``away``: the focus went elsewhere by itself."""
+
+    @dataclass
+    class TablePasted(Message):
+        """Rows and columns were pasted, which are no text of one cell. Nothing was inserted."""
+
+        text: str
 
     @dataclass
     class GivenUp(Message):
@@ -112,6 +120,12 @@ class CellEditor(TextArea):
     def check_consume_key(self, key: str, character: str | None = None) -> bool:
         """These keys belong to the bindings above."""
         return key not in ("enter", "tab") and super().check_consume_key(key, character)
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        if is_table(event.text):
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.TablePasted(event.text))
 
     async def _on_key(self, event: events.Key) -> None:
         match event.key:

@@ -64,12 +64,13 @@ class PairSources:
         )
         return False
 
-    async def paste(self, text: str) -> None:
-        """Take pairs from a pasted text, after a look at them."""
+    async def paste(self, text: str) -> bool:
+        """Take pairs from a pasted text, after a look at them. False when the person does not want them."""
         line = self._host.selected
         into = None if line is None else line.record.name
         choice = await self._host.ask(ImportDialog(self._host.names, pasted=text, into=into))
         self._take_import(choice if isinstance(choice, ImportChoice) else None)
+        return isinstance(choice, ImportChoice)
 
     def _take_import(self, choice: ImportChoice | None) -> None:
         if choice is None:

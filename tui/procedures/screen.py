@@ -18,6 +18,7 @@ from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
 from tui.procedures.advice import OverlapAdvisor, PairLinter
+from tui.procedures.cell_editor import CellEditor
 from tui.procedures.editing import ProcedureEditing
 from tui.procedures.messages import PairTextWanted, PairWanted, PairWritten
 from tui.procedures.pair_editing import PairEditing
@@ -311,7 +312,20 @@ class ProceduresScreen(AppScreen):
             return
         event.stop()
         if self.pair_sources.is_importable(event.text):
-            self.in_background(partial(self.pair_sources.paste, event.text))
+            self.in_background(partial(self._offer_rows, event.text))
+
+    @on(CellEditor.TablePasted)
+    def _take_table_of_cell(self, event: CellEditor.TablePasted) -> None:
+        """Offer the rows of a table that was pasted into a cell; they become text of the cell if not wanted."""
+        self.in_background(partial(self._offer_rows, event.text))
+
+    async def _offer_rows(self, text: str) -> None:
+        editor = self.panel.editor
+        if await self.pair_sources.paste(text):
+            if editor.editing and not editor.text:
+                editor.action_give_up()
+        elif editor.editing:
+            editor.insert(text)
 
     # Moving about
 
