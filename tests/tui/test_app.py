@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from textual.command import CommandPalette
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from profiles.files.paths import AppPaths
 from tests.tui.driving import SIZES, ask, chat, ready, texts, turn_texts, until
 from tests.tui.scripted_engine import FINGERPRINT
 from tokmem_desk.errors import StorageError
 from tui.chat.screen import ChatScreen
+from tui.kit.ask_line import LineDialog
 from tui.kit.busy import BusyDialog
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.failure import FailureDialog
@@ -79,6 +81,24 @@ async def test_help_names_the_keys_of_the_focus(make_app: MakeApp, taught: None,
         assert words[key] in texts(app, "#keys")
         await pilot.press("f1")
         await until(pilot, lambda: not isinstance(app.screen, HelpDialog))
+
+
+async def test_a_key_of_a_screen_closes_what_lies_above(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(80, 24)) as pilot:
+        app = await ready(pilot)
+        for key, screen in (("f3", ProceduresScreen), ("f3", ProceduresScreen), ("f2", ChatScreen)):
+            await pilot.press("f1")
+            await until(pilot, lambda: isinstance(app.screen, HelpDialog))
+            await pilot.press(key)
+            await until(pilot, lambda screen=screen: isinstance(app.screen, screen))  # type: ignore[misc]
+            assert all(len(app.get_screen_stack(mode)) == 1 for mode in ("chat", "procedures"))
+        app.push_screen(LineDialog("A line", "That is typed.", "half a", "Save"))
+        await until(pilot, lambda: isinstance(app.screen, LineDialog))
+        await pilot.press("f3")
+        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
+        await pilot.press("f2")
+        await until(pilot, lambda: isinstance(app.screen, LineDialog), "what was typed waits")
+        assert app.screen.query_one(Input).value == "half a"
 
 
 async def test_palette_holds_the_actions(make_app: MakeApp, taught: None) -> None:

@@ -67,6 +67,11 @@ class BusyDialog(Dialog[list[str] | None]):
         place.visible = share is not None
         place.update(bar(share or 0.0))
 
+    @property
+    def leaves_for_screens(self) -> bool:
+        """The work goes on."""
+        return False
+
     async def on_button_pressed(self, event: Button.Pressed) -> None:
         """Stop."""
         await self.action_leave()

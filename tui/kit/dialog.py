@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen, ScreenResultType
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Input, Static, TextArea
 from textual.worker import Worker
 
 from tui.kit.keys import name_bindings
@@ -59,6 +59,11 @@ class Dialog(ModalScreen[ScreenResultType]):
     def action_leave(self) -> None:
         """Close the dialog without an answer."""
         self.dismiss(None)
+
+    @property
+    def leaves_for_screens(self) -> bool:
+        """Whether a key that goes to a screen closes it. What can hold a typed text stays, for when one is back."""
+        return not self.query(Input) and not self.query(TextArea)
 
     def may_quit(self) -> bool:
         """Hook: whether the app may end while this is shown. A dialog that refuses says why, and not twice."""

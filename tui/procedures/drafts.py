@@ -74,6 +74,11 @@ class DraftsDialog(Dialog[None]):
         choices = (("close", "Esc Close"), ("more", "m More"), ("drop", "d Drop"), ("edit", "e Change"))
         yield buttons(*choices, ("take", "a Take"))
 
+    @property
+    def leaves_for_screens(self) -> bool:
+        """Drafts that are not taken yet are worth the wait they took."""
+        return not self.drafts and self._handle is None
+
     def on_mount(self) -> None:
         """Ask for the first ones."""
         self.query_one(OptionList).focus()

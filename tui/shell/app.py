@@ -378,6 +378,15 @@ class TokmemApp(App[None]):
     def _command(self, name: object) -> AppCommand:
         return next(command for command in self.command_list if command.id == name)
 
+    async def action_switch_mode(self, mode: str) -> None:
+        """Go to a screen, and close what lies above this one, as far as nothing is lost by it."""
+        while isinstance(self.screen, Dialog) and self.screen.leaves_for_screens:
+            closed = self.screen
+            closed.action_leave()
+            if self.screen is closed:  # it refused
+                break
+        await super().action_switch_mode(mode)
+
     async def action_quit(self) -> None:
         """Quit; while a training runs, ask first. Ctrl+Q during the question quits at once."""
         if isinstance(self.screen, Dialog) and not self.screen.may_quit():
