@@ -26,8 +26,9 @@ from tui.engine.models import ROUTER_FILE, LoadedModel, _calibrated_anew
 if TYPE_CHECKING:
     from tests.tiny_loaded import TinyModel
 
-NOT_OF_THE_FIT = {"_AT_ONCE", "TYPE_CHECKING"}
-"""``_AT_ONCE``: nothing that comes out depends on how many are looked at together."""
+NOT_OF_THE_FIT = {"_AT_ONCE", "TYPE_CHECKING", "_THREE", "_DOZEN", "_FEW", "_MANY", "_LEAST", "_MOST"}
+"""``_AT_ONCE``: nothing that comes out depends on how many are looked at together. ``_THREE`` and what follows are of
+``none_log_prior``, which is added to probabilities when a message is routed and stored nowhere."""
 
 
 def numbers_of(module: ModuleType) -> list[str]:
