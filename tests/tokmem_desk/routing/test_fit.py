@@ -53,6 +53,11 @@ def test_a_fit_of_today_and_one_of_before_are_read(tiny: TinyModel) -> None:
         assert found.digest == tiny.basis.digest and found.calibration == tiny.basis.calibration
 
 
+def test_the_numbers_of_a_calibration_ask_for_no_new_fit_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_EPISODES", 240)  # as the program has it; tests fit to fewer
+    assert features.calibration_settings() == features._FITTED_WITH_BEFORE[1]
+
+
 @pytest.mark.parametrize(
     ("module", "name"), [(module, name) for module in (calibration, spread) for name in numbers_of(module)]
 )
