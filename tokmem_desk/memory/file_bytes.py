@@ -17,7 +17,8 @@ from tokmem_desk.memory.steering import kinds
 
 FORMAT = "tokmem-memory"
 VERSION = 2
-"""What is written at least; 2 knows KV adapters. Kinds of steering that came later ask for more: ``version_of``."""
+"""The lowest version that is written; it has KV adapters. A kind of steering that came later raises it in the files
+that have it, by its ``memory_version``: see ``version_of``."""
 NEXT_STEP = "Train the procedure again."
 CONTENT = "content.sha256"
 """Key in the metadata: digest of all the rest, so that a flipped bit is seen; files of earlier versions have none."""

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 _Part = TypeVar("_Part", bound=SteeringPart)
 
 KINDS: tuple[type[SteeringPart], ...] = (InputRows, KVPositions, KVAdapter, Extractor)
-"""Every kind of steering, in the order of the trainer's parameters and of a bank's tensors: a new one goes last."""
+"""Every kind of steering, in the order of the trainer's parameters and of a bank's tensors: a new one goes last.
+
+The literal ``SteeringKind`` is something else: which of two forms a whole memory has.
+"""
 
 
 def kinds() -> tuple[type[SteeringPart], ...]:
@@ -115,7 +118,7 @@ class Steering:
 
     @property
     def kind(self) -> SteeringKind:
-        """What the block is made of. In settings this is called ``form``."""
+        """``rows`` or ``layers``: what the block is made of; not one of ``KINDS``. Settings call it ``form``."""
         return "layers" if self.keys else "rows"
 
     # --- all kinds together ------------------------------------------------------------------------

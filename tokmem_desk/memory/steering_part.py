@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from tokmem_desk.memory.stored_tensors import StoredTensors
 
 SteeringKind = Literal["rows", "layers"]
-"""``rows``: input embeddings alone, as in the paper. ``layers``: keys and values in every layer, then one row."""
+"""``rows``: input embeddings alone, as in the paper. ``layers``: keys and values in every layer, then one row.
+
+It says which of two forms a whole memory has. The kinds in ``steering.KINDS`` are classes, and one memory may have
+parts of several of them.
+"""
 
 KeyShapes = Sequence[tuple[int, int, int, int]]
 """Layers, key-value heads, key size and value size of each layer group."""
@@ -61,10 +65,12 @@ class InitialTensor:
     that wants to learn faster or slower than the others says so here instead of having a rate of its own.
 
     Attributes:
-        start: float32.
-        kept: procedures are stacked in front, and ``scale`` is the root mean square of the stack over all but its
-            first ``kept`` axes: 0 for one number, 2 for one of each procedure and layer.
-        scale: this number instead, where the start says nothing about the size of good steps (it may be zero).
+        start: float32; initial values for one procedure, without an axis for procedures.
+        kept: how many axes of the stack have scales of their own. The trainer stacks the starts of all procedures along
+            a new first axis; the scale is the root mean square over all axes behind the first ``kept``. 0: one scale
+            for everything. 2: one for each procedure and each index of the start's first axis (a layer).
+        scale: a fixed scale, for a start that does not tell how long good steps are (zeros, for instance); None
+            computes it as ``kept`` says.
     """
 
     start: Tensor
@@ -76,8 +82,9 @@ class InitialTensor:
 class StoredTensor:
     """Name and shape of one tensor of a kind, in memory files and in bank files.
 
-    A memory file has it as [*leading, count, *trailing]. In a bank file the memories stand one behind the other:
-    [sum of counts · product of leading, *trailing]. All numbers are F32 when written; BF16 can be read.
+    ``count`` is how much of it one memory has: positions, rows, or single numbers. A memory file has the tensor as
+    [*leading, count, *trailing]. In a bank file the tensors of all memories are flattened to rows of ``trailing`` and
+    joined: [sum of counts · product of leading, *trailing]. All numbers are F32 when written; BF16 can be read.
     """
 
     name: str
@@ -103,12 +110,13 @@ class SteeringPart(ABC):
         field: of a procedure in a bank's manifest: where its numbers are, as offset and count.
         settings_field: key in a memory's settings and field in a manifest of whatever is not numbers (plain JSON
             values); None without.
-        needs_layer_groups: its shapes depend on the backbone's keys and values. A bank learns these from the memories'
-            own, so one of this kind must have ``KVPositions`` too to be exported.
+        needs_layer_groups: its shapes depend on the sizes of the backbone's layer groups. The writer of a bank takes
+            these from ``KVPositions``, so a memory with this kind can be exported only if it has those too.
         required: every memory has it.
         optional_field: a manifest may leave its field out; then the count is 0.
         largest_count: of one memory in a bank; None for no limit but the file's.
-        memory_version: the first version of memory files that has it; files without it keep their lower version.
+        memory_version: the first version of memory files that has it. A file gets the highest of its kinds, and
+            ``file_bytes.VERSION`` at least.
         bank_version: the same of bank files. A reader of an earlier first number refuses the bank, and says so.
     """
 
@@ -182,7 +190,17 @@ class SteeringPart(ABC):
         return 0
 
     def edit_query(self, backbone: Backbone, state: QueryState) -> QueryState:
-        """Before the join: what was kept of a query, as this memory sees it; carries gradient."""
+        """Before the join: what was kept of a query, as this memory sees it; carries gradient.
+
+        Args:
+            backbone: ``backbone.rotate`` takes positions out of keys and puts them back.
+            state: ``keys`` and ``values`` are one [l x k x q x e] tensor per layer group, compute dtype. Keys have
+                their positions rotated in; e may differ between keys and values. A group of sliding layers has kept
+                the last tokens only: its q can be less than ``state.length``.
+
+        Returns:
+            A new state of the same shapes and dtypes (``dataclasses.replace``).
+        """
         return state
 
     def layer_rows(self, backbone: Backbone, position: int) -> LayerRows | None:

@@ -27,7 +27,7 @@ from tokmem_desk import background
 from tokmem_desk.backbone.fingerprint import digest_of
 from tokmem_desk.errors import BadInputError, first_line
 from tokmem_desk.memory.file import read_metadata
-from tokmem_desk.routing.none_calibration import Calibration, fit_calibration, fit_settings
+from tokmem_desk.routing.none_calibration import Calibration, fit_calibration, fitting_numbers
 from tokmem_desk.system.threads import one_thread
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def space_settings() -> str:
 
 def calibration_settings() -> str:
     """SHA-256 over the numbers that a calibration is fitted with, beside those of ``space_settings``."""
-    return _digest(fit_settings())
+    return _digest(fitting_numbers())
 
 
 def _digest(settings: list[object]) -> str:

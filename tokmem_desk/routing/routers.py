@@ -9,7 +9,6 @@ row; no old example is needed and no order matters.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -20,7 +19,7 @@ from torch import Tensor
 from tokmem_desk.errors import RoutingError
 from tokmem_desk.memory.router_statistics import own_space, shared_whitening
 from tokmem_desk.procedures import NONE_ROUTE
-from tokmem_desk.routing.none_calibration import chattiness, tightness
+from tokmem_desk.routing.none_calibration import chattiness, none_log_prior, tightness
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -195,28 +194,6 @@ class DiscriminantRouter:
         likeness = ((vectors @ self._corrected.T - _LIKE_FROM) / (1 - _LIKE_FROM)).clamp_min(0)
         return _CORRECTION_LOGITS * likeness @ self._pushes
 
-
-def none_log_prior(procedures: int) -> float:
-    """Log prior added to ``none`` (at most 0), by the number of procedures: lowest with ten to twenty.
-
-    A dozen procedures cover little of what people say, so what resembles one is meant for it, and ordinary chat stays
-    far away: with twelve, one of 160 messages came nearer than 1.25 nats, while seven of the eight messages that
-    ``none`` took from them were ahead by less than 2. With three, chat comes nearer: 6 to 11 of 100 within 1.25 nats,
-    none to two within half a nat. With many procedures that cover daily life, messages that belong to none lie
-    between them (docs/research/routing.md).
-    """
-    count = max(1, procedures)
-    rise = min(1.0, max(0.0, (count - _THREE) / (_DOZEN - _THREE)))
-    fall = min(1.0, max(0.0, math.log(_MANY / count) / math.log(_MANY / _FEW)))
-    return -(_LEAST + (_MOST - _LEAST) * rise) * fall
-
-
-_THREE, _DOZEN = 3, 12
-"""Procedures up to which the log prior of ``none`` is nearest to 0, and from which on it is lowest."""
-_FEW, _MANY = 20, 60
-"""Procedures from which on the log prior rises again, and from which on it is 0."""
-_LEAST, _MOST = 0.5, 1.25
-"""Nats."""
 
 _LIKE_FROM = 0.7
 """Cosine from which a message counts as like a corrected one."""

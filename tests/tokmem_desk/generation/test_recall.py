@@ -20,8 +20,8 @@ from tokmem_desk.memory.kv_positions import initial_layer_rows
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.steering import Steering
 from tokmem_desk.procedures import NONE_ROUTE
-from tokmem_desk.routing.none_calibration import Calibration, chattiness, fit_calibration, tightness
-from tokmem_desk.routing.routers import RouterTuning, TokenRouter, none_log_prior, ranked
+from tokmem_desk.routing.none_calibration import Calibration, chattiness, fit_calibration, none_log_prior, tightness
+from tokmem_desk.routing.routers import RouterTuning, TokenRouter, ranked
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone

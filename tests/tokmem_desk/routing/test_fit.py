@@ -26,8 +26,9 @@ from tui.engine.models import ROUTER_FILE, LoadedModel, _calibrated_anew
 if TYPE_CHECKING:
     from tests.tiny_loaded import TinyModel
 
-NOT_OF_THE_FIT = {"_AT_ONCE", "TYPE_CHECKING"}
-"""``_AT_ONCE``: nothing that comes out depends on how many are looked at together."""
+NOT_OF_THE_FIT = {"_AT_ONCE", "TYPE_CHECKING", "_THREE", "_DOZEN", "_FEW", "_MANY", "_LEAST", "_MOST"}
+"""``_AT_ONCE``: nothing that comes out depends on how many are looked at together. ``_THREE`` and what follows are of
+``none_log_prior``, which is added to probabilities when a message is routed and stored nowhere."""
 
 
 def numbers_of(module: ModuleType) -> list[str]:
@@ -50,6 +51,11 @@ def test_a_fit_of_today_and_one_of_before_are_read(tiny: TinyModel) -> None:
     for data in (tiny.basis.to_bytes(), older(tiny.basis)):
         found = RouterBasis.from_bytes(data, tiny.backbone)
         assert found.digest == tiny.basis.digest and found.calibration == tiny.basis.calibration
+
+
+def test_the_numbers_of_a_calibration_ask_for_no_new_fit_today(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_EPISODES", 240)  # as the program has it; tests fit to fewer
+    assert features.calibration_settings() == features._FITTED_WITH_BEFORE[1]
 
 
 @pytest.mark.parametrize(
