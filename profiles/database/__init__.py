@@ -1,4 +1,5 @@
 """SQLite as every process of the app uses it: opening, migrating, short transactions, errors as sentences.
 
-It defines no tables except its version number; the tables are used in ``profiles.store`` and ``profiles.registry``.
+``migrations`` has the steps that make and change the tables. What stands in them is read and written in
+``profiles.store`` and ``profiles.registry``.
 """

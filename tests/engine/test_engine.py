@@ -260,7 +260,7 @@ def test_chat_goes_on_while_training(client: EngineClient, home: Path) -> None:
         ("ask", {"text": "hi", "profile": "nobody"}, NotFoundError, "nobody"),
         ("train", {"names": ["shuot"]}, NotFoundError, "shuot"),
         ("train", {"preset": "hasty"}, UsageError, "hasty"),
-        ("route", {"texts": "hi"}, UsageError, "list of texts"),
+        ("route", {"texts": "hi"}, UsageError, "needs the .* field .texts."),
     ],
 )
 def test_bad_requests_fail_alone(

@@ -4,8 +4,9 @@ Only facts, no network: ``fetch`` downloads, ``model_store`` keeps. Any other Hu
 file can be used as well; what is listed here has a known size and licence, and packages have pinned hashes.
 
 How the facts were found. *Packages*: size and digest of the files themselves. *Licences*: the publisher's page on the
-Hub. *Parameters, layers, width and vocabulary*: counted on an empty model of the publisher's configuration, and
-compared with the size of the weight files where their list was seen (SmolLM3, Qwen3 8B, Phi 4 mini, LFM2). *Revision*:
+Hub. *Parameters, layers, width and vocabulary*: known shapes of these models, compared with the size of the weight
+files where their list was seen (SmolLM3, Qwen3 8B, Phi 4 mini, LFM2); they serve estimates alone, since a model that
+is fetched is judged by its own configuration. *Revision*:
 the first digits of the newest commit on the page with the list of files; empty where none was seen. It says what the
 facts were of and pins nothing: a model is fetched as it is now, and its record keeps the whole commit.
 Left out, though people use them: models whose facts could not be seen at their publisher (Qwen3.5, Gemma 4, Granite 4,
