@@ -27,6 +27,7 @@ from tokmem_desk.procedures import ExamplePair, Procedure
 def tiny_programs(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> None:
     monkeypatch.setattr(learning, "load", lambda _options: loaded)
     monkeypatch.setattr(beams, "load", lambda _options: loaded)
+    monkeypatch.setattr(capacity, "load", lambda _options: loaded)
     monkeypatch.setattr(routing, "load", lambda _options: loaded)
     monkeypatch.setattr(correction, "load", lambda _options: loaded)
     monkeypatch.setattr("benchmarks.methods.base.MiniLm", lambda *_: WordRetriever())

@@ -130,10 +130,10 @@ def scripted(own_home: Path) -> CommandLine:
     return scripted_at(own_home)
 
 
-def scripted_at(home: Path, *options: str) -> CommandLine:
+def scripted_at(home: Path, *options: str, warm: bool = True) -> CommandLine:
     """The command line with the scripted engine and another home or other options."""
     return CommandLine(
-        home, ("-m", "tests.cli.scripted_cli"), options or ("--yes",), engine="tests.tui.scripted_engine"
+        home, ("-m", "tests.cli.scripted_cli"), options or ("--yes",), engine="tests.tui.scripted_engine", warm=warm
     )
 
 

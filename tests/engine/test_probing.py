@@ -143,7 +143,8 @@ def test_a_space_that_is_turned_elsewhere_is_turned_back(
 
     routes, answers = run_engine(elsewhere, tiny_model_folder, use)
     assert answers == before[1]
-    assert_same_routes(before[0], routes, within=0.02)
+    # The quick fit of the tests leaves more noise in the directions that are turned than a whole one (.02).
+    assert_same_routes(before[0], routes, within=0.1)
 
 
 def test_own_procedures_are_measured_anew_in_a_space_that_was_fitted_anew(

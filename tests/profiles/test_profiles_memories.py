@@ -215,7 +215,7 @@ def test_forgetting_undo_takes_young_files_too_and_no_present_one(trained: Profi
 
 
 def test_adding_cannot_be_undone_once_trained(trained: ProfileStore) -> None:
-    with pytest.raises(UsageError, match="'ledger' was trained since it was added.*Remove it instead"):
+    with pytest.raises(UsageError, match="'ledger' was trained since it was added.*Remove it with its memory"):
         trained.undo.take_back()
     assert trained.memories.active("ledger", CPU) is not None
     assert newest_undo(trained) == "added ledger"

@@ -165,8 +165,9 @@ async def seen(window: aiohttp.ClientWebSocketResponse, text: str, *, raw: bool 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 async def test_a_stopped_server_leaves_nothing_in_the_temporary_folder(
-    scripted: CommandLine, tmp_path: Path, how: str
+    own_home: Path, tmp_path: Path, how: str
 ) -> None:
+    scripted = scripted_at(own_home, warm=False)  # its windows are looked for among its children
     folder = tmp_path / "temporary"
     folder.mkdir()
     process = scripted.start("web", "--port", "0", "--json", TMPDIR=str(folder))
