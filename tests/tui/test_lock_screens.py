@@ -272,7 +272,7 @@ async def test_a_running_training_goes_on_behind_the_lock(make_app: MakeApp, loc
     async with make_app("--wait-at-step", "4").run_test(size=(80, 24)) as pilot:
         app = await unlocked(pilot)
         app.train(["todo_line"], "quick")
-        await until(pilot, lambda: app.trainings.current is not None, "training")
+        await until(pilot, lambda: app.trainings.running, "training")
         store, trainings = app.store, app.trainings
         app.idle_clock.last_input -= 3600
         app._look_outside()

@@ -292,8 +292,10 @@ async def test_a_dying_engine_is_started_again_once(make_app: MakeApp, untaught:
         job = app.trainings.jobs[0]
         assert job.record.breaks == 2 and "going on from the last checkpoint" in job.progress.notes[0]
         assert "The memories you had are unchanged" in texts(app, "#now") and "failed: The engine" in rows(app)[0]
+        seen: list[bool] = []  # the second try is over before anyone can look
+        app.jobs_changed.subscribe(app, lambda _: seen.append(app.trainings.running), immediate=True)
         await pilot.press("r")
-        await until(pilot, lambda: app.trainings.running or app.trainings.jobs[0].record.breaks < 2)
+        await until(pilot, lambda: any(seen), "it trains again")
         await until(pilot, lambda: states(app) == [("todo_line", "failed")] and not app.trainings.working)
         await pilot.press("d")
         await until(pilot, lambda: isinstance(app.screen, ConfirmDialog))

@@ -22,6 +22,7 @@ from tui.banks.controller import ExportWish, ImportWish
 from tui.banks.transfer import Verdict, export_path, verdict_of
 from tui.banks.words import bank_facts
 from tui.kit.dialog import Dialog, buttons, paragraph
+from tui.kit.labels import set_label
 from tui.kit.ticks import Choice, Tick
 from tui.kit.words import error_text
 
@@ -218,7 +219,7 @@ class BankDialog(Dialog[ImportWish | None]):
         rest = f" and {more} more" if more > 0 else ""
         self.query_one("#conflict-label", Static).update(Content(f"You have {shown}{rest} already:"))
         if verdict is not None and verdict.kind == "retrain":
-            button.label = Content("Take the pairs and train here")
+            set_label(button, "Take the pairs and train here")
         (button if button.display else self.query_one("#cancel")).focus()
 
 

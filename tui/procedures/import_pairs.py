@@ -26,6 +26,7 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
 from tokmem_desk.system.disk import typed_path
 from tui.kit.dialog import Dialog, buttons
+from tui.kit.labels import set_label
 from tui.kit.words import error_text
 
 SHOWN_PAIRS = 4
@@ -253,7 +254,7 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
             return
         place.update(preview(file, few=self._into is None))
         button = self.query_one("#import", Button)
-        button.label = f"Import the other {file.count} pairs" if file.problems else f"Import {file.count} pairs"
+        set_label(button, f"Import {'the other ' if file.problems else ''}{file.count} pairs")
         if usable:
             name = self.query_one("#name", Input)
             name.value = name.value or self._into or file.procedure_name or _name_of(self._path)

@@ -26,6 +26,7 @@ from tokmem_desk.procedures import Procedure
 from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
+from tui.kit.labels import set_label
 from tui.models.pull import ModelPull
 from tui.procedures.samples import sample_files
 from tui.shell.services import ShellServices
@@ -186,26 +187,28 @@ class WelcomeScreen(AppScreen):
         match step:
             case "model":
                 about.update(self._about_model(short=self.app.size.height < 30))
-                go.label, other.label = self._model_label, "o Other models"
+                go_words, other_words = self._model_label, "o Other models"
             case "getting":
                 about.update(about_model(self._pull, self.tokmem.link.state))
                 pull = self._pull
                 labels = {"paused": "Go on", "failed": "Try again"}
-                go.label = labels.get(pull.state, "p Pause") if pull is not None else "Please wait"
-                other.label = "Esc Look around meanwhile"
+                go_words = labels.get(pull.state, "p Pause") if pull is not None else "Please wait"
+                other_words = "Esc Look around meanwhile"
             case "sample":
                 about.update(about_sample())
                 self._draw_example()
-                go.label, other.label = "Teach it this", "Esc Look around"
+                go_words, other_words = "Teach it this", "Esc Look around"
             case "learning":
                 assert self._job is not None
                 about.update(about_learning(self._job))
-                go.label, other.label = "Please wait", "Esc Look around meanwhile"
+                go_words, other_words = "Please wait", "Esc Look around meanwhile"
             case "result":
                 assert self._job is not None
                 assert self._job.trained is not None
                 about.update(about_result(self._job.trained))
-                go.label, other.label = "Use it and try it", "Drop it"
+                go_words, other_words = "Use it and try it", "Drop it"
+        set_label(go, go_words)
+        set_label(other, other_words)
         go.disabled = str(go.label) == "Please wait"
         if step != self._step or self.focused is None:
             self._step = step
