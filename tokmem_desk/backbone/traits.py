@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from tokmem_desk.models.record import CHECKS_FOLDER
+from tokmem_desk.models.record import traits_file
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.fingerprint import WeightsIdentity
@@ -60,11 +60,6 @@ class Traits:
         else:
             text = "keys and values in every layer, and a row"
         return f"{text}: {self.reason}" if self.reason else text
-
-
-def traits_file(folder: Path) -> Path:
-    """Where the traits of a converted model in ``folder`` are kept: not among its files, whose digests are known."""
-    return folder.parent / CHECKS_FOLDER / f"{folder.name}.traits.json"
 
 
 def traits_key(weights: WeightsIdentity, config: Any, device: str, dtype: str) -> str:

@@ -87,6 +87,11 @@ def ledger_of(folder: Path) -> Ledger:
     return Ledger(folder.parent / CHECKS_FOLDER / f"{folder.name}.json")
 
 
+def traits_file(folder: Path) -> Path:
+    """Where the traits of a converted model in ``folder`` are kept: not among its files, whose digests are known."""
+    return folder.parent / CHECKS_FOLDER / f"{folder.name}.traits.json"
+
+
 def write_record(
     folder: Path, cancelled: Cancelled, *, quantised_share: float | None = None, **facts: str
 ) -> ModelRecord:

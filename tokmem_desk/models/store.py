@@ -59,6 +59,7 @@ from tokmem_desk.models.record import (
     damage_of,
     ledger_of,
     read_record,
+    traits_file,
     weights_sha256,
     write_record,
 )
@@ -437,6 +438,7 @@ class ModelStore:
                         os.replace(place, work / "old")
                     shutil.rmtree(work)
                     ledger_of(place).begin_anew()
+                    traits_file(place).unlink(missing_ok=True)
             except Timeout as error:
                 raise BusyError(
                     f"{source.id} is being prepared by another process.", next_step="Try again later."

@@ -17,6 +17,7 @@ import torch
 from filelock import FileLock
 
 from tokmem_desk.backbone.backbone import load_backbone
+from tokmem_desk.backbone.traits import Traits, keep_traits, read_traits
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,
@@ -512,7 +513,10 @@ def test_removing(store: ModelStore, source: Path) -> None:
     leftover.mkdir(parents=True)
     (leftover / "part.whl").write_bytes(b"x" * 1000)
     size = sum(path.stat().st_size for path in folder.iterdir())
+    keep_traits(folder, "key", Traits("rows"))
+    assert read_traits(folder) is not None
     assert store.remove(str(source)) == size + 1000
+    assert read_traits(folder) is None, "what was found about it goes with it"
     assert not folder.exists()
     assert not leftover.exists()
     assert store.list() == []
