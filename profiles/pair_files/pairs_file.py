@@ -10,8 +10,8 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from profiles.files.atomic import storage_error
@@ -19,6 +19,7 @@ from profiles.pair_files.readers import (
     FORMS,
     MAX_PAIRS,
     MAX_PROBLEMS,
+    WRAPPERS,
     Found,
     OtherColumnsError,
     RowProblem,
@@ -27,7 +28,7 @@ from profiles.pair_files.readers import (
     read_jsonl,
     refuse_costly,
 )
-from profiles.pair_files.row_forms import ColumnMapping, Form
+from profiles.pair_files.row_forms import DROPPED_WORDS, ColumnMapping, Dropped, Form
 from profiles.store.pairs import Part
 from tokmem_desk.errors import BadInputError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import ExamplePair
@@ -46,6 +47,8 @@ __all__ = [
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_LINES = 2_000_000
+_SEPARATOR_LINE = re.compile(r"sep=[,;\t]?", re.IGNORECASE)
+"""Excel's first line of a CSV; the columns below it tell the same."""
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _SAVE_AS_UTF8 = "In the editor or spreadsheet, choose Save As and the encoding UTF-8 (in Excel: CSV UTF-8)."
 
@@ -68,6 +71,14 @@ class PairsFile:
     """The columns that were taken, where they are not named ``input`` and ``response``."""
     output_schema: str | None = None
     reads_conversation: bool = False
+    dropped: Mapping[Dropped, int] = field(default_factory=dict)
+    """What the file holds and no pair learns, counted: answers marked as not to be learned, rejected ones, …"""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out on purpose, in sentences for people."""
+        words = ((DROPPED_WORDS[what], count) for what, count in self.dropped.items())
+        return tuple(one if count == 1 else several.format(f"{count:,}") for (one, several), count in words)
 
     @property
     def count(self) -> int:
@@ -154,7 +165,7 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
     """
     blank = 0
     for first in lines:
-        if first.strip():
+        if first.strip() and not _SEPARATOR_LINE.fullmatch(first.strip()):
             break
         blank += 1
     else:
@@ -169,6 +180,12 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
     else:
         read_csv(first, rest, blank, found)
     if not any(found.pairs.values()) and not found.problems:
+        if marked := found.dropped["marked"]:
+            answers = "its one answer is" if marked == 1 else f"each of its {marked:,} answers is"
+            raise BadInputError(
+                f"{path} holds no pair to learn: {answers} marked as not to be learned.",
+                next_step="Look at 'weight', 'train', 'loss' or 'label' in its rows.",
+            )
         raise BadInputError(f"{path} holds no pair.", next_step=FORMS)
     return PairsFile(
         procedure_name=facts.get("name"),
@@ -182,6 +199,7 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
         mapping=found.mapping,
         output_schema=facts.get("schema"),
         reads_conversation="reads_conversation" in facts,
+        dropped=dict(found.dropped),
     )
 
 
@@ -224,7 +242,7 @@ def _checked(path: Path, lines: Iterable[str]) -> Iterator[str]:
                 f"{path}, line {number}: this is not UTF-8 text; it looks like Latin-1 or Windows-1252.",
                 next_step=_SAVE_AS_UTF8,
             )
-        yield line
+        yield line.lstrip("\ufeff")  # files that were joined have the mark of UTF-8 in their middle
 
 
 def _begins_jsonl(path: Path, first: str) -> bool:
@@ -241,4 +259,5 @@ def _begins_jsonl(path: Path, first: str) -> bool:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return True
-    return not ("train" in value or "test" in value)
+    # A procedure's JSON on one line has lists there; a row may be marked ``"train": false``.
+    return not any(isinstance(value.get(key), list) for key in ("train", "test", *WRAPPERS))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,9 @@ from profiles.pair_files.json_lines import row_lines
 from profiles.pair_files.row_forms import (
     COLUMNS,
     ColumnMapping,
+    Dropped,
     Form,
+    dropped_of_row,
     guess_mapping,
     kind,
     pairs_of_row,
@@ -37,6 +40,8 @@ MAX_PROBLEMS = 1_000
 """Reading stops after this many bad rows: the file is then something else."""
 
 _DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+WRAPPERS = ("data", "rows")
+"""Keys of a document that hold the list of rows: of many exports, and of a dataset viewer."""
 FORMS = 'Use CSV with the columns input and response, or one {"input": "…", "response": "…"} a line.'
 
 
@@ -69,6 +74,8 @@ class Found:
     """What was recognised, in the order of appearance."""
     columns: tuple[str, ...] = ()
     """Columns or keys that a mapping can name."""
+    dropped: Counter[Dropped] = field(default_factory=Counter)
+    """What was left out on purpose, counted."""
 
     def take(self, row: object, part: str = "train") -> str | None:
         """Keep one row; or return the reason why it cannot be used."""
@@ -76,6 +83,10 @@ class Found:
         if isinstance(made, str):
             return made
         form, pairs = made
+        if self.mapping is None:
+            self.dropped.update(dropped_of_row(row))
+        if not pairs:
+            return None
         self.forms[form] = None
         self.pairs[part] += pairs
         if sum(map(len, self.pairs.values())) > MAX_PAIRS:
@@ -144,8 +155,11 @@ def read_json(text: str, found: Found) -> dict[str, str]:
         parts = {"train": document}
     elif "train" in document or "test" in document:
         parts = {part: document.get(part) or [] for part in ("train", "test")}
-    elif "messages" in document or "conversations" in document:
+    elif "messages" in document or "conversations" in document or set(COLUMNS) <= set(document):
         parts = {"train": [document]}
+    elif (wrapped := _wrapped(document)) is not None:
+        document = wrapped
+        parts = {"train": wrapped}
     else:
         raise BadInputError(
             f"{path} is JSON with the keys {quoted(document)}, but a procedure has 'train' or 'test'.",
@@ -165,6 +179,15 @@ def read_json(text: str, found: Found) -> dict[str, str]:
                 if found.enough:
                     break
     return {} if isinstance(document, list) else _facts(path, document)
+
+
+def _wrapped(document: dict[str, object]) -> list[object] | None:
+    """The rows of ``{"data": [...]}``, and of a dataset viewer's ``{"rows": [{"row": ...}]}``."""
+    for key in WRAPPERS:
+        rows = document.get(key)
+        if isinstance(rows, list):
+            return [row["row"] if isinstance(row, dict) and isinstance(row.get("row"), dict) else row for row in rows]
+    return None
 
 
 def _facts(path: Path, document: dict[str, object]) -> dict[str, str]:
@@ -219,6 +242,9 @@ def read_csv(first: str, lines: Iterable[str], blank: int, found: Found) -> None
             continue
         header = line == blank + 1 and not numbered
         if header or not any(text.strip() for text in fields):
+            continue
+        if not numbered and [text.strip().lower() for text in fields[: len(names)]] == names:
+            found.dropped["headings"] += 1
             continue
         if any(text.strip() for text in fields[len(columns) :]):
             reason: str | None = (

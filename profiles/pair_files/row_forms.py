@@ -16,12 +16,34 @@ from profiles.store.pair_rules import pair_fault
 from tokmem_desk.errors import UsageError
 from tokmem_desk.procedures import ExamplePair
 
+Dropped = Literal["marked", "headings", "system", "tools", "history", "rejected"]
+"""What a file holds and no pair learns."""
+
+DROPPED_WORDS: dict[Dropped, tuple[str, str]] = {
+    "marked": (
+        "Left out 1 answer that is marked as not to be learned.",
+        "Left out {} answers that are marked as not to be learned.",
+    ),
+    "headings": ("Left out 1 row that names the columns again.", "Left out {} rows that name the columns again."),
+    "system": ("1 row has a system text, which is not learned.", "{} rows have a system text, which is not learned."),
+    "tools": ("1 row calls tools, which is not learned.", "{} rows call tools, which is not learned."),
+    "history": (
+        "1 row has earlier turns in 'history', which are not learned.",
+        "{} rows have earlier turns in 'history', which are not learned.",
+    ),
+    "rejected": (
+        "1 row names a rejected answer, which is not learned.",
+        "{} rows name a rejected answer, which is not learned.",
+    ),
+}
+"""How a person is told: of one, of several."""
+
 Form = Literal["pairs", "mapped", "alpaca", "sharegpt", "messages"]
 
 FORM_WORDS: dict[Form, str] = {
     "pairs": "input and response",
     "mapped": "the columns you chose",
-    "alpaca": "Alpaca: instruction and input → you type, output → you get",
+    "alpaca": "Alpaca: instruction and input or context → you type, output or response → you get",
     "sharegpt": "ShareGPT conversations: each message with its answer is a pair",
     "messages": "chat messages: each user message with its answer is a pair",
 }
@@ -38,8 +60,13 @@ ALIASES = {
 """What other programs call the two columns."""
 
 _USER_ROLES = frozenset({"user", "human", "prompter"})
-_ANSWER_ROLES = frozenset({"assistant", "gpt", "model", "chatgpt", "bot"})
+_ANSWER_ROLES = frozenset({"assistant", "gpt", "model", "chatgpt", "bot", "ai"})
 _SILENT_ROLES = frozenset({"system", "developer"})
+_TOOL_ROLES = frozenset({"tool", "function", "observation", "function_call"})
+
+_MARKS = ("weight", "loss_weight", "train", "loss")
+"""Keys by which files for training mark what must not be learned, with 0 or false; a rejected answer has a false
+``label``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +144,53 @@ def guess_mapping(columns: Sequence[str]) -> ColumnMapping | None:
     return ColumnMapping(*chosen) if chosen[0] != chosen[1] else None
 
 
+def is_left_out(thing: object) -> bool:
+    """Whether a row, or a message of a conversation, is marked as not to be learned.
+
+    Only 0 and false count, and of a label only false: a label that is a number or a text may be the answer itself.
+    """
+    if not isinstance(thing, Mapping):
+        return False
+    return thing.get("label") is False or any(thing.get(mark) in (0, 0.0) for mark in _MARKS)
+
+
+def dropped_of_row(row: object) -> dict[Dropped, int]:
+    """What of a row that is not mapped is never learned, counted: see ``DROPPED_WORDS``."""
+    if not isinstance(row, dict):
+        return {}
+    if is_left_out(row):
+        return {"marked": 1}
+    talk = row.get("messages", row.get("conversations"))
+    messages = [message for message in talk if isinstance(message, dict)] if isinstance(talk, list) else []
+    roles = {_role(message) for message in messages}
+    found: dict[Dropped, int] = {
+        "marked": sum(is_left_out(message) for message in messages if _role(message) in _ANSWER_ROLES),
+        "system": int(bool(roles & _SILENT_ROLES) or _is_text(row.get("system"))),
+        "tools": int(bool(roles & _TOOL_ROLES) or any(message.get("tool_calls") for message in messages)),
+        "history": int(bool(row.get("history"))),
+        "rejected": int("rejected" in row),
+    }
+    return {what: count for what, count in found.items() if count}
+
+
 def pairs_of_row(row: object, mapping: ColumnMapping | None = None) -> tuple[Form, list[ExamplePair]] | str:
     """The pairs in a row and the form it has, or why there is none.
 
     Args:
         row: an element of a JSON list, a line of JSONL, or a line of a table as an object.
         mapping: take these keys and try no other form.
+
+    Returns:
+        The form and the pairs, none where the row is marked as not to be learned; or the reason.
     """
     if not isinstance(row, dict):
         return f"{kind(row)}, not an object with 'input' and 'response'"
     if mapping is not None:
         return _mapped(row, mapping)
+    if is_left_out(row):
+        return "pairs", []
+    if "response" in row and _is_text(row.get("instruction")) and "output" not in row:
+        return _alpaca(row, "response")
     if all(column in row for column in COLUMNS):
         return _own(row)
     if "messages" in row:
@@ -135,7 +198,7 @@ def pairs_of_row(row: object, mapping: ColumnMapping | None = None) -> tuple[For
     if "conversations" in row:
         return _talk("sharegpt", row["conversations"], "from", "value")
     if "instruction" in row and "output" in row:
-        return _alpaca(row)
+        return _alpaca(row, "output")
     missing = [column for column in COLUMNS if column not in row]
     lacks = " and ".join(repr(column) for column in missing)
     return f"no {lacks} (found: {quoted(row)}).{renames(missing, list(row))}".rstrip(".")
@@ -173,12 +236,16 @@ def _mapped(row: Mapping[str, object], mapping: ColumnMapping) -> tuple[Form, li
     return pair_fault(pair) or ("mapped", [pair])
 
 
-def _alpaca(row: Mapping[str, object]) -> tuple[Form, list[ExamplePair]] | str:
-    for key in ("instruction", "input", "output"):
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _alpaca(row: Mapping[str, object], answer: str) -> tuple[Form, list[ExamplePair]] | str:
+    for key in ("instruction", "input", "context", answer):
         if not isinstance(row.get(key) or "", str):
             return f"{key} is {kind(row[key])}, not text in quotes"
-    asked = [str(row.get(key) or "") for key in ("instruction", "input")]
-    pair = ExamplePair("\n\n".join(text for text in asked if text.strip()), str(row["output"] or ""))
+    asked = [str(row.get(key) or "") for key in ("instruction", "input", "context")]
+    pair = ExamplePair("\n\n".join(text for text in asked if text.strip()), str(row[answer] or ""))
     return pair_fault(pair) or ("alpaca", [pair])
 
 
@@ -188,10 +255,16 @@ def _talk(form: Form, talk: object, role_key: str, text_key: str) -> tuple[Form,
         return f"the conversation is {kind(talk)}, not a list of messages"
     pairs = []
     asked: str | None = None
+    left_out = 0
+    tools = False
     for number, message in enumerate(talk, start=1):
         role, text = _said(message, role_key, text_key)
         if role is None:
             return f"message {number} has no {role_key!r}"
+        if role in _TOOL_ROLES or (role in _ANSWER_ROLES and _calls_tools(message)):
+            tools = True
+            asked = None  # what follows answers the tool, not the person
+            continue
         if text is None:
             return f"message {number} is not plain text"
         if role in _SILENT_ROLES:
@@ -201,7 +274,9 @@ def _talk(form: Form, talk: object, role_key: str, text_key: str) -> tuple[Form,
                 return f"message {number} is the person's again, with no answer before it"
             asked = text
         elif role in _ANSWER_ROLES:
-            if asked is not None:
+            if is_left_out(message):
+                left_out += 1
+            elif asked is not None:
                 pair = ExamplePair(asked, text)
                 if (fault := pair_fault(pair)) is not None:
                     return f"message {number}: {fault}"
@@ -209,7 +284,17 @@ def _talk(form: Form, talk: object, role_key: str, text_key: str) -> tuple[Form,
             asked = None
         else:
             return f"message {number} is from {role[:40]!r}, neither the person nor the assistant"
-    return (form, pairs) if pairs else "no message with an answer"
+    if pairs or left_out:
+        return form, pairs
+    return "no message with an answer in words" + (", only calls of tools" if tools else "")
+
+
+def _calls_tools(message: object) -> bool:
+    return isinstance(message, dict) and bool(message.get("tool_calls") or message.get("function_call"))
+
+
+def _role(message: Mapping[str, object]) -> str:
+    return str(message.get("role", message.get("from"))).lower()
 
 
 def _said(message: object, role_key: str, text_key: str) -> tuple[str | None, str | None]:
@@ -219,7 +304,7 @@ def _said(message: object, role_key: str, text_key: str) -> tuple[str | None, st
     role = message.get(role_key, message.get("role", message.get("from")))
     content = message.get(text_key, message.get("content", message.get("value")))
     if isinstance(content, list):
-        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
+        parts = [part.get("text", part.get("value")) if isinstance(part, dict) else part for part in content]
         texts = [part for part in parts if isinstance(part, str)]
         content = "\n".join(texts) if len(texts) == len(parts) else None
     return (role.lower() if isinstance(role, str) else None), (content if isinstance(content, str) else None)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from profiles.pair_files.pairs_file import OtherColumnsError, load_pairs, read_pairs_file
 from profiles.pair_files.pasted import is_table, read_pasted, table_rows
-from profiles.pair_files.row_forms import ColumnMapping, guess_mapping
+from profiles.pair_files.row_forms import DROPPED_WORDS, ColumnMapping, guess_mapping
 from profiles.pair_files.writers import SUFFIXES, TEMPLATE, pairs_text, write_template
 from profiles.store.pair_rules import pair_fault
 from tokmem_desk.errors import BadInputError, ConflictError, UsageError
@@ -53,6 +53,7 @@ MESSAGES = {
         (ALPACA, "alpaca", [("Translate\n\nchat", "cat")]),
         ({**ALPACA, "input": ""}, "alpaca", [("Translate", "cat")]),
         ({"instruction": "x", "output": "y"}, "alpaca", [("x", "y")]),
+        ({"instruction": "Who?", "context": "Ann won.", "response": "Ann"}, "alpaca", [("Who?\n\nAnn won.", "Ann")]),
         (SHAREGPT, "sharegpt", [("a", "b"), ("c", "d")]),
         (MESSAGES, "messages", [("a\nb", "c")]),
         ({"input": "a", "response": "b", "output": "c", "instruction": "d"}, "pairs", [("a", "b")]),
@@ -84,7 +85,8 @@ def test_alpaca_as_a_table(tmp_path: Path) -> None:
         ({"messages": "hi"}, "the conversation is text, not a list"),
         ({"messages": [{"role": "user", "content": "a"}]}, "no message with an answer"),
         ({"messages": ["a"]}, "message 1 has no 'role'"),
-        ({"messages": [{"role": "tool", "content": "a"}]}, "message 1 is from 'tool'"),
+        ({"messages": [{"role": "tool", "content": "a"}]}, "no message with an answer in words"),
+        ({"messages": [{"role": "narrator", "content": "a"}]}, "message 1 is from 'narrator'"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "message 1 is not plain text"),
         ({"messages": [{"role": "user", "content": "a"}] * 2}, "message 2 is the person's again"),
         (
@@ -300,3 +302,117 @@ def test_templates_can_be_imported_and_are_never_overwritten(tmp_path: Path, suf
         write_template(path)
     with pytest.raises(UsageError, match=r"\.xlsx"):
         write_template(tmp_path / "mine.xlsx")
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"input": "a", "response": "bad", "train": False},
+        {"input": "a", "response": "bad", "weight": 0},
+        {"input": "a", "response": "bad", "loss": 0.0},
+        {"input": "a", "response": "bad", "label": False},
+        {"prompt": "a", "completion": "bad", "label": False},
+        {"instruction": "a", "output": "bad", "train": False},
+        {"messages": MESSAGES["messages"], "label": False},
+        {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "bad", "weight": 0}]},
+        {"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "bad", "train": False}]},
+    ],
+)
+def test_what_is_marked_as_not_to_be_learned_is_left_out_and_counted(tmp_path: Path, row: dict[str, object]) -> None:
+    good = {"input": "c", "response": "d", "weight": 1, "train": True, "label": True}
+    for rows in ([row, good], [good, row]):
+        found = load_pairs(put(tmp_path, "\n".join(map(json.dumps, rows))))
+        assert found.pairs == (ExamplePair("c", "d"),) and found.dropped == {"marked": 1}
+        assert found.notes == ("Left out 1 answer that is marked as not to be learned.",)
+        assert load_pairs(put(tmp_path, rows, "pairs.json")).pairs == found.pairs
+    with pytest.raises(BadInputError, match="its one answer is marked"):
+        load_pairs(put(tmp_path, json.dumps(row)))
+
+
+def test_only_the_marked_answers_of_a_conversation_are_left_out(tmp_path: Path) -> None:
+    def said(text: str, **mark: object) -> list[dict[str, object]]:
+        return [{"role": "user", "content": f"q {text}"}, {"role": "ai", "content": text, **mark}]
+
+    talk = [*said("bad", weight=0), *said("good", weight=1), *said("plain")]
+    found = load_pairs(put(tmp_path, json.dumps({"messages": talk})))
+    assert [pair.response for pair in found.pairs] == ["good", "plain"] and found.dropped == {"marked": 1}
+
+
+@pytest.mark.parametrize("label", ["0", "false", 0, 1, True])
+def test_a_label_that_may_be_an_answer_is_no_mark(tmp_path: Path, label: object) -> None:
+    found = load_pairs(put(tmp_path, json.dumps({"input": "a", "response": "b", "label": label})))
+    assert found.count == 1 and not found.dropped
+
+
+def test_an_instruction_is_kept_beside_input_and_response(tmp_path: Path) -> None:
+    row = {"instruction": "Translate", "input": "chat", "response": "cat"}
+    for asked, expected in ((row, "Translate\n\nchat"), ({**row, "input": ""}, "Translate")):
+        found = load_pairs(put(tmp_path, json.dumps(asked)))
+        assert found.pairs == (ExamplePair(expected, "cat"),) and found.forms == ("alpaca",)
+    table = load_pairs(put(tmp_path, "instruction,input,response\nTranslate,chat,cat\nName one,,red\n", "p.csv"))
+    assert [pair.input for pair in table.pairs] == ["Translate\n\nchat", "Name one"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input,response\na,b\nInput,response\nc,d\n",
+        "\ufeffinput,response\na,b\n\ufeffinput,response\nc,d\n",
+        "\ufeff\ufeffinput,response\na,b\nc,d\n",
+        "sep=;\ninput;response\na;b\nc;d\n",
+        "SEP=,\r\ninput,response\r\na,b\r\nc,d\r\n",
+    ],
+)
+def test_tables_that_were_joined_or_begin_with_excels_line(tmp_path: Path, text: str) -> None:
+    found = load_pairs(put(tmp_path, text, "p.csv"))
+    assert found.pairs == (ExamplePair("a", "b"), ExamplePair("c", "d"))
+    again = text.lower().count("input") - 1
+    assert found.dropped.get("headings", 0) == again and len(found.notes) == again
+
+
+def test_a_bad_row_below_excels_line_is_named_by_its_line(tmp_path: Path) -> None:
+    found = read_pairs_file(put(tmp_path, "sep=;\ninput;response\na;b\n;d\n", "p.csv"))
+    assert [problem.line for problem in found.problems] == [4]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"input": "a", "response": "b"},
+        {"data": [{"input": "a", "response": "b"}]},
+        {"features": [], "rows": [{"row_idx": 0, "row": {"input": "a", "response": "b"}, "truncated_cells": []}]},
+        {"rows": [{"input": "a", "response": "b"}]},
+    ],
+)
+def test_a_document_may_be_one_pair_or_wrap_a_list(tmp_path: Path, document: object) -> None:
+    for indent in (None, 1):
+        assert load_pairs(put(tmp_path, json.dumps(document, indent=indent), "p.json")).pairs == (
+            ExamplePair("a", "b"),
+        )
+
+
+@pytest.mark.parametrize(
+    ("row", "note"),
+    [
+        (SHAREGPT, "1 row has a system text, which is not learned."),
+        ({**ALPACA, "system": "Be kind."}, "1 row has a system text, which is not learned."),
+        ({**ALPACA, "history": [["a", "b"]]}, "1 row has earlier turns in 'history', which are not learned."),
+        ({"input": "a", "response": "b", "rejected": "c"}, "1 row names a rejected answer, which is not learned."),
+    ],
+)
+def test_what_no_pair_learns_is_said(tmp_path: Path, row: dict[str, object], note: str) -> None:
+    assert load_pairs(put(tmp_path, json.dumps(row))).notes == (note,)
+    several = load_pairs(put(tmp_path, "\n".join([json.dumps(row)] * 2)))
+    assert several.notes == (DROPPED_WORDS[next(iter(several.dropped))][1].format(2),)
+
+
+@pytest.mark.parametrize("content", [None, ""])
+def test_turns_that_call_tools_are_left_out_and_the_others_kept(tmp_path: Path, content: str | None) -> None:
+    call = {"role": "assistant", "content": content, "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}
+    tools = [{"role": "user", "content": "weather?"}, call, {"role": "tool", "content": "5"}]
+    tools.append({"role": "assistant", "content": "5 degrees"})
+    talk = [*tools, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    found = load_pairs(put(tmp_path, json.dumps({"messages": talk})))
+    assert found.pairs == (ExamplePair("a", "b"),) and found.notes == ("1 row calls tools, which is not learned.",)
+    with pytest.raises(BadInputError, match="in words, only calls of tools"):
+        load_pairs(put(tmp_path, json.dumps({"messages": tools})))

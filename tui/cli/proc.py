@@ -178,6 +178,8 @@ def _load(context: Context, options: argparse.Namespace) -> PairsFile:
     for form in found.forms:
         if form not in ("pairs", "mapped"):
             context.console.say(f"Read as {FORM_WORDS[form]}.")
+    for note in found.notes:
+        context.console.say(note)
     return found
 
 

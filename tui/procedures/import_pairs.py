@@ -304,6 +304,7 @@ def preview(file: PairsFile, *, few: bool = True) -> Content:
         Content.assemble("  ", _one_line(pair.input, 44), arrow, _one_line(pair.response, 36))
         for pair in file.pairs[:SHOWN_PAIRS]
     ]
+    lines += [Content.styled(note, "$muted") for note in file.notes]
     if file.problems:
         lines.append(
             Content.styled(f"\n{_rows(len(file.problems))} cannot be used and would be left out:", "$text-warning")
