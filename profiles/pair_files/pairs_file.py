@@ -92,12 +92,13 @@ class PairsFile:
         return {part: pairs for part, pairs in parts.items() if pairs}
 
 
-def load_pairs(path: Path, mapping: ColumnMapping | None = None) -> PairsFile:
+def load_pairs(path: Path, mapping: ColumnMapping | None = None, *, advice: str = "") -> PairsFile:
     """Read a file of which every row must be good.
 
     Args:
         path: the file.
         mapping: which columns to take; without it they must be ``input`` and ``response``, or a form we know.
+        advice: what else the caller offers to do about bad rows; begins with a blank.
 
     Raises:
         BadInputError: names the file, the line and the reason; several bad rows are named at once.
@@ -111,7 +112,7 @@ def load_pairs(path: Path, mapping: ColumnMapping | None = None) -> PairsFile:
         at_least = "at least " if len(found.problems) >= MAX_PROBLEMS else ""
         others = f" (and {at_least}{more} more)" if more > 0 else ""
         raise BadInputError(
-            f"{path}, {shown}{others}.", next_step="Correct the file and try again; nothing was imported."
+            f"{path}, {shown}{others}.", next_step=f"Correct the file and try again; nothing was imported.{advice}"
         )
     return found
 
@@ -178,7 +179,7 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
     elif first.lstrip()[0] in "[{":
         facts = read_json(_whole(blank, rest), found)
     else:
-        read_csv(first, rest, blank, found)
+        read_csv(rest, blank, found)
     if not any(found.pairs.values()) and not found.problems:
         if marked := found.dropped["marked"]:
             answers = "its one answer is" if marked == 1 else f"each of its {marked:,} answers is"

@@ -7,6 +7,7 @@ is no list of pairs.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +37,8 @@ from tokmem_desk.templates.patterns import PatternError, read_pattern
 
 MAX_PAIRS = 20_000
 _MOST_FIELDS = 100_000
+_MOST_HEADING_LINES = 100
+_LONGEST_HEADING = 2_000_000
 MAX_PROBLEMS = 1_000
 """Reading stops after this many bad rows: the file is then something else."""
 
@@ -216,12 +219,14 @@ def _facts(path: Path, document: dict[str, object]) -> dict[str, str]:
     return facts
 
 
-def read_csv(first: str, lines: Iterable[str], blank: int, found: Found) -> None:
-    """Read CSV; ``first`` is its first line and stands in ``lines`` again.
+def read_csv(lines: Iterable[str], blank: int, found: Found) -> None:
+    """Read CSV; ``blank`` lines went before.
 
-    The first line names the columns, unless the mapping counts them.
+    The first line names the columns, unless the mapping counts them. A name in quotes may go on in the next lines.
     """
-    delimiter, columns = _header(first, found.mapping)
+    rest = iter(lines)
+    heading = _heading(rest)
+    delimiter, columns = _header(heading, found.mapping)
     names = [column.strip().lower() for column in columns]
     numbered = found.mapping is not None and found.mapping.numbered and not _names_in(names, found.mapping)
     keys = table_keys(names, numbered=numbered)
@@ -230,7 +235,9 @@ def read_csv(first: str, lines: Iterable[str], blank: int, found: Found) -> None
         _refuse_other_columns(found.path, names)
     else:
         check_mapping(found.path, found.mapping, keys)
-    reader = csv.reader(_narrow(found.path, lines, delimiter), delimiter=delimiter, strict=True)
+    rows = _narrow(found.path, itertools.chain(heading, rest), delimiter)
+    reader = csv.reader(rows, delimiter=delimiter, strict=True)
+    header = not numbered
     while not found.enough:
         line = blank + reader.line_num + 1
         try:
@@ -239,9 +246,10 @@ def read_csv(first: str, lines: Iterable[str], blank: int, found: Found) -> None
             return
         except csv.Error as caught:
             found.reject(line, _csv_reason(str(caught)))
+            header = False
             continue
-        header = line == blank + 1 and not numbered
         if header or not any(text.strip() for text in fields):
+            header = False
             continue
         if not numbered and [text.strip().lower() for text in fields[: len(names)]] == names:
             found.dropped["headings"] += 1
@@ -296,11 +304,27 @@ def _names_in(columns: Sequence[str], mapping: ColumnMapping) -> bool:
     return mapping.input in columns and mapping.response in columns
 
 
-def _header(first: str, mapping: ColumnMapping | None) -> tuple[str, list[str]]:
-    """The delimiter that makes most sense of the first line, and the columns it gives, as they are written."""
+def _heading(lines: Iterator[str]) -> list[str]:
+    """The first line, and those in which a name that is open in quotes goes on."""
+    heading = [next(lines)]
+    while heading[0].count('"') and "".join(heading).count('"') % 2 and len(heading) < _MOST_HEADING_LINES:
+        more = next(lines, None)
+        if more is None:
+            break
+        heading.append(more)
+    return heading
+
+
+def _header(heading: Sequence[str], mapping: ColumnMapping | None) -> tuple[str, list[str]]:
+    """The delimiter that makes most sense of the heading, and the columns it gives, as they are written."""
+    whole = "".join(heading).count('"') % 2 == 0
+    text = [line[:_LONGEST_HEADING] for line in heading] if whole else [heading[0][:_LONGEST_HEADING]]
     best: tuple[str, list[str]] = (",", [])
     for delimiter in _DELIMITERS:
-        columns = [column.strip() for column in next(csv.reader([first[:10_000]], delimiter=delimiter), [])]
+        try:
+            columns = [column.strip() for column in next(csv.reader(text, delimiter=delimiter), [])]
+        except csv.Error:  # a name longer than any text may be
+            continue
         plain = [column.lower() for column in columns]
         if mapping is None and set(COLUMNS) <= set(plain):
             return delimiter, columns
@@ -315,7 +339,7 @@ def _refuse_other_columns(path: Path, columns: list[str]) -> None:
     missing = [column for column in COLUMNS if column not in columns]
     if missing:
         guess = guess_mapping(columns)
-        map_them = f" Or tell which they are: --map {guess}" if guess is not None else ""
+        map_them = f" Or tell which they are: --map {guess or 'input=COLUMN,response=COLUMN'}"
         raise OtherColumnsError(
             f"{path}: the first line must name the columns 'input' and 'response'; it has {quoted(columns)}."
             f"{renames(missing, columns)}",

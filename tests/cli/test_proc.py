@@ -285,6 +285,17 @@ def test_bad_files_are_refused_in_one_sentence_and_whole(tokmem, tmp_path, kind)
     assert tokmem("proc", "list", "--json").json("proc-list")["procedures"] == []
 
 
+def test_what_is_left_out_is_said_and_bad_rows_can_be(tokmem, tmp_path):
+    file = tmp_path / "pairs.jsonl"
+    rows = [{"input": "a", "response": "b"}, {"input": "c", "response": "no", "weight": 0}, {"input": "d"}]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    ended = tokmem("proc", "add", "some", "--pairs", str(file))
+    assert ended.code == 1 and "line 3" in ended.err and "--skip-bad" in ended.err and "--map" in ended.err
+    ended = tokmem("proc", "add", "some", "--pairs", str(file), "--skip-bad")
+    assert ended.code == 0 and "Left out 1 answer that is marked as not to be learned." in ended.out + ended.err
+    assert tokmem("proc", "show", "some", "--json").json("proc-show")["pairs"] == 1
+
+
 def test_a_huge_file_is_refused_quickly(tokmem, tmp_path):
     file = tmp_path / "huge.csv"
     with file.open("w") as out:

@@ -416,3 +416,28 @@ def test_turns_that_call_tools_are_left_out_and_the_others_kept(tmp_path: Path, 
     assert found.pairs == (ExamplePair("a", "b"),) and found.notes == ("1 row calls tools, which is not learned.",)
     with pytest.raises(BadInputError, match="in words, only calls of tools"):
         load_pairs(put(tmp_path, json.dumps({"messages": tools})))
+
+
+def test_a_heading_may_span_lines(tmp_path: Path) -> None:
+    text = 'id,"notes\nof the\nteam",input,response\n1,n,a,b\n2,n,,d\n'
+    found = read_pairs_file(put(tmp_path, text, "p.csv"))
+    assert found.columns == ("id", "notes\nof the\nteam", "input", "response")
+    assert found.pairs == (ExamplePair("a", "b"),) and [problem.line for problem in found.problems] == [5]
+
+
+@pytest.mark.parametrize("others", [0, 10, 5_000])
+def test_a_table_may_have_many_columns(tmp_path: Path, others: int) -> None:
+    names = [f"a long name of column {number}" for number in range(others)]
+    text = ",".join([*names, "input", "response"]) + "\n" + "," * others + "a,b\n"
+    assert load_pairs(put(tmp_path, text, "p.csv")).pairs == (ExamplePair("a", "b"),)
+
+
+def test_a_quote_that_is_never_closed_in_the_heading_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="first line must name"):
+        load_pairs(put(tmp_path, 'in"put,"response\na,b\n' * 300, "p.csv"))
+
+
+def test_headings_that_nobody_can_guess_are_told_to_be_mapped(tmp_path: Path) -> None:
+    with pytest.raises(OtherColumnsError) as caught:
+        load_pairs(put(tmp_path, "eingabe,antwort\na,b\n", "p.csv"))
+    assert "--map input=COLUMN,response=COLUMN" in (caught.value.next_step or "")

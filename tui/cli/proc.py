@@ -164,10 +164,16 @@ def import_pairs(context: Context, options: argparse.Namespace) -> int:
     return ExitCode.OK
 
 
+_ADVICE = " Or leave such rows out with --skip-bad, or take other columns with --map input=COLUMN,response=COLUMN."
+
+
 def _load(context: Context, options: argparse.Namespace) -> PairsFile:
     """The pairs of ``--pairs``; says what was recognised where it is not our own form."""
     mapping = ColumnMapping.parse(options.map) if options.map is not None else None
-    found = read_pairs_file(options.pairs, mapping) if options.skip_bad else load_pairs(options.pairs, mapping)
+    if options.skip_bad:
+        found = read_pairs_file(options.pairs, mapping)
+    else:
+        found = load_pairs(options.pairs, mapping, advice=_ADVICE)
     if not found.count:
         raise BadInputError(
             f"{options.pairs} holds no usable pair.",
