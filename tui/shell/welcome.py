@@ -209,7 +209,7 @@ class WelcomeScreen(AppScreen):
                 go_words, other_words = "Use it and try it", "Drop it"
         set_label(go, go_words)
         set_label(other, other_words)
-        go.disabled = str(go.label) == "Please wait"
+        go.disabled = go_words == "Please wait"
         if step != self._step or self.focused is None:
             self._step = step
             (self.query_one("#samples") if step == "sample" else other if go.disabled else go).focus()
