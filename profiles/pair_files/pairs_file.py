@@ -185,7 +185,7 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
             answers = "its one answer is" if marked == 1 else f"each of its {marked:,} answers is"
             raise BadInputError(
                 f"{path} holds no pair to learn: {answers} marked as not to be learned.",
-                next_step="Look at 'weight', 'train', 'loss' or 'label' in its rows.",
+                next_step="Look at 'weight', 'loss_weight', 'train', 'loss' or 'label' in its rows.",
             )
         raise BadInputError(f"{path} holds no pair.", next_step=FORMS)
     return PairsFile(

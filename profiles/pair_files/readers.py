@@ -86,8 +86,7 @@ class Found:
         if isinstance(made, str):
             return made
         form, pairs = made
-        if self.mapping is None:
-            self.dropped.update(dropped_of_row(row))
+        self.dropped.update(dropped_of_row(row, self.mapping))
         if not pairs:
             return None
         self.forms[form] = None

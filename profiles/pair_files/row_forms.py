@@ -154,17 +154,20 @@ def is_left_out(thing: object) -> bool:
     return thing.get("label") is False or any(thing.get(mark) in (0, 0.0) for mark in _MARKS)
 
 
-def dropped_of_row(row: object) -> dict[Dropped, int]:
-    """What of a row that is not mapped is never learned, counted: see ``DROPPED_WORDS``."""
+def dropped_of_row(row: object, mapping: ColumnMapping | None = None) -> dict[Dropped, int]:
+    """What of a row is never learned, counted: see ``DROPPED_WORDS``. A mapping says itself what is taken."""
     if not isinstance(row, dict):
         return {}
     if is_left_out(row):
         return {"marked": 1}
+    if mapping is not None:
+        return {}
     talk = row.get("messages", row.get("conversations"))
     messages = [message for message in talk if isinstance(message, dict)] if isinstance(talk, list) else []
-    roles = {_role(message) for message in messages}
+    role_key = "role" if "messages" in row else "from"
+    roles = {_role(message, role_key) for message in messages}
     found: dict[Dropped, int] = {
-        "marked": sum(is_left_out(message) for message in messages if _role(message) in _ANSWER_ROLES),
+        "marked": sum(is_left_out(message) for message in messages if _role(message, role_key) in _ANSWER_ROLES),
         "system": int(bool(roles & _SILENT_ROLES) or _is_text(row.get("system"))),
         "tools": int(bool(roles & _TOOL_ROLES) or any(message.get("tool_calls") for message in messages)),
         "history": int(bool(row.get("history"))),
@@ -185,10 +188,10 @@ def pairs_of_row(row: object, mapping: ColumnMapping | None = None) -> tuple[For
     """
     if not isinstance(row, dict):
         return f"{kind(row)}, not an object with 'input' and 'response'"
-    if mapping is not None:
-        return _mapped(row, mapping)
     if is_left_out(row):
         return "pairs", []
+    if mapping is not None:
+        return _mapped(row, mapping)
     if "response" in row and _is_text(row.get("instruction")) and "output" not in row:
         return _alpaca(row, "response")
     if all(column in row for column in COLUMNS):
@@ -293,21 +296,21 @@ def _calls_tools(message: object) -> bool:
     return isinstance(message, dict) and bool(message.get("tool_calls") or message.get("function_call"))
 
 
-def _role(message: Mapping[str, object]) -> str:
-    return str(message.get("role", message.get("from"))).lower()
+def _role(message: Mapping[str, object], role_key: str) -> str | None:
+    role = message.get(role_key, message.get("role", message.get("from")))
+    return role.lower() if isinstance(role, str) else None
 
 
 def _said(message: object, role_key: str, text_key: str) -> tuple[str | None, str | None]:
     """Role and text of a message; content may be a list of parts, as newer chat files have it."""
     if not isinstance(message, dict):
         return None, None
-    role = message.get(role_key, message.get("role", message.get("from")))
     content = message.get(text_key, message.get("content", message.get("value")))
     if isinstance(content, list):
         parts = [part.get("text", part.get("value")) if isinstance(part, dict) else part for part in content]
         texts = [part for part in parts if isinstance(part, str)]
         content = "\n".join(texts) if len(texts) == len(parts) else None
-    return (role.lower() if isinstance(role, str) else None), (content if isinstance(content, str) else None)
+    return _role(message, role_key), (content if isinstance(content, str) else None)
 
 
 def text_keys(rows: Iterable[object]) -> tuple[str, ...]:

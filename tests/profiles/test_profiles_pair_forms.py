@@ -441,3 +441,10 @@ def test_headings_that_nobody_can_guess_are_told_to_be_mapped(tmp_path: Path) ->
     with pytest.raises(OtherColumnsError) as caught:
         load_pairs(put(tmp_path, "eingabe,antwort\na,b\n", "p.csv"))
     assert "--map input=COLUMN,response=COLUMN" in (caught.value.next_step or "")
+
+
+def test_what_is_marked_is_left_out_under_a_mapping_too(tmp_path: Path) -> None:
+    rows = [{"prompt": "a", "completion": "bad", "label": False}, {"prompt": "c", "completion": "d", "label": True}]
+    file = put(tmp_path, "\n".join(map(json.dumps, rows)))
+    found = load_pairs(file, ColumnMapping.parse("input=prompt,response=completion"))
+    assert found.pairs == (ExamplePair("c", "d"),) and found.dropped == {"marked": 1}
