@@ -4,14 +4,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+AI_SDK := tests/serve/clients/ai_sdk
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test fuzz lint format docs soak chaos bench clean
+.PHONY: help demo run test clients cluster fuzz lint format docs soak chaos bench clean
 
 help:
 	@echo "make demo    install, fetch the default model, train and ask three sample procedures"
 	@echo "make run     open the app"
 	@echo "make test    run the tests (ARGS='-k name' to choose)"
+	@echo "make clients install the libraries that others ask models with (500 MB, npm's where there is npm) and try them on serve"
+	@echo "make cluster install Ray (240 MB) and train on workers of this computer, some of which are killed"
 	@echo "make fuzz    import 6,000 broken bank files (the tests import 200)"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make format  let ruff rewrite the code"
@@ -27,11 +30,20 @@ demo: $(VENV)/.installed
 run: $(VENV)/.installed
 	$(BIN)/tokmem-desk $(ARGS)
 
+# One thread to a test process: there is a process for each core, and more threads stand in each other's way.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n auto $(ARGS)
+
+clients: $(VENV)/.installed-clients
+	@if command -v npm >/dev/null; then npm install --prefix $(AI_SDK) --no-audit --no-fund --no-package-lock --silent \
+		|| echo "npm's libraries could not be installed, so they are not tried."; fi
+	$(BIN)/python -m pytest tests/serve/clients tests/serve/test_clients.py tests/cli/test_mcp.py $(ARGS)
+
+cluster: $(VENV)/.installed-cluster
+	$(BIN)/python -m pytest tests/engine/cluster tests/cli/test_cluster.py $(ARGS)
 
 fuzz: $(VENV)/.installed-test
-	TOKMEM_FUZZ_EXAMPLES=6000 $(BIN)/python -m pytest tests/profiles/test_profiles_bank_fuzz.py $(ARGS)
+	TOKMEM_FUZZ_EXAMPLES=6000 $(BIN)/python -m pytest tests/profiles/store/test_bank_fuzz.py $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
@@ -75,6 +87,14 @@ $(VENV)/.installed: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[test]'
 	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-clients: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test,clients,mcp]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
+
+$(VENV)/.installed-cluster: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[test,cluster]'
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-test
 
 $(VENV)/.installed-bench: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

@@ -17,7 +17,7 @@ from benchmarks.learning import drawn
 from benchmarks.methods import Context
 from benchmarks.methods.memories import learn_ours
 from benchmarks.models import load
-from benchmarks.options import Options, add_method_options, make_parser, run_program, say
+from benchmarks.options import Options, run_methods, say
 from benchmarks.result import Metrics, ResultFile, Run, mean_over
 from tokmem_desk.generation.recall import answer_batch
 from trainer.evaluate import answer_tokens
@@ -32,10 +32,7 @@ METHODS = ("width-1", "width-2", "width-4", "width-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = make_parser("beams", __doc__)
-    add_method_options(parser, METHODS)
-    options = Options(**vars(parser.parse_args(arguments)))
-    return run_program(lambda: run(options))
+    return run_methods("beams", __doc__, METHODS, run, arguments)
 
 
 def run(options: Options) -> None:

@@ -3,6 +3,8 @@
 A user is replayed who starts with few pairs, types the other texts and ordinary chat in random order, and corrects
 every wrong route. The verdict goes the app's own way: into the profile's store, and from there into the router that the
 next message meets. Held-out messages are never corrected. Features of every text are computed once.
+
+With ``--near-misses`` another user is replayed: see ``near_misses``.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from benchmarks.correction_user import METHODS, Ranker, Replay, Said
 from benchmarks.data import RoutingData, load_chat, load_routing
 from benchmarks.measure import routing_metrics
 from benchmarks.methods import Context
-from benchmarks.models import load
+from benchmarks.models import Loaded, load
+from benchmarks.near_misses import BANKS, Material, read_near_misses
+from benchmarks.near_misses import measure as measure_near_misses
 from benchmarks.options import Options, add_method_options, make_parser, numbers, run_program, say
 from benchmarks.result import ResultFile, Run
 from benchmarks.routing_features import Features, compute
@@ -31,6 +35,8 @@ _DEFAULT_SHOTS = (5,)
 _ORDER_SEED = 0
 _POINTS = (0, 5, 10, 20, 40, 80, 160, 320, 640, 1280)
 """Numbers of corrections after which the held-out messages are routed."""
+_NEAR_MISSES_CORRECTED = (1, 3)
+"""Numbers of corrections after which the other near-misses are routed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +61,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--corrections", type=numbers, default=_POINTS[1:], metavar="N[,N]", help="measure after so many corrections"
     )
+    parser.add_argument(
+        "--near-misses", type=Path, metavar="FILE", help="correct some messages that only look like a procedure's"
+    )
     given = vars(parser.parse_args(arguments))
-    points = (0, *sorted(given.pop("corrections")))
-    return run_program(lambda: run(Options(**given), points))
+    corrections, near_misses = given.pop("corrections"), given.pop("near_misses")
+    if near_misses is not None:
+        counts = _NEAR_MISSES_CORRECTED if corrections == _POINTS[1:] else corrections
+        return run_program(lambda: run_near_misses(Options(**given), near_misses, counts))
+    return run_program(lambda: run(Options(**given), (0, *sorted(corrections))))
+
+
+def _head(options: Options, data: RoutingData, loaded: Loaded, **more: Any) -> dict[str, Any]:
+    """What both results begin with; ``more`` is said of the data."""
+    return {
+        "benchmark": "correction",
+        "backbone": loaded.facts,
+        "data": {
+            "name": options.data.name,
+            "routes": len(data.train),
+            **more,
+            "held_out_none": len(data.none_messages),
+        },
+        "seeds": list(range(options.seeds)),
+    }
 
 
 def run(options: Options, points: Sequence[int]) -> None:
@@ -72,18 +99,8 @@ def run(options: Options, points: Sequence[int]) -> None:
     everything = [text for part in (data.train, data.test) for texts in part.values() for text in texts]
     unique = list(dict.fromkeys([*everything, *data.none_messages, *data.none_train]))
     features = compute(Context(loaded, {}), unique, with_retriever=False)
-    head = {
-        "benchmark": "correction",
-        "backbone": loaded.facts,
-        "data": {
-            "name": options.data.name,
-            "routes": len(data.train),
-            "held_out": sum(len(texts) for texts in data.test.values()),
-            "held_out_none": len(data.none_messages),
-            "limit": options.limit,
-        },
-        "seeds": list(range(options.seeds)),
-    }
+    held_out = sum(len(texts) for texts in data.test.values())
+    head = _head(options, data, loaded, held_out=held_out, limit=options.limit)
     with ResultFile(options.out, head) as result:
         for shots in all_shots:
             found: dict[str, list[dict[int, Run]]] = {}
@@ -101,6 +118,52 @@ def run(options: Options, points: Sequence[int]) -> None:
                         f"{last['error']:.4f} after {last['corrections']:.0f} corrections "
                         f"in {len(day.stream)} messages"
                     )
+
+
+def run_near_misses(options: Options, path: Path, corrections: Sequence[int]) -> None:
+    """Have near-misses corrected, and write what that does to others and to what was right.
+
+    Raises:
+        TokmemError: the data or the model cannot be used.
+        BadInputError: no procedure of the data has near-misses.
+    """
+    data = _narrowed(load_routing(options.data), options)
+    near_misses = {
+        half: {name: texts for name, texts in found.items() if name in data.train}
+        for half, found in read_near_misses(path).items()
+    }
+    if not any(near_misses.values()):
+        raise BadInputError(f"No procedure of the data has near-misses in {path.name}.")
+    loaded = load(options)
+    held_out = {**data.test, NONE_ROUTE: data.none_messages}
+    parts = (data.train, held_out, *near_misses.values())
+    texts = [text for part in parts for found in part.values() for text in found]
+    features = compute(Context(loaded, {}), list(dict.fromkeys(texts)), with_retriever=False)
+    counts = {half: {name: len(texts) for name, texts in one.items()} for half, one in near_misses.items()}
+    head = _head(options, data, loaded, near_misses=counts)
+    shots = options.shots[0] if options.shots else None
+    sent_wrong: dict[tuple[str, int, str], list[str]] = {}
+    with ResultFile(options.out, head) as result:
+        for bank in BANKS:
+            for count in sorted(corrections):
+                runs: dict[str, list[Run]] = {}
+                for method in options.methods:
+                    for seed in range(options.seeds):
+                        known = {
+                            name: random.Random(f"{seed}/{name}").sample(found, len(found))[:shots]
+                            for name, found in data.train.items()
+                        }
+                        material = Material(known, held_out, near_misses)
+                        hidden = loaded.backbone.hidden_size
+                        run = measure_near_misses(
+                            method, material, bank, count, seed, features, loaded.basis, hidden, sent_wrong
+                        )
+                        runs.setdefault(method, []).append(run)
+                        say(
+                            f"{bank}, {count} corrected, {method}, seed {seed}: {run.metrics['false_trigger_rate']:.3f}"
+                            f" of the others still go wrong, recall {run.metrics['known_recall']:.3f}"
+                        )
+                result.add({"bank": bank, "shots": shots, "corrections": count}, runs)
 
 
 def _keep(result: ResultFile, shots: int, found: dict[str, list[dict[int, Run]]], points: Sequence[int]) -> None:

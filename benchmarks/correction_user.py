@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
@@ -40,13 +40,21 @@ class Said:
 class _CacheOfKnownTexts(BankCache):
     """The app's bank cache, with the features of every text at hand already."""
 
-    def __init__(self, model: Any, features: Features) -> None:
+    def __init__(self, model: Any, features: Features, *, borders: bool) -> None:
         super().__init__(model)
         self._features = features
+        self._borders = borders
         self._rows = {text: row for row, text in enumerate(features.texts)}
 
     def rows(self, messages: Sequence[str]) -> list[int]:
         return [self._rows[message] for message in messages]
+
+    def _examples(self, store: ProfileStore, names: Collection[str]) -> Callable[[str], Tensor | None]:
+        return super()._examples(store, names) if self._borders else lambda _name: None
+
+    def decisive(self, messages: Sequence[str]) -> list[str]:
+        # What is at hand are features of whole messages, and those are what is routed here.
+        return list(messages)
 
     def features(self, messages: Sequence[str]) -> Tensor:
         return self._features.projected[self.rows(messages)]
@@ -59,15 +67,18 @@ class Method:
     Attributes:
         kept: it is written to the profile, as the app does.
         example: its message becomes an example of the right procedure instead, and nothing else.
+        borders: near-misses tell where the messages of a procedure end.
     """
 
     kept: bool = False
     example: bool = False
+    borders: bool = True
 
 
 METHODS: dict[str, Method] = {
     "uncorrected": Method(),
     "examples": Method(example=True),
+    "without-borders": Method(kept=True, borders=False),
     "ours": Method(kept=True),
 }
 
@@ -99,7 +110,7 @@ class Replay:
         self._routes = {name: route for route, name in self._names.items()}
         self._known = {self._names[route]: list(texts) for route, texts in known.items()}
         model = SimpleNamespace(backbone=SimpleNamespace(hidden_size=hidden_size), basis=ProjectedBasis.over(basis))
-        self._bank_cache = _CacheOfKnownTexts(model, features)
+        self._bank_cache = _CacheOfKnownTexts(model, features, borders=method.borders)
         self._digest = basis.digest
         self._store = ProfileStore(folder)
         for name, texts in self._known.items():

@@ -115,6 +115,24 @@ def load_routing(path: Path) -> RoutingData:
     )
 
 
+def load_languages(path: Path) -> dict[str, dict[str, list[str]]]:
+    """Messages by intent and language: ``{"intents": {name: {language: [text]}}}``.
+
+    Raises:
+        BadInputError: nothing of the kind there, or a message has no translation.
+    """
+    intents = _read(path).get("intents") or {}
+    found = {
+        str(name): {str(language): _texts(path, texts) for language, texts in of.items()}
+        for name, of in intents.items()
+    }
+    sizes = {(language, len(texts)) for of in found.values() for language, texts in of.items()}
+    languages = {language for language, _ in sizes}
+    if not found or len({size for _, size in sizes}) != 1 or any(set(of) != languages for of in found.values()):
+        raise BadInputError(f"{path} has no messages of intents with as many in each language.")
+    return found
+
+
 def load_chat(path: Path, part: str = "test") -> list[str]:
     """Messages of a none set, those of one part.
 
@@ -141,6 +159,20 @@ def choose_procedures(procedures: Sequence[Procedure], options: Options, count: 
         random.Random(_ORDER_SEED).shuffle(chosen)
         chosen = chosen[:count]
     return chosen
+
+
+def halves(procedures: Sequence[Procedure]) -> dict[str, list[Procedure]]:
+    """The half that chooses settings, and the half that is looked at once for a change that is kept.
+
+    By the order of names: the first, third, … choose.
+    """
+    ordered = sorted(procedures, key=lambda p: p.name)
+    return {"chooses": ordered[::2], "looked at": ordered[1::2]}
+
+
+def half_of(procedures: Sequence[Procedure]) -> dict[str, str]:
+    """The half of each procedure of a folder, by its name; see ``halves``."""
+    return {p.name: half for half, found in halves(procedures).items() for p in found}
 
 
 def draw(procedure: Procedure, *, pairs: int | None, limit: int | None, seed: int, described: bool) -> Procedure:

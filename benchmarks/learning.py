@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks import settings
-from benchmarks.data import TaskData, choose_procedures, draw, load_tasks
+from benchmarks.data import TaskData, choose_procedures, draw, half_of, load_tasks
+from benchmarks.kept import KeptMemories
 from benchmarks.measure import measure
 from benchmarks.methods import METHODS, SEEDLESS, Context
 from benchmarks.models import load
@@ -23,6 +25,7 @@ def parse(benchmark: str, description: str | None, arguments: Sequence[str] | No
     parser = make_parser(benchmark, description)
     add_method_options(parser, list(METHODS))
     parser.add_argument("--descriptions", action="store_true", help="put the description into every query")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep memories of ours there, and go on with those")
     parser.add_argument("--tune", action="store_true", help="search the baselines' settings anew and keep them")
     return Options(**vars(parser.parse_args(arguments)))
 
@@ -38,7 +41,8 @@ def run(benchmark: str, options: Options, *, sequential: bool) -> None:
     """
     data = load_tasks(options.data)
     loaded = load(options)
-    context = Context(loaded, settings.chosen(benchmark, loaded.backbone.model_id), sequential)
+    kept = None if options.keep is None else KeptMemories(options.keep, loaded.backbone)
+    context = Context(loaded, settings.chosen(benchmark, loaded.backbone.model_id), sequential, kept=kept)
     if options.tune:
         _tune(benchmark, options, data, context)
     head = {
@@ -89,7 +93,8 @@ def _run_setting(
                 continue
             first = first or procedures
             say(f"{method}, seed {seed}, {len(procedures)} procedures, {shots or 'all'} pairs")
-            measured = measure(METHODS[method], context, procedures, _none_messages(data, options), seed)
+            none = _none_messages(data, options)
+            measured = measure(METHODS[method], context, procedures, none, seed, half_of(data.procedures))
             runs.setdefault(method, []).append(measured.run)
             result.predict({"setting": setting, "method": method, "seed": seed, **row} for row in measured.predictions)
             result.add(setting, runs)

@@ -23,7 +23,7 @@ from benchmarks.models import load
 from benchmarks.options import Options, add_method_options, make_parser, numbers, positive, run_program, say
 from benchmarks.result import ResultFile, Run
 from tokmem_desk.backbone.fingerprint import identify_weights
-from tokmem_desk.backbone.kv_state import QueryState
+from tokmem_desk.backbone.query_state import QueryState
 from tokmem_desk.errors import BadInputError, IncompatibleError
 from tokmem_desk.memory.steering import join_memories
 from trainer.config import PAPER, TrainConfig

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from tui.engine.models import LoadedModel
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.references.finder import ReferenceFinder
     from tokmem_desk.routing.features import RouterBasis
     from tokmem_desk.routing.segment_tagger import SegmentTagger
     from trainer.memory_start import Prior
@@ -29,6 +31,7 @@ class Loaded:
     backbone: Backbone
     basis: RouterBasis
     segment_tagger: SegmentTagger
+    references: ReferenceFinder
     prior: Prior | None
     facts: dict[str, Any]
     cache: Path
@@ -40,10 +43,48 @@ def load(options: Options) -> Loaded:
     Raises:
         TokmemError: no such model, no network, no memory.
     """
+    model = _model(options)
+    for _ in model.load(_saying(), lambda: False):
+        pass
+    return Loaded(
+        model.backbone,
+        model.basis,
+        model.segment_tagger,
+        model.references,
+        model.prior,
+        _facts(model),
+        AppPaths.resolve(options.home).cache / "benchmarks",
+    )
+
+
+def load_to_chat(options: Options) -> tuple[Backbone, dict[str, Any]]:
+    """The same without what procedures need of a model: its backbone, and what the result says about it.
+
+    Raises:
+        TokmemError: no such model, no network, no memory.
+    """
+    model = _model(options)
+    for _ in model.load_to_chat(_saying(), lambda: False):
+        pass
+    return model.backbone, _facts(model)
+
+
+def _model(options: Options) -> LoadedModel:
+    return LoadedModel(AppPaths.resolve(options.home), options.model, options.device, offline=False)
+
+
+def _facts(model: LoadedModel) -> dict[str, Any]:
     import torch
 
-    paths = AppPaths.resolve(options.home)
-    model = LoadedModel(paths, options.model, options.device, offline=False)
+    facts = model.describe()
+    # Where memories start concerns one method; its settings name it.
+    del facts["pid"], facts["memory_mb"], facts["prior"]
+    facts["threads"] = torch.get_num_threads()
+    return facts
+
+
+def _saying() -> Callable[[str, float | None, str], None]:
+    """Says each sentence of progress once."""
     said = ""
 
     def report(phase: str, share: float | None, text: str) -> None:
@@ -52,10 +93,4 @@ def load(options: Options) -> Loaded:
             say(text)
         said = text
 
-    for _ in model.load(report, lambda: False):
-        pass
-    facts = model.describe()
-    # Where memories start concerns one method; its settings name it.
-    del facts["pid"], facts["memory_mb"], facts["prior"]
-    facts["threads"] = torch.get_num_threads()
-    return Loaded(model.backbone, model.basis, model.segment_tagger, model.prior, facts, paths.cache / "benchmarks")
+    return report

@@ -29,6 +29,7 @@ class Options:
         descriptions: the description stands in the query, in training and test, for every method.
         tune: search the baselines' settings anew instead of taking the committed ones.
         chat: a further file of messages that no procedure should answer, for the routing benchmark.
+        keep: folder of memories that earlier runs of the same training have left; None keeps none.
     """
 
     data: Path
@@ -46,6 +47,7 @@ class Options:
     descriptions: bool = False
     tune: bool = False
     chat: Path | None = None
+    keep: Path | None = None
 
 
 def make_parser(benchmark: str, description: str | None) -> argparse.ArgumentParser:
@@ -75,6 +77,25 @@ def add_method_options(parser: argparse.ArgumentParser, methods: Sequence[str]) 
     parser.add_argument("--shots", type=numbers, default=(), metavar="N[,N]", help="one run per number of pairs")
     parser.add_argument("--seeds", type=positive, default=DEFAULT_SEEDS, metavar="N", help="runs (default: 3)")
     parser.add_argument("--limit", type=positive, metavar="N", help="test examples per procedure at most")
+
+
+def run_methods(
+    benchmark: str,
+    description: str | None,
+    methods: Sequence[str],
+    run: Callable[[Options], None],
+    arguments: Sequence[str] | None,
+) -> int:
+    """The whole program of a benchmark that has the options of methods and no others.
+
+    Args:
+        run: measures and writes the result.
+        arguments: of the command line; None takes those of the process.
+    """
+    parser = make_parser(benchmark, description)
+    add_method_options(parser, methods)
+    options = Options(**vars(parser.parse_args(arguments)))
+    return run_program(lambda: run(options))
 
 
 def positive(text: str) -> int:

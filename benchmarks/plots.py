@@ -25,6 +25,8 @@ def draw_plots(document: Mapping[str, Any], file: Path) -> list[Path]:
     benchmark = str(document["benchmark"])
     if benchmark == "correction":
         return _against_corrections(document.get("sweep") or [], file)
+    if benchmark == "plans":
+        return _against_depth(document.get("sweep") or [], file)
     if benchmark not in _QUALITY:
         return drawn
     if benchmark != "routing":
@@ -102,6 +104,29 @@ def _against_corrections(sweep: list[dict[str, Any]], file: Path) -> list[Path]:
         axes.set_ylim(bottom=0)
         axes.legend(fontsize="small")
         drawn.append(_save(figure, file, f"{shots}-shots"))
+    return drawn
+
+
+def _against_depth(sweep: list[dict[str, Any]], file: Path) -> list[Path]:
+    """How right plans are against their depth, one picture for each half; a panel for each figure."""
+    from matplotlib import pyplot as plt
+
+    drawn = []
+    titles = {"steps_exact": "functions right, in order", "tool_f1": "functions F1", "argument_f1": "values F1"}
+    points = [entry for entry in sweep if isinstance(entry["setting"].get("depth"), int)]
+    for half in dict.fromkeys(entry["setting"]["half"] for entry in points):
+        figure, panels = plt.subplots(1, len(titles), figsize=(9, 3), sharey=True)
+        for axes, (key, title) in zip(panels, titles.items(), strict=True):
+            for name in dict.fromkeys(name for entry in points for name in entry["methods"]):
+                line = sorted(
+                    (entry["setting"]["depth"], entry["methods"][name]["metrics"][key])
+                    for entry in points
+                    if entry["setting"]["half"] == half and name in entry["methods"]
+                )
+                axes.plot(*zip(*line, strict=True), marker="o", label=name)
+            axes.set(xlabel="depth", title=title, ylim=(-0.03, 1.03))
+        panels[0].legend(fontsize="small")
+        drawn.append(_save(figure, file, "looked-at" if half else "chosen"))
     return drawn
 
 

@@ -152,7 +152,7 @@ def _model() -> LoadedModel:
         key_shapes=((LAYERS, HEADS, HEAD_SIZE, HEAD_SIZE),),
         longest_row=1e6,  # the made-up addresses are long
     )
-    return cast("LoadedModel", SimpleNamespace(backbone=backbone, basis=basis, segment_tagger=None))
+    return cast("LoadedModel", SimpleNamespace(backbone=backbone, basis=basis, segment_tagger=None, references=None))
 
 
 if __name__ == "__main__":

@@ -30,9 +30,16 @@ COLUMNS = {
     "e2e_rouge_l": "e2e ROUGE-L",
     "e2e_exact_match": "e2e exact",
     "e2e_form_valid": "e2e form",
+    "exact_at_half": "exact, surer half",
+    "answer_calibration_error": "calibration error, answer",
+    "edits_per_answer": "edits",
+    "e2e_edits_per_answer": "e2e edits",
     "tool_f1": "tool F1",
     "argument_f1": "argument F1",
     "call_list_exact": "call lists",
+    "steps_exact": "functions in order",
+    "branches_right": "branches",
+    "branches_right_given_value": "branches, value given",
     "routing_accuracy": "routing",
     "none_auroc": "none AUROC",
     "known_recall": "known recall",
@@ -107,6 +114,7 @@ def to_markdown(document: Mapping[str, Any], plots: Sequence[str] = ()) -> str:
         if entry["setting"]:
             parts.append(f"## {_inline(entry['setting'])}")
         parts.append(_method_table(entry["methods"]))
+        parts += _halves(entry["methods"])
         parts += _per_procedure(entry["methods"])
     for key in ("training", "first_token", "device", "start"):
         if key in document:
@@ -122,6 +130,21 @@ def _method_table(methods: Mapping[str, Any]) -> str:
         return ""
     rows = [[name, *(_with_spread(m, key) for key in used)] for name, m in methods.items()]
     return _table(["method", *(COLUMNS[key] for key in used)], rows)
+
+
+def _halves(methods: Mapping[str, Any]) -> list[str]:
+    """A table of the half of the procedures that choose settings, and one of those that do not."""
+    parts = []
+    halves = dict.fromkeys(half for method in methods.values() for half in _of_halves(method))
+    for half in halves if len(halves) > 1 else ():
+        found = {n: {"metrics": m["halves"][half], "spread": {}} for n, m in methods.items() if half in _of_halves(m)}
+        parts += [f"The half that {'is ' if half == 'looked at' else ''}{half}:", _method_table(found)]
+    return parts
+
+
+def _of_halves(method: Mapping[str, Any]) -> Mapping[str, Any]:
+    halves: Mapping[str, Any] = method.get("halves") or {}
+    return halves
 
 
 def _with_spread(method: Mapping[str, Any], key: str) -> str:

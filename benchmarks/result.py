@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks.sureness import Sureness, answer_calibration_error
 from profiles.files.atomic import write_text
 
 Metrics = dict[str, float | None]
@@ -28,11 +29,17 @@ class Run:
         metrics: figures by key; None where a figure does not apply.
         per_procedure: the same per procedure.
         settings: how the method was set.
+        halves: the same for each half of the procedures, see ``data.halves``; empty where they are not parted.
+        sureness: of its answers, by procedure; empty for a method that gives no probability of being right.
+        half_of: the half of each procedure.
     """
 
     metrics: Metrics
     per_procedure: dict[str, Metrics] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    halves: Mapping[str, Metrics] = field(default_factory=dict)
+    sureness: dict[str, list[Sureness]] = field(default_factory=dict)
+    half_of: Mapping[str, str] = field(default_factory=dict)
 
 
 def mean_over(runs: Sequence[Mapping[str, float | None]]) -> Metrics:
@@ -56,7 +63,7 @@ def _columns(runs: Sequence[Mapping[str, float | None]]) -> dict[str, list[float
 
 def summarise(runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
     """The ``methods`` object: per method, over its seeds."""
-    methods = {}
+    methods: dict[str, dict[str, Any]] = {}
     for name, of_method in runs.items():
         procedures = dict.fromkeys(p for run in of_method for p in run.per_procedure)
         methods[name] = {
@@ -67,7 +74,30 @@ def summarise(runs: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
             },
             "settings": of_method[-1].settings,
         }
+        halves = dict.fromkeys(half for run in of_method for half in run.halves)
+        if halves:
+            methods[name]["halves"] = {
+                half: mean_over([run.halves[half] for run in of_method if half in run.halves]) for half in halves
+            }
+        _take_together(methods[name], of_method)
     return methods
+
+
+def _take_together(method: dict[str, Any], runs: Sequence[Run]) -> None:
+    """Replace the mean calibration error by that over the answers of all seeds together.
+
+    The fewer answers in a bin, the more of the error is chance; and one answer of each seed is as good as another.
+    """
+    answers = [
+        (run.half_of.get(name), answer) for run in runs for name, found in run.sureness.items() for answer in found
+    ]
+    if not answers:
+        return
+    method["metrics"]["answer_calibration_error"] = answer_calibration_error([answer for _, answer in answers])
+    for half, figures in method.get("halves", {}).items():
+        figures["answer_calibration_error"] = answer_calibration_error(
+            [answer for of_half, answer in answers if of_half == half]
+        )
 
 
 def predictions_path(out: Path) -> Path:

@@ -4,9 +4,13 @@ training  plain full-sequence training against training on cached queries (the p
 answers   time to the first token of a routed answer against plain chat and one pass over the span
 conversation  time to the first token over 20 turns of chat, with and without what was read before
 device    memory, tokens a second, seconds a training step
-start     --help and the first frame of the app
+llama_cpp  tokens a second beside llama.cpp, with the same model and threads (needs --gguf and the extra llama)
+start     --help, the first frame of the app, and a first answer: a command that loads the model and answers
+first_use  what one waits for who takes a model for the first time, and the peak memory of each step; in a new home
+fits      what is learned about a model once: seconds of the processor for each part
 
-Without --data the sample procedures that ship with the program serve.
+All but llama_cpp, first_use and fits are measured unless some are named. Without --data the sample procedures that ship
+with the program serve.
 """
 
 from __future__ import annotations
@@ -26,7 +30,10 @@ from profiles.files.atomic import write_text
 from tokmem_desk import samples
 from tokmem_desk.procedures import Procedure
 
-SECTIONS = ("training", "answers", "conversation", "device", "start")
+USUAL = ("training", "answers", "conversation", "device", "start")
+SECTIONS = (*USUAL, "llama_cpp", "first_use", "fits")
+_OF_COMMANDS = {"start", "first_use"}
+"""Sections that run the program itself; the others load the model here."""
 
 TRAINING_PROCEDURES = (
     "sst2_polarity_classification",
@@ -49,10 +56,11 @@ _BANK_PROCEDURES = 3
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser("speed", __doc__)
     parser.add_argument("--data", type=Path, help="folder of procedures (default: the shipped samples)")
-    parser.add_argument("--sections", type=_sections, default=SECTIONS, metavar="A,B", help=", ".join(SECTIONS))
+    parser.add_argument("--sections", type=_sections, default=USUAL, metavar="A,B", help=", ".join(SECTIONS))
     parser.add_argument("--procedures", type=positive, default=10, metavar="N", help="in training (default: 10)")
     parser.add_argument("--pairs", type=positive, default=_PAIRS, metavar="N", help="per procedure (default: 40)")
     parser.add_argument("--steps", type=positive, metavar="N", help="training steps of each kind (default: one epoch)")
+    parser.add_argument("--gguf", type=Path, metavar="FILE", help="the model for llama.cpp, in 4 bit")
     given = parser.parse_args(arguments)
     return run_program(lambda: run(given))
 
@@ -72,13 +80,18 @@ def run(given: argparse.Namespace) -> None:
         TokmemError: the data or the model cannot be used.
     """
     document: dict[str, Any] = {"benchmark": "speed", "seeds": [0], "methods": {}}
-    if any(section != "start" for section in given.sections):
+    if "first_use" in given.sections:
+        from benchmarks.speed_first_use import measure_first_use
+
+        document["first_use"] = measure_first_use(given.model)
+        _write(given.out, document)
+    if not _OF_COMMANDS.issuperset(given.sections):
         _measure_model(given, document)
     if "start" in given.sections:
         from benchmarks.speed_start import measure_start
 
         say("Starting the program")
-        document["start"] = measure_start()
+        document["start"] = measure_start(given.home, given.model)
     _write(given.out, document)
 
 
@@ -108,6 +121,17 @@ def _measure_model(given: argparse.Namespace, document: dict[str, Any]) -> None:
     if "device" in given.sections:
         say("Timing tokens and steps")
         document["device"] = measure_device(context, plain[0])
+        _write(given.out, document)
+    if "fits" in given.sections:
+        from benchmarks.speed_fits import measure_fits
+
+        document["fits"] = measure_fits(loaded.backbone)
+        _write(given.out, document)
+    if "llama_cpp" in given.sections:
+        from benchmarks.speed_llama import measure_llama
+
+        say("Timing tokens beside llama.cpp")
+        document["llama_cpp"] = measure_llama(context, given.gguf)
         _write(given.out, document)
     if "training" in given.sections:
         described = [_first_pairs(p, given.pairs) for p in procedures]

@@ -96,8 +96,7 @@ def _span_pass(backbone: Backbone, prefilled: Prefilled, span: int) -> float:
     inputs = backbone.embed_ids(torch.full((1, span), backbone.format.end_id, device=backbone.torch_device))
 
     def run() -> None:
-        with backbone.forms.decoding():
-            backbone.extend(batch, inputs)
+        backbone.decode(batch, inputs)
 
     return _timed(backbone, run)
 

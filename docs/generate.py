@@ -127,14 +127,14 @@ def reference() -> str:
             lines += ["", *_table(("", ""), [(f"`{name}`", text) for name, text in command.arguments])]
     options = [(f"`{name}`", text) for name, text in shared_options(parser)]
     lines += ["", "## Options of every command", "", *_table(("option", ""), options)]
-    settings = [(f"`{key.name}`", f"`{_default(key)}`", _limits(key), key.doc) for key in KEYS.values()]
+    settings = [(f"`{key.name}`", key.title, f"`{_default(key)}`", _limits(key), key.doc) for key in KEYS.values()]
     lines += [
         "",
         "## Settings",
         "",
         "In `config.toml`; change them with `tokmem-desk config set KEY VALUE` or in the app (`F9`).",
         "",
-        *_table(("setting", "default", "values", "meaning"), settings),
+        *_table(("setting", "in the app", "default", "values", "meaning"), settings),
         "",
         "## Keys",
         "",

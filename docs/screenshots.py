@@ -25,9 +25,10 @@ from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
 from profiles.settings.settings import Settings
 from tests.tui.scripted_engine import FINGERPRINT
-from tokmem_desk.procedures import Procedure
+from tokmem_desk.procedures import NONE_ROUTE, Procedure
 from tui.chat.prompt import Prompt
 from tui.chat.screen import ChatScreen
+from tui.chat.small_model import small_model_words
 from tui.engine_client.client import EngineClient, engine_command, run_blocking
 from tui.engine_client.link import EngineLink
 from tui.procedures.samples import sample_files
@@ -68,6 +69,7 @@ async def draw(home: Path) -> dict[str, str]:
     pictures = {}
     async with app.run_test(size=SIZE) as pilot:
         await _until(pilot, lambda: hasattr(app, "link") and _ready(app.link))
+        small_model_words(app.store, app.link.state.backbone, NONE_ROUTE)  # said once, above the chat; not in a picture
         for message in MESSAGES:
             app.screen.query_one(Prompt).insert(message)
             await pilot.press("enter")

@@ -6,6 +6,7 @@ it in ``TOKMEM_TEST_MODELS`` (``~/.cache/tokmem-desk-tests`` without it); they a
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import re
@@ -29,7 +30,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 
+from tests.small_costs import SMALL
 from tests.tiny_models import save_tiny_model
 from tests.warm import end_servers
 
@@ -37,6 +40,10 @@ if TYPE_CHECKING:
     from tests.tiny_loaded import TinyModel
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.models.store import ModelStore
+
+# How long a draw takes says how busy the machine is, and nothing about what is tested.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1", ""})
 
@@ -60,12 +67,31 @@ LONGEST_NAME = 80
 """Characters of a folder's name; file systems refuse 256, and a lock and a temporary name are made of it."""
 
 
+YOUNG_OBJECTS = 5_000
+"""New objects after which garbage is collected; Python's own value is 700."""
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector leave out what the tests' modules imported: to look through that again and again took
+    a quarter of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)
+
+
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Everything the app writes goes to a temporary folder."""
     home = tmp_path / "home"
     monkeypatch.setenv("TOKMEM_HOME", str(home))
     return home
+
+
+@pytest.fixture(autouse=True)
+def small_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys are derived quickly, and no commit waits for the disk (``tests.small_costs``)."""
+    for name, value in SMALL.items():
+        monkeypatch.setattr(name, value)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 GROUPS, CHAT, EPISODES = 40, 150, 24
 MESSAGES, EPOCHS = 60, 2
+EXAMPLES = 60
 
 
 def fit_quickly(change: Callable[[object, str, Any], None] = setattr) -> None:
@@ -20,6 +21,7 @@ def fit_quickly(change: Callable[[object, str, Any], None] = setattr) -> None:
         change: sets an attribute, as ``monkeypatch.setattr`` does.
     """
     from tokmem_desk import background
+    from tokmem_desk.references import fitting, recipe
     from tokmem_desk.routing import none_calibration, segment_tagger
 
     groups = dict(list(background.groups().items())[:GROUPS])
@@ -29,4 +31,8 @@ def fit_quickly(change: Callable[[object, str, Any], None] = setattr) -> None:
     change(none_calibration, "_EPISODES", EPISODES)
     change(segment_tagger, "_MESSAGES", MESSAGES)
     change(segment_tagger, "_EPOCHS", EPOCHS)
+    change(recipe, "EXAMPLES", EXAMPLES)
+    change(recipe, "MESSAGES", EXAMPLES)
+    change(recipe, "EPOCHS", EPOCHS)
+    change(fitting.fit_reference_finder, "__defaults__", (EXAMPLES,))
     change(segment_tagger.fit_segment_tagger, "__defaults__", (MESSAGES,))

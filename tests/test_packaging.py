@@ -9,7 +9,7 @@ from pathlib import Path
 from setuptools import find_packages
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("profiles", "tokmem_desk", "trainer", "tui")
+PACKAGES = ("profiles", "tokmem_desk", "tokmem_vllm", "trainer", "tui")
 TOOL = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
 
 

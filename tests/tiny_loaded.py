@@ -11,7 +11,7 @@ from torch import Tensor
 from profiles.store.store import ProfileStore
 from tokmem_desk.memory.file import memory_to_bytes
 from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
-from tokmem_desk.memory.kv_positions import initial_layer_rows
+from tokmem_desk.memory.kv_positions import initial_keys_values
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.memory.steering import Steering
@@ -21,6 +21,7 @@ from tokmem_desk.system.device import DeviceChoice
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.routing.earlier_space import EarlierSpace
     from tui.engine.models import LoadedModel
 
 K = 24
@@ -35,13 +36,19 @@ class TinyModel:
     basis: RouterBasis
     choice: DeviceChoice = field(default_factory=lambda: DeviceChoice("cpu", "float32", "test"))
     loaded: bool = True
+    fitted: bool = True
     segment_tagger: None = None
     """Every message is one request."""
+    earlier_space: EarlierSpace | None = None
+    references: None = None
+    """Words refer to nothing."""
     prior: None = None
     """Memories start from their own pairs."""
 
     def load(self, *_: Any) -> Any:
         return iter(())
+
+    load_to_chat = load
 
     def as_loaded(self) -> LoadedModel:
         return cast("LoadedModel", self)
@@ -54,7 +61,7 @@ class TinyModel:
         """Random, but of the size of real ones; the same seed gives the same memory."""
         drawn = torch.Generator().manual_seed(seed)
         text = self.backbone.format.encode_text("Write a commit message for this change. " * 3)
-        free = initial_layer_rows(self.backbone, span - 1, text)
+        free = initial_keys_values(self.backbone, span - 1, text)
         keys = tuple(k + torch.randn(k.shape, generator=drawn) for k in free.keys)
         values = tuple(v + torch.randn(v.shape, generator=drawn) for v in free.values)
         rows = 0.5 * torch.randn(1, self.backbone.hidden_size, generator=drawn)

@@ -18,6 +18,7 @@ prints or logs.
     ├── GenerationError         1   no answer of the wanted form came out
     ├── EngineError             1   the engine process died
     ├── IncompatibleError       4   trained for another backbone, or a newer format
+    │   ├── ContextLengthError  4   a text is longer than the model's context
     │   ├── DamagedError        4   a file of ours is not what was written; it can be made or fetched again
     │   └── UnsupportedModelError 4 a model whose layers work in a way this version does not know
     └── InterruptedByUser     130   stopped on request
@@ -116,6 +117,10 @@ class IncompatibleError(TokmemError):
     exit_code = 4
 
 
+class ContextLengthError(IncompatibleError):
+    title = "The text is too long for the model"
+
+
 class DamagedError(IncompatibleError):
     title = "A file is damaged"
 
@@ -146,6 +151,7 @@ _KINDS: dict[str, type[TokmemError]] = {
         GenerationError,
         EngineError,
         IncompatibleError,
+        ContextLengthError,
         UnsupportedModelError,
         DamagedError,
         InterruptedByUser,

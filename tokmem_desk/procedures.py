@@ -25,6 +25,9 @@ _RESERVED = frozenset({NONE_ROUTE, AUTO_ROUTE})
 _ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 
+MAX_CHAIN = 8
+"""Procedures of one chain at most: each is an answer that somebody waits for."""
+
 MAX_GROUP_CHARACTERS = 40
 """Longest name of a group; it stands in a column of the list."""
 
@@ -66,6 +69,23 @@ class ExamplePair:
     def accepted(self) -> tuple[str, ...]:
         """Every answer that counts as right, ``response`` first."""
         return (self.response, *(text for text in self.references if text != self.response))
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerVerdict:
+    """What a person said of one answer of a procedure: that it was wrong, what would have been right, or both.
+
+    ``rejected`` is the answer that was wrong, ``accepted`` the right one; at least one of them is there.
+    """
+
+    input: str
+    rejected: str | None = None
+    accepted: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """By which it is known again."""
+        return texts_digest([(self.input, json.dumps([self.rejected, self.accepted], ensure_ascii=False))])
 
 
 @dataclass(frozen=True, slots=True)

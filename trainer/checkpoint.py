@@ -91,7 +91,11 @@ class Checkpoint:
 
 
 def optimised_state(parameters: Sequence[Tensor], optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Parameters as they are, and what their optimiser knows of them, as tensors of a checkpoint."""
+    """Parameters as they are, and what their optimiser knows of them, as tensors of a checkpoint.
+
+    Returns:
+        Copies on the CPU: ``now.I`` is parameter I, ``adam.I.KEY`` an entry of its state in the optimiser.
+    """
     tensors: dict[str, Tensor] = {}
     for i, parameter in enumerate(parameters):
         tensors[f"now.{i}"] = parameter
@@ -102,7 +106,11 @@ def optimised_state(parameters: Sequence[Tensor], optimiser: torch.optim.Optimiz
 
 @torch.no_grad()
 def put_back(tensors: Mapping[str, Tensor], parameters: Sequence[Tensor], optimiser: torch.optim.Optimizer) -> None:
-    """The opposite of ``optimised_state``."""
+    """The opposite of ``optimised_state``: fills parameters of the same shapes in place, and their optimiser's state.
+
+    Raises:
+        KeyError: there are more parameters than the checkpoint has.
+    """
     for i, parameter in enumerate(parameters):
         parameter.copy_(tensors[f"now.{i}"])
         prefix = f"adam.{i}."

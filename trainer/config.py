@@ -58,11 +58,13 @@ class TrainConfig:
     """Stop when the running loss, in nats per token, has fallen below: there is nothing left to learn."""
     shared_form: bool = True
     """Hold answers to the form that all pairs share, where they share one (``tokmem_desk.templates.induction``)."""
+    pointers: bool = True
+    """Learn which words of a message the values of that form are (``trainer.slot_pointers``)."""
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.span < 1:
-            raise UsageError(f"A span of {self.span} is not possible.", next_step="Use 1 or more.")
+            raise UsageError(f"A memory of {self.span} places is not possible.", next_step="Use --span 1 or more.")
         if unknown := sorted(set(self.kinds) - {kind.name for kind in kinds() if issubclass(kind, TrainedPart)}):
             raise UsageError(
                 f"There is no kind of steering {unknown[0]!r} that can be trained.",
@@ -70,14 +72,16 @@ class TrainConfig:
             )
         if self.form == "layers" and self.span < 2:
             raise UsageError(
-                "A memory with keys and values in every layer needs a span of 2 or more.",
-                next_step="Use --span 2 or more; a span of 1 needs the form 'rows'.",
+                "A memory with keys and values in every layer needs 2 places or more.",
+                next_step="Use --span 2 or more; one place is enough for the form 'rows' alone.",
             )
 
     def as_dict(self) -> dict[str, Any]:
         """The settings as they are kept with a memory; plain JSON values."""
         found = asdict(self)
         further = found.pop("kinds")
+        # No step of the training depends on it, so what is kept of interrupted ones still fits.
+        del found["pointers"]
         # Only where it says something: settings without it, and digests over them, stay what they were.
         return {**found, "kinds": list(further)} if further else found
 
@@ -100,6 +104,7 @@ PAPER = TrainConfig(
     checks_per_run=0,
     floor_loss=0.0,
     shared_form=False,
+    pointers=False,
 )
 """TokMem as published: one tied row, token router, AdamW 5e-3, batch 4, 10 % warm-up then linear, one epoch."""
 

@@ -6,12 +6,15 @@ Generators of progress, like training, so that chat gets its turn; the last thin
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tokmem_desk.backbone.chat_format import Turn
-from tokmem_desk.generation.recall import answer_batch, answer_messages
-from trainer.metrics import AnswerScores, score_answers
+from tokmem_desk.generation.batch import answer_messages_judged
+from tokmem_desk.generation.confidence import SHIFT_SETTING, Signals, map_of, shift_of
+from tokmem_desk.generation.recall import answer_batch
+from tokmem_desk.generation.single import answer_single
+from trainer.metrics import AnswerScores, exact_match, score_answers
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -27,10 +30,15 @@ _LONGEST_FACTOR = 2
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """Answers to pairs, in order, and their scores."""
+    """Answers to pairs, in order, their scores, and what is known of the being right of each.
+
+    Attributes:
+        signals: None for answers without a memory.
+    """
 
     answers: list[str]
     scores: AnswerScores
+    signals: list[Signals | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +63,60 @@ def answer_pairs(
     pattern: str | None,
     schema: OutputSchema | None = None,
 ) -> Iterator[float | Answered]:
-    """Answer the inputs of pairs under a memory (None: the untrained backbone); yields shares, then the result.
+    """Answer the inputs of pairs one by one, as the chat does; yields shares, then the result.
 
-    With a schema answers are held to it, as they are at recall.
+    Without a memory the untrained backbone answers, in batches. With a schema answers are held to it, as at recall.
     """
+    if memory is None:
+        yield from answer_pairs_in_batches(backbone, pairs, None, pattern, schema)
+        return
     limit = answer_tokens(backbone, pairs)
     answers: list[str] = []
+    signals: list[Signals | None] = []
+    for pair in pairs:
+        answer, known = answer_single(backbone, memory, pair.input, schema=schema, max_tokens=limit)
+        answers.append(answer)
+        signals.append(known)
+        yield len(answers) / len(pairs)
+    yield Answered(answers, score_answers(answers, pairs, pattern), signals)
+
+
+def answer_pairs_in_batches(
+    backbone: Backbone,
+    pairs: Sequence[ExamplePair],
+    memory: Memory | None,
+    pattern: str | None,
+    schema: OutputSchema | None = None,
+) -> Iterator[float | Answered]:
+    """The same in less time, for answers that nobody will look for in the chat; see ``generation.single``."""
+    limit = answer_tokens(backbone, pairs)
+    answers: list[str] = []
+    signals: list[Signals | None] = []
     for start in range(0, len(pairs), ROWS_AT_ONCE):
         part = pairs[start : start + ROWS_AT_ONCE]
         messages = [p.input for p in part]
         schemas = [schema] * len(part)
-        answers += answer_messages(
+        judged = answer_messages_judged(
             backbone, messages, [memory] * len(part), schemas=schemas, max_tokens=limit, rows_at_once=ROWS_AT_ONCE
         )
+        answers += [text for text, _ in judged]
+        signals += [known for _, known in judged]
         yield len(answers) / len(pairs)
-    yield Answered(answers, score_answers(answers, pairs, pattern))
+    yield Answered(answers, score_answers(answers, pairs, pattern), signals)
+
+
+def with_shift(memory: Memory, pairs: Sequence[ExamplePair], answered: Answered) -> Memory:
+    """The memory, which knows from its answers to pairs that it did not learn how far to trust the next ones."""
+    known = [
+        (signals, exact_match(answer, pair.accepted) == 1)
+        for signals, answer, pair in zip(answered.signals, answered.answers, pairs, strict=True)
+        if signals is not None
+    ]
+    if not known:
+        return memory
+    odds = [map_of(signals).whole_odds(signals) for signals, _ in known]
+    shift = shift_of(odds, [right for _, right in known], map_of(known[0][0]).spread)
+    return replace(memory, settings={**memory.settings, SHIFT_SETTING: round(shift, 3)})
 
 
 def demonstration_query(
@@ -111,21 +158,21 @@ def advice(
     procedure: Procedure, memory: AnswerScores, prompt: AnswerScores | None, routing_accuracy: float | None, span: int
 ) -> list[str]:
     """Plain sentences about what the figures mean and what would help."""
-    said: list[str] = []
+    sentences: list[str] = []
     if prompt is not None and prompt.rouge_l >= memory.rouge_l:
-        said.append(
+        sentences.append(
             "Pasting the pairs into the prompt answers at least as well as this memory "
-            f"(ROUGE-L {prompt.rouge_l:.2f} against {memory.rouge_l:.2f})."
+            f"({prompt.rouge_l:.0%} alike against {memory.rouge_l:.0%})."
         )
     if memory.rouge_l < 0.6 or (prompt is not None and prompt.rouge_l >= memory.rouge_l):
         if len(procedure.pairs) < 24:
-            said.append(f"More pairs would help most: there are {len(procedure.pairs)}, try 24.")
+            sentences.append(f"More pairs would help most: there are {len(procedure.pairs)}, try 24.")
         else:
-            said.append(f"Try the preset 'thorough', a longer span (now {span}), or a bigger model.")
-    said += contradictions(procedure)
+            sentences.append(f"Try the preset 'thorough', a longer memory (now {span} places), or a bigger model.")
+    sentences += contradictions(procedure)
     if routing_accuracy is not None and routing_accuracy < 0.9:
-        said.append("Some of its messages go elsewhere: add pairs that look like what you really type.")
-    return said
+        sentences.append("Some of its messages go elsewhere: add pairs that look like what you really type.")
+    return sentences
 
 
 def contradictions(procedure: Procedure) -> list[str]:

@@ -170,10 +170,10 @@ def train_extractor(
     for start in range(0, len(pairs), _AT_ONCE):
         part = pairs[start : start + _AT_ONCE]
         done = backbone.prefill(
-            [backbone.format.query(pair.input) for pair in part], keep_states=False, token_layers=space.layers
+            [backbone.format.query(pair.input) for pair in part], keep_states=False, token_space=space
         )
         for pair, tokens in zip(part, done.tokens, strict=True):
-            projected.append(space.project(tokens))
+            projected.append(tokens)
             values = locate(pair.input.strip(), _object(pair.response) or {}, form.slots)
             marks.append(mark_tokens(backbone.format.places(pair.input), values))
         yield 0.5 * len(projected) / len(pairs)

@@ -29,11 +29,17 @@ from trainer.config import TrainConfig
 from trainer.finite_steps import FiniteSteps
 from trainer.metrics import known, running_mean
 from trainer.objective import ResponseLoss, TrainableMemories, response_loss, routing_loss
+from trainer.pace import Pace
 from trainer.query_cache import QueryCache
 from trainer.samples import QueryOf, Sample, batch_at, batch_count, demonstrations, encode_procedures
+from trainer.slot_choosers import learn_choosers
+from trainer.slot_pointers import learn_pointers
+from trainer.slot_rows import learn_rows
+from trainer.verdicts import Refinement, VerdictLoss
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.templates.template import AnswerTemplate
     from trainer.memory_start import Prior
 
 _RUNNING_MEAN = 0.8
@@ -48,7 +54,7 @@ class Progress:
         step, steps: optimiser steps done and planned (of the cache: per cent).
         loss: running mean of the training loss, nats per labelled token; None before the first step.
         held_out_loss, best_held_out_loss: the same on held-out pairs, None without such pairs.
-        seconds_left: estimate for this phase.
+        seconds_left: estimate for this phase, None while there is none.
         note: something a person should know (a halved batch), or an empty string.
     """
 
@@ -110,6 +116,7 @@ class Training:
         prior: Prior | None = None,
         keys: Sequence[str] | None = None,
         held_out: Sequence[str] = (),
+        refinement: Refinement | None = None,
     ) -> None:
         """Prepare a run; nothing heavy happens before the first step.
 
@@ -123,6 +130,7 @@ class Training:
             prior: what memories of this backbone start from; None for the demonstrations alone.
             keys: what procedures are known by, however they are called; their names by default.
             held_out: what checkpoints are to say of pairs that the run does not get, see ``Checkpoint``.
+            refinement: go on from a memory with verdicts on its answers; one procedure alone then.
 
         Raises:
             BadInputError: no pairs, or a pair longer than the context.
@@ -139,11 +147,21 @@ class Training:
         self._shared = SharedForms(backbone, self._procedures, wanted=config.shared_form)
         everything = self._train + self._held_out
         self._cache = QueryCache(
-            backbone, [s.query for s in everything], budget_mb=memory_budget_mb, feature_layers=feature_layers
+            backbone,
+            [s.query for s in everything],
+            budget_mb=memory_budget_mb,
+            feature_layers=feature_layers,
+            token_space=backbone.token_space if config.shared_form and config.pointers else None,
         )
+        self._forms: dict[int, AnswerTemplate] = {}
         texts = [demonstrations(backbone, p, at_least=4 * config.span) for p in self._procedures]
-        self._memories = TrainableMemories(backbone, config, texts, prior)
+        self._memories = TrainableMemories(
+            backbone, config, texts, prior, None if refinement is None else refinement.memory
+        )
         self._prior = prior.digest if prior is not None and config.form == "layers" else ""
+        self._verdicts: VerdictLoss | None = None
+        if refinement is not None:
+            self._verdicts = VerdictLoss(backbone, refinement, budget_mb=memory_budget_mb, seed=config.seed)
         self._others = other_addresses
         self._optimiser = torch.optim.AdamW(
             self._memories.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -158,9 +176,10 @@ class Training:
         self._best: list[Tensor] | None = None
         self._checks_without_gain = 0
         names, pairs = [p.name for p in self._procedures], [p.pairs for p in self._procedures]
-        self._identity = Checkpoint.identify(names if keys is None else keys, pairs, config, self._prior)
+        began_at = self._prior if refinement is None else refinement.digest
+        self._identity = Checkpoint.identify(names if keys is None else keys, pairs, config, began_at)
         # Older checkpoints identify procedures by name; they fit where nothing was renamed since.
-        self._identities = {self._identity, Checkpoint.identify(names, pairs, config, self._prior)}
+        self._identities = {self._identity, Checkpoint.identify(names, pairs, config, began_at)}
         self._kept_out = tuple(held_out)
         if resume is not None:
             self._restore(resume)
@@ -190,6 +209,10 @@ class Training:
                 yield Progress("cache", round(100 * share), 100)
                 if self._stop:
                     break
+            if not self._stop and self._verdicts is not None:
+                yield from self._read_verdicts(self._verdicts)
+            if not self._stop and self._cache.tokens:
+                yield from self._point()
             if not self._stop:
                 outcome = yield from self._run()
             if self._stop:
@@ -203,10 +226,35 @@ class Training:
             raise _too_much() from error
         self.result = self._result(time.monotonic() - began, outcome)
 
+    def _read_verdicts(self, verdicts: VerdictLoss) -> Iterator[Progress]:
+        for share in verdicts.fill():
+            yield Progress("cache", round(100 * share), 100)
+            if self._stop:
+                return
+
+    def _point(self) -> Iterator[Progress]:
+        """Learn what messages say about the values of each procedure's form: which words, value of a set, lines."""
+        for owner, (procedure, form) in enumerate(zip(self._procedures, self._shared.forms, strict=True)):
+            # Values from the conversation are in no message, and a schema comes before the form.
+            if form is None or procedure.reads_conversation or procedure.output_schema is not None:
+                continue
+            rows = [row for row, sample in enumerate(self._train) if sample.owner == owner]
+            pairs = [(self._train[row].message, self._train[row].text) for row in rows]
+            tokens = [self._cache.tokens[row] for row in rows]
+            for learn in (learn_pointers, learn_choosers, learn_rows):
+                known = self._forms.get(owner, form)
+                for found in learn(self._backbone, known, pairs, tokens, self._config.seed):
+                    if isinstance(found, float):
+                        yield Progress("cache", round(100 * found), 100)
+                    else:
+                        self._forms[owner] = found
+                    if self._stop:
+                        return
+
     def _run(self) -> Generator[Progress, None, str]:
         config = self._config
         check_every = max(1, self._steps // config.checks_per_run) if config.checks_per_run else 0
-        first_step, began = self._step, time.monotonic()
+        pace = Pace(self._step, self._steps, config.floor_loss)
         note = ""
         while self._step < self._steps and not self._stop:
             try:
@@ -232,7 +280,6 @@ class Training:
                 held_out = self._check()
             if self._save is not None and loss is not None and self._step % self._save_every == 0:
                 self._save(self.checkpoint().to_bytes())
-            pace = (time.monotonic() - began) / (self._step - first_step)
             yield Progress(
                 "train",
                 self._step,
@@ -240,7 +287,7 @@ class Training:
                 known(self._loss),
                 held_out,
                 self._best_loss,
-                pace * (self._steps - self._step),
+                pace.seconds_left(self._step, self._loss),
                 note,
             )
             note = ""
@@ -264,6 +311,11 @@ class Training:
                 loss = self._loss_of(part) / labelled
                 loss.backward()
             losses.append(loss.detach())
+        if self._verdicts is not None:
+            with self._backbone.training():
+                said = self._verdicts.at(self._step, self._memories.steering()[0])
+                if said is not None:
+                    said.backward()
         norms: list[Tensor] = []
         for deltas, grads in self._gradients():
             norm = torch.sqrt(sum((g.pow(2).sum() for g in grads), start=torch.zeros((), device=deltas[0].device)))
@@ -401,7 +453,7 @@ class Training:
             settings = {**self._config.as_dict(), "steps": self._step, "pairs": len(procedure.pairs)}
             if self._prior:
                 settings["prior"] = self._prior
-            if form := self._shared.forms[p]:
+            if form := self._forms.get(p, self._shared.forms[p]):
                 settings[TEMPLATE_SETTING] = form.as_dict()
             memories.append(
                 Memory(procedure.name, block.detached(), addresses[p], self._config.tied, settings=settings)
@@ -428,5 +480,5 @@ class Training:
 def _too_much() -> OutOfMemoryError:
     return OutOfMemoryError(
         "Training does not fit into the memory, even with one pair at a time.",
-        next_step="Close other programs, lower the span, or choose a smaller model.",
+        next_step="Close other programs, make the memory shorter, or choose a smaller model.",
     )

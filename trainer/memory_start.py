@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.memory.file import read_metadata
 from tokmem_desk.memory.kv_adapter import KVAdapter
-from tokmem_desk.models.shipped import require_whole, shipped_file
+from tokmem_desk.models.shipped import read_whole, shipped_file
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -61,7 +61,10 @@ class Prior:
     digest: str
 
     def shifts(self, positions: int) -> tuple[list[Tensor], list[Tensor]]:
-        """``keys`` and ``values`` for a memory of that many positions: the last ones, zeros in front of more."""
+        """``keys`` and ``values`` for a memory of m positions, each [l x k x m x e] float32 per layer group.
+
+        The last ones of the prior; where a memory has more, zeros stand in front.
+        """
         return [_last(k, positions) for k in self.keys], [_last(v, positions) for v in self.values]
 
     @classmethod
@@ -77,7 +80,7 @@ class Prior:
             if (metadata.get("format"), metadata.get("version")) != (_FORMAT, _VERSION):
                 raise ValueError("another format")
             if metadata["fingerprint"] != backbone.fingerprint.digest:
-                raise BadInputError("The stored prior belongs to another backbone.")
+                raise BadInputError("The stored prior belongs to another model.")
             kv_adapter = KVAdapter.rebuild(tensors["lens"], backbone.key_shapes)
             prior = cls(
                 tensors["row"],
@@ -97,7 +100,14 @@ class Prior:
 def prior_to_bytes(
     backbone: Backbone, row: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], kv_adapter: KVAdapter
 ) -> bytes:
-    """A prior of ``backbone`` as a file; half precision is enough for where something starts."""
+    """A prior of ``backbone`` as a file; half precision is enough for where something starts.
+
+    Args:
+        row: [d], see ``Prior``; so are the others.
+        keys: one [l x k x m x e] per layer group.
+        values: as ``keys``.
+        kv_adapter: where that of a memory starts.
+    """
     tensors = {"row": row, "lens": kv_adapter.numbers()}
     tensors |= {f"keys.{g}": k for g, k in enumerate(keys)} | {f"values.{g}": v for g, v in enumerate(values)}
     metadata = {"format": _FORMAT, "version": _VERSION, "fingerprint": backbone.fingerprint.digest}
@@ -108,8 +118,7 @@ def prior_to_bytes(
 def shipped_prior(backbone: Backbone) -> Prior | None:
     """The prior that comes with the program for this backbone, or None."""
     try:
-        file = shipped_file("prior", backbone.model_id)
-        return Prior.from_bytes(require_whole(file.name, file.read_bytes()), backbone)
+        return Prior.from_bytes(read_whole(shipped_file("prior", backbone.model_id)), backbone)
     except (FileNotFoundError, BadInputError):
         return None
 

@@ -82,13 +82,54 @@ def exact_match(answer: str, accepted: Sequence[str]) -> float:
     return float(answer.strip() in {right.strip() for right in accepted})
 
 
+def word_edits(answer: str, accepted: Sequence[str]) -> int:
+    """Words that a person has to put in, take out or replace to make the nearest of several right answers.
+
+    A word is a run of letters and digits, or any other single sign; a line break counts, a blank does not. Letters of
+    scripts without blanks between words count one by one.
+    """
+    given = _edited_words(answer)
+    return min(_distance(given, _edited_words(right)) for right in accepted)
+
+
+def _edited_words(text: str) -> list[str]:
+    words: list[str] = []
+    inside = False
+    for sign in unicodedata.normalize("NFC", text.strip()):
+        mark = unicodedata.category(sign).startswith("M")
+        if inside and (mark or (sign.isalnum() and not _NO_BLANKS.match(sign) and not _NO_BLANKS.match(words[-1]))):
+            words[-1] += sign
+            continue
+        inside = sign.isalnum()
+        if sign == "\n" or not sign.isspace():
+            words.append(sign)
+    return words
+
+
+def _distance(one: Sequence[str], other: Sequence[str]) -> int:
+    """Levenshtein's distance."""
+    before = list(range(len(other) + 1))
+    for i, word in enumerate(one, start=1):
+        now = [i]
+        for j, against in enumerate(other, start=1):
+            now.append(min(before[j] + 1, now[j - 1] + 1, before[j - 1] + (word != against)))
+        before = now
+    return before[-1]
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerScores:
-    """Means over answers, 0 to 1; ``form_valid`` is None without a pattern that can be matched."""
+    """Means over answers; all but the edits are 0 to 1.
+
+    Attributes:
+        form_valid: None without a pattern that can be matched.
+        edits_per_answer: see ``word_edits``.
+    """
 
     exact_match: float
     rouge_l: float
     form_valid: float | None
+    edits_per_answer: float = 0.0
 
 
 def score_answers(answers: Sequence[str], pairs: Sequence[ExamplePair], pattern: str | None = None) -> AnswerScores:
@@ -99,6 +140,7 @@ def score_answers(answers: Sequence[str], pairs: Sequence[ExamplePair], pattern:
         sum(exact_match(a, p.accepted) for a, p in zip(answers, pairs, strict=True)) / count,
         sum(rouge_l(a, p.accepted) for a, p in zip(answers, pairs, strict=True)) / count,
         sum(form.fullmatch(a.strip()) is not None for a in answers) / count if form else None,
+        sum(word_edits(a, p.accepted) for a, p in zip(answers, pairs, strict=True)) / count,
     )
 
 

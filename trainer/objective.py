@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.memory.input_rows import InputRows, initial_rows
 from tokmem_desk.memory.kv_adapter import KVAdapter
 from tokmem_desk.memory.kv_positions import KVPositions
@@ -30,7 +31,8 @@ from tokmem_desk.memory.steering_part import TrainedPart
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.backbone.kv_state import QueryState
+    from tokmem_desk.backbone.query_state import QueryState
+    from tokmem_desk.memory.memory import Memory
     from tokmem_desk.memory.steering_part import InitialTensor
     from trainer.choices import Choices
     from trainer.config import TrainConfig
@@ -80,7 +82,12 @@ class TrainableMemories(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, config: TrainConfig, texts: Sequence[Sequence[int]], prior: Prior | None = None
+        self,
+        backbone: Backbone,
+        config: TrainConfig,
+        texts: Sequence[Sequence[int]],
+        prior: Prior | None = None,
+        start: Memory | None = None,
     ) -> None:
         """Start every procedure's memory.
 
@@ -88,9 +95,11 @@ class TrainableMemories(nn.Module):
             texts: token ids per procedure of the demonstrations that keys and values start from; only
                 their count matters for the form ``rows``.
             prior: where memories of this backbone start; None for the demonstrations alone.
+            start: the memory to go on from, of one procedure that trains alone; then the prior has no say.
 
         Raises:
             UsageError: the backbone cannot have such memories.
+            IncompatibleError: ``start`` is of another form than the settings say.
         """
         super().__init__()
         self.tied = config.tied
@@ -107,8 +116,30 @@ class TrainableMemories(nn.Module):
         if not config.tied:
             address = initial_rows(backbone, len(texts), seed=config.seed)
             self.address = ScaledParameter(address, _scale(address, 0, config))
-        if prior is not None and config.form == "layers":
+        if start is not None:
+            self._go_on_from(start)
+        elif prior is not None and config.form == "layers":
             self._begin_at(prior, config)
+
+    @torch.no_grad()
+    def _go_on_from(self, memory: Memory) -> None:
+        """Begin at what a memory has learned; the scales stay those of a fresh one.
+
+        Raises:
+            IncompatibleError: its tensors have other shapes.
+        """
+        for kind, parts in self.by_kind(self.parts()).items():
+            part = memory.steering.part(kind)
+            learned = [] if part is None else list(part.tensors())
+            if [tensor.shape for tensor in learned] != [one.start.shape[1:] for one in parts]:
+                raise IncompatibleError(
+                    f"The memory of {memory.name!r} is of another form than what is trained now.",
+                    next_step=f"Train it anew: tokmem-desk train {memory.name}",
+                )
+            for one, tensor in zip(parts, learned, strict=True):
+                one.start.copy_(tensor)
+        if self.address is not None:
+            self.address.start.copy_(memory.address)
 
     @torch.no_grad()
     def _begin_at(self, prior: Prior, config: TrainConfig) -> None:
@@ -154,7 +185,7 @@ class TrainableMemories(nn.Module):
         return [self.steering_of([tensor[p] for tensor in tensors]) for p in range(tensors[0].shape[0])]
 
     def steering_of(self, tensors: Sequence[Tensor]) -> Steering:
-        """One procedure's steering from tensors in the order of ``parts``."""
+        """One procedure's steering from tensors in the order of ``parts``, each without its first dimension [p]."""
         return Steering(kind.of(own) for kind, own in self.by_kind(tensors).items())
 
 
@@ -205,6 +236,37 @@ def response_loss(
         choices: of each sample what may stand at each label; none when empty. Where it is known, the probability
             among those counts for ``OPEN_SHARE`` and the probability among all tokens for the rest.
     """
+    hidden, labels = _label_states(backbone, states, steering, responses)
+    opened: list[Tensor | None] = []
+    for response, known in zip(responses, choices, strict=False):
+        opened += [None] * len(response) if known is None else known
+    return _cross_entropy(backbone, hidden, labels, columns, opened)
+
+
+def log_probabilities(
+    backbone: Backbone, states: Sequence[QueryState], steering: Sequence[Steering], responses: Sequence[Sequence[int]]
+) -> list[Tensor]:
+    """How probable the labels of responses are under their memories.
+
+    Args:
+        states: cached query of each response.
+        steering: memory of each response; all of one number of rows.
+        responses: label ids, the end of the turn included.
+
+    Returns:
+        Of each response [labels] float32, in nats; carries gradient.
+    """
+    hidden, labels = _label_states(backbone, states, steering, responses)
+    found = -F.cross_entropy(backbone.logits(hidden).float(), labels, reduction="none")
+    return list(found.split([len(response) for response in responses]))
+
+
+def _label_states(
+    backbone: Backbone, states: Sequence[QueryState], steering: Sequence[Steering], responses: Sequence[Sequence[int]]
+) -> tuple[Tensor, Tensor]:
+    """[n x d] hidden states that the labels of all responses are read from, one response after the other, and those
+    [n] labels.
+    """
     device = backbone.torch_device
     batch = join_memories(backbone, states, steering)
     rows = backbone.embed_rows(torch.stack([block.rows for block in steering]))
@@ -218,10 +280,7 @@ def response_loss(
     inputs = torch.cat([rows, backbone.embed_ids(shown)], dim=1)
     there = torch.cat([torch.ones(rows.shape[:2], dtype=torch.long, device=device), present[:, 1:].long()], dim=1)
     hidden = backbone.extend(batch, inputs, there)[:, rows.shape[1] - 1 :]
-    opened: list[Tensor | None] = []
-    for response, known in zip(responses, choices, strict=False):
-        opened += [None] * len(response) if known is None else known
-    return _cross_entropy(backbone, hidden[present], labels[present], columns, opened)
+    return hidden[present], labels[present]
 
 
 def _cross_entropy(

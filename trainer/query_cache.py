@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tokmem_desk.backbone.kv_state import QueryState
+from tokmem_desk.backbone.query_state import QueryState
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.token_space import TokenSpace
 
 _CHUNK = 32
 
@@ -27,6 +28,7 @@ class QueryCache:
         last_hidden: [n x d] float32, the state at the end of each query.
         log_partition: [n] float32, logsumexp of the frozen vocabulary's logits there (``Z``).
         pooled: [n x f] float32 raw routing features, or None when no layers were asked for.
+        tokens: per query [t x k] float32 tokens of its message in the token space, on the CPU; empty without one.
     """
 
     def __init__(
@@ -36,25 +38,32 @@ class QueryCache:
         *,
         budget_mb: float = 1024,
         feature_layers: Sequence[int] = (),
+        token_space: TokenSpace | None = None,
     ) -> None:
         self._backbone = backbone
         self._queries = list(queries)
         self._budget = budget_mb * 2**20
         self._layers = tuple(feature_layers)
+        self._token_space = token_space
         self._states: dict[int, QueryState] = {}
         self.bytes = 0
         self.last_hidden: Tensor = torch.empty(0)
         self.log_partition: Tensor = torch.empty(0)
         self.pooled: Tensor | None = None
+        self.tokens: list[Tensor] = []
 
     def fill(self) -> Iterator[float]:
         """Compute all states; yields the share done after each chunk, so that chat gets its turn."""
         hidden, partition, pooled = [], [], []
         order: list[int] = []
+        tokens: list[Tensor] = []
         for rows in _chunks(self._queries):
             keep = self.bytes < self._budget
             done = self._backbone.prefill(
-                [self._queries[i] for i in rows], keep_states=keep, feature_layers=self._layers
+                [self._queries[i] for i in rows],
+                keep_states=keep,
+                feature_layers=self._layers,
+                token_space=self._token_space,
             )
             for i, state in zip(rows, done.states, strict=False):
                 if self.bytes + state.bytes <= self._budget:
@@ -65,6 +74,7 @@ class QueryCache:
                 partition.append(torch.logsumexp(self._backbone.logits(done.last_hidden), dim=-1))
             if done.pooled is not None:
                 pooled.append(done.pooled)
+            tokens += [one.cpu() for one in done.tokens]
             order += rows
             yield len(order) / len(self._queries)
         back = torch.empty(len(order), dtype=torch.long)
@@ -73,6 +83,7 @@ class QueryCache:
         self.last_hidden = torch.cat(hidden)[back]
         self.log_partition = torch.cat(partition)[back]
         self.pooled = torch.cat(pooled)[back] if pooled else None
+        self.tokens = [tokens[int(place)] for place in back] if tokens else []
 
     def states(self, rows: Sequence[int]) -> list[QueryState]:
         """States of some queries; those past the budget are recomputed, without gradient."""

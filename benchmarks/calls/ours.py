@@ -42,13 +42,13 @@ class Ours(CallMethod):
             extractor = memory.steering.extractor
             parameters += extractor.weights().numel() if extractor is not None else memory.steering.parameter_count()
         super().__init__(parameters, seconds, 0.0, settings)
-        self._backbone, self._bank = context.backbone, bank
+        self.backbone, self.bank = context.backbone, bank
 
     def answer(self, queries: Sequence[str]) -> list[Calls]:
         found = []
         for query in queries:
             answer = None
-            for event in recall(self._backbone, self._bank, query, max_tokens=self._longest(query)):
+            for event in recall(self.backbone, self.bank, query, max_tokens=self._longest(query)):
                 if isinstance(event, Answer):
                     answer = event
             assert answer is not None
@@ -63,7 +63,7 @@ class Ours(CallMethod):
 
     def _longest(self, query: str) -> int:
         """Plain chat says nothing here: what is measured is calls."""
-        return 2 * len(self._backbone.format.query(query))
+        return 2 * len(self.backbone.format.query(query))
 
 
 def learn_ours(context: Context, data: CallData, seed: int) -> CallMethod:
@@ -119,7 +119,7 @@ def cut(context: Context, bank: Bank, examples: Sequence[CallExample]) -> list[t
             [backbone.format.query(example.query)],
             keep_states=False,
             feature_layers=bank.router.feature_layers,
-            token_layers=segment_tagger.space.layers,
+            token_space=segment_tagger.space,
         )
         whole = bank.router.candidates(done)[0]
         segments = find_segments(backbone, bank.router, segment_tagger, example.query, done.tokens[0], whole)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.kept import KeptMemories
 from benchmarks.minilm import Embedder, MiniLm
 from benchmarks.models import Loaded
 from benchmarks.routers import Ranking
@@ -20,10 +21,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, and the tokens of the prompt beyond the message and the template."""
+    """An answer, the tokens of the prompt beyond the message and the template, and how sure the method is of it.
+
+    Attributes:
+        probability: that it is right to the letter, 0 to 1; None for a method that does not say.
+    """
 
     text: str
     prompt_tokens: int
+    probability: float | None = None
 
 
 @dataclass
@@ -33,12 +39,14 @@ class Context:
     Attributes:
         sequential: procedures arrive one after the other, and one learner takes them all.
         settings: by method.
+        kept: memories of earlier runs; None where each is trained anew.
     """
 
     loaded: Loaded
     settings: dict[str, Values]
     sequential: bool = False
     given_embedder: Embedder | None = None
+    kept: KeptMemories | None = None
 
     @property
     def backbone(self) -> Backbone:

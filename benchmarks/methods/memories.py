@@ -8,13 +8,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from benchmarks.kept import KeptMemory
 from benchmarks.methods.base import Context, Learned, Reply
 from benchmarks.routers import Ranking
-from tokmem_desk.generation.recall import Bank, answer_batch, route_messages
+from tokmem_desk.generation.batch import answer_batch_traced, batch_signals
+from tokmem_desk.generation.confidence import sure_of
+from tokmem_desk.generation.recall import Bank, route_messages
+from tokmem_desk.generation.trace import Trace
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import Procedure
 from tokmem_desk.routing.routers import DiscriminantRouter, TokenRouter
+from tokmem_desk.templates.answer_values import value_places
 from trainer.config import PAPER, TrainConfig, preset
 from trainer.evaluate import ROWS_AT_ONCE
 from trainer.loop import Training, TrainResult
@@ -41,7 +46,7 @@ class Recalled(Learned):
     def answer(self, route: str, messages: Sequence[str], limit: int) -> list[Reply]:
         memory = self._bank.memories.get(route)
         queries = [self._backbone.format.query(message) for message in messages]
-        texts = answer_batch(
+        traces = answer_batch_traced(
             self._backbone,
             queries,
             [memory] * len(queries),
@@ -50,7 +55,15 @@ class Recalled(Learned):
             rows_at_once=ROWS_AT_ONCE,
         )
         span = memory.steering.span if memory is not None else 0
-        return [Reply(text, span) for text in texts]
+        return [
+            Reply(trace.text, span, None if memory is None else self._probability(memory, message, trace))
+            for message, trace in zip(messages, traces, strict=True)
+        ]
+
+    def _probability(self, memory: Memory, message: str, trace: Trace) -> float:
+        """That an answer is right; all pairs were learned, so no left-out pairs say more."""
+        signals = batch_signals(self._backbone, memory, message, trace)
+        return sure_of(signals, value_places(memory.answer_template, message, trace.text), trace.text).probability
 
     def beside(self, others: Sequence[Recalled]) -> Recalled:
         """One bank of this one's and others' memories, as if they had been added one after the other."""
@@ -89,21 +102,36 @@ def learn_ours(context: Context, procedures: Sequence[Procedure], seed: int) -> 
     statistics: dict[str, RouterStatistics] = {}
     seconds: dict[str, float] = {}
     steps = 0
-    for procedure in procedures:
-        began = time.perf_counter()
-        result = run_training(
-            Training(backbone, [procedure], config, feature_layers=basis.layers.pooled, prior=context.loaded.prior)
-        )
-        assert result.pooled is not None
-        vectors = basis.project(result.pooled, backbone.hidden_size)
-        statistics[procedure.name] = RouterStatistics.of(vectors, basis.digest)
-        memories[procedure.name] = replace(result.memories[0], statistics=statistics[procedure.name])
-        seconds[procedure.name] = time.perf_counter() - began
-        steps += result.steps
-    bank = Bank(memories, DiscriminantRouter(basis, backbone.hidden_size, statistics))
     prior = None if context.loaded.prior is None else context.loaded.prior.digest
+    for procedure in procedures:
+        # Statistics depend on the router's space, which is no part of a training.
+        start = f"{prior} {basis.digest}"
+        found = None if context.kept is None else context.kept.get(procedure, config, start)
+        if found is None:
+            found = _learned(context, procedure, config)
+            if context.kept is not None:
+                context.kept.put(procedure, config, start, found)
+        assert found.memory.statistics is not None
+        statistics[procedure.name] = found.memory.statistics
+        memories[procedure.name] = found.memory
+        seconds[procedure.name] = found.seconds
+        steps += found.steps
+    bank = Bank(memories, DiscriminantRouter(basis, backbone.hidden_size, statistics))
     settings = {**config.as_dict(), "prior": prior, "router": "discriminant", "steps": steps}
     return Recalled(context, bank, seconds, settings)
+
+
+def _learned(context: Context, procedure: Procedure, config: TrainConfig) -> KeptMemory:
+    """One procedure, trained alone and measured in the router's space."""
+    backbone, basis = context.backbone, context.loaded.basis
+    began = time.perf_counter()
+    result = run_training(
+        Training(backbone, [procedure], config, feature_layers=basis.layers.pooled, prior=context.loaded.prior)
+    )
+    assert result.pooled is not None
+    statistics = RouterStatistics.of(basis.project(result.pooled, backbone.hidden_size), basis.digest)
+    memory = replace(result.memories[0], statistics=statistics)
+    return KeptMemory(memory, time.perf_counter() - began, result.steps)
 
 
 def learn_tokmem(context: Context, procedures: Sequence[Procedure], seed: int) -> Learned:

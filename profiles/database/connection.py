@@ -34,6 +34,8 @@ SCRUB_SECONDS = 1.0
 Parameters = Sequence[object] | Mapping[str, object]
 
 _APPLICATION_ID = 0x746F6B6D  # "tokm": tells our files from any other SQLite file
+_SYNCHRONOUS = "FULL"
+"""Every commit waits for the disk: loss of power must not take what a person has typed, and writes are few."""
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _REFUSED = {
@@ -236,9 +238,8 @@ class Database:
                     f"{self.file} is a database of another program.", next_step="Move it away, then start again."
                 )
             if not self.read_only:
+                self._connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS}")
                 self._enter_wal()
-                # Power loss must not take what a person has typed; writes are few.
-                self._connection.execute("PRAGMA synchronous = FULL")
         self._refuse_unknown(version)
         if version < len(self._steps):
             if self.read_only:

@@ -30,10 +30,10 @@ def row_lines(text: str) -> dict[str, list[int]]:
             else:
                 _, at = _DECODER.raw_decode(text, at)
             at = _next(text, at)
-    return {key: _lines_of(text, places) for key, places in starts.items()}
+    return {key: lines_of(text, places) for key, places in starts.items()}
 
 
-def _lines_of(text: str, places: list[int]) -> list[int]:
+def lines_of(text: str, places: list[int]) -> list[int]:
     """The lines of places in ascending order; where lines end is not kept, there can be millions."""
     lines, line = [], 1
     ends = (match.end() for match in _LINE_END.finditer(text))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,8 +21,11 @@ LONG_CHARACTERS = 6_000
 """Input and response together; about 1,500 tokens of English, most of a small model's context."""
 
 _RUN = re.compile(r"\s+")
-# Spaces that look like one and are another, zero-width characters, and controls other than tab and line ends.
-_INVISIBLE = re.compile("[\u00a0\u00ad\u2007\u200b-\u200f\u202a-\u202f\u2060\ufeff\x01-\x08\x0b\x0c\x0e-\x1f\x7f]")
+# Spaces that look like one and are another, zero-width characters, and controls other than tab and line ends. Many
+# have a place where they belong: see ``_belongs``.
+_INVISIBLE = re.compile(
+    "[\u00a0\u00ad\u2007\u200b-\u200f\u202a-\u202f\u2060\u2066-\u2069\ufeff\x01-\x08\x0b\x0c\x0e-\x1f\x7f]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +118,51 @@ def _whitespace(pairs: Sequence[ExamplePair]) -> Iterator[Finding]:
         for what, text in texts:
             if text != text.strip():
                 yield Finding("whitespace", (place,), f"The {what} of pair {place + 1} begins or ends with a space.")
-            elif _INVISIBLE.search(text):
+            elif any(not _belongs(text, match.start()) for match in _INVISIBLE.finditer(text)):
                 yield Finding("whitespace", (place,), f"The {what} of pair {place + 1} has invisible characters.")
+
+
+_NO_BREAK = "\u00a0\u2007\u202f"
+_DIRECTIONS = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+_BREAKLESS_SCRIPTS = ("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "JAVANESE", "BALINESE")
+_WESTERN_SCRIPTS = ("LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "GEORGIAN")
+
+
+def _belongs(text: str, place: int) -> bool:
+    """Whether an invisible character stands where its script or sequence needs it."""
+    character = text[place]
+    before, after = text[place - 1 : place], text[place + 1 : place + 2]
+    if character in _NO_BREAK:  # before a mark, between a number and its unit, after an initial
+        return any(one and not unicodedata.category(one).startswith(("L", "M", "Z")) for one in (before, after))
+    if character in "\u200c\u200d":
+        joins_emoji = character == "\u200d" and _is_symbol(before) and _is_symbol(after)
+        return joins_emoji or (_script(before) not in ("", *_WESTERN_SCRIPTS))
+    if character in _DIRECTIONS:
+        return any(unicodedata.bidirectional(one) in ("R", "AL", "AN") for one in text)
+    if character == "\u200b":
+        return _script(before) in _BREAKLESS_SCRIPTS or _script(after) in _BREAKLESS_SCRIPTS
+    return False
+
+
+def _script(character: str) -> str:
+    """The script of a letter or its mark, as its name begins; empty for anything else."""
+    if not character or unicodedata.category(character)[0] not in "LM":
+        return ""
+    return unicodedata.name(character, "").partition(" ")[0]
+
+
+def _is_symbol(character: str) -> bool:
+    """Whether a character can be part of a joined emoji: a symbol, a skin tone, or the mark of an emoji's colour."""
+    return bool(character) and (unicodedata.category(character) in ("So", "Sk") or character == "\ufe0f")
+
+
+def repeated_sentence(pairs: Iterable[ExamplePair], present: Iterable[ExamplePair]) -> str:
+    """A sentence on how many of ``pairs`` are among the ``present`` ones already; empty if none is."""
+    there = {(pair.input, pair.response) for pair in present}
+    count = sum((pair.input, pair.response) in there for pair in pairs)
+    if not count:
+        return ""
+    return "1 of them was there already." if count == 1 else f"{count:,} of them were there already."
 
 
 def _grouped(keys: Sequence[str]) -> list[tuple[int, ...]]:

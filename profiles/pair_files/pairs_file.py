@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import io
 import itertools
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from profiles.files.atomic import storage_error
+from profiles.pair_files.json_text import decode
 from profiles.pair_files.readers import (
     FORMS,
     MAX_PAIRS,
@@ -23,12 +23,13 @@ from profiles.pair_files.readers import (
     Found,
     OtherColumnsError,
     RowProblem,
-    read_csv,
     read_json,
     read_jsonl,
     refuse_costly,
 )
-from profiles.pair_files.row_forms import DROPPED_WORDS, ColumnMapping, Dropped, Form
+from profiles.pair_files.row_forms import DROPPED_WORDS, ColumnMapping, Dropped
+from profiles.pair_files.tables import read_csv
+from profiles.pair_files.talk_rows import Form
 from profiles.store.pairs import Part
 from tokmem_desk.errors import BadInputError, NotFoundError, did_you_mean
 from tokmem_desk.procedures import ExamplePair
@@ -41,14 +42,18 @@ __all__ = [
     "PairsFile",
     "RowProblem",
     "load_pairs",
+    "read_pairs_bytes",
     "read_pairs_file",
     "read_pairs_lines",
+    "without_problems",
 ]
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_LINES = 2_000_000
+_JSON = (".json", ".jsonc", ".json5")
 _SEPARATOR_LINE = re.compile(r"sep=[,;\t]?", re.IGNORECASE)
 """Excel's first line of a CSV; the columns below it tell the same."""
+TAKE_JSON = "Take numbers, true and false, lists and objects as JSON text"
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _SAVE_AS_UTF8 = "In the editor or spreadsheet, choose Save As and the encoding UTF-8 (in Excel: CSV UTF-8)."
 
@@ -74,11 +79,17 @@ class PairsFile:
     dropped: Mapping[Dropped, int] = field(default_factory=dict)
     """What the file holds and no pair learns, counted: answers marked as not to be learned, rejected ones, …"""
 
+    as_written: ColumnMapping | None = None
+    """A mapping that would take values of refused rows, which are no text, as JSON."""
+    remarks: tuple[str, ...] = ()
+    """Further sentences, on what should be looked at."""
+
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was left out on purpose, in sentences for people."""
+        """What was left out on purpose, and what should be looked at, in sentences for people."""
         words = ((DROPPED_WORDS[what], count) for what, count in self.dropped.items())
-        return tuple(one if count == 1 else several.format(f"{count:,}") for (one, several), count in words)
+        left_out = (one if count == 1 else several.format(f"{count:,}") for (one, several), count in words)
+        return (*left_out, *self.remarks)
 
     @property
     def count(self) -> int:
@@ -105,14 +116,24 @@ def load_pairs(path: Path, mapping: ColumnMapping | None = None, *, advice: str 
         NotFoundError: there is no such file.
         StorageError: it cannot be read.
     """
-    found = read_pairs_file(path, mapping)
+    return without_problems(path, read_pairs_file(path, mapping), advice=advice)
+
+
+def without_problems(path: Path, found: PairsFile, *, advice: str = "") -> PairsFile:
+    """What was read, if every row is good; see ``load_pairs``.
+
+    Raises:
+        BadInputError: names the bad rows.
+    """
     if found.problems:
         shown = "; ".join(f"line {problem.line}: {problem.reason}" for problem in found.problems[:3])
         more = len(found.problems) - 3
         at_least = "at least " if len(found.problems) >= MAX_PROBLEMS else ""
         others = f" (and {at_least}{more} more)" if more > 0 else ""
         raise BadInputError(
-            f"{path}, {shown}{others}.", next_step=f"Correct the file and try again; nothing was imported.{advice}"
+            f"{path}, {shown}{others}.",
+            next_step=f"Correct the file and try again; nothing was imported.{advice}"
+            + (f" {TAKE_JSON} with --map {found.as_written}." if advice and found.as_written is not None else ""),
         )
     return found
 
@@ -133,13 +154,26 @@ def read_pairs_file(path: Path, mapping: ColumnMapping | None = None) -> PairsFi
     try:
         _refuse_other_than_file(path)
         with path.open("rb") as head:
-            _refuse_other_than_utf8(path, head.read(4))
+            _refuse_other_than_utf8(path, head.read(16))
         # Bytes that are not UTF-8 become lone surrogates, so that the line at fault can be named; endings stay as
         # they are for the csv module, and each of the three kinds ends a line.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
             return read_pairs_lines(path, _checked(path, text), mapping)
     except OSError as caught:
         raise storage_error(f"{path} could not be read", caught) from caught
+
+
+def read_pairs_bytes(name: Path, data: bytes, mapping: ColumnMapping | None = None) -> PairsFile:
+    """Read what a pipe gave, as if it were a file of that name; see ``read_pairs_file``.
+
+    Raises:
+        BadInputError: it cannot be used as a whole.
+    """
+    if len(data) > MAX_BYTES:
+        raise BadInputError(f"{name} has more than {MAX_BYTES // 2**20} MB.", next_step="Keep the best pairs.")
+    _refuse_other_than_utf8(name, data[:16])
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", errors="surrogateescape", newline="")
+    return read_pairs_lines(name, _checked(name, text), mapping)
 
 
 def _refuse_other_than_file(path: Path) -> None:
@@ -176,9 +210,10 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
     facts: dict[str, str] = {}
     if _begins_jsonl(path, first):
         read_jsonl(rest, blank, found)
-    elif first.lstrip()[0] in "[{":
+    elif first.lstrip()[0] in "[{" or (first.lstrip().startswith(("//", "/*")) and path.suffix.lower() in _JSON):
         facts = read_json(_whole(blank, rest), found)
     else:
+        _refuse_no_table(path, first)
         read_csv(rest, blank, found)
     if not any(found.pairs.values()) and not found.problems:
         if marked := found.dropped["marked"]:
@@ -201,6 +236,8 @@ def read_pairs_lines(path: Path, lines: Iterator[str], mapping: ColumnMapping | 
         output_schema=facts.get("schema"),
         reads_conversation="reads_conversation" in facts,
         dropped=dict(found.dropped),
+        as_written=found.as_written,
+        remarks=tuple(found.remarks),
     )
 
 
@@ -221,10 +258,35 @@ def _refuse_other_than_utf8(path: Path, head: bytes) -> None:
         (b"\xfe\xff", "UTF-16 text", _SAVE_AS_UTF8),
         (b"PK\x03\x04", "a zip or Excel file", "In the spreadsheet, choose Save As, CSV UTF-8."),
         (b"\x1f\x8b", "a gzip file", "Unpack it first."),
+        (b"\xd0\xcf\x11\xe0", "an old Excel file (.xls)", "In the spreadsheet, choose Save As, CSV UTF-8."),
+        (b"PAR1\x15", "a Parquet file", "Write it as JSONL first; in Python: pandas.read_parquet(…).to_json(…)."),
+        (b"%PDF-", "a PDF file", "Copy the two columns and paste them, or save them as CSV UTF-8."),
+        (b"SQLite format 3\0", "a database", "Export the two columns as CSV UTF-8."),
     )
     for mark, kind, next_step in kinds:
         if head.startswith(mark):
             raise BadInputError(f"{path} is {kind}, not UTF-8 text.", next_step=next_step)
+
+
+_YAML = re.compile(r"---\s*$|[-*] \S|\w+:\s*$")
+_NO_TABLES = (
+    ("<!doctype html", "a web page", "It may be the page that asks to sign in: download the file itself."),
+    ("<html", "a web page", "It may be the page that asks to sign in: download the file itself."),
+    ("version https://git-lfs", "a note in the place of a file that Git LFS keeps", "Fetch it: git lfs pull."),
+    ("<<<<<<< ", "a file with two versions that Git could not merge", "Keep one of them first."),
+)
+
+
+def _refuse_no_table(path: Path, first: str) -> None:
+    """Name text that is known to be no table by its first line."""
+    if _YAML.match(first):
+        raise BadInputError(
+            f"{path} is YAML, or a list in Markdown.",
+            next_step=f"Write it as JSON; in Python: json.dumps(yaml.safe_load(…)). {FORMS}",
+        )
+    for begin, kind, next_step in _NO_TABLES:
+        if first.strip().lower().startswith(begin):
+            raise BadInputError(f"{path} is {kind}.", next_step=next_step)
 
 
 def _checked(path: Path, lines: Iterable[str]) -> Iterator[str]:
@@ -257,7 +319,7 @@ def _begins_jsonl(path: Path, first: str) -> bool:
         return False
     refuse_costly(path, text)
     try:
-        value = json.loads(text)
+        value = decode(text)
     except (ValueError, RecursionError):
         return True
     # A procedure's JSON on one line has lists there; a row may be marked ``"train": false``.

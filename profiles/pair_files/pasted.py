@@ -1,18 +1,16 @@
-"""Pairs from pasted text: rows copied in a spreadsheet, or the text of any file that could be imported.
-
-Spreadsheets put cells on the clipboard with tabs between them and quotes around a cell that holds a line end, a tab or
-a quote. Some leave quotes inside a cell alone, so a quote counts only where it encloses a whole cell.
-"""
+"""Pairs from pasted text: rows copied in a spreadsheet, or the text of any file that could be imported."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 from profiles.pair_files.pairs_file import MAX_BYTES, PairsFile, read_pairs_lines
-from profiles.pair_files.readers import Found, check_mapping, table_keys, table_row
+from profiles.pair_files.readers import Found
+from profiles.pair_files.records import may_be_several
 from profiles.pair_files.row_forms import COLUMNS, ColumnMapping, guess_mapping
+from profiles.pair_files.tab_rows import table_rows
+from profiles.pair_files.tables import check_mapping, table_keys, table_row
 from tokmem_desk.errors import BadInputError
 
 PASTED = Path("the pasted text")
@@ -47,6 +45,7 @@ def read_pasted(text: str, mapping: ColumnMapping | None = None) -> PairsFile:
         forms=tuple(found.forms),
         columns=found.columns,
         mapping=found.mapping,
+        remarks=tuple(found.remarks),
     )
 
 
@@ -93,38 +92,5 @@ def _read_table(rows: list[tuple[int, list[str]]], found: Found) -> None:
             found.reject(line, reason)
             if found.enough:
                 return
-
-
-def table_rows(text: str) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a table with tabs, each with the line from 1 on which it begins. Line ends must be line feeds."""
-    at, line, length = 0, 1, len(text)
-    cells: list[str] = []
-    began = 1
-    while at <= length:
-        cell, end = _cell(text, at)
-        line += text.count("\n", at, end)
-        cells.append(cell)
-        if end >= length or text[end] == "\n":
-            if end < length or cells != [""]:
-                yield began, cells
-            cells, line = [], line + 1
-            began = line
-        at = end + 1
-
-
-def _cell(text: str, at: int) -> tuple[str, int]:
-    """The cell that begins at ``at``, and where the tab, line end or end of text behind it stands."""
-    if text.startswith('"', at):
-        parts, begin = [], at + 1
-        while (close := text.find('"', begin)) >= 0:
-            parts.append(text[begin:close])
-            if text.startswith('"', close + 1):
-                parts.append('"')
-                begin = close + 2
-                continue
-            if close + 1 == len(text) or text[close + 1] in "\t\n":
-                return "".join(parts), close + 1
-            break  # text goes on behind the quote: it encloses nothing
-    ends = [place for mark in "\t\n" if (place := text.find(mark, at)) >= 0]
-    end = min(ends, default=len(text))
-    return text[at:end], end
+        elif may_be_several(cells, "\t"):
+            found.remark_lines(line)

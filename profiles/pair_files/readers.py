@@ -1,4 +1,4 @@
-"""Rows of pairs from JSONL, JSON and CSV text; ``profiles.pair_files.pairs_file`` opens the file and tells the form.
+"""Rows of pairs from JSONL and JSON text; ``profiles.pair_files.tables`` reads tables, ``pairs_file`` tells the form.
 
 Each reader keeps usable pairs and notes the line and the fault of the others. It raises only when the text as a whole
 is no list of pairs.
@@ -6,43 +6,40 @@ is no list of pairs.
 
 from __future__ import annotations
 
-import csv
-import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from profiles.pair_files.json_lines import row_lines
+from profiles.pair_files.json_lines import lines_of, row_lines
+from profiles.pair_files.json_text import DoubledKeys, decode, decode_several, fault_of, without_comments
 from profiles.pair_files.row_forms import (
     COLUMNS,
     ColumnMapping,
     Dropped,
-    Form,
+    as_written,
     dropped_of_row,
-    guess_mapping,
-    kind,
+    other_thing,
     pairs_of_row,
     quoted,
-    renames,
     text_keys,
 )
-from profiles.store.pair_rules import MAX_TEXT_CHARACTERS, text_fault
-from tokmem_desk.errors import BadInputError, UsageError
+from profiles.pair_files.row_values import kind
+from profiles.pair_files.talk_rows import Form, is_talk, talk_of
+from profiles.store.pair_rules import text_fault
+from tokmem_desk.errors import BadInputError
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.system.file_limits import BYTES_FOR_A_BYTE, FREE_BYTES, json_cost
 from tokmem_desk.templates.json_schema import read_schema
 from tokmem_desk.templates.patterns import PatternError, read_pattern
 
 MAX_PAIRS = 20_000
-_MOST_FIELDS = 100_000
-_MOST_HEADING_LINES = 100
-_LONGEST_HEADING = 2_000_000
+_MOST_REMARKS = 3
 MAX_PROBLEMS = 1_000
 """Reading stops after this many bad rows: the file is then something else."""
 
-_DELIMITERS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 WRAPPERS = ("data", "rows")
 """Keys of a document that hold the list of rows: of many exports, and of a dataset viewer."""
 FORMS = 'Use CSV with the columns input and response, or one {"input": "…", "response": "…"} a line.'
@@ -79,11 +76,17 @@ class Found:
     """Columns or keys that a mapping can name."""
     dropped: Counter[Dropped] = field(default_factory=Counter)
     """What was left out on purpose, counted."""
+    as_written: ColumnMapping | None = None
+    """A mapping that would take values of refused rows, which are no text, as JSON."""
+    remarks: list[str] = field(default_factory=list)
+    """Sentences on what should be looked at."""
 
     def take(self, row: object, part: str = "train") -> str | None:
         """Keep one row; or return the reason why it cannot be used."""
         made = pairs_of_row(row, self.mapping)
         if isinstance(made, str):
+            if self.mapping is None and self.as_written is None:
+                self.as_written = as_written(row)
             return made
         form, pairs = made
         self.dropped.update(dropped_of_row(row, self.mapping))
@@ -97,6 +100,14 @@ class Found:
                 next_step="A procedure needs tens to hundreds: keep the best, or split the file.",
             )
         return None
+
+    def remark_lines(self, line: int) -> None:
+        """Note a row that may be several; after a few such notes the next tell nothing new."""
+        if len(self.remarks) < _MOST_REMARKS:
+            self.remarks.append(
+                f"The row in line {line} goes over several lines that could be rows of their own: "
+                "look whether a quote is missing there."
+            )
 
     def reject(self, line: int, reason: str) -> None:
         """Note a bad row."""
@@ -113,13 +124,16 @@ def read_jsonl(lines: Iterable[str], blank: int, found: Found) -> None:
     for number, line in enumerate(lines, start=blank + 1):
         if not line.strip():
             continue
+        reason: str | None = None
         try:
             refuse_costly(found.path, line)
-            row = json.loads(line)
-            found.columns = found.columns or text_keys([row])
-            reason = found.take(row)
+            for _, row in decode_several(line):
+                found.columns = found.columns or text_keys([row])
+                reason = found.take(row)
+                if reason is not None:
+                    break
         except json.JSONDecodeError as caught:
-            reason = f"not valid JSON: {caught.msg} at column {caught.colno}"
+            reason = fault_of(line, caught)
         except (ValueError, RecursionError):
             reason = "not usable JSON: a number too long, or nested too deeply"
         if reason is not None:
@@ -146,25 +160,30 @@ def read_json(text: str, found: Found) -> dict[str, str]:
     path = found.path
     refuse_costly(path, text)
     try:
-        document = json.loads(text)
+        document, starts = _document(text)
     except json.JSONDecodeError as caught:
-        raise BadInputError(f"{path}, line {caught.lineno}: not valid JSON: {caught.msg}.", next_step=FORMS) from caught
+        raise BadInputError(f"{path}, line {caught.lineno}: {fault_of(text, caught)}.", next_step=FORMS) from caught
     except (ValueError, RecursionError) as caught:
         raise BadInputError(
             f"{path} is not usable JSON: a number too long, or nested too deeply.", next_step=FORMS
         ) from caught
+    if is_talk(document):
+        document, starts = [{"messages": document}], [0]
     if isinstance(document, list):
         parts = {"train": document}
+    elif isinstance(document, DoubledKeys):
+        raise BadInputError(f"{path}: the key {document.doubled!r} stands twice.", next_step="Delete one of them.")
     elif "train" in document or "test" in document:
         parts = {part: document.get(part) or [] for part in ("train", "test")}
-    elif "messages" in document or "conversations" in document or set(COLUMNS) <= set(document):
+    elif set(COLUMNS) <= set(document) or (talk_of(document) is not None):
         parts = {"train": [document]}
     elif (wrapped := _wrapped(document)) is not None:
         document = wrapped
         parts = {"train": wrapped}
     else:
         raise BadInputError(
-            f"{path} is JSON with the keys {quoted(document)}, but a procedure has 'train' or 'test'.",
+            f"{path} is JSON with the keys {quoted(document)}, but a procedure has 'train' or 'test'."
+            f"{other_thing(document)}",
             next_step=FORMS,
         )
     lines: dict[str, list[int]] | None = None
@@ -175,12 +194,24 @@ def read_json(text: str, found: Found) -> dict[str, str]:
         for index, row in enumerate(rows):
             reason = found.take(row, part)
             if reason is not None:
-                lines = row_lines(text) if lines is None else lines
-                starts = lines.get("" if isinstance(document, list) else part)
-                found.reject(starts[index] if starts else 1, reason)
+                if lines is None:
+                    lines = {"": lines_of(text, starts)} if starts else row_lines(without_comments(text))
+                begins = lines.get("" if isinstance(document, list) else part)
+                found.reject(begins[index] if begins else 1, reason)
                 if found.enough:
                     break
     return {} if isinstance(document, list) else _facts(path, document)
+
+
+def _document(text: str) -> tuple[Any, list[int]]:
+    """A JSON document, and where its rows begin if it is several documents, one behind the other."""
+    try:
+        return decode(text), []
+    except json.JSONDecodeError:
+        found = list(decode_several(without_comments(text)))
+    if len(found) == 1:
+        return found[0][1], []
+    return [value for _, value in found], [start for start, _ in found]
 
 
 def _wrapped(document: dict[str, object]) -> list[object] | None:
@@ -216,143 +247,3 @@ def _facts(path: Path, document: dict[str, object]) -> dict[str, str]:
     if reads:
         facts["reads_conversation"] = "true"
     return facts
-
-
-def read_csv(lines: Iterable[str], blank: int, found: Found) -> None:
-    """Read CSV; ``blank`` lines went before.
-
-    The first line names the columns, unless the mapping counts them. A name in quotes may go on in the next lines.
-    """
-    rest = iter(lines)
-    heading = _heading(rest)
-    delimiter, columns = _header(heading, found.mapping)
-    names = [column.strip().lower() for column in columns]
-    numbered = found.mapping is not None and found.mapping.numbered and not _names_in(names, found.mapping)
-    keys = table_keys(names, numbered=numbered)
-    found.columns = tuple(keys if numbered else columns)
-    if found.mapping is None:
-        _refuse_other_columns(found.path, names)
-    else:
-        check_mapping(found.path, found.mapping, keys)
-    rows = _narrow(found.path, itertools.chain(heading, rest), delimiter)
-    reader = csv.reader(rows, delimiter=delimiter, strict=True)
-    header = not numbered
-    while not found.enough:
-        line = blank + reader.line_num + 1
-        try:
-            fields = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as caught:
-            found.reject(line, _csv_reason(str(caught)))
-            header = False
-            continue
-        if header or not any(text.strip() for text in fields):
-            header = False
-            continue
-        if not numbered and [text.strip().lower() for text in fields[: len(names)]] == names:
-            found.dropped["headings"] += 1
-            continue
-        if any(text.strip() for text in fields[len(columns) :]):
-            reason: str | None = (
-                f"{len(fields)} fields, but the header has {len(columns)}: "
-                f"put quotes around a text that holds {_DELIMITERS[delimiter]}"
-            )
-        else:
-            reason = found.take(table_row(keys, fields, found.mapping))
-        if reason is not None:
-            found.reject(line, reason)
-
-
-def _narrow(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[str]:
-    """Lines that have no more fields than any table has; each field of a line is an object."""
-    for line in lines:
-        if line.count(delimiter) > _MOST_FIELDS and line.count(delimiter) > line.count('"'):
-            raise BadInputError(f"{path} has a line of more than {_MOST_FIELDS:,} fields.", next_step=FORMS)
-        yield line
-
-
-def table_keys(names: Sequence[str], *, numbered: bool) -> list[str]:
-    """Keys for the rows of a table: its column names, or numbers from 1."""
-    return [str(place + 1) for place in range(len(names))] if numbered else list(names)
-
-
-def table_row(keys: Sequence[str], fields: Sequence[str], mapping: ColumnMapping | None) -> dict[str, str]:
-    """A line of a table as an object; a column that stands twice counts once, the first time."""
-    row: dict[str, str] = {}
-    for key, text in zip(keys, fields, strict=False):
-        # "references" is a list in our JSON form and means nothing in a table.
-        if mapping is not None or key != "references":
-            row.setdefault(key, text)
-    return row
-
-
-def check_mapping(path: Path, mapping: ColumnMapping, columns: Sequence[str]) -> None:
-    """Let a mapping pass whose columns are there.
-
-    Raises:
-        OtherColumnsError: one is not.
-    """
-    try:
-        mapping.places(columns)
-    except UsageError as caught:
-        raise OtherColumnsError(f"{path}: {caught.message}", columns, next_step="Name one of those.") from None
-
-
-def _names_in(columns: Sequence[str], mapping: ColumnMapping) -> bool:
-    return mapping.input in columns and mapping.response in columns
-
-
-def _heading(lines: Iterator[str]) -> list[str]:
-    """The first line, and those in which a name that is open in quotes goes on."""
-    heading = [next(lines)]
-    while heading[0].count('"') and "".join(heading).count('"') % 2 and len(heading) < _MOST_HEADING_LINES:
-        more = next(lines, None)
-        if more is None:
-            break
-        heading.append(more)
-    return heading
-
-
-def _header(heading: Sequence[str], mapping: ColumnMapping | None) -> tuple[str, list[str]]:
-    """The delimiter that makes most sense of the heading, and the columns it gives, as they are written."""
-    whole = "".join(heading).count('"') % 2 == 0
-    text = [line[:_LONGEST_HEADING] for line in heading] if whole else [heading[0][:_LONGEST_HEADING]]
-    best: tuple[str, list[str]] = (",", [])
-    for delimiter in _DELIMITERS:
-        try:
-            columns = [column.strip() for column in next(csv.reader(text, delimiter=delimiter), [])]
-        except csv.Error:  # a name longer than any text may be
-            continue
-        plain = [column.lower() for column in columns]
-        if mapping is None and set(COLUMNS) <= set(plain):
-            return delimiter, columns
-        if len(columns) > len(best[1]):
-            best = (delimiter, columns)
-    return best
-
-
-def _refuse_other_columns(path: Path, columns: list[str]) -> None:
-    if {"instruction", "output"} <= set(columns) and "response" not in columns:
-        return
-    missing = [column for column in COLUMNS if column not in columns]
-    if missing:
-        guess = guess_mapping(columns)
-        map_them = f" Or tell which they are: --map {guess or 'input=COLUMN,response=COLUMN'}"
-        raise OtherColumnsError(
-            f"{path}: the first line must name the columns 'input' and 'response'; it has {quoted(columns)}."
-            f"{renames(missing, columns)}",
-            columns,
-            next_step=f"{FORMS}{map_them}",
-        )
-    twice = next((column for column in COLUMNS if columns.count(column) > 1), None)
-    if twice is not None:
-        raise BadInputError(f"{path} has two columns {twice!r}.", next_step="Rename or delete one.")
-
-
-def _csv_reason(caught: str) -> str:
-    if "field limit" in caught:
-        return f"a text is longer than {MAX_TEXT_CHARACTERS:,} characters; is a closing quote missing?"
-    if "unexpected end" in caught:
-        return "a quote is opened here and never closed"
-    return f"quotes do not match ({caught})"

@@ -8,16 +8,33 @@ from __future__ import annotations
 
 import difflib
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from profiles.pair_files.json_text import DoubledKeys, written
+from profiles.pair_files.row_values import is_left_out, is_text, kind
+from profiles.pair_files.talk_rows import SILENT_ROLES, Form, Talk, talk_of
 from profiles.store.pair_rules import pair_fault
 from tokmem_desk.errors import UsageError
 from tokmem_desk.procedures import ExamplePair
 
-Dropped = Literal["marked", "headings", "system", "tools", "history", "rejected"]
-"""What a file holds and no pair learns."""
+Dropped = Literal[
+    "marked",
+    "headings",
+    "instruction",
+    "system",
+    "tools",
+    "history",
+    "rejected",
+    "unasked",
+    "reasoning",
+    "thinking",
+    "media",
+    "written",
+]
+"""What a file holds and no pair learns, or not as it stands."""
 
 DROPPED_WORDS: dict[Dropped, tuple[str, str]] = {
     "marked": (
@@ -25,6 +42,10 @@ DROPPED_WORDS: dict[Dropped, tuple[str, str]] = {
         "Left out {} answers that are marked as not to be learned.",
     ),
     "headings": ("Left out 1 row that names the columns again.", "Left out {} rows that name the columns again."),
+    "instruction": (
+        "1 row has an instruction beside input and response, which is not learned.",
+        "{} rows have an instruction beside input and response, which is not learned.",
+    ),
     "system": ("1 row has a system text, which is not learned.", "{} rows have a system text, which is not learned."),
     "tools": ("1 row calls tools, which is not learned.", "{} rows call tools, which is not learned."),
     "history": (
@@ -35,10 +56,28 @@ DROPPED_WORDS: dict[Dropped, tuple[str, str]] = {
         "1 row names a rejected answer, which is not learned.",
         "{} rows name a rejected answer, which is not learned.",
     ),
+    "unasked": (
+        "1 answer follows no message of the person and is not learned.",
+        "{} answers follow no message of the person and are not learned.",
+    ),
+    "reasoning": (
+        "1 answer has its reasoning beside it, which is not learned.",
+        "{} answers have their reasoning beside them, which is not learned.",
+    ),
+    "thinking": (
+        "1 answer begins with <think>, and what is thought there is learned with it.",
+        "{} answers begin with <think>, and what is thought there is learned with them.",
+    ),
+    "media": (
+        "1 row has images, videos or sounds, which are not learned.",
+        "{} rows have images, videos or sounds, which are not learned.",
+    ),
+    "written": (
+        "1 row has a number, true or false, a list or an object, which is taken as JSON text.",
+        "{} rows have numbers, true or false, lists or objects, which are taken as JSON text.",
+    ),
 }
 """How a person is told: of one, of several."""
-
-Form = Literal["pairs", "mapped", "alpaca", "sharegpt", "messages"]
 
 FORM_WORDS: dict[Form, str] = {
     "pairs": "input and response",
@@ -46,10 +85,20 @@ FORM_WORDS: dict[Form, str] = {
     "alpaca": "Alpaca: instruction and input or context → you type, output or response → you get",
     "sharegpt": "ShareGPT conversations: each message with its answer is a pair",
     "messages": "chat messages: each user message with its answer is a pair",
+    "preferred": "preferences: the last message before the chosen answer → you type, the chosen answer → you get",
+    "export": "conversations of ChatGPT or Claude: each message with its answer is a pair",
+    "columns": "columns: the list of inputs beside the list of responses",
 }
 """How a person is told what was recognised."""
 
 COLUMNS = ("input", "response")
+
+_MEDIA = ("images", "image", "videos", "audios")
+_MEDIA_TAG = re.compile(r"<(?:image|video|audio)>\s*")
+"""What stands in a text for a medium of the row."""
+_NOTHING = object()
+_DEEPEST = 5
+_MOST_KEYS = 40
 
 ALIASES = {
     "input": ("prompt", "question", "instruction", "query", "user", "source", "text", "message", "you type"),
@@ -59,22 +108,14 @@ ALIASES = {
 }  # fmt: skip
 """What other programs call the two columns."""
 
-_USER_ROLES = frozenset({"user", "human", "prompter"})
-_ANSWER_ROLES = frozenset({"assistant", "gpt", "model", "chatgpt", "bot", "ai"})
-_SILENT_ROLES = frozenset({"system", "developer"})
-_TOOL_ROLES = frozenset({"tool", "function", "observation", "function_call"})
-
-_MARKS = ("weight", "loss_weight", "train", "loss")
-"""Keys by which files for training mark what must not be learned, with 0 or false; a rejected answer has a false
-``label``."""
-
 
 @dataclass(frozen=True, slots=True)
 class ColumnMapping:
     """Which columns (or keys) are what the person types and what they get.
 
     Each is a name, several names joined by ``+`` (their texts are joined by an empty line), or in a table without a
-    header the number of a column, from 1.
+    header the number of a column, from 1. In JSON a name may lead inside, with dots, and count elements from 1:
+    ``answers.text.1``. Numbers, true and false, lists and objects are taken as JSON text.
     """
 
     input: str
@@ -115,6 +156,14 @@ class ColumnMapping:
         """
         return {"input": _places(self.input, columns), "response": _places(self.response, columns)}
 
+    def values(self, row: Mapping[str, object]) -> dict[str, list[object]]:
+        """The values of a JSON row for ``input`` and ``response``.
+
+        Raises:
+            UsageError: names a key that is not there.
+        """
+        return {"input": _values(self.input, row), "response": _values(self.response, row)}
+
 
 def _places(wanted: str, columns: Sequence[str]) -> list[int]:
     plain = [column.strip().lower() for column in columns]
@@ -132,6 +181,30 @@ def _places(wanted: str, columns: Sequence[str]) -> list[int]:
     return found
 
 
+def _values(wanted: str, row: Mapping[str, object]) -> list[object]:
+    keys = [str(key) for key in row]
+    try:
+        return [row[keys[place]] for place in _places(wanted, keys)]
+    except UsageError:
+        found = [_inside(row, name.strip()) for name in wanted.split("+")]
+        if "." not in wanted or any(value is _NOTHING for value in found):
+            raise
+        return found
+
+
+def _inside(row: Mapping[str, object], path: str) -> object:
+    """The value to which a name with dots leads, or ``_NOTHING``."""
+    value: object = row
+    for part in path.lower().split("."):
+        if isinstance(value, Mapping):
+            value = next((value[key] for key in value if str(key).strip().lower() == part), _NOTHING)
+        elif isinstance(value, list) and part.isdecimal() and len(part) < 10 and 1 <= int(part) <= len(value):
+            value = value[int(part) - 1]
+        else:
+            return _NOTHING
+    return value
+
+
 def guess_mapping(columns: Sequence[str]) -> ColumnMapping | None:
     """What the two columns probably are; None when the names say nothing."""
     plain = {column.strip().lower(): column for column in columns}
@@ -144,16 +217,6 @@ def guess_mapping(columns: Sequence[str]) -> ColumnMapping | None:
     return ColumnMapping(*chosen) if chosen[0] != chosen[1] else None
 
 
-def is_left_out(thing: object) -> bool:
-    """Whether a row, or a message of a conversation, is marked as not to be learned.
-
-    Only 0 and false count, and of a label only false: a label that is a number or a text may be the answer itself.
-    """
-    if not isinstance(thing, Mapping):
-        return False
-    return thing.get("label") is False or any(thing.get(mark) in (0, 0.0) for mark in _MARKS)
-
-
 def dropped_of_row(row: object, mapping: ColumnMapping | None = None) -> dict[Dropped, int]:
     """What of a row is never learned, counted: see ``DROPPED_WORDS``. A mapping says itself what is taken."""
     if not isinstance(row, dict):
@@ -161,17 +224,21 @@ def dropped_of_row(row: object, mapping: ColumnMapping | None = None) -> dict[Dr
     if is_left_out(row):
         return {"marked": 1}
     if mapping is not None:
-        return {}
-    talk = row.get("messages", row.get("conversations"))
-    messages = [message for message in talk if isinstance(message, dict)] if isinstance(talk, list) else []
-    role_key = "role" if "messages" in row else "from"
-    roles = {_role(message, role_key) for message in messages}
+        values = [value for values in mapping.values(row).values() for value in values]
+        return {"written": 1} if any(value is not None and not isinstance(value, str) for value in values) else {}
+    talk = talk_of(row) or Talk("messages", [])
+    preferred = talk.form == "preferred"
     found: dict[Dropped, int] = {
-        "marked": sum(is_left_out(message) for message in messages if _role(message, role_key) in _ANSWER_ROLES),
-        "system": int(bool(roles & _SILENT_ROLES) or _is_text(row.get("system"))),
-        "tools": int(bool(roles & _TOOL_ROLES) or any(message.get("tool_calls") for message in messages)),
-        "history": int(bool(row.get("history"))),
-        "rejected": int("rejected" in row),
+        "marked": sum(map(is_left_out, talk.answers)),
+        "instruction": int(all(is_text(row.get(key)) for key in (*COLUMNS, "instruction", "output"))),
+        "system": int(any(role in SILENT_ROLES for role in talk.roles) or is_text(row.get("system"))),
+        "tools": int(talk.calls_tools),
+        "history": int(bool(row.get("history")) or (preferred and len(talk.answers) > 1)),
+        "rejected": int("rejected" in row or "non_preferred_output" in row),
+        "unasked": 0 if preferred else talk.unasked,
+        "reasoning": talk.reasons,
+        "thinking": talk.thinks,
+        "media": int(any(row.get(key) for key in _MEDIA) or talk.left_out > 0 or talk.has_media),
     }
     return {what: count for what, count in found.items() if count}
 
@@ -186,29 +253,62 @@ def pairs_of_row(row: object, mapping: ColumnMapping | None = None) -> tuple[For
     Returns:
         The form and the pairs, none where the row is marked as not to be learned; or the reason.
     """
+    if mapping is not None:
+        row = _numbered(row)
     if not isinstance(row, dict):
-        return f"{kind(row)}, not an object with 'input' and 'response'"
+        elements = "; the mapping input=1,response=2 takes its elements" if isinstance(row, list) else ""
+        return f"{kind(row)}, not an object with 'input' and 'response'{elements}"
+    if isinstance(row, DoubledKeys):
+        return f"the key {row.doubled!r} stands twice"
     if is_left_out(row):
         return "pairs", []
     if mapping is not None:
         return _mapped(row, mapping)
-    if "response" in row and _is_text(row.get("instruction")) and "output" not in row:
+    if "response" in row and is_text(row.get("instruction")) and "output" not in row:
         return _alpaca(row, "response")
+    if any(row.get(key) for key in _MEDIA):
+        row = _without_tags(row)
     if all(column in row for column in COLUMNS):
         return _own(row)
-    if "messages" in row:
-        return _talk("messages", row["messages"], "role", "content")
-    if "conversations" in row:
-        return _talk("sharegpt", row["conversations"], "from", "value")
+    if (talk := talk_of(row)) is not None:
+        return talk.pairs
     if "instruction" in row and "output" in row:
         return _alpaca(row, "output")
     missing = [column for column in COLUMNS if column not in row]
     lacks = " and ".join(repr(column) for column in missing)
-    return f"no {lacks} (found: {quoted(row)}).{renames(missing, list(row))}".rstrip(".")
+    inside = [name for name in text_keys([row]) if name not in row]
+    texts = f" Texts inside: {quoted(inside)}." if inside else ""
+    return f"no {lacks} (found: {quoted(row)}).{other_thing(row) or renames(missing, list(row)) + texts}".rstrip(".")
+
+
+def other_thing(row: Mapping[str, object]) -> str:
+    """What an object is that is no row, in a sentence; empty where it may be one."""
+    if isinstance(row.get("properties"), dict) and is_text(row.get("type")):
+        return " It is a JSON schema: give it with --schema, and pairs with --pairs."
+    known = {name for names in ALIASES.values() for name in names} | {"error", "detail"}
+    texts = all(isinstance(value, str) for value in row.values())
+    if texts and any(" " in str(key) for key in row) and not known & {str(key).lower() for key in row}:
+        return ' If each key is a message and its value the answer, write each as {"input": "…", "response": "…"}.'
+    return ""
+
+
+def _without_tags(row: Mapping[str, object]) -> dict[str, object]:
+    """The row without what stands in its texts for an image, a video or a sound."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, str):
+            return _MEDIA_TAG.sub("", value)
+        if isinstance(value, list):
+            return [plain(one) for one in value]
+        return {key: plain(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+    return {key: value if key in _MEDIA else plain(value) for key, value in row.items()}
 
 
 def _own(row: Mapping[str, object]) -> tuple[Form, list[ExamplePair]] | str:
     typed, answer = row["input"], row["response"]
+    if (columns := _columns(typed, answer)) is not None:
+        return columns
     for column in COLUMNS:
         if not isinstance(row[column], str):
             return f"{column} is {kind(row[column])}, not text in quotes"
@@ -219,120 +319,95 @@ def _own(row: Mapping[str, object]) -> tuple[Form, list[ExamplePair]] | str:
     return pair_fault(pair) or ("pairs", [pair])
 
 
+def _columns(typed: object, answers: object) -> tuple[Form, list[ExamplePair]] | str | None:
+    """Pairs from a list of texts beside another, or from objects of texts with the same keys; None for all else."""
+    if isinstance(typed, dict) and isinstance(answers, dict) and typed.keys() == answers.keys():
+        typed, answers = list(typed.values()), [answers[key] for key in typed]
+    if not isinstance(typed, list) or not isinstance(answers, list) or len(typed) != len(answers) or not typed:
+        return None
+    if not all(isinstance(text, str) for text in (*typed, *answers)):
+        return None
+    pairs = [ExamplePair(one, answer) for one, answer in zip(typed, answers, strict=True)]
+    faults = [(number, pair_fault(pair)) for number, pair in enumerate(pairs, start=1)]
+    fault = next((f"element {number} of the columns: {fault}" for number, fault in faults if fault is not None), None)
+    return fault or ("columns", pairs)
+
+
 def _mapped(row: Mapping[str, object], mapping: ColumnMapping) -> tuple[Form, list[ExamplePair]] | str:
-    keys = [str(key) for key in row]
-    texts: dict[str, str] = {}
     try:
-        places = mapping.places(keys)
+        values = mapping.values(row)
+        texts = {column: [written(value) for value in values[column]] for column in COLUMNS}
     except UsageError as caught:
         return caught.message.rstrip(".")
-    for column in COLUMNS:
-        parts = []
-        for place in places[column]:
-            value = row[keys[place]]
-            if value is not None and not isinstance(value, str):
-                return f"{keys[place]} is {kind(value)}, not text in quotes"
-            if value and value.strip():
-                parts.append(value)
-        texts[column] = "\n\n".join(parts)
-    pair = ExamplePair(texts["input"], texts["response"])
+    except RecursionError:
+        return "not usable JSON: nested too deeply"
+    joined = {column: "\n\n".join(text for text in parts if text and text.strip()) for column, parts in texts.items()}
+    pair = ExamplePair(joined["input"], joined["response"])
     return pair_fault(pair) or ("mapped", [pair])
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
+def _numbered(row: object) -> object:
+    """A row that is a list, as an object whose keys count its elements from 1."""
+    return {str(place): value for place, value in enumerate(row, start=1)} if isinstance(row, list) else row
+
+
+def as_written(row: object) -> ColumnMapping | None:
+    """The mapping under which a refused row can be read: its values are no text, and a mapping takes them as JSON."""
+    if not isinstance(row, dict) or isinstance(row, DoubledKeys):
+        return None
+    for mapping, needed in (
+        (ColumnMapping("input", "response"), COLUMNS),
+        (ColumnMapping("instruction+input", "output"), ("instruction", "input", "output")),
+        (ColumnMapping("instruction", "output"), ("instruction", "output")),
+    ):
+        if all(key in row for key in needed):
+            return mapping if isinstance(_mapped(row, mapping), tuple) else None
+    return None
 
 
 def _alpaca(row: Mapping[str, object], answer: str) -> tuple[Form, list[ExamplePair]] | str:
     for key in ("instruction", "input", "context", answer):
         if not isinstance(row.get(key) or "", str):
             return f"{key} is {kind(row[key])}, not text in quotes"
-    asked = [str(row.get(key) or "") for key in ("instruction", "input", "context")]
-    pair = ExamplePair("\n\n".join(text for text in asked if text.strip()), str(row[answer] or ""))
+    texts = [str(row.get(key) or "") for key in ("instruction", "input", "context")]
+    pair = ExamplePair("\n\n".join(text for text in texts if text.strip()), str(row[answer] or ""))
     return pair_fault(pair) or ("alpaca", [pair])
 
 
-def _talk(form: Form, talk: object, role_key: str, text_key: str) -> tuple[Form, list[ExamplePair]] | str:
-    """Each message of the person that is answered directly."""
-    if not isinstance(talk, list):
-        return f"the conversation is {kind(talk)}, not a list of messages"
-    pairs = []
-    asked: str | None = None
-    left_out = 0
-    tools = False
-    for number, message in enumerate(talk, start=1):
-        role, text = _said(message, role_key, text_key)
-        if role is None:
-            return f"message {number} has no {role_key!r}"
-        if role in _TOOL_ROLES or (role in _ANSWER_ROLES and _calls_tools(message)):
-            tools = True
-            asked = None  # what follows answers the tool, not the person
-            continue
-        if text is None:
-            return f"message {number} is not plain text"
-        if role in _SILENT_ROLES:
-            continue
-        if role in _USER_ROLES:
-            if asked is not None:
-                return f"message {number} is the person's again, with no answer before it"
-            asked = text
-        elif role in _ANSWER_ROLES:
-            if is_left_out(message):
-                left_out += 1
-            elif asked is not None:
-                pair = ExamplePair(asked, text)
-                if (fault := pair_fault(pair)) is not None:
-                    return f"message {number}: {fault}"
-                pairs.append(pair)
-            asked = None
-        else:
-            return f"message {number} is from {role[:40]!r}, neither the person nor the assistant"
-    if pairs or left_out:
-        return form, pairs
-    return "no message with an answer in words" + (", only calls of tools" if tools else "")
-
-
-def _calls_tools(message: object) -> bool:
-    return isinstance(message, dict) and bool(message.get("tool_calls") or message.get("function_call"))
-
-
-def _role(message: Mapping[str, object], role_key: str) -> str | None:
-    role = message.get(role_key, message.get("role", message.get("from")))
-    return role.lower() if isinstance(role, str) else None
-
-
-def _said(message: object, role_key: str, text_key: str) -> tuple[str | None, str | None]:
-    """Role and text of a message; content may be a list of parts, as newer chat files have it."""
-    if not isinstance(message, dict):
-        return None, None
-    content = message.get(text_key, message.get("content", message.get("value")))
-    if isinstance(content, list):
-        parts = [part.get("text", part.get("value")) if isinstance(part, dict) else part for part in content]
-        texts = [part for part in parts if isinstance(part, str)]
-        content = "\n".join(texts) if len(texts) == len(parts) else None
-    return _role(message, role_key), (content if isinstance(content, str) else None)
-
-
 def text_keys(rows: Iterable[object]) -> tuple[str, ...]:
-    """The keys that hold text in any of the first rows, in the order in which they appear."""
+    """What a mapping can name in the first rows, in order of appearance: keys with a value, and texts inside."""
     found: dict[str, None] = {}
     for row in itertools.islice(rows, 50):
+        row = _numbered(row)
         if isinstance(row, dict):
-            found.update({str(key): None for key, value in row.items() if isinstance(value, str)})
-    return tuple(found)
+            found.update({str(key): None for key, value in row.items() if value is not None})
+            for key, value in row.items():
+                if isinstance(value, dict | list) and key not in ("messages", "conversations"):
+                    found.update(dict.fromkeys(_paths(str(key), value, _DEEPEST)))
+        if len(found) > _MOST_KEYS:
+            break
+    return tuple(itertools.islice(found, _MOST_KEYS))
+
+
+def _paths(name: str, value: object, deeper: int) -> Iterator[str]:
+    """Names with dots of the texts inside a value."""
+    if isinstance(value, str):
+        yield name
+    elif deeper and isinstance(value, dict | list):
+        parts = value.items() if isinstance(value, dict) else enumerate(value, start=1)
+        for part, inside in itertools.islice(parts, _MOST_KEYS):
+            yield from _paths(f"{name}.{part}", inside, deeper - 1)
 
 
 def renames(missing: Sequence[str], found: Sequence[object]) -> str:
     """A sentence for each missing column that has a likely stand-in."""
     by_lower = {str(name).strip().lower(): str(name) for name in found if name not in COLUMNS}
-    said = ""
+    aliases = {column: next((name for name in ALIASES[column] if name in by_lower), None) for column in missing}
     for column in missing:
-        alias = next((name for name in ALIASES[column] if name in by_lower), None)
-        if alias is None:
-            alias = next(iter(difflib.get_close_matches(column, list(by_lower), n=1, cutoff=0.5)), None)
-        if alias is not None:
-            said += f" Rename {by_lower[alias]!r} to {column!r}?"
-    return said
+        if aliases[column] is None:
+            others = [name for name in by_lower if name not in aliases.values()]
+            aliases[column] = next(iter(difflib.get_close_matches(column, others, n=1, cutoff=0.5)), None)
+    return "".join(f" Rename {by_lower[alias]!r} to {column!r}?" for column, alias in aliases.items() if alias)
 
 
 def quoted(names: Iterable[object]) -> str:
@@ -344,11 +419,3 @@ def quoted(names: Iterable[object]) -> str:
 def _first_quoted(names: Iterable[object]) -> Iterator[str]:
     for name in itertools.islice(names, 8):
         yield repr(str(name)[:40])
-
-
-def kind(value: object) -> str:
-    """What a JSON value is, in words."""
-    if value is None:
-        return "null"
-    kinds = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "an object"}
-    return kinds.get(type(value), "something else")

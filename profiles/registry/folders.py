@@ -14,6 +14,7 @@ from profiles.encryption.keyring import LOCK_NAME, Keyring
 from profiles.files.atomic import storage_error
 from profiles.files.erasing import erase_tree
 from profiles.files.paths import AppPaths
+from profiles.registry.names import plain_name
 from profiles.store.base import Row
 from profiles.store.consents import ConsentBook, Record
 from profiles.store.store import DATABASE_NAME, ProfileStore
@@ -42,7 +43,7 @@ class ProfileFolders:
         Raises:
             NotFoundError: there is none of that name; the nearest one is named.
         """
-        row = self._database.row("SELECT * FROM profiles WHERE name = ? AND deleting = 0", (name,))
+        row = self._database.row("SELECT * FROM profiles WHERE name = ? AND deleting = 0", (plain_name(name),))
         if row is None:
             others = self._database.rows("SELECT name FROM profiles WHERE deleting = 0 ORDER BY name")
             known = [str(other["name"]) for other in others]

@@ -20,11 +20,11 @@ from profiles.files.erasing import erase_file, refuse_links
 from profiles.files.paths import AppPaths
 from profiles.registry.folders import ProfileFolders
 from profiles.registry.locks import ProfileLocks
+from profiles.registry.names import check_profile_name, is_same_name
 from profiles.registry.tokens import TokenTable
 from profiles.store.base import Row, now
 from profiles.store.store import DATABASE_NAME, ProfileStore
 from tokmem_desk.errors import BusyError, ConflictError, TokmemError
-from tokmem_desk.procedures import check_name
 
 DEFAULT_PROFILE = "default"
 
@@ -97,7 +97,7 @@ class ProfileRegistry(DatabaseOwner):
             UsageError: the name is not allowed.
             ConflictError: the name is taken.
         """
-        check_name(name, "profile")
+        name = check_profile_name(name)
         with self._database.writing() as connection:
             self._refuse_taken(name)
             profile_id = _insert(connection, name)
@@ -122,11 +122,11 @@ class ProfileRegistry(DatabaseOwner):
             UsageError: ``new`` is not allowed.
             ConflictError: ``new`` is taken.
         """
-        check_name(new, "profile")
+        new = check_profile_name(new)
         with self._database.writing() as connection:
             row = self._folders.named(old)
-            if new != old:
-                self._refuse_taken(new)
+            if new != row["name"]:
+                self._refuse_taken(new, but=str(row["name"]))
                 connection.execute("UPDATE profiles SET name = ? WHERE id = ?", (new, row["id"]))
         # A locked profile learns its new name when it is opened next.
         if not self._folders.is_locked(row):
@@ -209,12 +209,15 @@ class ProfileRegistry(DatabaseOwner):
             return self._active_row()
         return row
 
-    def _refuse_taken(self, name: str) -> None:
-        row = self._database.row("SELECT deleting FROM profiles WHERE name = ?", (name,))
-        if row is not None and row["deleting"]:
-            raise ConflictError(f"The profile {name!r} is just being deleted.", next_step="Try again in a moment.")
-        if row is not None:
-            raise ConflictError(f"There is a profile {name!r} already.", next_step="Choose another name.")
+    def _refuse_taken(self, name: str, but: str = "") -> None:
+        """Refuse a name that another profile has, or one that would be taken for it; ``but`` is the profile's own."""
+        for row in self._database.rows("SELECT name, deleting FROM profiles"):
+            other = str(row["name"])
+            if other == but or not is_same_name(other, name):
+                continue
+            if row["deleting"]:
+                raise ConflictError(f"The profile {other!r} is just being deleted.", next_step="Try again in a moment.")
+            raise ConflictError(f"There is a profile {other!r} already.", next_step="Choose another name.")
 
     def _ensure_one(self) -> None:
         """Make sure that a profile exists and one is active: the first start, or a lost list."""
@@ -233,7 +236,7 @@ class ProfileRegistry(DatabaseOwner):
             name = ""
             # A locked one keeps its name inside, and gets it back with the next renaming.
             with contextlib.suppress(TokmemError), ProfileStore(file.parent, lock_seconds=0.1) as store:
-                name = check_name(store.name, "profile")
+                name = check_profile_name(store.name)
             moment = now()
             connection.execute(
                 "INSERT INTO profiles (id, name, created, last_used) VALUES (?, ?, ?, ?)",

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import hmac
 import secrets
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from profiles.database.connection import Database
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.registry.folders import ProfileFolders
 from profiles.store.base import Row, now
+from profiles.store.scopes import ASK, TokenScope
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import (
     BusyError,
@@ -54,6 +56,16 @@ class TokenInfo:
     created: str
     last_used: str | None
     """To the minute; None: never."""
+    scope: TokenScope
+    """What its holder may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token opens."""
+
+    profile: str
+    scope: TokenScope
 
 
 class TokenTable:
@@ -68,13 +80,14 @@ class TokenTable:
         self._database = database
         self._folders = folders
 
-    def create(self, name: str, profile: str, *, key: ProfileKey | None = None) -> str:
+    def create(self, name: str, profile: str, *, key: ProfileKey | None = None, scope: TokenScope = ASK) -> str:
         """Make a token for a profile and return it; it cannot be read again.
 
         Args:
             name: the token's; taken is what any profile has that can be looked into.
             profile: what it opens.
             key: of a locked profile.
+            scope: what its holder may do.
 
         Raises:
             UsageError: ``name`` is not allowed.
@@ -93,7 +106,7 @@ class TokenTable:
                     f"There is a token {name!r} already.",
                     next_step="Choose another name, or remove it first: tokmem-desk token remove " + name,
                 )
-            store.tokens.add(name, _digest(token), now())
+            store.tokens.add(name, _digest(token), now(), scope=scope)
         self._add_hints(owner["id"], [_digest(token)])
         return token
 
@@ -121,7 +134,7 @@ class TokenTable:
             raise NotFoundError(
                 f"There is no token {name!r}.{did_you_mean(name, known)}",
                 next_step="See: tokmem-desk token list"
-                + (f". Tokens of a locked profile need it: --profile {unseen[0]}" if unseen else ""),
+                + (f". Tokens of a locked profile need it: --profile {shlex.quote(unseen[0])}" if unseen else ""),
             )
         # A name may be taken twice, where the other profile was locked: the given key says which one is meant.
         row, info = max(found, key=lambda one: one[1].profile in keys)
@@ -139,7 +152,12 @@ class TokenTable:
         return self._database.row("SELECT 1 FROM token_hints") is not None
 
     def profile_of(self, token: str, keys: Keys | None = None) -> str | None:
-        """The name of the profile that a token opens, None when it opens none. Notes that it was used.
+        """The name of the profile that a token opens, None when it opens none; see ``grant_of``."""
+        found = self.grant_of(token, keys)
+        return None if found is None else found.profile
+
+    def grant_of(self, token: str, keys: Keys | None = None) -> Grant | None:
+        """The profile that a token opens, and for what; None when it opens none. Notes that it was used.
 
         Every known digest is compared, in constant time each: how long it takes tells nothing about any of them.
 
@@ -164,7 +182,7 @@ class TokenTable:
                         found = row
                 if found is not None:
                     _note_use(store, found)
-                    return str(owner["name"])
+                    return Grant(str(owner["name"]), found["scope"])
         if locked:
             raise LockedError(
                 "The profile of this token is locked.",
@@ -232,4 +250,6 @@ def _digest(token: str) -> str:
 
 
 def _info(row: Row, profile: str) -> TokenInfo:
-    return TokenInfo(name=row["name"], profile=profile, created=row["created"], last_used=row["last_used"])
+    return TokenInfo(
+        name=row["name"], profile=profile, created=row["created"], last_used=row["last_used"], scope=row["scope"]
+    )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from tokmem_desk.errors import BadInputError, UsageError
 
@@ -26,6 +26,10 @@ class SettingKey:
     choices: tuple[str, ...] = ()
     least: float | None = None
     most: float | None = None
+    title: str = ""
+    """What the app calls it; its name is for files, variables and commands."""
+    choice_words: Mapping[str, str] = field(default_factory=dict)
+    """What the app calls the choices, where their names in files say little."""
 
     def parse(self, value: object, where: str) -> SettingValue:
         """Check a value from a file, the environment or a flag; text is read as the setting's type.
@@ -39,9 +43,9 @@ class SettingKey:
         """
         typed = self._typed(value)
         if typed is None:
-            wanted = f"one of {', '.join(self.choices)}" if self.choices else _KIND_NAMES[type(self.default)]
+            allowed = f"one of {', '.join(self.choices)}" if self.choices else _KIND_NAMES[type(self.default)]
             raise BadInputError(
-                f"{where}: {self.name} is {value!r}, which is not {wanted}.",
+                f"{where}: {self.name} is {value!r}, which is not {allowed}.",
                 next_step=f"Its default is {self.default!r}.",
             )
         if isinstance(typed, (int, float)) and not isinstance(typed, bool) and not self._within(typed):
@@ -83,29 +87,85 @@ class SettingKey:
 
 
 _KEYS = (
-    SettingKey("model", "default", "The backbone: 'default', a Hub id, a folder or a GGUF file."),
-    SettingKey("device", "auto", "Where the model runs.", choices=("auto", "cpu", "cuda")),
-    SettingKey("offline", False, "Never use the network; models must be in the cache."),
-    SettingKey("preset", "normal", "How long training takes its time.", choices=("quick", "normal", "thorough")),
-    SettingKey("span", 0, "Length of a memory; 0 leaves it to the preset.", unit="embeddings", least=0, most=256),
-    SettingKey("router", "discriminant", "How a memory is chosen.", choices=("discriminant", "token")),
+    SettingKey("model", "default", "The language model: 'default', a Hub id, a folder or a GGUF file.", title="Model"),
+    SettingKey(
+        "device",
+        "auto",
+        "Where the model runs.",
+        choices=("auto", "cpu", "cuda"),
+        title="Runs on",
+        choice_words={"auto": "the best there is", "cpu": "the processor", "cuda": "the graphics card"},
+    ),
+    SettingKey("offline", False, "Never use the network; models must be in the cache.", title="Offline"),
+    SettingKey(
+        "preset",
+        "normal",
+        "How long training takes its time.",
+        choices=("quick", "normal", "thorough"),
+        title="Training",
+    ),
+    SettingKey(
+        "span",
+        0,
+        "Length of a memory, in places of the model's context; 0 leaves it to the preset.",
+        unit="places",
+        least=0,
+        most=256,
+        title="Memory length",
+    ),
+    SettingKey(
+        "router",
+        "discriminant",
+        "How the procedure for a message is found.",
+        choices=("discriminant", "token"),
+        title="Finding procedures",
+        choice_words={"discriminant": "by what all its pairs share", "token": "by one learned sign"},
+    ),
     SettingKey(
         "none_bias",
         0.0,
-        "Added to the score of 'no procedure': above 0 answers more often as plain chat.",
-        unit="log-odds",
+        "Above 0, messages go to plain chat more often; below 0, to procedures. "
+        "Each 1 makes plain chat 2.7 times as likely beside a procedure.",
         least=-20,
         most=20,
+        title="Lean to plain chat",
     ),
-    SettingKey("keep_form", True, "Hold answers to the form that all pairs of a procedure share."),
-    SettingKey("temperature", 0.7, "How freely plain chat is worded; 0 is always the likeliest word.", least=0, most=2),
     SettingKey(
-        "top_p", 0.9, "Share of likely words that plain chat draws from.", unit="probability", least=0.01, most=1
+        "keep_form", True, "Hold answers to the form that all pairs of a procedure share.", title="Keep the form"
     ),
-    SettingKey("max_answer_tokens", 512, "Longest answer.", unit="tokens", least=1, most=32768),
-    SettingKey("memory_budget_mb", 1024, "Memory that training may use to keep queries ready.", unit="MB", least=16),
     SettingKey(
-        "keep_alive_minutes", 30, "How long an unused model stays loaded; 0 is for ever.", unit="minutes", least=0
+        "temperature",
+        0.7,
+        "How freely plain chat is worded; 0 is always the likeliest word.",
+        least=0,
+        most=2,
+        title="Freedom of words",
+    ),
+    SettingKey(
+        "top_p",
+        0.9,
+        "Share of likely words that plain chat draws from.",
+        unit="probability",
+        least=0.01,
+        most=1,
+        title="Choice of words",
+    ),
+    SettingKey("max_answer_tokens", 512, "Longest answer.", unit="tokens", least=1, most=32768, title="Longest answer"),
+    SettingKey(
+        "memory_budget_mb",
+        1024,
+        "Memory that training may use to keep queries ready.",
+        unit="MB",
+        least=16,
+        title="Memory to train in",
+    ),
+    SettingKey(
+        "keep_alive_minutes",
+        30,
+        "How long an unused model stays loaded; 0 is for ever.",
+        unit="minutes",
+        least=0,
+        title="Model stays loaded",
     ),
     SettingKey(
         "conversation_cache_mb",
@@ -113,6 +173,7 @@ _KEYS = (
         "Memory in which the engine keeps what it has read of conversations, so that their next turn starts sooner.",
         unit="MB",
         least=0,
+        title="Memory for chats",
     ),
     SettingKey(
         "command_seconds",
@@ -121,6 +182,7 @@ _KEYS = (
         unit="seconds",
         least=1,
         most=3600,
+        title="Commands may run",
     ),
     SettingKey(
         "lock_after_minutes",
@@ -128,8 +190,15 @@ _KEYS = (
         "How long nobody may touch a key before a profile with a passphrase is locked; 0 is never.",
         unit="minutes",
         least=0,
+        title="Lock when idle",
     ),
-    SettingKey("theme", "tokmem-dark", "Colours of the app."),
+    SettingKey(
+        "find_habits",
+        False,
+        "Look in your own chats, on this computer, for messages that you have answered alike again and again.",
+        title="Find habits",
+    ),
+    SettingKey("theme", "tokmem-dark", "Colours of the app.", title="Colours"),
 )
 
 KEYS: dict[str, SettingKey] = {key.name: key for key in _KEYS}

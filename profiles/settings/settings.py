@@ -40,6 +40,8 @@ class SettingRow:
     default: SettingValue
     doc: str
     unit: str
+    title: str = ""
+    """What the app calls it."""
 
 
 class Settings:
@@ -156,7 +158,7 @@ class Settings:
         rows = []
         for key in KEYS.values():
             value, source = self._look_up(key.name)
-            rows.append(SettingRow(key.name, value, source, key.default, key.doc, key.unit))
+            rows.append(SettingRow(key.name, value, source, key.default, key.doc, key.unit, key.title))
         return rows
 
     def set(self, name: str, value: object, scope: Scope = "user") -> SettingRow:
@@ -200,8 +202,8 @@ class Settings:
             _text_of(file), name, None if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}"
         )
         values, _ = _parse(edited, file)
-        wanted = {key: old for key, old in before.items() if key != name} | ({} if value is None else {name: value})
-        if values != wanted:
+        expected = {key: old for key, old in before.items() if key != name} | ({} if value is None else {name: value})
+        if values != expected:
             raise BadInputError(f"{file} has a form that cannot be edited here.", next_step=f"Edit {name} by hand.")
         write_text(file, edited)
         self._layers = [(source, values if source == str(file) else layer) for source, layer in self._layers]

@@ -46,6 +46,7 @@ def as_document(conversation: ConversationRecord, messages: Sequence[MessageReco
         "title": conversation.title,
         "created": conversation.created,
         "updated": conversation.updated,
+        "system_prompt": conversation.system_prompt,
         "messages": [_message(message) for message in messages],
     }
 
@@ -72,10 +73,12 @@ def as_markdown(conversation: ConversationRecord, messages: Sequence[MessageReco
     parts = [f"# {' '.join(conversation.title.split()) or 'Untitled'}"]
     if conversation.created:
         parts.append(f"_{conversation.created[:10]}_")
+    if conversation.system_prompt:
+        parts.append(f"**System prompt**\n\n{_fenced(conversation.system_prompt)}")
     for message in messages:
         if message.role == "user":
-            wanted = (message.details or {}).get("route")
-            parts.append(f"**You**{f' to @{wanted}' if wanted else ''}\n\n{message.content}")
+            route = (message.details or {}).get("route")
+            parts.append(f"**You**{f' to @{route}' if route else ''}\n\n{message.content}")
         elif message.route in (None, NONE_ROUTE):
             parts.append(f"**Answer**{_ending(message)}\n\n{message.content}")
         else:

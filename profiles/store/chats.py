@@ -28,6 +28,8 @@ class ConversationRecord:
     message_count: Annotated[int, COMPUTED]
     snippet: Annotated[str, Stored(computed=True, decode=lambda text: text or "")]
     """The text around the first hit of a search, else an empty string."""
+    system_prompt: str = ""
+    """What plain chat is told before this conversation; empty: the profile's, see ``Chats.system_prompt``."""
 
 
 CONVERSATIONS = Table("conversations", ConversationRecord)
@@ -45,15 +47,52 @@ class Chats:
         self._database = database
         self._scrubber = scrubber
 
-    def create(self, title: str = "") -> int:
+    def create(self, title: str = "", system_prompt: str = "") -> int:
         """Begin a conversation and return its id."""
         moment = now()
         with self._database.writing() as connection:
             cursor = connection.execute(
-                "INSERT INTO conversations (title, created, updated) VALUES (?, ?, ?)",
-                (storable(title), moment, moment),
+                "INSERT INTO conversations (title, created, updated, system_prompt) VALUES (?, ?, ?, ?)",
+                (storable(title), moment, moment, storable(system_prompt)),
             )
         return int(cursor.lastrowid or 0)
+
+    @property
+    def system_prompt(self) -> str:
+        """What plain chat of this profile is told where a conversation has no text of its own; mostly empty."""
+        row = self._database.row("SELECT value FROM meta WHERE key = 'system_prompt'")
+        return "" if row is None else str(row["value"])
+
+    def is_first_time(self, what: str) -> bool:
+        """True once for each ``what``: something that a person is told once, and not again in this profile."""
+        key = f"told_{what}"
+        with self._database.writing() as connection:
+            inserted = connection.execute("INSERT OR IGNORE INTO meta VALUES (?, 1)", (key,))
+        return inserted.rowcount > 0
+
+    def set_system_prompt(self, text: str, conversation_id: int | None = None) -> None:
+        """Set what plain chat is told before a conversation.
+
+        Args:
+            text: empty takes it away.
+            conversation_id: for one conversation alone; None: for all that have no text of their own.
+
+        Raises:
+            NotFoundError: the conversation was deleted.
+        """
+        text = storable(text.strip())
+        with self._database.writing() as connection:
+            owe_scrub(connection)  # the text before must not stay in the file's free pages
+            if conversation_id is not None:
+                done = connection.execute(
+                    "UPDATE conversations SET system_prompt = ? WHERE id = ?", (text, conversation_id)
+                )
+                if done.rowcount == 0:
+                    raise no_conversation(conversation_id)
+                return
+            connection.execute("DELETE FROM meta WHERE key = 'system_prompt'")
+            if text:
+                connection.execute("INSERT INTO meta VALUES ('system_prompt', ?)", (text,))
 
     def keep_unsent(self, text: str) -> None:
         """Keep what was typed and not sent, until ``take_unsent``; an empty text keeps nothing."""

@@ -12,15 +12,21 @@ from profiles.store.store import ProfileStore
 SUFFIX = ".safetensors"
 
 
-def checkpoint_file(paths: AppPaths, store: ProfileStore, name: str, fingerprint: str) -> Path:
+def checkpoint_file(
+    paths: AppPaths, store: ProfileStore, name: str, fingerprint: str, *, improving: bool = False
+) -> Path:
     """The file of a procedure on one backbone, in a folder that is there; written and read by the store's ``files``.
+
+    Args:
+        improving: of an improvement from verdicts, which has a file of its own beside that of a training.
 
     Raises:
         NotFoundError: no procedure of that name.
         StorageError: the folder could not be made.
     """
     folder = private_folder(paths.checkpoints / store.folder.name)
-    return folder / f"{store.procedures.get(name).uuid}-{fingerprint[:12]}{SUFFIX}"
+    kind = "-verdicts" if improving else ""
+    return folder / f"{store.procedures.get(name).uuid}-{fingerprint[:12]}{kind}{SUFFIX}"
 
 
 def drop_checkpoints(paths: AppPaths, store: ProfileStore, name: str) -> None:

@@ -15,7 +15,7 @@ from profiles.database.connection import Database
 from profiles.store.base import now, procedure_id_of
 from profiles.store.table import JSON_LIST, Stored, Table
 from profiles.store.version_notes import note_version
-from tokmem_desk.errors import NotFoundError, UsageError
+from tokmem_desk.errors import NotFoundError
 from tokmem_desk.templates.command_line import check_template
 
 _SELECT = "SELECT c.*, p.name FROM commands c JOIN procedures p ON p.id = c.procedure_id"
@@ -66,18 +66,13 @@ class Commands:
 
         Raises:
             NotFoundError: there is no procedure of that name.
-            UsageError: the procedure has no schema, so its answers have no arguments.
             BadInputError: the template cannot be used.
         """
         with self._database.writing() as connection:
             key = procedure_id_of(self._database, name)
             row = connection.execute("SELECT output_schema FROM procedures WHERE id = ?", (key,)).fetchone()
-            if row["output_schema"] is None:
-                raise UsageError(
-                    f"{name!r} has no schema, so its answers have no arguments to hand to a program.",
-                    next_step=f"Give it one: tokmem-desk proc schema {name} FILE",
-                )
-            check_template(template, json.loads(row["output_schema"]))
+            schema = row["output_schema"]
+            check_template(template, None if schema is None else json.loads(schema))
             connection.execute(
                 """
                 INSERT INTO commands (procedure_id, template, allowed, created) VALUES (?, ?, NULL, ?)

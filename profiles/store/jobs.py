@@ -11,6 +11,7 @@ One job is the training of one procedure. Its states and the ways between them a
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from profiles.store.base import JsonObject, Row, as_json, now, procedure_id_of
 from profiles.store.memories import activate_row, drop_file
 from profiles.store.scrubbing import owe_scrub
 from profiles.store.table import COMPUTED, JSON, JSON_OBJECT, Table
+from profiles.store.undo import UndoEntry
 from tokmem_desk.errors import BusyError, NotFoundError, UsageError
 
 _NEXT: dict[JobState, frozenset[JobState]] = {
@@ -42,6 +44,9 @@ _WAITING = ("queued", "paused")
 
 MAX_BREAKS = 2
 """A job in the middle of which the program died this often is not begun again by itself."""
+
+IMPROVE = "improve"
+"""The key of a request that asks for an improvement from verdicts, not for a training."""
 
 _SELECT = "SELECT j.*, p.name AS procedure FROM jobs j JOIN procedures p ON p.id = j.procedure_id"
 
@@ -315,7 +320,11 @@ class Jobs:
             ).fetchall()
             for row in rows:
                 if activate and row["job"] == job_id:
+                    improved = job["request"] and json.loads(job["request"]).get(IMPROVE)
+                    entry = _before_improving(connection, job) if improved else None
                     activate_row(connection, row)
+                    if entry is not None:
+                        entry.save(f"improved {job['procedure']} from verdicts")
                 elif row["status"] == "candidate":
                     connection.execute("DELETE FROM memories WHERE id = ?", (row["id"],))
                     dropped.append(row)
@@ -373,6 +382,14 @@ class Jobs:
 
     def _lock_file(self, name: str) -> Path:
         return self._memories.parent / f"{name}{SUFFIX}"
+
+
+def _before_improving(connection: sqlite3.Connection, job: Row) -> UndoEntry:
+    """What it takes to let the memory before answer again; the new one stays where versions find it."""
+    entry = UndoEntry(connection)
+    entry.before("procedures", "id = ?", (job["procedure_id"],))
+    entry.before("memories", "procedure_id = ? AND status <> 'candidate'", (job["procedure_id"],))
+    return entry
 
 
 def _busy() -> BusyError:

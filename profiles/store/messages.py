@@ -165,6 +165,13 @@ class Messages:
                 connection.execute("DELETE FROM messages WHERE id = ?", (message_id,))
         return moved
 
+    def latest_questions(self, limit: int) -> list[str]:
+        """What the person typed last, in all conversations, newest first."""
+        rows = self._database.rows(
+            "SELECT content FROM messages WHERE role = 'user' ORDER BY id DESC LIMIT ?", (limit,)
+        )
+        return [row["content"] for row in rows]
+
     def list(self, conversation_id: int) -> list[MessageRecord]:
         """All messages of a conversation, first to last.
 

@@ -105,6 +105,19 @@ class Pairs:
         )
         return PairList(rows)
 
+    def characters(self, name: str) -> int:
+        """Characters of all its train pairs, inputs and responses together.
+
+        Raises:
+            NotFoundError: no procedure of that name.
+        """
+        row = self._database.row(
+            "SELECT sum(length(input) + length(response)) AS total FROM pairs "
+            "WHERE procedure_id = ? AND part = 'train'",
+            (procedure_id_of(self._database, name),),
+        )
+        return 0 if row is None else int(row["total"] or 0)
+
     def first(self, name: str) -> PairRecord | None:
         """The train pair that was added first; None where there is none.
 

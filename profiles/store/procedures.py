@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import sqlite3
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from profiles.database.connection import Database
-from profiles.store.base import Row, bump_revision, no_procedure, now, procedure_id_of, storable
+from profiles.store.base import JsonObject, Row, bump_revision, no_procedure, now, procedure_id_of, storable
 from profiles.store.pairs import insert_pairs, pair_of, refuse_faults
-from profiles.store.table import COMPUTED, FLAG, Stored, Table
+from profiles.store.table import COMPUTED, FLAG, JSON_OBJECT, Stored, Table
 from profiles.store.undo import UndoEntry, uuids_of_undos
 from profiles.store.version_notes import VERSIONED_COLUMNS, note_version
 from tokmem_desk.errors import ConflictError, NotFoundError, UsageError
 from tokmem_desk.procedures import (
+    MAX_CHAIN,
     MAX_GROUP_CHARACTERS,
     ExamplePair,
     Procedure,
@@ -58,6 +59,12 @@ class ProcedureRecord:
     """The JSON schema that answers are held to."""
     reads_conversation: Annotated[bool, FLAG] = False
     """Whether it sees what was said before the message."""
+    then_uuid: str = ""
+    """Of the procedure that goes on with its answers; empty: none does. It may have been removed."""
+    steps: str | None = None
+    """Of a plan, as they were written; empty where its answers are its steps; None: no plan. See ``Plans``."""
+    step_uuids: Annotated[JsonObject, JSON_OBJECT] = field(default_factory=dict)
+    """Of the procedures that the steps name."""
 
 
 PROCEDURES = Table("procedures", ProcedureRecord)
@@ -220,6 +227,54 @@ class Procedures:
         rows = self._database.rows("SELECT DISTINCT group_name FROM procedures WHERE group_name <> '' ORDER BY 1")
         return [str(row["group_name"]) for row in rows]
 
+    def set_then(self, name: str, following: str | None) -> ProcedureRecord:
+        """Let another procedure go on with the answers of this one: its message is the answer.
+
+        Args:
+            name: of the procedure.
+            following: of the one that goes on; None: nothing does.
+
+        Raises:
+            NotFoundError: there is none of one of the names.
+            ConflictError: the chain would come back to its beginning.
+        """
+        if following is None:
+            return self.change(name, f"ended the chain with {name}", then_uuid="")
+        with self._database.reading():
+            chain = [self.get(following)]
+            while (after := self._by_uuid(chain[-1].then_uuid)) is not None and len(chain) <= MAX_CHAIN:
+                chain.append(after)
+            record = self.get(name)
+            before = self._steps_before(record)
+        if any(one.id == record.id for one in chain):
+            steps = " → ".join([name, *(one.name for one in chain)])
+            raise ConflictError(
+                f"The chain would never end: {steps}.",
+                next_step="Leave out one of the steps: tokmem-desk proc then NAME --end",
+            )
+        if before + 1 + len(chain) > MAX_CHAIN:
+            raise ConflictError(f"A chain has at most {MAX_CHAIN} procedures.", next_step="Take a shorter one.")
+        return self.change(name, f"let {following} go on with answers of {name}", then_uuid=chain[0].uuid)
+
+    def following(self) -> dict[str, str]:
+        """Which procedure goes on with the answers of which, by name; an empty text where that one was removed."""
+        records = self.list()
+        names = {record.uuid: record.name for record in records}
+        return {record.name: names.get(record.then_uuid, "") for record in records if record.then_uuid}
+
+    def _by_uuid(self, identity: str) -> ProcedureRecord | None:
+        row = self._database.row(f"{_SELECT} WHERE p.uuid = ?", (identity,)) if identity else None
+        return None if row is None else PROCEDURES.record(row)
+
+    def _steps_before(self, record: ProcedureRecord) -> int:
+        """How many procedures the longest chain has that leads to this one."""
+        steps, records = 0, self.list()
+        before = {one.uuid for one in records if one.then_uuid == record.uuid}
+        while before and steps <= MAX_CHAIN:
+            steps += 1
+            before = {one.uuid for one in records if one.then_uuid in before}
+        return steps
+
     def set_threshold(self, name: str, threshold: float | None) -> ProcedureRecord:
         """Set the least probability at which the procedure may answer; None leaves it to the router.
 
@@ -314,7 +369,8 @@ def remove_row(connection: sqlite3.Connection, entry: UndoEntry, key: int, name:
     entry.before("procedures", "id = ?", (key,))
     entry.before("pairs", "procedure_id = ?", (key,))
     entry.before("memories", "procedure_id = ?", (key,))
-    entry.before("memory_pairs", "memory_id IN (SELECT id FROM memories WHERE procedure_id = ?)", (key,))
+    for table in ("memory_pairs", "memory_verdicts"):
+        entry.before(table, "memory_id IN (SELECT id FROM memories WHERE procedure_id = ?)", (key,))
     entry.before("corrections", "right_procedure_id = ? OR wrong_procedure_id = ?", (key, key))
     # The name at the end is what the correction will show from now on.
     connection.execute("UPDATE corrections SET wrong_route = ? WHERE wrong_procedure_id = ?", (name, key))

@@ -22,15 +22,18 @@ from profiles.store.consents import Consents
 from profiles.store.corrections import Corrections
 from profiles.store.feedback import Feedback
 from profiles.store.garbage import Garbage
+from profiles.store.habits import Habits
 from profiles.store.jobs import Jobs
 from profiles.store.memories import Memories
 from profiles.store.messages import Messages
 from profiles.store.pairs import Pairs
+from profiles.store.plans import Plans
 from profiles.store.procedures import Procedures
 from profiles.store.router_rows import RouterRows
 from profiles.store.scrubbing import Scrubber
 from profiles.store.tokens import TokenDigests
 from profiles.store.undo import UndoLog
+from profiles.store.verdicts import Verdicts
 from profiles.store.versions import Versions
 from tokmem_desk.errors import LockedError, TokmemError
 
@@ -74,6 +77,7 @@ class ProfileStore(DatabaseOwner):
         )
         self.scrubber = scrubber = Scrubber(database)
         self.procedures = Procedures(database)
+        self.plans = Plans(database, self.procedures, memories)
         self.pairs = Pairs(database)
         self.versions = Versions(database, scrubber)
         self.memories = Memories(database, self.files, memories, scrubber)
@@ -85,6 +89,8 @@ class ProfileStore(DatabaseOwner):
         self.messages = Messages(database)
         self.corrections = Corrections(database)
         self.feedback = Feedback(database)
+        self.verdicts = Verdicts(database)
+        self.habits = Habits(database)
         self.jobs = Jobs(database, memories)
         self.commands = Commands(database)
         self.consents = Consents(database)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from profiles.database.connection import Database
 from profiles.store.base import Row
+from profiles.store.scopes import ASK, TokenScope
 
 
 class TokenDigests:
@@ -20,12 +21,13 @@ class TokenDigests:
         """All of them, by name."""
         return self._database.rows("SELECT * FROM tokens ORDER BY name")
 
-    def add(self, name: str, digest: str, created: str, last_used: str | None = None) -> None:
+    def add(self, name: str, digest: str, created: str, last_used: str | None = None, scope: TokenScope = ASK) -> None:
         """Keep a token; one that is there already stays."""
         with self._database.writing() as connection:
             connection.execute(
-                "INSERT INTO tokens (name, digest, created, last_used) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-                (name, digest, created, last_used),
+                "INSERT INTO tokens (name, digest, created, last_used, scope) VALUES (?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
+                (name, digest, created, last_used, scope),
             )
 
     def remove(self, name: str) -> None:

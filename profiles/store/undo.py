@@ -28,6 +28,7 @@ _KEYS = {
     "pairs": ("id",),
     "memories": ("id",),
     "memory_pairs": ("memory_id", "position"),
+    "memory_verdicts": ("memory_id", "digest"),
     "corrections": ("id",),
     "commands": ("procedure_id",),
 }
@@ -203,6 +204,6 @@ def _put_back(connection: sqlite3.Connection, table: str, image: dict[str, objec
     updates = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in keys)
     connection.execute(
         f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))}) "
-        f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {updates}",
+        f"ON CONFLICT ({', '.join(keys)}) DO {f'UPDATE SET {updates}' if updates else 'NOTHING'}",
         list(image.values()),
     )

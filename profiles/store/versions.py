@@ -165,9 +165,9 @@ class Versions:
             entry.before("procedures", "id = ?", (key,))
             for table in ("pairs", "memories", "commands"):
                 entry.before(table, "procedure_id = ?", (key,))
-            wanted = self._pairs_at(key, number)
-            entry.added("pairs", _put_pairs(connection, key, wanted))
-            digest = pairs_digest([pair_of(row) for row in wanted if row["part"] == "train"])
+            pairs = self._pairs_at(key, number)
+            entry.added("pairs", _put_pairs(connection, key, pairs))
+            digest = pairs_digest([pair_of(row) for row in pairs if row["part"] == "train"])
             _answer_with(connection, key, json.loads(version["memories"]), digest)
             assignments = ", ".join(f"{column} = :{column}" for column in VERSIONED_COLUMNS)
             connection.execute(

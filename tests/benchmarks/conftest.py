@@ -13,6 +13,7 @@ import pytest
 from benchmarks.methods import Context
 from benchmarks.minilm import Vectors
 from benchmarks.models import Loaded
+from tests.quick_fits import fit_quickly
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -39,14 +40,19 @@ class WordRetriever:
 
 @pytest.fixture(scope="session")
 def loaded(tiny_backbone: Callable[..., Backbone], tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    from tokmem_desk.references.finder import ReferenceFinder
+    from tokmem_desk.references.fitting import fit_reference_finder
     from tokmem_desk.routing.features import RouterBasis, fit_basis
     from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger
 
     backbone = tiny_backbone("llama")
-    basis = next(done for done in fit_basis(backbone) if isinstance(done, RouterBasis))
-    segment_tagger = next(done for done in fit_segment_tagger(backbone, count=60) if isinstance(done, SegmentTagger))
-    backbone.token_space = segment_tagger.space
-    return Loaded(backbone, basis, segment_tagger, None, {"id": "tiny"}, tmp_path_factory.mktemp("cache"))
+    with pytest.MonkeyPatch.context() as patch:
+        fit_quickly(patch.setattr)
+        basis = next(done for done in fit_basis(backbone) if isinstance(done, RouterBasis))
+        segment_tagger = next(done for done in fit_segment_tagger(backbone) if isinstance(done, SegmentTagger))
+        finder = next(done for done in fit_reference_finder(backbone) if isinstance(done, ReferenceFinder))
+    backbone.token_space, backbone.token_weights = segment_tagger.space, basis.token_weights
+    return Loaded(backbone, basis, segment_tagger, finder, None, {"id": "tiny"}, tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.data import load_tasks
+from benchmarks.kept import KeptMemories
 from benchmarks.measure import ROUTING_KEYS, measure
 from benchmarks.methods import METHODS, Context
 from benchmarks.methods import memories as memory_methods
@@ -104,3 +105,22 @@ def test_tuning_looks_at_training_pairs_only(context: Context, data_folder: Path
         assert not set(split.pairs) & set(split.held_out)
     best = search("lora", [{"epochs": 1}, {"epochs": 2}], context, procedures)
     assert best["rank"] == 2 and best["epochs"] in (1, 2)
+
+
+def test_a_run_goes_on_with_the_memories_that_an_earlier_one_has_kept(
+    context: Context, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    procedures = load_tasks(data_folder).procedures
+    context.kept = KeptMemories(tmp_path / "kept", context.backbone)
+    first = measure(METHODS["ours"], context, procedures[:2], [], 0)
+    whole = measure(METHODS["ours"], context, procedures, [], 0)
+    trained: list[object] = []
+    monkeypatch.setattr(memory_methods, "run_training", trained.append)
+    again = measure(METHODS["ours"], context, procedures, [], 0)
+    assert not trained and again.predictions == whole.predictions
+    assert again.run.metrics["train_seconds"] == whole.run.metrics["train_seconds"]
+    assert again.run.per_procedure["pears"]["rouge_l"] == first.run.per_procedure["pears"]["rouge_l"]
+    monkeypatch.undo()
+    monkeypatch.setattr(memory_methods, "preset", lambda *_, **__: TrainConfig(span=4, epochs=1, batch_size=2))
+    other = measure(METHODS["ours"], context, procedures[:1], [], 0)
+    assert other.run.metrics["prompt_tokens"] == 4, "another setting is trained anew"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,18 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks import bank, beams, capacity, correction, learning, personal, routing, speed
+from benchmarks import bank, beams, capacity, correction, learning, personal, routing, routing_taught, speed
 from benchmarks.correction_user import METHODS, Replay, Said
 from benchmarks.methods import Context
 from benchmarks.models import Loaded
 from benchmarks.routing_features import compute
 from benchmarks.routing_methods import ROUTERS
+from benchmarks.speed_llama import measure_llama
 from benchmarks.speed_training import measure_training
 from profiles.store.store import ProfileStore
 from tests.benchmarks.conftest import WordRetriever
+from tests.quick_fits import fit_quickly
+from tokmem_desk.errors import BadInputError, UsageError
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.procedures import ExamplePair, Procedure
 
@@ -30,6 +34,7 @@ def tiny_programs(monkeypatch: pytest.MonkeyPatch, loaded: Loaded) -> None:
     monkeypatch.setattr(capacity, "load", lambda _options: loaded)
     monkeypatch.setattr(routing, "load", lambda _options: loaded)
     monkeypatch.setattr(correction, "load", lambda _options: loaded)
+    monkeypatch.setattr(routing_taught, "load", lambda _options: loaded)
     monkeypatch.setattr("benchmarks.methods.base.MiniLm", lambda *_: WordRetriever())
 
 
@@ -110,6 +115,27 @@ def test_corrections_are_replayed(data_folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny_programs")
+def test_near_misses_are_corrected_and_the_others_counted(data_folder: Path, tmp_path: Path) -> None:
+    misses = tmp_path / "misses.json"
+    texts = [f"is apple number {i} any good?" for i in range(6)]
+    misses.write_text(
+        json.dumps({"chooses": {"apples": texts}, "looked at": {"pears": ["do pears keep?"], "x": ["y"]}})
+    )
+    out = tmp_path / "n.json"
+    asked = ["--shots", "2", "--seeds", "2", "--corrections", "1,2", "--near-misses", str(misses)]
+    assert correction.main(["--data", str(data_folder), "--out", str(out), *asked]) == 0
+    document = _read(out)
+    assert [entry["setting"]["bank"] for entry in document["sweep"]] == ["all", "all", "alone", "alone"]
+    for entry in document["sweep"]:
+        for method in entry["methods"].values():
+            assert set(method["per_procedure"]) == {"apples", "pears"}
+            found = method["per_procedure"]["apples"]
+            assert found["corrections"] + found["near_misses"] == 6
+            assert found["corrections"] <= entry["setting"]["corrections"]
+            assert set(method["halves"]) == {"chooses", "looked at"}
+
+
+@pytest.mark.usefixtures("tiny_programs")
 def test_a_verdict_goes_through_the_profile(loaded: Loaded, tmp_path: Path) -> None:
     texts = ["apple number 1", "pear number 1", "plum and all that", "hello"]
     features = compute(Context(loaded, {}), texts, with_retriever=False)
@@ -152,6 +178,20 @@ def test_speed_knows_its_sections(capsys: pytest.CaptureFixture[str], tmp_path: 
     assert "lunch is none of" in capsys.readouterr().err
 
 
+def test_speed_beside_llama_cpp_asks_for_what_it_needs(
+    loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = Context(loaded, {})
+    with pytest.raises(UsageError, match="as a GGUF"):
+        measure_llama(context, None)
+    with pytest.raises(BadInputError, match="is no file"):
+        measure_llama(context, tmp_path / "none.gguf")
+    (tmp_path / "some.gguf").write_bytes(b"GGUF")
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    with pytest.raises(UsageError, match="needs xllamacpp"):
+        measure_llama(context, tmp_path / "some.gguf")
+
+
 @pytest.mark.parametrize("form", ["rows", "layers"])
 def test_bank_measures_a_round_trip(tmp_path: Path, form: str) -> None:
     out = tmp_path / "bank.json"
@@ -192,3 +232,25 @@ def test_made_procedures_are_as_alike_as_asked() -> None:
         middles = torch.stack([one.mean / one.mean.norm() for one in made.values()])
         nearest.append(float((middles @ means.T).max(dim=1).values.mean()))
     assert nearest[0] < nearest[1] < nearest[2] and nearest[2] > 0.8
+
+
+@pytest.mark.usefixtures("tiny_programs")
+def test_a_space_that_an_encoder_taught_is_measured_on_both_halves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit_quickly(monkeypatch.setattr)
+    words = ("apple", "plum", "fig", "date")
+    intents = {
+        word: {part: [f"{word} {part} {number}" for number in range(3)] for part in ("train", "test")} for word in words
+    }
+    data, texts, out = tmp_path / "intents.json", tmp_path / "texts.json", tmp_path / "taught.json"
+    data.write_text(json.dumps({"intents": intents, "out_of_scope": {"test": ["how are you"]}}))
+    texts.write_text(json.dumps(["an apple a day", ["eine Pflaume am Tag", "a plum a day"]]))
+    asked = ["--data", str(data), "--texts", str(texts), "--out", str(out), "--shots", "2", "--seeds", "1"]
+    assert routing_taught.main(asked) == 0
+    document = _read(out)
+    assert document["data"] == {"name": "intents.json", "routes": 4, "texts": 2}
+    settings = [(entry["setting"]["weight"], entry["setting"]["half"]) for entry in document["sweep"]]
+    assert settings == [(weight, half) for weight in routing_taught.WEIGHTS for half in ("chose", "looked at")]
+    texts.write_text(json.dumps([["one", "two", "three"]]))
+    assert routing_taught.main(asked) == BadInputError("").exit_code

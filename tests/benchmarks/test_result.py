@@ -48,6 +48,19 @@ def test_the_report_has_a_table_per_setting_and_plots(tmp_path: Path, capsys: py
         assert (tmp_path / f"result.{what}.png").stat().st_size > 1000
 
 
+def test_plans_are_drawn_against_their_depth_for_each_half(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "plans.json"
+    with ResultFile(out, {"benchmark": "plans", "backbone": {}, "data": {}, "seeds": [0]}) as result:
+        for depth, half in ((1, 0), (1, 1), (2, 0), (2, 1), ("all", 1)):
+            figures = Run({"steps_exact": 0.9, "tool_f1": 0.8, "argument_f1": 0.7})
+            result.add({"depth": depth, "half": half}, {"ours": [figures], "lora": [figures]})
+    assert report([str(out)]) == 0
+    assert "| method | tool F1 | argument F1 | functions in order |" in out.with_suffix(".md").read_text()
+    for what in ("chosen", "looked-at"):
+        assert (tmp_path / f"plans.{what}.png").stat().st_size > 1000
+
+
 def test_a_speed_result_is_a_list_of_figures() -> None:
     text = to_markdown(
         {"benchmark": "speed", "methods": {}, "start": {"help_seconds": 0.04, "help_loads_torch": False}}

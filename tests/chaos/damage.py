@@ -29,6 +29,7 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes, read_metadata
 from tokmem_desk.models.record import ledger_of
 from tokmem_desk.models.store import ModelStore
+from tokmem_desk.references.fitting import fit_reference_finder
 from tokmem_desk.routing.segment_tagger import fit_segment_tagger
 from tokmem_desk.system.device import DeviceChoice
 from tokmem_desk.system.file_checks import fitted_ledger, read_checked
@@ -59,9 +60,11 @@ def make_whole(home: Path, source: Path, other_source: Path, others: Path) -> Wh
     paths, device = AppPaths.resolve(home), DeviceChoice("cpu", "float32", "test")
     folder = ModelStore(paths.models).ensure(str(source), device, lambda *_: None)
     backbone = load_backbone(folder, device, str(source))
+    tagger = _result(fit_segment_tagger(backbone, 24))
     made = {
         "router.safetensors": with_router(backbone).basis.to_bytes(),
-        "splitter.safetensors": _result(fit_segment_tagger(backbone, 24)).to_bytes(),
+        "splitter.safetensors": tagger.to_bytes(),
+        "references.safetensors": _result(fit_reference_finder(backbone, 24)).to_bytes(),
     }
     private_folder(paths.fitted)
     other = ModelStore(others).ensure(str(other_source), device, lambda *_: None)

@@ -29,7 +29,7 @@ RELAY = Path(__file__).with_name("relay.py")
 SECONDS = 300.0
 """Longest time for one command, however busy the machine."""
 
-_NO_TORCH = ("adapt", "demo", "serve", "web", "app")
+_NO_TORCH = ("adapt", "demo", "serve", "web", "app", "llm_plugin")
 """Commands that are not run here, and whose modules need not be loaded."""
 
 

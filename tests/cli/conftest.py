@@ -24,6 +24,10 @@ SECONDS = 400
 """Longest time for one command: these machines are slow and busy."""
 
 
+REAL_ENGINES = ("tui.engine", "tests.engine.quick_engine")
+"""The engine, and the one that fits quickly; both as forks of a warm process."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """What a command left."""
@@ -65,10 +69,10 @@ class CommandLine:
         warm: bool = True,
     ) -> None:
         self.home = home
-        if engine == "tests.engine.quick_engine":
+        if engine in REAL_ENGINES:
             program = ("-m", "tests.cli.warm_cli")
         warm = warm and program[0] == "-m"
-        self._start = [*(start_of(program[1]) if warm else (sys.executable, *program)), *options]
+        self.begin = [*(start_of(program[1]) if warm else (sys.executable, *program)), *options]
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TOKMEM_")},
             "TOKMEM_HOME": str(home),
@@ -81,7 +85,7 @@ class CommandLine:
     def __call__(self, *arguments: str, stdin: str | bytes = b"", **environment: str) -> Ended:
         """Run a command to its end; whatever it does, it must not show a traceback."""
         done = subprocess.run(
-            [*self._start, *arguments],
+            [*self.begin, *arguments],
             input=stdin.encode() if isinstance(stdin, str) else stdin,
             capture_output=True,
             env={**self.environment, **environment},
@@ -95,7 +99,7 @@ class CommandLine:
     def start(self, *arguments: str, stdin: Any = subprocess.DEVNULL, **environment: str) -> subprocess.Popen[bytes]:
         """Start a command that will be interrupted."""
         return subprocess.Popen(
-            [*self._start, *arguments],
+            [*self.begin, *arguments],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -122,6 +126,12 @@ def interrupt_when(process: subprocess.Popen[bytes], seen: Callable[[], bool]) -
 def tokmem(own_home: Path) -> CommandLine:
     """The command line; its engine would be the real one."""
     return CommandLine(own_home)
+
+
+@pytest.fixture
+def real(own_home: Path) -> CommandLine:
+    """The command line with the real engine, warm and quick to fit."""
+    return real_at(own_home)
 
 
 @pytest.fixture

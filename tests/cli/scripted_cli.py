@@ -1,5 +1,7 @@
 """``tokmem-desk`` with the scripted engine instead of the real one; ``SCRIPTED`` holds options of that engine.
 
+``STOP_SECONDS`` is how long an engine may take to end what was stopped, if not as long as in the program.
+
 ``WARM_ENGINE`` holds, as JSON, how that engine is started otherwise than by Python itself (``tests.warm``).
 """
 
@@ -27,4 +29,5 @@ if __name__ == "__main__":
         from tui.cli import engine_session
 
         engine_session.engine_command = scripted_command
+        engine_session.STOP_SECONDS = float(os.environ.get("STOP_SECONDS", engine_session.STOP_SECONDS))
     sys.exit(main())

@@ -63,6 +63,19 @@ def test_one_procedure_and_its_pairs(trained: CommandLine, tmp_path: Path) -> No
         assert theirs.procedures.with_pairs("todo") == mine.procedures.with_pairs("todo")
 
 
+def test_a_plan_goes_without_its_steps_and_comes_as_none(trained: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "steps").write_text("list: call mum")
+    assert trained("plan", "steps", "todo", str(tmp_path / "steps")).code == 0
+    file = tmp_path / "mine.tokmem"
+    made = trained("bank", "export", str(file), "--with-pairs")
+    assert made.code == 0 and "Steps of plans stay here (todo)" in made.err
+    assert b"call mum" in b"".join(files_of(file.read_bytes()).values()), "as a pair"
+    assert trained("--profile", "ann", "bank", "import", str(file)).code == 0
+    with stored(trained, "ann") as theirs:
+        assert theirs.plans.steps() == {}
+    assert "Steps of plans" not in trained("bank", "export", str(tmp_path / "list"), "list").err
+
+
 @pytest.mark.parametrize("options", [(), ("--retrain",)])
 def test_an_import_deletes_what_a_killed_one_left(
     trained: CommandLine, tmp_path: Path, options: tuple[str, ...]
@@ -180,7 +193,7 @@ def test_probes_that_fail_keep_all_out(scripted: CommandLine, tmp_path: Path) ->
     made = replace(made, procedures=[replace(made.procedures[0], name="broken"), *made.procedures[1:]])
     made = replace(made, probes=[replace(probe, route="none") for probe in made.probes])
     ended = scripted("bank", "import", str(write(tmp_path / "a.tokmem", made)))
-    assert ended.code == 4 and "1 of 3 probes" in ended.err and "Nothing was imported" in ended.err
+    assert ended.code == 4 and "1 of 3 test messages" in ended.err and "Nothing was imported" in ended.err
     assert names(scripted) == []
     with stored(scripted) as store:
         assert not store.banks.quarantine_folder.exists() and not store.memories.folder.exists()

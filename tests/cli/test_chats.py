@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from profiles.files.paths import AppPaths
+from profiles.registry.registry import ProfileRegistry
 from tests.cli.conftest import CommandLine, checked
 
 
@@ -91,3 +94,34 @@ def test_a_deleted_chat_and_a_temporary_one_are_in_no_file(talked):
     assert any(b"apples" in data for data in read.values()), "the other chat is where this test looks"
     for word in (b"pears", b"quetzals", b"secretly"):
         assert [file for file, data in read.items() if word in data] == []
+
+
+def test_conversations_of_an_export_are_taken_over_once(scripted, tmp_path):
+    file = tmp_path / "conversations.json"
+    talk = [{"sender": "human", "text": "about figs"}, {"sender": "assistant", "text": "Sweet."}]
+    picture = {"sender": "human", "text": "", "content": [{"type": "image"}]}
+    rows = [{"name": "Figs", "chat_messages": [*talk, picture]}, {"name": "Empty", "chat_messages": []}]
+    file.write_text(json.dumps(rows))
+    taken = scripted("chats", "import", str(file), "--json")
+    assert taken.json("change")["names"] == ["Figs"]
+    assert "1 conversation has no message with an answer" in taken.err and "1 message is no text" in taken.err
+    again = scripted("chats", "import", str(file), "--json")
+    assert again.json("change")["names"] == [] and "1 conversation was here already" in again.err
+    ended = scripted("ask", "-c", "and now")
+    assert ended.out.strip() == "You said: and now (2 messages before)"
+    for content, said in (("[]", "no conversation that is known"), ("{", "is not JSON")):
+        file.write_text(content)
+        ended = scripted("chats", "import", str(file))
+        assert ended.code == 1 and said in ended.err
+
+
+def test_a_file_goes_with_the_next_line(scripted: CommandLine, tmp_path: Path) -> None:
+    file = tmp_path / "a note.txt"
+    file.write_text("the rain in Spain", "utf-8")
+    lines = f"/attach {file}\nwhat does it say\nand now\n/attach {tmp_path / 'none.txt'}\n"
+    ended = scripted("chat", "--plain", stdin=lines)
+    assert ended.code != 0 and "none.txt" in ended.err, "a file that is not there is told"
+    with ProfileRegistry(AppPaths.resolve(scripted.home)) as registry, registry.open() as store:
+        first, second = reversed(store.messages.latest_questions(2))
+    assert first.startswith("what does it say") and "the rain in Spain" in first
+    assert second == "and now"

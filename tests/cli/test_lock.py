@@ -95,11 +95,11 @@ def test_nobody_to_ask(tokmem):
     assert refused.code == 2 and "no terminal" in refused.err
 
 
-def test_doctor_tells_of_the_lock(tokmem, passphrase):
-    tokmem("profile", "lock", "--passphrase-file", passphrase)
-    plain = {f["name"]: f for f in tokmem("doctor", "--json").json("doctor")["findings"]}
+def test_doctor_tells_of_the_lock(real, passphrase):
+    real("profile", "lock", "--passphrase-file", passphrase)
+    plain = {f["name"]: f for f in real("doctor", "--json").json("doctor")["findings"]}
     assert (plain["profile"]["state"], "is locked" in plain["profile"]["text"]) == ("note", True)
-    found = tokmem("doctor", "--json", "--passphrase-file", passphrase).json("doctor")["findings"]
+    found = real("doctor", "--json", "--passphrase-file", passphrase).json("doctor")["findings"]
     assert any(f["name"] == "profile" and "0 procedures, database in order" in f["text"] for f in found)
 
 
@@ -108,7 +108,7 @@ def test_a_person_is_asked_and_nothing_typed_is_shown(tokmem):
     def typed(*answers: str, arguments: tuple[str, ...]) -> tuple[int, str]:
         mine, theirs = os.openpty()
         process = subprocess.Popen(
-            [*tokmem._start, *arguments],
+            [*tokmem.begin, *arguments],
             stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs, start_new_session=True,
             env={**tokmem.environment, "TERM": "xterm"},
         )  # fmt: skip

@@ -82,14 +82,14 @@ def test_adapt_says_that_the_shipped_one_gives_way(scripted: CommandLine, store:
 
 
 @pytest.mark.slow
-def test_adapt_makes_one_and_says_so_next_time(tokmem: CommandLine, tiny_model_folder: Path, tmp_path: Path) -> None:
+def test_adapt_makes_one_and_says_so_next_time(real: CommandLine, tiny_model_folder: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_model_folder, tmp_path / "tiny")
     plain = ("--model", str(folder))
-    first = tokmem(*plain, "adapt", "--examples", "2", "--json")
+    first = real(*plain, "adapt", "--examples", "2", "--json")
     assert Path(first.json("adapt")["file"]).name == ADAPTER_FILE and "takes its place" not in first.err
-    found = tokmem("model", "info", f"{folder}{ADAPTED}", "--json").json("model-info")
+    found = real("model", "info", f"{folder}{ADAPTED}", "--json").json("model-info")
     assert found["adapter"] == "made" and found["id"] == first.json("adapt")["id"]
-    again = tokmem(*plain, "adapt", "--examples", "2")
+    again = real(*plain, "adapt", "--examples", "2")
     assert again.code == 0 and "the adapter made on this computer already; the new one takes its place" in again.err
-    refused = tokmem("--model", f"{folder}{ADAPTED}", "adapt", "--examples", "2")
+    refused = real("--model", f"{folder}{ADAPTED}", "adapt", "--examples", "2")
     assert refused.code == 4 and "adapted already" in refused.err and "takes its place" not in refused.err

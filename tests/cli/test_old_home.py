@@ -23,7 +23,8 @@ RECOVERY_KEY = "A8YW-4VZN-E16D-A3TE-8XZM-RG21-6TV6-H31X"
 ROUTES = {
     "note jam": {"list": 0.980, "ring": 0.019, "none": 0.001},
     "ring Sam at 12": {"ring": 0.882, "list": 0.073, "none": 0.045},
-    "why is the sky blue": {"none": 0.769, "list": 0.128, "ring": 0.103},
+    # It was .769 then; the home's verdicts, which sent messages to plain chat, reach further by now.
+    "why is the sky blue": {"none": 0.884, "list": 0.013, "ring": 0.103},
 }
 
 
@@ -39,7 +40,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=["ada", "grace"])
 def tokmem(request: pytest.FixtureRequest, home: Path) -> CommandLine:
     options = ["--model", "tiny-llama", "--device", "cpu", "--offline", "--profile", request.param]
-    return CommandLine(home, options=(*options, "--passphrase-file", str(home.parent / "passphrase")))
+    options += ["--passphrase-file", str(home.parent / "passphrase")]
+    return CommandLine(home, options=options, engine="tui.engine")
 
 
 def test_procedures_and_pairs(tokmem):

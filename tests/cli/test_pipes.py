@@ -77,4 +77,4 @@ def test_closed_streams(shell):
 
 def test_colour_is_for_terminals_alone(shell):
     ended = shell(f"FORCE_COLOR=1 TERM=xterm-256color T ask '{KNOWN}' 2>&1 | cat")
-    assert "[todo 96 %]" in ended.out
+    assert "[route todo 96 %]" in ended.out

@@ -14,6 +14,7 @@ from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests.cli.conftest import SECONDS, CommandLine
 from tokmem_desk.templates.template import TEMPLATE_SETTING, AnswerTemplate, Part
+from tui.cli.texts import read_queries
 
 
 def test_the_life_of_a_procedure(tokmem, pairs_file):
@@ -68,12 +69,26 @@ def test_the_given_description_wins_over_the_file(tokmem, pairs_file):
     assert made.json("proc-add")["description"] == "Mine"
 
 
+def test_pairs_come_through_a_pipe(tokmem, pairs_file):
+    added = tokmem("proc", "add", "todo", "--pairs", "-", "--json", stdin=pairs_file.read_text()).json("proc-add")
+    assert (added["pairs"], added["held_out"]) == (8, 2)
+    table = "\ufeffinput,response\nring Bo,( ) ring Bo\n".encode()
+    assert tokmem("proc", "import", "todo", "--pairs", "-", stdin=table).code == 0
+    ended = tokmem("proc", "import", "todo", "--pairs", "-", stdin=b"input,response\na,b\nonly\n")
+    assert ended.code == 1 and "stdin, line 3: no 'response'" in ended.err
+    for content, said in ((b"", "stdin is empty"), ("input,response\nä,b".encode("utf-16"), "stdin is UTF-16 text")):
+        ended = tokmem("proc", "import", "todo", "--pairs", "-", stdin=content)
+        assert ended.code == 1 and said in ended.err
+
+
 def test_import_adds_or_replaces(tokmem, pairs_file, tmp_path):
     tokmem("proc", "add", "todo", "--pairs", str(pairs_file))
     more = tmp_path / "more.csv"
     more.write_text("input,response\nring Bo today,( ) ring Bo due:today\n")
     added = tokmem("proc", "import", "todo", "--pairs", str(more), "--json").json("proc-add")
     assert (added["pairs"], added["held_out"]) == (9, 2)
+    assert "1 of them was there already." in tokmem("proc", "import", "todo", "--pairs", str(more)).err
+    tokmem("proc", "undo")
     replaced = tokmem("proc", "import", "todo", "--pairs", str(more), "--replace", "--json").json("proc-add")
     assert (replaced["pairs"], replaced["held_out"]) == (1, 2)
 
@@ -241,6 +256,25 @@ def test_what_was_removed_can_be_forgotten_at_once(tokmem, pairs_file):
     assert len(tokmem("proc", "show", "other", "--json").json("proc-show")["train"]) == 8
 
 
+def test_chains(tokmem, pairs_file):
+    for name in ("one", "two", "three"):
+        tokmem("proc", "add", name, "--pairs", str(pairs_file))
+    assert tokmem("proc", "then", "one").out == "Nothing goes on with answers of one.\n"
+    assert tokmem("proc", "then", "one", "two", "--json").json("change")["names"] == ["one", "two"]
+    tokmem("proc", "then", "two", "three")
+    assert tokmem("proc", "then", "one").out == "one → two → three.\n"
+    assert tokmem("proc", "show", "one", "--json").json("proc-show")["then"] == "two"
+    assert re.search(r"^then +two$", tokmem("proc", "show", "one").out, re.MULTILINE)
+    wrong = tokmem("proc", "then", "three", "one")
+    assert wrong.code != 0 and "three → one → two → three" in wrong.err
+    assert tokmem("proc", "then", "one", "tow").code != 0, "no such procedure"
+    tokmem("proc", "remove", "three")
+    assert tokmem("proc", "then", "one").out == "one → two → (removed).\n"
+    assert tokmem("proc", "then", "one", "two", "--end").code == 2
+    tokmem("proc", "then", "two", "--end")
+    assert tokmem("proc", "show", "two", "--json").json("proc-show")["then"] is None
+
+
 def test_groups(tokmem, pairs_file):
     for name in ("one", "two", "three"):
         tokmem("proc", "add", name, "--pairs", str(pairs_file))
@@ -360,6 +394,22 @@ def test_bad_batches_are_refused_before_the_model_is_loaded(tokmem, tmp_path, ki
     ended = tokmem("route", "--batch", str(file))
     assert ended.code == 1 and says in ended.err and ended.out == ""
     assert tokmem("route", "--batch", "-", stdin=content).code == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "queries"),
+    [
+        (b"buy milk\n\n  call Ann \r\n", ["buy milk", "call Ann"]),
+        (b'{"query": "buy\\nmilk"}\n{"query": "call Ann"}\n', ["buy\nmilk", "call Ann"]),
+        (b"[INST] hi [/INST]\n12\n", ["[INST] hi [/INST]", "12"]),
+        ('\ufeff"quoted" {text}\n'.encode(), ['"quoted" {text}']),
+    ],
+    ids=["plain", "jsonl", "bracket", "quoted"],
+)
+def test_a_batch_is_lines_or_jsonl(tmp_path, content, queries):
+    file = tmp_path / "batch"
+    file.write_bytes(content)
+    assert read_queries(str(file)) == queries
 
 
 def test_stdin_that_is_no_text(tokmem):

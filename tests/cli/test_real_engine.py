@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def test_what_was_trained_is_active(trained):
 
 def test_ask_streams_under_a_forced_route(trained):
     ended = trained("ask", "note", "sugar", "--route", "note", "--max-tokens", "5")
-    assert ended.code == 0 and ended.out.endswith("\n") and "[note " in ended.err
+    assert ended.code == 0 and ended.out.endswith("\n") and "[route note " in ended.err
 
 
 def test_ask_json_and_its_candidates(trained):
@@ -128,12 +129,12 @@ def test_a_damaged_gguf(real, tmp_path):
     assert ended.code in (1, 4) and "unforeseen" not in ended.err
 
 
-def test_cuda_that_is_not_there(tokmem, tiny_model_folder):
+def test_cuda_that_is_not_there(real, tiny_model_folder):
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA card")
-    ended = tokmem("--model", str(tiny_model_folder), "--device", "cuda", "ask", "hi")
+    ended = real("--model", str(tiny_model_folder), "--device", "cuda", "ask", "hi")
     assert ended.code == 4 and "--device auto" in ended.err
 
 
@@ -177,3 +178,18 @@ def test_a_model_with_recurrent_layers_from_first_to_last(tmp_path, tiny_folder)
     assert "layers" not in found, "nothing runs from the beginning"
     told = tokmem("model", "info", str(tiny_folder("lfm2")), "--json").json("model-info")
     assert told["memory_form"] == found["memories"]["text"]
+
+
+def test_a_first_question_does_not_wait_for_what_procedures_need(tmp_path, tiny_model_folder, prepared_home):
+    home = tmp_path / "home"
+    copy_model(prepared_home, home)
+    paths = AppPaths.resolve(home)
+    shutil.rmtree(paths.fitted)
+    for file in paths.models.rglob("router.safetensors"):
+        file.unlink()
+    tokmem = real_at(home, "--model", str(tiny_model_folder), "--device", "cpu")
+    ended = tokmem("ask", "hello there", "--max-tokens", "3")
+    assert ended.code == 0 and "[none 100 %]" in ended.err.replace("route ", ""), ended.err
+    assert not list(paths.fitted.glob("*router*")), "plain chat needs none of it"
+    assert tokmem("chat", "--plain", stdin="hello\n").code == 0
+    assert not list(paths.fitted.glob("*router*"))

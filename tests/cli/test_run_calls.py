@@ -61,6 +61,13 @@ def test_arguments_come_parsed_and_nothing_runs_unasked(tool):
     assert segment["arguments"] == {"text": "ring; rm -rf ~", "due": "-fri"} and "run" not in segment
 
 
+def test_a_message_between_two_routes_says_so(tool):
+    assert "ambiguous" not in tool("ask", "--json", ASKED).json("ask")
+    assert tool("ask", "--json", f"{ASKED} !near").json("ask")["ambiguous"] == ["todo", "none"]
+    ended = tool("ask", f"{ASKED} !near")
+    assert "(This may be meant for plain chat as well as for todo. --route none asks that one.)" in ended.err
+
+
 def test_without_a_terminal_consent_must_be_given(tool):
     ended = tool("ask", ASKED, "--run")
     assert ended.code == 2 and "needs your consent" in ended.err and "noise" not in ended.err
@@ -89,6 +96,17 @@ def test_a_value_that_would_be_an_option_is_refused(tool):
     assert ended.code == 1 and "would be read as an option" in ended.err and "noise" not in ended.err
 
 
+def test_a_free_text_answer_is_one_argument(tool):
+    tool("proc", "schema", "todo", "--none")
+    refused = tool("proc", "command", "todo", "--", "note", "{text}")
+    assert refused.code == 1 and "there is no schema" in refused.err
+    assert tool("proc", "command", "todo", "--", sys.executable, "-c", SHOW, "--", "{answer}").code == 0
+    ended = tool("ask", "--json", ASKED, "--run", "--yes")
+    [segment] = json.loads(ended.out)["segments"]
+    assert segment["arguments"] is None
+    assert json.loads(segment["run"]["stdout"]) == ["--", segment["response"]]
+
+
 def test_nothing_to_run_is_said(tool):
     ended = tool("ask", "how are you?", "--route", "none", "--run", "--yes")
     assert ended.code == 0 and "Nothing to run" in ended.err
@@ -104,8 +122,37 @@ def test_a_person_is_asked_each_time_until_they_say_always(tool):
     assert tool("ask", ASKED, "--run").code == 2
     assert "noise" in on_a_terminal(tool, "a")
     assert tool("ask", ASKED, "--run").code == 0
+    # Where the message may be meant for plain chat as well, the consent of before does not cover it.
+    between = tool("ask", f"{ASKED} !near", "--run")
+    assert between.code == 2 and "meant for plain chat as well as for todo" in between.err
+    assert tool("ask", f"{ASKED} !near", "--run", "--yes").code == 0
     tool("proc", "command", "todo", "--ask")
     assert tool("ask", ASKED, "--run").code == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
+def test_a_doubtful_value_is_asked_about_whatever_was_always_allowed(tool):
+    assert "noise" in on_a_terminal(tool, "a")
+    assert tool("ask", ASKED, "--run").code == 0
+    doubtful = f"{ASKED} !doubt"
+    refused = tool("ask", doubtful, "--run")
+    assert refused.code == 2 and "noise" not in refused.err
+    words = 'The answer is right with a probability of 41%. Doubtful: due "-fri" (41%).'
+    assert words in " ".join(refused.err.split())
+    assert words in " ".join(tool("ask", doubtful).err.split()) and words not in tool("ask", ASKED).err
+    shown = on_a_terminal(tool, "n", asked=doubtful)
+    assert words in " ".join(shown.split()) and "[a]lways" not in shown and "noise" not in shown
+    assert "noise" in on_a_terminal(tool, "y", asked=doubtful)
+    # Who agrees to everything has been asked; and what is not doubtful runs as before.
+    assert tool("ask", doubtful, "--run", "--yes").code == 0
+    assert tool("ask", ASKED, "--run").code == 0
+
+
+def test_probabilities_stand_beside_the_answer(tool):
+    [segment] = tool("ask", "--json", f"{ASKED} !doubt").json("ask")["segments"]
+    assert segment["answer_probability"] == 0.41
+    assert [(slot["name"], slot["doubtful"]) for slot in segment["slots"]] == [("text", False), ("due", True)]
+    assert segment["slots"][1]["others"] == ['"later"', '"never"']
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo terminal")
@@ -158,10 +205,10 @@ def test_no_argument_can_pass_for_another_or_hide_a_part():
     assert shown_vector(("/bin/todo", "a b")) == ["   0  /bin/todo", "   1  'a b'"]
 
 
-def on_a_terminal(tool, answer, *options):
+def on_a_terminal(tool, answer, *options, asked=ASKED):
     """What ``ask --run`` says to a person who types ``answer``."""
     ours, theirs = pty.openpty()
-    start = [*tool._start, "ask", ASKED, "--run", *options]
+    start = [*tool.begin, "ask", asked, "--run", *options]
     process = subprocess.Popen(start, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, env=tool.environment)
     os.close(theirs)
     os.write(ours, f"{answer}\n".encode())
@@ -209,7 +256,7 @@ def test_segments_are_shown_one_by_one_and_half_a_call_as_it_is():
     console = Console(out=out, err=err)
     assert show_answer(console, events("end"), as_calls=True) == 0
     assert out.getvalue() == 'todo(text="milk")\nFine.\ntodo(n=[1, 2])\n'
-    assert err.getvalue().splitlines() == ["[todo 90 %]", "[none 90 %]", "[todo 90 %]"]
+    assert err.getvalue().splitlines() == ["[route todo 90 %]", "[route none 90 %]", "[route todo 90 %]"]
     out.truncate(out.seek(0))
     assert show_answer(console, events("cancelled"), as_calls=True) == 130
     assert out.getvalue() == 'todo(text="milk")\nFine.\n{"n": [1, 2]\n'

@@ -52,7 +52,7 @@ class TestTrain:
     def test_interrupt_keeps_and_activates_the_best(self, scripted, pairs_file):
         scripted("proc", "add", "todo", "--pairs", str(pairs_file))
         process = scripted.start("train", "--json", SCRIPTED="--steps 1000 --step-delay 0.02")
-        ended = interrupt_when(process, lambda: bool(running_jobs(scripted)))
+        ended = interrupt_when(process, lambda: learning(scripted))
         assert ended.code == 130 and "kept the best so far of todo" in ended.err
         assert checked(ended.out, "train")["cancelled"] is True
         with stored(scripted) as store:
@@ -69,7 +69,7 @@ class TestTrain:
     def test_a_killed_command_leaves_a_job_that_is_taken_up(self, scripted, pairs_file):
         scripted("proc", "add", "todo", "--pairs", str(pairs_file))
         process = scripted.start("train", SCRIPTED="--steps 1000 --step-delay 0.02")
-        while not (job := running_job(scripted)) or not job.progress:
+        while not learning(scripted):
             time.sleep(0.05)
         process.kill()
         process.communicate()
@@ -83,7 +83,7 @@ class TestTrain:
         for name in ("one", "two", "three"):
             scripted("proc", "add", name, "--pairs", str(pairs_file))
         process = scripted.start("train", "one", "two", SCRIPTED="--steps 1000 --step-delay 0.02")
-        ended = interrupt_when(process, lambda: bool(running_jobs(scripted)))
+        ended = interrupt_when(process, lambda: learning(scripted))
         assert ended.code == 130 and "kept the best so far of one" in ended.err
         with stored(scripted) as store:
             assert {job.procedure: job.state for job in store.jobs.list()} == {"one": "done", "two": "cancelled"}
@@ -97,26 +97,49 @@ class TestTrain:
             assert ended.code == 3 and "running in another tokmem-desk" in ended.err
 
 
-def running_jobs(command_line: CommandLine) -> list[int]:
+def learning(command_line: CommandLine) -> bool:
+    """Whether a job has taken a step. One that only runs may have nothing yet that could be kept."""
     with stored(command_line) as store:
-        return [job.id for job in store.jobs.list("running")]
-
-
-def running_job(command_line: CommandLine):
-    with stored(command_line) as store:
-        return next(iter(store.jobs.list("running")), None)
+        return any((job.progress or {}).get("train_step", 0) > 0 for job in store.jobs.list("running"))
 
 
 class TestAsk:
     def test_the_answer_is_data_and_the_route_is_talk(self, trained):
         ended = trained("ask", KNOWN)
         assert (ended.code, ended.out) == (0, "( ) call mum due:mon\n")
-        assert "[todo 96 %]" in ended.err and "none 2 %" in ended.err
+        assert "[route todo 96 %]" in ended.err and "none 2 %" in ended.err
 
     def test_an_answer_that_does_not_fit_its_schema_is_a_failure(self, trained):
         ended = trained("ask", "--json", f"!unfit {KNOWN}")
         assert ended.code == 1
         assert "'hour' is a required property" in checked(ended.out, "ask")["segments"][0]["problem"]
+
+    def test_the_profiles_system_prompt_is_for_plain_chat_and_another_can_be_given(self, trained):
+        assert "told nothing" in trained("profile", "system").err
+        assert trained("profile", "system", "-", "--json", stdin="Be brief.\n").json("profile-system") == {
+            "profile": "default",
+            "system_prompt": "Be brief.",
+        }
+        assert "(0 messages before), as one who was told: Be brief." in trained("ask", "hello").out
+        assert trained("ask", "--system", "Rhyme.", "hello").out.endswith("told: Rhyme.\n")
+        assert "told" not in trained("ask", "--system", "", "hello").out
+        assert trained("ask", KNOWN).out == "( ) call mum due:mon\n"
+        talk = trained("chat", "--plain", "--system", "Rhyme.", stdin="hello\n/new\nhello\n")
+        assert talk.out.count("told: Rhyme.") == 2
+        told = [one["system_prompt"] for one in trained("chats", "list", "--json").json("chats-list")["conversations"]]
+        assert told == ["Rhyme.", "Rhyme."]
+        assert trained("chats", "export", "last", "--json").json("chats-export")["system_prompt"] == "Rhyme."
+        assert trained("profile", "system", "").out == ""
+        assert "told" not in trained("ask", "hello").out
+
+    def test_text_files_go_with_the_message(self, trained, tmp_path):
+        (tmp_path / "who.txt").write_text("call mum on Monday\n")
+        (tmp_path / "picture").write_bytes(b"\0\1")
+        attached = trained("ask", "I need to", "--attach", str(tmp_path / "who.txt"), "--json").json("ask")
+        assert attached["route"] == "todo" and attached["segments"][0]["part"] == "I need to\n\ncall mum on Monday"
+        for name, words in (("picture", "is not a text file"), ("none", "There is no file")):
+            refused = trained("ask", "I need to", "--attach", str(tmp_path / name))
+            assert refused.code == 1 and words in refused.err and not refused.out
 
     def test_words_without_quotes_and_stdin_are_the_same(self, trained):
         assert trained("ask", *KNOWN.split()).out == trained("ask", "-", stdin=f"{KNOWN}\n").out
@@ -136,9 +159,18 @@ class TestAsk:
         assert first == b"word0" and ended.code == 130
         assert len(ended.out.split()) < 500 and ended.out.endswith("\n")
 
+    def test_interrupt_while_a_long_message_is_read(self, trained):
+        process = trained.start("ask", "!long")
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, b"")
+        shown = next(line for line in lines if line.startswith(b"Reading"))
+        ended = interrupt_when(process, lambda: True)
+        assert b"of 200,000 tokens, " in shown and shown.endswith(b" s\n")
+        assert ended.code == 130 and ended.out == "" and "Stopped while reading" in ended.err
+
     def test_interrupt_while_loading(self, trained):
         began = time.monotonic()
-        process = trained.start("ask", "hi", SCRIPTED="--load-delay 60")
+        process = trained.start("ask", "hi", SCRIPTED="--load-delay 60", STOP_SECONDS="1")
         ended = interrupt_when(process, lambda: time.monotonic() - began > 2)
         assert ended.code == 130 and "Stopp" in ended.err
         assert time.monotonic() - began < 40
@@ -282,3 +314,6 @@ def test_drafts_are_printed_and_not_stored(scripted, pairs_file):
     assert [line["input"] for line in lines] == ["drafted 1", "drafted 2", "drafted 3"]
     assert "Nothing is stored" in made.err
     assert scripted("proc", "show", "todo", "--json").json("proc-show")["pairs"] == 8
+    good = scripted("proc", "draft", "todo", "--count", "5", "--good")
+    assert [checked(line, "proc-draft")["input"] for line in good.out.splitlines()] == ["drafted 1", "drafted 3"]
+    assert "3 of them are doubtful and left out" in good.err

@@ -106,3 +106,23 @@ def test_commands_that_cannot_be(tokmem, calls_file, schema_file, arguments, cod
     tokmem("proc", "add", "todo", "--pairs", str(calls_file), "--schema", str(schema_file))
     ended = tokmem("proc", "command", "todo", *arguments)
     assert ended.code == code and text in ended.err
+
+
+def test_fields_are_taken_from_the_pairs(tokmem, tmp_path):
+    rows = [
+        (f"buy {count} {what}", {"what": what, "count": count})
+        for count, what in enumerate(("tea", "rope", "ink", "oil"))
+    ]
+    pairs = tmp_path / "orders.jsonl"
+    pairs.write_text("".join(json.dumps({"input": text, "response": json.dumps(value)}) + "\n" for text, value in rows))
+    added = tokmem("proc", "add", "orders", "--pairs", str(pairs))
+    assert "All responses have the fields what (text), count (whole number)." in added.err
+    assert "proc schema orders --from-pairs" in tokmem("proc", "schema", "orders").err
+    taken = tokmem("proc", "schema", "orders", "--from-pairs", "--json").json("proc-schema")
+    assert list(taken["schema"]["properties"]) == ["what", "count"] and taken["schema"]["required"] == ["what", "count"]
+    assert taken["findings"] == []
+    assert tokmem("proc", "schema", "orders", "--none", "--from-pairs").code == 2
+    pairs.write_text('{"input": "a", "response": "b"}\n')
+    tokmem("proc", "add", "other", "--pairs", str(pairs))
+    refused = tokmem("proc", "schema", "other", "--from-pairs")
+    assert refused.code == 1 and "not objects of one shape" in refused.err

@@ -69,6 +69,19 @@ def test_page_of_results_personal_procedures():
     assert f"memory {gemma['ours']}, LoRA {gemma['lora']}, pairs in the prompt {gemma['icl']}" in PAGE
 
 
+def test_page_of_results_forms_of_both_halves():
+    now, before = (
+        {source["source"]: source for source in json.loads((RESULTS / f"{name}.json").read_text("utf-8"))["sources"]}
+        for name in ("forms-halves", "forms-halves-before")
+    )
+    for folder, name in (("procedures", "twenty of our own"), ("personal", "fifteen visible")):
+        for half, shown in (("chooses", "chose"), ("looked at", "looked at")):
+            new, old = now[f"{folder}, {half}"], before[f"{folder}, {half}"]
+            fixed = f"{thousandths(old['fixed'])} | {thousandths(new['fixed'])}"
+            row = f"| {name} | {shown} | {new['accepted']:.0%} | {fixed} | {old['bits']:.1f} | {new['bits']:.1f} |"
+            assert row.replace("%", " %") in PAGE, row
+
+
 def test_page_of_results_many_tasks():
     ten, forty = methods_of("atomic"), methods_of("atomic-40")
     for count, made, lora in (

@@ -85,7 +85,7 @@ def test_the_whole_tutorial(run, scripted):
         assert len(store.pairs.list("lending")) == 24, "26 pairs, and undo took back the two"
 
 
-@pytest.mark.parametrize("page", ["import-a-spreadsheet", "use-in-scripts"])
+@pytest.mark.parametrize("page", ["import-a-spreadsheet", "bring-a-skill", "use-in-scripts"])
 def test_how_to_pages(run, page):
     blocks = console_blocks(ROOT / "docs" / "howto" / f"{page}.md")
     assert blocks

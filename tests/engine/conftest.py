@@ -48,11 +48,17 @@ def result_of(client: EngineClient, op: str, **fields: Any) -> dict[str, Any]:
     return dict(last["result"])
 
 
-@pytest.fixture
-def home(own_home: Path, prepared_home: Path) -> Path:
-    """A home with the model ready and two untrained procedures."""
-    paths = AppPaths.resolve(own_home)
-    copy_model(prepared_home, own_home)
+def activate(home: Path, result: dict[str, Any]) -> None:
+    """Take what was trained into use."""
+    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
+        for trained in result["trained"]:
+            store.memories.activate(trained["memory_id"])
+
+
+def furnish(home: Path, prepared: Path) -> None:
+    """Have the model ready and two untrained procedures."""
+    paths = AppPaths.resolve(home)
+    copy_model(prepared, home)
     words = ["milk", "bread", "tea", "lunch", "note", "table", "fox", "dog", "card", "blue"]
     shout = Procedure("shout", tuple(ExamplePair(f"say {w} {i}", w.upper()) for i, w in enumerate(words)))
     count = Procedure(
@@ -63,12 +69,51 @@ def home(own_home: Path, prepared_home: Path) -> Path:
     with ProfileRegistry(paths) as registry, registry.open() as store:
         for procedure in (shout, count):
             store.procedures.add(procedure)
+
+
+@pytest.fixture
+def home(own_home: Path, prepared_home: Path) -> Path:
+    """A home with the model ready and two untrained procedures."""
+    furnish(own_home, prepared_home)
     return own_home
+
+
+@pytest.fixture(scope="session")
+def taught_home(
+    shared_folder: Callable[[str, Callable[[Path], object]], Path], prepared_home: Path, tiny_model_folder: Path
+) -> Path:
+    """A home with both procedures trained once, one with keys and values, one of rows alone; only to be copied."""
+
+    def build(home: Path) -> None:
+        furnish(home, prepared_home)
+        run_engine(home, tiny_model_folder, lambda client: learn(home, client))
+
+    def learn(home: Path, client: EngineClient) -> None:
+        activate(home, result_of(client, "train", names=["shout"], preset="quick", span=4))
+        activate(home, result_of(client, "train", names=["count"], preset="quick", span=1))
+
+    return shared_folder("taught-home", build)
+
+
+@pytest.fixture
+def trained_home(own_home: Path, taught_home: Path) -> Path:
+    """A copy of it, in the place of ``home``."""
+    return Path(shutil.copytree(taught_home, own_home))
+
+
+@pytest.fixture
+def trained(trained_home: Path, tiny_model_folder: Path) -> Iterator[EngineClient]:
+    """A client of an engine that has both trained procedures."""
+    yield from client_of(trained_home, tiny_model_folder)
 
 
 @pytest.fixture
 def client(home: Path, tiny_model_folder: Path) -> Iterator[EngineClient]:
-    paths = AppPaths.resolve(home)
-    log = private_folder(paths.logs) / "engine.log"
-    with EngineClient(warm_engine(home, str(tiny_model_folder)), log) as made:
+    yield from client_of(home, tiny_model_folder)
+
+
+def client_of(home: Path, model: Path) -> Iterator[EngineClient]:
+    """A client whose engine ends when it is over."""
+    log = private_folder(AppPaths.resolve(home).logs) / "engine.log"
+    with EngineClient(warm_engine(home, str(model)), log) as made:
         yield made

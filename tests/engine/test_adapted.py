@@ -104,7 +104,7 @@ def test_an_own_adapter_that_cannot_be_used_is_an_error(
     for content, kind, words in (
         (data[:-40], BadInputError, "damaged"),
         (b"", BadInputError, "damaged"),
-        (made(other, seed=0), IncompatibleError, "another backbone"),
+        (made(other, seed=0), IncompatibleError, "another model"),
     ):
         own.write_bytes(content)
         with pytest.raises(kind, match=words) as caught:

@@ -13,6 +13,7 @@ from tests.tiny_loaded import TinyModel
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.procedures import ExamplePair, Procedure
+from tokmem_desk.routing.routers import DiscriminantRouter
 from tui.engine.bank_cache import BankCache
 from tui.engine.lazy_steering import KEPT
 
@@ -118,3 +119,78 @@ def test_a_new_memory_and_a_renamed_procedure_are_seen(tiny: TinyModel, store: P
     assert store.router_rows.read(tiny.basis.digest).keys() <= {
         m.id for m in store.memories.all_active(tiny.backbone.fingerprint.digest)
     }
+
+
+def _profiles(folder: Path, tiny: TinyModel, count: int) -> list[ProfileStore]:
+    stores = []
+    for place in range(count):
+        store = ProfileStore(folder / f"profile{place}")
+        store.procedures.add(Procedure("own", (ExamplePair("in", "out"),)))
+        tiny.add(store, "own", seed=place)
+        stores.append(store)
+    return stores
+
+
+def test_of_profiles_used_longest_ago_nothing_stays(tiny: TinyModel, tmp_path: Path, reads: list[str]) -> None:
+    stores = _profiles(tmp_path, tiny, 4)
+    cache = BankCache(tiny.as_loaded(), most_profiles=2)
+    try:
+        banks = [cache.bank(store, "discriminant", 0.0) for store in stores]
+        rows = [bank.memories["own"].steering.rows for bank in banks]
+        kept = {str(store.folder) for store in stores[2:]}
+        for of_profiles in (cache._used, cache._steering_caches, cache._statistics, cache._problems, cache._corrected):
+            assert set(of_profiles) == kept
+        assert {folder for folder, _ in cache._banks} == kept
+        # Used again, it comes again as it was, and the one used longest ago goes; each finds its own memory alone.
+        again = cache.bank(stores[0], "discriminant", 0.0)
+        assert torch.equal(again.memories["own"].steering.rows, rows[0])
+        assert not torch.equal(rows[0], rows[1])
+        assert set(cache._used) == {str(stores[3].folder), str(stores[0].folder)}
+        # An answer on its way keeps the bank that it began with.
+        assert torch.equal(banks[1].memories["own"].steering.rows, rows[1])
+    finally:
+        for store in stores:
+            store.close()
+
+
+def test_a_profile_in_use_stays(tiny: TinyModel, tmp_path: Path) -> None:
+    stores = _profiles(tmp_path, tiny, 3)
+    cache = BankCache(tiny.as_loaded(), most_profiles=2)
+    try:
+        first = cache.bank(stores[0], "discriminant", 0.0)
+        for store in (stores[1], stores[0], stores[2], stores[0]):
+            cache.bank(store, "discriminant", 0.0)
+        assert cache.bank(stores[0], "discriminant", 0.0) is first
+    finally:
+        for store in stores:
+            store.close()
+
+
+def test_statistics_that_did_not_change_stay_the_same_objects(tiny: TinyModel, store: ProfileStore) -> None:
+    cache = BankCache(tiny.as_loaded())
+    cache.bank(store, "discriminant", 0.0)
+    before = cache.memories(store)
+    tiny.add(store, "p1", seed=9)
+    after = cache.memories(store)
+    again = cache.memories(store)
+    assert before["p0"].statistics is after["p0"].statistics
+    assert before["p1"].statistics is not after["p1"].statistics
+    assert after["p2"].statistics is again["p2"].statistics is before["p2"].statistics
+
+
+def test_the_router_goes_on_from_the_one_before(
+    tiny: TinyModel, store: ProfileStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+
+    class Watched(DiscriminantRouter):
+        def __init__(self, *arguments: object, **more: object) -> None:
+            given.append(arguments[-1])
+            super().__init__(*arguments, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tui.engine.bank_cache, "DiscriminantRouter", Watched)
+    cache = BankCache(tiny.as_loaded())
+    first = cache.bank(store, "discriminant", 0.0)
+    tiny.add(store, "p1", seed=9)
+    cache.bank(store, "discriminant", 0.0)
+    assert given == [None, first.router]

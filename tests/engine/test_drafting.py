@@ -14,13 +14,11 @@ import tui.engine.drafting
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
-from tokmem_desk.generation.recall import Bank
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tokmem_desk.routing.routers import TokenRouter
 from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger
 from tokmem_desk.templates.json_schema import read_schema
 from trainer.extractor import train_extractor, with_extractor
-from tui.engine.drafting import _fits, _response, draft
+from tui.engine.drafting import Answers, draft
 from tui.engine.request import Request
 
 if TYPE_CHECKING:
@@ -49,15 +47,13 @@ def store(own_home: Path) -> Iterator[ProfileStore]:
 
 
 def drafted(
-    store: ProfileStore, tiny: TinyModel, memories: dict[str, Memory], monkeypatch: pytest.MonkeyPatch, text: str
+    store: ProfileStore, tiny: TinyModel, memory: Memory | None, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> dict[str, Any]:
     """One draft for an input that the model is made to write."""
     monkeypatch.setattr(tui.engine.drafting, "next_line", lambda *_, **__: iter([text]))
-    schemas = {p.name: read_schema(p.output_schema) for p in store.procedures.list() if p.output_schema is not None}
-    bank = Bank(memories, TokenRouter(tiny.backbone, list(memories.values())), schemas=schemas)
     events: list[dict[str, Any]] = []
     request = Request(1, "draft", {"name": "buy", "count": 1}, events.append)
-    list(draft(request, store, tiny.backbone, bank))
+    list(draft(request, store, tiny.backbone, memory))
     [one] = [event for event in events if event["event"] == "draft"]
     assert one["input"] == text
     return one
@@ -65,14 +61,14 @@ def drafted(
 
 def test_a_draft_is_held_to_the_schema(store: ProfileStore, tiny: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
     store.procedures.add(Procedure("buy", BUYS, output_schema=SCHEMA))
-    one = drafted(store, tiny, {"buy": tiny.memory("buy", 1)}, monkeypatch, "buy salt for Dora")
+    one = drafted(store, tiny, tiny.memory("buy", 1), monkeypatch, "buy salt for Dora")
     assert read_schema(SCHEMA).fault(one["response"]) is None and one["fits"] is True
 
 
 def test_a_draft_without_a_memory_is_held_to_the_schema_too(tiny: TinyModel) -> None:
-    bank, text = Bank({}, TokenRouter(tiny.backbone, [])), "buy salt for Dora"
     free, held = (
-        _response(tiny.backbone, bank, Procedure("buy", BUYS, output_schema=schema), text) for schema in (None, SCHEMA)
+        Answers(tiny.backbone, Procedure("buy", BUYS, output_schema=schema), None).to("buy salt for Dora")
+        for schema in (None, SCHEMA)
     )
     # Of a random model's blanks there may be so many that it comes to no end.
     assert "".join(held.split()).startswith('{"item"') and "item" not in free
@@ -88,21 +84,54 @@ def test_a_draft_is_read_off_the_message(store: ProfileStore, tiny: TinyModel, m
     memory = with_extractor(tiny.memory("buy", 1), extractor)  # type: ignore[arg-type]
     known = replace(BUYS[4], input=f" {BUYS[4].input}  ")
     monkeypatch.setattr(tui.engine.drafting, "_plain", lambda text: text)  # else the message is known already
-    one = drafted(store, tiny, {"buy": memory}, monkeypatch, known.input)
-    assert json.loads(one["response"]) == json.loads(known.response) and one["fits"] is None
+    one = drafted(store, tiny, memory, monkeypatch, known.input)
+    assert json.loads(one["response"]) == json.loads(known.response) and one["fits"] is True, (
+        "it has the form that the pairs share"
+    )
+    assert one["sure"] is None, "a memory is not asked twice"
+
+
+NO_FORM = (ExamplePair("one", "blue sky"), ExamplePair("two", "[7]"), ExamplePair("three", "done: 4 of 5"))
+"""Answers with nothing in common."""
 
 
 @pytest.mark.parametrize(
-    ("pattern", "schema", "response", "fits"),
+    ("pattern", "schema", "pairs", "response", "fits"),
     [
-        (None, None, "x", None),
-        ("[a-z]+", None, "abc", True),
-        ("[a-z]+", None, "ABC", False),
-        (None, SCHEMA, '{"item": "milk", "who": "Ada"}', True),
-        (None, SCHEMA, '{"item": "milk"}', False),
-        (None, SCHEMA, "milk", False),
-        ("[a-z]+", SCHEMA, '{"item": "milk", "who": "Ada"}', False),
+        (None, None, NO_FORM, "x", None),
+        (None, None, BUYS, '{"item": "tea", "who": "Ada"}', True),
+        (None, None, BUYS, "tea for Ada", False),
+        ("[a-z]+", None, BUYS, "abc", True),
+        ("[a-z]+", None, BUYS, "ABC", False),
+        (None, SCHEMA, BUYS, '{"item": "milk", "who": "Ada"}', True),
+        (None, SCHEMA, BUYS, '{"item": "milk"}', False),
+        (None, SCHEMA, BUYS, "milk", False),
+        ("[a-z]+", SCHEMA, BUYS, '{"item": "milk", "who": "Ada"}', False),
     ],
 )
-def test_whether_a_draft_fits(pattern: str | None, schema: str | None, response: str, fits: bool | None) -> None:
-    assert _fits(Procedure("buy", BUYS, pattern=pattern, output_schema=schema), response) is fits
+def test_whether_a_draft_fits(
+    tiny: TinyModel,
+    pattern: str | None,
+    schema: str | None,
+    pairs: tuple[ExamplePair, ...],
+    response: str,
+    fits: bool | None,
+) -> None:
+    answers = Answers(tiny.backbone, Procedure("buy", pairs, pattern=pattern, output_schema=schema), None)
+    assert answers.fit(ExamplePair("buy tea for Ada", response)) is fits
+
+
+def test_an_answer_is_sure_where_the_order_of_the_pairs_does_not_change_it(
+    tiny: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[list[int]] = []
+
+    def answered(_: object, queries: list[list[int]], *__: object, **___: object) -> list[str]:
+        asked.extend(queries)
+        return ["tea" if len(asked) < 3 else "milk"]
+
+    monkeypatch.setattr(tui.engine.drafting, "answer_batch", answered)
+    answers = Answers(tiny.backbone, Procedure("buy", BUYS), None)
+    pair = ExamplePair("buy tea for Ada", answers.to("buy tea for Ada"))
+    assert [answers.again(pair), answers.again(pair)] == [True, False]
+    assert asked[0] != asked[1] == asked[2], "the pairs stood in another order"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from profiles.files.paths import AppPaths, private_folder
 from profiles.registry.registry import ProfileRegistry
-from tests.engine.conftest import result_of, warm_engine
+from tests.engine.conftest import activate, result_of, warm_engine
 from tokmem_desk.errors import EngineError, NotFoundError, UsageError
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tui.engine.held_out import choose_holdout
@@ -21,14 +22,14 @@ from tui.engine_client.protocol import CancelHow
 
 SCORECARD_KEYS = {
     "pairs", "held_out", "held_out_source", "routing_accuracy", "false_trigger_rate", "exact_match", "rouge_l",
-    "form_valid", "base", "before", "prompt", "confusion", "samples", "advice", "faults", "seconds", "span", "steps",
+    "form_valid", "base", "before", "prompt", "confusion", "samples", "advice", "faults", "seconds",
+    "measuring_seconds", "span", "steps",
 }  # fmt: skip
 
 
-def activate(home: Path, result: dict[str, Any]) -> None:
-    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
-        for trained in result["trained"]:
-            store.memories.activate(trained["memory_id"])
+def times_kept(home: Path) -> list[dict[str, Any]]:
+    """What the trainings of this machine took, as it is kept."""
+    return list(json.loads((AppPaths.resolve(home).state / "training_times.json").read_text()))
 
 
 def test_from_pairs_to_routed_answers(client: EngineClient, home: Path) -> None:
@@ -41,6 +42,12 @@ def test_from_pairs_to_routed_answers(client: EngineClient, home: Path) -> None:
     assert cards["count"]["held_out"] == 1 and cards["shout"]["pairs"] + cards["shout"]["held_out"] == 10
     phases = [e["phase"] for e in events if e["event"] == "progress" and e.get("procedure") == "shout"]
     assert phases == sorted(phases, key=["cache", "train", "evaluate"].index)
+    told = [e for e in events if e["event"] == "progress" and e.get("procedure") == "count"]
+    assert told[-1]["fraction"] == 1 and told[-1]["eta_s"] == 0
+    last_step = [e for e in told if e["phase"] == "train"][-1]
+    assert last_step["eta_s"] > 0, "learning is over, and measuring is still to come"
+    assert all(set(one["seconds"]) == {"cache", "train", "evaluate"} for one in times_kept(home))
+    assert len(times_kept(home)) == 2
     plain = result_of(client, "ask", text="say tea 2", max_tokens=3)
     assert plain["candidates"] == [{"route": "none", "probability": 1.0}], "a candidate does not answer yet"
     activate(home, result)
@@ -108,17 +115,19 @@ def test_answers_keep_the_form_of_their_pairs_until_the_setting_says_otherwise(
     assert right == [0.5, 0.0]
 
 
-def test_a_correction_takes_effect_at_once(client: EngineClient, home: Path) -> None:
-    activate(home, result_of(client, "train", preset="quick", span=4))
+def test_a_correction_takes_effect_at_once(trained: EngineClient, trained_home: Path) -> None:
     text = "blue table note"
-    before = result_of(client, "route", texts=[text])["routes"][0]["route"]
+    before = result_of(trained, "route", texts=[text])["routes"][0]["route"]
     right = "count" if before != "count" else "shout"
-    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
+    with ProfileRegistry(AppPaths.resolve(trained_home)) as registry, registry.open() as store:
         number = store.corrections.add(text, before, right)
-    assert result_of(client, "route", texts=[text])["routes"][0]["route"] == right
-    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
+    assert result_of(trained, "route", texts=[text])["routes"][0]["route"] == right
+    reached = result_of(trained, "reach", text=text, texts=[text, text, "say tea 2"])
+    assert reached["of"] == 2 and reached["elsewhere"] >= 1, "the corrected message itself, at least"
+    assert result_of(trained, "reach", text="never said", texts=[text])["elsewhere"] == 0
+    with ProfileRegistry(AppPaths.resolve(trained_home)) as registry, registry.open() as store:
         store.corrections.remove(number)
-    assert result_of(client, "route", texts=[text])["routes"][0]["route"] == before
+    assert result_of(trained, "route", texts=[text])["routes"][0]["route"] == before
 
 
 def test_the_token_router_works_too(client: EngineClient, home: Path) -> None:
@@ -230,6 +239,8 @@ def test_chat_goes_on_while_training(client: EngineClient, home: Path) -> None:
 
     async def both() -> tuple[list[str], dict[str, Any]]:
         order: list[str] = []
+        # The model is fitted before: an answer without a procedure would go before the fit as well.
+        await client.submit("route", profile="default", texts=["hello"]).result()
         training = client.submit("train", profile="default", names=["shout"], preset="thorough", span=4)
 
         async def train() -> None:
@@ -237,8 +248,6 @@ def test_chat_goes_on_while_training(client: EngineClient, home: Path) -> None:
             order.append("trained")
 
         task = asyncio.create_task(train())
-        while client.pid is None:
-            await asyncio.sleep(0.05)
         asked = client.submit("ask", profile="default", text="hello", route="none", max_tokens=4)
         answer = await asked.result()
         order.append("answered")
@@ -271,13 +280,12 @@ def test_bad_requests_fail_alone(
     assert result_of(client, "status")["device"] == "cpu"
 
 
-def test_a_damaged_memory_is_left_out_and_named(client: EngineClient, home: Path) -> None:
-    activate(home, result_of(client, "train", preset="quick", span=4))
-    with ProfileRegistry(AppPaths.resolve(home)) as registry, registry.open() as store:
+def test_a_damaged_memory_is_left_out_and_named(trained: EngineClient, trained_home: Path) -> None:
+    with ProfileRegistry(AppPaths.resolve(trained_home)) as registry, registry.open() as store:
         victim = next(r for r in store.memories.list("shout") if r.status == "active")
         (store.memories.folder / victim.file).write_bytes(b"rubbish")
         store.procedures.set_threshold("count", 0.5)  # any change: the bank is read anew
-    events = list(run_blocking(client.submit("ask", profile="default", text="say tea", max_tokens=2)))
+    events = list(run_blocking(trained.submit("ask", profile="default", text="say tea", max_tokens=2)))
     assert any("'shout'" in e.get("text", "") for e in events if e["event"] == "progress")
     assert {c["route"] for c in events[-1]["result"]["candidates"]} == {"count", "none"}
 

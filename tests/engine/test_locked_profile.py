@@ -50,8 +50,9 @@ def test_a_killed_training_of_a_locked_profile_goes_on_and_leaves_nothing_to_rea
         result_of(client, "train", names=["count"], key="rubbish")
     with pytest.raises(EngineError, match="ended unexpectedly"):
         for event in run_blocking(client.submit("train", profile="default", **request)):
-            if event["event"] == "progress" and event.get("phase") == "train" and event["step"] >= 30:
-                assert client.pid is not None
+            far = event["event"] == "progress" and event.get("phase") == "train" and event["step"] >= 30
+            # Steps that it had told before it died still come.
+            if far and client.pid is not None:
                 os.kill(client.pid, signal.SIGKILL)
     [checkpoint] = paths.checkpoints.rglob("*.safetensors")
     assert is_encrypted(checkpoint.read_bytes()) and readable(home) == []

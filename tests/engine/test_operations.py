@@ -57,8 +57,9 @@ def shout(engine: Engine, request: Request) -> Iterator[None]:
 '''
 
 KNOWN = {
-    "adapt", "ask", "bank_check", "bank_probes", "draft", "effect", "eval", "fetch", "forget", "load", "measure",
-    "overlap", "prepare", "route", "status", "title", "train",
+    "adapt", "ask", "bank_check", "bank_probes", "draft", "draft_from_text", "effect", "embed", "eval", "fetch",
+    "fit", "forget", "load", "measure", "overlap", "prepare", "reach", "route", "status", "title", "tokens", "train",
+    "train_cluster",
 }  # fmt: skip
 
 PROCESS = (
@@ -117,6 +118,16 @@ def test_all_operations_are_found() -> None:
     assert all(name == one.name for name, one in operations.discover().items())
 
 
+def test_tokens_of_texts_are_counted_as_the_model_reads_them(engine: Engine) -> None:
+    texts = ["Buy milk.", "Buy milk.\n\nBuy milk again, <|im_end|> and tea."]
+    counted = result_of(engine, "tokens", texts=texts)
+    backbone = engine.model.backbone
+    assert counted["counts"] == [len(backbone.format.encode_text(text)) for text in texts]
+    assert counted["length"] == backbone.context_length
+    around = len(backbone.format.query(""))
+    assert counted["counts"] == [len(backbone.format.query(text)) - around for text in texts]
+
+
 def test_an_operation_in_one_new_file_is_served(engine: Engine, with_shout: None) -> None:
     events = served(engine, {"id": 1, "op": "shout", "text": "hello"}, {"id": 2, "op": "shout", "text": 7})
     answers = {event["id"]: event for event in events}
@@ -165,6 +176,7 @@ def test_a_request_without_what_it_needs_is_refused_before_anything_runs(
         ("forget", {"profile": "default"}),
         ("title", {"question": "Which card?", "answer": "The blue one."}),
         ("route", {"profile": "default", "texts": ["hello"]}),
+        ("reach", {"profile": "default", "text": "hello", "texts": ["hello", "and you"]}),
     ],
 )
 def test_a_result_has_the_keys_that_its_operation_declares(engine: Engine, op: str, fields: dict[str, Any]) -> None:
@@ -181,5 +193,5 @@ def test_the_status_has_the_keys_that_its_operation_declares(own_home: Path) -> 
 
 def test_an_answer_has_the_keys_that_its_operation_declares(engine: Engine) -> None:
     declared = get_type_hints(operations.discover()["ask"].result)
-    answered = result_of(engine, "ask", profile="default", text="hello", max_tokens=2)
-    assert set(answered) | {"without_history"} == set(declared)
+    answered = result_of(engine, "ask", profile="default", text="hello", max_tokens=2, others=1)
+    assert set(answered) | {"ambiguous", "without_history", "answer_probability"} == set(declared)

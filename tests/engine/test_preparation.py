@@ -9,8 +9,7 @@ import pytest
 
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
-from tests.engine.conftest import result_of
-from tests.engine.test_engine import activate
+from tests.engine.conftest import activate, result_of
 from tokmem_desk.errors import BadInputError
 from trainer import memory_start as prior_module
 from trainer.memory_start import Prior

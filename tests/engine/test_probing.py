@@ -18,7 +18,6 @@ from profiles.registry.registry import ProfileRegistry
 from profiles.store.store import ProfileStore
 from tests.banks import files_of, zipped
 from tests.engine.conftest import copy_model, result_of, run_engine
-from tests.engine.test_engine import activate
 from tokmem_desk.bank.reader import OpenBank, open_bank
 from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory.file_bytes import take_apart
@@ -60,14 +59,6 @@ def imported(client: EngineClient, home: Path, bank: OpenBank, **tampered: Any) 
 
 
 @pytest.fixture
-def trained(client: EngineClient, home: Path) -> EngineClient:
-    """Two procedures, one of them with keys and values, one of rows alone."""
-    activate(home, result_of(client, "train", names=["shout"], preset="quick", span=4))
-    activate(home, result_of(client, "train", names=["count"], preset="quick", span=1))
-    return client
-
-
-@pytest.fixture
 def elsewhere(tmp_path: Path, prepared_home: Path) -> Path:
     """Another home with the same model and nothing in it."""
     home = tmp_path / "elsewhere"
@@ -86,14 +77,14 @@ def behaviour(client: EngineClient) -> Any:
 
 
 def test_routes_and_answers_are_the_same_elsewhere(
-    trained: EngineClient, home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
+    trained: EngineClient, trained_home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "all.tokmem"
-    probed = exported(trained, home, file)
+    probed = exported(trained, trained_home, file)
     assert len(probed["probes"]) == 2 and probed["fresh"] == {}
     assert not any("say " in probe["prompt"] or "euro" in probe["prompt"] for probe in probed["probes"])
     before = behaviour(trained)
-    with open_bank(file) as bank, opened_store(home) as store:
+    with open_bank(file) as bank, opened_store(trained_home) as store:
         for one in bank.manifest.procedures:
             [record] = [m for m in store.memories.list(one.name) if m.status == "active"]
             mine, theirs = take_apart(store.memories.read(record.file), "x"), take_apart(bank.memory(one), "y")
@@ -110,13 +101,13 @@ def test_routes_and_answers_are_the_same_elsewhere(
 
 
 def test_one_procedure_with_its_pairs(
-    trained: EngineClient, home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
+    trained: EngineClient, trained_home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
-    with opened_store(home) as store:
+    with opened_store(trained_home) as store:
         store.corrections.add("please shout tea", "none", "shout")
         store.corrections.add("shout nothing", "shout", "count")
         pairs = store.procedures.with_pairs("shout")
-    probed = exported(trained, home, tmp_path / "one.tokmem", ["shout"], with_pairs=True, licence="CC0-1.0")
+    probed = exported(trained, trained_home, tmp_path / "one.tokmem", ["shout"], with_pairs=True, licence="CC0-1.0")
     assert probed["probes"][0]["prompt"] == pairs.pairs[0].input
     with open_bank(tmp_path / "one.tokmem") as bank:
         assert bank.manifest.names == ["shout"] and bank.manifest.licence == "CC0-1.0"
@@ -129,10 +120,10 @@ def test_one_procedure_with_its_pairs(
 
 
 def test_a_space_that_is_turned_elsewhere_is_turned_back(
-    trained: EngineClient, home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
+    trained: EngineClient, trained_home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
     """Another machine may find the same router with other signs and angles: nothing but those may differ."""
-    exported(trained, home, tmp_path / "all.tokmem")
+    exported(trained, trained_home, tmp_path / "all.tokmem")
     before = behaviour(trained)
     turn_stored_space(elsewhere)
 
@@ -148,19 +139,19 @@ def test_a_space_that_is_turned_elsewhere_is_turned_back(
 
 
 def test_own_procedures_are_measured_anew_in_a_space_that_was_fitted_anew(
-    trained: EngineClient, home: Path, tiny_model_folder: Path
+    trained: EngineClient, trained_home: Path, tiny_model_folder: Path
 ) -> None:
     """Their statistics of the old space would send every message to none, or anywhere."""
     before, _ = behaviour(trained)
-    turn_stored_space(home)
-    after, _ = run_engine(home, tiny_model_folder, behaviour)
+    turn_stored_space(trained_home)
+    after, _ = run_engine(trained_home, tiny_model_folder, behaviour)
     assert_same_routes(before, after, within=0.05)
 
 
 def test_what_came_without_pairs_has_to_come_again_then(
-    trained: EngineClient, home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
+    trained: EngineClient, trained_home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
-    exported(trained, home, tmp_path / "all.tokmem")
+    exported(trained, trained_home, tmp_path / "all.tokmem")
 
     def bring(client: EngineClient) -> None:
         with open_bank(tmp_path / "all.tokmem") as bank:
@@ -177,9 +168,11 @@ def test_what_came_without_pairs_has_to_come_again_then(
     assert len(problems) == 2 and all("imported or trained again" in one for one in problems)
 
 
-def test_the_space_outlives_the_model(trained: EngineClient, home: Path, prepared_home: Path, tiny_model_folder: Path):
+def test_the_space_outlives_the_model(
+    trained: EngineClient, trained_home: Path, prepared_home: Path, tiny_model_folder: Path
+):
     before, _ = behaviour(trained)
-    paths = AppPaths.resolve(home)
+    paths = AppPaths.resolve(trained_home)
     shutil.rmtree(paths.models)
     shutil.copytree(AppPaths.resolve(prepared_home).models, paths.models)
     phases: set[str] = set()
@@ -190,7 +183,7 @@ def test_the_space_outlives_the_model(trained: EngineClient, home: Path, prepare
 
     for copy in paths.models.rglob("*router.safetensors"):
         copy.unlink()
-    assert run_engine(home, tiny_model_folder, load) == before
+    assert run_engine(trained_home, tiny_model_folder, load) == before
     assert "load" in phases and "calibrate" not in phases
 
 
@@ -236,9 +229,9 @@ def turn_stored_space(home: Path) -> None:
 
 
 def test_probes_tell_when_something_is_wrong(
-    trained: EngineClient, home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
+    trained: EngineClient, trained_home: Path, elsewhere: Path, tiny_model_folder: Path, tmp_path: Path
 ) -> None:
-    exported(trained, home, tmp_path / "all.tokmem")
+    exported(trained, trained_home, tmp_path / "all.tokmem")
 
     def use(client: EngineClient) -> None:
         with open_bank(tmp_path / "all.tokmem") as bank:
@@ -253,10 +246,10 @@ def test_probes_tell_when_something_is_wrong(
                 (other_likeness, "likeness"),
                 (no_token, "does not exist"),
             ):
-                with pytest.raises(IncompatibleError, match=f"2 of 2 probes.*{said}"):
+                with pytest.raises(IncompatibleError, match=f"2 of 2 test messages.*{said}"):
                     imported(client, elsewhere, bank, probes=wrong)
             swapped = swap_steering(bank)
-            with pytest.raises(IncompatibleError, match="probes came out otherwise"):
+            with pytest.raises(IncompatibleError, match="test messages came out otherwise"):
                 imported(client, elsewhere, swapped)
 
     run_engine(elsewhere, tiny_model_folder, use)
@@ -290,15 +283,15 @@ def swap_steering(bank: OpenBank) -> Any:
 
 
 def test_another_model_is_refused_or_offers_training(
-    trained: EngineClient, home: Path, tmp_path: Path, tiny_folder: Callable[..., Path]
+    trained: EngineClient, trained_home: Path, tmp_path: Path, tiny_folder: Callable[..., Path]
 ) -> None:
-    exported(trained, home, tmp_path / "bare.tokmem")
-    exported(trained, home, tmp_path / "pairs.tokmem", with_pairs=True)
+    exported(trained, trained_home, tmp_path / "bare.tokmem")
+    exported(trained, trained_home, tmp_path / "pairs.tokmem", with_pairs=True)
     here = result_of(trained, "load")["identity"]
     other = {**here, "model_id": "other", "weights_sha256": "0" * 64, "digest": "f" * 64}
     with open_bank(tmp_path / "bare.tokmem") as bare, open_bank(tmp_path / "pairs.tokmem") as pairs:
         assert verdict_of(bare, here).kind == "fits"
-        assert "probes will tell" in verdict_of(bare, {**here, "compute_dtype": "float16"}).reason
+        assert "test messages will tell" in verdict_of(bare, {**here, "compute_dtype": "float16"}).reason
         refused, offered = verdict_of(bare, other), verdict_of(pairs, other)
         assert (refused.kind, offered.kind) == ("refused", "retrain")
         assert "the model here is other: weights differs" in refused.reason
@@ -332,9 +325,9 @@ def changed(file: Path, target: Path, tensor: str, change: Callable[[Any], Any])
     return target
 
 
-def test_statistics_that_no_inputs_have_are_refused(trained: EngineClient, home: Path, tmp_path: Path) -> None:
+def test_statistics_that_no_inputs_have_are_refused(trained: EngineClient, trained_home: Path, tmp_path: Path) -> None:
     honest = tmp_path / "all.tokmem"
-    exported(trained, home, honest)
+    exported(trained, trained_home, honest)
     before = behaviour(trained)
     cases: list[tuple[str, Callable[[Any], Any], str]] = [
         ("router.mean", lambda x: x * 1.05, "cannot have"),
@@ -349,15 +342,19 @@ def test_statistics_that_no_inputs_have_are_refused(trained: EngineClient, home:
     for tensor, change, said in cases:
         file = changed(honest, tmp_path / "bad.tokmem", tensor, change)
         with open_bank(file) as bank, pytest.raises(BadInputError, match=said):
-            imported(trained, home, bank)
-    with opened_store(home) as store:
+            imported(trained, trained_home, bank)
+    with opened_store(trained_home) as store:
         assert [one.name for one in store.procedures.list()] == ["count", "shout"]
     assert behaviour(trained) == before
 
 
-def test_more_inputs_than_pairs_are_refused(trained: EngineClient, home: Path, tmp_path: Path) -> None:
-    exported(trained, home, tmp_path / "all.tokmem")
-    with open_bank(tmp_path / "all.tokmem") as bank, opened_store(home) as store, store.banks.quarantine() as folder:
+def test_more_inputs_than_pairs_are_refused(trained: EngineClient, trained_home: Path, tmp_path: Path) -> None:
+    exported(trained, trained_home, tmp_path / "all.tokmem")
+    with (
+        open_bank(tmp_path / "all.tokmem") as bank,
+        opened_store(trained_home) as store,
+        store.banks.quarantine() as folder,
+    ):
         fields = stage(bank, plan(bank, store, "rename"), store, folder, result_of(trained, "load")["router"])
         fields["memories"] = [{**one, "pairs": 3} for one in fields["memories"]]
         with pytest.raises(BadInputError, match="made from 3 pairs"):
@@ -370,14 +367,16 @@ def is_guest(client: EngineClient, name: str) -> bool:
     return next(bool(event["guest"]) for event in events if event["event"] == "route")
 
 
-def test_a_twin_out_of_a_bank_gives_way_until_it_is_accepted(trained: EngineClient, home: Path, tmp_path: Path) -> None:
-    exported(trained, home, tmp_path / "all.tokmem")
+def test_a_twin_out_of_a_bank_gives_way_until_it_is_accepted(
+    trained: EngineClient, trained_home: Path, tmp_path: Path
+) -> None:
+    exported(trained, trained_home, tmp_path / "all.tokmem")
     with open_bank(tmp_path / "all.tokmem") as bank:
-        checked = imported(trained, home, bank)
+        checked = imported(trained, trained_home, bank)
     assert checked["overlap"] == []
     routes = result_of(trained, "route", texts=MESSAGES[:2])["routes"]
     assert [one["route"] for one in routes] == ["shout", "count"]
-    with opened_store(home) as store:
+    with opened_store(trained_home) as store:
         fingerprint = result_of(trained, "load")["fingerprint"]
         origins = {one.procedure: one.imported_from for one in store.memories.all_active(fingerprint)}
         assert origins == {"count": "", "shout": "", "count-2": "all.tokmem", "shout-2": "all.tokmem"}

@@ -72,10 +72,10 @@ def test_a_query_that_does_not_fit_is_said_in_words(
 ) -> None:
     backbone = tiny_backbone("llama")
 
-    def fail(*given: object) -> None:
+    def fail(*given: object, **options: object) -> None:
         raise RuntimeError(text)
 
-    monkeypatch.setattr(backbone._queries, "_run_part", fail)
+    monkeypatch.setattr(backbone, "run_ids", fail)
     text = "DefaultCPUAllocator: can't allocate memory"
     with pytest.raises(OutOfMemoryError, match="did not fit into the memory"):
         backbone.prefill([backbone.format.query("hello")])

@@ -45,9 +45,10 @@ def answering(
         asked.append((memory, schema))
         answers = list(held if memory.answer_template is not None else free)
         yield 1.0
-        yield Answered(answers, score_answers(answers, pairs, pattern))
+        yield Answered(answers, score_answers(answers, pairs, pattern), [None] * len(answers))
 
     monkeypatch.setattr(template_check, "answer_pairs", answer)
+    monkeypatch.setattr(template_check, "answer_pairs_in_batches", answer)
     return asked
 
 

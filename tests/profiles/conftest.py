@@ -16,6 +16,7 @@ from profiles.store.store import ProfileStore
 from tokmem_desk.procedures import ExamplePair, Procedure
 
 ROOT = Path(__file__).parents[2]
+AT_SMALL_COSTS = "from tests.small_costs import lower_costs; lower_costs()\n"
 
 
 @pytest.fixture(autouse=True)
@@ -58,12 +59,12 @@ def ledger() -> Procedure:
 
 @pytest.fixture
 def python() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start ``python -c CODE ARGUMENTS…`` with the project importable; what still runs at the end is killed."""
+    """Start ``python -c CODE ARGUMENTS…`` at small costs; what still runs at the end is killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str, *arguments: object) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-c", code, *map(str, arguments)],
+            [sys.executable, "-c", AT_SMALL_COSTS + code, *map(str, arguments)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

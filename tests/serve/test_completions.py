@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from tests.serve.conftest import MILK, Served
+from tokmem_desk.errors import InterruptedByUser
 
 
 async def test_openai_client_gets_an_answer_by_the_right_procedure(served: Served) -> None:
@@ -179,6 +180,20 @@ async def test_an_answer_that_does_not_fit_its_schema_says_so(served: Served, st
     assert "hour" in end["tokmem"]["segments"][0]["problem"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_how_sure_an_answer_is_stands_beside_it(served: Served, stream: bool) -> None:
+    asked = [{"role": "user", "content": "I need to buy milk on Monday !doubt"}]
+    answered = await served.post(messages=asked, stream=stream)
+    if stream:
+        end = [json.loads(block[6:]) for block in answered.text.split("\n\n")[:-2]][-1]
+    else:
+        end = answered.json()
+    assert end["tokmem"]["answer_probability"] == 0.41
+    [segment] = end["tokmem"]["segments"]
+    assert segment["answer_probability"] == 0.41 and [slot["doubtful"] for slot in segment["slots"]][-1]
+    assert "answer_probability" not in (await served.ask("hello"))["tokmem"]
+
+
 async def test_many_clients_at_once(served: Served) -> None:
     async with served.openai() as mine, served.openai(served.annas_token) as annas:
         asked = [
@@ -200,6 +215,18 @@ async def test_a_stream_that_is_left_is_cancelled(served: Served) -> None:
             pass
     handle = served.link.handles[-1]
     assert (await handle.result())["stopped"] == "cancelled"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_long_message_is_read_no_further_once_its_client_has_left(served: Served, until, stream: bool) -> None:
+    body = {"messages": [{"role": "user", "content": "!long"}], "stream": stream}
+    asking = asyncio.create_task(served.post(**body))
+    await until(lambda: served.link.handles and served.link.handles[-1].sent)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    with pytest.raises(InterruptedByUser, match="Stopped while reading"):
+        await served.link.handles[-1].result()
 
 
 async def test_a_whole_answer_that_is_left_is_cancelled(served: Served, until) -> None:

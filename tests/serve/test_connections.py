@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,20 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Short limits, so that a test need not wait."""
     for name in ("HEAD_SECONDS", "BODY_SECONDS", "WRITE_SECONDS"):
         monkeypatch.setattr(connections, name, 0.5)
+
+
+async def test_small_pieces_of_an_answer_are_sent_at_once(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the end of each answer waits until the client has confirmed its beginning, which it delays."""
+    sockets: list[Any] = []
+    made = connections.BoundedConnection.connection_made
+
+    def noted(connection: connections.BoundedConnection, transport: asyncio.Transport) -> None:
+        sockets.append(transport.get_extra_info("socket"))
+        made(connection, transport)
+
+    monkeypatch.setattr(connections.BoundedConnection, "connection_made", noted)
+    await served.http.get("/v1/models")
+    assert [one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for one in sockets] == [1]
 
 
 async def drip(pair: Pair, data: bytes) -> bytes:

@@ -44,7 +44,7 @@ async def test_odd_numbers_are_refused_wherever_a_number_is_wanted(served: Serve
 
 
 async def test_the_second_of_two_limits_is_looked_at_too(served: Served) -> None:
-    body = {**HELLO, "max_completion_tokens": 5, "max_tokens": -1}
+    body = {**HELLO, "max_completion_tokens": 5, "max_tokens": -2}
     assert error_of(await served.post(**body), 400)["param"] == "max_tokens"
 
 

@@ -42,6 +42,25 @@ def test_completions(own_home: Path, tiny_model_folder: Path, prepared_home: Pat
         text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
         assert text.rstrip() == plain.choices[0].message.content.rstrip()
         assert chunks[-1].usage.prompt_tokens == plain.usage.prompt_tokens
+        logged = ask(logprobs=True, top_logprobs=2)
+        tokens = logged.choices[0].logprobs.content
+        assert "".join(one.token for one in tokens).rstrip() == logged.choices[0].message.content.rstrip()
+        assert all(one.top_logprobs[0].logprob == one.logprob for one in tokens), "the likeliest words are taken"
+        several = ask(temperature=1.5, top_p=1, seed=1, n=2)
+        assert [one.message.content for one in several.choices] == [drawn[0], drawn[2]]
+        colour = {"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}, "required": ["colour"]}
+        held = ask(response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": colour}})
+        assert json.loads(held.choices[0].message.content)["colour"] in ("red", "blue")
+        paint = {"type": "function", "function": {"name": "paint", "parameters": colour}}
+        call = ask(tools=[paint], tool_choice="required").choices[0].message.tool_calls[0].function
+        assert call.name == "paint" and json.loads(call.arguments)["colour"] in ("red", "blue")
+        vectors = [one.embedding for one in client.embeddings.create(model="auto", input=["a b", "a b", "other"]).data]
+        assert vectors[0] == pytest.approx(vectors[1]) and sum(x * x for x in vectors[0]) == pytest.approx(1, abs=1e-3)
+        begun = ask(messages=[*HELLO, {"role": "assistant", "content": "It is: "}])
+        assert not begun.choices[0].message.content.startswith("It is") and begun.usage.completion_tokens > 0
+        with pytest.raises(openai.BadRequestError, match="maximum context length") as caught:
+            ask(messages=[{"role": "user", "content": "word " * 3000}])
+        assert caught.value.code == "context_length_exceeded"
         with pytest.raises(openai.BadRequestError, match="context"):
             ask(messages=[{"role": "user", "content": "word " * 3000}])
     ended = interrupt_when(process, lambda: True)

@@ -12,18 +12,24 @@ import pytest
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests.serve.conftest import Served
-from tokmem_desk.errors import BusyError, IncompatibleError, TokmemError
+from tokmem_desk.errors import BusyError, ContextLengthError, IncompatibleError, TokmemError
 from tui.serve import app as serve_app
 from tui.serve.errors import api_error
 
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
 
 
+def tool(name: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A tool as clients send it."""
+    return {"type": "function", "function": {"name": name, "parameters": parameters or {"type": "object"}}}
+
+
 def error_of(response: Any, status: int) -> dict[str, Any]:
     """The error, checked for its form."""
     assert response.status_code == status, response.text
     body = response.json()
-    assert set(body) == {"error"} and set(body["error"]) == {"message", "type", "param", "code"}
+    assert set(body) - {"type"} == {"error"} and set(body["error"]) == {"message", "type", "param", "code"}
+    assert body.get("type", "error") == "error"
     assert "Traceback" not in response.text
     return dict(body["error"])
 
@@ -45,8 +51,8 @@ async def test_openai_client_knows_the_errors(served: Served) -> None:
         await served.openai("tokmem-wrong").models.list()
     with pytest.raises(openai.NotFoundError, match="gpt-4o"):
         await served.openai().chat.completions.create(model="gpt-4o", messages=[{"role": "user", "content": "hi"}])
-    with pytest.raises(openai.BadRequestError, match="n is not supported"):
-        await served.openai().chat.completions.create(model="auto", messages=[{"role": "user", "content": "hi"}], n=2)
+    with pytest.raises(openai.BadRequestError, match="n may be 16"):
+        await served.openai().chat.completions.create(model="auto", messages=[{"role": "user", "content": "hi"}], n=17)
 
 
 async def test_a_locked_profile_says_that_it_is_locked(served: Served, paths: AppPaths) -> None:
@@ -87,14 +93,16 @@ async def test_web_pages_get_no_leave(served: Served) -> None:
         ({"messages": []}, "messages"),
         ({"messages": "hello"}, "messages"),
         ({"messages": ["hello"]}, "messages[0]"),
-        ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "narrator", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "messages[0].tool_calls"),
         ({"messages": [{"role": "user", "content": 3}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": "a\0b"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": "\ud800"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": " "}]}, "messages"),
-        ({"messages": [{"role": "system", "content": "x"}]}, "messages"),
-        ({"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "y"}]}, "messages"),
+        ({"messages": [{"role": "system", "content": " "}]}, "messages"),
+        ({"messages": [{"role": "assistant", "content": "y"}]}, "messages"),
         ({**HELLO, "model": 4}, "model"),
         ({**HELLO, "stream": "yes"}, "stream"),
         ({**HELLO, "temperature": 3}, "temperature"),
@@ -106,10 +114,32 @@ async def test_web_pages_get_no_leave(served: Served) -> None:
         ({**HELLO, "max_completion_tokens": "many"}, "max_completion_tokens"),
         ({**HELLO, "stop": list("abcde")}, "stop"),
         ({**HELLO, "stop": [1]}, "stop"),
-        ({**HELLO, "n": 2}, "n"),
+        ({**HELLO, "n": 17}, "n"),
+        ({**HELLO, "top_logprobs": 1}, "top_logprobs"),
+        ({**HELLO, "logprobs": True, "top_logprobs": 21}, "top_logprobs"),
         ({**HELLO, "tools": [{"type": "function"}]}, "tools"),
-        ({**HELLO, "logprobs": True}, "logprobs"),
-        ({**HELLO, "response_format": {"type": "json_object"}}, "response_format"),
+        ({**HELLO, "logprobs": 1}, "logprobs"),
+        ({**HELLO, "response_format": {"type": "grammar"}}, "response_format"),
+        ({**HELLO, "response_format": {"type": "json_schema"}}, "response_format"),
+        (
+            {**HELLO, "response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "x"}}}},
+            "response_format",
+        ),
+        ({**HELLO, "response_format": {"type": "json_object"}, "tools": [tool("x")]}, "response_format"),
+        ({**HELLO, "tools": "x"}, "tools"),
+        ({**HELLO, "tools": [{"type": "web_search"}]}, "tools"),
+        ({**HELLO, "tools": [tool("x", {"type": "x"})]}, "tools"),
+        ({**HELLO, "tool_choice": "required"}, "tool_choice"),
+        (
+            {**HELLO, "tools": [tool("x")], "tool_choice": {"type": "function", "function": {"name": "y"}}},
+            "tool_choice",
+        ),
+        ({**HELLO, "tools": [tool("x")], "tool_choice": "perhaps"}, "tool_choice"),
+        ({**HELLO, "tools": [tool("x")], "tool_choice": "required", "model": "mood_log"}, "tool_choice"),
+        *(
+            ({**HELLO, name: {"type": "object"}}, name)
+            for name in ("guided_json", "guided_choice", "guided_regex", "grammar", "structured_outputs", "format")
+        ),
         ({**HELLO, "model": "nothing_of_that_name"}, "model"),
     ],
 )
@@ -130,8 +160,8 @@ async def test_bodies_that_are_no_json_object(served: Served, content: bytes) ->
 async def test_other_kinds_of_content(served: Served) -> None:
     error_of(await served.http.post("/v1/chat/completions", content=b"x", headers={"Content-Type": "text/plain"}), 415)
     error_of(await served.http.get("/v1/chat/completions"), 405)
-    error_of(await served.http.get("/v1/completions"), 404)
-    error_of(await served.http.get("/"), 404)
+    for address in ("/v1/nothing", "/chat/completions", "/"):
+        assert "begin with /v1" in error_of(await served.http.get(address), 404)["message"]
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -197,6 +227,8 @@ async def test_mistakes_of_ours_show_no_inside(served: Served, monkeypatch: pyte
 
 
 def test_every_kind_of_error_has_a_status() -> None:
+    too_long = api_error(ContextLengthError("The text has 9 tokens.")).body()["error"]
+    assert too_long["code"] == "context_length_exceeded" and "maximum context length" in too_long["message"]
     assert api_error(IncompatibleError("too long")).body()["error"]["code"] == "context_length_exceeded"
     assert api_error(BusyError("later")).status == 503
     assert api_error(TokmemError("odd")).status == 500

@@ -120,7 +120,7 @@ def test_adapters_of_others_are_refused(own_backbone: Callable[[str], Backbone])
     backbone = own_backbone("llama")
     run, data = finished(backbone)
     run.close()
-    with pytest.raises(IncompatibleError, match="another backbone"):
+    with pytest.raises(IncompatibleError, match="another model"):
         adapted(own_backbone("qwen3"), data)
     with pytest.raises(BadInputError, match="damaged"):
         adapted(backbone, data[:-40])

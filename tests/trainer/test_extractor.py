@@ -55,10 +55,10 @@ def test_an_extractor_copies_what_it_learned(tiny_backbone: Callable[..., Backbo
     extractor, segment_tagger = extractor_for(backbone, examples)
     again = Extractor.rebuild(json.loads(json.dumps(extractor.describe())), extractor.weights())
     for pair in examples:
-        done = backbone.prefill([backbone.format.query(pair.input)], token_layers=segment_tagger.space.layers)
+        done = backbone.prefill([backbone.format.query(pair.input)], token_space=segment_tagger.space)
         places = backbone.format.places(pair.input)
         for one in (extractor, again):
-            assert one.response(one.extract(pair.input, places, done.tokens[0], segment_tagger.space)) == pair.response
+            assert one.response(one.extract(pair.input, places, done.tokens[0])) == pair.response
 
 
 def test_a_memory_with_an_extractor_copies_its_answers(

@@ -197,7 +197,7 @@ def test_bad_requests_say_what_to_do(tiny_backbone: Callable[..., Backbone]) -> 
         Training(backbone, [endless], FAST)
     with pytest.raises(UsageError, match="preset 'fast'"):
         preset("fast")
-    with pytest.raises(UsageError, match="span of 0"):
+    with pytest.raises(UsageError, match="memory of 0 places"):
         TrainConfig(span=0)
     assert preset("quick", span=1).form == "rows"
 

@@ -100,7 +100,7 @@ def test_files_that_are_no_prior_of_this_backbone(tiny_backbone: Callable[..., B
             Prior.from_bytes(bytes_, backbone)
             pytest.fail(what)
     for other in ("qwen3", "gemma3"):
-        with pytest.raises(BadInputError, match="another backbone"):
+        with pytest.raises(BadInputError, match="another model"):
             Prior.from_bytes(data, tiny_backbone(other))
     tensors["row"][3] = torch.inf
     with pytest.raises(BadInputError, match="not finite"):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from trainer.metrics import rouge_l
+from tokmem_desk.procedures import ExamplePair
+from trainer.metrics import rouge_l, score_answers, word_edits
 
 ENGLISH = (
     ("The cats were running in 2 gardens", "a cat runs in 2 garden"),
@@ -56,3 +57,30 @@ def test_signs_alone_are_equal_or_not() -> None:
         and rouge_l("x", ["✓"]) == 0.0
         and rouge_l("да", ["—"]) == 0.0
     )
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "edits"),
+    [
+        ("b3 · 09.iv", "b3 · 09.iv", 0),
+        ("  same  words ", "same words", 0),
+        ("a b c", "a x c", 1),
+        ("a b c", "a c", 1),
+        ("a;b;c", "a;x;c", 1),
+        ("one line", "one\nline", 1),
+        ("", "two words", 2),
+        ("Tag", "tag", 1),
+        ("cafe\u0301", "café", 0),
+        ("東京都", "東大都", 1),
+        ("3pm東京", "4pm東京", 1),
+    ],
+)
+def test_word_edits_are_what_a_person_has_to_change(answer: str, right: str, edits: int) -> None:
+    assert word_edits(answer, [right]) == edits
+    assert word_edits(right, [answer]) == edits
+
+
+def test_the_nearest_right_answer_counts() -> None:
+    assert word_edits("a b c", ["x y z", "a b d"]) == 1
+    pair = ExamplePair("m", "a b", ("a c d",))
+    assert score_answers(["a b", "a c"], [pair, pair]).edits_per_answer == pytest.approx(0.5)

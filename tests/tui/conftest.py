@@ -10,7 +10,7 @@ import pytest
 from pytest_textual_snapshot import SVGImageExtension
 from syrupy.assertion import SnapshotAssertion
 from textual.pilot import Pilot
-from textual.widgets import Input, TextArea
+from textual.widgets import Button, Input, TextArea
 
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
@@ -19,9 +19,11 @@ from profiles.store.base import JsonObject
 from profiles.store.store import ProfileStore
 from tests.banks import memory_file
 from tests.tui.scripted_engine import FINGERPRINT, scorecard
+from tests.tui.settling import settle
 from tests.warm import start_of
+from tokmem_desk.models.store import ModelStore
 from tokmem_desk.procedures import ExamplePair, Procedure
-from tui.engine_client.client import EngineClient
+from tui.engine_client.client import EngineClient, engine_command
 from tui.shell.app import TokmemApp
 
 Steps = Callable[[Pilot[None]], Awaitable[object]]
@@ -65,6 +67,25 @@ def still_cursors(monkeypatch: pytest.MonkeyPatch) -> None:
     """No blinking: screenshots must not depend on the moment."""
     monkeypatch.setattr(TextArea.cursor_blink, "_default", False)
     monkeypatch.setattr(Input.cursor_blink, "_default", False)
+
+
+@pytest.fixture(autouse=True)
+def no_look_of_pressed_buttons(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pressed button looks so for a fifth of a second and takes no key meanwhile: tests press the next key sooner."""
+    monkeypatch.setattr(Button, "_start_active_affect", lambda button: None)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys and pauses wait until the app has settled, and no longer (``tests.tui.settling``)."""
+    for module in ("app", "pilot"):
+        monkeypatch.setattr(f"textual.{module}.wait_for_idle", settle)
+
+
+@pytest.fixture(autouse=True)
+def no_elapsed_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How long something has taken so far is not said: it depends on the machine."""
+    monkeypatch.setattr("tui.kit.words.ELAPSED_FROM", 1e9)
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +143,28 @@ def make_app(paths: AppPaths, make_client: Callable[..., EngineClient]) -> Calla
         def engine(log: Path, settings: Settings) -> EngineClient:
             return make_client("--model", settings.text("model"), *options, log=log)
 
-        return TokmemApp(paths, Settings.load(paths, flags), engine)
+        app = TokmemApp(paths, Settings.load(paths, flags), engine)
+        # Each key waits for the end of every animation. The soak has them.
+        app.animation_level = "none"
+        return app
+
+    return make
+
+
+@pytest.fixture
+def make_real_app(home: Path, paths: AppPaths, real_model_store: ModelStore) -> Callable[[], TokmemApp]:
+    """The app at its first start with the real engine and the default model, which is on the computer already."""
+    paths.models.parent.mkdir(parents=True, exist_ok=True)
+    paths.models.symlink_to(real_model_store.folder, target_is_directory=True)
+
+    def make() -> TokmemApp:
+        def engine(log: Path, settings: Settings) -> EngineClient:
+            options = engine_command(home=home, model=settings.text("model"), device="cpu")[3:]
+            return EngineClient([*start_of("tui.engine"), *options], log, {**os.environ, "PYTHONPATH": str(ROOT)})
+
+        app = TokmemApp(paths, Settings.load(paths, {}), engine)
+        app.animation_level = "none"
+        return app
 
     return make
 

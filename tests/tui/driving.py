@@ -16,16 +16,20 @@ from tui.shell.app import TokmemApp
 from tui.training.screen import TrainScreen
 
 PATIENCE_SECONDS = 20.0
+LONG_PATIENCE_SECONDS = 500.0
+"""For what the real engine does with the real model."""
 SIZES = [(80, 24), (120, 40)]
 
 
-async def until(pilot: Pilot[None], true: Callable[[], object], what: str = "") -> None:
+async def until(
+    pilot: Pilot[None], true: Callable[[], object], what: str = "", patience: float = PATIENCE_SECONDS
+) -> None:
     """Wait until ``true()`` is.
 
     Raises:
-        AssertionError: it did not become true.
+        AssertionError: it did not become true within so many seconds.
     """
-    for _ in range(int(PATIENCE_SECONDS / 0.02)):
+    for _ in range(int(patience / 0.02)):
         if true():
             await pilot.pause()
             return
@@ -59,7 +63,7 @@ def train(app: TokmemApp) -> TrainScreen:
     return app.screen
 
 
-async def ask(pilot: Pilot[None], text: str) -> Turn:
+async def ask(pilot: Pilot[None], text: str, patience: float = PATIENCE_SECONDS) -> Turn:
     """Send a message and wait for the end of its answer."""
     app = pilot.app
     assert isinstance(app, TokmemApp)
@@ -67,7 +71,7 @@ async def ask(pilot: Pilot[None], text: str) -> Turn:
     screen.query_one(Prompt).focus()
     screen.query_one(Prompt).take(text)
     await pilot.press("enter")
-    await until(pilot, lambda: not screen.busy, f"answer to {text!r}")
+    await until(pilot, lambda: not screen.busy, f"answer to {text!r}", patience)
     return screen.session.turns[-1]
 
 

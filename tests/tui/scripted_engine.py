@@ -1,8 +1,9 @@
 """An engine for tests: a real process that speaks the real protocol and answers by simple rules, without a model.
 
 Words in a message make it do something: ``!crash`` ends the process after two words, ``!slow`` answers word after
-word until it is cancelled, ``!oom`` fails, ``!markdown`` answers with a list and code. A procedure answers with the
-response of its pair that shares most words with the message; a message that shares fewer than two is ``none``.
+word until it is cancelled, ``!long`` reads until then, ``!oom`` fails, ``!markdown`` answers with a list and code,
+``!doubt`` is unsure of the last value. A procedure answers with the response of its pair that shares most words with
+the message; a message that shares fewer than two is ``none``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -33,10 +35,12 @@ from tokmem_desk.errors import (
     TokmemError,
     UsageError,
 )
+from tokmem_desk.generation.answer_segment import AnswerValue
 from tokmem_desk.models.catalogue import ADAPTED
 from tokmem_desk.models.record import write_record
 from tokmem_desk.models.store import ModelStore
 from tokmem_desk.procedures import NONE_ROUTE
+from tokmem_desk.templates.answer_values import ValuePlace, value_places
 from tui.engine_client.protocol import encode
 
 FINGERPRINT = banks.FINGERPRINT.digest
@@ -51,7 +55,7 @@ BACKBONE = {
     "device": "cpu",
     "dtype": "bf16",
     "reason": "no CUDA device was found",
-    "parameters": 1_000_000,
+    "parameters": 2_000_000_000,
     "licence": "Apache-2.0",
     "span_default": 8,
     "router": banks.ROUTER_DIGEST,
@@ -71,7 +75,8 @@ class ScriptedEngine:
         self.tasks: set[asyncio.Task[None]] = set()
         recording = json.loads(options.recording.read_text("utf-8")) if options.recording else {}
         self.recorded: dict[str, Any] = {one["text"]: one for one in recording.get("answers", ())}
-        self.backbone = {**BACKBONE, **recording.get("backbone", {})}
+        size = {"parameters": 1_000_000} if options.small else {}
+        self.backbone = {**BACKBONE, **size, **recording.get("backbone", {})}
 
     def emit(self, request: dict[str, Any], event: str, **fields: Any) -> None:
         """Send one event."""
@@ -125,6 +130,13 @@ class ScriptedEngine:
             return {**BACKBONE, "id": wanted.id + ADAPTED, "fingerprint": "ada" + FINGERPRINT[3:]}
         return dict(self.backbone) if self.options.model == "default" else {**BACKBONE, "id": wanted.id}
 
+    async def do_fit(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The model is known already; with ``--fit-waits`` that takes until it is cancelled."""
+        while self.options.fit_waits and request["id"] not in self.cancelled:
+            self.emit(request, "progress", phase="calibrate", fraction=0.4, text="texts")
+            await asyncio.sleep(0.02)
+        return {"id": BACKBONE["id"]}
+
     async def do_fetch(self, request: dict[str, Any]) -> dict[str, Any]:
         """Pretend to download; the model's folder and its record are real."""
         store = ModelStore(AppPaths.resolve(self.options.home).models)
@@ -167,7 +179,8 @@ class ScriptedEngine:
             return self.replay(request, self.recorded[text])
         with self.store(request) as store:
             scores = scored(store, text)
-            names = [record.name for record in store.procedures.list()]
+            names = [record.name for record in store.procedures.list() if record.enabled]
+            plans = store.plans.steps()
             with_schema = {record.name for record in store.procedures.list() if record.output_schema is not None}
         if wanted not in (*names, "auto", NONE_ROUTE):
             raise NotFoundError(f"There is no procedure {wanted!r}.")
@@ -178,7 +191,11 @@ class ScriptedEngine:
         if route not in (best, NONE_ROUTE):
             response = next((answer for name, _, answer in scores if name == route), "")
         if route == NONE_ROUTE:
-            response = f"You said: {text} ({len(request['conversation'])} messages before)"
+            told = [turn["content"] for turn in request["conversation"] if turn["role"] == "system"]
+            response = f"You said: {text} ({len(request['conversation']) - len(told)} messages before)"
+            response += "".join(f", as one who was told: {system}" for system in told)
+        response = plans.get(route) or response
+        response = held(response, request.get("asked"), text, plain=route == NONE_ROUTE)
         if "!markdown" in text:
             response = MARKDOWN
         if request["sample"]:
@@ -186,10 +203,28 @@ class ScriptedEngine:
         rest = [{"route": name, "probability": 0.02} for name in [*names, NONE_ROUTE] if name != route]
         candidates = [{"route": route, "probability": 0.96}, *rest][:4]
         route_fields = {"route": route, "probability": 0.96, "candidates": candidates}
-        if " && " in text:
+        if "!near" in text and wanted == "auto" and rest:
+            route_fields["ambiguous"] = [route, rest[0]["route"]]
+        if " && " in text or " >> " in text:
             return await self.answer_parts(request, text, names)
+        for read in range(200, 200_000, 200) if "!long" in text else ():
+            words = f"reading {read:,} of 200,000 tokens"
+            self.emit(request, "progress", phase="read", fraction=read / 200_000, text=words)
+            await asyncio.sleep(0.02)
+            if request["id"] in self.cancelled:
+                raise InterruptedByUser("Stopped while reading.")
+        refers = "!refers" in text and request["conversation"] and request.get("references") is not False
+        part, filled = referring(text, request["conversation"]) if refers else (text, {})
         self.emit(
-            request, "route", **route_fields, forced=wanted != "auto", segment=0, part=text, call=route in with_schema
+            request,
+            "route",
+            **route_fields,
+            forced=wanted != "auto",
+            segment=0,
+            part=part,
+            call=route in with_schema,
+            **({"plan": True} if route in plans else {}),
+            **filled,
         )
         said, stopped = "", "repeats" if "!circles" in text else "end"
         words = response.split(" ") if "!slow" not in text else [f"word{place}" for place in range(20_000)]
@@ -209,11 +244,16 @@ class ScriptedEngine:
         segment = {
             "route": route,
             "probability": 0.96,
-            "part": text,
+            "part": part,
             "response": said,
+            **filled,
             "arguments": json.loads(said) if route in with_schema and stopped == "end" else None,
             "problem": UNFIT if "!unfit" in text else "",
         }
+        sure = sureness(said) if "!doubt" in text and route != NONE_ROUTE and stopped == "end" else {}
+        logged = (
+            {} if request.get("others") is None or "!copied" in text else {"tokens": tokens(said, request["others"])}
+        )
         before = len(request["conversation"])
         context = {
             "tokens": 40 + 30 * before,
@@ -221,9 +261,9 @@ class ScriptedEngine:
             "messages_cut": max(0, before - self.options.context_messages),
         }
         return {
-            **route_fields, "response": said, "timing": TIMING, "segments": [segment], "stopped": stopped,
+            **route_fields, "response": said, "timing": TIMING, "segments": [segment | sure], "stopped": stopped,
             "span": 0 if route == NONE_ROUTE else BACKBONE["span_default"], "context": context,
-            "prompt_tokens": 11,
+            **logged, "prompt_tokens": 11, **({"answer_probability": 0.41} if sure else {}),
         }  # fmt: skip
 
     def replay(self, request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
@@ -234,21 +274,23 @@ class ScriptedEngine:
         return answer
 
     async def answer_parts(self, request: dict[str, Any], text: str, names: list[str]) -> dict[str, Any]:
-        """One segment for each part of a message between ``&&``, to the procedures in turn."""
+        """One segment for each part of a message between ``&&``, to the procedures in turn; ``>>`` makes a chain."""
         segments: list[dict[str, Any]] = []
-        for place, part in enumerate(text.split(" && ")):
+        for place, part in enumerate(re.split(" && | >> ", text)):
+            follows = {"follows": segments[-1]["route"]} if place and ">>" in text else {}
             route = names[place % len(names)] if names else NONE_ROUTE
             candidates = [{"route": route, "probability": 0.9}]
             if place:
                 self.emit(request, "token", text="\n")
             self.emit(
                 request, "route", route=route, probability=0.9, candidates=candidates, forced=False, segment=place,
-                part=part,
+                part=part, **follows,
             )  # fmt: skip
             self.emit(request, "token", text=f"done {part}")
             segments.append(
                 {"route": route, "probability": 0.9, "part": part, "response": f"done {part}", "arguments": None}
                 | {"problem": ""}
+                | follows
             )
         return {
             "route": segments[0]["route"],
@@ -269,6 +311,15 @@ class ScriptedEngine:
             await asyncio.sleep(0.02)
         return {"title": "" if request["id"] in self.cancelled else self.options.title}
 
+    async def do_tokens(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A token is a word; the context has 2,048."""
+        return {"counts": [len(text.split()) for text in request["texts"]], "length": 2048}
+
+    async def do_embed(self, request: dict[str, Any]) -> dict[str, Any]:
+        """A vector of two numbers for each text."""
+        self.store(request).close()
+        return {"vectors": [[1.0, len(text) / 128] for text in request["texts"]], "tokens": 3 * len(request["texts"])}
+
     async def do_route(self, request: dict[str, Any]) -> dict[str, Any]:
         """Route without answering."""
         routes = []
@@ -277,8 +328,17 @@ class ScriptedEngine:
                 best, shared, _ = (scored(store, text) or [(NONE_ROUTE, 0, "")])[0]
                 route = best if shared >= 2 else NONE_ROUTE
                 candidates = [{"route": route, "probability": 0.96}]
-                routes.append({"route": route, "probability": 0.96, "candidates": candidates})
+                routed: dict[str, Any] = {"route": route, "probability": 0.96, "candidates": candidates}
+                routes.append(routed | ({"ambiguous": [route, NONE_ROUTE]} if "!near" in text else {}))
         return {"routes": routes}
+
+    async def do_reach(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Messages that begin with the same word go elsewhere."""
+        first = request["text"].split()[0]
+        return {
+            "elsewhere": sum(text.split()[:1] == [first] for text in request["texts"]),
+            "of": len(request["texts"]),
+        }
 
     async def do_eval(self, request: dict[str, Any]) -> dict[str, Any]:
         """A plausible measurement, the same every time."""
@@ -332,6 +392,9 @@ class ScriptedEngine:
                     if not cancelled:
                         self.emit(request, "progress", procedure=name, phase="evaluate", step=50, steps=100)
                         await asyncio.sleep(self.options.step_delay)
+                    if request.get("improve"):
+                        trained += [] if cancelled else [self.improve(store, name, last, request.get("job"))]
+                        continue
                     trained.append(self.remember(store, name, last, request.get("job"), measured=not cancelled))
         return {"cancelled": request["id"] in self.cancelled, "trained": trained}
 
@@ -384,9 +447,14 @@ class ScriptedEngine:
             if request["id"] in self.cancelled:
                 break
             fits = None if number % 2 else False
-            self.emit(request, "draft", input=f"drafted {number}", response=f"answer {number}", fits=fits)
+            sure = None if fits is False else number != 5
+            self.emit(request, "draft", input=f"drafted {number}", response=f"answer {number}", fits=fits, sure=sure)
             made = number
         return {"drafted": made, "attempts": made, "cancelled": request["id"] in self.cancelled}
+
+    async def do_draft_from_text(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The same; two more were of no use."""
+        return {**await self.do_draft(request), "refused": {"double": 1, "repeats": 1}}
 
     def checkpoint(self, store: ProfileStore, name: str) -> Path:
         """Where the last step is kept."""
@@ -410,6 +478,21 @@ class ScriptedEngine:
             store.procedures.get(name).id, FINGERPRINT, file, procedure.pairs, {}, card, job_id=job
         )
         return {"name": name, "memory_id": record.id, "scorecard": card}
+
+    def improve(self, store: ProfileStore, name: str, steps: int, job: int | None) -> dict[str, Any]:
+        """Write a candidate that was made from verdicts; ``!worse`` in a message makes it one that is worse."""
+        verdicts, earlier = store.verdicts.of(name), store.memories.active(name, FINGERPRINT)
+        assert earlier is not None
+        now = 0.25 if any("!worse" in one.input for one in verdicts) else 1.0
+        said = {"before": {"right": 0.5, "alike": 0.5}, "now": {"right": now, "alike": now}}
+        made = self.remember(store, name, steps, job, measured=True)
+        made["scorecard"]["verdicts"] = {"learned": len(verdicts), "held_out": 2, **said}
+        store.verdicts.mark([made["memory_id"], earlier.id], verdicts)
+        with store._database.writing() as connection:
+            connection.execute(
+                "UPDATE memories SET scorecard = ? WHERE id = ?", (json.dumps(made["scorecard"]), made["memory_id"])
+            )
+        return made
 
     async def do_bank_probes(self, request: dict[str, Any]) -> dict[str, Any]:
         """Probes that hold here."""
@@ -438,7 +521,11 @@ class ScriptedEngine:
         for place, probe in enumerate(request["probes"]):
             name = names[probe["procedure"]]
             self.emit(
-                request, "progress", phase="probe", fraction=place / len(request["probes"]), text="Running probes"
+                request,
+                "progress",
+                phase="probe",
+                fraction=place / len(request["probes"]),
+                text="Answering its test messages",
             )
             await asyncio.sleep(self.options.step_delay)
             if request["id"] in self.cancelled:
@@ -454,6 +541,83 @@ class ScriptedEngine:
         with ProfileRegistry(AppPaths.resolve(self.options.home)) as registry:
             key = ProfileKey.from_text(request["key"]) if request.get("key") else None
             return registry.open(request["profile"], key=key)
+
+
+def tokens(said: str, others: int) -> list[dict[str, Any]]:
+    """The words of an answer as its tokens, each half as likely as it could be."""
+    words = [word if not place else f" {word}" for place, word in enumerate(said.split(" "))]
+    return [
+        {
+            "text": word,
+            "log": -0.5,
+            "others": [[word, -0.5], *([f" no{n}", -1.0 - n] for n in range(others - 1))][:others],
+        }
+        for word in words
+    ]
+
+
+def held(response: str, asked: dict[str, Any] | None, text: str, *, plain: bool) -> str:
+    """The answer in the form that was asked for: the smallest object that fits."""
+    if asked is None:
+        return response
+    if "schema" in asked:
+        return json.dumps(smallest(asked["schema"], asked["schema"]))
+    if asked.get("json_object"):
+        return json.dumps({"said": text})
+    if plain and "calls" in asked and not (asked["text_too"] and "!call" not in text):
+        call = asked["calls"][0]
+        schema = call.get("parameters") or {"type": "object"}
+        return json.dumps({"name": call["name"], "arguments": smallest(schema, schema)})
+    return str(asked.get("beginning", "")) + response
+
+
+def smallest(schema: dict[str, Any], root: dict[str, Any]) -> Any:
+    """A small value that fits a plain schema."""
+    if "$ref" in schema:
+        at: Any = root
+        for part in schema["$ref"].removeprefix("#/").split("/"):
+            at = at[part]
+        return smallest(at, root)
+    if "const" in schema or "enum" in schema:
+        return schema.get("const", next(iter(schema.get("enum", [])), None))
+    for key in ("anyOf", "allOf", "oneOf"):
+        if key in schema:
+            return smallest(schema[key][0], root)
+    if schema.get("type") == "object":
+        named = schema.get("properties", {})
+        return {name: smallest(named[name], root) for name in schema.get("required", ()) if name in named}
+    return {"string": "word", "integer": 1, "number": 1.5, "boolean": True, "array": []}.get(str(schema.get("type")))
+
+
+def sureness(response: str) -> dict[str, Any]:
+    """Doubt about the last value of an answer (of a JSON object, else the last word), which has two runners-up."""
+    is_object = response.startswith("{")
+    if is_object:
+        places = value_places(None, "", response)
+    else:
+        places = [ValuePlace(word.start(), word.end()) for word in re.finditer(r"\S+", response)]
+    last = len(places) - 1
+    others = ('"later"', '"never"') if is_object else ("later", "never")
+    values = [
+        AnswerValue(
+            place.start,
+            place.end,
+            response[place.start : place.end],
+            0.41 if at == last else 0.98,
+            place.name,
+            others if at == last else (),
+        )
+        for at, place in enumerate(places)
+    ]
+    return {"answer_probability": 0.41, "slots": [value.as_dict() for value in values]}
+
+
+def referring(text: str, conversation: list[dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """A message in which "it" is the last word that was typed before."""
+    value = conversation[-2]["content"].split()[-1]
+    at = text.index("it")
+    filled = {"words": "it", "value": value, "source": "message", "back": 0, "start": at, "end": at + len(value)}
+    return text[:at] + value + text[at + 2 :], {"typed": text, "filled": [filled]}
 
 
 def head(text: str) -> tuple[str, ...]:
@@ -529,7 +693,9 @@ def main() -> None:
     """Serve until stdin ends."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--small", action="store_true", help="say that the model is a small one")
     parser.add_argument("--title", default="", help="what it calls every conversation")
+    parser.add_argument("--fit-waits", action="store_true")
     parser.add_argument("--title-waits", action="store_true")
     parser.add_argument("--load-delay", type=float, default=0.0)
     parser.add_argument("--token-delay", type=float, default=0.0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import sys
@@ -289,11 +290,13 @@ async def soak(home: Path, times: int, seed: int) -> dict[str, dict[str, int]]:
     """
     home_to_soak(home)
     app = make_app(home)
-    async with app.run_test(size=SIZES[1]) as pilot:
-        run = Soak(pilot, seed)
-        await run.run(times)
-        fewest = min(run.counts.values())
-        assert fewest >= times, run.counts
+    # Pictures of the screen go where the program was started.
+    with contextlib.chdir(home.parent):
+        async with app.run_test(size=SIZES[1]) as pilot:
+            run = Soak(pilot, seed)
+            await run.run(times)
+            fewest = min(run.counts.values())
+            assert fewest >= times, run.counts
     counted = check_home(home)
     for store in open_all(AppPaths.resolve(home)).values():
         with store:

@@ -17,11 +17,11 @@ from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileInfo, ProfileRegistry
 from tests.tui.conftest import MOOD, Pictures
 from tests.tui.driving import ready, texts, until
+from tests.tui.models.test_models_screen import QWEN, models, table
+from tests.tui.profiles.test_lock_screens import PASSPHRASE
+from tests.tui.profiles.test_profiles import profiles
 from tests.tui.scripted_engine import make_model
-from tests.tui.test_lock_screens import PASSPHRASE
-from tests.tui.test_models_screen import QWEN, models, table
-from tests.tui.test_profiles import profiles
-from tests.tui.test_settings_screen import settings
+from tests.tui.shell.test_settings_screen import settings
 from tokmem_desk.models.catalogue import GIB
 from tokmem_desk.models.hardware_fit import Machine
 from tokmem_desk.models.store import ModelStore

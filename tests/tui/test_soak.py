@@ -12,4 +12,5 @@ from tests.tui.soak import soak
 @pytest.mark.slow
 async def test_everything_once(tmp_path: Path) -> None:
     counted = await soak(tmp_path / "home", times=1, seed=7)
-    assert set(counted) >= {"anna", "default"}
+    assert len(counted) >= 2, "no profile is lost; any may have been renamed"
+    assert [*tmp_path.glob("tokmem-desk-*.svg")], "its pictures lie beside its home, not in the checkout"

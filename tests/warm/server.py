@@ -23,6 +23,7 @@ import threading
 import traceback
 from typing import Any
 
+from tests.small_costs import lower_costs
 from tests.warm import ROOT
 from tests.warm.limits import FORK_CANNOT_CHANGE, limits
 
@@ -38,12 +39,13 @@ HEAVY = (
     "trainer.loop",
     "tests.quick_fits",
 )
-_LEFT_OUT = ("adapt", "demo", "web", "serve", "app")
-"""Commands whose modules bring much that others do not need."""
+_LEFT_OUT = ("adapt", "demo", "web", "serve", "app", "llm_plugin")
+"""Commands whose modules bring much that others do not need, and what needs a library of others."""
 
 
 def import_for(kind: str) -> None:
     """Load what programs of this kind need, so that no fork has to."""
+    lower_costs()
     if kind == "light":
         import tui.cli
 

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests import warm
 from tests.warm import AVAILABLE, ROOT, start_of
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="forks, and waits as Linux does")
@@ -24,6 +25,14 @@ ENGINE = "tests.tui.scripted_engine"
 def run(*arguments: str, **more: object) -> subprocess.CompletedProcess[bytes]:
     options = {"capture_output": True, "timeout": 60, "check": False, "stdin": subprocess.DEVNULL, **more}
     return subprocess.run([*start_of("tui"), *arguments], **options)
+
+
+@pytest.fixture(autouse=True)
+def own_servers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Servers for this test alone: what other tests left running is no fork of theirs."""
+    monkeypatch.setattr(warm, "_servers", {})
+    yield
+    warm.end_servers()
 
 
 @pytest.fixture
@@ -76,9 +85,7 @@ def until(true: Callable[[], object]) -> None:
 
 
 def forks() -> list[int]:
-    from tests.warm import _servers
-
-    return children_of(_servers["light"]._process.pid)
+    return children_of(warm._servers["light"]._process.pid)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -90,9 +97,7 @@ def test_a_signal_ends_the_fork_and_is_seen(engine: subprocess.Popen[bytes], num
 
 
 def test_a_relay_that_is_killed_as_its_fork_ends_leaves_the_server_whole(engine: subprocess.Popen[bytes]) -> None:
-    from tests.warm import _servers
-
-    server = _servers["light"]._process
+    server = warm._servers["light"]._process
     assert engine.stdin is not None
     [fork] = forks()
     server.send_signal(signal.SIGSTOP)

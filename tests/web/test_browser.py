@@ -46,7 +46,8 @@ async def link(scripted: CommandLine, own_home: Path, tmp_path: Path) -> AsyncIt
     yield json.loads(process.stdout.readline())["url"]
     ended = interrupt_when(process, lambda: True)
     assert ended.code == 130
-    assert len(ended.err.splitlines()) == 2, ended.err  # where the app is, and "Stopped."
+    assert len(ended.err.splitlines()) == 2, ended.err  # what to do with the link, and "Stopped."
+    assert "http" not in ended.err, "one address, and it is the one that works"
     log = own_home / "state" / "logs" / "web.log"
     assert "ERROR" not in log.read_text(), "whatever a client sent, nothing failed here"
 
@@ -64,6 +65,10 @@ async def test_who_gets_in(link: str) -> None:
             page = await answer.text()
             assert answer.status == 200 and str(answer.url) == f"{address}/"
             assert token not in page and answer.headers["X-Frame-Options"] == "DENY"
+            assert "<title>tokmem-desk</title>" in page
+            addresses = set(re.findall(r"(?:https?|wss?)://[^/\"']+", page))
+            assert addresses == {address, address.replace("http", "ws")}, "nothing is asked of another server"
+            assert "focusTerminal" in page and "not-copied" in page
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await mine.ws_connect(f"{address}/ws", headers={"Origin": "http://evil.example"})
 

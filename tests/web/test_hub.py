@@ -186,7 +186,7 @@ async def test_a_window_whose_connection_is_closed_still_has_a_profile_forgotten
     await link.load("default")
     await link.client.close()
     await link.forget("default")
-    assert asked == ["load", "forget"]
+    assert [op for op in asked if op != "fit"] == ["load", "forget"]
     await link.client.close()
 
 

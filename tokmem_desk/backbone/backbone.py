@@ -21,19 +21,31 @@ from transformers import DynamicCache
 
 from tokmem_desk.backbone.chat_format import ChatFormat
 from tokmem_desk.backbone.decoder_call import DecoderCall, decoder_of
+from tokmem_desk.backbone.decoding_products import one_row_head
 from tokmem_desk.backbone.fingerprint import Fingerprint, WeightsIdentity, identify_weights, take_fingerprint
-from tokmem_desk.backbone.kv_state import CacheLayout, JoinedBatch, LayerRows, QueryState
-from tokmem_desk.backbone.load_check import examine
-from tokmem_desk.backbone.prefill import Prefilled, QueryRunner
+from tokmem_desk.backbone.kv_state import CacheLayout, JoinedBatch
+from tokmem_desk.backbone.lean_load import without_drawing_weights
+from tokmem_desk.backbone.lean_step import LeanStep
+from tokmem_desk.backbone.load_check import examine, gradients_agree, steps_agree, stops_early, written_out
+from tokmem_desk.backbone.prefill import Prefilled, QueryRunner, Reading, finish
+from tokmem_desk.backbone.query_state import LayerKeysValues, QueryState
 from tokmem_desk.backbone.recurrent import RecomputedBatch, RecomputedLayout, rerun
 from tokmem_desk.backbone.rotation import Rotations
 from tokmem_desk.backbone.traits import Traits, keep_traits, read_traits, traits_key
 from tokmem_desk.backbone.weight_formats import KernelForms, compute_in
-from tokmem_desk.errors import IncompatibleError, OutOfMemoryError, TokmemError, UnsupportedModelError, first_line
+from tokmem_desk.errors import (
+    ContextLengthError,
+    IncompatibleError,
+    OutOfMemoryError,
+    TokmemError,
+    UnsupportedModelError,
+    first_line,
+)
 from tokmem_desk.models.config_checks import check_config, check_layers, check_loaded, explain
 from tokmem_desk.models.expert_weights import packed_in, packing_experts, parameter_count
 from tokmem_desk.models.record import read_record
 from tokmem_desk.system.device import DeviceChoice, is_out_of_memory
+from tokmem_desk.system.lean_imports import import_bitsandbytes
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.token_space import TokenSpace
@@ -54,6 +66,8 @@ class Backbone:
         traits: how the model has to be run, found at its first load.
         eop: [d] row of the end-of-procedure token, where an adapter brought one.
         token_space: what readers and the segment tagger of this backbone look at; set by whoever fitted it.
+        token_weights: [v] float32, how much each token of the vocabulary counts in ``pooled`` means over a message;
+            None weighs all alike. Set by whoever loads the router's space, which was fitted to means of one kind.
     """
 
     def __init__(
@@ -103,7 +117,14 @@ class Backbone:
         self.decoder_call = DecoderCall(self.decoder, self.hidden_size)
         self.layout = CacheLayout(model.config)
         self.token_space: TokenSpace | None = None
+        self.token_weights: Tensor | None = None
         self._queries = QueryRunner(self)
+        self._stops_at: dict[int, bool] = {}
+        self._step: LeanStep | None = None
+        self._step_sought = False
+        self._decides_by_step: bool | None = None
+        self._learns_by_step: bool | None = None
+        self._in_training = False
         with torch.no_grad():
             sample = torch.tensor([self.format.end_id], device=self.torch_device)
             row = self._embedding.weight[sample].float()
@@ -184,6 +205,11 @@ class Backbone:
             self._before_run()
         return self.decoder
 
+    def _run(self, **options: Any) -> Any:
+        """A pass of the library's decoder, see ``DecoderCall.run``."""
+        with self.forms.unpacked():
+            return self.decoder_call.run(self._ready, **options)
+
     # --- pieces of a forward pass ------------------------------------------------------------------
 
     def embed_ids(self, ids: Tensor) -> Tensor:
@@ -207,8 +233,13 @@ class Backbone:
         """[... x v] float32 logits of the model's own head: bias, scale and soft cap included."""
         return self.cap_logits(self._head(hidden.to(self.dtype)).float())
 
+    def next_logits(self, hidden: Tensor) -> Tensor:
+        """[b x v] float32 logits of the last states of a decoding step, [b x d], by the quickest way there is."""
+        raw = one_row_head(self._head, hidden.to(self.dtype))
+        return self.logits(hidden) if raw is None else self.cap_logits(raw.float())
+
     def cap_logits(self, raw: Tensor) -> Tensor:
-        """Apply the scale and soft cap of the model's head to raw logits of any columns."""
+        """[… x c] logits: the scale and soft cap of the model's head applied to raw ones [… x c] of any c columns."""
         scale = getattr(self.config, "logit_scale", None) or 1.0
         divisor = getattr(self.config, "logits_scaling", None) or 1.0
         if scale != divisor:
@@ -227,22 +258,78 @@ class Backbone:
 
         Returns:
             [b x s x d] final hidden states, compute dtype.
+
+        Raises:
+            ValueError: recurrent layers have read padding of this batch.
         """
         if isinstance(batch, RecomputedBatch):
             return rerun(self, batch, inputs, present)
         if batch.padded:
             raise ValueError("recurrent layers have read padding of this batch: nothing can follow")
+        step = self._learning_step(batch)
+        if step is not None:
+            if self._before_run is not None:
+                self._before_run()
+            return step.learn(batch, inputs, present)
         steps = torch.arange(inputs.shape[1], device=inputs.device)
         new = torch.ones(inputs.shape[:2], dtype=torch.long, device=inputs.device) if present is None else present
         batch.mask = torch.cat([batch.mask, new], dim=1)
         positions = batch.lengths[:, None] + steps[None]
         batch.lengths = batch.lengths + new.sum(dim=1)
+        batch.even = batch.even and present is None
         batch.padded = bool(self.layout.running) and present is not None and not bool(present.all())
         # Layers without keys look at the new tokens alone.
         mask = batch.mask if self.layout.groups else new
-        output = self.decoder_call.run(self._ready, inputs=inputs, mask=mask, positions=positions, cache=batch.cache)
+        output = self._run(inputs=inputs, mask=mask, positions=positions, cache=batch.cache)
         hidden: Tensor = output.last_hidden_state
         return hidden
+
+    def decode(self, batch: JoinedBatch, inputs: Tensor) -> Tensor:
+        """``extend`` for the steps of an answer: few inputs, no gradient, by the quickest way that this model has.
+
+        Args:
+            batch: extended in place.
+            inputs: [b x s x d] input embeddings, compute dtype.
+
+        Returns:
+            [b x s x d] final hidden states, compute dtype.
+        """
+        step = self.lean_step
+        if step is None or isinstance(batch, RecomputedBatch) or not step.takes(batch, inputs):
+            with self.forms.decoding():
+                return self.extend(batch, inputs)
+        if self._before_run is not None:
+            self._before_run()
+        return step.run(batch, inputs)
+
+    @property
+    def lean_step(self) -> LeanStep | None:
+        """The written-out step of this model; None where it has none that gives the model's own numbers."""
+        step = self._written_out()
+        if step is not None and self._decides_by_step is None:
+            # The checks themselves go by the model's own pass.
+            self._decides_by_step = False
+            self._decides_by_step = steps_agree(self, step)
+        return step if self._decides_by_step else None
+
+    def _learning_step(self, batch: JoinedBatch) -> LeanStep | None:
+        """The written-out step for a step of training; None where there is none."""
+        if not self._in_training or isinstance(batch, RecomputedBatch):
+            return None
+        step = self._written_out()
+        if step is None or not step.learns_from(batch):
+            return None
+        if self._learns_by_step is None:
+            self._learns_by_step = False
+            self._learns_by_step = gradients_agree(self, step)
+        return step if self._learns_by_step else None
+
+    def _written_out(self) -> LeanStep | None:
+        """The step before it was tried; made anew where other modules have come into the model."""
+        if not self._step_sought or (self._step is not None and not self._step.current):
+            self._step, self._step_sought = written_out(self), True
+            self._decides_by_step = self._learns_by_step = None
+        return self._step
 
     def run_ids(
         self,
@@ -252,6 +339,7 @@ class Backbone:
         mask: Tensor | None = None,
         positions: Tensor | None = None,
         every_layer: bool = False,
+        depth: int | None = None,
     ) -> Any:
         """The decoder's output for token ids, their keys and values appended to ``cache``.
 
@@ -261,10 +349,29 @@ class Backbone:
             mask: [b x n + s] long, what of the cache and of ``ids`` is present; all when None.
             positions: [b x s] long; counted from the cache's end when None.
             every_layer: keep the hidden states of all layers (``hidden_states``).
+            depth: run so many layers, see ``least_depth``; all when None.
         """
-        return self.decoder_call.run(
-            self._ready, ids=ids, mask=mask, positions=positions, cache=cache, every_layer=every_layer
-        )
+        return self._run(ids=ids, mask=mask, positions=positions, cache=cache, every_layer=every_layer, depth=depth)
+
+    def least_depth(self, layers: Sequence[int]) -> int | None:
+        """How many layers have to run for the hidden states of some.
+
+        A decoder that goes by the number of layers in its configuration stops early; one that then gives other states
+        runs whole. This is tried once for each depth.
+
+        Args:
+            layers: indices into the stack of hidden states, 0 is the embedding.
+
+        Returns:
+            None where all have to run.
+        """
+        # The last state that is given has gone through the final norm: it is none of those that are wanted.
+        depth = max(layers) + 1
+        if depth >= self.layer_count or self.decoder_call.own_embeddings or self.layout.running:
+            return None
+        if depth not in self._stops_at:
+            self._stops_at[depth] = stops_early(self, depth)
+        return depth if self._stops_at[depth] else None
 
     def run_whole(self, inputs: Tensor, present: Tensor, *, every_layer: bool = False) -> Any:
         """The decoder's output for whole right-padded sequences, nothing cached.
@@ -274,7 +381,7 @@ class Backbone:
             present: [b x s] long, 0 for padding.
             every_layer: keep the hidden states of all layers (``hidden_states``).
         """
-        return self.decoder_call.run(self._ready, inputs=inputs, mask=present, every_layer=every_layer)
+        return self._run(inputs=inputs, mask=present, every_layer=every_layer)
 
     def run_embeddings(self, inputs: Tensor, present: Tensor) -> Tensor:
         """[b x s x d] final hidden states of whole right-padded sequences, see ``run_whole``."""
@@ -284,7 +391,7 @@ class Backbone:
     def run_with_cache(self, inputs: Tensor, cache: DynamicCache, start: int) -> Tensor:
         """[1 x s x d] final hidden states of one sequence from position ``start`` on, behind what the cache holds."""
         positions = torch.arange(start, start + inputs.shape[1], device=inputs.device)[None]
-        output = self.decoder_call.run(self._ready, inputs=inputs, positions=positions, cache=cache)
+        output = self._run(inputs=inputs, positions=positions, cache=cache)
         hidden: Tensor = output.last_hidden_state
         return hidden
 
@@ -310,14 +417,15 @@ class Backbone:
         before = self.model.config._attn_implementation
         self.model.set_attn_implementation("eager")
         try:
-            with self.forms.training():
+            self._in_training = True
+            with self.forms.unpacked():
                 yield
         finally:
+            self._in_training = False
             self.model.set_attn_implementation(before)
 
     # --- queries -----------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def prefill(
         self,
         queries: Sequence[Sequence[int]],
@@ -325,6 +433,9 @@ class Backbone:
         keep_states: bool = True,
         feature_layers: Sequence[int] = (),
         token_layers: Sequence[int] = (),
+        token_space: TokenSpace | None = None,
+        tokens_alone: bool = False,
+        lower_layers: bool = False,
     ) -> Prefilled:
         """Run queries once, without gradient; what they share in front is computed once.
 
@@ -332,20 +443,59 @@ class Backbone:
             queries: token ids of each query, none empty.
             keep_states: keep keys and values (else only hidden states).
             feature_layers: indices into the stack of hidden states (0 is the embedding) whose mean over
-                the message and last state are returned as ``pooled``.
+                the message (see ``token_weights``) and last state are returned as ``pooled``.
             token_layers: the same whose states of each of the message's tokens are returned as ``tokens``.
+            token_space: return as ``tokens`` the message's tokens in this space instead, which takes less memory.
+            tokens_alone: run no layer above those, and nothing behind the message; ``last_hidden`` then means nothing.
+            lower_layers: run no layer above those of ``feature_layers`` and of the tokens; ``last_hidden`` then means
+                nothing.
 
         Raises:
             IncompatibleError: a query is longer than the context.
             OutOfMemoryError: a pass does not fit.
         """
-        for query in queries:
-            self.check_length(len(query))
-        return self._queries.run(
-            queries, keep_states=keep_states, feature_layers=feature_layers, token_layers=token_layers
+        return finish(
+            self.prefill_steps(
+                queries,
+                keep_states=keep_states,
+                feature_layers=feature_layers,
+                token_layers=token_layers,
+                token_space=token_space,
+                tokens_alone=tokens_alone,
+                lower_layers=lower_layers,
+            )
         )
 
     @torch.no_grad()
+    def prefill_steps(
+        self,
+        queries: Sequence[Sequence[int]],
+        *,
+        keep_states: bool = True,
+        feature_layers: Sequence[int] = (),
+        token_layers: Sequence[int] = (),
+        token_space: TokenSpace | None = None,
+        tokens_alone: bool = False,
+        lower_layers: bool = False,
+    ) -> Reading:
+        """``prefill`` pass by pass: yields the number of tokens read after each, and returns what ``prefill`` does.
+
+        Between two passes others may run the model, and whoever has had enough closes the generator.
+        """
+        for query in queries:
+            self.check_length(len(query))
+        return (
+            yield from self._queries.read(
+                queries,
+                keep_states=keep_states,
+                feature_layers=feature_layers,
+                token_layers=token_layers,
+                token_space=token_space,
+                tokens_alone=tokens_alone,
+                lower_layers=lower_layers,
+            )
+        )
+
     def extend_state(self, state: QueryState, ids: Sequence[int]) -> Prefilled:
         """Run more ids behind a query that has been run; ``state`` itself stays as it is.
 
@@ -353,19 +503,32 @@ class Backbone:
             IncompatibleError: the two together are longer than the context.
             OutOfMemoryError: the pass does not fit.
         """
+        return finish(self.extend_state_steps(state, ids))
+
+    @torch.no_grad()
+    def extend_state_steps(self, state: QueryState, ids: Sequence[int]) -> Reading:
+        """``extend_state`` pass by pass, as ``prefill_steps`` is ``prefill``."""
         self.check_length(state.length + len(ids))
-        return self._queries.extend_state(state, ids)
+        return (yield from self._queries.extend_state(state, ids))
 
     def check_length(self, tokens: int, room: int = 0) -> None:
-        """Raise IncompatibleError when ``tokens`` plus ``room`` do not fit the context."""
+        """See that a text fits the context.
+
+        Args:
+            tokens: of the text.
+            room: further tokens that are to fit behind it.
+
+        Raises:
+            ContextLengthError: they do not fit.
+        """
         if tokens + room > self.context_length:
-            raise IncompatibleError(
+            raise ContextLengthError(
                 f"The text has {tokens} tokens; this model's context holds {self.context_length}.",
                 next_step="Shorten the text, or choose a model with a longer context.",
             )
 
     @torch.no_grad()
-    def free_keys_of(self, ids: Sequence[int]) -> LayerRows:
+    def free_keys_of(self, ids: Sequence[int]) -> LayerKeysValues:
         """Keys, made position-free, and values of a text run from position 0.
 
         Returns:
@@ -378,7 +541,7 @@ class Backbone:
         for g, k in enumerate(state.keys):
             positions = torch.arange(len(ids) - k.shape[-2], len(ids), device=k.device)
             keys.append(self.rotate(k.float(), positions, g, back=True))
-        return LayerRows(tuple(keys), tuple(v.float() for v in state.values))
+        return LayerKeysValues(tuple(keys), tuple(v.float() for v in state.values))
 
     # --- how the model has to be run ----------------------------------------------------------------
 
@@ -435,10 +598,11 @@ def load_backbone(folder: Path, device: DeviceChoice, model_id: str, licence: st
     check_config(folder, model_id, converted=True)
     model = None
     try:
+        import_bitsandbytes()
         # Code that comes with a model is never run, and a question about it never asked.
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        with packing_experts(packed_in(folder)):
+        with packing_experts(packed_in(folder)), without_drawing_weights():
             model, told = AutoModelForCausalLM.from_pretrained(
                 folder, dtype="auto", device_map={"": device.device}, output_loading_info=True, **options
             )

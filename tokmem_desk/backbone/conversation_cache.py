@@ -14,12 +14,13 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from tokmem_desk.backbone.chat_format import Turn
-from tokmem_desk.backbone.kv_state import QueryState
+from tokmem_desk.backbone.prefill import counted_from
+from tokmem_desk.backbone.query_state import QueryState
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.kv_state import JoinedBatch
-    from tokmem_desk.backbone.prefill import Prefilled
+    from tokmem_desk.backbone.prefill import Reading
 
 CUT_BLOCKS = 8
 """A conversation that is too long loses whole eighths of the context at a time: then the next turns begin with the
@@ -82,8 +83,11 @@ class ConversationCache:
         """False when the profile was forgotten since ``of`` gave that entry."""
         return self._passes.get(owner) is entry
 
-    def run(self, owner: str, ids: Sequence[int]) -> Prefilled:
-        """Run a query; what the profile has run of it before is not run again."""
+    def run_steps(self, owner: str, ids: Sequence[int]) -> Reading:
+        """Run a query; what the profile has run of it before is not run again.
+
+        Yields how many of ``ids`` are done after each pass.
+        """
         self._clock += 1
         best, length = None, 0
         for kept in self._kept:
@@ -92,12 +96,16 @@ class ConversationCache:
             if usable > length:
                 best, length = kept, usable
         if best is None:
-            done = self._backbone.prefill([ids])
+            steps = self._backbone.prefill_steps([ids])
         else:
             best.used = self._clock
             state = best.state if length == best.state.length else self._backbone.layout.shorten(best.state, length)
-            done = self._backbone.extend_state(state, ids[length:])
-        self.keep(owner, ids, done.states[0])
+            steps = counted_from(length, self._backbone.extend_state_steps(state, ids[length:]))
+        entry = self._passes.get(owner)
+        done = yield from steps
+        # While a long query is run the profile may be forgotten.
+        if self._passes.get(owner) is entry:
+            self.keep(owner, ids, done.states[0])
         return done
 
     def keep(self, owner: str, ids: Sequence[int], state: QueryState) -> None:
@@ -111,8 +119,8 @@ class ConversationCache:
             del self._kept[0]
 
     def state_of(self, batch: JoinedBatch, length: int) -> QueryState:
-        """The state of a batch of one row."""
-        return self._backbone.layout.cut(batch.cache, [length])[0]
+        """The state of a batch of one row, which cannot be gone on with."""
+        return self._backbone.layout.cut(batch.cache, [length], release=True)[0]
 
     def _usable(self, kept: _Kept, ids: Sequence[int]) -> int:
         """How many of ``ids`` a state can stand for."""
@@ -134,9 +142,9 @@ class OwnedCache:
     owner: str
     entry: object
 
-    def run(self, ids: Sequence[int]) -> Prefilled | None:
-        """Run a query; what the profile has run of it before is not run again. None when it was forgotten meanwhile."""
-        return self.cache.run(self.owner, ids) if self.cache.admits(self.owner, self.entry) else None
+    def run_steps(self, ids: Sequence[int]) -> Reading | None:
+        """Run a query, see ``ConversationCache.run_steps``; None when the profile was forgotten meanwhile."""
+        return self.cache.run_steps(self.owner, ids) if self.cache.admits(self.owner, self.entry) else None
 
     def keep_answer(self, ids: Sequence[int], batch: JoinedBatch) -> None:
         """Remember a query with the answer that was generated behind it.

@@ -9,6 +9,8 @@ Letters: b batch, s tokens, n tokens so far, d hidden size, l layers, p size of 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -37,6 +39,20 @@ def decoder_of(model: Any) -> Any:
         if "inputs_embeds" in inspect.signature(part.forward).parameters:
             return part
     raise LookupError("no part of it gives hidden states of input embeddings")
+
+
+@contextmanager
+def _so_deep(config: Any, depth: int | None) -> Iterator[None]:
+    """Let a configuration say for a while that there are fewer layers."""
+    whole = config.num_hidden_layers
+    if depth is None or depth >= whole:
+        yield
+        return
+    config.num_hidden_layers = depth
+    try:
+        yield
+    finally:
+        config.num_hidden_layers = whole
 
 
 class DecoderCall:
@@ -71,6 +87,7 @@ class DecoderCall:
         positions: Tensor | None = None,
         cache: DynamicCache | None = None,
         every_layer: bool = False,
+        depth: int | None = None,
     ) -> Any:
         """The decoder's output.
 
@@ -82,6 +99,8 @@ class DecoderCall:
             positions: [b x s]; counted from the cache's end when None.
             cache: filled in place; None keeps nothing.
             every_layer: keep the hidden states of all layers.
+            depth: run so many layers and no more, where the decoder goes by its configuration; what comes behind the
+                last one is then no final state. All run when None.
         """
         options: dict[str, Any] = {"attention_mask": mask, "use_cache": cache is not None}
         if ids is not None:
@@ -96,7 +115,8 @@ class DecoderCall:
             options[self._cache] = cache
         if every_layer:
             options["output_hidden_states"] = True
-        return decoder(**options)
+        with _so_deep(decoder.config, depth):
+            return decoder(**options)
 
     def embed(self, first: Tensor, ids: Tensor) -> Tensor:
         """[… x d + p · l] input embeddings with those of the layers behind them.

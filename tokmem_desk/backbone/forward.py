@@ -8,6 +8,7 @@ Letters: b batch, s tokens, n tokens so far, d hidden size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -42,6 +43,10 @@ class ForwardModel(Protocol):
         """Which version of a layer's states is read, where the model keeps several."""
 
     @property
+    def token_weights(self) -> Tensor | None:
+        """[v] float32 weight of each token of the vocabulary in means over a message; None weighs all alike."""
+
+    @property
     def torch_device(self) -> torch.device:
         """Where its numbers are."""
 
@@ -59,8 +64,12 @@ class ForwardModel(Protocol):
         mask: Tensor | None = None,
         positions: Tensor | None = None,
         every_layer: bool = False,
+        depth: int | None = None,
     ) -> Any:
         """The decoder's output for [b x s] token ids; keys and values are appended to ``cache``."""
+
+    def least_depth(self, layers: Sequence[int]) -> int | None:
+        """How many layers have to run for the hidden states of ``layers``; None for all."""
 
     def run_whole(self, inputs: Tensor, present: Tensor, *, every_layer: bool = False) -> Any:
         """The decoder's output for whole right-padded sequences of [b x s x d] inputs, nothing cached."""

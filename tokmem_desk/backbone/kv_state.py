@@ -12,7 +12,7 @@ Letters: b batch, q query tokens, m memory positions, l layers of a group, k key
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,11 +21,11 @@ from torch.nn import functional as F
 from transformers import DynamicCache
 from transformers.cache_utils import DummyLayer, DynamicLayer, DynamicSlidingWindowLayer
 
+from tokmem_desk.backbone.query_state import LayerKeysValues, QueryState
 from tokmem_desk.backbone.running_state import (
     RunningAttentionLayer,
     RunningLayer,
     RunningWindowLayer,
-    StateSlot,
     read_states,
     running_layer,
     write_states,
@@ -56,44 +56,6 @@ class LayerGroup:
         return length if self.window is None else min(length, self.window - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class QueryState:
-    """What the backbone keeps of one query.
-
-    Attributes:
-        keys: one [l x k x kept(q) x e] tensor per layer group, compute dtype, positions rotated in.
-        values: as ``keys``.
-        length: q, the number of query tokens.
-        ids: of those tokens, where there is nothing else to keep (``recurrent``).
-        running: states of recurrent layers behind the last token, [1 x …] each, compute dtype.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    length: int
-    ids: tuple[int, ...] = ()
-    running: Mapping[StateSlot, Tensor] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for t in (*self.keys, *self.values, *self.running.values()))
-
-
-@dataclass(frozen=True, slots=True)
-class LayerRows:
-    """Keys and values that a memory puts behind a query, per layer group, positions already rotated in.
-
-    ``keys`` and ``values``: one [l x k x m x e] tensor per group, compute dtype; may carry gradient.
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-
-    @property
-    def length(self) -> int:
-        return self.keys[0].shape[-2]
-
-
 @dataclass(slots=True)
 class JoinedBatch:
     """A batch ready to be extended.
@@ -103,12 +65,20 @@ class JoinedBatch:
         mask: [b x n] long, 1 where a token stands; grows with each extension.
         lengths: [b] long, tokens of each sample so far: the position of the next one.
         padded: some sample was extended by padding, which recurrent layers have read; nothing can follow there.
+        even: no sample has padding in front, as far as is known.
     """
 
     cache: DynamicCache
     mask: Tensor
     lengths: Tensor
     padded: bool = False
+    even: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """Of the keys and values in its cache."""
+        held = [getattr(layer, name, None) for layer in self.cache.layers for name in ("keys", "values")]
+        return sum(tensor.numel() * tensor.element_size() for tensor in held if tensor is not None)
 
     def select(self, rows: Sequence[int]) -> None:
         """Go on with these samples, in this order; one may stand there several times."""
@@ -119,6 +89,55 @@ class JoinedBatch:
     def _pick(self, index: Tensor) -> None:
         self.cache.batch_select_indices(index)
         self.mask, self.lengths = self.mask[index], self.lengths[index]
+
+
+class _Room:
+    """Keys and values of a layer group for one query of known length, made when the first layer brings some.
+
+    Args:
+        layers: of the group.
+        length: q, all tokens that will come.
+    """
+
+    def __init__(self, layers: int, length: int) -> None:
+        self.length = length
+        self._layers = layers
+        self._whole: list[Tensor] = []
+
+    def of(self, place: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """[1 x k x q x e] of the layer at ``place``, for keys and for values like these."""
+        if not self._whole:
+            self._whole = [t.new_empty((self._layers, t.shape[1], self.length, t.shape[3])) for t in (keys, values)]
+        whole_keys, whole_values = self._whole
+        return whole_keys[place : place + 1], whole_values[place : place + 1]
+
+    def take(self) -> list[Tensor]:
+        """[l x k x q x e] keys and values of all layers, handed over."""
+        whole, self._whole = self._whole, []
+        return whole
+
+
+class ReservedLayer(DynamicLayer):  # type: ignore[misc]
+    """Keys and values of one long query, written into their place among those of all its tokens.
+
+    A layer that grows by concatenation copies all that it holds with every part, and leaves holes of every size in
+    memory.
+    """
+
+    def __init__(self, room: _Room, place: int) -> None:
+        super().__init__()
+        self.room, self._place = room, place
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        """Take in new keys and values, [b x k x s x e] each; returns all n so far, [b x k x n x e] each."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        start = self.get_seq_length()
+        end = start + key_states.shape[-2]
+        keys, values = self.room.of(self._place, key_states, value_states)
+        keys[:, :, start:end], values[:, :, start:end] = key_states, value_states
+        self.keys, self.values = keys[:, :, :end], values[:, :, :end]
+        return self.keys, self.values
 
 
 class CacheLayout:
@@ -173,10 +192,19 @@ class CacheLayout:
             LayerGroup(tuple(layers), window, rotation) for (window, rotation, _), layers in groups.items()
         )
 
-    def new_cache(self) -> DynamicCache:
-        """An empty cache."""
+    def new_cache(self, reserve: int = 0) -> DynamicCache:
+        """An empty cache.
+
+        Args:
+            reserve: how many tokens it will hold, of one sample, where that is known: see ``ReservedLayer``.
+        """
         cache = DynamicCache(config=self._config)
         cache.layers = self._layers()
+        for group in self.groups if reserve else ():
+            if all(type(cache.layers[index]) is DynamicLayer for index in group.layers):
+                room = _Room(len(group.layers), reserve)
+                for place, index in enumerate(group.layers):
+                    cache.layers[index] = ReservedLayer(room, place)
         return cache
 
     def _running_layers(self, cache: DynamicCache) -> dict[int, Any]:
@@ -188,7 +216,13 @@ class CacheLayout:
         return min(windows) if windows else None
 
     def cut(
-        self, cache: DynamicCache, lengths: Sequence[int], start: int = 0, *, ends_together: bool = False
+        self,
+        cache: DynamicCache,
+        lengths: Sequence[int],
+        start: int = 0,
+        *,
+        ends_together: bool = False,
+        release: bool = False,
     ) -> list[QueryState]:
         """One state per sample of a right-padded batch.
 
@@ -198,26 +232,42 @@ class CacheLayout:
                 must be equal, or ``ends_together``.
             start: padding in front of every sample.
             ends_together: the samples are padded in front instead, each to the same end.
+            release: the cache is not needed any more: what was reserved for one sample becomes its state as it is, the
+                rest is emptied layer by layer as it is copied. So a long query is not in memory twice.
         """
-        states = []
-        grouped = [
-            (
-                torch.stack([cache.layers[i].keys for i in group.layers]),
-                torch.stack([cache.layers[i].values for i in group.layers]),
+        running = [read_states(self._running_layers(cache), row) for row in range(len(lengths))]
+        cut: dict[str, list[list[Tensor]]] = {"keys": [], "values": []}
+        for group in self.groups:
+            first = cache.layers[group.layers[0]]
+            if release and isinstance(first, ReservedLayer) and [first.room.length] == list(lengths) and not start:
+                for (name, groups), whole in zip(cut.items(), first.room.take(), strict=True):
+                    groups.append([whole])
+                    for index in group.layers:
+                        setattr(cache.layers[index], name, whole[:1, :, :0])
+                continue
+            for name, groups in cut.items():
+                samples: list[Tensor] = []
+                for place, index in enumerate(group.layers):
+                    layer = cache.layers[index]
+                    held: Tensor = getattr(layer, name)
+                    for row, length in enumerate(lengths):
+                        end = held.shape[-2] if ends_together else min(held.shape[-2], start + length)
+                        part = held[row, :, end - group.kept(length) : end]
+                        if not place:
+                            samples.append(part.new_empty((len(group.layers), *part.shape)))
+                        samples[row][place] = part
+                    if release:
+                        setattr(layer, name, held[:, :, :0].clone())
+                groups.append(samples)
+        return [
+            QueryState(
+                tuple(samples[row] for samples in cut["keys"]),
+                tuple(samples[row] for samples in cut["values"]),
+                length,
+                running=running[row],
             )
-            for group in self.groups
+            for row, length in enumerate(lengths)
         ]
-        for row, length in enumerate(lengths):
-            keys, values = [], []
-            for group, (k, v) in zip(self.groups, grouped, strict=True):
-                kept = group.kept(length)
-                held = k.shape[-2]
-                end = held if ends_together else min(held, start + length)
-                keys.append(k[:, row, :, end - kept : end].clone())
-                values.append(v[:, row, :, end - kept : end].clone())
-            running = read_states(self._running_layers(cache), row)
-            states.append(QueryState(tuple(keys), tuple(values), length, running=running))
-        return states
 
     @property
     def always_shortens(self) -> bool:
@@ -236,25 +286,33 @@ class CacheLayout:
             length,
         )
 
-    def join(self, states: Sequence[QueryState], rows: Sequence[LayerRows | None]) -> JoinedBatch:
+    def join(
+        self, states: Sequence[QueryState], rows: Sequence[LayerKeysValues | None], *, reserve: int = 0
+    ) -> JoinedBatch:
         """Left-pad states, each followed by its memory's rows, into one batch.
 
         Gradient flows into ``rows`` and nowhere else.
+
+        Args:
+            reserve: how many tokens a batch of one will hold, where that is known.
         """
         pairs = list(zip(states, rows, strict=True))
         totals = [state.length + (row.length if row else 0) for state, row in pairs]
         longest = max(totals)
-        cache = self.new_cache()
+        cache = self.new_cache(reserve)
         for g, group in enumerate(self.groups):
             width = group.kept(longest)
-            keys = torch.stack([_right_align(s.keys[g], r.keys[g] if r else None, width) for s, r in pairs], dim=1)
-            values = torch.stack(
-                [_right_align(s.values[g], r.values[g] if r else None, width) for s, r in pairs], dim=1
-            )
+            keys = _stack([_right_align(s.keys[g], r.keys[g] if r else None, width) for s, r in pairs])
+            values = _stack([_right_align(s.values[g], r.values[g] if r else None, width) for s, r in pairs])
             # unbind: its backward pass writes each layer's gradient once, while that of keys[i] would fill and
             # add a tensor of all layers for every layer (a third of a training step).
             for layer, k, v in zip(group.layers, keys.unbind(0), values.unbind(0), strict=True):
-                cache.update(k, v, layer)
+                if isinstance(cache.layers[layer], ReservedLayer):
+                    cache.layers[layer].update(k, v)
+                    continue
+                # Taken over, not copied: nothing writes into keys that are there.
+                cache.layers[layer].lazy_initialization(k, v)
+                cache.layers[layer].keys, cache.layers[layer].values = k, v
                 if group.window is not None:
                     # The layer counts what passed through it; what we put in had been cut already.
                     cache.layers[layer].cumulative_length = longest
@@ -263,7 +321,12 @@ class CacheLayout:
         device = next(iter((*states[0].keys, *states[0].running.values()))).device
         lengths = torch.tensor(totals, device=device)
         mask = (torch.arange(longest, device=device)[None] >= (longest - lengths)[:, None]).long()
-        return JoinedBatch(cache, mask, lengths)
+        return JoinedBatch(cache, mask, lengths, even=len(set(totals)) == 1)
+
+
+def _stack(samples: Sequence[Tensor]) -> Tensor:
+    """[l x b x k x m x e] of samples of one width; a single one is not copied."""
+    return samples[0][:, None] if len(samples) == 1 else torch.stack(list(samples), dim=1)
 
 
 def _right_align(state: Tensor, rows: Tensor | None, width: int) -> Tensor:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.backbone.forward import ForwardModel
+from tokmem_desk.backbone.lean_step import LeanStep, lean_step
 from tokmem_desk.backbone.recurrent import padding_is_safe, steps_with_cache
 from tokmem_desk.backbone.rotation import Rotations, distance, find_kinds, watched_calls
 from tokmem_desk.backbone.traits import Traits
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from tokmem_desk.backbone.decoder_call import DecoderCall
     from tokmem_desk.backbone.prefill import Prefilled
+    from tokmem_desk.backbone.weight_formats import KernelForms
 
 _Result = TypeVar("_Result")
 
@@ -68,6 +70,10 @@ class CheckedModel(ForwardModel, Protocol):
     @property
     def decoder_call(self) -> DecoderCall:
         """How that part is called."""
+
+    @property
+    def forms(self) -> KernelForms:
+        """The forms of its 4-bit weights."""
 
     @property
     def context_length(self) -> int:
@@ -111,7 +117,7 @@ def examine(backbone: CheckedModel) -> Traits:
         UnsupportedModelError: no way of running it gives its own numbers.
         OutOfMemoryError: a pass does not fit.
     """
-    bound = EXACT if backbone.dtype == torch.float32 else ROUNDED
+    bound = _bound(backbone)
     check_head(backbone, bound)
     layout = backbone.layout
     problem: str | None
@@ -156,6 +162,10 @@ def examine(backbone: CheckedModel) -> Traits:
     )
 
 
+def _bound(backbone: CheckedModel) -> float:
+    return EXACT if backbone.dtype == torch.float32 else ROUNDED
+
+
 def check_head(backbone: CheckedModel, bound: float) -> None:
     """Our head must give the model's own logits, or every loss would be of another model.
 
@@ -198,6 +208,80 @@ def extension_distance(backbone: CheckedModel) -> float:
         bare = backbone.prefill(queries, keep_states=False)
         worst = max(worst, *(distance(a, b) for a, b in zip(bare.last_hidden, done.last_hidden, strict=True)))
     return worst
+
+
+def written_out(backbone: CheckedModel) -> LeanStep | None:
+    """The model's written-out step, not tried yet; None where its family has none."""
+    if backbone.layout.recurrent or backbone.layout.running or backbone.decoder_call.own_embeddings:
+        return None
+    return lean_step(backbone.decoder, backbone.forms)
+
+
+def steps_agree(backbone: CheckedModel, step: LeanStep) -> bool:
+    """Whether states of the written-out step are those of the decoder's own pass."""
+    problem, away = _attempt(lambda: step_distance(backbone, step))
+    return problem is None and away is not None and away <= _bound(backbone)
+
+
+@torch.no_grad()
+def step_distance(backbone: CheckedModel, step: LeanStep) -> float:
+    """How far final states by the written-out step are from the decoder's own: one token, and several of two queries.
+
+    It is tried in each process anew, since kernels differ between computers; hence so few passes.
+    """
+    states = backbone.prefill(_queries(backbone)).states
+    more = torch.tensor([[*backbone.format.tail_ids[:2], backbone.format.end_id]] * len(states))
+    inputs = backbone.embed_ids(more.to(backbone.torch_device))
+    worst = 0.0
+    for kept, new in ((states[:1], inputs[:1, :1]), (states, inputs)):
+        ours, theirs = (backbone.layout.join(kept, [None] * len(kept)) for _ in range(2))
+        if not step.takes(ours, new):
+            return float("inf")
+        for mine, own in zip(step.run(ours, new), backbone.extend(theirs, new), strict=True):
+            worst = max(worst, distance(mine.float(), own.float()))
+    return worst
+
+
+@torch.no_grad()
+def stops_early(backbone: CheckedModel, depth: int) -> bool:
+    """Whether a pass through the first ``depth`` layers gives the states that the whole has before the last of them."""
+    ids = torch.tensor([_queries(backbone)[0]], device=backbone.torch_device)
+
+    def away() -> float:
+        whole = backbone.run_ids(ids, None, every_layer=True).hidden_states
+        short = backbone.run_ids(ids, None, every_layer=True, depth=depth).hidden_states
+        return max(distance(mine.float(), own.float()) for mine, own in zip(short[:depth], whole[:depth], strict=True))
+
+    problem, found = _attempt(away)
+    return problem is None and found is not None and found <= EXACT
+
+
+def gradients_agree(backbone: CheckedModel, step: LeanStep) -> bool:
+    """Whether states and gradients of the written-out step are those of the decoder's own pass, with padding."""
+    problem, away = _attempt(lambda: learning_distance(backbone, step))
+    # Rounding shows more in gradients than in states.
+    return problem is None and away is not None and away <= 2 * _bound(backbone)
+
+
+def learning_distance(backbone: CheckedModel, step: LeanStep) -> float:
+    """How far states and gradients of a training step are from the decoder's own, behind two queries."""
+    queries = _queries(backbone)
+    states = backbone.prefill(queries).states
+    more = torch.tensor([[*backbone.format.tail_ids[:3], backbone.format.end_id]] * len(queries))
+    start = backbone.embed_ids(more.to(backbone.torch_device)).detach()
+    present = torch.ones_like(more, device=backbone.torch_device)
+    present[0, -1] = 0
+    found: list[tuple[Tensor, Tensor]] = []
+    for written_out in (True, False):
+        inputs = start.clone().requires_grad_()
+        with torch.enable_grad():
+            batch = backbone.layout.join(states, [None] * len(queries))
+            hidden = step.learn(batch, inputs, present) if written_out else backbone.extend(batch, inputs, present)
+            kept = hidden.float() * present[..., None]
+            (kept * torch.linspace(-1.0, 1.0, kept.numel(), device=kept.device).view_as(kept).sin()).sum().backward()
+        assert inputs.grad is not None
+        found.append((kept.detach(), inputs.grad.float()))
+    return max(distance(mine, own) for mine, own in zip(*found, strict=True))
 
 
 def gradient_distance(backbone: CheckedModel) -> float:

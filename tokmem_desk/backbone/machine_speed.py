@@ -14,6 +14,7 @@ from torch import nn
 from tokmem_desk.backbone.weight_formats import KernelForms
 from tokmem_desk.models.speed_fit import MESSAGE_TOKENS, MachineSpeed
 from tokmem_desk.system.device import DeviceChoice
+from tokmem_desk.system.lean_imports import import_bitsandbytes
 
 _SECONDS = 0.4
 """For each of five measurements."""
@@ -59,6 +60,7 @@ def _four_bit(
     if importlib.util.find_spec("bitsandbytes") is None:
         plain = _seconds(device, lambda: nn.functional.linear(small, weight))
         return plain, plain
+    import_bitsandbytes()
     from bitsandbytes.functional import dequantize_4bit
     from bitsandbytes.nn import Linear4bit
 
@@ -68,9 +70,9 @@ def _four_bit(
     forms = KernelForms(model, device.type)
     data, state = forms.stored_forms()[0]
     unpacked = _seconds(device, lambda: dequantize_4bit(data, state))
-    with forms.decoding():
-        one_row = _seconds(device, lambda: model(small))
-    return unpacked, one_row
+    # Without the packed kernel only small models keep an unpacked copy; a large one unpacks for every word.
+    product = forms.product([layer]) if forms.can_pack else model
+    return unpacked, _seconds(device, lambda: product(small))
 
 
 def _seconds(device: torch.device, run: Callable[[], object]) -> float:

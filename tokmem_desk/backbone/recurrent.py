@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tokmem_desk.backbone.kv_state import CacheLayout, JoinedBatch, LayerRows, QueryState
+from tokmem_desk.backbone.kv_state import CacheLayout, JoinedBatch
+from tokmem_desk.backbone.query_state import LayerKeysValues, QueryState
 from tokmem_desk.backbone.rotation import distance
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class RecomputedLayout(CacheLayout):
         """There is nothing that would be worth keeping a part of."""
         return False
 
-    def join(self, states: Sequence[QueryState], rows: Sequence[LayerRows | None]) -> JoinedBatch:
+    def join(
+        self, states: Sequence[QueryState], rows: Sequence[LayerKeysValues | None], *, reserve: int = 0
+    ) -> JoinedBatch:
         """Queries as they will run; memories have input rows only."""
         assert all(row is None for row in rows), "no layer of this model has room for a memory's keys and values"
         told = [self._embed(torch.tensor(state.ids, device=self._device)) for state in states]

@@ -265,7 +265,7 @@ def watched_calls(decoder: nn.Module, positions: Tensor) -> Iterator[list[Rotary
 
 
 def distance(ours: Tensor, theirs: Tensor) -> float:
-    """Relative distance of two tensors by their norms; infinite where a number is none."""
+    """Norm of the difference of two tensors of one shape, divided by that of the second; infinite where it is NaN."""
     found = float((ours.float() - theirs.float()).norm() / theirs.float().norm().clamp_min(1e-12))
     return found if found == found else float("inf")
 

@@ -42,7 +42,16 @@ class RunningLayer(LinearAttentionLayer):  # type: ignore[misc]
     def update_conv_state(
         self, conv_states: Tensor, state_idx: int = 0, conv_kernel_size: int | None = None, **_: Any
     ) -> Tensor:
-        """Take in the inputs of a convolution; returns them behind those that it still sees, as the library does."""
+        """Take in the inputs of a convolution, as the library does.
+
+        Args:
+            conv_states: [b x c x s] inputs of s tokens in c channels.
+            state_idx: which of the layer's convolutions.
+            conv_kernel_size: tokens that it sees at once; None where that was said before.
+
+        Returns:
+            [b x c x n] the inputs behind those that it still sees.
+        """
         size = self.conv_kernel_size[state_idx] or conv_kernel_size or conv_states.shape[-1]
         self.conv_kernel_size[state_idx] = size
         if self.has_previous_state[state_idx]:
@@ -55,13 +64,13 @@ class RunningLayer(LinearAttentionLayer):  # type: ignore[misc]
         return conv_states
 
     def update_recurrent_state(self, recurrent_states: Tensor, state_idx: int = 0, **_: Any) -> Tensor:
-        """Take the new state in the old one's place."""
+        """Take the new state [b x …] in the old one's place; returns it."""
         self.recurrent_states[state_idx] = recurrent_states
         self.is_recurrent_states_initialized[state_idx] = True
         return recurrent_states
 
     def batch_select_indices(self, indices: Tensor) -> None:
-        """Go on with these samples; the library has this for keys and values only."""
+        """Go on with the samples of these [b] indices; the library has this for keys and values only."""
         for states in (self.conv_states, self.recurrent_states):
             for place, state in states.items():
                 if state is not None:
@@ -115,7 +124,12 @@ def read_states(layers: Mapping[int, Any], row: int) -> dict[StateSlot, Tensor]:
 
 
 def write_states(layers: Mapping[int, Any], samples: Sequence[Mapping[StateSlot, Tensor]]) -> None:
-    """Begin a batch with the states of its samples; the layers are empty."""
+    """Begin a batch with the states of its samples, [1 x …] each.
+
+    Args:
+        layers: the recurrent layers of an empty cache, by their index.
+        samples: of each sample its states, see ``read_states``; all have the same slots.
+    """
     for slot in samples[0]:
         joined = torch.cat([sample[slot] for sample in samples])
         if slot.sort == "conv":

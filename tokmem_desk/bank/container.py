@@ -225,12 +225,17 @@ class _Zip:
         if len(listed) > _MOST_FILES:
             raise damaged(self.name, f"it holds {len(listed)} files")
         entries: dict[str, zipfile.ZipInfo] = {}
+        listed = [entry for entry in listed if not _of_file_browser(entry.filename)]
+        folder = _common_folder(listed)
         for entry in listed:
-            if _unplain(entry.filename) or _unplain(entry.orig_filename) or entry.is_dir():
-                raise damaged(self.name, f"it holds {entry.filename[:80]!r}, and a bank has plain files only")
+            if folder and entry.filename == folder:
+                continue
+            name = entry.filename[len(folder) :]
+            if _unplain(name) or _unplain(entry.orig_filename[len(folder) :]) or entry.is_dir():
+                raise damaged(self.name, f"it holds {entry.filename[:80]!r}, and may hold plain files only")
             if stat.S_ISLNK(entry.external_attr >> 16):
                 raise damaged(self.name, f"{entry.filename} in it is a link")
-            if entry.filename in entries:
+            if name in entries:
                 raise damaged(self.name, f"it holds {entry.filename} twice")
             if entry.flag_bits & 0x1:
                 raise damaged(self.name, f"{entry.filename} is locked by another program's password")
@@ -238,15 +243,24 @@ class _Zip:
                 raise damaged(self.name, f"{entry.filename} is compressed in an unknown way")
             if entry.file_size > max(1000, entry.compress_size) * _LARGEST_RATIO:
                 raise damaged(self.name, f"{entry.filename} would swell beyond measure")
-            entries[entry.filename] = entry
+            entries[name] = entry
         return entries
 
     def _place_of_tensors(self) -> int:
         entry = self._entries.get(TENSOR_FILE)
+        if entry is None and len(self._entries) == 1 and (inside := next(iter(self._entries))).endswith(".tokmem"):
+            raise BadInputError(
+                f"{self.name} is a zip file with a file of procedures in it, {inside}.",
+                next_step=f"Unpack it and give {inside}.",
+            )
         if entry is None:
             raise damaged(self.name, f"{TENSOR_FILE} is missing")
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-            raise damaged(self.name, f"{TENSOR_FILE} is compressed, and it must be stored as it is")
+            raise BadInputError(
+                f"{self.name} was packed by another program: {TENSOR_FILE} is compressed, "
+                "and it must be stored as it is.",
+                next_step="Unpack it and give the folder instead, or ask for the file as it was exported.",
+            )
         self._data.seek(entry.header_offset)
         head = self._data.read(_LOCAL_HEADER.size)
         if len(head) != _LOCAL_HEADER.size or head[:4] != b"PK\x03\x04":
@@ -280,7 +294,8 @@ class _Zip:
         ) as error:
             reason = str(error)[:100] or type(error).__name__
             raise BadInputError(
-                f"{self.name} is not a bank, or it is damaged ({reason}).", next_step="Ask for the file again."
+                f"{self.name} is no file of procedures, or it is damaged ({reason}).",
+                next_step="Ask for the file again.",
             ) from error
 
 
@@ -319,7 +334,9 @@ class _Folder:
         plain = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
         entries = sorted(islice(plain, _MOST_FILES + 1))
         if not (folder / MANIFEST_FILE).is_file():
-            raise BadInputError(f"{folder} is a folder without a {MANIFEST_FILE}.", next_step="Give a bank.")
+            raise BadInputError(
+                f"{folder} is a folder without a {MANIFEST_FILE}.", next_step="Give a file that 'bank export' wrote."
+            )
         self._sizes: dict[str, int] = {}
         for entry in entries[: _MOST_FILES + 1]:
             found = entry.lstat()
@@ -388,6 +405,22 @@ class _Folder:
         return StorageError(
             f"{name} in {self.name} cannot be read ({error.strerror or error}).", next_step="Check the disk."
         )
+
+
+_OF_FILE_BROWSERS = (".DS_Store", ".localized", "Thumbs.db", "desktop.ini", ".directory")
+
+
+def _of_file_browser(name: str) -> bool:
+    """Whether an entry is one that a file browser added when a person packed the folder again."""
+    parts = name.split("/")
+    return parts[0] == "__MACOSX" or parts[-1] in _OF_FILE_BROWSERS or parts[-1].startswith("._")
+
+
+def _common_folder(entries: list[zipfile.ZipInfo]) -> str:
+    """The folder that all entries lie in, with its slash, where a person packed a folder; else nothing."""
+    tops = {entry.filename.partition("/")[0] for entry in entries}
+    inside = all("/" in entry.filename and "/" in entry.orig_filename for entry in entries)
+    return f"{tops.pop()}/" if inside and len(tops) == 1 else ""
 
 
 def _unplain(name: str) -> bool:

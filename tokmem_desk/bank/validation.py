@@ -105,7 +105,9 @@ class _Reader:
 
     def manifest(self, fields: Any) -> Manifest:
         if not isinstance(fields, dict) or fields.get("format") != FORMAT:
-            raise BadInputError(f"{self._source} is not a bank.", next_step="Give a file that 'bank export' wrote.")
+            raise BadInputError(
+                f"{self._source} is no file of procedures.", next_step="Give a file that 'bank export' wrote."
+            )
         version = self.text(fields, "version", "", 40)
         if not re.fullmatch(r"\d{1,6}\.\d{1,6}\.\d{1,6}", version):
             self.fail("version", "is not a number like 1.0.0")

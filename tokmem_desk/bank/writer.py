@@ -315,8 +315,8 @@ class _Content:
         """Whether a memory can stand beside the first one."""
         if parts.fingerprint.get("digest") != self.fingerprint.digest:
             raise IncompatibleError(
-                f"The memory of {name!r} is for another backbone than the first one.",
-                next_step="Export the procedures of each backbone apart.",
+                f"The memory of {name!r} is for another model than the first one.",
+                next_step="Export the procedures of each model apart.",
             )
         if parts.digest != self.router_digest:
             raise IncompatibleError(
@@ -342,7 +342,9 @@ class _Content:
             self._check_kind(kind, tensors, parts, name, bool(shapes))
         if unknown := sorted(set(parts.blocks) - known):
             # Leaving it out would change routes or answers without a word.
-            raise IncompatibleError(f"The memory of {name!r} has a tensor {unknown[0]!r}, which no bank can carry.")
+            raise IncompatibleError(
+                f"The memory of {name!r} has a tensor {unknown[0]!r}, which no file of procedures can carry."
+            )
         if not fits:
             raise BadInputError(f"The memory of {name!r} has other shapes than the first one.", next_step=NEXT_STEP)
 
@@ -426,7 +428,7 @@ def _shareable(parts: MemoryParts) -> Fingerprint:
     try:
         found = Fingerprint(**{one.name: parts.fingerprint[one.name] for one in fields(Fingerprint)})
     except KeyError as error:
-        raise BadInputError(f"The memory of {parts.name!r} names no backbone.", next_step=NEXT_STEP) from error
+        raise BadInputError(f"The memory of {parts.name!r} names no model.", next_step=NEXT_STEP) from error
     model = found.model_id
     if PurePath(model).is_absolute() or model.startswith(("~", ".")) or "\\" in model:
         model = model.replace("\\", "/").rstrip("/").rpartition("/")[2]

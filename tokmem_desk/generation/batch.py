@@ -12,10 +12,13 @@ import torch
 
 from tokmem_desk.errors import GenerationError
 from tokmem_desk.generation.beam import WIDTH, BeamSearch, search_width
-from tokmem_desk.generation.constrained import constraint_of
+from tokmem_desk.generation.confidence import Signals, copied_signals, generated_signals
+from tokmem_desk.generation.constrained import constraint_of, reads_tokens
 from tokmem_desk.generation.decoding import PROCEDURE_TOKENS
 from tokmem_desk.generation.extraction import can_extract, extract
+from tokmem_desk.generation.trace import NO_TRACE, Trace, trace_of
 from tokmem_desk.memory.steering import join_memories
+from tokmem_desk.templates.answer_values import value_places
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -33,7 +36,23 @@ def answer_messages(
     schemas: Sequence[OutputSchema | None] = (),
 ) -> list[str]:
     """Answers to messages, each under its own memory: read where it has an extractor, else see ``answer_batch``."""
-    answers = [""] * len(messages)
+    answers = answer_messages_judged(
+        backbone, messages, memories, max_tokens=max_tokens, rows_at_once=rows_at_once, schemas=schemas
+    )
+    return [text for text, _ in answers]
+
+
+def answer_messages_judged(
+    backbone: Backbone,
+    messages: Sequence[str],
+    memories: Sequence[Memory | None],
+    *,
+    max_tokens: int,
+    rows_at_once: int,
+    schemas: Sequence[OutputSchema | None] = (),
+) -> list[tuple[str, Signals | None]]:
+    """The same answers, each with what is known of its being right; None without a memory."""
+    answers: list[tuple[str, Signals | None]] = [("", None)] * len(messages)
     reading = [i for i, memory in enumerate(memories) if memory is not None and can_extract(backbone, memory)]
     copied: set[int] = set()
     for start in range(0, len(reading), rows_at_once):
@@ -41,7 +60,7 @@ def answer_messages(
         space = backbone.token_space
         assert space is not None
         done = backbone.prefill(
-            [backbone.format.query(messages[i]) for i in rows], keep_states=False, token_layers=space.layers
+            [backbone.format.query(messages[i]) for i in rows], keep_states=False, token_space=space
         )
         for place, i in enumerate(rows):
             memory = memories[i]
@@ -49,11 +68,12 @@ def answer_messages(
             schema = schemas[i] if schemas else None
             response = extract(backbone, memory, messages[i], done.row(place), limit=max_tokens, schema=schema)
             if response is not None:
-                answers[i] = response.text
+                places = value_places(None, messages[i], response.text)
+                answers[i] = (response.text, copied_signals(response.logs, response.others, places))
                 copied.add(i)
     others = [i for i in range(len(messages)) if i not in copied]
     queries = [backbone.format.query(messages[i]) for i in others]
-    texts = answer_batch(
+    traces = answer_batch_traced(
         backbone,
         queries,
         [memories[i] for i in others],
@@ -62,9 +82,22 @@ def answer_messages(
         max_tokens=max_tokens,
         rows_at_once=rows_at_once,
     )
-    for i, text in zip(others, texts, strict=True):
-        answers[i] = text
+    for i, trace in zip(others, traces, strict=True):
+        memory = memories[i]
+        held = memory is not None and not (schemas and schemas[i] is not None)
+        signals = None if memory is None else batch_signals(backbone, memory if held else None, messages[i], trace)
+        answers[i] = (trace.text, signals)
     return answers
+
+
+def batch_signals(backbone: Backbone, memory: Memory | None, message: str, trace: Trace) -> Signals:
+    """What is known of the being right of an answer that ``answer_batch_traced`` gave.
+
+    Args:
+        memory: whose form held the answer; None where none did.
+    """
+    places = value_places(None if memory is None else memory.answer_template, message, trace.text)
+    return generated_signals(trace, places, backbone.format.decode)
 
 
 @torch.no_grad()
@@ -84,6 +117,37 @@ def answer_batch(
 
     Decodes greedily; by beam search where a template holds the answer, as in ``segment``.
 
+    The arguments are those of ``answer_batch_traced``.
+    """
+    traces = answer_batch_traced(
+        backbone,
+        messages,
+        memories,
+        schemas=schemas,
+        texts=texts,
+        max_tokens=max_tokens,
+        rows_at_once=rows_at_once,
+        between=between,
+        width=width,
+    )
+    return [trace.text for trace in traces]
+
+
+@torch.no_grad()
+def answer_batch_traced(
+    backbone: Backbone,
+    messages: Sequence[Sequence[int]],
+    memories: Sequence[Memory | None],
+    *,
+    schemas: Sequence[OutputSchema | None] = (),
+    texts: Sequence[str] = (),
+    max_tokens: int = PROCEDURE_TOKENS,
+    rows_at_once: int = 16,
+    between: Callable[[], None] = lambda: None,
+    width: int = WIDTH,
+) -> list[Trace]:
+    """Answers to many queries as ``answer_batch`` gives them, with how sure the model was of each token.
+
     For evaluation: stored weights throughout, several queries in a batch.
 
     Args:
@@ -95,7 +159,7 @@ def answer_batch(
         width: of the beam search.
     """
     order = sorted(range(len(messages)), key=lambda i: len(messages[i]))
-    answers = [""] * len(messages)
+    answers = [NO_TRACE] * len(messages)
     forms = schemas or [None] * len(messages)
     said: Sequence[str | None] = texts or [None] * len(messages)
     for start in range(0, len(order), rows_at_once):
@@ -106,7 +170,7 @@ def answer_batch(
             memory = memories[i]
             by_rows.setdefault(0 if memory is None else memory.steering.rows.shape[0], []).append(i)
         for count, members in by_rows.items():
-            texts = _answer_part(
+            traces = _answer_part(
                 backbone,
                 [messages[i] for i in members],
                 [memories[i] for i in members],
@@ -117,8 +181,8 @@ def answer_batch(
                 between,
                 width,
             )
-            for i, text in zip(members, texts, strict=True):
-                answers[i] = text
+            for i, trace in zip(members, traces, strict=True):
+                answers[i] = trace
     return answers
 
 
@@ -132,8 +196,8 @@ def _answer_part(
     max_tokens: int,
     between: Callable[[], None],
     width: int,
-) -> list[str]:
-    done = backbone.prefill(queries)
+) -> list[Trace]:
+    done = backbone.prefill(queries, token_space=backbone.token_space if any(map(reads_tokens, memories)) else None)
     batch = join_memories(backbone, done.states, [None if m is None else m.steering for m in memories])
     if row_count:
         inputs = torch.stack([backbone.embed_rows(m.steering.rows) for m in memories if m is not None])
@@ -141,8 +205,9 @@ def _answer_part(
     else:
         last = done.last_hidden
     searches = []
-    for row_of_batch in zip(memories, schemas, said, strict=True):
-        constraint = constraint_of(backbone, *row_of_batch)
+    for place, row_of_batch in enumerate(zip(memories, schemas, said, strict=True)):
+        seen = done.tokens[place] if done.tokens else None
+        constraint = constraint_of(backbone, *row_of_batch, tokens=seen)
         beams = search_width(backbone, constraint, width)
         searches.append(BeamSearch(constraint, backbone.format.stop_ids, width=beams))
     for _ in range(max_tokens):
@@ -167,4 +232,6 @@ def _answer_part(
         last = backbone.extend(batch, backbone.embed_ids(torch.tensor(tokens, device=last.device)))[:, -1]
     texts = [backbone.format.decode(list(search.best.ids)) for search in searches]
     stop_text = backbone.format.stop_text
-    return [text.split(stop_text)[0].rstrip() if stop_text and not row_count else text for text in texts]
+    if stop_text and not row_count:
+        texts = [text.split(stop_text)[0].rstrip() for text in texts]
+    return [trace_of(search, text) for search, text in zip(searches, texts, strict=True)]

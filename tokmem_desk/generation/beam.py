@@ -21,10 +21,14 @@ from tokmem_desk.generation.constrained import FormConstraint
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.backbone.kv_state import JoinedBatch
     from tokmem_desk.generation.constrained import Constraint
 
 WIDTH = 4
 """Answers that grow side by side, at most."""
+
+BEAM_BYTES = 128 * 2**20
+"""Keys and values of all answers that grow side by side, at most: each has its own copy of those of the message."""
 
 GIVEN_UP = 4.0
 """An answer is dropped when its score is this many nats below the best one."""
@@ -38,11 +42,15 @@ class Beam:
         ids: its tokens, without an end.
         score: log probability of its tokens, and of its end where it has one, among those that were allowed.
         constraint: its way through what holds it.
+        logs: log probability of each token among those that were allowed, in nats; 0 where it had to follow.
+        ended: True where it has come to its end.
     """
 
     ids: tuple[int, ...]
     score: float
     constraint: Constraint | None
+    logs: tuple[float, ...] = ()
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,7 @@ class BeamSearch:
         self._stop_ids, self._width, self._ahead = stop_ids, width, ahead
         self._growing = [Beam((), 0.0, constraint)]
         self._finished: Beam | None = None
+        self._rivals: list[Beam] = []
 
     @property
     def growing(self) -> int:
@@ -88,6 +97,14 @@ class BeamSearch:
     def best(self) -> Beam:
         """The best answer: the finished one, else the best that grows."""
         return self._finished or max(self._growing, key=lambda beam: beam.score)
+
+    @property
+    def rivals(self) -> list[Beam]:
+        """Answers that were given up on the way, as far as they came, the likeliest first."""
+        found: dict[tuple[int, ...], Beam] = {}
+        for beam in sorted((*self._rivals, *self._growing), key=lambda beam: -beam.score):
+            found.setdefault(beam.ids, beam)
+        return [beam for ids, beam in found.items() if ids != self.best.ids]
 
     @property
     def settled(self) -> tuple[int, ...]:
@@ -128,13 +145,18 @@ class BeamSearch:
             if len(self._growing) == self._width or score == float("-inf") or self._behind(score):
                 break
             if token in self._stop_ids:
-                self._finish(Beam(before[row].ids, score, None))
+                self._finish(replace(before[row], score=score, constraint=None))
                 continue
-            constraint = before[row].constraint
+            parent = before[row]
+            constraint = parent.constraint
             if constraint is not None and any(answer.row == row for answer in grown):
                 constraint = constraint.copy()
-            self._growing.append(Beam((*before[row].ids, token), score, constraint))
+            logs = (*parent.logs, score - parent.score)
+            self._growing.append(Beam((*parent.ids, token), score, constraint, logs))
             grown.append(Grown(row, (token,)))
+        # A parent without a child was given up; one that has ended is kept by itself.
+        parents = {answer.row for answer in grown}
+        self._rivals += [replace(beam, constraint=None) for i, beam in enumerate(before) if i not in parents]
         return self._follow(grown)
 
     def _scores(self, beam: Beam, logits: Tensor) -> Tensor:
@@ -150,8 +172,10 @@ class BeamSearch:
         return score <= finished or score < leader - GIVEN_UP
 
     def _finish(self, beam: Beam) -> None:
+        beam = replace(beam, constraint=None, ended=True)
         if self._finished is None or beam.score > self._finished.score:
-            self._finished = beam
+            beam, self._finished = self._finished or beam, beam
+        self._rivals.append(beam)
 
     def _follow(self, grown: list[Grown]) -> list[Grown]:
         """Let constraints note the tokens; answers to which nothing can be added are finished."""
@@ -161,15 +185,22 @@ class BeamSearch:
             tokens = one.tokens
             if (constraint := beam.constraint) is not None:
                 forced = constraint.take(*tokens, ahead=alone)
-                beam, tokens = replace(beam, ids=(*beam.ids, *forced)), (*tokens, *forced)
+                beam = replace(beam, ids=(*beam.ids, *forced), logs=(*beam.logs, *(0.0 for _ in forced)))
+                tokens = (*tokens, *forced)
                 if constraint.complete:
                     self._finish(beam)
                     continue
             growing.append(beam)
             going.append(Grown(one.row, tokens))
         kept = [i for i, beam in enumerate(growing) if self._finished is None or beam.score > self._finished.score]
+        self._rivals += [replace(beam, constraint=None) for i, beam in enumerate(growing) if i not in kept]
         self._growing = [growing[i] for i in kept]
         return [going[i] for i in kept]
+
+
+def width_within_memory(batch: JoinedBatch, width: int = WIDTH) -> int:
+    """How many answers may grow side by side behind one message; a long one leaves room for fewer."""
+    return max(1, min(width, BEAM_BYTES // max(1, batch.bytes)))
 
 
 def search_width(backbone: Backbone, constraint: Constraint | None, width: int = WIDTH) -> int:

@@ -17,6 +17,10 @@ import torch
 from torch import Tensor
 
 from tokmem_desk.errors import GenerationError, IncompatibleError, TokmemError, first_line
+from tokmem_desk.generation.choosing import Leaning, leaning_of
+from tokmem_desk.generation.listing import listed
+from tokmem_desk.generation.pointing import pointed
+from tokmem_desk.templates.asked_form import AskedForm
 from tokmem_desk.templates.json_schema import OutputSchema
 from tokmem_desk.templates.patterns import PatternError
 from tokmem_desk.templates.single_use import FormWalk
@@ -137,7 +141,7 @@ class Constraint:
         allowed = self._vocabulary.allowed(self._matcher.compute_logit_bias())
         self._check()
         if not bool(allowed.any()):
-            raise GenerationError("No answer can fit the procedure's schema.", next_step="Look at the schema.")
+            raise GenerationError("No answer can fit the schema.", next_step="Look at the schema.")
         return allowed
 
     def _preferred(self, masked: Tensor, allowed: Tensor) -> Tensor:
@@ -183,36 +187,21 @@ class Constraint:
     def _check(self) -> None:
         if self._matcher.is_error():
             raise GenerationError(
-                f"The procedure's schema cannot be followed ({first_line(ValueError(self._matcher.get_error()))}).",
+                f"The schema cannot be followed ({first_line(ValueError(self._matcher.get_error()))}).",
                 next_step="Make the schema simpler.",
             )
 
 
-class SchemaConstraint(Constraint):
-    """State of one answer in a procedure's schema."""
+class ClosingConstraint(Constraint):
+    """State of one answer that must be whole: a call, an object. Too long a one can be brought to its end."""
 
-    def __init__(self, vocabulary: Vocabulary, schema: OutputSchema) -> None:
-        self._schema = schema
+    def __init__(self, vocabulary: Vocabulary, grammar: str) -> None:
         self._closing = False
-        super().__init__(vocabulary, schema.grammar)
+        super().__init__(vocabulary, grammar)
 
     def close(self) -> None:
         """From now on prefer tokens that bring the answer to its end."""
         self._closing = True
-
-    def arguments(self, text: str) -> dict[str, Any]:
-        """The object that a finished answer is.
-
-        Raises:
-            GenerationError: it does not fit: it was cut short, or the schema has a rule that no grammar can express.
-        """
-        try:
-            return self._schema.read(text)
-        except TokmemError as caught:
-            raise GenerationError(
-                f"The answer does not fit the procedure's schema: {caught.message}.",
-                next_step="Allow a longer answer, or look at the schema.",
-            ) from caught
 
     def _preferred(self, masked: Tensor, allowed: Tensor) -> Tensor:
         """While closing: a token that closes a bracket or completes a value; the model's choice where there is none."""
@@ -229,15 +218,45 @@ class SchemaConstraint(Constraint):
         return masked
 
 
+class SchemaConstraint(ClosingConstraint):
+    """State of one answer in a procedure's schema."""
+
+    def __init__(self, vocabulary: Vocabulary, schema: OutputSchema) -> None:
+        self._schema = schema
+        super().__init__(vocabulary, schema.grammar)
+
+    def arguments(self, text: str) -> dict[str, Any]:
+        """The object that a finished answer is.
+
+        Raises:
+            GenerationError: it does not fit: it was cut short, or the schema has a rule that no grammar can express.
+        """
+        try:
+            return self._schema.read(text)
+        except TokmemError as caught:
+            raise GenerationError(
+                f"The answer does not fit the procedure's schema: {caught.message}.",
+                next_step="Allow a longer answer, or look at the schema.",
+            ) from caught
+
+
 class FormConstraint(Constraint):
     """One answer's way through the form that a procedure's pairs share.
 
     Nobody has declared that form, so it never stops an answer: where it cannot be followed, the rest is free.
     """
 
-    def __init__(self, vocabulary: Vocabulary, form: AnswerTemplate, message: str) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, form: AnswerTemplate, message: str, leaning: Leaning | None = None
+    ) -> None:
+        """Begin an answer.
+
+        Args:
+            leaning: what the message says about the closed sets of the form.
+        """
         from llguidance import LLMatcher
 
+        self._leaning = leaning
         self.followed = True
         """False from where the form cannot be followed: the rest is free."""
         self._wanted = torch.zeros(())
@@ -262,7 +281,10 @@ class FormConstraint(Constraint):
     def mask(self, logits: Tensor) -> Tensor:
         """[v] logits in which every token that must not come next is minus infinity."""
         self._wanted = logits.max()
-        return super().mask(logits)
+        masked = super().mask(logits)
+        if self._leaning is None or not self.followed:
+            return masked
+        return self._leaning.applied(masked, self.decode(self._taken), self.decode)
 
     def allowed(self) -> Tensor | None:
         """[v] bool, the tokens that may come next; None when the form cannot be followed any more."""
@@ -317,23 +339,38 @@ class FormConstraint(Constraint):
 
 
 def constraint_of(
-    backbone: Backbone, memory: Memory | None, schema: OutputSchema | None, message: str | None
+    backbone: Backbone,
+    memory: Memory | None,
+    schema: OutputSchema | None,
+    message: str | None,
+    asked: AskedForm | None = None,
+    tokens: Tensor | None = None,
 ) -> Constraint | None:
-    """What holds an answer: the procedure's schema, else the form that its pairs share, else nothing.
+    """What holds an answer: the form that was asked for, else the procedure's schema, else the form of its pairs.
 
     Args:
         message: None where values may also come from elsewhere, such as the conversation.
+        asked: what the request wants; None where it says nothing.
+        tokens: [t x k] float32 tokens of the message in the backbone's token space, which say where its values stand;
+            None where they were not read.
     """
+    if asked is not None:
+        return ClosingConstraint(vocabulary_of(backbone), asked.grammar)
     if schema is not None:
         return SchemaConstraint(vocabulary_of(backbone), schema)
     form = None if memory is None or message is None else memory.answer_template
-    return None if form is None or message is None else held_to(form, backbone, message)
+    if form is None or message is None:
+        return None
+    form = listed(backbone, pointed(backbone, form, message, tokens), message, tokens)
+    return held_to(form, backbone, message, leaning_of(backbone, form, message, tokens))
 
 
-def held_to(form: AnswerTemplate, backbone: Backbone, message: str) -> FormConstraint | None:
+def held_to(
+    form: AnswerTemplate, backbone: Backbone, message: str, leaning: Leaning | None = None
+) -> FormConstraint | None:
     """The beginning of an answer in that form; None where the tokenizer lets nothing be held, and answers are free."""
     vocabulary = vocabulary_for_forms(backbone)
-    return None if vocabulary is None else FormConstraint(vocabulary, form, message)
+    return None if vocabulary is None else FormConstraint(vocabulary, form, message, leaning)
 
 
 def _inside_string(text: str) -> bool:
@@ -347,3 +384,9 @@ def _inside_string(text: str) -> bool:
         elif character == '"':
             inside = not inside
     return inside
+
+
+def reads_tokens(memory: Memory | None) -> bool:
+    """Whether ``constraint_of`` can use the tokens of a message."""
+    form = None if memory is None else memory.answer_template
+    return form is not None and bool(form.pointers or form.choosers or form.row_chooser)

@@ -24,16 +24,20 @@ def next_line(
     lines: Sequence[str],
     sampling: Sampling,
     *,
+    request: str = REQUEST,
+    may_end: bool = False,
     max_tokens: int = LINE_TOKENS,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[str | None]:
     """One more line like the given ones; yields None after each token, then the line.
 
-    The line is empty when the model ended its answer, did not come to an end, or was stopped.
+    The line is empty when the model ended its answer (but see ``may_end``), did not come to an end, or was stopped.
 
     Args:
         lines: texts of one kind; line ends within them count as spaces.
         sampling: how to draw; greedy would always write the same.
+        request: what the answer that begins with the lines was asked for.
+        may_end: an answer that ended is a line too.
         max_tokens: longest line.
         cancelled: asked between tokens.
 
@@ -41,7 +45,7 @@ def next_line(
         IncompatibleError: the texts are longer than the context.
     """
     begun = "".join(" ".join(line.split()) + "\n" for line in lines)
-    ids = [*backbone.format.query(REQUEST), *backbone.format.encode_text(begun)]
+    ids = [*backbone.format.query(request), *backbone.format.encode_text(begun)]
     backbone.check_length(len(ids), max_tokens)
     prefilled = backbone.prefill([ids])
     batch, logits = backbone.layout.join(prefilled.states, [None]), backbone.logits(prefilled.last_hidden)[0]
@@ -50,6 +54,9 @@ def next_line(
     for _ in range(max_tokens):
         token = chooser.pick(logits)
         if token in backbone.format.stop_ids or cancelled():
+            if may_end and written and not cancelled():
+                yield (backbone.format.decode(written).strip().splitlines() or [""])[0].strip()
+                return
             break
         written.append(token)
         text = backbone.format.decode(written)

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from tokmem_desk.memory.steering import join_memories
-
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
     from tokmem_desk.backbone.kv_state import JoinedBatch
@@ -93,11 +91,15 @@ class TextStream:
 
 @torch.no_grad()
 def start_memory(backbone: Backbone, memory: Memory, prefilled: Prefilled) -> tuple[JoinedBatch, Tensor]:
-    """Put a memory behind one prefilled query; returns the batch and the [v] logits of the first token."""
-    batch = join_memories(backbone, [prefilled.states[0]], [memory.steering])
-    with backbone.forms.decoding():
-        hidden = backbone.extend(batch, backbone.embed_rows(memory.steering.rows)[None])
-    return batch, backbone.logits(hidden[0, -1])
+    """Put a memory behind one prefilled query; returns the batch and the [v] logits of the first token.
+
+    The query's own keys and values go out of ``prefilled``: a long one is not kept beside what the memory makes of it.
+    """
+    state = memory.steering.edit_query(backbone, prefilled.states.pop())
+    batch = backbone.layout.join([state], [memory.steering.keys_values(backbone, state.length)])
+    del state
+    hidden = backbone.decode(batch, backbone.embed_rows(memory.steering.rows)[None])
+    return batch, backbone.next_logits(hidden[:, -1])[0]
 
 
 def step(backbone: Backbone, batch: JoinedBatch, *tokens: int) -> Tensor:
@@ -109,9 +111,8 @@ def step(backbone: Backbone, batch: JoinedBatch, *tokens: int) -> Tensor:
 def step_each(backbone: Backbone, batch: JoinedBatch, tokens: Sequence[Sequence[int]]) -> Tensor:
     """Append tokens to each sample, as many to all; returns the [b x v] logits of the next."""
     ids = torch.tensor(tokens, device=backbone.torch_device)
-    with backbone.forms.decoding():
-        hidden = backbone.extend(batch, backbone.embed_ids(ids))
-    return backbone.logits(hidden[:, -1])
+    hidden = backbone.decode(batch, backbone.embed_ids(ids))
+    return backbone.next_logits(hidden[:, -1])
 
 
 def goes_in_circles(ids: Sequence[int]) -> bool:

@@ -5,7 +5,8 @@ What marks the values is in ``tokmem_desk.memory.extractor``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tokmem_desk.errors import IncompatibleError
@@ -46,11 +47,14 @@ class Copied:
     Attributes:
         tokens: how many it has.
         whole: False where it was cut at the limit.
+        logs, others: of each value, by its key, see ``MarkedValues``; of keys that are left out as well.
     """
 
     text: str
     tokens: int
     whole: bool
+    logs: Mapping[str, float] = field(default_factory=dict)
+    others: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def extract(
@@ -65,7 +69,7 @@ def extract(
     """The response that a memory copies out of a message; only where ``can_extract``.
 
     Args:
-        prefilled: the message run alone, with the token space's layers.
+        prefilled: the message run alone, with its tokens in the backbone's token space.
         limit: most tokens of the response.
         schema: what the response must fit.
 
@@ -73,14 +77,14 @@ def extract(
         The response; None where no words of the message make one that fits schema and limit. It is to be generated
         then.
     """
-    extractor, space = memory.steering.extractor, backbone.token_space
-    assert extractor is not None and space is not None
+    extractor = memory.steering.extractor
+    assert extractor is not None
     places = backbone.format.places(message)
-    values = extractor.extract(message, places, prefilled.tokens[0], space, schema)
-    if values is None:
+    marked = extractor.mark(message, places, prefilled.tokens[0], schema)
+    if marked is None:
         return None
-    text = extractor.response(values)
+    text = extractor.response(marked.values)
     ids = backbone.format.encode_text(text)
     if len(ids) <= limit:
-        return Copied(text, len(ids), whole=True)
+        return Copied(text, len(ids), whole=True, logs=marked.logs, others=marked.others)
     return None if schema is not None else Copied(backbone.format.decode(ids[:limit]), limit, whole=False)

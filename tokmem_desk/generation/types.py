@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tokmem_desk.generation.answer_segment import AnswerSegment
+from tokmem_desk.generation.token_log import LoggedToken
+from tokmem_desk.references.filled import FilledIn
+from tokmem_desk.routing.near import near_routes
 
 if TYPE_CHECKING:
     from tokmem_desk.memory.memory import Memory
+    from tokmem_desk.references.finder import ReferenceFinder
     from tokmem_desk.routing.routers import Candidate, Router
     from tokmem_desk.routing.segment_tagger import SegmentTagger
     from tokmem_desk.templates.json_schema import OutputSchema
-
-SEGMENT_BREAK = "\n"
-"""Stands between the responses of two segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,12 @@ class Bank:
         schemas: JSON schemas that answers are held to, by name.
         conversation_aware: names of the procedures that read the conversation.
         guests: names of those that came with somebody else's bank and are not accepted yet.
+        following: which procedure goes on with the answers of which, by name; an empty name stands for one that was
+            removed.
         segment_tagger: proposes where further requests begin; without one every message is one request.
+        references: finds what words refer to; without it every message is read as it stands.
+        plans: the steps of each procedure that is a plan; empty where its answers are its steps.
+        steps_grammar: what such an answer is held to, as llguidance reads it; empty: nothing.
     """
 
     memories: dict[str, Memory]
@@ -36,6 +42,10 @@ class Bank:
     conversation_aware: frozenset[str] = frozenset()
     guests: frozenset[str] = frozenset()
     segment_tagger: SegmentTagger | None = None
+    references: ReferenceFinder | None = None
+    following: Mapping[str, str] = field(default_factory=dict)
+    plans: Mapping[str, str] = field(default_factory=dict)
+    steps_grammar: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +54,11 @@ class Routed:
 
     Attributes:
         segment: place in the answer, from 0.
-        part: the part of the message that the segment answers; all of it when the answer has one segment.
+        part: the part of the message that the segment answers; all of it when the answer has one segment. In a chain,
+            the answer that it goes on with. What its words refer to is filled in.
+        follows: in a chain, the procedure whose answer that is; else empty.
+        typed: the part as it stands in the message, where something was filled in; else empty.
+        filled: what was filled in.
     """
 
     route: str
@@ -53,6 +67,29 @@ class Routed:
     forced: bool = False
     segment: int = 0
     part: str = ""
+    follows: str = ""
+    typed: str = ""
+    filled: tuple[FilledIn, ...] = ()
+
+    @property
+    def ambiguous(self) -> tuple[str, str] | None:
+        """The two routes that it lies between, the taken one first; None where it is clear or somebody chose it."""
+        return None if self.forced else near_routes([(c.route, c.probability) for c in self.candidates])
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """How far a long text has been read; a short one is read before anybody could be told.
+
+    Attributes:
+        what: ``message``, its ``requests`` (stretches that may be requests of their own), or the ``conversation``.
+        done: tokens read so far, fewer than ``total``.
+        total: tokens to read.
+    """
+
+    what: Literal["message", "requests", "conversation"]
+    done: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +124,7 @@ class Answer:
         context_tokens: positions of the context that the largest segment took, answer included.
         prompt_tokens: positions before the first token, of all segments together, those of memories included.
         without_history: plain chat was about to repeat an earlier answer, and was answered without the conversation.
+        tokens: of the response, where they were asked for; None where a part of it was copied instead of generated.
     """
 
     routed: Routed
@@ -99,3 +137,4 @@ class Answer:
     context_tokens: int = 0
     prompt_tokens: int = 0
     without_history: bool = False
+    tokens: list[LoggedToken] | None = None

@@ -25,13 +25,35 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from tokmem_desk.backbone.token_space import TokenNetwork, TokenSpace
+    from tokmem_desk.backbone.token_space import TokenNetwork
     from tokmem_desk.memory.slot_values import Slot
+    from tokmem_desk.memory.spans import MarkedMessage
     from tokmem_desk.memory.stored_tensors import StoredTensors
     from tokmem_desk.templates.json_schema import OutputSchema
 
 CHANNELS, NEAR, DROPOUT = 96, 3, 0.3
 """Size of the network."""
+
+_QUITE_SURE = -0.1
+"""Log probability of a slot's words below which other words are looked for, in nats."""
+
+_OTHERS, _LOOKED_AT = 4, 16
+"""How many other words are named, and how many of the likeliest are looked at for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedValues:
+    """What was read off a message.
+
+    Attributes:
+        values: the object.
+        logs: log probability that a slot's words are these and no others, or that it has none, in nats; by its name.
+        others: the likeliest other words for a slot that is not quite sure, as JSON; by its name.
+    """
+
+    values: dict[str, Any]
+    logs: dict[str, float]
+    others: dict[str, list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +91,31 @@ class Extractor(SteeringPart):
         message: str,
         places: Sequence[tuple[int, int]],
         tokens: Tensor,
-        space: TokenSpace,
         schema: OutputSchema | None = None,
     ) -> dict[str, Any] | None:
-        """The object for a message.
+        """The object for a message; None where no words of it make one that fits the schema.
+
+        Args:
+            message: stripped.
+            places: [start, end) of each of its t tokens, see ``mark``.
+            tokens: [t x k] float32, see ``mark``.
+            schema: what the object must fit.
+        """
+        marked = self.mark(message, places, tokens, schema)
+        return None if marked is None else marked.values
+
+    def mark(
+        self,
+        message: str,
+        places: Sequence[tuple[int, int]],
+        tokens: Tensor,
+        schema: OutputSchema | None = None,
+    ) -> MarkedValues | None:
+        """The object for a message, and how likely each of its values is.
 
         Args:
             places: [start, end) of each token in the stripped message, see ``ChatFormat.places``.
-            tokens: [t x f] hidden states, see ``Backbone.prefill``.
+            tokens: [t x k] float32 tokens in the token space that it was trained in, see ``Backbone.prefill``.
             schema: what the object must fit.
 
         Returns:
@@ -84,11 +123,11 @@ class Extractor(SteeringPart):
         """
         import torch
 
-        from tokmem_desk.memory.slot_values import read_values
+        from tokmem_desk.memory.slot_values import read_spans
         from tokmem_desk.memory.spans import MarkedMessage
 
         with torch.no_grad():
-            scores = torch.log_softmax(self.network(space.project(tokens)[None])[0], dim=-1).cpu()
+            scores = torch.log_softmax(self.network(tokens[None])[0], dim=-1).cpu()
         marked = MarkedMessage(
             message.strip(),
             places,
@@ -97,13 +136,24 @@ class Extractor(SteeringPart):
             inner=[index for index, slot in enumerate(self.slots) if slot.inner],
         )
         if schema is None:
-            values = read_values(marked, self.slots)
+            values, spans = read_spans(marked, self.slots)
         else:
-            values = read_values(marked, self.slots, schema.required, schema.allows)
+            values, spans = read_spans(marked, self.slots, schema.required, schema.allows)
+        logs = {
+            slot.name: marked.log_of(index, [span for span in spans if span.slot == index])
+            for index, slot in enumerate(self.slots)
+        }
         values = {**self.constants, **values}
         if self.order is not None:
             values = {name: values[name] for name in self.order if name in values}
-        return None if schema is not None and schema.fault_of(values) is not None else values
+        if schema is not None and schema.fault_of(values) is not None:
+            return None
+        others = {
+            slot.name: _other_values(marked, index, slot, values.get(slot.name), schema)
+            for index, slot in enumerate(self.slots)
+            if logs[slot.name] < _QUITE_SURE
+        }
+        return MarkedValues(values, logs, others)
 
     def response(self, arguments: dict[str, Any]) -> str:
         """The object as the pairs write it."""
@@ -193,6 +243,22 @@ class Extractor(SteeringPart):
         network.requires_grad_(False).eval()
         constants, compact, space = dict(facts["constants"]), bool(facts["compact"]), str(facts["space"])
         return cls(slots, constants, order, compact, network, space, bool(facts.get("alone", True)))
+
+
+def _other_values(
+    marked: MarkedMessage, index: int, slot: Slot, value: object, schema: OutputSchema | None
+) -> list[str]:
+    """The likeliest other words for a slot that the schema allows there, as JSON."""
+    from tokmem_desk.memory.slot_values import number_of
+
+    if isinstance(value, list):
+        return []
+    found: dict[str, None] = {}
+    for span in marked.others(index)[:_LOOKED_AT]:
+        other = number_of(marked.text(span)) if slot.kind == "number" else marked.text(span)
+        if other != value and (schema is None or schema.allows(slot.name, other)):
+            found[json.dumps(other, ensure_ascii=False)] = None
+    return [*found][:_OTHERS]
 
 
 def new_network(dimensions: int, slots: int) -> TokenNetwork:

@@ -96,7 +96,7 @@ def memory_from_bytes(data: bytes, backbone: Backbone, source: str) -> Memory:
     if digest != backbone.fingerprint.digest:
         raise IncompatibleError(
             f"{source} was trained for {fingerprint.get('model_id')!r} "
-            f"(fingerprint {digest[:12]}), not for {backbone.model_id!r} ({backbone.fingerprint.digest[:12]}).",
+            f"({digest[:12]}), not for {backbone.model_id!r} ({backbone.fingerprint.digest[:12]}).",
             next_step="Switch to that model, or train the procedure again on this one.",
         )
     stored = StoredTensors(tensors, settings if isinstance(settings, dict) else {}, backbone, source)

@@ -31,8 +31,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.backbone.kv_state import QueryState
+    from tokmem_desk.backbone.query_state import QueryState
     from tokmem_desk.memory.stored_tensors import StoredTensors
+
+_TOKENS_AT_ONCE = 128
+"""Tokens of a long query that are edited together where no gradient is wanted: the edit is made in float32, several
+times the size of what it edits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +148,32 @@ class KVAdapter(TrainedPart):
         for g, (k, v) in enumerate(zip(state.keys, state.values, strict=True)):
             # A sliding layer has kept the last tokens only.
             places = torch.arange(state.length - k.shape[-2], state.length, device=k.device)
-            free = backbone.rotate(k.float(), places, g, back=True)
-            edit = backbone.rotate(_edit(free, self.keys_in[g], self.keys_out[g]), places, g)
-            keys.append((k.float() + edit).to(k.dtype))
-            values.append((v.float() + _edit(v.float(), self.values_in[g], self.values_out[g])).to(v.dtype))
+            if k.shape[-2] <= _TOKENS_AT_ONCE or torch.is_grad_enabled():
+                seen_keys, seen_values = self._edited(backbone, g, k, v, places)
+            else:
+                seen_keys, seen_values = torch.empty_like(k), torch.empty_like(v)
+                for start in range(0, k.shape[-2], _TOKENS_AT_ONCE):
+                    part = slice(start, start + _TOKENS_AT_ONCE)
+                    seen_keys[..., part, :], seen_values[..., part, :] = self._edited(
+                        backbone, g, k[..., part, :], v[..., part, :], places[part]
+                    )
+            keys.append(seen_keys)
+            values.append(seen_values)
         return replace(state, keys=tuple(keys), values=tuple(values))
+
+    def _edited(
+        self, backbone: Backbone, group: int, keys: Tensor, values: Tensor, places: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The keys and values of some tokens, as this memory sees them.
+
+        Args:
+            places: [q] long, positions of the tokens.
+        """
+        k, v = keys.float(), values.float()
+        free = backbone.rotate(k, places, group, back=True)
+        edit = backbone.rotate(_edit(free, self.keys_in[group], self.keys_out[group]), places, group)
+        edited = v + _edit(v, self.values_in[group], self.values_out[group])
+        return (k + edit).to(keys.dtype), edited.to(values.dtype)
 
 
 def kv_adapter_size(key_shapes: KeyShapes, rank: int) -> int:

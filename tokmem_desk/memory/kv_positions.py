@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.backbone.kv_state import LayerRows
+    from tokmem_desk.backbone.query_state import LayerKeysValues
     from tokmem_desk.memory.stored_tensors import StoredTensors
 
 
@@ -87,14 +87,14 @@ class KVPositions(TrainedPart):
     def initial(
         cls, backbone: Backbone, settings: TrainSettings, text_ids: Sequence[int], seed: int
     ) -> list[InitialTensor]:
-        start = initial_layer_rows(backbone, settings.span - 1, text_ids)
+        start = initial_keys_values(backbone, settings.span - 1, text_ids)
         return [InitialTensor(tensor, kept=2) for tensor in (*start.keys, *start.values)]
 
     @property
     def span(self) -> int:
         return self.keys[0].shape[-2]
 
-    def layer_rows(self, backbone: Backbone, position: int) -> LayerRows:
+    def keys_values(self, backbone: Backbone, position: int) -> LayerKeysValues:
         """Keys and values as they stand from ``position`` on.
 
         Keys are kept free of position and rotated to where the query ends, so that the distance
@@ -102,14 +102,14 @@ class KVPositions(TrainedPart):
         """
         import torch
 
-        from tokmem_desk.backbone.kv_state import LayerRows
+        from tokmem_desk.backbone.query_state import LayerKeysValues
 
         places = torch.arange(position, position + self.span, device=self.keys[0].device)
         keys = tuple(backbone.rotate(k.float(), places, g).to(backbone.dtype) for g, k in enumerate(self.keys))
-        return LayerRows(keys, tuple(v.to(backbone.dtype) for v in self.values))
+        return LayerKeysValues(keys, tuple(v.to(backbone.dtype) for v in self.values))
 
 
-def initial_layer_rows(backbone: Backbone, count: int, text_ids: Sequence[int]) -> LayerRows:
+def initial_keys_values(backbone: Backbone, count: int, text_ids: Sequence[int]) -> LayerKeysValues:
     """Keys and values to start from: those of the last ``count`` tokens of a text, read by the backbone.
 
     The text is made of demonstrations, so that an untrained memory already looks like the tail of a
@@ -121,7 +121,7 @@ def initial_layer_rows(backbone: Backbone, count: int, text_ids: Sequence[int]) 
     Raises:
         UsageError: the backbone's keys cannot be moved, so it cannot have such memories.
     """
-    from tokmem_desk.backbone.kv_state import LayerRows
+    from tokmem_desk.backbone.query_state import LayerKeysValues
 
     if not backbone.rotates_keys:
         raise UsageError(
@@ -138,4 +138,4 @@ def initial_layer_rows(backbone: Backbone, count: int, text_ids: Sequence[int]) 
     free = backbone.free_keys_of(wanted)
     keys = tuple(k[..., -count:, :].contiguous() for k in free.keys)
     values = tuple(v[..., -count:, :].contiguous() for v in free.values)
-    return LayerRows(keys, values)
+    return LayerKeysValues(keys, values)

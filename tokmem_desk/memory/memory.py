@@ -40,11 +40,18 @@ class Memory:
     tied: bool
     statistics: RouterStatistics | None = None
     settings: dict[str, object] = field(default_factory=dict)
+    _read: list[tuple[object, AnswerTemplate | None]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+    """What the form was read from, and the form: it is asked for with every answer."""
 
     @property
     def answer_template(self) -> AnswerTemplate | None:
         """The form that the answers of its pairs share; None where they share none, or it cannot be read."""
-        return template_in(self.settings)
+        written = self.settings.get(TEMPLATE_SETTING)
+        if not self._read or self._read[0][0] is not written:
+            self._read[:] = [(written, template_in(self.settings))]
+        return self._read[0][1]
 
     def without_answer_template(self) -> Memory:
         """The same memory, whose answers are free."""

@@ -22,6 +22,20 @@ from torch import Tensor
 
 from tokmem_desk.errors import RoutingError
 
+
+@dataclass(frozen=True, slots=True)
+class SharedShape:
+    """The shared covariance of a bank, up to its scale.
+
+    Attributes:
+        factor: [k x k] float64, lower triangular L with A = L Lᵀ.
+        identity: how much of the identity is in A.
+    """
+
+    factor: Tensor
+    identity: float
+
+
 LOW_RANK_ROWS = 4
 """Directions of a low-rank part. Four serve as well as all of them, two lose a little; see docs/research/routing.md."""
 _GRID = 1024.0
@@ -94,7 +108,7 @@ def low_rank_scatter(vectors: Tensor) -> Tensor:
 
 
 def on_grid(rows: Tensor) -> Tensor:
-    """Rows on the grid on which their sums of products are exact."""
+    """[r x k] rows, rounded to the grid on which their sums of products are exact."""
     return (rows * _GRID).round() / _GRID
 
 
@@ -125,6 +139,15 @@ class PooledCovariance:
             self._rest += sign * round(max(0.0, one.scatter - size) * _GRID)
             self._inputs += sign * max(0, one.count - 1)
 
+    def copy(self) -> PooledCovariance:
+        """The same sums, which go on apart."""
+        found = PooledCovariance(0)
+        found._scatter, found._rest, found._inputs = self._scatter.clone(), self._rest, self._inputs
+        return found
+
+    def _mean_variance(self, scatter: Tensor) -> float:
+        return float(scatter.diagonal().mean()) / max(1, self._inputs)
+
     def whitening(self) -> Tensor | None:
         """[k x k] float32 that makes the shared covariance within procedures the identity.
 
@@ -136,30 +159,76 @@ class PooledCovariance:
         k = self._scatter.shape[0]
         identity = torch.eye(k, dtype=torch.float64)
         scatter = self._scatter + identity * (self._rest / _GRID / k)
-        mean_variance = float(scatter.diagonal().mean()) / max(1, self._inputs)
+        mean_variance = self._mean_variance(scatter)
         if self._inputs == 0 or mean_variance <= 0.0:
             return None
         shipped = max(_SHIPPED_WEIGHT, self._inputs)
         covariance = (scatter / mean_variance + shipped * identity) / (self._inputs + shipped)
-        try:
-            factor = torch.linalg.cholesky(covariance)
-        except RuntimeError:  # torch.linalg.LinAlgError is one
-            raise RoutingError(
-                "The router cannot use what the memories of this bank tell of their inputs: one is damaged.",
-                next_step="Leave out what was imported or trained last: tokmem-desk proc disable NAME",
-            ) from None
-        return torch.linalg.solve_triangular(factor, identity, upper=False).T.float()
+        return torch.linalg.solve_triangular(_factor(covariance), identity, upper=False).T.float()
+
+    def shape(self) -> SharedShape | None:
+        """The same covariance up to its scale, as a factor; None where ``whitening`` is.
+
+        Raises:
+            RoutingError: the numbers cannot come from any inputs.
+        """
+        k = self._scatter.shape[0]
+        rest = self._rest / _GRID / k
+        scatter = self._scatter.clone()
+        scatter.diagonal().add_(rest)
+        mean_variance = self._mean_variance(scatter)
+        if self._inputs == 0 or mean_variance <= 0.0:
+            return None
+        shipped = mean_variance * max(_SHIPPED_WEIGHT, self._inputs)
+        scatter.diagonal().add_(shipped)
+        return SharedShape(_factor(scatter), rest + shipped)
 
 
-def shared_whitening(statistics: Sequence[RouterStatistics], dimensions: int) -> Tensor | None:
-    """The same for a whole bank at once."""
+def _factor(covariance: Tensor) -> Tensor:
+    try:
+        return torch.linalg.cholesky(covariance)
+    except RuntimeError:  # torch.linalg.LinAlgError is one
+        raise RoutingError(
+            "The router cannot use what its memories tell of their messages: one is damaged.",
+            next_step="Leave out what was imported or trained last: tokmem-desk proc disable NAME",
+        ) from None
+
+
+def pooled(statistics: Sequence[RouterStatistics], dimensions: int) -> PooledCovariance:
+    """The sums of a whole bank.
+
+    Args:
+        statistics: of the bank's procedures.
+        dimensions: k of the feature space.
+    """
     shared = PooledCovariance(dimensions)
     for start in range(0, len(statistics), _AT_ONCE):
         shared.add(*statistics[start : start + _AT_ONCE])
-    return shared.whitening()
+    return shared
+
+
+def shared_whitening(statistics: Sequence[RouterStatistics], dimensions: int) -> Tensor | None:
+    """The whitening of a whole bank at once, see ``PooledCovariance.whitening``.
+
+    Args:
+        statistics: of the bank's procedures.
+        dimensions: k of the feature space.
+
+    Returns:
+        [k x k] float32; None where nothing is known about how inputs differ.
+
+    Raises:
+        RoutingError: the numbers cannot come from any inputs.
+    """
+    return pooled(statistics, dimensions).whitening()
 
 
 def own_space(vectors: Tensor, whitening: Tensor | None) -> Tensor:
-    """[n x k] unit vectors in a bank's own space."""
+    """[n x k] unit vectors in a bank's own space.
+
+    Args:
+        vectors: [n x k] in the shipped space.
+        whitening: [k x k] of the bank; None leaves the space as it is.
+    """
     own = vectors if whitening is None else vectors @ whitening
     return own / own.norm(dim=1, keepdim=True).clamp_min(1e-12)

@@ -47,6 +47,16 @@ def read_values(
 ) -> dict[str, Any]:
     """The values that stand in a message, by the names of their slots, in the order of the message.
 
+    See ``read_spans``.
+    """
+    return read_spans(marked, slots, required, fits)[0]
+
+
+def read_spans(
+    marked: MarkedMessage, slots: Sequence[Slot], required: Collection[str] = (), fits: Fits | None = None
+) -> tuple[dict[str, Any], list[Span]]:
+    """The same values, and the words that they were read from.
+
     A slot whose marked words make no value that fits takes other words around them; one that is required takes the
     most probable words that fit, wherever they stand. What fits nowhere is left out.
 
@@ -68,7 +78,7 @@ def read_values(
         if not _take(marked, slots[index], options, fits, values, taken):
             missing.append(index)
     if fits is None:
-        return values
+        return values, taken
     missing += [index for index in range(len(slots)) if index not in spans]
     for index in missing:
         if slots[index].name in required:
@@ -76,7 +86,7 @@ def read_values(
             free = [span for span in others if not any(span.overlaps(one) for one in taken)]
             options = [[span] for span in [*free[:_OTHERS], *others[:_OTHERS]]]
             _take(marked, slots[index], options, fits, values, taken)
-    return values
+    return values, taken
 
 
 def _readings(slot: Slot, spans: list[Span]) -> list[list[Span]]:

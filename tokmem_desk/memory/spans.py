@@ -184,6 +184,18 @@ class MarkedMessage:
         none = self._scores[:, 0]
         return self._scores[:, 1 + 2 * slot] - none, self._scores[:, 2 + 2 * slot] - none
 
+    def log_of(self, slot: int, spans: Collection[Span]) -> float:
+        """Log probability that the slot has exactly these tokens of the message and no other, in nats.
+
+        Each token counts by itself, as if the marks beside it said nothing about it.
+        """
+        inside = self._scores[:, 1 + 2 * slot : 3 + 2 * slot].logsumexp(dim=-1)
+        taken = torch.zeros(len(inside), dtype=torch.bool)
+        for span in spans:
+            taken[span.first : span.after] = True
+        outside = torch.log1p(-inside.exp().clamp(max=1 - 1e-6))
+        return float(torch.where(taken, inside, outside).sum())
+
     def others(self, slot: int) -> list[Span]:
         """All spans of at most ``LONGEST_SPAN`` tokens that may be a value of a slot, the most probable first."""
         begins, goes_on = self._odds(slot)

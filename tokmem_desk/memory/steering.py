@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.backbone.kv_state import JoinedBatch, LayerRows, QueryState
+    from tokmem_desk.backbone.kv_state import JoinedBatch
+    from tokmem_desk.backbone.query_state import LayerKeysValues, QueryState
 
 _Part = TypeVar("_Part", bound=SteeringPart)
 
@@ -102,7 +103,7 @@ class Steering:
 
     @property
     def values(self) -> tuple[Tensor, ...]:
-        """As ``keys``."""
+        """One [l x k x m x e] float32 per layer group; empty without."""
         part = self.part(KVPositions)
         return () if part is None else part.values
 
@@ -138,11 +139,11 @@ class Steering:
             state = part.edit_query(backbone, state)
         return state
 
-    def layer_rows(self, backbone: Backbone, position: int) -> LayerRows | None:
+    def keys_values(self, backbone: Backbone, position: int) -> LayerKeysValues | None:
         """Keys and values as they stand from ``position`` on; None when the memory has rows only."""
-        found: list[LayerRows] = []
+        found: list[LayerKeysValues] = []
         for part in self.parts:
-            rows = part.layer_rows(backbone, position)
+            rows = part.keys_values(backbone, position)
             if rows is not None:
                 found.append(rows)
                 position += rows.length
@@ -150,11 +151,11 @@ class Steering:
             return found[0] if found else None
         import torch
 
-        from tokmem_desk.backbone.kv_state import LayerRows
+        from tokmem_desk.backbone.query_state import LayerKeysValues
 
         keys = zip(*(rows.keys for rows in found), strict=True)
         values = zip(*(rows.values for rows in found), strict=True)
-        return LayerRows(
+        return LayerKeysValues(
             tuple(torch.cat(group, dim=-2) for group in keys), tuple(torch.cat(group, dim=-2) for group in values)
         )
 
@@ -174,5 +175,5 @@ def join_memories(backbone: Backbone, states: Sequence[QueryState], blocks: Sequ
     """
     pairs = list(zip(states, blocks, strict=True))
     seen = [state if block is None else block.edit_query(backbone, state) for state, block in pairs]
-    rows = [None if block is None else block.layer_rows(backbone, state.length) for state, block in pairs]
+    rows = [None if block is None else block.keys_values(backbone, state.length) for state, block in pairs]
     return backbone.layout.join(seen, rows)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.backbone.kv_state import LayerRows, QueryState
+    from tokmem_desk.backbone.query_state import LayerKeysValues, QueryState
     from tokmem_desk.memory.stored_tensors import StoredTensors
 
 SteeringKind = Literal["rows", "layers"]
@@ -203,7 +203,7 @@ class SteeringPart(ABC):
         """
         return state
 
-    def layer_rows(self, backbone: Backbone, position: int) -> LayerRows | None:
+    def keys_values(self, backbone: Backbone, position: int) -> LayerKeysValues | None:
         """At the join: keys and values that stand in every layer from ``position`` on; None without."""
         return None
 

@@ -67,7 +67,7 @@ class CatalogueEntry:
         title, licence, licence_url: for people, shown before anything is fetched.
         parameters: how many the model has.
         download_bytes: what crosses the network, roughly.
-        disk_bytes: free space needed in the cache while it is fetched and converted, roughly.
+        disk_bytes: what the converted model takes, and converting beside what was fetched, roughly.
         memory_bytes: what chat and training take once it is loaded in 4 bit, roughly.
         chat: whether it was made for chat (has a chat template).
         gated: whether the Hub asks for an account that accepted the licence.
@@ -99,6 +99,11 @@ class CatalogueEntry:
     tied: bool = True
     recurrent: bool = False
     revision: str = ""
+
+    @property
+    def space_bytes(self) -> int:
+        """Free space needed in the cache while it is fetched and converted, roughly."""
+        return self.download_bytes + self.disk_bytes
 
 
 DEFAULT_ID = "smollm2-135m-instruct"

@@ -40,6 +40,7 @@ from tokmem_desk.models.lazy_tensors import LazyTensors, folder_tensors
 from tokmem_desk.models.suitability import Candidate, check_candidate
 from tokmem_desk.models.text_part import text_config, text_model_type, text_tensors
 from tokmem_desk.system.device import DeviceChoice
+from tokmem_desk.system.lean_imports import import_bitsandbytes
 
 if TYPE_CHECKING:
     import torch
@@ -185,6 +186,7 @@ def _quantise(
 ) -> Conversion:
     import torch
 
+    import_bitsandbytes()
     config = checkpoint.config
     options: dict[str, Any] = {"dtype": torch.bfloat16, "device_map": {"": device.device}}
     skipped: list[str] = []

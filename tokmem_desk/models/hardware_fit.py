@@ -12,11 +12,13 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from tokmem_desk.models.catalogue import CATALOGUE, DEFAULT_ID, GIB, MIB, CatalogueEntry
+from tokmem_desk.models.speed_fit import UNPACKED_LIMIT_BYTES, unpacked_limit
+from tokmem_desk.system.device import cpu_lacks_bfloat16
 
 Verdict = Literal["fits", "tight", "too big"]
 
@@ -49,10 +51,12 @@ class Machine:
     gpu: str = ""
     gpu_memory_bytes: int = 0
     gpu_free_bytes: int = 0
+    lacks_bfloat16: bool = False
+    """Whether the processor has no instructions for it, so that models compute in 32 bit there."""
 
     def without_gpu(self) -> Machine:
         """The same machine when the graphics card is not used."""
-        return Machine(self.cores, self.processor, self.memory_bytes, self.free_bytes)
+        return replace(self, gpu="", gpu_memory_bytes=0, gpu_free_bytes=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ def look_at_machine() -> Machine:
         gpu=gpu,
         gpu_memory_bytes=gpu_total,
         gpu_free_bytes=gpu_free,
+        lacks_bfloat16=cpu_lacks_bfloat16(),
     )
 
 
@@ -135,19 +140,34 @@ def fit(machine: Machine, *, need: int, weights: int, freed: int = 0) -> Fit:
     )
 
 
-def needed_bytes(entry: CatalogueEntry | None, stored_bytes: int | None) -> tuple[int, int] | None:
+def needed_bytes(
+    entry: CatalogueEntry | None, stored_bytes: int | None, machine: Machine | None = None
+) -> tuple[int, int] | None:
     """What a model takes in all and its weights alone, in bytes; None when neither size is known.
 
     Args:
         entry: the catalogue's facts.
         stored_bytes: size of the converted files, where they are here.
+        machine: that it will run on, which may compute in 32 bit: what is not in 4 bit takes twice as much then.
     """
     if entry is not None:
         weights = stored_bytes or round(entry.parameters * BYTES_PER_PARAMETER)
-        return max(entry.memory_bytes, weights + WORKING_BYTES), weights
+        more = 0
+        if machine is not None and machine.lacks_bfloat16 and not machine.gpu:
+            more = _wider_by(entry, machine.free_bytes)
+        return max(entry.memory_bytes, weights + WORKING_BYTES) + more, weights + more
     if stored_bytes:
         return stored_bytes + WORKING_BYTES, stored_bytes
     return None
+
+
+def _wider_by(entry: CatalogueEntry, free_bytes: int) -> int:
+    """Bytes that a model takes more in 32 bit than in 16: embeddings, head, and the unpacked copy of its weights."""
+    tables = entry.vocabulary * entry.hidden_size * (1 if entry.tied else 2)
+    body = max(0, entry.parameters - tables)
+    before = 2 * body if 2 * body <= UNPACKED_LIMIT_BYTES else 0
+    now = 4 * body if 4 * body <= unpacked_limit(free_bytes, packs=False) else 0
+    return max(0, 2 * tables + now - before)
 
 
 def recommended(machine: Machine, catalogue: Sequence[CatalogueEntry] = CATALOGUE) -> tuple[CatalogueEntry, str]:

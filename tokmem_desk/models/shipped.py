@@ -10,12 +10,19 @@ from typing import Literal
 
 from tokmem_desk.errors import DamagedError
 
-Kind = Literal["prior", "adapter"]
-"""Where memories start (``trainer.memory_start``); the adapted backbone's layers (``tokmem_desk.paper.adapter``)."""
+Kind = Literal["prior", "adapter", "router", "earlier-router"]
+"""Where memories start (``trainer.memory_start``); the adapted backbone's layers (``tokmem_desk.paper.adapter``); the
+router's feature space (``tokmem_desk.routing.shipped_router``), and what turns memories of the one before into it
+(``tokmem_desk.routing.earlier_space``)."""
 
 SHIPPED_SHA256 = {
     "adapter-smollm2-135m-instruct.safetensors": "a158f76ef525ca8e23d44f36a0ec49c54730ef92d1eeea517c6c6aed8f23589b",
+    "earlier-router-smollm2-135m-instruct.safetensors": (
+        "b8904df4e41846a98752e4a00d3fd28ff9670cd93337ce00a8d54d9d68f93e56"
+    ),
     "prior-smollm2-135m-instruct.safetensors": "9ebf7e5b9bd26a76de6a021263bef2a73508283a30bb5b8c3f3be0270f7d7c6a",
+    "references.safetensors": "efbb169eb10ad0251a5eedbf0fbc80dad61e727ce6918f1ea3521fd191ddac4f",
+    "router-smollm2-135m-instruct.safetensors": "0554d95749478249e790f1834268440c1080878f378f2da82a407c8183fd2fc4",
     "splitter.safetensors": "ecf09223d68f89210ff71a29965bbdb21dd301fadaa2bb43206dc9326102e049",
 }
 """Of every file in ``fitted/``; whoever makes one anew puts its digest here (``sha256sum tokmem_desk/fitted/*``)."""
@@ -43,6 +50,16 @@ def require_whole(name: str, data: bytes) -> bytes:
     return data
 
 
+def read_whole(file: Traversable) -> bytes:
+    """The bytes of a file in ``fitted/``, see ``require_whole``.
+
+    Raises:
+        FileNotFoundError: it does not ship.
+        DamagedError: it is not what was shipped.
+    """
+    return require_whole(file.name, file.read_bytes())
+
+
 def shipped_bytes(name: str) -> bytes:
     """A file in ``fitted/`` that every installation has.
 
@@ -50,7 +67,7 @@ def shipped_bytes(name: str) -> bytes:
         DamagedError: it is missing, or not what was shipped.
     """
     try:
-        return require_whole(name, resources.files("tokmem_desk").joinpath("fitted", name).read_bytes())
+        return read_whole(resources.files("tokmem_desk").joinpath("fitted", name))
     except OSError as error:
         raise DamagedError(
             f"{name}, which comes with the program, cannot be read ({error.strerror or error}).",

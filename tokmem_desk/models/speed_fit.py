@@ -39,16 +39,34 @@ _STEP_TOKENS = 17 * _BATCH
 """That each step runs forward and backward: a memory's rows and a response, without the message."""
 
 _OPERATIONS_PER_LAYER = 70
-"""Small operations that one layer starts, whatever its size: decoding of the default model over its layers."""
+"""Small operations that one layer starts, whatever its size: a pass of the default model over its layers."""
+
+_OPERATIONS_PER_STEP_LAYER = 16
+"""The same of a step that is written out (``tokmem_desk.backbone.lean_step``), whose overhead is between a quarter and
+a fifth: benchmarks/results/speed-llama.json."""
 
 _OPERATIONS_PER_TRAINED_LAYER = 350
 """The same with a backward pass and an optimiser: training of the default model over its layers."""
 
-_DENSE_BYTES = 2**29
-"""Up to this size a training keeps a copy in 16 bit, see ``tokmem_desk.backbone.weight_formats``."""
+UNPACKED_LIMIT_BYTES = 2**29
+"""Up to this size a copy of the 4-bit weights is kept unpacked on a CPU; see ``unpacked_limit``."""
+
+_SHARE_UNPACKED = 8
+"""Where nothing else makes single rows quick, a larger copy may take one part in so many of the free memory."""
 
 _MEASURED_ANSWERS, _ANSWER_TOKENS = 12, 30
 """Answers of a scorecard, and their length."""
+
+
+def unpacked_limit(free_bytes: int, *, packs: bool) -> int:
+    """Most bytes of an unpacked copy of the weights, see ``tokmem_desk.backbone.weight_formats``.
+
+    Args:
+        free_bytes: memory that nobody uses.
+        packs: whether the processor has a kernel for single rows of packed weights. Without it, each word of an answer
+            unpacks all weights anew unless there is a copy.
+    """
+    return UNPACKED_LIMIT_BYTES if packs else max(UNPACKED_LIMIT_BYTES, free_bytes // _SHARE_UNPACKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +127,21 @@ def estimate(entry: CatalogueEntry, speed: MachineSpeed) -> Estimate | None:
         return None
     table = entry.vocabulary * entry.hidden_size
     body = max(0, entry.parameters - table * (1 if entry.tied else 2))
-    head = 2 * table / speed.bytes_per_second
+    size = 4 if speed.dtype == "float32" else 2
+    head = size * table / speed.bytes_per_second
+    unpacked = size * body / speed.bytes_per_second
+    keeps_unpacked = size * body <= UNPACKED_LIMIT_BYTES
     started = entry.layers * _OPERATIONS_PER_LAYER * speed.operation_seconds
 
     def run(tokens: int) -> float:
-        return started + body / speed.unpacked + 2 * body * tokens / speed.flops
+        read = unpacked if keeps_unpacked else body / speed.unpacked
+        return started + read + 2 * body * tokens / speed.flops
 
-    token = started + body / speed.one_row + head
-    # A small model is trained through a copy in 16 bit; a large one is unpacked on the way there and back.
-    weights = 4 * body / speed.bytes_per_second if 2 * body <= _DENSE_BYTES else 2 * body / speed.unpacked
+    step_started = entry.layers * _OPERATIONS_PER_STEP_LAYER * speed.operation_seconds
+    row = body / speed.one_row
+    token = step_started + (min(row, unpacked) if keeps_unpacked else row) + head
+    # A small model is trained through an unpacked copy; a large one is unpacked on the way there and back.
+    weights = 2 * (unpacked if keeps_unpacked else body / speed.unpacked)
     # Gradients of what flows through, none of weights: one product back for each forward.
     step = (
         entry.layers * _OPERATIONS_PER_TRAINED_LAYER * speed.operation_seconds

@@ -315,7 +315,7 @@ class ModelStore:
             require_space(self.folder, 2 * size if source.kind == "gguf" else size, f"Converting {source.id}")
             return source.path, "", card_licence(source.path)
         if entry is not None:
-            require_space(self.folder, entry.disk_bytes, f"{entry.title}")
+            require_space(self.folder, entry.space_bytes, f"{entry.title}")
         if entry is None or not entry.wheels:
             if not self.offline:
                 self._look_first(source, progress, cancelled)

@@ -81,6 +81,9 @@ class Adapter:
     def fill(self, weights: dict[str, Tensor]) -> None:
         """Take weights over.
 
+        Args:
+            weights: by the names and in the shapes of ``parameters``; any dtype.
+
         Raises:
             BadInputError: names or shapes are not those of this model's layers.
         """
@@ -99,7 +102,13 @@ class Adapter:
 
 
 def adapter_to_bytes(backbone: Backbone, weights: dict[str, Tensor], eop: Tensor, settings: dict[str, Any]) -> bytes:
-    """An adapter for ``backbone`` as a file."""
+    """An adapter for ``backbone`` as a file.
+
+    Args:
+        weights: as ``Adapter.parameters`` has them; kept in half precision.
+        eop: [d] row of the end-of-procedure token; kept in float32.
+        settings: of its training, as JSON values.
+    """
     metadata = {
         "format": FORMAT,
         "version": str(VERSION),
@@ -135,7 +144,7 @@ def adapted(backbone: Backbone, data: bytes, adapter: Adapter | None = None) -> 
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise BadInputError(f"The adapter is damaged ({error}).", next_step=anew) from error
     if metadata.get("fingerprint") != backbone.fingerprint.digest:
-        raise IncompatibleError(f"The adapter was made for another backbone than {backbone.model_id}.", next_step=anew)
+        raise IncompatibleError(f"The adapter was made for another model than {backbone.model_id}.", next_step=anew)
     layers = adapter or Adapter(backbone)
     layers.fill(weights)
     return view(backbone, layers, hashlib.sha256(data).hexdigest(), eop.to(backbone.torch_device))
@@ -145,7 +154,9 @@ def view(backbone: Backbone, adapter: Adapter, digest: str, eop: Tensor | None) 
     """A backbone over the same modules that runs with the adapter on.
 
     Args:
+        adapter: layers in the backbone's modules, switched on for the view's runs and off for the backbone's.
         digest: identity of the adapter; goes into the fingerprint.
+        eop: [d] row of the end-of-procedure token, float32; None without one.
     """
     backbone.before_each_run(partial(adapter.switch, on=False))
     other = copy.copy(backbone)

@@ -11,15 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
 from tokmem_desk.errors import RoutingError
-from tokmem_desk.memory.router_statistics import own_space, shared_whitening
+from tokmem_desk.memory.router_statistics import PooledCovariance, own_space, pooled
 from tokmem_desk.procedures import NONE_ROUTE
-from tokmem_desk.routing.none_calibration import chattiness, none_log_prior, tightness
+from tokmem_desk.routing.near_misses import Borders, Examples
+from tokmem_desk.routing.none_calibration import chattiness, nearest_chat, none_log_prior, tightness
+from tokmem_desk.routing.own_points import Change, OwnPoints
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -69,6 +72,15 @@ class Router(Protocol):
         """Per query the ``LISTED`` most probable routes and ``none``; the chosen one first, then by probability."""
 
 
+class EmptyRouter:
+    """The router of a bank without procedures: ``none``, whatever the message. It reads nothing."""
+
+    feature_layers: tuple[int, ...] = ()
+
+    def candidates(self, prefilled: Prefilled) -> list[list[Candidate]]:
+        return [[Candidate(NONE_ROUTE, 1.0)] for _ in range(prefilled.last_hidden.shape[0])]
+
+
 class TokenRouter:
     """The paper's router."""
 
@@ -102,6 +114,11 @@ class Correction:
     right: str
 
 
+CARRIED_FROM = 2000
+"""Procedures from which a router goes on from the one before; fewer are as quickly read anew."""
+_MOST_CHANGES = 8
+
+
 class DiscriminantRouter:
     """Nearest mean in a space where the covariance within procedures is one, with calibrated ``none``.
 
@@ -110,7 +127,8 @@ class DiscriminantRouter:
 
     A correction acts twice. Its message counts as one more input of the right procedure, which moves the mean
     and so reaches messages that are only somewhat like it; and messages much like it are pushed toward the right
-    route and away from the wrong one, so that the same message is not sent wrong again.
+    route and away from the wrong one, so that the same message is not sent wrong again. One that belongs to none tells
+    besides where the messages of the wrong procedure end (``near_misses``).
     """
 
     def __init__(
@@ -120,7 +138,15 @@ class DiscriminantRouter:
         statistics: dict[str, RouterStatistics],
         tuning: RouterTuning | None = None,
         corrections: Sequence[Correction] = (),
+        examples: Examples | None = None,
+        after: DiscriminantRouter | None = None,
     ) -> None:
+        """A router over these procedures.
+
+        Args:
+            after: of the same bank before a change. It only saves time, where the bank is large: statistics that are
+                the same objects are not looked at again.
+        """
         self._basis = basis
         self._hidden_size = hidden_size
         self._names = sorted(statistics)
@@ -128,20 +154,26 @@ class DiscriminantRouter:
         device = basis.projection.device
         known = [c for c in corrections if c.right in statistics or c.right == NONE_ROUTE]
         vectors = torch.stack([c.vector.to(device) for c in known]) if known else None
-        taught = [statistics[name] for name in self._names]
-        for place, name in enumerate(self._names):
+        self._taught = {name: statistics[name] for name in self._names}
+        for name in {c.right for c in known} - {NONE_ROUTE}:
             mine = [c.vector for c in known if c.right == name]
-            if mine:
-                taught[place] = taught[place].joined_by(torch.stack(mine))
-        whitening = shared_whitening(taught, basis.projection.shape[1])
-        self._whitening = None if whitening is None else whitening.to(device)
-        empty = torch.empty(0, basis.projection.shape[1], device=device)
-        stacked = torch.stack([statistic.mean.to(device) for statistic in taught]) if taught else empty
-        self._counts = torch.tensor([float(statistic.count) for statistic in taught], device=device)
-        self._tightness = tightness(stacked, self._counts)
-        self._means = own_space(stacked, self._whitening)
-        self._chat = own_space(basis.chat, self._whitening)
-        self._corrected = None if vectors is None else own_space(vectors, self._whitening)
+            self._taught[name] = self._taught[name].joined_by(torch.stack(mine))
+        self._sums: PooledCovariance | None = None
+        self._points: OwnPoints | None = None
+        self._whitening: Tensor | None = None
+        self._means = self._chat = torch.empty(0, device=device)
+        if not self._go_on_from(after):
+            self._read_all([*self._taught.values()], device)
+        self._corrected = None if vectors is None else self._own(vectors)
+        missed = {
+            name: torch.stack([c.vector.to(device) for c in known if c.right == NONE_ROUTE and c.wrong == name])
+            for name in sorted({c.wrong for c in known if c.right == NONE_ROUTE} & set(self._names))
+        }
+        self._borders = (
+            Borders(self._names, [self._taught[name] for name in self._names], missed, examples, basis.chat)
+            if missed
+            else None
+        )
         self._pushes = self._signs(known).to(device)
 
     @property
@@ -151,7 +183,81 @@ class DiscriminantRouter:
     @property
     def bytes(self) -> int:
         """Memory that grows with the number of procedures."""
-        return sum(t.numel() * t.element_size() for t in (self._means, self._counts, self._tightness, self._pushes))
+        of_points = 0 if self._points is None else self._points.bytes
+        kept = (self._means, self._counts, self._tightness, self._pushes)
+        return of_points + sum(t.numel() * t.element_size() for t in kept)
+
+    def _read_all(self, taught: Sequence[RouterStatistics], device: torch.device) -> None:
+        """Find everything from the statistics of all procedures."""
+        k = self._basis.projection.shape[1]
+        empty = torch.empty(0, k, device=device)
+        stacked = torch.stack([statistic.mean.to(device) for statistic in taught]) if taught else empty
+        self._counts = torch.tensor([float(statistic.count) for statistic in taught], device=device)
+        self._tightness = tightness(stacked, self._counts)
+        sums = pooled(taught, k)
+        large = len(taught) >= CARRIED_FROM and device.type == "cpu"
+        shape = sums.shape() if large else None
+        if shape is not None:
+            self._sums, self._points = sums, OwnPoints(torch.cat([self._basis.chat, stacked]), shape)
+            return
+        whitening = sums.whitening()
+        self._whitening = None if whitening is None else whitening.to(device)
+        self._means = own_space(stacked, self._whitening)
+        self._chat = own_space(self._basis.chat, self._whitening)
+
+    def _go_on_from(self, before: DiscriminantRouter | None) -> bool:
+        """Take over what a router knew that had almost these procedures; False where all is to be read."""
+        if before is None or before._basis is not self._basis or before._points is None or before._sums is None:
+            return False
+        # Twenty thousand are compared without a loop of Python's.
+        same = map(is_, map(self._taught.get, before._taught), before._taught.values())
+        gone = [name for name, is_same in zip(before._taught, same, strict=True) if not is_same]
+        come = sorted((self._taught.keys() - before._taught.keys()) | (self._taught.keys() & set(gone)))
+        if not gone and not come:
+            self._points, self._sums, self._names = before._points, before._sums, before._names
+            self._counts, self._tightness = before._counts, before._tightness
+            return True
+        if len(gone) + len(come) > _MOST_CHANGES or len(self._names) < CARRIED_FROM:
+            return False
+        leaving, coming = [before._taught[name] for name in gone], [self._taught[name] for name in come]
+        sums = before._sums.copy()
+        if leaving:
+            sums.remove(*leaving)
+        if coming:
+            sums.add(*coming)
+        shape = sums.shape()
+        means = torch.stack([one.mean for one in coming]) if coming else torch.empty(0, self._basis.projection.shape[1])
+        changes = [Change(one.low_rank_scatter, -1.0) for one in leaving]
+        changes += [Change(one.low_rank_scatter, 1.0) for one in coming]
+        left = [before._names.index(name) for name in gone]
+        chat = len(self._basis.chat)
+        points = None
+        if shape is not None:
+            points = before._points.carried(shape, changes, [chat + place for place in left], means)
+        if points is None:
+            return False
+        stays = torch.ones(len(before._names), dtype=torch.bool)
+        stays[left] = False
+        counts = torch.tensor([float(one.count) for one in coming])
+        self._counts = torch.cat([before._counts[stays], counts])
+        self._tightness = torch.cat([before._tightness[stays], tightness(means, counts)])
+        kept = [name for name in before._names if name not in set(gone)] if gone else before._names
+        self._names = [*kept, *come]
+        self._points, self._sums = points, sums
+        return True
+
+    def _own(self, vectors: Tensor) -> Tensor:
+        """[n x k] vectors of the shipped space in the bank's own."""
+        return own_space(vectors, self._whitening) if self._points is None else self._points.own(vectors)
+
+    def _likeness(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Vectors in the bank's own space, [n x k], their cosines to its procedures, [n x p], and [n] chattiness."""
+        if self._points is None:
+            own = own_space(vectors, self._whitening)
+            return own, own @ self._means.T, chattiness(own, self._chat)
+        own, cosines = self._points.cosines(vectors)
+        chat = len(self._basis.chat)
+        return own, cosines[:, chat:], nearest_chat(cosines[:, :chat])
 
     @torch.no_grad()
     def candidates(self, prefilled: Prefilled) -> list[list[Candidate]]:
@@ -163,20 +269,21 @@ class DiscriminantRouter:
         """The same for [n x k] unit vectors of features that were projected before."""
         if not self._names:
             return [[Candidate(NONE_ROUTE, 1.0)] for _ in range(vectors.shape[0])]
-        own = own_space(vectors, self._whitening)
+        own, cosines, chat = self._likeness(vectors)
         bias = self._correction_bias(own)
-        probabilities = self._basis.calibration.probabilities(
-            own @ self._means.T, chattiness(own, self._chat), self._counts, self._tightness, bias
-        )
+        probabilities = self._basis.calibration.probabilities(cosines, chat, self._counts, self._tightness, bias)
         log_prior = torch.full_like(probabilities[:, :1], none_log_prior(len(self._names)))
         if bias is not None:
             # A person has corrected a message like this one: that outweighs the prior.
             log_prior[bias.amin(dim=1) < 0] = 0.0
+        if self._borders is not None:
+            probabilities, away = self._borders.held_back(probabilities, own, cosines)
+            log_prior[away] = 0.0
         return ranked(probabilities, self._names, self._tuning, log_prior)
 
     def _signs(self, corrections: Sequence[Correction]) -> Tensor:
         """[c x p]: +1 for the right procedure, -1 for the wrong one, or for all where ``none`` is right."""
-        place = {name: column for column, name in enumerate(self._names)}
+        place = {name: column for column, name in enumerate(self._names)} if corrections else {}
         signs = torch.zeros(len(corrections), len(self._names))
         for row, correction in enumerate(corrections):
             if correction.right == NONE_ROUTE:

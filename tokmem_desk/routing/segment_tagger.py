@@ -14,6 +14,8 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +29,7 @@ from tokmem_desk.errors import BadInputError, first_line
 from tokmem_desk.memory.file import read_metadata
 from tokmem_desk.models import shipped
 from tokmem_desk.routing.features import FeatureLayers
+from tokmem_desk.routing.fit_parts import FitParts
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
@@ -55,9 +58,9 @@ class SegmentTagger:
         """[t x 3] probabilities of content, joint and beginning for each token of a message.
 
         Args:
-            tokens: [t x f] hidden states of the message's tokens, as ``Backbone.prefill`` gives them.
+            tokens: [t x k] float32 tokens of the message in ``space``, as ``Backbone.prefill`` gives them.
         """
-        return torch.softmax(self.network(self.space.project(tokens)[None])[0], dim=-1)
+        return torch.softmax(self.network(tokens[None])[0], dim=-1)
 
     def to_bytes(self, dtype: torch.dtype = torch.float32) -> bytes:
         """The segment tagger as a file; half precision is enough to ship it."""
@@ -91,7 +94,7 @@ class SegmentTagger:
         except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, IndexError) as error:
             raise BadInputError(f"The stored segment tagger is damaged ({first_line(error)}).") from error
         if space.fingerprint != backbone.fingerprint.digest or metadata.get("recipe") != _recipe():
-            raise BadInputError("The stored segment tagger belongs to another backbone or version.")
+            raise BadInputError("The stored segment tagger belongs to another model or version.")
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
             raise BadInputError("The stored segment tagger holds values that are not finite.")
         network.requires_grad_(False).eval()
@@ -115,17 +118,31 @@ def shipped_bytes() -> bytes:
     return shipped.shipped_bytes("splitter.safetensors")
 
 
-def fit_segment_tagger(backbone: Backbone, count: int = _MESSAGES) -> Iterator[float | SegmentTagger]:
-    """Fit the token space and the segment tagger of a backbone; yields the share done, then the segment tagger."""
+def fit_segment_tagger(
+    backbone: Backbone, count: int = _MESSAGES, *, folder: Path | None = None
+) -> Iterator[float | SegmentTagger]:
+    """Fit the token space and the segment tagger of a backbone; yields the share done, then the segment tagger.
+
+    Args:
+        count: messages to fit to.
+        folder: keeps what is done until the end, for a fit that goes on after a kill; None keeps nothing.
+    """
     layers = FeatureLayers.of(backbone.layer_count).pooled
     messages = sorted(joined_messages(count), key=lambda message: len(message.text))
+    parts = FitParts(folder, f"{_recipe()} {backbone.fingerprint.digest} {layers} {count}")
+
+    def tokens_of(part: list[list[int]]) -> list[Tensor]:
+        # In the dtype that the model computes in: tens of thousands would be too many in float32, and float16 ends
+        # at 65,504, which some models' states exceed (Gemma 3).
+        return [
+            tokens.cpu()
+            for tokens in backbone.prefill(part, keep_states=False, token_layers=layers, tokens_alone=True).tokens
+        ]
+
     states: list[Tensor] = []
     for start in range(0, len(messages), _AT_ONCE):
         queries = [backbone.format.query(message.text) for message in messages[start : start + _AT_ONCE]]
-        done = backbone.prefill(queries, keep_states=False, token_layers=layers)
-        # In the dtype that the model computes in: tens of thousands would be too many in float32, and float16 ends
-        # at 65,504, which some models' states exceed (Gemma 3).
-        states += [tokens.cpu() for tokens in done.tokens]
+        states += parts.of(start // _AT_ONCE, partial(tokens_of, queries))
         yield min(1.0, (start + len(queries)) / len(messages))
     space = fit_space(states, layers, backbone.fingerprint.digest)
     projected = [space.project(tokens) for tokens in states]
@@ -135,6 +152,7 @@ def fit_segment_tagger(backbone: Backbone, count: int = _MESSAGES) -> Iterator[f
         network = _network(space.projection.shape[1])
     for _ in train_network(network, projected, marks, epochs=_EPOCHS, batch_size=32, rate=3e-3, weight_decay=0.02):
         yield 1.0
+    parts.drop()
     yield SegmentTagger(space.to(backbone.torch_device), network.to(backbone.torch_device))
 
 

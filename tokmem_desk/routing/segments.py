@@ -4,17 +4,20 @@ The segment tagger proposes where a further segment may begin. Every stretch bet
 message of its own and routed. Dynamic programming over the log probabilities of marks and routes finds the most
 probable cut. So a message is cut only where its language says that something new is asked *and* the pieces have
 clear routes of their own. A message without proposals costs nothing beyond its own forward pass; nearly every
-message with a single request is one.
+message with a single request is one. The stretches of a message together are within a bound, whatever its length.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tokmem_desk.backbone.prefill import finish
 from tokmem_desk.procedures import NONE_ROUTE
 from tokmem_desk.routing.routers import Candidate
 from tokmem_desk.routing.segment_tagger import BEGIN, CONTENT, JOINT
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.backbone.prefill import Prefilled
+    from tokmem_desk.backbone.prefill import Prefilled, Reading
     from tokmem_desk.routing.routers import Router
     from tokmem_desk.routing.segment_tagger import SegmentTagger
 
@@ -32,6 +35,15 @@ PROPOSED_FROM = 0.05
 
 MOST_PROPOSALS = 8
 """At most so many beginnings of a message are considered, the most probable ones. Bounds the number of segments."""
+
+MOST_TOKENS = 4096
+"""All stretches of a message together have at most so many tokens; else fewer beginnings are considered, the most
+probable ones. Eight beginnings, evenly spread, are within it up to some 240 tokens. Two stretches have as many tokens
+as the message, so a longer message is one request."""
+
+KEPT_TOKENS = 4096
+"""Where stretches have more, nothing is kept of them but their routes. Those that are chosen are read again when their
+turn comes."""
 
 _TEMPER = 0.35
 """Factor on the log-odds of a beginning. The segment tagger is surer than it is right on text unlike what it was
@@ -52,7 +64,7 @@ _SAME_COST = 1.0
 """Nats that two requests in a row for one procedure cost. With both numbers no single request that was measured
 is cut that was whole before; see docs/research/composition.md."""
 
-_ECHO = 0.98
+CLEAR_BEGINNING = 0.98
 _ECHO_JOINT = 0.3
 """Where the word that opens a message stands again behind what may be a joint ("buy milk and buy eggs"), a beginning
 is at least that probable. The segment tagger was fitted on requests of different kinds; it is too unsure of two
@@ -69,12 +81,12 @@ class MessageSegment:
     Attributes:
         text: its own words, joints left out.
         candidates: its routes, the chosen one first.
-        prefilled: the forward pass of the text as a query of its own.
+        prefilled: the forward pass of the text as a query of its own; None where the message is too long to keep it.
     """
 
     text: str
     candidates: list[Candidate]
-    prefilled: Prefilled
+    prefilled: Prefilled | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +96,30 @@ class _Stretch:
     first: int
     after: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedCuts:
+    """Where a message may be cut, and what has to be run to know.
+
+    Attributes:
+        stretches: between any two bounds, the whole message left out.
+        marks: probability of each proposed beginning, as the segment tagger gives it.
+        texts: of the stretches, each once.
+        queries: token ids of these texts as messages of their own.
+        keeps_states: whether their keys and values are worth their memory.
+    """
+
+    stretches: list[_Stretch]
+    marks: list[float]
+    texts: list[str]
+    queries: list[list[int]]
+    keeps_states: bool
+
+    @property
+    def token_count(self) -> int:
+        """Tokens to be read."""
+        return sum(map(len, self.queries))
 
 
 def find_segments(
@@ -97,8 +133,23 @@ def find_segments(
     """Cut a message into its segments, in their order; empty when the whole message is one segment.
 
     Args:
-        tokens: [t x f] hidden states of the message's tokens for ``segment_tagger.layers``.
+        tokens: [t x k] tokens of the message in the segment tagger's space.
         whole: routes of the message as a whole.
+    """
+    cuts = propose_cuts(backbone, segment_tagger, message, tokens)
+    if cuts is None:
+        return []
+    ran = finish(read_stretches(backbone, router, segment_tagger, cuts))
+    return choose_segments(router, cuts, message, ran, whole)
+
+
+def propose_cuts(
+    backbone: Backbone, segment_tagger: SegmentTagger, message: str, tokens: Tensor
+) -> ProposedCuts | None:
+    """Where the segment tagger sees further requests begin; None where it sees none, and for a very long message.
+
+    Args:
+        tokens: [t x k] tokens of the message in the segment tagger's space.
     """
     message = message.strip()
     places = backbone.format.places(message)
@@ -106,30 +157,58 @@ def find_segments(
     for token in _echoes(message, places):
         if marks[token - 1, JOINT] >= _ECHO_JOINT:
             marks[token - 1, JOINT] = 1.0
-            marks[token, BEGIN] = marks[token, BEGIN].clamp(min=_ECHO)
+            marks[token, BEGIN] = marks[token, BEGIN].clamp(min=CLEAR_BEGINNING)
     begins = marks[1:, BEGIN]
     if begins.numel() == 0 or float(begins.max()) < PROPOSED_FROM:
-        return []
+        return None
     best = begins.topk(min(MOST_PROPOSALS, begins.numel()))
-    proposals = sorted(
-        (int(i) + 1, float(p)) for i, p in zip(best.indices, best.values, strict=True) if p >= PROPOSED_FROM
-    )
+    likely = [(int(i) + 1, float(p)) for i, p in zip(best.indices, best.values, strict=True) if p >= PROPOSED_FROM]
+    while likely and _token_count([0, *sorted(token for token, _ in likely), len(places)]) > MOST_TOKENS:
+        likely.pop()
+    if not likely:
+        return None
+    proposals = sorted(likely)
     bounds = [0, *(token for token, _ in proposals), len(places)]
     stretches = _stretches(message, places, bounds, marks)
     texts = list(dict.fromkeys(s.text for s in stretches))
-    ran = backbone.prefill(
-        [backbone.format.query(t) for t in texts],
+    queries = [backbone.format.query(text) for text in texts]
+    return ProposedCuts(stretches, [p for _, p in proposals], texts, queries, sum(map(len, queries)) <= KEPT_TOKENS)
+
+
+def read_stretches(backbone: Backbone, router: Router, segment_tagger: SegmentTagger, cuts: ProposedCuts) -> Reading:
+    """Run every stretch as a message of its own, as ``Backbone.prefill_steps`` does."""
+    return backbone.prefill_steps(
+        cuts.queries,
+        keep_states=cuts.keeps_states,
         feature_layers=router.feature_layers,
-        token_layers=segment_tagger.space.layers,
+        token_space=segment_tagger.space if cuts.keeps_states else None,
     )
+
+
+def choose_segments(
+    router: Router, cuts: ProposedCuts, message: str, ran: Prefilled, whole: Sequence[Candidate]
+) -> list[MessageSegment]:
+    """The segments of a message, in their order; empty when the whole message is one segment.
+
+    Args:
+        ran: the stretches, see ``read_stretches``.
+        whole: routes of the message as a whole.
+    """
+    message, texts = message.strip(), cuts.texts
     routes = {text: _doubting_none(found) for text, found in zip(texts, router.candidates(ran), strict=True)}
     routes[message] = list(whole)
-    stretches.append(_Stretch(0, len(bounds) - 1, message))
-    chosen = _best_path(stretches, routes, [p for _, p in proposals])
+    stretches = [*cuts.stretches, _Stretch(0, len(cuts.marks) + 1, message)]
+    chosen = _best_path(stretches, routes, cuts.marks)
     if len(chosen) < 2:
         return []
     order = [texts.index(stretch.text) for stretch in chosen]
-    return [MessageSegment(texts[i], routes[texts[i]], ran.row(i)) for i in order]
+    return [MessageSegment(texts[i], routes[texts[i]], ran.row(i) if cuts.keeps_states else None) for i in order]
+
+
+def _token_count(bounds: Sequence[int]) -> int:
+    """Tokens of all stretches between two bounds but the whole."""
+    whole = bounds[-1] - bounds[0]
+    return sum(after - first for first, after in itertools.combinations(bounds, 2)) - whole
 
 
 def _echoes(message: str, places: Sequence[tuple[int, int]]) -> list[int]:
@@ -143,8 +222,9 @@ def _echoes(message: str, places: Sequence[tuple[int, int]]) -> list[int]:
         for start, word in words[2:]
         if word == words[0][1] and len(word) > 1 and message[start + len(word) :].lstrip()[:1].isalpha()
     ]
-    tokens = (next((i for i, (_, end) in enumerate(places) if end > start), 0) for start in again)
-    return [token for token in tokens if token > 0]
+    ends = [end for _, end in places]
+    tokens = (bisect_right(ends, start) for start in again)
+    return [token for token in tokens if 0 < token < len(places)]
 
 
 def _tempered(probability: float) -> float:

@@ -9,6 +9,8 @@ go when there is none; ``{name...}`` stands alone and becomes as many arguments 
 begins with ``-`` would be read as an option by most programs, so it is refused where it would stand at the beginning
 of an argument, unless ``--`` stands earlier in the template. No value may become code: ``code_slots`` finds where one
 would. Runs nothing.
+
+Answers without a schema are one text. ``{answer}`` is the slot for it, and the only one.
 """
 
 from __future__ import annotations
@@ -23,14 +25,21 @@ from typing import Any
 from tokmem_desk.errors import BadInputError
 from tokmem_desk.templates.code_slots import Argument, code_slot
 
+ANSWER_SLOT = "answer"
+"""Stands for the whole answer of a procedure without a schema."""
+
 LONGEST_ARGUMENT = 30_000
 """Characters; a system's own limit on one argument may be as low as 32,767."""
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*?)(\?|\.\.\.)?\}|[{}]")
 
 
-def check_template(template: Sequence[str], schema: Mapping[str, Any]) -> None:
+def check_template(template: Sequence[str], schema: Mapping[str, Any] | None) -> None:
     """Check a template against the schema whose properties its slots name.
+
+    Args:
+        template: the program and its arguments.
+        schema: of the answers; None where they are free text.
 
     Raises:
         BadInputError: no program, a slot in its name, an unknown slot, a stray brace, or a slot whose value would be
@@ -38,7 +47,7 @@ def check_template(template: Sequence[str], schema: Mapping[str, Any]) -> None:
     """
     if not template or not template[0].strip():
         raise BadInputError("The command has no program.", next_step="Write: proc command NAME -- PROGRAM ARGUMENT ...")
-    known = schema.get("properties")
+    known = {ANSWER_SLOT: {}} if schema is None else schema.get("properties")
     names = list(known) if isinstance(known, dict) else []
     for place, element in enumerate(template):
         slots = _slots(element)
@@ -51,6 +60,11 @@ def check_template(template: Sequence[str], schema: Mapping[str, Any]) -> None:
             )
         for name, mark in slots:
             if name not in names:
+                if schema is None:
+                    raise BadInputError(
+                        f"The command's slot {{{name}}} names a property, and there is no schema.",
+                        next_step="Write {answer}, the whole text of the answer; {{ and }} stand for braces.",
+                    )
                 raise BadInputError(
                     f"The command's slot {{{name}}} is no property of the schema"
                     f" (it has {', '.join(names) or 'none'}).",

@@ -13,13 +13,19 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import combinations
 
 from tokmem_desk.procedures import ExamplePair
-from tokmem_desk.templates.message_values import ANY_CAPITALS, SPELLINGS, WAYS, spelled_at, tokens_of, written
+from tokmem_desk.templates.cues import find_cues
+from tokmem_desk.templates.message_values import ANY_CAPITALS, SPELLINGS, WAYS, spelled_at, written
+from tokmem_desk.templates.patterns import plain_pattern
+from tokmem_desk.templates.rows import can_have_rows, find_rule
 from tokmem_desk.templates.single_use import sequences, takes_once
-from tokmem_desk.templates.template import CLASSES, AnswerTemplate, Part
+from tokmem_desk.templates.synthesis import computed, constant_of
+from tokmem_desk.templates.template import CLASSES, AnswerTemplate, Part, joined
+from tokmem_desk.templates.tokens import tokens_of
 
-LEAST_PAIRS = 8
+LEAST_PAIRS = 6
 """With fewer pairs no template is induced."""
 
 _MOST_PAIRS = 200
@@ -41,9 +47,13 @@ _SEEN_ONCE = 0.1
 _TWICE = 2
 _OFTEN = 3
 """How often the values of a closed set have been seen, on average."""
+_FEWER = 1 / 4
+"""Share of pairs in which some sequences would be left out because the message has not the values of them."""
 _QUARTERS = 4
 _MISSED = 1 / 12
 """Share of values that a part may miss when it is made without them; made with all of them it misses about half."""
+_LONG_NUMBER, _LONGEST_PREFIX = 7, 4
+"""Digits of a number that may begin with the same digits always, and most of those."""
 _CASES = ("small", "capital", "title", "first capital", "first small")
 
 Values = Sequence[tuple[str, str]]
@@ -85,13 +95,52 @@ def _some(pairs: Sequence[ExamplePair], most: int) -> Sequence[ExamplePair]:
 def _form(values: Values) -> AnswerTemplate | None:
     if parts := _fields(values):
         return AnswerTemplate(parts)
+    if shapes := _shapes(values):
+        return AnswerTemplate((shapes,))
     if len({answer.count("\n") for _, answer in values}) > 1:
         lines = [(message, line) for message, answer in values for line in answer.split("\n")]
         if all(line for _, line in lines) and (parts := _fields(lines)):
-            return AnswerTemplate(parts, repeated=True)
+            return AnswerTemplate(_in_rows(parts, values), repeated=True)
         return None
     part = _part(values, following="")
     return AnswerTemplate((part,)) if part.kind != "free" else None
+
+
+def _in_rows(parts: tuple[Part, ...], values: Values) -> tuple[Part, ...]:
+    """The parts of a line, those that stand beside each other in messages as one part with a rule."""
+    for first, last in combinations(range(len(parts)), 2):
+        some = parts[first : last + 1]
+        if not can_have_rows(some):
+            continue
+        answers = []
+        for message, answer in values:
+            found = [_values_in(parts, message, line) for line in answer.split("\n")]
+            answers.append((message, [(one[first], one[last]) for one in found if one]))
+        if (rule := find_rule(some, answers)) is not None:
+            row = Part("forms", forms=(some,), rows=rule)
+            return (*parts[:first], row, *parts[last + 1 :])
+    return parts
+
+
+def _values_in(parts: Sequence[Part], message: str, line: str) -> tuple[str, ...]:
+    """What stands in each part of a line; nothing where it has not that form."""
+    found = plain_pattern(joined(f"({part.pattern(message)})" for part in parts)).fullmatch(line)
+    return () if found is None else tuple(found.groups())
+
+
+def _shapes(values: Values) -> Part | None:
+    """One of several forms, where the first words of answers are a closed set: each has a form of its own.
+
+    Answers such as commands of a few programs share nothing but that.
+    """
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for message, answer in values:
+        kinds.setdefault(tokens_of(answer)[0], []).append((message, answer))
+    first = _choice([(message, kind) for kind, members in kinds.items() for message, _ in members])
+    if len(values) < _ENOUGH or not 1 < len(kinds) <= _MOST_LAYOUTS or first is None or first.kind != "choice":
+        return None
+    # Every member begins with the word of its kind, so there is always something that all of them share.
+    return Part("forms", forms=tuple(_fields(kinds[kind]) for kind in sorted(kinds)))
 
 
 def _fields(values: Values) -> tuple[Part, ...]:
@@ -110,7 +159,8 @@ def _fields(values: Values) -> tuple[Part, ...]:
     parts: list[Part] = []
     for place, column in enumerate(columns):
         parts += _trimmed(column, _behind(columns, anchors, place))
-        parts += [Part("text", (anchor,)) for anchor in anchors[place : place + 1]]
+        for anchor in anchors[place : place + 1]:
+            parts += _fixed(anchor, [message for message, _ in values])
     return _joined(parts)
 
 
@@ -146,10 +196,21 @@ def _trimmed(column: Values, following: str) -> list[Part]:
     head = _common(texts)
     tail = _common([text[len(head) :][::-1] for text in texts])[::-1]
     inner = [(message, text[len(head) : len(text) - len(tail)]) for message, text in column]
-    parts = [Part("text", (head,))] if head else []
+    messages = [message for message, _ in column]
+    parts = _fixed(head, messages)
     if any(text for _, text in inner):
-        parts.append(_part(inner, tail + following))
-    return [*parts, Part("text", (tail,))] if tail else parts
+        part = _part(inner, tail + following)
+        parts += part.forms[0] if part.kind == "forms" and len(part.forms) == 1 else (part,)
+    return [*parts, *_fixed(tail, messages)]
+
+
+def _fixed(text: str, messages: Sequence[str]) -> list[Part]:
+    """The parts of a text that stands in every answer: its numbers may be values that all pairs happen to share."""
+    parts = []
+    for token in tokens_of(text):
+        way = constant_of([(message, token) for message in messages]) if token.isdecimal() else None
+        parts.append(Part("text", (token,)) if way is None else Part("computed", (token,), (way,)))
+    return list(_joined(parts))
 
 
 def _common(texts: Sequence[str]) -> str:
@@ -171,17 +232,76 @@ def _part(column: Values, following: str) -> Part:
         if len(texts) - len(filled) < _TWICE or len(filled) < _TWICE:
             return _free(texts, following)
         part = _part(filled, following)
-        return _free(texts, following) if part.kind == "free" else Part("forms", forms=((part,), ()))
+        if part.kind == "free":
+            return _free(texts, following)
+        inner = part.forms[0] if part.kind == "forms" and len(part.forms) == 1 else (part,)
+        return _held(column, Part("forms", forms=(inner, ())))
+    if found := _computed(column):
+        return found
     if len(column) < _ENOUGH:
-        return _free(texts, following)
+        return _proved(column, (_spelled_in_message,)) or _free(texts, following)
     if closed := _choice(column):
-        return closed
+        return _decided(column, closed)
+    if found := _prefixed(column) or _signed(column):
+        return found
     tokens = [tokens_of(text) for text in texts]
+    if peeled := _peeled(column, tokens, following):
+        return peeled
     kinds = {_class(token) for one in tokens for token in one}
     if all(len(one) == 1 for one in tokens) and len(kinds) == 1:
         return _run(column, kinds.pop())
     taken = _proved(column, (_spelled_in_message, _spelled_in_any_capitals))
     return taken or _layouts(column) or _free(texts, following)
+
+
+def _prefixed(column: Values) -> Part | None:
+    """A long number that begins with the same digits in every pair, a country's for instance, the rest computed."""
+    texts = [text for _, text in column]
+    if not all(text.isdecimal() and len(text) >= _LONG_NUMBER for text in texts):
+        return None
+    for count in range(_LONGEST_PREFIX, 0, -1):
+        if len({text[:count] for text in texts}) > 1:
+            continue
+        if (rest := _computed([(message, text[count:]) for message, text in column])) is not None:
+            return Part("forms", forms=((Part("text", (texts[0][:count],)), rest),))
+    return None
+
+
+def _signed(column: Values) -> Part | None:
+    """A field with a sign in front of some of its values, as in ``~20`` beside ``20``: a value, and whether it has one.
+
+    A value that is the same wherever nothing is computed may have signs alone, such as ``--``.
+    """
+    for sign, _ in Counter(tokens_of(text)[0] for _, text in column).most_common():
+        signed = sum(text.startswith(sign) and text != sign for _, text in column)
+        if sign.isalnum() or sign.isspace() or signed < _TWICE or len(column) - signed < _TWICE:
+            continue
+        bare = [(message, text.removeprefix(sign) or text) for message, text in column]
+        value = _computed(bare) or _proved(bare, (_spelled_in_message,))
+        if value is None:
+            continue
+        has = [(message, sign if text.startswith(sign) and text != sign else "") for message, text in column]
+        return Part("forms", forms=((_decided(has, Part("choice", ("", sign))), value),))
+    return None
+
+
+def _peeled(column: Values, tokens: Sequence[list[str]], following: str) -> Part | None:
+    """A field of several tokens, the first or the last of which is computed."""
+    if min(map(len, tokens)) < _TWICE:
+        return None
+    for last in (True, False):
+        ends = [one[-1] if last else one[0] for one in tokens]
+        if len({_class(end) for end in ends}) > 1:
+            continue
+        end = _computed([(message, text) for (message, _), text in zip(column, ends, strict=True)])
+        if end is None:
+            continue
+        rest = [
+            (message, "".join(one[:-1] if last else one[1:])) for (message, _), one in zip(column, tokens, strict=True)
+        ]
+        parts = _trimmed(rest, "" if last else following)
+        return Part("forms", forms=((*parts, end) if last else (end, *parts),))
+    return None
 
 
 def _proved(column: Values, makers: Sequence[Callable[[Values], Part | None]]) -> Part | None:
@@ -205,6 +325,11 @@ def _stands(part: Part, message: str, text: str) -> bool:
     return AnswerTemplate((part,)).accepts(message, text)
 
 
+def _computed(column: Values) -> Part | None:
+    found = computed(column)
+    return None if found is None else Part("computed", found.default, found.programs)
+
+
 def _choice(column: Values) -> Part | None:
     """A closed set; where its values also stand in messages, another one of their kind may stand there too."""
     counts = Counter(text for _, text in column)
@@ -216,6 +341,12 @@ def _choice(column: Values) -> Part | None:
             "taken", tuple(sorted(counts)), tuple(ways[:1]), tokens=max(len(tokens_of(text)) for text in counts)
         )
     return Part("choice", tuple(sorted(counts)))
+
+
+def _decided(column: Values, closed: Part) -> Part:
+    """A closed set, its values chosen by words of the message where these decide them."""
+    cues = find_cues(column) if closed.kind == "choice" else None
+    return closed if cues is None else Part("computed", closed.values, (str(cues),))
 
 
 def _spellings(texts: Sequence[str]) -> list[str]:
@@ -293,11 +424,22 @@ def _layouts(column: Values) -> Part | None:
             own = [(message, tokens[place]) for message, tokens in members]
             part = _run(own, layout[place])
             if part.kind == "run":
-                alike = (pools[key] for key in _pool_keys(layout, place))
-                part = next((found for pool in alike if (found := _proved(pool, (_written_from_message,)))), part)
+                alike = [pools[key] for key in _pool_keys(layout, place)]
+                pooled = (_computed(pool) or _proved(pool, (_written_from_message,)) for pool in alike)
+                part = next((found for found in pooled if found is not None), part)
             parts.append(part)
         forms.append(_joined(parts))
-    return Part("forms", forms=tuple(sorted(forms, key=lambda form: -len(form))))
+    return _held(column, Part("forms", forms=tuple(sorted(forms, key=lambda form: -len(form)))))
+
+
+def _held(column: Values, part: Part) -> Part:
+    """One of several sequences, none of which is expected where the message has not the values of it.
+
+    Only where that would have left out some in several pairs, and never the right one.
+    """
+    held = replace(part, held=True)
+    fewer = sum(len(held.possible(message)) < len(part.forms) for message, _ in column)
+    return held if fewer >= _FEWER * len(column) and all(_stands(held, *one) for one in column) else part
 
 
 def _pool_keys(layout: Sequence[str], place: int) -> list[tuple[str, ...]]:
@@ -317,7 +459,11 @@ def _run(column: Values, kind: str) -> Part:
     texts = [text for _, text in column]
     if kind not in CLASSES or (len(set(texts)) == 1 and len(texts) >= LEAST_PAIRS):
         return Part("text", (texts[0],))
-    if found := _choice(column) or _proved(column, (_written_from_message, _spelled_in_message)):
+    if part := _computed(column):
+        return part
+    if closed := _choice(column):
+        return _decided(column, closed)
+    if found := _proved(column, (_written_from_message, _spelled_in_message)):
         return found
     lengths = set(map(len, texts))
     return Part(

@@ -26,7 +26,7 @@ MAX_LEVELS = 60
 MAX_STEPS = 200_000
 """Keywords that are applied to the parts of one answer at most; references that branch could ask for billions."""
 
-_WHITESPACE = r"(\n|)[ \t]{0,16}"
+WHITESPACE = r"(\n|)[ \t]{0,16}"
 """What may stand between two tokens of JSON: the style of the pairs, pretty-printed or not, but never without end."""
 
 _JOINING = ("allOf", "anyOf", "oneOf", "$ref", "patternProperties", "unevaluatedProperties")
@@ -58,7 +58,12 @@ class OutputSchema:
     @cached_property
     def grammar(self) -> str:
         """The grammar of fitting answers, as llguidance reads it. Only properties that the schema names appear."""
-        return _grammar(_closed(self._document))
+        return grammar_of(self.closed)
+
+    @property
+    def closed(self) -> dict[str, Any]:
+        """The schema in which objects have no other properties than the named ones, unless it speaks of others."""
+        return _closed(self._document)
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -235,16 +240,17 @@ def _grammar_fault(document: dict[str, Any]) -> str | None:
     from llguidance import LLMatcher
 
     try:
-        wrong, texts = LLMatcher.validate_grammar_with_warnings(_grammar(document))
+        wrong, texts = LLMatcher.validate_grammar_with_warnings(grammar_of(document))
     except ValueError as caught:
         return first_line(caught)
     return str(texts[0]) if wrong else None
 
 
-def _grammar(document: dict[str, Any]) -> str:
+def grammar_of(document: dict[str, Any]) -> str:
+    """The grammar of a schema, as llguidance reads it."""
     from llguidance import LLMatcher
 
-    return str(LLMatcher.grammar_from_json_schema(json.dumps(document), overrides={"whitespace_pattern": _WHITESPACE}))
+    return str(LLMatcher.grammar_from_json_schema(json.dumps(document), overrides={"whitespace_pattern": WHITESPACE}))
 
 
 def _closed(node: dict[str, Any]) -> dict[str, Any]:

@@ -2,31 +2,21 @@
 
 A *spelling* writes a stretch of the message's words: as it stands, in small letters, as a slug, …. Other ways look for
 numbers, months, weekdays and times of day and write them in a form of their own. All of them are what people do with
-values by hand; months and number words are English ones, and a message in another language simply has none.
+values by hand. Months, number words and times are English ones here; ``programs`` reads and writes values in any
+language, and computes with them.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import takewhile
 
-TOKEN = re.compile(r"[^\W\d_]+|\d+|\s|[^\w\s]|_")
-"""A word, a run of digits, or one other character."""
+from tokmem_desk.templates.languages import Vocabulary, vocabulary
+from tokmem_desk.templates.tokens import TOKEN, tokens_of
 
-_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
-           "november", "december")  # fmt: skip
-_NUMBERS = {
-    word: number
-    for number, word in enumerate(
-        ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
-    )
-} | {
-    word: number
-    for number, word in enumerate(
-        ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"), start=1
-    )
-}
 _TIME = re.compile(r"\b(\d{1,2})(?:[:.h](\d{2}))?\s*([ap])\.?m\b", re.IGNORECASE)
 _NOON = re.compile(r"noon|midnight", re.IGNORECASE)
 _MOST_STRETCHED = 4000
@@ -41,6 +31,19 @@ def _first_down(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
+def without_accents(text: str) -> str:
+    """Letters without their accents; those that are letters of their own are written with others."""
+    import anyascii
+
+    return "".join(anyascii.anyascii(letter) if letter.isalpha() else letter for letter in text)
+
+
+def _with_e(text: str) -> str:
+    """The same, but two dots become an e: Müller, mueller."""
+    parts = unicodedata.normalize("NFD", text)
+    return without_accents(unicodedata.normalize("NFC", parts.replace("\u0308", "e")))
+
+
 SPELLINGS: dict[str, tuple[Callable[[str], str], str | None]] = {
     "as it is": (str, None),
     "small": (str.lower, None),
@@ -50,6 +53,8 @@ SPELLINGS: dict[str, tuple[Callable[[str], str], str | None]] = {
     "title": (str.title, None),
     "slug": (str.lower, "-"),
     "snake": (str.lower, "_"),
+    "slug, without accents": (lambda text: without_accents(text).lower(), "-"),
+    "slug, ae for ä": (lambda text: _with_e(text).lower(), "-"),
     "any capitals": (str.lower, None),
 }
 """What is done to a stretch, and what joins its words and numbers (None: what stood between them)."""
@@ -66,27 +71,23 @@ def escape(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", text).replace("\n", "\\n").replace("\t", "\\t")
 
 
-def tokens_of(text: str) -> list[str]:
-    return TOKEN.findall(text)
-
-
 def spelled_at(message: str, value: str, way: str) -> Iterator[tuple[int, ...]]:
     """Which tokens of the message, by place, a value is in that spelling: once for each stretch that it can be."""
     change, joint = SPELLINGS[way]
     if not value or value != value.strip():
         return
-    wanted = change(value) if way == ANY_CAPITALS else value
+    spelling = change(value) if way == ANY_CAPITALS else value
     pieces = _pieces(message, joint)
     for start, (_, first) in enumerate(pieces):
-        if first.isspace() or not wanted.startswith(change(first)):
+        if first.isspace() or not spelling.startswith(change(first)):
             continue
         text = ""
         for end in range(start, len(pieces)):
             text += (joint if joint is not None and text else "") + pieces[end][1]
             changed = change(text)
-            if changed == wanted:
+            if changed == spelling:
                 yield tuple(place for place, _ in pieces[start : end + 1])
-            if len(changed) >= len(wanted):
+            if len(changed) >= len(spelling):
                 break
 
 
@@ -137,6 +138,24 @@ def spans(message: str, way: str, longest: int, used: frozenset[int] = frozenset
         yield place, pattern + ")?" * closing
 
 
+def stretch(message: str, way: str, first: int, last: int) -> str:
+    """The regular expression of one stretch of the message in that spelling.
+
+    Args:
+        first, last: places of its tokens.
+    """
+    change, joint = SPELLINGS[way]
+    pieces = [piece for place, piece in _pieces(message, joint) if first <= place <= last]
+    if way == ANY_CAPITALS:
+        pattern = waiting = ""
+        for piece in pieces:
+            # A space belongs to the word behind it, as in ``spans``.
+            pattern += "" if piece.isspace() else _in_any_capitals(waiting + piece)
+            waiting = waiting + piece if piece.isspace() else ""
+        return pattern
+    return escape(change((joint or "").join(pieces)))
+
+
 def _in_any_capitals(piece: str) -> str:
     """The expression of a piece of a stretch: as it is, in small letters, or with a capital in front."""
     word = piece.lstrip()
@@ -146,10 +165,11 @@ def _in_any_capitals(piece: str) -> str:
     )
 
 
-def written(message: str, way: str) -> list[tuple[int, str]]:
+@lru_cache(maxsize=4096)
+def written(message: str, way: str) -> tuple[tuple[int, str], ...]:
     """What numbers, months and times of the message are in that way of writing, and the place of each one's token."""
     starts = {match.start(): place for place, match in enumerate(TOKEN.finditer(message))}
-    return [(starts[start], value) for start, value in _WAYS[way](message) if start in starts]
+    return tuple((starts[start], value) for start, value in _WAYS[way](message) if start in starts)
 
 
 _Found = list[tuple[int, str]]
@@ -164,20 +184,32 @@ def _words(message: str) -> _Found:
     return [(found.start(), found[0]) for found in re.finditer(r"[^\W\d_]{3,}", message)]
 
 
+def _english() -> Vocabulary:
+    words = vocabulary("en")
+    assert words is not None
+    return words
+
+
+def _month_name(number: int) -> str:
+    return _english().month_names[0][number - 1]
+
+
 def _months(message: str) -> list[tuple[int, int]]:
+    names = [name.lower() for name in _english().month_names[0]]
     named = [
         (start, n)
         for start, word in _words(message)
-        for n, month in enumerate(_MONTHS, 1)
+        for n, month in enumerate(names, 1)
         if month.startswith(word.lower())
     ]
     numbers = [(start, int(run)) for start, run in _runs(message) if len(run) <= 2]
-    return named + [(start, n) for start, n in numbers if 1 <= n <= len(_MONTHS)]
+    return named + [(start, n) for start, n in numbers if 1 <= n <= len(names)]
 
 
 def _small_numbers(message: str) -> list[tuple[int, int]]:
+    numbers = _english().numbers
     found = re.finditer(r"[^\W\d_]+", message)
-    return [(one.start(), _NUMBERS[one[0].lower()]) for one in found if one[0].lower() in _NUMBERS]
+    return [(one.start(), numbers[one[0].lower()]) for one in found if numbers.get(one[0].lower(), 13) <= 12]
 
 
 def _hours(message: str) -> list[tuple[int, int]]:
@@ -194,10 +226,10 @@ _WAYS: dict[str, Callable[[str], _Found]] = {
     "two digits of a word": lambda m: [(at, f"{number:02d}") for at, number in _small_numbers(m)],
     "month, two digits": lambda m: [(at, f"{n:02d}") for at, n in _months(m)],
     "month, number": lambda m: [(at, str(n)) for at, n in _months(m)],
-    "month, ABC": lambda m: [(at, _MONTHS[n - 1][:3].upper()) for at, n in _months(m)],
-    "month, Abc": lambda m: [(at, _MONTHS[n - 1][:3].title()) for at, n in _months(m)],
-    "month, abc": lambda m: [(at, _MONTHS[n - 1][:3]) for at, n in _months(m)],
-    "month": lambda m: [(at, _MONTHS[n - 1].title()) for at, n in _months(m)],
+    "month, ABC": lambda m: [(at, _month_name(n)[:3].upper()) for at, n in _months(m)],
+    "month, Abc": lambda m: [(at, _month_name(n)[:3]) for at, n in _months(m)],
+    "month, abc": lambda m: [(at, _month_name(n)[:3].lower()) for at, n in _months(m)],
+    "month": lambda m: [(at, _month_name(n)) for at, n in _months(m)],
     "abc of a word": lambda m: [(at, word[:3].lower()) for at, word in _words(m)],
     "Abc of a word": lambda m: [(at, word[:3].title()) for at, word in _words(m)],
     "ABC of a word": lambda m: [(at, word[:3].upper()) for at, word in _words(m)],

@@ -113,8 +113,8 @@ def plain_pattern(text: str) -> Pattern:
         return Pattern(re2.compile(text, options))
     except (re2.error, ValueError, OverflowError) as caught:
         reason = caught.args[0] if caught.args else ""
-        said = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        words = next((words for begin, words in _WORDS if said.startswith(begin)), said[:100])
+        explanation = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        words = next((words for begin, words in _WORDS if explanation.startswith(begin)), explanation[:100])
         raise PatternError(f"cannot be matched safely: {words}") from None
 
 

@@ -31,12 +31,20 @@ Used = frozenset[int]
 """Places of tokens that nothing more may be taken from."""
 
 
-def sequences(form: AnswerTemplate) -> list[tuple[Part, ...]]:
-    """The form without alternatives: every sequence of parts that a line of it can be; none when there are too many."""
+def sequences(form: AnswerTemplate, message: str | None = None) -> list[tuple[Part, ...]]:
+    """The form without alternatives: every sequence of parts that a line of it can be; none when there are too many.
+
+    Args:
+        message: that an answer is to; without one every sequence counts.
+    """
     choices: list[tuple[tuple[Part, ...], ...]] = []
     for part in form.parts:
-        inner = part.forms if part.kind == "forms" else ((part,),)
-        if any(one.kind == "forms" for sequence in inner for one in sequence):
+        # A line that a rule names is one part: what stands in it belongs together.
+        if part.kind == "forms" and (message is None or part.rows is None):
+            inner = part.forms if message is None else part.possible(message)
+        else:
+            inner = ((part,),)
+        if any(one.kind == "forms" and one.rows is None for sequence in inner for one in sequence):
             return []
         choices.append(inner)
     count = 1
@@ -53,7 +61,7 @@ class FormWalk:
     def __init__(self, form: AnswerTemplate, message: str) -> None:
         self._message = message
         self._repeated = form.repeated
-        self._lines = sequences(form)
+        self._lines = sequences(form, message)
         # Asked for at every token and sequence, mostly with the same arguments.
         self._prefixes, self._line = cache(self._prefix), cache(self._line_without)
         self._pattern, self._starts = cache(self._pattern_of), cache(self._starts_of)
@@ -67,31 +75,38 @@ class FormWalk:
             PatternError: the message makes it larger than is of use.
         """
         line = self._line(frozenset())
-        return joined((line, "(?:\\n", line, ")*")) if line and self._repeated else line
+        if not line or not self._repeated:
+            return line
+        return joined((self._line(frozenset(), next_line=True) or line, "(?:\\n", line, ")*"))
 
     def narrow(self, text: str) -> str | None:
         """The expression of all answers that begin with ``text``; None where nothing more is known than before."""
         taken: Taken = ()
+        last: str | None = None
         done, line = "", text
         if self._repeated and "\n" in text:
             done, line = text[: text.rindex("\n") + 1], text[text.rindex("\n") + 1 :]
             taken = self.taken(done[:-1].split("\n")) or ()
+            last = self._row_in(done[:-1].split("\n")[-1])
         found = [(place, *self._progress(place, line)) for place in range(len(self._lines))]
         whole = self.taken([line]) if self._repeated and line else None
         # A line may grow, but it will never take less than it does now.
-        ends = not self._repeated or self._line(_used((*taken, *(whole or ())))) is None
-        told = (done, ends, *((place, count) for place, count, _, _ in found))
+        here = last if whole is None else self._row_in(line)
+        ends = not self._repeated or self._line(_used((*taken, *(whole or ()))), here) is None
+        goes_on = whole is not None and self._goes_on(_used((*taken, *whole)), here)
+        told = (done, ends, goes_on, *((place, count) for place, count, _, _ in found))
         if told == self._told:
             return None
         self._told = told
         ways = []
         for place, count, head, more in found:
-            rest = self._rest(self._lines[place][count:], _used((*taken, *more)))
+            rest = self._rest(self._lines[place][count:], _used((*taken, *more)), last, next_line=True)
             ways += [escape(head) + rest] if rest is not None else []
         if not ways:
             return None
         # Which words later lines may take is known when this one is done.
-        later = "" if ends else f"(?:\\n{self._line(_used(taken))})*"
+        more_lines = None if ends else self._line(_used(taken), last)
+        later = "" if more_lines is None else f"(?:\\n{more_lines}){'+' if goes_on else '*'}"
         return joined((escape(done), "(?:", ways[0], *(f"|{way}" for way in ways[1:]), ")", later))
 
     def taken(self, lines: Sequence[str]) -> Taken | None:
@@ -107,9 +122,28 @@ class FormWalk:
                 return None
         return taken
 
-    def _line_without(self, used: Used) -> str | None:
-        """The expression of a line that takes nothing used; None when too little is left for any."""
-        ways = [rest for parts in self._lines if (rest := self._rest(parts, used)) is not None]
+    def _row_in(self, line: str) -> str | None:
+        """What stands in a line in the place of the part that a rule names; None where it has none."""
+        for place, parts in enumerate(self._lines):
+            prefix = self._prefixes(place, len(parts))
+            if prefix is not None and (found := prefix.fullmatch(line)):
+                return next((found[number] for number, part in enumerate(parts, 1) if part.rows is not None), None)
+        return None
+
+    def _goes_on(self, used: Used, last: str | None) -> bool:
+        """Whether a further line is certain."""
+        return any(part.goes_on(self._message, used, last) for parts in self._lines for part in parts)
+
+    def _line_without(self, used: Used, last: str | None = None, *, next_line: bool = False) -> str | None:
+        """The expression of a line that takes nothing used; None when too little is left for any.
+
+        Args:
+            last: what the line in front has in the place of the part that a rule names.
+            next_line: see ``Part.row_pattern``.
+        """
+        ways = [
+            rest for parts in self._lines if (rest := self._rest(parts, used, last, next_line=next_line)) is not None
+        ]
         return joined(("(?:", ways[0], *(f"|{way}" for way in ways[1:]), ")")) if ways else None
 
     def _prefix(self, place: int, count: int) -> Pattern | None:
@@ -136,22 +170,37 @@ class FormWalk:
         return tuple(
             origins
             for place, part in enumerate(parts, start=1)
-            if part.kind == "taken" and (origins := self._origins(part, found[place]))
+            if (part.kind == "taken" or part.rows is not None) and (origins := self._origins(part, found[place]))
         )
 
-    def _rest(self, parts: Sequence[Part], used: Used) -> str | None:
+    def _rest(
+        self, parts: Sequence[Part], used: Used, last: str | None = None, *, next_line: bool = False
+    ) -> str | None:
         """The expression of parts that take nothing used; None when too little is left for them."""
         needs = [
             self._starts(part, used)
             for part in parts
             if part.kind == "taken" and not part.values and self._starts(part)
         ]
-        return joined(self._pattern(part, used) for part in parts) if _each_has_one(needs) else None
+        if not _each_has_one(needs):
+            return None
+        found = [self._pattern(part, used, last, next_line) for part in parts]
+        return joined(found) if all(one or not part.rows for one, part in zip(found, parts, strict=True)) else None
 
-    def _pattern_of(self, part: Part, used: Used = frozenset()) -> str:
+    def _pattern_of(
+        self, part: Part, used: Used = frozenset(), last: str | None = None, next_line: bool = False
+    ) -> str:
+        """The expression of a part; empty where a rule names nothing more."""
+        if part.rows is not None and self._has_rows(part):
+            return part.row_pattern(self._message, used, last, next_line=next_line)
         return part.pattern(self._message, used)
 
+    def _has_rows(self, part: Part) -> bool:
+        return bool(part.row_pattern(self._message))
+
     def _origins_of(self, part: Part, value: str) -> tuple[tuple[int, ...], ...]:
+        if part.rows is not None:
+            return tuple(part.row_origins(self._message, value))
         return tuple(part.origins(self._message, value))
 
     def _starts_of(self, part: Part, used: Used = frozenset()) -> Used:

@@ -108,7 +108,7 @@ def _draw_date(rng: random.Random) -> Value:
 def _say_date(value: Value, rng: random.Random) -> str:
     day, number, year = value["day"], value["month"], value["year"]
     month = _MONTHS[number - 1]
-    said: str = rng.choice(
+    spoken: str = rng.choice(
         (
             f"{day} {month}",
             f"{month} {day}",
@@ -122,12 +122,12 @@ def _say_date(value: Value, rng: random.Random) -> str:
         )
     )
     if year is None:
-        return said
+        return spoken
     if rng.random() < 0.3:
         return rng.choice(
             (f"{year}-{number:02d}-{day:02d}", f"{day:02d}.{number:02d}.{year}", f"{day}/{number}/{year}")
         )
-    return f"{said}{year}" if said.endswith(".") else f"{said}{', ' if said[-1].isdigit() else ' '}{year}"
+    return f"{spoken}{year}" if spoken.endswith(".") else f"{spoken}{', ' if spoken[-1].isdigit() else ' '}{year}"
 
 
 _DATES = (
@@ -241,8 +241,8 @@ def _draw_quantity(rng: random.Random) -> Value:
 
 def _say_quantity(value: Value, rng: random.Random) -> str:
     number, unit = value["number"], value["unit"]
-    said = _NUMBERS[number] if number < len(_NUMBERS) and rng.random() < 0.4 else str(number)
-    return rng.choice((f"{said} {_UNITS[unit]}", f"{number}{unit}", f"{number} {unit}"))
+    amount = _NUMBERS[number] if number < len(_NUMBERS) and rng.random() < 0.4 else str(number)
+    return rng.choice((f"{amount} {_UNITS[unit]}", f"{number}{unit}", f"{number} {unit}"))
 
 
 def _write_quantity(rng: random.Random) -> Form:

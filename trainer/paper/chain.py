@@ -29,7 +29,7 @@ from trainer.query_cache import QueryCache
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.backbone.kv_state import QueryState
+    from tokmem_desk.backbone.query_state import QueryState
 
 _IGNORED = -100
 _RUNNING_MEAN = 0.8
@@ -114,7 +114,15 @@ def chain_loss(
 
 
 def plain_chain_loss(backbone: Backbone, samples: Sequence[ChainSample], table: Tensor) -> tuple[Tensor, int]:
-    """The same loss on whole sequences: for adaptation, where the query's states change too, and as a yardstick."""
+    """The same loss on whole sequences: for adaptation, where the query's states change too, and as a yardstick.
+
+    Args:
+        samples: a batch.
+        table: [m x d] extra rows, float32.
+
+    Returns:
+        The loss in nats, summed over all labels, and the number of labels.
+    """
     device = backbone.torch_device
     lengths = [len(sample.query) + len(sample.symbols) for sample in samples]
     width = max(lengths)
@@ -180,7 +188,7 @@ class ChainTraining:
         self.steps = config.epochs * math.ceil(len(self._samples) / config.batch_size)
 
     def table(self) -> Tensor:
-        """Every extra row, with gradient into those in training."""
+        """[m x d] float32: every extra row, with gradient into those in training."""
         parts = [] if self._earlier is None else [self._earlier.rows]
         parts.append(self.rows)
         eop = self._own_eop if self._own_eop is not None else self._fixed_eop

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Button, Input, RadioSet, Static
@@ -21,7 +22,7 @@ from tokmem_desk.errors import TokmemError
 from tui.banks.controller import ExportWish, ImportWish
 from tui.banks.transfer import Verdict, export_path, verdict_of
 from tui.banks.words import bank_facts
-from tui.kit.dialog import Dialog, buttons, paragraph
+from tui.kit.dialog import Dialog, SaveDialog, buttons, fault_line, paragraph
 from tui.kit.labels import set_label
 from tui.kit.ticks import Choice, Tick
 from tui.kit.words import error_text
@@ -34,7 +35,7 @@ _CONFLICT_WORDS = {
 }
 
 
-class ExportDialog(Dialog[ExportWish | None]):
+class ExportDialog(SaveDialog[ExportWish | None]):
     """Closes with what to export and where, or with None.
 
     Args:
@@ -62,8 +63,8 @@ class ExportDialog(Dialog[ExportWish | None]):
                 "Without pairs, too: a memory can reveal parts of what it was trained on to whoever has the file.",
                 classes="muted note",
             )
-        yield Static("", id="fault", classes="inline-error", markup=False)
-        yield buttons(("cancel", "Esc Cancel"), ("export", "Export"), primary="export")
+        yield fault_line()
+        yield buttons(("cancel", "Esc Cancel"), ("export", "^s Export"), primary="export")
 
     def on_mount(self) -> None:
         """The second passphrase shows with the first."""
@@ -75,24 +76,14 @@ class ExportDialog(Dialog[ExportWish | None]):
         if event.input.id == "passphrase":
             self.query_one("#again").display = bool(event.value)
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Enter exports."""
-        self._accept()
-
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        """Export or leave."""
-        if event.button.id == "export":
-            self._accept()
-        else:
-            self.dismiss(None)
-
-    def _accept(self) -> None:
+    def action_save(self) -> None:
+        """Close with the wish, or say what is wrong with it."""
         value = {one.id: one.value.strip() for one in self.query(Input)}
         names = (value["names"] or "").replace(",", " ").split()
         try:
             path = export_path(value["path"] or "")
         except TokmemError as caught:
-            _show_fault(self, error_text(caught))
+            self.say_fault(error_text(caught))
             return
         passphrase = self.query_one("#passphrase", Input).value
         fault = ""
@@ -105,7 +96,7 @@ class ExportDialog(Dialog[ExportWish | None]):
         elif passphrase != self.query_one("#again", Input).value:
             fault = "Type the passphrase twice: these are two different ones."
         if fault:
-            _show_fault(self, fault)
+            self.say_fault(fault)
             return
         pairs = self.query_one("#pairs", Tick).value
         self.dismiss(ExportWish(path, names, pairs, value["licence"] or "", passphrase or None))
@@ -131,6 +122,8 @@ class BankDialog(Dialog[ImportWish | None]):
         identity: fingerprint of the loaded backbone; None when there is none yet.
     """
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", "Import", priority=True)]
+
     def __init__(self, path: Path, taken: Collection[str], identity: Mapping[str, Any] | None) -> None:
         super().__init__("Import memories")
         self._path, self._taken, self._identity = path, frozenset(taken), identity
@@ -148,8 +141,8 @@ class BankDialog(Dialog[ImportWish | None]):
                 for conflict in CONFLICTS:
                     yield Choice(_CONFLICT_WORDS[conflict], value=conflict == "rename")
             yield Static("Reading…", id="found", markup=False)
-        yield Static("", id="fault", classes="inline-error", markup=False)
-        yield buttons(("cancel", "Esc Cancel"), ("import", "Import"), primary="import")
+        yield fault_line()
+        yield buttons(("cancel", "Esc Cancel"), ("import", "^s Import"), primary="import")
 
     def on_mount(self) -> None:
         """Read the file, after the passphrase where there is one."""
@@ -168,7 +161,7 @@ class BankDialog(Dialog[ImportWish | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """The passphrase was typed."""
         self._passphrase = event.value
-        _show_fault(self, "")
+        self.say_fault("")
         self._read(event.value)
 
     @work(thread=True, exclusive=True, group="read", exit_on_error=False)
@@ -188,12 +181,22 @@ class BankDialog(Dialog[ImportWish | None]):
         elif event.state is WorkerState.ERROR and isinstance(event.worker.error, TokmemError):
             event.prevent_default()
             self.query_one("#found").display = False
-            _show_fault(self, error_text(event.worker.error))
+            self.say_fault(error_text(event.worker.error))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Import only what was read and is not refused."""
+        return self.query_one("#import").display if action == "save" and self.is_mounted else True
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Import or leave."""
-        if event.button.id == "cancel" or self._look is None:
+        if event.button.id == "cancel":
             self.dismiss(None)
+        else:
+            self.action_save()
+
+    def action_save(self) -> None:
+        """Close with how to import it."""
+        if self._look is None:
             return
         conflict = CONFLICTS[max(0, self.query_one("#conflict", RadioSet).pressed_index)]
         verdict = self._look.verdict
@@ -219,7 +222,7 @@ class BankDialog(Dialog[ImportWish | None]):
         rest = f" and {more} more" if more > 0 else ""
         self.query_one("#conflict-label", Static).update(Content(f"You have {shown}{rest} already:"))
         if verdict is not None and verdict.kind == "retrain":
-            set_label(button, "Take the pairs and train here")
+            set_label(button, "^s Take the pairs and train here")
         (button if button.display else self.query_one("#cancel")).focus()
 
 
@@ -240,9 +243,3 @@ def _verdict_words(verdict: Verdict | None) -> str:
     if verdict.kind == "retrain":
         return f"! {verdict.reason} Its pairs are inside, so its procedures can be trained here."
     return f"✗ {verdict.reason} Its pairs are not inside, so it cannot be trained here."
-
-
-def _show_fault(dialog: Dialog[Any], text: str) -> None:
-    place = dialog.query_one("#fault", Static)
-    place.update(Content(text))
-    place.set_class(bool(text), "-shown")

@@ -10,6 +10,7 @@ from textual.app import App
 
 from tui.banks.controller import export_bank, import_bank
 from tui.banks.dialogs import BankDialog, ExportDialog
+from tui.banks.words import without_steps
 from tui.kit.busy import BusyDialog
 from tui.kit.services import AppServices
 
@@ -46,7 +47,9 @@ async def import_memories(
     if wish.retrain:
         app.train(names)
     else:
-        app.notify(f"Imported {len(names)} procedures; their probes passed. ^z takes that back.", markup=False)
+        app.notify(
+            f"Imported {len(names)} procedures; their test messages came out right. ^z takes that back.", markup=False
+        )
 
 
 async def export_memories(screens: App[Any], app: AppServices, selected: str, trained: Sequence[str]) -> None:
@@ -65,4 +68,5 @@ async def export_memories(screens: App[Any], app: AppServices, selected: str, tr
     if wish is None:
         return
     manifest = await export_bank(app, wish)
-    app.notify(f"Exported {len(manifest.names)} procedures to {wish.path}.", markup=False)
+    left = without_steps(manifest.names, app.store.plans.steps())
+    app.notify(f"Exported {len(manifest.names)} procedures to {wish.path}. {left}".rstrip(), markup=False)

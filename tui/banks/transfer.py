@@ -211,15 +211,17 @@ def verdict_of(bank: OpenBank, identity: Mapping[str, Any]) -> Verdict:
     if made_for["digest"] == identity["digest"]:
         soft = [key for key in ("revision", "compute_dtype") if made_for[key] != identity[key]]
         words = {"revision": "another revision of the same files", "compute_dtype": f"{made_for['compute_dtype']}"}
-        remark = f"It was made with {' and '.join(words[key] for key in soft)}; the probes will tell." if soft else ""
+        remark = (
+            f"It was made with {' and '.join(words[key] for key in soft)}; its test messages will tell." if soft else ""
+        )
         return Verdict("fits", remark)
     names = {
-        "config_sha256": "configuration",
-        "tokenizer_sha256": "tokenizer",
-        "layout_sha256": "layout of turns",
-        "embedding_sha256": "embeddings",
+        "config_sha256": "shape",
+        "tokenizer_sha256": "way of cutting texts",
+        "layout_sha256": "form of a conversation",
+        "embedding_sha256": "table of words",
         "weights_sha256": "weights",
-        "quantization": f"quantisation ({made_for['quantization']} there, {identity['quantization']} here)",
+        "quantization": f"number format ({made_for['quantization']} there, {identity['quantization']} here)",
     }
     differ = [words for key, words in names.items() if made_for[key] != identity[key]]
     reason = f"It was made for {made_for['model_id']}, and the model here is {identity['model_id']}"
@@ -315,7 +317,7 @@ def refuse_failed(checked: Mapping[str, Any]) -> None:
         return
     shown = "; ".join(f"{one['procedure']}: {one['reason']}" for one in failed[:_SHOWN_REASONS])
     raise IncompatibleError(
-        f"{len(failed)} of {len(checked['probes'])} probes came out otherwise on this computer ({shown}). "
+        f"{len(failed)} of {len(checked['probes'])} test messages came out otherwise on this computer ({shown}). "
         "Nothing was imported.",
         next_step="If its pairs are inside, --retrain trains its procedures here.",
     )
@@ -326,7 +328,7 @@ def overlap_sentences(checked: Mapping[str, Any], placements: Sequence[Placement
     names = {place.name: place.new_name or place.name for place in placements}
     return [
         f"{one['count']} of {one['of']} messages of your {one['name']!r} would go to "
-        f"{names.get(one['to'], one['to'])!r} of this bank."
+        f"{names.get(one['to'], one['to'])!r} of this file."
         for one in checked.get("overlap") or ()
     ]
 

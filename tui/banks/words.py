@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from tokmem_desk.bank.manifest import BankProcedure
@@ -15,6 +16,21 @@ from tui.kit.words import size
 _SHOWN = 12
 
 
+def without_steps(names: Collection[str], plans: Collection[str]) -> str:
+    """What whoever exports is told of plans among them; empty where there are none.
+
+    Args:
+        names: of what is exported.
+        plans: names of all plans.
+    """
+    found = ", ".join(name for name in names if name in plans)
+    if not found:
+        return ""
+    return (
+        f"Steps of plans stay here ({found}): a bank brings nothing that does something by itself. Send them as text."
+    )
+
+
 def reveals(bank: OpenBank) -> list[str]:
     """What somebody who has the file can read from it, one sentence each."""
     names = "Names, descriptions, patterns and scores of its procedures stand in it as plain text."
@@ -24,12 +40,12 @@ def reveals(bank: OpenBank) -> list[str]:
         names,
         "A memory can reveal what it was trained on: whoever has the model can ask it, and its answers may hold "
         "parts of the example pairs.",
-        "Its router statistics tell roughly what its messages are about.",
+        "The numbers that find it tell roughly what its messages are about.",
     ]
     if bank.pairs is not None:
-        said.append("The example pairs are inside, word for word, and probes made of some of them.")
+        said.append("The example pairs are inside, word for word, and test messages made of some of them.")
     else:
-        said.append("The example pairs are not inside; the probes are messages that ship with the program.")
+        said.append("The example pairs are not inside; the test messages are some that ship with the program.")
     if any(one.span_of(Extractor).count for one in bank.manifest.procedures):
         said.append("Readers are inside: they hold the fixed words of the answers.")
     if bank.corrections:
@@ -76,7 +92,7 @@ def bank_facts(bank: OpenBank) -> list[tuple[str, list[str]]]:
         (
             "licence",
             [
-                f"of the bank: {manifest.licence or unknown}",
+                f"of the file: {manifest.licence or unknown}",
                 f"of the model: {manifest.backbone_licence or UNKNOWN_LICENCE}",
             ],
         ),
@@ -95,7 +111,7 @@ def bank_words(bank: OpenBank) -> str:
 def _line(one: BankProcedure) -> str:
     facts = [f"{one.pair_count} pairs"]
     if isinstance(one.scores.get("rouge_l"), float):
-        facts.append(f"ROUGE-L {one.scores['rouge_l']:.2f}")
+        facts.append(f"answers {one.scores['rouge_l']:.0%} alike")
     about = f": {' '.join(one.description.split())[:60]}" if one.description else ""
     return f"{one.name} ({', '.join(facts)}){about}"
 

@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from tokmem_desk.errors import DamagedError, EngineError, OfflineError, TokmemError
+from tokmem_desk.errors import DamagedError, EngineError, InterruptedByUser, OfflineError, TokmemError
 from tui.chat.host import ChatHost
 from tui.chat.session import ChatSession
 from tui.chat.turn_view import TurnView
 from tui.chat.turns import Turn
+from tui.shared.plan_commands import Decision
 
 
 @dataclass(slots=True)
@@ -24,6 +25,8 @@ class WaitingTurn:
     """The route to take instead of the turn's own."""
     again: bool = False
     """Draw an answer instead of taking the most probable words."""
+    going_on: tuple[int, Decision | None] | None = None
+    """A run of its plans that goes on, and what the person says to what it waits for."""
 
 
 class AnswerQueue:
@@ -114,7 +117,10 @@ class AnswerQueue:
 
     async def _answer(self, waiting: WaitingTurn) -> None:
         turn, session, pane = waiting.turn, waiting.session, self._host.pane
-        answering = session.answer(turn, route=waiting.route, again=waiting.again, own_sampling=True)
+        if waiting.going_on is None:
+            answering = session.answer(turn, route=waiting.route, again=waiting.again, own_sampling=True)
+        else:
+            answering = session.go_on(turn, *waiting.going_on)
         if view := self._view(turn):
             view.begin()
         try:
@@ -125,6 +131,17 @@ class AnswerQueue:
                         pane.note_new_text()
                     elif event["event"] == "progress" and event.get("phase") == "problem":
                         self._show_problem(str(event["text"]))
+                    elif (
+                        event["event"] == "progress"
+                        and event.get("phase") in ("read", "plan")
+                        and (view := self._view(turn))
+                    ):
+                        view.show_reading(str(event["text"]))
+        except InterruptedByUser:
+            # Before it had a route: there is nothing to show but that it was stopped.
+            if view := self._view(turn):
+                view.show_end()
+            return
         except TokmemError as caught:
             self._show_error(turn, caught)
             return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from textual.content import Content
 
-from tokmem_desk.generation.answer_segment import AnswerSegment
+from tokmem_desk.generation.answer_segment import AnswerSegment, AnswerValue
+from tui.chat.doubt_view import marked, marked_value
 from tui.chat.turns import Answer
 from tui.kit.vector_lines import quoted, vector_rows
 from tui.shared.command_run import run_of
@@ -17,10 +18,15 @@ OUTPUT_LINES = 20
 """Lines of a program's output that the transcript shows; the conversation keeps them all."""
 
 
-def calls_content(answer: Answer) -> Content:
-    """An answer that has calls in it, segment by segment."""
+def calls_content(answer: Answer, chosen: AnswerValue | None = None) -> Content:
+    """An answer that has calls in it, segment by segment.
+
+    Args:
+        chosen: the doubtful value that the person is looking at.
+    """
     several = len(answer.segments) > 1
-    return Content("\n").join(_segment(segment, named=several) for segment in answer.segments)
+    doubtful = {id(doubt.value) for doubt in answer.doubts}
+    return Content("\n").join(segment_content(one, doubtful, chosen, named=several) for one in answer.segments)
 
 
 def vector_content(vector: Sequence[str], width: int = 0) -> Content:
@@ -36,19 +42,29 @@ def vector_content(vector: Sequence[str], width: int = 0) -> Content:
     )
 
 
-def _segment(segment: AnswerSegment, *, named: bool) -> Content:
+def segment_content(
+    segment: AnswerSegment, doubtful: Collection[int] = (), chosen: AnswerValue | None = None, *, named: bool
+) -> Content:
+    """One segment: the arguments of a call one a line, and what came of running it.
+
+    Args:
+        doubtful: ids of the values to mark.
+        chosen: the one that the person is looking at.
+        named: with its procedure above, also where it is a text.
+    """
+    marks = {value.name: value for value in segment.values if id(value) in doubtful}
     arguments = segment.arguments
     parts: list[Content] = []
     if named or arguments is not None:
         parts.append(Content.styled(f"▸ {segment.route}", "bold $primary"))
     if arguments is None:
-        parts.append(Content(segment.response))
+        parts.append(marked(segment, chosen) if marks else Content(segment.response))
     else:
         width = max((len(name) for name in arguments), default=0)
-        parts += [
-            Content.assemble(Content.styled(f"  {name:<{width}}  ", "$muted"), Content(_value(value)))
-            for name, value in arguments.items()
-        ]
+        for name, value in arguments.items():
+            text = _value(value)
+            shown = marked_value(text, is_chosen=marks[name] is chosen) if name in marks else Content(text)
+            parts.append(Content.assemble(Content.styled(f"  {name:<{width}}  ", "$muted"), shown))
         if not arguments:
             parts.append(Content.styled("  no arguments", "$muted"))
     if segment.problem:

@@ -12,9 +12,9 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from tokmem_desk.procedures import NONE_ROUTE
-from tui.chat.route_chip import percent
 from tui.engine_client.protocol import Candidate
 from tui.kit.dialog import Dialog, paragraph
+from tui.kit.words import percent
 
 
 class RouteDialog(Dialog[str | None]):

@@ -18,6 +18,7 @@ from profiles.store.chats import ConversationRecord
 from tui.chat.messages import ConversationChosen
 from tui.chat.titles import short_titles
 from tui.kit.keys import keyed
+from tui.kit.search_field import SearchField
 
 TITLE_CELLS = 23
 
@@ -100,7 +101,7 @@ class HistoryPanel(Vertical):
             self.text = text
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="Search chats", id="history-search", select_on_focus=True)
+        yield SearchField(placeholder="Search chats", id="history-search", select_on_focus=True)
         yield ConversationList(id="conversations", markup=False)
         yield Static("Your chats will be listed here.", id="no-history", markup=False)
 
@@ -131,7 +132,10 @@ class HistoryPanel(Vertical):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Go to the results."""
         event.stop()
-        self.query_one(ConversationList).focus()
+        listing = self.query_one(ConversationList)
+        if listing.highlighted is None and listing.option_count:
+            listing.highlighted = 0
+        listing.focus()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Open a conversation."""

@@ -1,4 +1,4 @@
-"""Whole conversations: open, begin, search, rename, delete, save to a file, and the model's titles for them."""
+"""Whole conversations: open, begin, search, rename, delete, save to a file, system prompts, and the model's titles."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tokmem_desk.errors import TokmemError
 from tokmem_desk.system.disk import typed_path
 from tui.chat.host import ChatHost
 from tui.chat.session import ChatSession
+from tui.chat.system_prompt import SystemPromptDialog
 from tui.kit.ask_line import LineDialog
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.words import error_text
@@ -102,13 +103,38 @@ class ChatHistoryController:
         self.draw()
 
     async def rename(self, conversation_id: int) -> None:
-        """Give a conversation another title."""
-        record = self._host.tokmem.store.chats.get(conversation_id)
-        dialog = LineDialog("Rename this chat", "The title stands in the history.", record.title, "Rename")
+        """Give a conversation another title, the person's own or one that the model proposes."""
+        app = self._host.tokmem
+        record = app.store.chats.get(conversation_id)
+        session = ChatSession(app.store, app.link, app.profile)
+        session.open(conversation_id)
+        answered = any(turn.answer.text for turn in session.turns)
+        dialog = LineDialog(
+            "Rename this chat",
+            "The title stands in the history.",
+            record.title,
+            "Rename",
+            propose=session.titles.of_model if answered else None,
+        )
         title = await self._host.ask(dialog)
         if title is not None:
             self._host.tokmem.store.chats.rename(conversation_id, title)
             self.draw()
+
+    async def set_system_prompt(self) -> None:
+        """Let the person write what plain chat is told before this conversation, or before all of them."""
+        host, session = self._host, self._host.session
+        chats = host.tokmem.store.chats
+        written = await host.ask(SystemPromptDialog(session.own_system_prompt, chats.system_prompt))
+        if written is None:
+            return
+        if written.profile != chats.system_prompt:
+            chats.set_system_prompt(written.profile)
+        if written.chat != session.own_system_prompt:
+            session.set_system_prompt(written.chat)
+        host.show_line()
+        known = "Plain chat is told this from the next message on."
+        host.notify(known if session.system_prompt else "Plain chat is told nothing before a conversation.")
 
     async def save_stored(self, conversation_id: int) -> None:
         """Save a conversation of the history to a file."""
@@ -149,7 +175,7 @@ class ChatHistoryController:
             return
         # The person did not ask for it: where it fails, the title stays as it is.
         with contextlib.suppress(TokmemError):
-            if app.link.state.phase == "ready" and session.wants_title and await session.propose_title():
+            if app.link.state.phase == "ready" and session.titles.wanted and await session.titles.propose():
                 self.draw()
 
 

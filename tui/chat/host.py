@@ -2,7 +2,8 @@
 
 The screen draws, and holds the open conversation. Each part does one job and keeps its own state: ``answer_queue`` has
 messages answered in turn, ``history_controller`` handles whole conversations, ``turn_corrections`` keeps what the
-person teaches, ``command_runs`` runs the commands of calls, ``prompt_editing`` brings messages back into the prompt.
+person teaches, ``command_runs`` runs the commands of calls, ``prompt_editing`` brings messages back into the prompt,
+``attachments`` holds the files that go with the next message, ``prompt_length`` says how long a long text is.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from tui.chat.attachment_line import AttachmentLine
 from tui.chat.history import HistoryPanel
 from tui.chat.prompt import Prompt
 from tui.chat.services import ChatServices
@@ -17,6 +19,7 @@ from tui.chat.session import ChatSession
 from tui.chat.transcript import TranscriptPane
 from tui.chat.turns import Turn
 from tui.kit.host import ScreenHost
+from tui.shared.plan_commands import Decision
 
 
 class ChatHost(ScreenHost, Protocol):
@@ -48,6 +51,11 @@ class ChatHost(ScreenHost, Protocol):
         ...
 
     @property
+    def attachment_line(self) -> AttachmentLine:
+        """The line that names attached files."""
+        ...
+
+    @property
     def columns(self) -> int:
         """The width of the app, in cells."""
         ...
@@ -60,13 +68,21 @@ class ChatHost(ScreenHost, Protocol):
         """
         ...
 
-    def enqueue(self, turn: Turn, *, route: str | None = None, again: bool = False) -> None:
+    def enqueue(
+        self,
+        turn: Turn,
+        *,
+        route: str | None = None,
+        again: bool = False,
+        going_on: tuple[int, Decision | None] | None = None,
+    ) -> None:
         """Have a turn answered after those that wait already.
 
         Args:
             turn: of the open conversation.
             route: the route to take instead of the turn's own.
             again: draw an answer instead of taking the most probable words.
+            going_on: a run of its plans, and what the person says to what it waits for; the turn goes on with it.
         """
         ...
 

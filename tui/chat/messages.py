@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from textual.message import Message
 
-from tui.chat.turns import Turn
+from tui.chat.turns import Doubt, Turn
 
 TurnAction = Literal[
     "copy", "copy_all", "again", "edit", "wrong", "procedure", "undo", "pair", "good", "bad", "run", "withdraw"
@@ -23,12 +25,40 @@ class PromptSubmitted(Message):
 
 
 @dataclass
+class FilesPasted(Message):
+    """Paths of files were pasted or dropped."""
+
+    paths: Sequence[Path]
+    """All of them are there."""
+    text: str
+    """What was pasted."""
+
+
+@dataclass
 class TurnActionWanted(Message):
     """A key was pressed on a message of the transcript."""
 
     turn: Turn
     """Of the view that had the focus."""
     action: TurnAction
+
+
+@dataclass
+class ValueSettled(Message):
+    """The person has looked at a doubtful value."""
+
+    turn: Turn
+    doubt: Doubt
+    text: str
+    """What is to stand there: another value, or the same."""
+
+
+@dataclass
+class RouteSettled(Message):
+    """The person has said which of two near routes is right."""
+
+    turn: Turn
+    route: str
 
 
 @dataclass

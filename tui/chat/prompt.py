@@ -13,7 +13,8 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.widgets import TextArea
 
-from tui.chat.messages import PromptSubmitted
+from tui.chat.messages import FilesPasted, PromptSubmitted
+from tui.chat.text_files import pasted_paths
 from tui.kit.keys import keyed
 
 _OPEN_NAME = re.compile(r"@([a-z0-9_-]*)")
@@ -21,12 +22,12 @@ _OPEN_NAME = re.compile(r"@([a-z0-9_-]*)")
 
 @keyed("prompt")
 class Prompt(TextArea):
-    """Where messages are written. An empty one is not sent."""
+    """Where messages are written. An empty one is not sent, unless files go with it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "send", "Send"),
         Binding("shift+enter,ctrl+j", "newline", "New line", key_display="^j"),
-        Binding("ctrl+n", "screen.new", "New"),
+        Binding("ctrl+n,alt+n", "screen.new", "New", key_display="^n"),
         Binding("ctrl+r", "screen.history", "History"),
         Binding("tab", "complete", "Complete", show=False),
         Binding("up", "line_up", "Messages", show=False),
@@ -46,6 +47,8 @@ class Prompt(TextArea):
         super().__init__(id=id, placeholder="Write a message", highlight_cursor_line=False, show_line_numbers=False)
         self.names: Sequence[str] = ()
         """What may stand behind an ``@``."""
+        self.may_be_empty = False
+        """Whether Enter sends without a typed text, since a file goes with the message."""
 
     @property
     def name_matches(self) -> list[str]:
@@ -61,7 +64,7 @@ class Prompt(TextArea):
     def action_send(self) -> None:
         """Send the text and empty the prompt at once: what is typed next belongs to the next message."""
         text = self.text
-        if text.strip():
+        if text.strip() or self.may_be_empty:
             self.load_text("")
             self.post_message(PromptSubmitted(text))
 
@@ -108,6 +111,15 @@ class Prompt(TextArea):
                 return
         event.stop()
         event.prevent_default()
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        """Attach files whose paths are pasted or dropped; insert anything else."""
+        paths = pasted_paths(event.text)
+        if not paths:
+            return  # Textual calls the handler of TextArea next
+        event.stop()
+        event.prevent_default()
+        self.post_message(FilesPasted(paths, event.text))
 
     def take(self, text: str) -> None:
         """Put ``text`` in the prompt, the cursor behind it."""

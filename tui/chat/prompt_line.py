@@ -9,6 +9,7 @@ from textual.widgets import Static
 
 from tui.engine_client.link import EngineState
 from tui.engine_client.protocol import Context
+from tui.kit.words import elapsed
 
 IDLE_HINT = "Enter sends · ^j new line · @ picks a procedure"
 
@@ -38,6 +39,8 @@ class PromptLine(Static):
         answering: bool,
         waiting: int,
         temporary: bool,
+        system_prompt: bool = False,
+        length: str = "",
         context: Context | None = None,
     ) -> None:
         """Draw.
@@ -49,6 +52,8 @@ class PromptLine(Static):
             answering: whether an answer is on its way.
             waiting: messages behind that one.
             temporary: whether nothing of the chat is kept.
+            system_prompt: whether plain chat is told something before the conversation.
+            length: how long the text in the prompt is; empty where that need not be said.
             context: how full the model's context is; None before anything is known.
         """
         self.set_class(bool(self.problem), "-problem")
@@ -59,7 +64,9 @@ class PromptLine(Static):
         elif editing:
             words = "Editing: Enter replaces this message and what follows, Esc leaves it as it is"
         elif state.phase == "loading":
-            words = f"{state.text[0].upper()}{state.text[1:]}; type on, messages wait"
+            words = f"{state.text[0].upper()}{state.text[1:]}{elapsed(state.seconds)}; type on, messages wait"
+        elif state.is_fitting and not answering:
+            words = f"{state.text[0].upper()}{state.text[1:]}; plain chat works meanwhile"
         elif answering:
             words = "Esc stops the answer"
             if waiting:
@@ -67,7 +74,10 @@ class PromptLine(Static):
         elif state.phase == "failed":
             words = "The engine stopped; it starts again with the next message"
         else:
-            words = ("Temporary: nothing of this chat is kept · " if temporary else "") + IDLE_HINT
+            words = "Temporary: nothing of this chat is kept · " if temporary else ""
+            words += ("System prompt (F10) · " if system_prompt else "") + IDLE_HINT
+        if length and not self.problem and not matches:
+            words = f"{length} · {words}"
         meter = "" if self.problem or matches or context is None else context_meter(context)
         # The meter keeps its place at the right; words give way to it.
         room = self.size.width - len(meter) - 2

@@ -16,16 +16,19 @@ from tui.kit.vector_lines import UNSEEN_NOTE, has_unseen
 from tui.kit.words import count
 from tui.shared.command_run import PreparedCommand
 
-RunAnswer = Literal["once", "always"]
+RunAnswer = Literal["once", "always", "skip", "end"]
 
 
 class RunDialog(Dialog[RunAnswer | None]):
     """Closes with ``once``, ``always`` (for this procedure), or None: run nothing.
 
+    Of a step of a plan also with ``skip`` (go on without it) or ``end`` (of the plan).
+
     Args:
         prepared: the command.
         warning: what speaks against it, or empty. With a warning "always" is not offered.
         withheld: why an earlier "always" does not hold, or an empty text.
+        in_plan: whether it is a step of a plan.
     """
 
     DEFAULT_CSS = """
@@ -35,9 +38,11 @@ class RunDialog(Dialog[RunAnswer | None]):
     }
     """
 
-    def __init__(self, prepared: PreparedCommand, warning: str = "", withheld: str = "") -> None:
+    def __init__(
+        self, prepared: PreparedCommand, warning: str = "", withheld: str = "", *, in_plan: bool = False
+    ) -> None:
         super().__init__(f"Run the command of {prepared.procedure}?")
-        self._prepared, self._warning, self._withheld = prepared, warning, withheld
+        self._prepared, self._warning, self._withheld, self._in_plan = prepared, warning, withheld, in_plan
 
     def body(self) -> ComposeResult:
         if self._warning:
@@ -54,6 +59,8 @@ class RunDialog(Dialog[RunAnswer | None]):
             yield paragraph(UNSEEN_NOTE)
         yield paragraph(f"In the folder {Path.cwd()}. You can take 'always' back with o on its line under F3.")
         choices = [("no", "Esc Do not run"), ("once", "Run once")]
+        if self._in_plan:
+            choices = [("no", "Esc Not now"), ("end", "End the plan"), ("skip", "Skip it"), ("once", "Run once")]
         if not self._warning:
             choices.append(("always", "Always for this procedure"))
         yield buttons(*choices, primary="once")
@@ -67,6 +74,10 @@ class RunDialog(Dialog[RunAnswer | None]):
         match event.button.id:
             case "once":
                 self.dismiss("once")
+            case "skip":
+                self.dismiss("skip")
+            case "end":
+                self.dismiss("end")
             case "always":
                 self.dismiss("always")
             case _:

@@ -19,16 +19,28 @@ from profiles.store.chat_export import as_markdown
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import NONE_ROUTE
 from tui.chat.answer_queue import AnswerQueue, WaitingTurn
+from tui.chat.attachment_line import AttachmentLine
+from tui.chat.attachments import Attachments
 from tui.chat.command_runs import CommandRuns
 from tui.chat.history import ConversationList, HistoryPanel
 from tui.chat.history_controller import ChatHistoryController
 from tui.chat.learn_bar import LearnBar
-from tui.chat.messages import ConversationChosen, ExampleChosen, PromptSubmitted, TurnActionWanted
+from tui.chat.messages import (
+    ConversationChosen,
+    ExampleChosen,
+    FilesPasted,
+    PromptSubmitted,
+    RouteSettled,
+    TurnActionWanted,
+    ValueSettled,
+)
 from tui.chat.prompt import Prompt
 from tui.chat.prompt_editing import PromptEditing
+from tui.chat.prompt_length import PromptLength
 from tui.chat.prompt_line import PromptLine
 from tui.chat.services import ChatServices
 from tui.chat.session import ChatSession
+from tui.chat.small_model import small_model_words
 from tui.chat.transcript import EmptyChat, TranscriptPane
 from tui.chat.turn_corrections import TurnCorrections
 from tui.chat.turns import Turn, split_route
@@ -37,6 +49,7 @@ from tui.kit.base import AppScreen
 from tui.kit.editor import edited_text
 from tui.kit.error_dialogs import shows_errors
 from tui.kit.words import error_text
+from tui.shared.plan_commands import Decision
 
 
 class ChatScreen(AppScreen):
@@ -50,18 +63,25 @@ class ChatScreen(AppScreen):
         "withdrawn (d) until then. Each answer shows its route: "
         "a procedure of yours, or none, which is plain chat. @name before a message picks the procedure, @none plain "
         "chat. Arrow up goes to the messages: w corrects a wrong route, p makes an example pair of an answer that you "
-        "may edit, + and - tell how it was, u takes any of this back. Nothing is learned unasked. x hands a call to "
-        "its command, after you have seen what would run."
+        "may edit, + and - tell how it was, u takes any of this back. Where a message lies between two routes, both "
+        "are offered: 1 or 2 says which was meant. Nothing is learned unasked. x hands a call to "
+        "its command, after you have seen what would run. F6, or a file that is dropped on the "
+        "prompt, attaches text: it goes behind what you type, and whatever answers reads both. F10 writes a system "
+        "prompt: what plain chat, and nothing else, is told before this chat or before every chat of the profile."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", show=False),
-        Binding("ctrl+n", "new", "New", show=False),
+        Binding("ctrl+n,alt+n", "new", "New", show=False),
         Binding("ctrl+r", "history", "History", show=False),
-        Binding("ctrl+t", "route", "Route", show=False),
+        Binding("ctrl+t,alt+t", "route", "Route", show=False),
         Binding("ctrl+o", "temporary", "Temporary chat", show=False),
         Binding("ctrl+s", "save", "Save the chat to a file", show=False),
         Binding("ctrl+g", "editor", "Write in your editor", show=False),
+        Binding("f6", "attach", "Attach a text file", show=False, priority=True),
+        Binding("f10", "system_prompt", "System prompt", show=False),
         Binding("f7", "learn", "Retrain what was corrected", show=False, priority=True),
+        Binding("alt+1", "take(1)", "Meant for the first route", show=False),
+        Binding("alt+2", "take(2)", "Meant for the second route", show=False),
         Binding("ctrl+end", "to_end", "To the end", show=False, priority=True),
     ]
 
@@ -72,6 +92,8 @@ class ChatScreen(AppScreen):
         self.corrections = TurnCorrections(self)
         self.command_runs = CommandRuns(self)
         self.prompt_editing = PromptEditing(self, self.answers)
+        self.prompt_length = PromptLength(self)
+        self.attachments = Attachments(self)
         self._cared_for: set[str] = set()
         """Procedures in the queue of trainings when the learn bar was last drawn."""
 
@@ -87,6 +109,7 @@ class ChatScreen(AppScreen):
                 yield EmptyChat(id="empty")
                 yield TranscriptPane(id="transcript-pane")
                 yield LearnBar(id="learn")
+                yield AttachmentLine(id="attached", markup=False)
                 yield Prompt(id="prompt")
                 yield PromptLine(id="chat-line")
 
@@ -105,7 +128,7 @@ class ChatScreen(AppScreen):
     def keep_unsaved(self) -> None:
         """Store an unsent message, which comes back with the profile. One of a temporary chat is not stored."""
         if self.is_mounted and not self._session.temporary:
-            self.tokmem.store.chats.keep_unsent(self.prompt.text)
+            self.tokmem.store.chats.keep_unsent(self.attachments.with_message(self.prompt.text))
 
     @property
     def session(self) -> ChatSession:
@@ -121,6 +144,11 @@ class ChatScreen(AppScreen):
     def history(self) -> HistoryPanel:
         """The sidebar with earlier conversations."""
         return self.query_one(HistoryPanel)
+
+    @property
+    def attachment_line(self) -> AttachmentLine:
+        """The line that names attached files."""
+        return self.query_one(AttachmentLine)
 
     @property
     def columns(self) -> int:
@@ -166,11 +194,12 @@ class ChatScreen(AppScreen):
         """Queue what was typed. With an unknown @name it stays in the prompt, and the line below says so."""
         prompt = self.prompt
         try:
-            route, question = split_route(event.text.strip(), prompt.names)
+            route, question = split_route(self.attachments.with_message(event.text), prompt.names)
         except TokmemError as caught:
             prompt.give_back(event.text)
             self._show_problem(error_text(caught), prompt.text)
             return
+        self.attachments.clear()
         await self.prompt_editing.remove_replaced()
         turn = self._session.ask(question, route)
         self.show_empty()
@@ -178,19 +207,30 @@ class ChatScreen(AppScreen):
         self.enqueue(turn)
         self._draw_history()
 
-    def enqueue(self, turn: Turn, *, route: str | None = None, again: bool = False) -> None:
+    def enqueue(
+        self,
+        turn: Turn,
+        *,
+        route: str | None = None,
+        again: bool = False,
+        going_on: tuple[int, Decision | None] | None = None,
+    ) -> None:
         """Have a turn answered after those that wait already.
 
         Args:
             turn: of the open conversation.
             route: the route to take instead of the turn's own.
             again: draw an answer instead of taking the most probable words.
+            going_on: a run of its plans, and what the person says to what it waits for; the turn goes on with it.
         """
-        self.answers.add(WaitingTurn(self._session, turn, route, again))
+        self.answers.add(WaitingTurn(self._session, turn, route, again, going_on))
 
     def turn_answered(self, session: ChatSession, turn: Turn) -> None:
-        """Run the commands of its calls, as far as the person always allows them."""
-        if turn.answer.has_calls and session is self._session:
+        """Run the commands that the person always allows, and say once what a small model is for."""
+        words = small_model_words(self.tokmem.store, self.tokmem.link.state.backbone, turn.answer.route)
+        if words:
+            self.notify(words, timeout=10, markup=False)
+        if turn.answer.text and session is self._session:
             self.in_background(partial(self.command_runs.run_allowed, turn), group="run")
 
     def came_to_rest(self) -> None:
@@ -202,6 +242,7 @@ class ChatScreen(AppScreen):
         """Stop the answer; with none on its way, leave editing, or go back to the prompt."""
         if await self.answers.stop():
             return
+        self.attachments.clear()
         self.prompt_editing.leave()
         self.history_controller.hide_if_narrow()
         self.query_one(PromptLine).problem = ""
@@ -211,7 +252,9 @@ class ChatScreen(AppScreen):
     # Conversations
 
     def _new_session(self) -> ChatSession:
-        return ChatSession(self.tokmem.store, self.tokmem.link, self.tokmem.profile)
+        app = self.tokmem
+        seconds = app.settings.number("command_seconds")
+        return ChatSession(app.store, app.link, app.profile, runs_commands=True, command_seconds=seconds)
 
     async def change_conversation(self, change: Callable[[ChatSession], None]) -> None:
         """Stop what goes on here and show another conversation, or an empty one.
@@ -269,22 +312,26 @@ class ChatScreen(AppScreen):
 
     def on_conversation_list_delete_wanted(self, event: ConversationList.DeleteWanted) -> None:
         """Delete a conversation after asking."""
-        self.in_background(partial(self.history_controller.delete, event.conversation_id))
+        self.in_background(partial(self.history_controller.delete, event.conversation_id), asks=True)
 
     def on_conversation_list_rename_wanted(self, event: ConversationList.RenameWanted) -> None:
         """Give a conversation another title."""
-        self.in_background(partial(self.history_controller.rename, event.conversation_id))
+        self.in_background(partial(self.history_controller.rename, event.conversation_id), asks=True)
 
     def on_conversation_list_export_wanted(self, event: ConversationList.ExportWanted) -> None:
         """Save a conversation of the history."""
-        self.in_background(partial(self.history_controller.save_stored, event.conversation_id))
+        self.in_background(partial(self.history_controller.save_stored, event.conversation_id), asks=True)
 
     def action_save(self) -> None:
         """Save the open conversation."""
         if self._session.turns:
-            self.in_background(partial(self.history_controller.save, self._session))
+            self.in_background(partial(self.history_controller.save, self._session), asks=True)
         else:
             self.notify("There is nothing to save yet.")
+
+    def action_system_prompt(self) -> None:
+        """Write what plain chat is told before the conversation."""
+        self.in_background(self.history_controller.set_system_prompt, asks=True)
 
     # What was taught and not learned yet
 
@@ -293,7 +340,9 @@ class ChatScreen(AppScreen):
         if not self.is_mounted:
             return
         examples = self.tokmem.examples()
-        self.prompt.names = [*(name for name, _, trained in examples if trained), NONE_ROUTE]
+        # A plan that a person has written answers without a memory, where it is named.
+        written = {name for name, steps in self.tokmem.store.plans.steps().items() if steps}
+        self.prompt.names = [*(name for name, _, trained in examples if trained or name in written), NONE_ROUTE]
         self.query_one(EmptyChat).show([example for example in examples if example[1]][:8])
         self._show_waiting()
 
@@ -327,6 +376,7 @@ class ChatScreen(AppScreen):
         # Compared, because the events of giving the text back come late.
         if event.text_area.text != line.problem_text:
             line.problem = ""
+        self.prompt_length.take(self.prompt.text)
         self.show_line()
 
     def on_example_chosen(self, event: ExampleChosen) -> None:
@@ -339,9 +389,22 @@ class ChatScreen(AppScreen):
         prompt.take(text)
         prompt.focus()
 
+    def action_attach(self) -> None:
+        """Name text files that go with the next message."""
+        self.in_background(self.attachments.choose, asks=True)
+
+    @shows_errors
+    def on_files_pasted(self, event: FilesPasted) -> None:
+        """Attach them; where one cannot be, say why and keep what was pasted as text."""
+        try:
+            self.attachments.add(event.paths)
+        except TokmemError as caught:
+            self.prompt.insert(event.text)
+            self._show_problem(error_text(caught), self.prompt.text)
+
     def action_route(self) -> None:
         """Pick the route of the next message from a list."""
-        self.in_background(self.prompt_editing.choose_route)
+        self.in_background(self.prompt_editing.choose_route, asks=True)
 
     @shows_errors
     def action_editor(self) -> None:
@@ -372,6 +435,8 @@ class ChatScreen(AppScreen):
             answering=self.answers.active is not None,
             waiting=len(self.answers),
             temporary=self._session.temporary,
+            system_prompt=bool(self._session.system_prompt),
+            length=self.prompt_length.words,
             context=self._session.context,
         )
 
@@ -409,20 +474,37 @@ class ChatScreen(AppScreen):
             case "withdraw":
                 await self.prompt_editing.withdraw(turn)
             case "wrong":
-                self.in_background(partial(self.corrections.correct_route, turn))
+                self.in_background(partial(self.corrections.correct_route, turn), asks=True)
             case "procedure":
                 if turn.answer.route is not None:
                     self.tokmem.open_procedure(turn.answer.route)
             case "pair":
-                self.in_background(partial(self.corrections.make_pair, turn))
+                self.in_background(partial(self.corrections.make_pair, turn), asks=True)
             case "good":
                 await self.corrections.mark_good(turn)
             case "bad":
-                self.in_background(partial(self.corrections.mark_bad, turn))
+                self.in_background(partial(self.corrections.mark_bad, turn), asks=True)
             case "undo":
                 await self.corrections.take_back(turn)
             case "run":
-                self.in_background(partial(self.command_runs.run, turn), group="run")
+                self.in_background(partial(self.command_runs.run, turn), group="run", asks=True)
+
+    @shows_errors
+    async def on_route_settled(self, event: RouteSettled) -> None:
+        """Keep which of two near routes is right."""
+        await self.corrections.settle_route(event.turn, event.route)
+
+    @shows_errors
+    async def action_take(self, place: int) -> None:
+        """Say that the newest message was meant for the first or the second of two near routes."""
+        turn = self._session.turns[-1] if self._session.turns else None
+        if turn is not None and turn.answer.between is not None and not self.busy:
+            await self.corrections.settle_route(turn, turn.answer.between[place - 1])
+
+    @shows_errors
+    async def on_value_settled(self, event: ValueSettled) -> None:
+        """Put what the person chose in the place of a doubtful value."""
+        await self.corrections.settle(event.turn, event.doubt, event.text)
 
     async def redraw(self, turn: Turn) -> None:
         """Draw a turn that was changed."""

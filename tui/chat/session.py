@@ -9,36 +9,83 @@ import contextlib
 import random
 from collections.abc import AsyncGenerator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from profiles.store.chats import ConversationRecord
-from profiles.store.feedback import CHAT_SOURCE
-from profiles.store.messages import MessageRecord, Rating
+from profiles.store.messages import MessageRecord
+from profiles.store.plans import PlanRun
 from profiles.store.store import ProfileStore
-from tokmem_desk.errors import NotFoundError
-from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE, ExamplePair
-from tui.chat.titles import proposed_title, rule_title
-from tui.chat.turns import Answer, Turn, is_shown, kept_parts, kept_segments, records_of, take_event, turns_of
-from tui.engine_client.client import RequestHandle
+from profiles.store.verdicts import REJECTED
+from tokmem_desk.errors import InterruptedByUser, NotFoundError
+from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tui.chat.session_lessons import SessionLessons
+from tui.chat.session_titles import SessionTitles
+from tui.chat.titles import rule_title
+from tui.chat.turns import (
+    Answer,
+    Turn,
+    is_shown,
+    kept_parts,
+    kept_segments,
+    records_of,
+    said_parts,
+    take_event,
+    turns_of,
+)
 from tui.engine_client.link import EngineLink
 from tui.engine_client.protocol import Context, Message
+from tui.shared.plan_commands import Decision
+from tui.shared.plan_runs import PlanAnswering
+
+
+def system_turns(text: str) -> list[dict[str, str]]:
+    """The beginning of a conversation for the engine: the system prompt, or nothing."""
+    return [{"role": "system", "content": text}] if text else []
 
 
 class ChatSession:
-    """The open conversation of a profile."""
+    """The open conversation of a profile.
 
-    def __init__(self, store: ProfileStore, link: EngineLink, profile: str) -> None:
+    Args:
+        store: of the profile.
+        link: the way to the engine.
+        profile: its name.
+        runs_commands: whether commands of a plan's steps run where the person always allows them.
+        command_seconds: how long one may take.
+        fingerprint: of the model, where the link does not know it.
+    """
+
+    def __init__(
+        self,
+        store: ProfileStore,
+        link: EngineLink,
+        profile: str,
+        *,
+        runs_commands: bool = False,
+        command_seconds: float = 60.0,
+        fingerprint: str | None = None,
+    ) -> None:
         self.conversation_id: int | None = None
         self.temporary = False
         self.turns: list[Turn] = []
+        self.own_system_prompt = ""
+        """What plain chat is told before this conversation; empty: what the profile says."""
         self._store = store
         self._link = link
         self._profile = profile
-        self._handle: RequestHandle | None = None
-        self._asked_for_title: int | None = None
+        self._runs_commands, self._command_seconds = runs_commands, command_seconds
+        self._fingerprint = fingerprint
+        self._answering: PlanAnswering | None = None
+        """Of the answer that is on its way."""
+        self._answered: WeakKeyDictionary[Turn, PlanAnswering] = WeakKeyDictionary()
+        self.titles = SessionTitles(self, store, link)
+        """What it may be called."""
+        self.lessons = SessionLessons(self, store)
+        """What the person teaches by its answers."""
 
     def begin(self, *, temporary: bool = False) -> None:
         """Start an empty conversation; a temporary one is never written to disk."""
-        self.conversation_id, self.temporary, self.turns = None, temporary, []
+        self.conversation_id, self.temporary, self.turns, self.own_system_prompt = None, temporary, [], ""
 
     def open(self, conversation_id: int) -> None:
         """Take up a stored conversation.
@@ -50,13 +97,29 @@ class ChatSession:
         feedback = self._store.feedback.of_conversation(conversation_id)
         self.conversation_id, self.temporary = conversation_id, False
         self.turns = turns_of(records, feedback)
+        self.own_system_prompt = self._store.chats.get(conversation_id).system_prompt
+
+    @property
+    def system_prompt(self) -> str:
+        """What plain chat is told before this conversation: its own text, else the profile's; empty: nothing."""
+        return self.own_system_prompt or self._store.chats.system_prompt
+
+    def set_system_prompt(self, text: str) -> None:
+        """Tell plain chat something else from the next answer on; empty takes the profile's text.
+
+        Raises:
+            NotFoundError: the conversation was deleted meanwhile.
+        """
+        self.own_system_prompt = text.strip()
+        if self.conversation_id is not None:
+            self._store.chats.set_system_prompt(self.own_system_prompt, self.conversation_id)
 
     def ask(self, question: str, route: str) -> Turn:
         """Add a question to the conversation and return its turn, not answered yet."""
         turn = Turn(question, route)
         if not self.temporary:
             if self.conversation_id is None:
-                self.conversation_id = self._store.chats.create(rule_title(question))
+                self.conversation_id = self._store.chats.create(rule_title(question), self.own_system_prompt)
             details = None if route == AUTO_ROUTE else {"route": route}
             turn.question_id = self._store.messages.add(self.conversation_id, "user", question, details=details)
         self.turns.append(turn)
@@ -95,9 +158,10 @@ class ChatSession:
             own_sampling: draw plain chat as the model's own configuration says, where it says something.
 
         Yields:
-            ``route``, ``token`` and ``done`` events; ``turn.answer`` is up to date at each.
+            ``progress``, ``route``, ``token`` and ``done`` events; ``turn.answer`` is up to date at each.
 
         Raises:
+            InterruptedByUser: it was stopped before it had a route; kept as a stopped answer.
             TokmemError: the engine failed; what had come is kept as a failed answer.
         """
         turn.lost = False
@@ -107,148 +171,94 @@ class ChatSession:
             corrected_from=turn.answer.corrected_from,
             pair_id=turn.answer.pair_id,
             pair_procedure=turn.answer.pair_procedure,
+            rejected=turn.answer.rejected_when_replaced(again),
             status="failed",
         )
         if answer.message_id is not None:
             self._store.feedback.rate(answer.message_id, None)  # the thumb was for what is replaced now
-        handle = self._handle = self._link.submit(
-            "ask",
-            profile=self._profile,
-            text=turn.question,
-            route=route or turn.route,
-            conversation=self._context(turn),
-            sample=again,
-            own_sampling=own_sampling,
-            seed=seed if seed is not None else random.randrange(2**31) if again else None,
-            max_tokens=max_tokens,
-        )
-        try:
-            async for event in self._link.events(handle):
-                take_event(answer, event)
-                yield event
-        finally:
-            self._handle = None
-            self._keep(turn)
+        answering = self._plan_answering(turn)
+        if turn.question_id is not None and (runs := self._store.plans.open_runs(turn.question_id)):
+            # What was begun goes on: asked anew, steps would be done twice.
+            events = answering.go_on(runs[0])
+        else:
+            events = answering.asked(
+                turn.question,
+                route or turn.route,
+                conversation=self._context(turn),
+                sample=again,
+                own_sampling=own_sampling,
+                seed=seed if seed is not None else random.randrange(2**31) if again else None,
+                max_tokens=max_tokens,
+                **({} if turn.fills_in else {"references": False}),
+            )
+        async for event in self._following(turn, answering, events):
+            yield event
 
-    @property
-    def wants_title(self) -> bool:
-        """Whether the conversation is stored, has an answer, and still has the title made from its first message."""
-        if self.conversation_id is None or not self.turns or self._asked_for_title == self.conversation_id:
-            return False
-        first = self.turns[0]
-        if not first.answer.text or first.answer.status != "complete":
-            return False
-        return self._store.chats.get(self.conversation_id).title == rule_title(first.question)
+    async def go_on(self, turn: Turn, run_id: int, decision: Decision | None) -> AsyncGenerator[Message, None]:
+        """Go on with a plan of a turn that waits for the person, and keep what comes of it.
 
-    async def propose_title(self) -> bool:
-        """Let the model name the conversation. It is asked once, and any other request goes first.
-
-        Returns:
-            True where it has another title now.
+        Yields:
+            Events as of ``answer``.
 
         Raises:
-            TokmemError: the engine failed, or the conversation was deleted.
+            TokmemError: the run has ended, another process goes on with it, or the engine failed.
         """
-        conversation_id, first = self.conversation_id, self.turns[0]
-        assert conversation_id is not None
-        handle = self._link.submit_idle("title", question=first.question, answer=first.answer.text)
-        proposal = ""
-        async for event in self._link.events(handle):
-            if event["event"] == "done":
-                proposal = str(event["result"]["title"])
-        # Where another request came first there is another time; a model that has no title to give is not asked again.
-        if handle.cancelled:
-            return False
-        self._asked_for_title = conversation_id
-        title = proposed_title(proposal, first.question, first.answer.text)
-        renamed = self._store.chats.get(conversation_id).title != rule_title(first.question)
-        taken = {one.title.casefold() for one in self._store.chats.list()}
-        if not title or renamed or title.casefold() in taken:
-            return False
-        self._store.chats.rename(conversation_id, title)
-        return True
+        answering = self._answered.get(turn)
+        run = self._store.plans.get(run_id) if answering is None or run_id > 0 else answering.runs[run_id]
+        if answering is None:
+            answering = self._plan_answering(turn)
+        async for event in self._following(turn, answering, answering.go_on(run, decision)):
+            yield event
+
+    def waiting_run(self, turn: Turn) -> PlanRun | None:
+        """The first run of a turn's plans that waits for the person."""
+        answering = self._answered.get(turn)
+        for plan in turn.answer.plans:
+            if plan.get("status") == "waiting":
+                run_id = int(plan["run"])
+                if run_id < 0:
+                    return None if answering is None else answering.runs.get(run_id)
+                with contextlib.suppress(NotFoundError):
+                    run = self._store.plans.get(run_id)
+                    return run if run.is_open else None
+        return None
+
+    def _plan_answering(self, turn: Turn) -> PlanAnswering:
+        answering = self._answered[turn] = PlanAnswering(
+            self._link,
+            self._profile,
+            lambda: contextlib.nullcontext(self._store),
+            question_id=turn.question_id,
+            kept=not self.temporary,
+            runs_commands=self._runs_commands,
+            command_seconds=self._command_seconds,
+            fingerprint=self._fingerprint,
+        )
+        return answering
+
+    async def _following(
+        self, turn: Turn, answering: PlanAnswering, events: AsyncGenerator[Message, None]
+    ) -> AsyncGenerator[Message, None]:
+        """Bring a turn up to date with the events of its answer, and keep it at their end."""
+        self._answering = answering
+        try:
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    take_event(turn.answer, event)
+                    yield event
+        except InterruptedByUser:
+            turn.answer.status = "stopped"
+            raise
+        finally:
+            self._answering = None
+            self.keep(turn)
 
     async def stop(self) -> bool:
         """Stop the answer that is on its way; False when there is none."""
-        if self._handle is None:
+        if self._answering is None:
             return False
-        await self._handle.cancel()
+        await self._answering.cancel()
         return True
-
-    # What the person teaches
-
-    def correct(self, turn: Turn, right_route: str) -> None:
-        """Store the verdict that this turn's route was wrong. Of a temporary conversation nothing is stored.
-
-        Raises:
-            UsageError: ``right_route`` is the route it got.
-            NotFoundError: a procedure was removed meanwhile.
-        """
-        wrong = turn.answer.route or NONE_ROUTE
-        if not self.temporary:
-            turn.answer.correction_id = self._store.corrections.add(
-                turn.question, wrong, right_route, turn.answer.message_id
-            )
-        turn.answer.corrected_from = wrong
-
-    def keep_pair(self, turn: Turn, procedure: str, pair: ExamplePair) -> bool:
-        """Make an example pair of a turn; what the person changed in the answer stands in the conversation too.
-
-        Returns:
-            False when the procedure has this very pair already; nothing was added then.
-
-        Raises:
-            NotFoundError: the procedure was removed meanwhile.
-            BadInputError: a text is empty or unusable.
-        """
-        known = any(
-            (one.input, one.response) == (pair.input, pair.response) for one in self._store.pairs.list(procedure)
-        )
-        answer = turn.answer
-        if not known:
-            record = self._store.pairs.add(procedure, [pair], source=CHAT_SOURCE, message_id=answer.message_id)[0]
-            answer.pair_id, answer.pair_procedure = record.id, procedure
-        if pair.response != answer.text:
-            answer.original = answer.text if answer.original is None else answer.original
-            answer.text = pair.response
-            self._keep(turn)
-        return not known
-
-    def keep_run(self, turn: Turn) -> None:
-        """Store the outcome of running a call, which was put into the turn's segments."""
-        self._keep(turn)
-
-    def rate(self, turn: Turn, rating: Rating | None) -> None:
-        """Store a thumb. An answer with a thumb down is not shown to the model any more."""
-        turn.answer.rating = rating
-        if turn.answer.message_id is not None:
-            self._store.feedback.rate(turn.answer.message_id, rating)
-
-    def take_back(self, turn: Turn) -> str | None:
-        """Undo the last lesson of a turn: a pair before a thumb, a thumb before a verdict. Return what it was.
-
-        Returns:
-            None when there is nothing; ``"verdict"`` means that the route is open again.
-        """
-        answer = turn.answer
-        if answer.pair_id is not None:
-            with contextlib.suppress(NotFoundError):  # deleted on the procedure's own screen
-                self._store.pairs.delete(answer.pair_id)
-            name, answer.pair_id, answer.pair_procedure = answer.pair_procedure, None, None
-            if answer.original is not None:
-                answer.text, answer.original = answer.original, None
-                self._keep(turn)
-            self.rate(turn, None)
-            return f"pair of {name}"
-        if answer.rating is not None:
-            self.rate(turn, None)
-            return "thumb"
-        if answer.corrected_from is not None:
-            if answer.correction_id is not None:
-                self._store.corrections.remove(answer.correction_id)
-            answer.correction_id = answer.corrected_from = None
-            return "verdict"
-        return None
 
     def records(self) -> tuple[ConversationRecord, list[MessageRecord]]:
         """The conversation as the store has it, or would have it if it were kept."""
@@ -256,7 +266,7 @@ class ChatSession:
             return self._store.chats.get(self.conversation_id), self._store.messages.list(self.conversation_id)
         title = rule_title(self.turns[0].question) if self.turns else ""
         messages = [record for turn in self.turns for record in records_of(turn)]
-        return ConversationRecord(0, title, "", "", len(messages), ""), messages
+        return ConversationRecord(0, title, "", "", len(messages), "", self.own_system_prompt), messages
 
     # What the model sees
 
@@ -278,21 +288,23 @@ class ChatSession:
         gone = newest.answer.context["messages_cut"] // 2
         return shown[gone] if gone < len(shown) else newest
 
-    def _context(self, turn: Turn) -> list[dict[str, str]]:
-        """What was said before a turn, as far as the model may see it. The route tells the engine which answers a
-        procedure gave.
+    def _context(self, turn: Turn) -> list[dict[str, Any]]:
+        """What was said before a turn, as far as the model may see it, the system prompt first. The route tells the
+        engine which answers a procedure gave.
         """
-        said: list[dict[str, str]] = []
+        said: list[dict[str, Any]] = [*system_turns(self.system_prompt)]
         for earlier in self.turns[: self.turns.index(turn)]:
             if is_shown(earlier):
                 said.append({"role": "user", "content": earlier.question})
-                answer = {"role": "assistant", "content": earlier.answer.text}
+                answer: dict[str, Any] = {"role": "assistant", "content": earlier.answer.text}
                 if earlier.answer.route is not None:
                     answer["route"] = earlier.answer.route
+                if parts := said_parts(earlier.answer):
+                    answer["parts"] = parts
                 said.append(answer)
         return said
 
-    def _keep(self, turn: Turn) -> None:
+    def keep(self, turn: Turn) -> None:
         """Write the answer to the store, as far as it has come."""
         answer = turn.answer
         if self.temporary or self.conversation_id is None or turn not in self.turns:
@@ -310,6 +322,8 @@ class ChatSession:
                 "without_history": answer.without_history or None,
                 "original": answer.original,
                 "parts": kept_parts(answer),
+                **({"plans": answer.plans} if answer.plans else {}),
+                **({REJECTED: answer.rejected} if answer.rejected else {}),
                 "segments": kept_segments(answer),
             },
             "status": answer.status,

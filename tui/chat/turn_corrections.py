@@ -5,12 +5,20 @@ Each lesson is named in a message, and ``u`` on the turn takes it back.
 
 from __future__ import annotations
 
+import contextlib
+from functools import partial
+
+from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 from tui.chat.choose_fault import FaultDialog
 from tui.chat.choose_route import RouteDialog
 from tui.chat.host import ChatHost
-from tui.chat.turns import Turn
+from tui.chat.turns import Doubt, Turn
 from tui.kit.edit_pair import PairDialog
+from tui.kit.words import count
+
+LOOKED_AT = 40
+"""The person's last messages that a verdict is tried on."""
 
 
 class TurnCorrections:
@@ -31,18 +39,51 @@ class TurnCorrections:
     async def correct_route(self, turn: Turn) -> None:
         """Ask for the right route, keep the verdict, answer again by that route."""
         host = self._host
-        dialog = RouteDialog(turn.question, host.tokmem.recallable(), turn.answer.route, turn.answer.candidates)
+        dialog = RouteDialog(turn.message, host.tokmem.recallable(), turn.answer.route, turn.answer.candidates)
         right = await host.ask(dialog)
-        if right is None:
+        if right is not None:
+            self._keep_verdict(turn, right)
+
+    async def settle_route(self, turn: Turn, right: str) -> None:
+        """Keep which of two near routes is right; answer again where it is not the one that was taken."""
+        if turn.answer.between is None:
             return
-        host.session.correct(turn, right)
-        host.tokmem.announce_store()
+        if right != turn.answer.route:
+            self._keep_verdict(turn, right)
+            return
+        self._host.session.lessons.confirm(turn)
+        self._host.tokmem.announce_store()
+        self._tell_saved(turn, right)
+        await self._host.redraw(turn)
+
+    def _keep_verdict(self, turn: Turn, right: str) -> None:
+        self._host.session.lessons.correct(turn, right)
+        self._host.tokmem.announce_store()
+        self._tell_saved(turn, right)
+        self._host.enqueue(turn, route=right)
+
+    def _tell_saved(self, turn: Turn, right: str) -> None:
         where = "plain chat" if right == NONE_ROUTE else right
-        if host.session.temporary:
-            host.notify("A temporary chat teaches nothing: only this answer goes its right way.")
+        if self._host.session.temporary:
+            self._host.notify("A temporary chat teaches nothing: only this answer goes its right way.")
         else:
-            host.notify(f"Saved: messages like this go to {where} from now on. u takes it back.", markup=False)
-        host.enqueue(turn, route=right)
+            self._host.notify(f"Saved: this message goes to {where} from now on. u takes it back.", markup=False)
+            self._host.in_background(partial(self._tell_reach, turn.message), group="reach", exclusive=True)
+
+    async def _tell_reach(self, text: str) -> None:
+        """Say how many of the person's last messages go elsewhere because of the verdict on one."""
+        app = self._host.tokmem
+        texts = [one for one in app.store.messages.latest_questions(LOOKED_AT + 1) if one != text][:LOOKED_AT]
+        if not texts or app.link.state.phase != "ready":
+            return
+        with contextlib.suppress(TokmemError):  # the verdict itself is kept
+            async for event in app.link.events(app.link.submit("reach", profile=app.profile, text=text, texts=texts)):
+                if event["event"] == "done":
+                    elsewhere, of = event["result"]["elsewhere"], event["result"]["of"]
+                    self._host.notify(
+                        f"Of your last {count(of, 'other message')}, {elsewhere or 'none'} would go elsewhere now.",
+                        markup=False,
+                    )
 
     async def make_pair(self, turn: Turn) -> None:
         """Let the person correct the answer and keep it as an example pair."""
@@ -54,7 +95,7 @@ class TurnCorrections:
         names.sort(key=lambda name: name != turn.answer.route)
         draft = await host.ask(
             PairDialog(
-                "Save as an example pair", names, input=turn.question, response=turn.answer.text, at_response=True
+                "Save as an example pair", names, input=turn.message, response=turn.answer.text, at_response=True
             )
         )
         if draft is not None:
@@ -62,7 +103,7 @@ class TurnCorrections:
 
     async def _keep_pair(self, turn: Turn, procedure: str, pair: ExamplePair) -> None:
         host = self._host
-        if host.session.keep_pair(turn, procedure, pair):
+        if host.session.lessons.keep_pair(turn, procedure, pair):
             waiting = host.tokmem.store.feedback.waiting(host.tokmem.fingerprint).get(procedure, 0)
             host.notify(f"Saved to {procedure}; {waiting} there to learn. u takes it back.", markup=False)
         else:
@@ -70,10 +111,17 @@ class TurnCorrections:
         host.tokmem.announce_store()
         await host.redraw(turn)
 
+    async def settle(self, turn: Turn, doubt: Doubt, text: str) -> None:
+        """Put a text in the place of a doubtful value. Nothing is learned from it unasked."""
+        self._host.session.lessons.settle(turn, doubt, text)
+        if text != doubt.value.text:
+            self._host.notify("Put in. p makes the answer a pair, u takes it back.")
+        await self._host.redraw(turn)
+
     async def mark_good(self, turn: Turn) -> None:
         """Mark an answer good. A good answer of a procedure becomes one more example pair of it."""
         host, route = self._host, turn.answer.route
-        host.session.rate(turn, "good")
+        host.session.lessons.rate(turn, "good")
         if route is None or route == NONE_ROUTE:
             host.notify("Marked good. p makes it an example pair of a procedure.")
             await host.redraw(turn)
@@ -81,7 +129,7 @@ class TurnCorrections:
             host.notify("Marked good. A temporary chat teaches nothing by itself; p makes it a pair.")
             await host.redraw(turn)
         else:
-            await self._keep_pair(turn, route, ExamplePair(turn.question, turn.answer.text))
+            await self._keep_pair(turn, route, ExamplePair(turn.message, turn.answer.text))
 
     async def mark_bad(self, turn: Turn) -> None:
         """Mark an answer bad, ask what is wrong, and go on with what helps."""
@@ -89,7 +137,7 @@ class TurnCorrections:
         fault = await host.ask(FaultDialog())
         if fault is None:
             return
-        host.session.rate(turn, "bad")
+        host.session.lessons.rate(turn, "bad")
         await host.redraw(turn)
         match fault:
             case "route":
@@ -104,12 +152,12 @@ class TurnCorrections:
     async def take_back(self, turn: Turn) -> None:
         """Undo the last lesson of a turn; a verdict about its route has it answered again."""
         host = self._host
-        lesson = host.session.take_back(turn)
+        lesson = host.session.lessons.take_back(turn)
         host.tokmem.announce_store()
         if lesson is None:
             return
         host.notify(f"Taken back: the {lesson}.", markup=False)
-        if lesson == "verdict":
+        if lesson == "verdict" or (turn.answer.filled and not turn.fills_in):
             host.enqueue(turn)
         else:
             await host.redraw(turn)

@@ -5,16 +5,21 @@ Reads what the store and the engine give; writes nothing, asks nothing.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
 from typing import Any, cast
 
 from profiles.store.feedback import AnswerFeedback
 from profiles.store.messages import MessageRecord, MessageStatus, Rating
+from profiles.store.verdicts import REJECTED
 from tokmem_desk.errors import BadInputError, did_you_mean
-from tokmem_desk.generation.answer_segment import AnswerSegment
+from tokmem_desk.generation.answer_segment import SEGMENT_BREAK, AnswerSegment, AnswerValue, all_right
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tokmem_desk.references.filled import FilledIn
 from tui.engine_client.protocol import AskResult, Candidate, Context, Message, Timing
 
 _PREFIX = re.compile(r"@(\S*)(?:\s+|$)")
@@ -22,8 +27,19 @@ _PREFIX = re.compile(r"@(\S*)(?:\s+|$)")
 
 WITHOUT_HISTORY = "answered without the history: it was repeating an earlier answer"
 
+LEAST_SECONDS = 0.1
+"""Least time of writing that a speed is told of: times are shown in tenths of a second, and less is noise."""
+
 ENDINGS = {"length": "cut at its greatest length", "repeats": "ended: it was repeating itself"}
 """Why an answer that nobody stopped is not whole, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A doubtful value of an answer, and the segment it stands in."""
+
+    segment: AnswerSegment
+    value: AnswerValue
 
 
 @dataclass(slots=True)
@@ -35,6 +51,8 @@ class Answer:
     probability: float | None = None
     candidates: Sequence[Candidate] = ()
     forced: bool = False
+    between: tuple[str, str] | None = None
+    """The two routes that the message lies between, the taken one first, until the person has chosen."""
     guest: bool = False
     """Its procedure came with somebody else's bank, and nobody has accepted it yet."""
     timing: Timing | None = None
@@ -59,6 +77,38 @@ class Answer:
     segments: list[AnswerSegment] = field(default_factory=list)
     """One for each request of the message; ``route`` and its like on top are those of the first."""
 
+    plans: list[dict[str, Any]] = field(default_factory=list)
+    """The plans that were done for it, each as ``tui.shared.plan_runs`` tells of a run."""
+
+    rejected: list[list[str]] = field(default_factory=list)
+    """Answers that a procedure gave before and the person had replaced: route and text of each."""
+
+    chosen_from: list[AnswerSegment] | None = None
+    """The segments as the model gave them, where the person has put other values in."""
+
+    @property
+    def sure(self) -> float | None:
+        """The probability that the whole answer is right; None where a part does not say so of itself."""
+        return all_right(self.segments)
+
+    @property
+    def doubts(self) -> list[Doubt]:
+        """The values that a person should look at, in their order; none in an answer that a person has written."""
+        if self.original is not None or self.status != "complete" or self.plans:  # a plan went on with its values
+            return []
+        # What a further step of a chain went on with is past mending: that step says how sure it is.
+        last = [
+            segment
+            for segment, after in zip_longest(self.segments, self.segments[1:])
+            if after is None or not after.follows
+        ]
+        return [Doubt(segment, value) for segment in last for value in segment.doubtful_values]
+
+    @property
+    def filled(self) -> list[FilledIn]:
+        """What was put in the place of words of the message."""
+        return [one for segment in self.segments for one in segment.filled]
+
     @property
     def has_parts(self) -> bool:
         """True when the answer is to be shown in parts: it has several, and nobody has written another one."""
@@ -69,24 +119,36 @@ class Answer:
 
     @property
     def has_calls(self) -> bool:
-        """True when the answer is to be shown as calls, not as text."""
-        return any(segment.arguments is not None or segment.problem for segment in self.segments)
+        """True when the answer is to be shown as calls or with what came of running a command, not as text alone."""
+        return any(segment.arguments is not None or segment.problem or segment.run for segment in self.segments)
 
     @property
     def tokens_per_second(self) -> float | None:
-        """Speed after the first token; None where it cannot be told."""
+        """Speed after the first token; None where it cannot be told, as of an answer that was copied in no time."""
         if self.timing is None or self.timing["tokens"] < 2:
             return None
         seconds = self.timing["total"] - self.timing["first_token"]
-        return (self.timing["tokens"] - 1) / seconds if seconds > 0 else None
+        return (self.timing["tokens"] - 1) / seconds if seconds >= LEAST_SECONDS else None
+
+    def rejected_when_replaced(self, again: bool) -> list[list[str]]:
+        """What ``rejected`` is of the answer that takes the place of this one.
+
+        Args:
+            again: another answer is wanted, by the same route.
+        """
+        asked_again = again and self.status == "complete" and self.route not in (None, NONE_ROUTE)
+        if not asked_again or len(self.segments) > 1 or self.plans or not self.text.strip():
+            return self.rejected
+        return [*self.rejected, [str(self.route), self.text]]
 
     @property
     def taught(self) -> bool:
-        """True when something came of it that can be taken back."""
-        return self.corrected_from is not None or self.pair_id is not None or self.rating is not None
+        """True when something came of it that can be taken back, or was filled in."""
+        given = (self.corrected_from, self.pair_id, self.rating, self.chosen_from)
+        return any(one is not None for one in given) or bool(self.filled)
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Turn:
     """A question and its answer. The same words said twice are two turns."""
 
@@ -97,6 +159,14 @@ class Turn:
     answer: Answer = field(default_factory=Answer)
     lost: bool = False
     """The program ended before the answer came, or in the middle of it; nothing is on its way."""
+    fills_in: bool = True
+    """Whether what words of the question refer to is put in their place; false once the person took it back."""
+
+    @property
+    def message(self) -> str:
+        """The question as it was answered: with what its words refer to, where it is a single request."""
+        segments = self.answer.segments
+        return segments[0].part if len(segments) == 1 and segments[0].filled else self.question
 
 
 def split_route(text: str, names: Iterable[str]) -> tuple[str, str]:
@@ -134,7 +204,18 @@ def take_event(answer: Answer, event: Message) -> None:
                 answer.route, answer.probability = event["route"], event["probability"]
                 answer.candidates, answer.forced = event["candidates"], bool(event.get("forced"))
                 answer.guest = bool(event.get("guest"))
-            answer.segments.append(AnswerSegment(event["route"], event["probability"], event.get("part", "")))
+                answer.between = None
+            answer.segments.append(
+                AnswerSegment(
+                    event["route"],
+                    event["probability"],
+                    event.get("part", ""),
+                    follows=event.get("follows", ""),
+                    typed=event.get("typed", ""),
+                    filled=[one for one in map(FilledIn.from_dict, event.get("filled", ())) if one is not None],
+                    place=event.get("place", "0" if event.get("plan") else ""),
+                )
+            )
             answer.calling = bool(event.get("call"))
         case "token":
             answer.text += event["text"]
@@ -145,12 +226,61 @@ def take_event(answer: Answer, event: Message) -> None:
             answer.text, answer.timing = result["response"], result["timing"]
             answer.route, answer.probability = result["route"], result["probability"]
             answer.candidates = result["candidates"]
+            if "ambiguous" in result and answer.correction_id is None:
+                answer.between = (result["ambiguous"][0], result["ambiguous"][1])
             answer.status = "stopped" if result["stopped"] == "cancelled" else "complete"
             answer.cut = result["stopped"] if result["stopped"] in ENDINGS else ""
             answer.span, answer.context = result["span"], result["context"]
             answer.without_history = bool(result.get("without_history"))
             answer.segments = [AnswerSegment.from_dict(fields) for fields in result["segments"]]
+            answer.plans = [dict(plan) for plan in event["result"].get("plans", ())]
             answer.calling = False
+
+
+def settle(answer: Answer, doubt: Doubt, text: str) -> None:
+    """Put a text in the place of a doubtful value, which is doubtful no more.
+
+    The text of the answer, the values behind it, and the arguments of a call follow.
+
+    Args:
+        doubt: of this answer.
+        text: what stands there from now on; the same text keeps it.
+    """
+    if answer.chosen_from is None:
+        answer.chosen_from = answer.segments
+    segments = []
+    for segment in answer.segments:
+        if segment is not doubt.segment:
+            segments.append(segment)
+            continue
+        more = len(text) - (doubt.value.end - doubt.value.start)
+        response = segment.response[: doubt.value.start] + text + segment.response[doubt.value.end :]
+        values = [
+            replace(value, end=value.end + more, text=text, probability=1.0, others=())
+            if value is doubt.value
+            else replace(value, start=value.start + more, end=value.end + more)
+            if value.start >= doubt.value.end
+            else value
+            for value in segment.values
+        ]
+        arguments = segment.arguments
+        if arguments is not None:
+            with suppress(ValueError):
+                arguments = json.loads(response)
+        # What the person has looked at is as right as the rest of it.
+        probability = None if segment.answer_probability is None else min(value.probability for value in values)
+        segments.append(
+            replace(segment, response=response, values=values, arguments=arguments, answer_probability=probability)
+        )
+    answer.segments = segments
+    answer.text = SEGMENT_BREAK.join(segment.response for segment in segments)
+
+
+def unsettle(answer: Answer) -> None:
+    """The answer as the model gave it."""
+    if answer.chosen_from is not None:
+        answer.segments, answer.chosen_from = answer.chosen_from, None
+        answer.text = SEGMENT_BREAK.join(segment.response for segment in answer.segments)
 
 
 def turns_of(records: Sequence[MessageRecord], feedback: Mapping[int, AnswerFeedback]) -> list[Turn]:
@@ -184,6 +314,8 @@ def turns_of(records: Sequence[MessageRecord], feedback: Mapping[int, AnswerFeed
                 pair_procedure=given.pair_procedure,
                 original=details.get("original"),
                 segments=_stored_segments(details),
+                plans=[dict(plan) for plan in details.get("plans") or ()],
+                rejected=[list(map(str, one)) for one in details.get(REJECTED) or ()],
             )
             turns[-1].lost = record.status == "failed"
     return turns
@@ -191,16 +323,36 @@ def turns_of(records: Sequence[MessageRecord], feedback: Mapping[int, AnswerFeed
 
 def kept_segments(answer: Answer) -> list[dict[str, Any]] | None:
     """The segments as they are stored: None where they say no more than the text and its route."""
-    if not answer.has_calls or answer.original is not None:
+    says_more = (
+        answer.has_calls
+        or answer.plans
+        or any(segment.answer_probability is not None or segment.filled for segment in answer.segments)
+    )
+    if not says_more or answer.original is not None:
         return None
     return [segment.as_dict() for segment in answer.segments]
+
+
+def said_parts(answer: Answer) -> list[list[str]]:
+    """The requests of a message as they were read, each with what was answered; empty where the turn says as much."""
+    if answer.original is not None or not any(segment.filled for segment in answer.segments):
+        return []
+    return [[segment.part, segment.response] for segment in answer.segments]
 
 
 def kept_parts(answer: Answer) -> list[dict[str, Any]] | None:
     """What is stored of the segments of an answer that is shown in parts; None for any other."""
     if not answer.has_parts:
         return None
-    return [{"route": s.route, "probability": s.probability, "text": s.response} for s in answer.segments]
+    return [
+        {
+            "route": s.route,
+            "probability": s.probability,
+            "text": s.response,
+            **({"follows": s.follows} if s.follows else {}),
+        }
+        for s in answer.segments
+    ]
 
 
 def _stored_segments(details: Mapping[str, Any]) -> list[AnswerSegment]:

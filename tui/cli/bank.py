@@ -26,7 +26,7 @@ from tui.banks.transfer import (
     verdict_of,
     write_export,
 )
-from tui.banks.words import bank_object, bank_words
+from tui.banks.words import bank_object, bank_words, without_steps
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import Parser
@@ -101,6 +101,8 @@ def export(context: Context, options: argparse.Namespace) -> int:
         if options.with_pairs
         else "The example pairs are not inside, but a memory can reveal parts of what it was trained on."
     )
+    if left := without_steps(manifest.names, store.plans.steps()):
+        console.say(f"{left} tokmem-desk plan steps NAME")
     console.result(value, "")
     return ExitCode.OK
 

@@ -7,16 +7,21 @@ from dataclasses import asdict
 from pathlib import Path
 
 from profiles.files.atomic import write_text
+from profiles.pair_files.chat_exports import ExportedTalk
+from profiles.pair_files.export_file import read_export
 from profiles.store.chat_export import as_document, export_text, format_of
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import ConflictError, NotFoundError, TokmemError, UsageError
+from tokmem_desk.procedures import NONE_ROUTE
+from tui.cli.changed import changed
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import Parser, positive_number
-from tui.cli.proc import changed
 
 LAST = "last"
+_ALL = 2**31
+"""More conversations than anybody has."""
 
 
 def arguments(parser: Parser) -> None:
@@ -29,6 +34,15 @@ def arguments(parser: Parser) -> None:
     exporting.add_argument("id", metavar="ID", help="its number, or 'last'")
     exporting.add_argument("file", metavar="FILE", nargs="?", help="ends in .md or .json; without it: stdout")
     exporting.add_argument("--format", choices=("md", "json"), help="whatever the file is called")
+    importing = actions.add(
+        "import", import_export, "take over conversations of ChatGPT, Claude, Open WebUI, LM Studio, oterm or llm"
+    )
+    importing.add_argument(
+        "file",
+        metavar="FILE",
+        type=Path,
+        help="conversations.json of an export, unpacked; *.conversation.json; store.db; logs.db",
+    )
     deleting = actions.add("delete", delete, "delete a conversation for good")
     deleting.add_argument("id", metavar="ID", help="its number, or 'last'")
 
@@ -67,6 +81,47 @@ def export(context: Context, options: argparse.Namespace) -> int:
             raise ConflictError(f"{path} is there already.", next_step="Choose another name, or add --yes.")
     write_text(path, text)
     return changed(context, "chats export", [conversation.title], f"Wrote {path}.", file=str(path))
+
+
+def import_export(context: Context, options: argparse.Namespace) -> int:
+    """Take over the conversations of an export; those that are here already are passed over.
+
+    Raises:
+        BadInputError: the file is no such export.
+        NotFoundError: there is no such file.
+    """
+    found = read_export(options.file)
+    store = context.store
+    present: dict[tuple[str, int], list[int]] = {}
+    for one in store.chats.list(limit=_ALL):
+        present.setdefault((one.title, one.message_count), []).append(one.id)
+    titles, repeated, empty = [], 0, 0
+    for talk in reversed(found):  # an export begins with the newest, and the last one added is the newest here
+        if not talk.messages:
+            empty += 1
+        elif any(_same(store, key, talk) for key in present.get((talk.title, len(talk.messages)), ())):
+            repeated += 1
+        else:
+            key = store.chats.create(talk.title)
+            for role, text in talk.messages:
+                store.messages.add(key, role, text, route=NONE_ROUTE if role == "assistant" else None)
+            titles.append(talk.title)
+    for count, single, several in (
+        (repeated, "1 conversation was here already.", "{:,} conversations were here already."),
+        (empty, "1 conversation has no message with an answer.", "{:,} conversations have no message with an answer."),
+        (
+            sum(talk.left_out for talk in found),
+            "1 message is no text (an image, thoughts, a tool's) and was left out.",
+            "{:,} messages are no text (images, thoughts, tools') and were left out.",
+        ),
+    ):
+        if count:
+            context.console.say(single if count == 1 else several.format(count))
+    return changed(context, "chats import", titles, f"Took over {len(titles):,} of {len(found):,} conversations.")
+
+
+def _same(store: ProfileStore, key: int, talk: ExportedTalk) -> bool:
+    return [(one.role, one.content) for one in store.messages.list(key)] == list(talk.messages)
 
 
 def delete(context: Context, options: argparse.Namespace) -> int:

@@ -27,10 +27,13 @@ class Command(NamedTuple):
 
 COMMANDS = (
     Command("demo", "demo", "define, train, measure and ask sample procedures; fetches the model unasked"),
-    Command("proc", "proc_group", "procedures: add, list, show, change, remove"),
+    Command("proc", "proc", "procedures: add, list, show, change, remove"),
+    Command("plan", "plan", "plans: steps over procedures, with conditions; what their runs did"),
     Command("train", "train", "train the named procedures, or all new or changed ones"),
     Command("adapt", "adapt", "adapt a model to chains of memories, beside its weights; the default model brings that"),
     Command("ask", "ask", "one message, one answer by the right procedure or by none"),
+    Command("quick", "quick", "one line, one answer, copied to the clipboard: for a hotkey"),
+    Command("watch", "watch", "answer the text files of a folder, those there and those that come"),
     Command("route", "route", "which procedure would answer, without answering"),
     Command("eval", "evaluate", "measure trained procedures on held-out pairs"),
     Command("chat", "chat", "talk; '@name' before a message chooses the procedure"),
@@ -42,6 +45,7 @@ COMMANDS = (
     Command(
         "serve", "serve", "answer other programs of this computer: OpenAI's chat completions on 127.0.0.1, with a token"
     ),
+    Command("mcp", "mcp", "answer one editor or agent over stdin and stdout, by the Model Context Protocol"),
     Command("web", "web", "the app in a browser of this computer; prints a link"),
     Command("token", "token", "tokens of 'serve': each opens one profile"),
     Command("completion", "completion", "print what makes a shell complete commands and names"),

@@ -246,12 +246,6 @@ def number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def shortened(text: str, length: int) -> str:
-    """One line of at most ``length`` characters."""
-    line = " ".join(text.split())
-    return line if len(line) <= length else line[: length - 1] + "…"
-
-
 def _cell(value: Any) -> str:
     return "-" if value is None else " ".join(visible(str(value)).split("\n"))
 

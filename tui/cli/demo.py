@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,7 +161,7 @@ def _profile(context: Context) -> Iterator[Context]:
         options = argparse.Namespace(**{**vars(context.options), "profile": name})
         with Context(options, context.console) as kept:
             yield kept
-        context.console.say(f"Go on with it: tokmem-desk --profile {name}")
+        context.console.say(f"Go on with it: tokmem-desk --profile {shlex.quote(name)}")
         return
     with tempfile.TemporaryDirectory(prefix="tokmem-demo-") as folder:
         home = Path(folder)

@@ -111,11 +111,12 @@ class EngineSession:
         if key is not None:
             self.link.unlock(self._profile, key)
 
-    def load(self, *, profile: bool = True) -> BackboneInfo:
+    def load(self, *, profile: bool = True, fit: bool = True) -> BackboneInfo:
         """Load the backbone, once; asks before it is downloaded.
 
         Args:
             profile: whether a request for the profile will follow, so that its passphrase is asked for first.
+            fit: learn, once per model, what procedures need of it. Without it a request that needs that learns it.
 
         Raises:
             LockedError: the profile is locked, and the passphrase is wrong or missing.
@@ -127,7 +128,7 @@ class EngineSession:
             self.unlock()
         if self._backbone is None:
             self._agree_to_fetch()
-            backbone = cast(BackboneInfo, self.result("load", fetch=True))
+            backbone = cast(BackboneInfo, self.result("load", fetch=True, fit=fit))
             self._console.end_progress()
             self._backbone = backbone
         return self._backbone
@@ -147,8 +148,15 @@ class EngineSession:
         raise InterruptedByUser("Stopped before the engine had finished.")
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Run a coroutine where the engine's events arrive, for programs that ask by themselves (``link``)."""
-        return self._runner.run(work)
+        """Run a coroutine where the engine's events arrive, for programs that ask by themselves (``link``).
+
+        Raises:
+            KeyboardInterrupt: it was told to end, once or several times.
+        """
+        try:
+            return self._runner.run(work)
+        except asyncio.CancelledError:  # asyncio says so where a second signal comes while it ends
+            raise KeyboardInterrupt from None
 
     def stream(self, op: str, *, patient: bool = False, **fields: Any) -> Iterator[Message]:
         """The events of one request of the profile in use. For Ctrl-C see ``drive``.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from profiles.pair_files.pairs_file import load_pairs
+from profiles.pair_files.pairs_file import without_problems
 from tokmem_desk.errors import EngineError, UsageError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import Parser, pairs_option
 from tui.cli.scorecards import evaluation_text
+from tui.cli.texts import pairs_of
 
 
 def arguments(parser: Parser) -> None:
@@ -26,7 +27,7 @@ def run(context: Context, options: argparse.Namespace) -> int:
     if options.pairs is not None:
         if len(names) != 1:
             raise UsageError("--pairs needs the one procedure to measure.", next_step="See: tokmem-desk eval --help")
-        found = load_pairs(options.pairs)
+        found = without_problems(*pairs_of(options.pairs))
         pairs = [
             {"input": one.input, "response": one.response, "references": list(one.references)}
             for one in found.held_out or found.pairs

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from profiles.registry.registry import ProfileRegistry
 from tokmem_desk.errors import LockedError, TokmemError
+from tui.cli.changed import changed
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import Actions
 from tui.cli.passphrase import new_passphrase, profile_key, recovered_key
-from tui.cli.proc import changed
 from tui.process.passphrase_variables import NEW_PASSPHRASE_VARIABLE, PASSPHRASE_VARIABLE
 
 _KEEP = "Write the recovery key down and keep it where the passphrase is not. It is shown this once and kept nowhere."

@@ -19,12 +19,12 @@ from tokmem_desk.models.catalogue import (
 from tokmem_desk.models.shipped import shipped_file
 from tokmem_desk.models.speed_fit import MachineSpeed, estimate, in_words, kept
 from tokmem_desk.models.store import ModelInfo
+from tui.cli.changed import changed
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.model_run import follow
 from tui.cli.parsing import Parser, positive_number
-from tui.cli.proc import changed
 from tui.kit.words import duration, parameters, size
 
 PRIORS = {
@@ -98,27 +98,27 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
 
 def pull(context: Context, options: argparse.Namespace) -> int:
     """Fetch a model and prepare it."""
-    wanted = context.with_model(options.id)
-    source = wanted.models.resolve(options.id)
-    if wanted.models.is_ready(options.id):
+    model_context = context.with_model(options.id)
+    source = model_context.models.resolve(options.id)
+    if model_context.models.is_ready(options.id):
         try:
-            wanted.models.verify(options.id)
+            model_context.models.verify(options.id)
             context.console.say(f"{source.id} is ready already.")
         except DamagedError as error:
             context.console.say(f"{error.message} It is made anew.")
             # Whoever asks for a model agrees to fetching it.
-    backbone = wanted.engine.load(profile=False)
+    backbone = model_context.engine.load(profile=False)
     text = f"{backbone['id']} is ready. To use it by default: tokmem-desk model use {options.id}"
     return changed(context, "model pull", [backbone["id"]], text, backbone=backbone)
 
 
 def prepare(context: Context, options: argparse.Namespace) -> int:
     """Learn where new memories of a model start; what was stopped goes on the next time."""
-    wanted = context if options.id is None else context.with_model(options.id)
-    backbone = wanted.engine.load(profile=False)
+    model_context = context if options.id is None else context.with_model(options.id)
+    backbone = model_context.engine.load(profile=False)
     if backbone["prior"]:
-        wanted.console.say("New memories of this model start from a prior already; the new one takes its place.")
-    wanted.console.say(f"{backbone['id']} on {backbone['device']} ({backbone['reason']})")
+        model_context.console.say("New memories of this model start from a prior already; the new one takes its place.")
+    model_context.console.say(f"{backbone['id']} on {backbone['device']} ({backbone['reason']})")
 
     def finished(result: dict[str, Any]) -> str:
         return (
@@ -126,7 +126,7 @@ def prepare(context: Context, options: argparse.Namespace) -> int:
             "Those trained before stay as they are."
         )
 
-    return follow(wanted, "prepare", "learning where memories start", finished, steps=options.steps)
+    return follow(model_context, "prepare", "learning where memories start", finished, steps=options.steps)
 
 
 def use(context: Context, options: argparse.Namespace) -> int:
@@ -136,20 +136,20 @@ def use(context: Context, options: argparse.Namespace) -> int:
     adapted = ADAPTED if options.id.endswith(ADAPTED) else ""
     if adapted:
         context.models.info(options.id).require_adapter()
-    wanted = options.id if source.path is None else str(source.path) + adapted
-    row = context.settings.set("model", wanted)
+    model = options.id if source.path is None else str(source.path) + adapted
+    row = context.settings.set("model", model)
     text = f"{source.id}{adapted} is used from now on."
-    if row.value != wanted:
+    if row.value != model:
         text = f"Written to the settings, but {row.source} says {row.value}, which wins."
     return changed(context, "model use", [source.id + adapted], text)
 
 
 def info(context: Context, options: argparse.Namespace) -> int:
     """Describe one model."""
-    wanted = options.id or context.model
-    found = context.models.info(wanted)
+    model = options.id or context.model
+    found = context.models.info(model)
     one = _object(found.id, found.entry, found if found.record is not None else None)
-    adapted = wanted.endswith(ADAPTED)
+    adapted = model.endswith(ADAPTED)
     if adapted:
         found.require_adapter()
         one = _adapted(one)
@@ -163,7 +163,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
     one["memory_form"] = traits.strength if traits is not None else None
     with_adapter = ADAPTERS.get(found.adapter)
     if with_adapter and not adapted:
-        with_adapter += f"; use it with: tokmem-desk model use {wanted}{ADAPTED}"
+        with_adapter += f"; use it with: tokmem-desk model use {model}{ADAPTED}"
     damage = f", damaged ({found.damage})" if found.damage else ""
     facts = [
         ("model", one["id"]),
@@ -173,7 +173,7 @@ def info(context: Context, options: argparse.Namespace) -> int:
         ("download", size(one["download_bytes"])),
         ("memory", size(one["memory_bytes"])),
         ("speed here", None if quick is None else in_words(quick)),
-        ("ready", "yes" if one["ready"] else f"no{damage}; fetch it: tokmem-desk model pull {wanted}"),
+        ("ready", "yes" if one["ready"] else f"no{damage}; fetch it: tokmem-desk model pull {model}"),
         ("on disk", size(one["disk_bytes"]) if one["ready"] else "-"),
         ("folder", one["folder"]),
         ("source", one["source"]),

@@ -123,13 +123,22 @@ def pairs_option(parser: Parser, *, required: bool) -> None:
         type=Path,
         required=required,
         help='CSV with the columns input and response, JSONL {"input", "response"}, a procedure\'s JSON, Alpaca, '
-        "ShareGPT or chat messages",
+        "ShareGPT or chat messages; '-' reads stdin",
     )
 
 
 def continue_option(parser: Parser, help_text: str) -> None:
     """Add ``--continue``: go on with the last conversation."""
     parser.add_argument("-c", "--continue", action="store_true", dest="go_on", help=help_text)
+
+
+def system_option(parser: Parser) -> None:
+    """Add ``--system``, what plain chat is told."""
+    parser.add_argument(
+        "--system",
+        metavar="TEXT",
+        help="what plain chat is told first, instead of the profile's text; '-' reads stdin; procedures never see it",
+    )
 
 
 def port_option(parser: Parser, default: int) -> None:

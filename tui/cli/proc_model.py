@@ -1,4 +1,4 @@
-"""``proc threshold`` and ``proc draft``: actions that need the model."""
+"""``proc threshold``, ``proc draft`` and ``--overlap``: what needs the model."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any, cast
 from tokmem_desk.errors import InterruptedByUser
 from tui.cli.console import table
 from tui.cli.context import Context
+from tui.cli.drafting import drafting_context
 from tui.cli.exit_codes import ExitCode
-from tui.cli.parsing import Actions, positive_number, whole_number
-from tui.engine_client.protocol import Effect
-from tui.procedures.overlap_words import LEVELS, counts_at
+from tui.cli.parsing import Actions, Parser, positive_number, whole_number
+from tui.engine_client.protocol import Effect, Overlap
+from tui.procedures.overlap_words import LEVELS, counts_at, overlap_sentences
+from tui.shared.draft_words import is_good
 
 
 def add_model_actions(actions: Actions) -> None:
@@ -32,6 +34,17 @@ def add_model_actions(actions: Actions) -> None:
         "--count", metavar="N", type=positive_number, default=5, help="how many (default: 5, at most 50)"
     )
     drafting.add_argument("--seed", metavar="N", type=whole_number, help="the same drafts every time")
+    drafting.add_argument(
+        "--good",
+        action="store_true",
+        help="only those with the form that the pairs share and the same answer when asked twice",
+    )
+
+
+def overlap_option(parser: Parser) -> None:
+    parser.add_argument(
+        "--overlap", action="store_true", help="say which of its pairs would go to other procedures (loads the model)"
+    )
 
 
 def _threshold(text: str) -> float | str:
@@ -69,18 +82,34 @@ def threshold(context: Context, options: argparse.Namespace) -> int:
 def draft(context: Context, options: argparse.Namespace) -> int:
     """Print drafted pairs, one JSON object a line; nothing is stored."""
     name = context.store.procedures.get(options.name).name
-    context.engine.load()
+    engine = drafting_context(context).engine
+    engine.load(fit=False)
     done: dict[str, Any] = {}
-    for event in context.engine.stream("draft", name=name, count=options.count, seed=options.seed):
+    left_out = 0
+    for event in engine.stream("draft", name=name, count=options.count, seed=options.seed):
         if event["event"] == "draft":
-            context.console.json({"input": event["input"], "response": event["response"]})
+            if options.good and not is_good(event.get("fits"), event.get("sure")):
+                left_out += 1
+            else:
+                context.console.json({"input": event["input"], "response": event["response"]})
         elif event["event"] == "done":
             done = event["result"]
     if done.get("cancelled"):
         raise InterruptedByUser("Stopped; what was drafted so far is above.")
-    context.console.say(f"Drafted {done.get('drafted', 0)} pairs. Nothing is stored: read them, correct them, then")
+    doubtful = f" {left_out} of them are doubtful and left out." if left_out else ""
+    context.console.say(
+        f"Drafted {done.get('drafted', 0)} pairs.{doubtful} Nothing is stored: read and correct them, then"
+    )
     context.console.say(f"tokmem-desk proc import {name} --pairs FILE")
     return ExitCode.OK
+
+
+def say_overlap(context: Context, name: str) -> Overlap:
+    """Ask the engine where the pairs of a procedure would go, and say it."""
+    found = cast(Overlap, context.engine.result("overlap", name=name))
+    for sentence in overlap_sentences(found) or [f"No pair of {name} would go to another procedure."]:
+        context.console.say(f"  note: {sentence}")
+    return found
 
 
 def _object(name: str, threshold: float | None, effect: Effect | None) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from typing import Any
 
 from profiles.store.versions import PairChange, VersionRecord
 from tokmem_desk.procedures import ExamplePair
-from tui.cli.console import shortened, table
+from tui.cli.changed import changed
+from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import Actions, whole_number
-from tui.cli.proc import changed
+from tui.kit.words import shortened
 from tui.shared.overview import READS, last_fingerprint
 
 TEXT_WIDTH = 60

@@ -7,12 +7,13 @@ from dataclasses import asdict
 
 from profiles.registry.registry import ProfileInfo, ProfileRegistry
 from tokmem_desk.errors import TokmemError
+from tui.cli.changed import changed
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.lock import add_lock_actions
 from tui.cli.parsing import Parser
-from tui.cli.proc import changed
+from tui.cli.texts import system_prompt_of
 from tui.kit.words import size
 
 
@@ -29,6 +30,10 @@ def arguments(parser: Parser) -> None:
     renaming = actions.add("rename", rename, "give a profile another name")
     renaming.add_argument("name", metavar="NAME")
     renaming.add_argument("new_name", metavar="NEW")
+    telling = actions.add("system", system, "show or set what plain chat is told before each conversation")
+    telling.add_argument(
+        "text", metavar="TEXT", nargs="?", help="the system prompt; '' takes it away; '-' reads it from stdin"
+    )
     add_lock_actions(actions)
 
 
@@ -72,6 +77,18 @@ def rename(context: Context, options: argparse.Namespace) -> int:
         made = registry.rename(options.name, options.new_name)
     text = f"The profile {options.name} is called {made.name} now."
     return changed(context, "profile rename", [made.name], text)
+
+
+def system(context: Context, options: argparse.Namespace) -> int:
+    """Show the system prompt of the profile in use, or set it."""
+    chats = context.store.chats
+    if options.text is not None:
+        chats.set_system_prompt(system_prompt_of(options.text))
+    text = chats.system_prompt
+    context.console.result({"profile": context.profile.name, "system_prompt": text}, text)
+    if not text:
+        context.console.say("Plain chat is told nothing before a conversation.")
+    return ExitCode.OK
 
 
 def delete(context: Context, options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import Parser
 from tui.cli.texts import message_of, read_queries
+from tui.shared.doubt import between_words
 
 BATCH = 256
 """Messages in one request: large enough to be routed together, small enough to see lines come."""
@@ -19,7 +20,9 @@ def arguments(parser: Parser) -> None:
     """What can be typed behind ``route``."""
     parser.add_argument("text", metavar="TEXT", nargs="*", help="the message; '-' reads it from stdin")
     parser.add_argument(
-        "--batch", metavar="FILE", help="many messages: JSONL {\"query\"}, '-' for stdin; prints one object a line"
+        "--batch",
+        metavar="FILE",
+        help="many messages, one a line or JSONL {\"query\"}; '-' for stdin; prints one object a line",
     )
 
 
@@ -33,6 +36,8 @@ def run(context: Context, options: argparse.Namespace) -> int:
     context.engine.load()
     [found] = context.engine.result("route", texts=[text])["routes"]
     rows = [(one["route"], percent(one["probability"])) for one in found["candidates"]]
+    if "ambiguous" in found:
+        context.console.say(f"({between_words(found['ambiguous'])})", style="dim")
     context.console.result(found, table(("route", "probability"), rows, right=(1,)))
     return ExitCode.OK
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tui.cli.console import number, shortened, table
+from tui.cli.console import number, table
 from tui.engine_client.protocol import Confusion, Trained
 from tui.kit.verdict import chat_taken, verdict_of
-from tui.kit.words import count, duration, part_of
+from tui.kit.words import count, duration, part_of, shortened
 
 _METRICS = {
     "routing_accuracy": "the best procedure is the right one (none left aside)",
@@ -50,11 +50,14 @@ def scorecard_table(trained: Sequence[Trained]) -> str:
                 duration(card["seconds"]),
             )
         )
-    headings = ("procedure", "pairs", "held out", "routed", "false", "exact / untrained", "ROUGE-L / untrained", "time")
+    headings = ("procedure", "pairs", "held out", "routed", "false", "exact / untrained", "alike / untrained", "time")
     lines = [table(headings, rows, right=(1, 2, 3, 4, 5, 6, 7))]
     if any(one["scorecard"].get("held_out_source") == "split" for one in trained):
         lines.append("* set aside from the pairs themselves, since there were none held out")
-    lines.append("routed: its held-out messages that found it; false: ordinary messages that got some procedure")
+    lines.append(
+        "routed: its held-out messages that found it; false: ordinary messages that got some procedure; "
+        "alike: how near answers are to the right ones, 1 being the same words"
+    )
     return "\n".join(lines)
 
 

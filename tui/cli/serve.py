@@ -93,7 +93,9 @@ def listen(port: int) -> socket.socket:
         BusyError: another program has the port.
         TokmemError: the system refuses it.
     """
-    listener = socket.socket()
+    # Only where the protocol is named does asyncio send small pieces at once. Otherwise the end of each answer waits
+    # for the client's word that it has the beginning: a twenty-fifth of a second.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name != "nt":  # there it would let two programs share a port
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

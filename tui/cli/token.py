@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import asdict
 
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.registry.registry import ProfileRegistry
+from profiles.store.scopes import ASK, SCOPES
+from tui.cli.changed import changed
 from tui.cli.console import table
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import Parser
-from tui.cli.proc import changed
 
 
 def arguments(parser: Parser) -> None:
@@ -19,6 +21,12 @@ def arguments(parser: Parser) -> None:
     actions = parser.actions()
     creating = actions.add("create", create, "make a token for a profile; it is shown once")
     creating.add_argument("name", metavar="NAME", help="what for, such as 'editor'")
+    creating.add_argument(
+        "--scope",
+        choices=SCOPES,
+        default=ASK,
+        help="what its holder may do: read (see what there is), ask (the default), or teach (add pairs and verdicts)",
+    )
     actions.add("list", list_all, "tokens: name, profile, last use (those of a locked profile: with its passphrase)")
     removing = actions.add("remove", remove, "forget a token; who uses it is refused")
     removing.add_argument("name", metavar="NAME")
@@ -28,9 +36,10 @@ def create(context: Context, options: argparse.Namespace) -> int:
     """Make a token for the profile in use and print it, this once."""
     profile, key = context.profile.name, context.key
     with ProfileRegistry(context.paths) as registry:
-        token = registry.tokens.create(options.name, profile, key=key)
+        token = registry.tokens.create(options.name, profile, key=key, scope=options.scope)
     context.console.say(f"A token for the profile {profile}, shown this once:")
-    context.console.result({"name": options.name, "profile": profile, "token": token}, token)
+    facts = {"name": options.name, "profile": profile, "scope": options.scope, "token": token}
+    context.console.result(facts, token)
     return ExitCode.OK
 
 
@@ -42,14 +51,14 @@ def list_all(context: Context, options: argparse.Namespace) -> int:
         unseen = registry.tokens.unseen(keys)
     for name in unseen:
         context.console.say(
-            f"Tokens of {name}, which is locked, are not shown: tokmem-desk token list --profile {name}"
+            f"Tokens of {name}, which is locked, are not shown: tokmem-desk token list --profile {shlex.quote(name)}"
         )
     if not found and not context.console.json_output:
         if not unseen:
             context.console.say("There are no tokens yet. Make one: tokmem-desk token create NAME")
         return ExitCode.OK
-    rows = [(one.name, one.profile, _minute(one.created), _minute(one.last_used)) for one in found]
-    text = table(("name", "profile", "made (UTC)", "last used (UTC)"), rows)
+    rows = [(one.name, one.profile, one.scope, _minute(one.created), _minute(one.last_used)) for one in found]
+    text = table(("name", "profile", "may", "made (UTC)", "last used (UTC)"), rows)
     context.console.result({"tokens": [asdict(one) for one in found]}, text)
     return ExitCode.OK
 

@@ -12,6 +12,7 @@ from profiles.files.atomic import storage_error
 from profiles.pair_files.lint import Finding, lint_pairs
 from tokmem_desk.errors import BadInputError, NotFoundError, UsageError
 from tokmem_desk.templates.json_schema import OutputSchema, read_schema
+from tokmem_desk.templates.learned_schema import field_words, learned_schema
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import PROGRAM, Actions
 from tui.kit.vector_lines import quoted
@@ -29,6 +30,7 @@ def add_tool_actions(actions: Actions) -> None:
     holding.add_argument("name", metavar="NAME")
     holding.add_argument("file", metavar="FILE", nargs="?", type=Path, help="the schema; without it the present one")
     holding.add_argument("--none", action="store_true", help="answers are free text again")
+    holding.add_argument("--from-pairs", action="store_true", help="the fields and types that all its pairs have")
     reading = actions.add("reads", reads, "let it see the conversation, or the message alone")
     reading.add_argument("name", metavar="NAME")
     reading.add_argument("what", choices=("conversation", "message"))
@@ -39,8 +41,9 @@ def add_tool_actions(actions: Actions) -> None:
         usage=f"{PROGRAM} proc command NAME [-- PROGRAM ARGUMENT ...]",
         epilog="After '--' comes the command: a program and its arguments, each with slots like {text}. A slot stands "
         "for the value of that property of the schema; {text?} leaves the argument out when there is none, {tags...} "
-        "alone becomes an argument for each item. No shell is involved. A value that begins with '-' is refused "
-        "unless '--' stands before its slot. You are asked before each run.",
+        "alone becomes an argument for each item. Without a schema there is one slot: {answer}, the whole answer. No "
+        "shell is involved. A value that begins with '-' is refused unless '--' stands before its slot. You are asked "
+        "before each run.",
     )
     running.add_argument("name", metavar="NAME")
     running.add_argument("--none", action="store_true", help="take the command away")
@@ -52,11 +55,21 @@ def schema(context: Context, options: argparse.Namespace) -> int:
     """Show, set or remove the schema of a procedure's answers."""
     store = context.store
     record = store.procedures.get(options.name)
-    if options.file is not None and options.none:
-        raise UsageError("Give a file or --none, not both.")
+    if sum((options.file is not None, options.none, options.from_pairs)) > 1:
+        raise UsageError("Give a file, --none or --from-pairs, only one of them.")
     if options.file is not None:
         record = store.procedures.set_schema(record.name, load_schema(options.file).text)
         context.console.say(f"Answers of {record.name} are held to the schema from now on.")
+    elif options.from_pairs:
+        learned = learned_schema([one.pair for one in store.pairs.list(record.name)])
+        if learned is None:
+            raise BadInputError(
+                f"The responses of {record.name} are not objects of one shape.",
+                next_step=f"Write a schema: tokmem-desk proc schema {record.name} FILE",
+            )
+        record = store.procedures.set_schema(record.name, learned.text)
+        fields = field_words(learned.document)
+        context.console.say(f"Answers of {record.name} have these fields from now on: {fields}.")
     elif options.none:
         record = store.procedures.set_schema(record.name, None)
         context.console.say(f"Answers of {record.name} are free text from now on.")
@@ -65,7 +78,9 @@ def schema(context: Context, options: argparse.Namespace) -> int:
     say_findings(context, findings)
     document = None if record.output_schema is None else json.loads(record.output_schema)
     text = "" if document is None or options.file is not None else json.dumps(document, indent=2, ensure_ascii=False)
-    if document is None and not options.none:
+    if document is None and not options.none and (learned := learned_schema(pairs)) is not None:
+        context.console.say(fields_note(record.name, learned))
+    elif document is None and not options.none:
         context.console.say(f"{record.name} has no schema. To set one: tokmem-desk proc schema {record.name} FILE")
     context.console.result({"name": record.name, "schema": document, "findings": finding_objects(findings)}, text)
     return ExitCode.OK
@@ -105,7 +120,7 @@ def command(context: Context, options: argparse.Namespace) -> int:
     found = store.commands.get(name)
     if found is None and not options.none:
         context.console.say(f"{name} has no command. To set one: tokmem-desk proc command {name} -- PROGRAM {{slot}} …")
-    refused = "" if found is None else refusal(found, store.procedures.get(name).output_schema or "")
+    refused = "" if found is None else refusal(found, store.procedures.get(name).output_schema)
     context.console.result(_command_object(name, found, refused), _command_text(found, refused))
     return ExitCode.OK
 
@@ -127,6 +142,14 @@ def load_schema(path: Path) -> OutputSchema:
     except OSError as caught:
         raise storage_error(f"{path} could not be read", caught) from caught
     return read_schema(text, str(path))
+
+
+def fields_note(name: str, learned: OutputSchema) -> str:
+    """What can be done with pairs whose responses are objects of one shape."""
+    return (
+        f"All responses have the fields {field_words(learned.document)}. To hold answers to them: "
+        f"tokmem-desk proc schema {name} --from-pairs"
+    )
 
 
 def say_findings(context: Context, findings: list[Finding]) -> None:

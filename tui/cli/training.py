@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from profiles.store.jobs import JobRecord
+from profiles.store.jobs import IMPROVE, JobRecord
 from tokmem_desk.errors import InterruptedByUser, NotFoundError, TokmemError, UsageError
 from tui.cli.context import Context
 from tui.engine_client.protocol import Message, Trained, TrainResult
@@ -13,8 +14,17 @@ from tui.kit.words import duration
 from tui.shared.job_progress import PHASES
 from tui.shared.job_run import JobRun
 
+if TYPE_CHECKING:
+    from profiles.settings.settings import Settings
 
-def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
+
+def train_and_activate(
+    context: Context,
+    names: Sequence[str],
+    *,
+    improve: bool = False,
+    activates: Callable[[Trained], bool] = lambda _: True,
+) -> TrainResult:
     """Train procedures and let what was trained answer from now on.
 
     A training that was cut off by a crash goes on from its last checkpoint; its job is taken up again here. What this
@@ -23,25 +33,23 @@ def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
     Args:
         context: with the engine.
         names: what to train.
+        improve: go on from the memories that answer, with the verdicts on their answers.
+        activates: whether what came out answers from now on; else it is dropped.
 
     Raises:
         InterruptedByUser: stopped before there was anything to keep.
         BusyError: another program trains in this profile.
         TokmemError: the training failed.
     """
-    settings, store = context.settings, context.store
-    request = {
-        "preset": settings.text("preset"),
-        "span": settings.whole("span") or None,
-        "router": settings.text("router"),
-    }
+    store = context.store
+    request = {**wanted_training(context.settings), **({IMPROVE: True} if improve else {})}
     trained: list[Trained] = []
     cancelled = False
     with store.jobs.working_off():
         jobs = store.jobs.queue(names, request)
         try:
             while jobs and not cancelled:
-                one, cancelled = _train_one(context, jobs.pop(0))
+                one, cancelled = _train_one(context, jobs.pop(0), activates)
                 trained += one
         finally:
             for job in jobs:
@@ -50,8 +58,17 @@ def train_and_activate(context: Context, names: Sequence[str]) -> TrainResult:
     return TrainResult(cancelled=cancelled, trained=trained)
 
 
-def _train_one(context: Context, job: JobRecord) -> tuple[list[Trained], bool]:
-    """What was trained and activated, and whether Ctrl-C was pressed."""
+def wanted_training(settings: Settings) -> dict[str, Any]:
+    """How to train by the settings, as a job keeps it."""
+    return {
+        "preset": settings.text("preset"),
+        "span": settings.whole("span") or None,
+        "router": settings.text("router"),
+    }
+
+
+def _train_one(context: Context, job: JobRecord, activates: Callable[[Trained], bool]) -> tuple[list[Trained], bool]:
+    """What was trained and decided about, and whether Ctrl-C was pressed."""
     store, engine = context.store, context.engine
     run = JobRun(store, engine.link, context.profile.name, store.jobs.update(job.id, "running"))
     try:
@@ -64,7 +81,7 @@ def _train_one(context: Context, job: JobRecord) -> tuple[list[Trained], bool]:
         if not result["trained"]:
             store.jobs.end(job.id, "cancelled")
             return [], result["cancelled"]
-        store.jobs.decide(job.id, activate=True)
+        store.jobs.decide(job.id, activate=all(map(activates, result["trained"])))
     except InterruptedByUser:
         store.jobs.end(job.id, "cancelled")
         raise

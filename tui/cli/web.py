@@ -22,7 +22,7 @@ from profiles.files.atomic import storage_error
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import Parser, port_option
-from tui.cli.serve import HOST, listen, log_to
+from tui.cli.serve import listen, log_to
 from tui.engine_client.hub import AVAILABLE, EngineHub
 
 _FOLDER = "tokmem-desk-web-"
@@ -48,7 +48,7 @@ def run(context: Context, options: argparse.Namespace) -> int:
 
         log_to(context.paths.logs / "web.log", "aiohttp", "textual-serve", "asyncio")
         server = BrowserServer(_shell(_window_command(context, path if shared else None)), listener)
-        context.console.say(f"The app is at http://{HOST}:{server.port}  (Ctrl-C ends). Open this link:")
+        context.console.say("Open this link in a browser of this computer; Ctrl-C here ends the app:")
         context.console.result({"url": server.link}, server.link)
         context.engine.run(_serve(server, EngineHub(context.engine.link.client, path) if shared else None))
     return ExitCode.OK

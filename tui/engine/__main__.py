@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from tokmem_desk.system.lean_imports import import_torch_leanly
 from tokmem_desk.system.threads import wait_asleep
 from tui.engine.library_noise import silence
 from tui.engine.refusing import refuse_all
@@ -36,6 +37,7 @@ def main() -> int:
     log_quietly()
     silence()
     try:
+        import_torch_leanly()
         from profiles.files.paths import AppPaths
         from tui.engine import operations
         from tui.engine.engine import Engine

@@ -15,6 +15,7 @@ from profiles.settings.settings import Settings
 from profiles.store.store import ProfileStore
 from tokmem_desk.backbone.conversation_cache import ConversationCache, OwnedCache
 from tokmem_desk.generation.recall import Bank
+from tokmem_desk.generation.steps_together import StepPool
 from tui.engine.bank_cache import BankCache
 from tui.engine.models import LoadedModel
 from tui.engine.overlap import TextVectors
@@ -82,6 +83,14 @@ class Engine:
         self.vectors = TextVectors(self.bank_cache)
         self.conversations = Conversations(model)
         self.jobs = RunningJobs()
+        self._step_pool: StepPool | None = None
+
+    @property
+    def step_pool(self) -> StepPool:
+        """Where answers that take turns have their steps computed together; after the model has loaded."""
+        if self._step_pool is None:
+            self._step_pool = StepPool(self.model.backbone)
+        return self._step_pool
 
     def ready(self, request: Request) -> Iterator[None]:
         """Load the model, with progress events.
@@ -92,6 +101,30 @@ class Engine:
         if request.fields.get("fetch") is False:
             self.model.refuse_download()
         yield from self.model.load(request.report_phase, request.cancelled.is_set)
+
+    def ready_to_chat(self, request: Request) -> Iterator[None]:
+        """The same without what procedures need: that is learned once per model, and takes a while.
+
+        Raises:
+            OfflineError: see ``ready``.
+        """
+        if request.fields.get("fetch") is False:
+            self.model.refuse_download()
+        yield from self.model.load_to_chat(request.report_phase, request.cancelled.is_set)
+
+    def ready_to_answer(self, request: Request) -> Iterator[None]:
+        """Load what an answer in the request's profile needs: more than plain chat where procedures could answer.
+
+        Raises:
+            OfflineError: see ``ready``.
+        """
+        yield from self.ready_to_chat(request)
+        if self.model.fitted:  # then there is nothing to look for in the profile
+            return
+        with self.profile(request) as (store, _):
+            has_memories = bool(store.memories.all_active(self.model.backbone.fingerprint.digest))
+        if has_memories:
+            yield from self.ready(request)
 
     def bank(self, store: ProfileStore, settings: Settings) -> Bank:
         """The profile's procedures that are trained and switched on, as its settings want them to answer."""

@@ -22,6 +22,7 @@ from trainer.evaluate import (
     answer_pairs,
     answer_tokens,
     contradictions,
+    with_shift,
 )
 from trainer.metrics import RoutingScores, exact_match, score_answers, score_routes
 from tui.engine.held_out import Holdout, Measured, measured
@@ -90,7 +91,7 @@ def scorecard(
     if not held_out:
         yield unmeasured_scorecard(backbone, holdout, memory, bank, result)
         return
-    parts = 2 + with_prompt + (previous is not None)
+    parts = 3 + with_prompt + (previous is not None)
     checked: CheckedMemory | None = None
     base: Answered | None = None
     prompt: PromptAnswered | None = None
@@ -120,11 +121,15 @@ def scorecard(
             if isinstance(compared, dict):
                 comparison = compared
             else:
-                yield (parts - 1 + compared) / parts
+                yield (parts - 2 + compared) / parts
     truth = [procedure.name] * len(held_out)
     messages = [pair.input for pair in held_out]
     chat = background.chat_for_measuring()
-    routing = _score_routing(backbone, bank, messages + chat, truth + [NONE_ROUTE] * len(chat))
+    routed: list[Routed] = []
+    for batch in _routed_batches(backbone, bank, messages + chat):
+        routed += batch
+        yield (parts - 1 + len(routed) / len(messages + chat)) / parts
+    routing = _routing_scores(bank, truth + [NONE_ROUTE] * len(chat), routed)
     yield Scored(
         {
             "pairs": len(procedure.pairs),
@@ -164,7 +169,7 @@ def scorecard(
             "span": memory.steering.span,
             "steps": result.steps,
         },
-        checked.memory,
+        with_shift(checked.memory, held_out, answered),
     )
 
 
@@ -265,10 +270,12 @@ def _plain(scores: Any) -> dict[str, float]:
 
 
 def _route_all(backbone: Backbone, bank: Bank, messages: Sequence[str]) -> list[Routed]:
-    routed: list[Routed] = []
+    return [routed for batch in _routed_batches(backbone, bank, messages) for routed in batch]
+
+
+def _routed_batches(backbone: Backbone, bank: Bank, messages: Sequence[str]) -> Iterator[Sequence[Routed]]:
     for start in range(0, len(messages), _ROUTE_BATCH):
-        routed += route_messages(backbone, bank, messages[start : start + _ROUTE_BATCH])
-    return routed
+        yield route_messages(backbone, bank, messages[start : start + _ROUTE_BATCH])
 
 
 def _routing_scores(bank: Bank, truth: Sequence[str], routed: Sequence[Routed]) -> RoutingScores:

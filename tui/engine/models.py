@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import os
 from collections.abc import Callable, Generator, Iterator
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,6 +19,7 @@ from tokmem_desk.errors import (
     BadInputError,
     DamagedError,
     IncompatibleError,
+    InterruptedByUser,
     OfflineError,
     OutOfMemoryError,
     StorageError,
@@ -26,7 +28,7 @@ from tokmem_desk.errors import (
 from tokmem_desk.models.catalogue import ADAPTED, ADAPTER_FILE, PRIOR_FILE, own_name
 from tokmem_desk.models.fetch import disk_errors
 from tokmem_desk.models.record import RECORD_NAME, ledger_of, model_family, read_record
-from tokmem_desk.models.shipped import require_whole, shipped_file
+from tokmem_desk.models.shipped import read_whole, shipped_file
 from tokmem_desk.models.store import BackgroundCheck, ModelStore, damaged, drop_fitted_to_adapter, not_adapted
 from tokmem_desk.system.device import DeviceChoice, choose_device, memory_in_use_mb
 from tokmem_desk.system.file_checks import Ledger, fitted_ledger, read_checked
@@ -34,6 +36,8 @@ from trainer.config import DEFAULT_SPAN
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
+    from tokmem_desk.references.finder import ReferenceFinder
+    from tokmem_desk.routing.earlier_space import EarlierSpace
     from tokmem_desk.routing.features import RouterBasis
     from tokmem_desk.routing.segment_tagger import SegmentTagger
     from trainer.memory_start import Prior
@@ -42,9 +46,11 @@ Report = Callable[[str, float | None, str], None]
 """Receives phase, share done (None when unknown) and a text for people."""
 
 ROUTER_FILE = "router.safetensors"
+EARLIER_ROUTER_FILE = "earlier-router.safetensors"
 SEGMENT_TAGGER_FILE = "splitter.safetensors"
+REFERENCES_FILE = "references.safetensors"
 
-_Fitted = TypeVar("_Fitted", "RouterBasis", "SegmentTagger")
+_Fitted = TypeVar("_Fitted", "RouterBasis", "SegmentTagger", "ReferenceFinder")
 
 
 def _free_name(path: Path) -> Path:
@@ -55,6 +61,10 @@ def _free_name(path: Path) -> Path:
 
 def _reason(error: TokmemError | OSError) -> str:
     return error.message if isinstance(error, TokmemError) else f"{error.strerror or error}."
+
+
+def _report_nothing(_phase: str, _share: float | None, _text: str) -> None:
+    """Nobody listens yet."""
 
 
 class LoadedModel:
@@ -69,35 +79,91 @@ class LoadedModel:
         self._backbone: Backbone | None = None
         self._basis: RouterBasis | None = None
         self._segment_tagger: SegmentTagger | None = None
+        self._references: ReferenceFinder | None = None
         self._prior: Prior | None = None
+        self._fitting: Iterator[None] | None = None
+        self._report: Report = _report_nothing
         self._choice: DeviceChoice | None = None
 
     @property
+    def name(self) -> str:
+        """As it was asked for."""
+        return f"{self._wanted}{ADAPTED * self.adapted}"
+
+    @property
+    def wanted_device(self) -> str:
+        """The setting of that name."""
+        return self._device
+
+    @property
     def backbone(self) -> Backbone:
-        """The loaded backbone; only after ``load`` has run to its end."""
+        """The loaded backbone; only after ``load_to_chat`` has run to its end."""
         assert self._backbone is not None
         return self._backbone
 
     @property
     def basis(self) -> RouterBasis:
-        """The router basis; only after ``load`` has run to its end."""
+        """The router basis; only after ``fit`` has run to its end."""
         assert self._basis is not None
         return self._basis
 
+    @cached_property
+    def earlier_space(self) -> EarlierSpace | None:
+        """The space that this model's router had before the one that ships; None where it had none, or another is used.
+
+        Only after ``fit`` has run to its end.
+        """
+        from tokmem_desk.routing.earlier_space import earlier_space
+
+        return earlier_space(self.backbone, self._earlier_fit) if self.basis.taught else None
+
+    @property
+    def _earlier_fit(self) -> Path:
+        """Where the fit lies, or would, that this computer had in the earlier space."""
+        return self._paths.fitted / f"{self.backbone.fingerprint.digest[:16]}-{EARLIER_ROUTER_FILE}"
+
+    def _is_surpassed(self, basis: RouterBasis) -> bool:
+        """Whether another space ships and can be used; then what turns memories of this fit into it is kept."""
+        from tokmem_desk.routing.earlier_space import fit_to_bytes
+        from tokmem_desk.routing.features import RouterBasis
+        from tokmem_desk.routing.shipped_router import shipped_recipe, shipped_router_bytes
+
+        if shipped_recipe(self.backbone) in (None, basis.recipe):
+            return False
+        try:
+            RouterBasis.from_bytes(shipped_router_bytes(self.backbone) or b"", self.backbone)
+        except (BadInputError, DamagedError):
+            return False
+        if not self._earlier_fit.exists():
+            self._keep_fitted(self._earlier_fit, fitted_ledger(self._paths.fitted), fit_to_bytes(basis), self._report)
+        return True
+
     @property
     def segment_tagger(self) -> SegmentTagger:
-        """The segment tagger; only after ``load`` has run to its end."""
+        """The segment tagger; only after ``fit`` has run to its end."""
         assert self._segment_tagger is not None
         return self._segment_tagger
 
     @property
+    def references(self) -> ReferenceFinder:
+        """What finds references; only after ``fit`` has run to its end."""
+        assert self._references is not None
+        return self._references
+
+    @property
     def prior(self) -> Prior | None:
-        """Where memories start; None where none was learned for this model yet. Only after ``load``."""
+        """Where memories start; None where none was learned for this model yet. Only after ``load_to_chat``."""
         return self._prior
 
     @property
     def loaded(self) -> bool:
-        return self._backbone is not None and self._basis is not None and self._segment_tagger is not None
+        """Whether plain chat can be answered."""
+        return self._backbone is not None
+
+    @property
+    def fitted(self) -> bool:
+        """Whether procedures can be routed to and trained too."""
+        return self._basis is not None and self._segment_tagger is not None and self._references is not None
 
     @property
     def choice(self) -> DeviceChoice:
@@ -131,45 +197,112 @@ class LoadedModel:
         return self.store.resolve(self._wanted).id
 
     def load(self, report: Report, cancelled: Callable[[], bool]) -> Iterator[None]:
-        """Fetch, convert and load what is not there yet; yields so that others get a turn.
+        """Get ready for everything; yields so that others get a turn.
+
+        Raises:
+            TokmemError: of every kind that fetching, converting and loading know.
+        """
+        yield from self.load_to_chat(report, cancelled)
+        yield from self.fit(report, cancelled)
+
+    def load_to_chat(self, report: Report, cancelled: Callable[[], bool]) -> Iterator[None]:
+        """Fetch, convert and load the model where it is not there yet: all that plain chat needs.
 
         Raises:
             TokmemError: of every kind that fetching, converting and loading know.
         """
         if self.loaded:
             return
-        from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger, shipped_segment_tagger
+        try:
+            backbone = self._load_whole(report, cancelled)
+        except DamagedError as error:
+            # The model's own source is on this computer, so nothing is lost and nobody need be asked.
+            if self.store.resolve(self._wanted).kind not in ("folder", "gguf"):
+                raise
+            report("convert", None, f"{error.message} It is converted again.")
+            backbone = self._load_whole(report, cancelled)
+        # Kept only now: where the adapter cannot be used, the next request shall not find the plain model instead.
+        self._backbone = self._with_adapter(backbone) if self.adapted else backbone
+        self._prior = self._learned_prior(report)
+        yield
 
-        if self._backbone is None:
+    def fit(self, report: Report, cancelled: Callable[[], bool]) -> Iterator[None]:
+        """Read, or learn once per model, how it tells messages apart and where requests begin: procedures need both.
+
+        A fit that another request has begun goes on where it is.
+
+        Raises:
+            InterruptedByUser: it was cancelled; the next request goes on with it.
+            TokmemError: the model cannot run.
+        """
+        while not self.fitted:
+            if cancelled():
+                raise InterruptedByUser("Learning about the model was stopped.", next_step="It goes on when needed.")
+            if self._fitting is None:
+                self._fitting = self._fit()
+            self._report = report
             try:
-                backbone = self._load_whole(report, cancelled)
-            except DamagedError as error:
-                # The model's own source is on this computer, so nothing is lost and nobody need be asked.
-                if self.store.resolve(self._wanted).kind not in ("folder", "gguf"):
-                    raise
-                report("convert", None, f"{error.message} It is converted again.")
-                backbone = self._load_whole(report, cancelled)
-            # Kept only now: where the adapter cannot be used, the next request shall not find the plain model instead.
-            self._backbone = self._with_adapter(backbone) if self.adapted else backbone
+                next(self._fitting)
+            except StopIteration:
+                self._fitting = None
+            except BaseException:
+                self._fitting = None
+                raise
             yield
+
+    def _fit(self) -> Iterator[None]:
+        """The steps of ``fit``; they report to whoever takes them at that time."""
+        from tokmem_desk.references.finder import ReferenceFinder, shipped_reference_finder
+        from tokmem_desk.references.fitting import fit_reference_finder
+        from tokmem_desk.routing.segment_tagger import SegmentTagger, fit_segment_tagger, shipped_segment_tagger
+        from tokmem_desk.routing.shipped_router import shipped_router_bytes
+
+        def report(phase: str, share: float | None, text: str) -> None:
+            self._report(phase, share, text)
+
         if self._basis is None:
             self._basis = yield from self._fitted(
                 ROUTER_FILE,
-                *_calibrated_anew(),
+                *_calibrated_anew(self._parts_folder(ROUTER_FILE), self._is_surpassed),
                 "Measuring how this model tells messages apart (once per model)",
                 report,
+                shipped_router_bytes,
             )
-        self._segment_tagger = self._segment_tagger or shipped_segment_tagger(self._backbone)
-        if self._segment_tagger is None:
-            self._segment_tagger = yield from self._fitted(
+            self.backbone.token_weights = self._basis.token_weights
+        tagger = shipped_segment_tagger(self.backbone)
+        if tagger is None:
+            tagger = yield from self._fitted(
                 SEGMENT_TAGGER_FILE,
                 SegmentTagger.from_bytes,
-                fit_segment_tagger,
+                partial(fit_segment_tagger, folder=self._parts_folder(SEGMENT_TAGGER_FILE)),
                 "Learning where one request ends and the next begins (once per model)",
                 report,
             )
-        self._backbone.token_space = self._segment_tagger.space
-        self._prior = self._learned_prior(report)
+        self.backbone.token_space = tagger.space
+        self._segment_tagger = tagger
+        finder = shipped_reference_finder(self.backbone)
+        if finder is None:
+            finder = yield from self._fitted(
+                REFERENCES_FILE,
+                ReferenceFinder.from_bytes,
+                partial(fit_reference_finder, folder=self._parts_folder(REFERENCES_FILE)),
+                "Learning what words like 'it' refer to (once per model)",
+                report,
+            )
+        self._references = finder
+
+    def take_fitted(
+        self, basis: RouterBasis, segment_tagger: SegmentTagger, references: ReferenceFinder, prior: Prior | None
+    ) -> None:
+        """Use what another computer fitted to this model, instead of reading or fitting it; nothing is kept."""
+        self._basis, self._segment_tagger, self._references = basis, segment_tagger, references
+        self._prior = prior
+        self.backbone.token_weights = basis.token_weights
+        self.backbone.token_space = segment_tagger.space
+
+    def _parts_folder(self, name: str) -> Path:
+        """Where a fit keeps what is done, beside the model: with that it goes."""
+        return self._folder / f".fitting-{own_name(name, adapted=self.adapted)}"
 
     def _load_whole(self, report: Report, cancelled: Callable[[], bool]) -> Backbone:
         """Load the converted model while its files are compared with what was written.
@@ -269,8 +402,7 @@ class LoadedModel:
                 f"{self.adapter_file} cannot be read ({error.strerror}).", next_step=f"Make it anew: {anew}"
             ) from error
         try:
-            file = shipped_file("adapter", plain.model_id)
-            return adapted(plain, require_whole(file.name, file.read_bytes()))
+            return adapted(plain, read_whole(shipped_file("adapter", plain.model_id)))
         except FileNotFoundError as error:
             raise not_adapted(plain.model_id) from error
         except DamagedError:
@@ -289,8 +421,11 @@ class LoadedModel:
         fit: Callable[[Backbone], Iterator[float | _Fitted]],
         text: str,
         report: Report,
+        shipped: Callable[[Backbone], bytes | None] = lambda _: None,
     ) -> Generator[None, None, _Fitted]:
-        """Read what was fitted to the model before, or fit it and keep it with the data and beside the model.
+        """Read what was fitted to the model before, else what ships, else fit it.
+
+        It is kept with the data and beside the model.
 
         With the data, since fitting anew on other threads, libraries or cards gives a space turned otherwise, and what
         memories know of the first one would be worth nothing after ``model remove`` and ``model pull``. Beside the
@@ -311,9 +446,17 @@ class LoadedModel:
             if file != stored:
                 self._keep_fitted(stored, places[0][1], data, report)
             return fitted
+        try:
+            data = shipped(self.backbone) or b""
+            made = read(data, self.backbone) if data else None
+        except BadInputError:  # of a model that is called alike, or of another fit than memories know
+            made = None
+        if made is not None:
+            for file, ledger in places:
+                self._keep_fitted(file, ledger, data, report)
+            return made
         if unusable:
             text += "; the stored one cannot be used"
-        made: _Fitted | None = None
         for done in fit(self.backbone):
             if isinstance(done, float):
                 report("calibrate", done, text)
@@ -352,7 +495,11 @@ class LoadedModel:
 
     def describe(self) -> dict[str, Any]:
         """The result of ``load``: what runs, where and why."""
+        from tokmem_desk.routing.features import FeatureLayers, recipe_of
+        from tokmem_desk.routing.shipped_router import shipped_recipe
+
         backbone = self.backbone
+        recipe = self._basis.recipe if self._basis is not None else shipped_recipe(backbone)
         return {
             "id": backbone.model_id,
             "fingerprint": backbone.fingerprint.digest,
@@ -368,7 +515,7 @@ class LoadedModel:
             "form": "layers" if backbone.rotates_keys else "rows",
             "memories": backbone.traits.strength,
             "memory_mb": round(memory_in_use_mb(self.choice.device)),
-            "router": self.basis.recipe,
+            "router": recipe or recipe_of(FeatureLayers.of(backbone.layer_count), backbone.fingerprint.digest),
             "prior": self.prior.digest if self.prior is not None else None,
             "identity": backbone.fingerprint.as_dict(),
             "pid": os.getpid(),
@@ -377,30 +524,40 @@ class LoadedModel:
         }
 
 
-def _calibrated_anew() -> tuple[
-    Callable[[bytes, Backbone], RouterBasis], Callable[[Backbone], Iterator[float | RouterBasis]]
-]:
+def _calibrated_anew(
+    folder: Path | None = None, is_surpassed: Callable[[RouterBasis], bool] = lambda _: False
+) -> tuple[Callable[[bytes, Backbone], RouterBasis], Callable[[Backbone], Iterator[float | RouterBasis]]]:
     """How to read a router's basis, and how to fit one.
 
     Where only the calibration of a stored one is out of date, it is fitted anew and the space stays: in another one all
-    that memories know of their messages would be worth nothing.
+    that memories know of their messages would be worth nothing. A space that is surpassed by what ships is given up.
+
+    Args:
+        folder: where a fit keeps what is done.
+        is_surpassed: whether a stored space is to be given up.
     """
     from tokmem_desk.routing.features import OldCalibrationError, RouterBasis, fit_basis
 
     stored: list[RouterBasis] = []
 
+    def give_up(found: RouterBasis) -> None:
+        if is_surpassed(found):
+            raise BadInputError("A better one comes with the program now.")
+
     def read(data: bytes, backbone: Backbone) -> RouterBasis:
         try:
             found = RouterBasis.from_bytes(data, backbone)
         except OldCalibrationError as error:
+            give_up(error.basis)
             stored.append(error.basis)
             raise
+        give_up(found)
         if stored and found.digest != stored[0].digest:
             raise BadInputError("It is of another fit than the one in use.")
         return found
 
     def fit(backbone: Backbone) -> Iterator[float | RouterBasis]:
-        for done in fit_basis(backbone):
+        for done in fit_basis(backbone, folder=folder):
             yield stored[0].calibrated_as(done) if stored and isinstance(done, RouterBasis) else done
 
     return read, fit

@@ -31,6 +31,7 @@ from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.memory.memory import Memory, renormalise
 from tokmem_desk.memory.router_statistics import RouterStatistics, on_grid
 from tokmem_desk.memory.steering import join_memories
+from tokmem_desk.routing.earlier_space import turned, turning
 from tokmem_desk.routing.routers import Candidate, DiscriminantRouter, RouterTuning
 from tui.engine.bank_cache import BankCache
 from tui.engine.models import LoadedModel
@@ -52,9 +53,6 @@ _LONGEST_PROMPT = 2000
 _BATCH = 16
 _OWN_LOOKED_AT, _PAIRS_OF_AN_OWN = 8, 24
 """Procedures of the profile, those most like the bank's, and pairs of each, that are looked at for overlaps."""
-_SAME_SPACE = 1e-3
-_TURNED_SPACE = 0.02
-"""Largest difference of an anchor's component up to which spaces are the same, and, after turning, one space."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +119,7 @@ def make_probes(request: Request, store: ProfileStore, model: LoadedModel, bank_
         yield
         _refuse_stopped(request)
     if not probes:
-        raise UsageError(
-            "The context of this model is too short to probe any memory.", next_step="Train a shorter one."
-        )
+        raise UsageError("The context of this model is too short to test any memory.", next_step="Train a shorter one.")
     request.emit(
         "done",
         result={
@@ -184,7 +180,8 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, bank_c
     folder = quarantined(store.banks, request.text("folder"))
     given = request.fields["memories"]
     inputs = request.fields.get("inputs") or {}
-    turn = _turn(base64.b64decode(request.fields.get("anchors") or ""), basis.chat)
+    anchors = _anchors(base64.b64decode(request.fields.get("anchors") or ""), basis.chat.device)
+    turns: dict[str, Tensor | None] = {}
     probes = [probe_of(fields) for fields in request.fields["probes"]]
     probed = {probe.procedure for probe in probes}
     statistics: dict[str, RouterStatistics] = {}
@@ -197,7 +194,10 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, bank_c
         memory = memory_from_bytes(store.memories.read(file, folder), backbone, f"The memory of {name!r}")
         measured_anew |= not _follows(memory.statistics, basis)
         _refuse_counts(memory, entry.get("pairs"), name)
-        changed = _as_long_as(_here(memory, turn, inputs.get(uuid), model, bank_cache), own)
+        recipe = memory.statistics.digest if memory.statistics is not None else ""
+        if recipe not in turns:
+            turns[recipe] = _turn(recipe, anchors, model)
+        changed = _as_long_as(_here(memory, turns[recipe], inputs.get(uuid), model, bank_cache), own)
         file = store.memories.write(memory_to_bytes(changed, backbone.fingerprint), folder)
         assert changed.statistics is not None
         statistics[name], files[uuid] = changed.statistics, file
@@ -213,7 +213,7 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, bank_c
     found = _measured(model, statistics, [memories[p.procedure] for p in probes], [p.prompt for p in probes])
     for probe, measured in zip(probes, found, strict=True):
         results.append(_compared(probe, measured, memories[probe.procedure].name, routes=not measured_anew))
-        request.emit("progress", phase="probe", fraction=len(results) / len(probes), text="Running probes")
+        request.emit("progress", phase="probe", fraction=len(results) / len(probes), text="Answering its test messages")
         yield
         if request.cancelled.is_set():
             request.emit("done", result={"cancelled": True})
@@ -229,7 +229,7 @@ def check_bank(request: Request, store: ProfileStore, model: LoadedModel, bank_c
         result={
             "cancelled": False,
             "passed": passed,
-            "turned": turn is not None,
+            "turned": any(turn is not None for turn in turns.values()),
             "probes": results,
             "files": files,
             "overlap": overlap,
@@ -315,18 +315,20 @@ def _here(
     """
     can_extract(model.backbone, memory)
     statistics, basis = memory.statistics, model.basis
-    if not _follows(statistics, basis):
-        if not inputs:
-            raise IncompatibleError(
-                f"{memory.name!r} was made with another version of the router, and its pairs are not in the file.",
-                next_step="Ask for an export with pairs, or update tokmem-desk on both sides.",
-            )
+    if _follows(statistics, basis):
+        here = replace(statistics, digest=basis.digest)
+        if turn is not None:
+            mean, rows = (part.to(turn.device) @ turn for part in (statistics.mean, statistics.low_rank_scatter))
+            here = replace(here, mean=mean, low_rank_scatter=on_grid(rows))
+        return replace(memory, statistics=here)
+    if inputs:
         return replace(memory, statistics=bank_cache.statistics(list(inputs)))
-    mean, low_rank = statistics.mean, statistics.low_rank_scatter
-    if turn is not None:
-        mean, low_rank = mean.to(turn.device) @ turn, on_grid(low_rank.to(turn.device) @ turn)
-    here = RouterStatistics(mean, statistics.count, low_rank, statistics.scatter, basis.digest)
-    return replace(memory, statistics=here)
+    if statistics is not None and turn is not None:
+        return replace(memory, statistics=turned(statistics, turn, basis.digest))
+    raise IncompatibleError(
+        f"{memory.name!r} was made with another version of the router, and its pairs are not in the file.",
+        next_step="Ask for an export with pairs, or update tokmem-desk on both sides.",
+    )
 
 
 def _follows(statistics: RouterStatistics | None, basis: RouterBasis) -> TypeGuard[RouterStatistics]:
@@ -334,30 +336,25 @@ def _follows(statistics: RouterStatistics | None, basis: RouterBasis) -> TypeGua
     return statistics is not None and statistics.digest == basis.recipe
 
 
-def _turn(anchors: bytes, here: Tensor) -> Tensor | None:
-    """[k x k] orthogonal matrix from the maker's space to the one here; None where they are the same.
+def _anchors(anchors: bytes, device: torch.device) -> Tensor | None:
+    """The shipped chat messages as the bank's maker saw them, flat; None where the bank does not say."""
+    return torch.from_numpy(np.frombuffer(anchors, dtype="<f4").copy()).to(device) if anchors else None
+
+
+def _turn(recipe: str, anchors: Tensor | None, model: LoadedModel) -> Tensor | None:
+    """[k x k] from the maker's space to the one here; None where they are the same, or nothing is known to do it.
+
+    Args:
+        recipe: of the maker's space.
 
     Raises:
-        IncompatibleError: no turning makes the anchors fall together: the messages look different there.
+        IncompatibleError: the recipe is this router's, and messages look different there all the same.
     """
-    if not anchors:
-        return None
-    there = torch.from_numpy(np.frombuffer(anchors, dtype="<f4").copy()).to(here.device)
-    if there.numel() != here.numel():
-        # Other dimensions mean another router, which the statistics' digest tells with a better reason.
-        return None
-    there = there.view_as(here)
-    if float((there - here).abs().max()) < _SAME_SPACE:
-        return None
-    left, _, right = torch.linalg.svd(there.T.double() @ here.double())
-    turn = (left @ right).float()
-    off = float((there @ turn - here).abs().max())
-    if not off < _TURNED_SPACE:
-        raise IncompatibleError(
-            f"Messages look different to the router here than where the bank was made (by {off:.2f}).",
-            next_step="Import it with --retrain if its pairs are inside; else train such a procedure yourself.",
-        )
-    return turn
+    basis, earlier = model.basis, model.earlier_space
+    if recipe == basis.recipe and anchors is not None and anchors.numel() == basis.chat.numel():
+        return turning(anchors.view_as(basis.chat), basis.chat)
+    # Other dimensions mean another router, which the statistics' digest tells with a better reason.
+    return earlier.from_anchors(anchors) if earlier is not None and recipe == earlier.recipe else None
 
 
 def _measured(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.templates.json_schema import read_schema
-from trainer.evaluate import Answered, answer_pairs
+from trainer.evaluate import Answered, answer_pairs, answer_pairs_in_batches
 from trainer.metrics import exact_match
 
 if TYPE_CHECKING:
@@ -90,14 +90,19 @@ def check_template(
         return
     found: list[Answered] = []
     for place, one in enumerate((memory, free_memory)):
-        for step in answer_pairs(backbone, held_out, one, procedure.pattern):
+        # What is compared alone comes from batches; what the scorecard then shows is answered as the chat answers.
+        for step in answer_pairs_in_batches(backbone, held_out, one, procedure.pattern):
             if isinstance(step, Answered):
                 found.append(step)
             else:
-                yield (place + step) / 2
+                yield (place + step) / 3
     held, free = found
     effect = TemplateEffect.of(held_out, held.answers, free.answers)
-    if effect.harms:
-        yield CheckedMemory(free_memory, free, effect)
-    else:
-        yield CheckedMemory(memory, held if keep_form else free)
+    kept = free_memory if effect.harms else memory
+    used = kept if keep_form else free_memory
+    for step in answer_pairs(backbone, held_out, used, procedure.pattern):
+        yield (
+            CheckedMemory(kept, step, effect if effect.harms else None)
+            if isinstance(step, Answered)
+            else (2 + step) / 3
+        )

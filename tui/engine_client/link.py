@@ -7,9 +7,10 @@ Knows no widget.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast
 
 from profiles.encryption.file_encryption import ProfileKey
@@ -17,11 +18,14 @@ from tokmem_desk.errors import EngineError, TokmemError
 from tui.engine_client.client import EngineClient, RequestHandle
 from tui.engine_client.protocol import BackboneInfo, Message
 
+FITTING = "calibrate"
+"""The step in which the engine learns what procedures need of a model. Plain chat works meanwhile."""
+
 LOAD_PHASES = {
     "fetch": "downloading the model",
     "convert": "preparing the model",
     "load": "loading the model",
-    "calibrate": "learning what ordinary chat looks like",
+    FITTING: "learning what ordinary chat looks like",
 }
 
 
@@ -31,17 +35,29 @@ class EngineState:
 
     phase: Literal["off", "loading", "ready", "failed"] = "off"
     step: str = ""
-    """Of loading: a key of ``LOAD_PHASES``."""
+    """Of loading: a key of ``LOAD_PHASES``. It is ``FITTING`` where that is done beside plain chat, which is ready."""
     fraction: float | None = None
     """Of that step, 0 to 1; None when it cannot be told."""
     detail: str = ""
     backbone: BackboneInfo | None = None
     error: TokmemError | None = None
+    since: float = field(default=0.0, compare=False)
+    """When loading began, by the monotonic clock; 0 where it does not load."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been loading; 0 where it does not load."""
+        return time.monotonic() - self.since if self.since else 0.0
+
+    @property
+    def is_fitting(self) -> bool:
+        """Whether the engine learns what procedures need of the model, while plain chat is ready."""
+        return self.phase == "ready" and self.step == FITTING
 
     @property
     def text(self) -> str:
         """The state in a few words."""
-        if self.phase == "loading":
+        if self.phase == "loading" or self.is_fitting:
             words = LOAD_PHASES.get(self.step, "starting the engine")
             return words if self.fraction is None else f"{words} {self.fraction:.0%}"
         return {"off": "not loaded", "ready": "ready", "failed": "stopped"}[self.phase]
@@ -65,16 +81,24 @@ class EngineLink:
         self._changed = changed
         self._keys: dict[str, ProfileKey] = {}
         self._open_requests = 0
+        self._open_idle = 0
+        """Of these, the ones of idle time."""
         self._begun = 0
         """Number of requests begun so far; shows whether one began during an await."""
         self._idle: RequestHandle | None = None
         self._cancelling: asyncio.Task[None] | None = None
+        self._fitting: asyncio.Task[None] | None = None
         self._last_use = time.monotonic()
 
     @property
     def busy(self) -> bool:
         """True while a request is on its way."""
         return self._open_requests > 0
+
+    @property
+    def awaited(self) -> bool:
+        """True while a request is on its way that somebody waits for; those of idle time may be cut off."""
+        return self._open_requests > self._open_idle
 
     @property
     def idle_seconds(self) -> float:
@@ -106,6 +130,10 @@ class EngineLink:
         """Let requests for a locked profile open it from now on."""
         self._keys[profile] = key
 
+    def share_keys(self, other: EngineLink) -> None:
+        """Let another link's requests open what this one's can."""
+        other._keys.update(self._keys)
+
     def forget_key(self, profile: str) -> None:
         """Forget a profile's key here; what the engine knows of the profile goes with its process (``unload``)."""
         key = self._keys.pop(profile, None)
@@ -131,25 +159,28 @@ class EngineLink:
         """
         if not self.client.running:
             self._set(EngineState("loading", backbone=self.state.backbone))
+        idle = int(handle is self._idle)
         self._open_requests += 1
+        self._open_idle += idle
         self._begun += 1
         try:
             async for event in handle:
                 if event["event"] == "progress" and event.get("phase") in LOAD_PHASES:
                     self._note_loading(event)
                     continue
-                if self.state.phase == "loading":
+                if self.state.phase == "loading" or (self.state.is_fitting and not self._fits):
                     self._set(EngineState("ready", backbone=self.state.backbone))
                 yield event
         except EngineError as caught:
-            self._set(replace(self.state, phase="failed", error=caught))
+            self._set(replace(self.state, phase="failed", error=caught, since=0.0))
             raise
         except TokmemError as caught:
             if self.state.phase == "loading":
-                self._set(replace(self.state, phase="failed", error=caught))
+                self._set(replace(self.state, phase="failed", error=caught, since=0.0))
             raise
         finally:
             self._open_requests -= 1
+            self._open_idle -= idle
             self._last_use = time.monotonic()
 
     async def unload(self, *, idle_seconds: float = 0.0) -> bool:
@@ -194,16 +225,35 @@ class EngineLink:
             TokmemError: anything else that went wrong.
         """
         self._set(EngineState("loading", backbone=self.state.backbone))
-        async for event in self.events(self.submit("load", profile=profile)):
+        async for event in self.events(self.submit("load", profile=profile, fit=False)):
             if event["event"] == "done":
                 self._set(EngineState("ready", backbone=cast(BackboneInfo, event["result"])))
+        self._fitting = asyncio.get_running_loop().create_task(self._fit())
+
+    @property
+    def _fits(self) -> bool:
+        """Whether a request of its own goes on for what procedures need of the model."""
+        return self._fitting is not None and not self._fitting.done()
+
+    async def _fit(self) -> None:
+        """Have the engine learn what procedures need of the model; answers go before it.
+
+        An error is not shown here: the request that needs it meets it again.
+        """
+        client = self.client
+        with contextlib.suppress(TokmemError):
+            async for event in client.submit("fit", fetch=False):
+                if client is self.client and event["event"] == "progress" and event.get("phase") == FITTING:
+                    self._note_loading(event)
+        if client is self.client and self.state.is_fitting:
+            self._set(EngineState("ready", backbone=self.state.backbone))
 
     def _note_loading(self, event: Message) -> None:
-        fraction = event.get("fraction")
+        fraction, step = event.get("fraction"), str(event["phase"])
         self._set(
             EngineState(
-                "loading",
-                step=str(event["phase"]),
+                "ready" if step == FITTING and self.state.phase == "ready" else "loading",
+                step=step,
                 fraction=None if fraction is None else float(fraction),
                 detail=str(event.get("text") or ""),
                 backbone=self.state.backbone,
@@ -212,5 +262,7 @@ class EngineLink:
 
     def _set(self, state: EngineState) -> None:
         if state != self.state:
+            if state.phase == "loading":
+                state = replace(state, since=self.state.since or time.monotonic())
             self.state = state
             self._changed(state)

@@ -59,6 +59,8 @@ class AskResult(TypedDict):
     route: str
     probability: float
     candidates: list[Candidate]
+    ambiguous: NotRequired[list[str]]
+    """The two routes that the message lies between, the taken one first; where the choice is not clear."""
     response: str
     timing: Timing
     segments: list[Message]
@@ -68,8 +70,13 @@ class AskResult(TypedDict):
     context: Context
     prompt_tokens: int
     """Positions before the first token of the answer, those of a memory included."""
+    answer_probability: NotRequired[float]
+    """That the whole response is right to the letter; where every segment says so of itself."""
     without_history: NotRequired[bool]
     """True where plain chat was about to repeat an earlier answer, and was answered without the conversation."""
+    tokens: NotRequired[list[Message]]
+    """Of the response, each as ``tokmem_desk.generation.token_log.LoggedToken``; where they were asked for and all
+    of it was generated."""
 
 
 class BackboneInfo(TypedDict):
@@ -138,6 +145,14 @@ class PreviousScores(RoutedScores):
     now: RoutedScores
 
 
+class ElsewhereScores(Scores):
+    """The active memory of another backbone, measured on the same ``held_out`` pairs when it was trained."""
+
+    backbone: str
+    version: int
+    held_out: int
+
+
 class Confusion(TypedDict):
     """``counts[i][j]``: queries of ``labels[i]`` that were routed to ``labels[j]``."""
 
@@ -152,6 +167,22 @@ class ScoreSample(TypedDict):
     expected: str
     got: str
     base: str
+
+
+class MetVerdicts(TypedDict):
+    """How many of the held-out verdicts answers meet, and how near they come to what was wanted, 0 to 1."""
+
+    right: float
+    alike: float
+
+
+class VerdictScores(TypedDict):
+    """What became of verdicts: ``before`` and ``now`` are on ``held_out`` of them, which took no part until then."""
+
+    learned: int
+    held_out: int
+    before: MetVerdicts
+    now: MetVerdicts
 
 
 class Scorecard(TypedDict, total=False):
@@ -172,6 +203,8 @@ class Scorecard(TypedDict, total=False):
     form_valid: float | None
     base: Scores
     before: PreviousScores | None
+    elsewhere: ElsewhereScores
+    """Only for the first memory on this backbone, where there is one to compare with on another."""
     prompt: PromptScores | None
     confusion: Confusion
     samples: list[ScoreSample]
@@ -179,6 +212,11 @@ class Scorecard(TypedDict, total=False):
     """How many answers are wrong in which way, see ``tui.kit.verdict.FAULTS``; older scorecards have none."""
     advice: list[str]
     seconds: float
+    """Of learning."""
+    measuring_seconds: float
+    """Of measuring; older scorecards have none."""
+    verdicts: VerdictScores
+    """Only of a memory that was improved from verdicts on answers."""
     span: int
     steps: int
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
+from textual import work
 from textual.app import ComposeResult
-from textual.content import Content
-from textual.widgets import Input, Static
+from textual.widgets import Button, Input
 
-from tui.kit.dialog import SaveDialog, buttons, paragraph
+from tokmem_desk.errors import TokmemError
+from tui.kit.dialog import SaveDialog, buttons, fault_line, paragraph
 
 
 class LineDialog(SaveDialog[str | None]):
@@ -20,19 +21,52 @@ class LineDialog(SaveDialog[str | None]):
         value: the text at first.
         label: of the agreeing button.
         fault: returns what is wrong with a text, or None.
+        propose: finds a text to begin with, or an empty one; None where nobody proposes any.
     """
 
     def __init__(
-        self, title: str, note: str, value: str, label: str, fault: Callable[[str], str | None] | None = None
+        self,
+        title: str,
+        note: str,
+        value: str,
+        label: str,
+        fault: Callable[[str], str | None] | None = None,
+        propose: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
         super().__init__(title)
         self._note, self._value, self._label, self._fault = note, value, label, fault
+        self._propose = propose
 
     def body(self) -> ComposeResult:
         yield paragraph(self._note, classes="muted")
         yield Input(self._value, id="line")
-        yield Static("", id="fault", classes="inline-error", markup=False)
-        yield buttons(("cancel", "Esc Cancel"), ("yes", self._label), primary="yes")
+        yield fault_line()
+        proposing = [("propose", "Ask the model")] if self._propose is not None else []
+        yield buttons(("cancel", "Esc Cancel"), *proposing, ("yes", f"^s {self._label}"), primary="yes")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Have a text proposed. What the other buttons do is the base class's, whose handler Textual calls next."""
+        if event.button.id == "propose":
+            event.prevent_default()
+            self._fill_in(event.button)
+
+    @work(exclusive=True, exit_on_error=False)
+    async def _fill_in(self, button: Button) -> None:
+        """Put the proposal into the line, to be changed or saved; without one the line stays as it is."""
+        assert self._propose is not None
+        line = self.query_one(Input)
+        button.disabled = True
+        try:
+            proposal = await self._propose()
+        except TokmemError as caught:
+            self.say_fault(f"{caught.message} {caught.next_step}".strip())
+        else:
+            if proposal:
+                line.value = proposal
+            else:
+                self.say_fault("The model has nothing to propose.")
+        button.disabled = False
+        line.focus()
 
     def action_save(self) -> None:
         """Close with the text, or show what is wrong with it."""
@@ -43,6 +77,4 @@ class LineDialog(SaveDialog[str | None]):
         if fault is None:
             self.dismiss(text)
             return
-        place = self.query_one("#fault", Static)
-        place.update(Content(fault))
-        place.add_class("-shown")
+        self.say_fault(fault)

@@ -9,10 +9,10 @@ from typing import Any, ClassVar, TypeVar
 from textual.app import ComposeResult
 from textual.dom import DOMNode
 from textual.screen import Screen
-from textual.widgets import Footer
 from textual.worker import Worker
 
 from tui.engine_client.link import EngineState
+from tui.kit.key_footer import KeyFooter
 from tui.kit.keys import name_bindings
 from tui.kit.services import AppServices, services
 from tui.kit.status_header import StatusHeader
@@ -50,7 +50,7 @@ class AppScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield StatusHeader(self.MODE, self.tokmem.screen_list)
         yield from self.body()
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyFooter()
 
     @abstractmethod
     def body(self) -> ComposeResult:
@@ -80,7 +80,12 @@ class AppScreen(Screen[None]):
         """Hook: store what is being written, because the profile is about to be left or locked, or the app to end."""
 
     def in_background(
-        self, work: Callable[[], Awaitable[None]], *, group: str = "default", exclusive: bool = False
+        self,
+        work: Callable[[], Awaitable[None]],
+        *,
+        group: str = "default",
+        exclusive: bool = False,
+        asks: bool = False,
     ) -> None:
         """Run a coroutine function beside the screen. The screen shows an error that it ends with.
 
@@ -88,8 +93,16 @@ class AppScreen(Screen[None]):
             work: may wait for dialogs (``ask``) and for the engine.
             group: of the worker.
             exclusive: cancel other workers of the group first.
+            asks: it will ask something; keys wait for its dialog.
         """
-        self.run_worker(work, group=group, exclusive=exclusive, exit_on_error=False)
+
+        def start() -> Worker[Any]:
+            return self.run_worker(work, group=group, exclusive=exclusive, exit_on_error=False)
+
+        if asks:
+            self.tokmem.key_gate.asking(start)
+        else:
+            start()
 
     async def ask(self, dialog: Screen[Answer]) -> Answer:
         """Show a dialog and wait for its answer. Works only inside ``in_background``."""

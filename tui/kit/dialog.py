@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen, ScreenResultType
-from textual.widgets import Button, Input, Static, TextArea
+from textual.widget import Widget
+from textual.widgets import Button, Checkbox, Input, RadioSet, Select, SelectionList, Static, TextArea
 from textual.worker import Worker
 
 from tui.kit.keys import name_bindings
@@ -37,6 +40,8 @@ class Dialog(ModalScreen[ScreenResultType]):
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
+        self._faulty: list[object] = []
+        """What the fields held when the fault line was filled."""
 
     def compose(self) -> ComposeResult:
         box = Vertical(classes="dialog")
@@ -56,6 +61,44 @@ class Dialog(ModalScreen[ScreenResultType]):
         """
         services(self).on_worker_state_changed(event)
 
+    def say_fault(self, text: str, focus: str = "") -> None:
+        """Say in the fault line what is wrong with what was typed. It goes as soon as a field is changed.
+
+        Args:
+            text: an empty one hides the line.
+            focus: selector of the field that should have the focus then.
+        """
+        line = self.query_one("#fault", Static)
+        line.update(Content(text))
+        line.set_class(bool(text), "-shown")
+        self._faulty = self._typed
+        if focus:
+            self.query_one(focus).focus()
+
+    @on(Input.Changed)
+    @on(TextArea.Changed)
+    @on(Select.Changed)
+    @on(Checkbox.Changed)
+    @on(RadioSet.Changed)
+    @on(SelectionList.SelectedChanged)
+    def _hide_old_fault(self) -> None:
+        """Hide what was wrong with another text. Fields also say so late, of what they held before the fault."""
+        if self.query("#fault.-shown") and self._typed != self._faulty:
+            self.say_fault("")
+
+    @property
+    def _typed(self) -> list[object]:
+        """What all fields hold."""
+        kinds: dict[type[Widget], Callable[[Any], object]] = {
+            Input: lambda field: field.value,
+            TextArea: lambda field: field.text,
+            Select: lambda field: field.value,
+            Checkbox: lambda field: field.value,
+            RadioSet: lambda field: field.pressed_index,
+            SelectionList: lambda field: tuple(field.selected),
+        }
+        return [value(field) for kind, value in kinds.items() for field in self.query(kind)]
+
     def action_leave(self) -> None:
         """Close the dialog without an answer."""
         self.dismiss(None)
@@ -71,7 +114,12 @@ class Dialog(ModalScreen[ScreenResultType]):
 
 
 class SaveDialog(Dialog[ScreenResultType]):
-    """A dialog with a button ``cancel`` and one that saves. Enter goes to the next field; in the last one it saves."""
+    """A dialog with a button ``cancel`` and one that saves. Ctrl+S saves.
+
+    Enter goes to the next field; in the last one it saves.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", "Save", priority=True)]
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Go to the next field, or save."""
@@ -92,6 +140,11 @@ class SaveDialog(Dialog[ScreenResultType]):
     @abstractmethod
     def action_save(self) -> None:
         """Close the dialog with what was typed, or say what is wrong with it."""
+
+
+def fault_line() -> Static:
+    """The line that ``Dialog.say_fault`` fills; hidden until then."""
+    return Static("", id="fault", classes="inline-error", markup=False)
 
 
 def buttons(*choices: tuple[str, str], primary: str = "", danger: str = "") -> Horizontal:

@@ -13,7 +13,7 @@ from textual.widgets import Button, Select, Static, TextArea
 
 from profiles.store.pair_rules import pair_fault
 from tokmem_desk.procedures import ExamplePair
-from tui.kit.dialog import Dialog, buttons
+from tui.kit.dialog import Dialog, buttons, fault_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class PairDialog(Dialog[PairDraft | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save(False)", "Save", priority=True),
-        Binding("ctrl+n", "save(True)", "Save and next", priority=True),
+        Binding("ctrl+n,alt+n", "save(True)", "Save and next", priority=True),
     ]
 
     def __init__(
@@ -68,7 +68,7 @@ class PairDialog(Dialog[PairDraft | None]):
         yield TextArea(self._input, id="input", highlight_cursor_line=False)
         yield Static("You get", classes="field-label")
         yield TextArea(self._response, id="response", highlight_cursor_line=False)
-        yield Static("", id="fault", classes="inline-error", markup=False)
+        yield fault_line()
         save = [("save", "^s Save")]
         if self._offer_another:
             save.insert(0, ("next", "^n Save and next"))
@@ -97,9 +97,7 @@ class PairDialog(Dialog[PairDraft | None]):
         pair = ExamplePair(self.query_one("#input", TextArea).text, self.query_one("#response", TextArea).text)
         fault = pair_fault(pair)
         if fault is not None:
-            place = self.query_one("#fault", Static)
-            place.update(Content(f"This pair cannot be used yet: {fault}."))
-            place.add_class("-shown")
+            self.say_fault(f"This pair cannot be used yet: {fault}.")
             return
         chosen = self.query(Select)
         procedure = str(chosen.first().value) if chosen else self._procedures[0]

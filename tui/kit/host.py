@@ -19,7 +19,12 @@ class ScreenHost(Protocol):
     """The screen, as its parts see it. ``AppScreen`` offers all of this."""
 
     def in_background(
-        self, work: Callable[[], Awaitable[None]], *, group: str = "default", exclusive: bool = False
+        self,
+        work: Callable[[], Awaitable[None]],
+        *,
+        group: str = "default",
+        exclusive: bool = False,
+        asks: bool = False,
     ) -> None:
         """Run a coroutine function beside the screen. The screen shows an error that it ends with.
 
@@ -27,6 +32,7 @@ class ScreenHost(Protocol):
             work: may wait for dialogs (``ask``) and for the engine.
             group: of the worker.
             exclusive: cancel other workers of the group first.
+            asks: it will ask something; keys wait for its dialog.
         """
         ...
 

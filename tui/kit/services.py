@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from profiles.files.paths import AppPaths
     from profiles.settings.settings import Settings
     from profiles.store.store import ProfileStore
+    from tui.kit.key_gate import KeyGate
 
 
 class QueuedTraining(Protocol):
@@ -159,6 +160,11 @@ class AppServices(Protocol):
         ...
 
     # What is shown
+
+    @property
+    def key_gate(self) -> KeyGate:
+        """Keeps keys for the dialog that was asked for."""
+        ...
 
     @property
     def screen_list(self) -> Sequence[ListedScreen]:

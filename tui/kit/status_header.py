@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
@@ -14,9 +14,11 @@ from textual.widgets import Static
 from tui.engine_client.link import EngineState
 from tui.kit.services import ListedScreen
 
-TITLES_FROM = 100
-"""Cells of width from which every screen's title may stand in the header, and not its key alone: where that leaves
-room for the state at the right."""
+LEAST_STATE = 10
+"""Cells for the state at the right that the titles of all screens must leave; else only their keys stand there."""
+
+ROOMY_FROM = 110
+"""Cells of width from which the tabs are padded at both sides."""
 
 NAME_FROM = 130
 """Cells of width from which the app's name stands there, as ``app.tcss`` has it."""
@@ -32,7 +34,8 @@ class ScreenTab(Static):
 
     DEFAULT_CSS = """
     ScreenTab {
-        width: auto; height: 1; padding: 0 1; color: $muted; pointer: pointer;
+        width: auto; height: 1; padding: 0 0 0 1; color: $muted; pointer: pointer;
+        &.-padded { padding: 0 1; }
         &:hover { background: $boost; }
         &.-current { color: $text; background: $primary 25%; text-style: bold; }
     }
@@ -42,16 +45,17 @@ class ScreenTab(Static):
         super().__init__(classes="-current" if current else "", id=f"tab-{mode}")
         self._mode, self._key, self._title, self._current = mode, key, title, current
 
-    def show(self, with_title: bool) -> None:
+    def show(self, with_title: bool, padded: bool) -> None:
         """Draw the key, and the title where there is room or the screen is in sight."""
+        self.set_class(padded, "-padded")
         if with_title or self._current:
             self.update(Content.assemble((self._key, "$accent"), f" {self._title}"))
         else:
             self.update(Content.styled(self._key, "$accent"))
 
-    def cells(self, with_title: bool) -> int:
+    def cells(self, with_title: bool, padded: bool) -> int:
         """Its width in cells, with the padding."""
-        return 2 + len(self._key) + (len(self._title) + 1 if with_title or self._current else 0)
+        return 1 + padded + len(self._key) + (len(self._title) + 1 if with_title or self._current else 0)
 
     def on_click(self) -> None:
         """Go to the screen."""
@@ -108,6 +112,9 @@ class StatusHeader(Horizontal):
         elif engine.phase == "loading":
             share = "" if engine.fraction is None else f" {engine.fraction:.0%}"
             now.append((f"loading{share}", "$accent"))
+        elif engine.is_fitting:
+            share = "" if engine.fraction is None else f" {engine.fraction:.0%}"
+            now.append((f"learning{share}", "$accent"))
         backbone = engine.backbone
         name = short_model(backbone["id"] if backbone else model)
         device = (backbone["device"], backbone["dtype"]) if backbone else ("", "")
@@ -115,6 +122,9 @@ class StatusHeader(Horizontal):
             [(profile, "bold"), *now, *((words, "") for words in facts if words)]
             for facts in shortenings(name, *device)
         ]
+        for level in (1, 2):
+            shorter = [(shortened(words)[level], style) for words, style in now]
+            self._states.append([(profile, "bold"), *shorter])
         self._draw(self.size.width)
 
     def _draw(self, width: int) -> None:
@@ -122,13 +132,18 @@ class StatusHeader(Horizontal):
         if not self._states:
             return
         used = len("tokmem-desk") + 2 if width >= NAME_FROM else 0
-        tabs = {titles: sum(tab.cells(titles) for tab in self.query(ScreenTab)) for titles in (True, False)}
+        padded = width >= ROOMY_FROM
+        tabs = {titles: sum(tab.cells(titles, padded) for tab in self.query(ScreenTab)) for titles in (True, False)}
         whole = width - used - 2
-        titles = width >= TITLES_FROM and whole - tabs[True] >= _cells(self._states[0])
+        titles = whole - tabs[True] >= LEAST_STATE
         for tab in self.query(ScreenTab):
-            tab.show(titles)
+            tab.show(titles, padded)
         room = whole - tabs[titles]
-        parts = next((state for state in self._states if _cells(state) <= room), self._states[-1])
+        last = self._states[-1]
+        parts = next((state for state in self._states if _cells(state) <= room), None)
+        if parts is None:  # the name of the profile gives way to what goes on
+            rest = room - _cells(last[1:]) - 3
+            parts = [(f"{set_cell_size(last[0][0], rest - 1)}…", "bold"), *last[1:]] if rest > 1 else last[1:]
         shown = [Content.styled(words, style) if style else Content(words) for words, style in parts]
         self.query_one("#status", Static).update(Content.styled(" · ", "$muted").join(shown))
 
@@ -142,6 +157,13 @@ def shortenings(model: str, device: str, dtype: str) -> list[tuple[str, str]]:
     stem = next((model[: -len(end)] for end in _KINDS if model.lower().endswith(end)), model)
     cut = stem if len(stem) <= _SHORTEST_NAME else f"{stem[: _SHORTEST_NAME - 1]}…"
     return [(model, f"{device} {dtype}".strip()), (model, device), (stem, device), (cut, device), (cut, ""), ("", "")]
+
+
+def shortened(words: str) -> tuple[str, str, str]:
+    """What goes on in ever fewer words: ``training 1 of 2 40%, 3 s left``, ``training 1 of 2 40%``, ``40%``."""
+    first = words.partition(",")[0]
+    begin, _, end = first.rpartition(" ")
+    return words, first, begin if end == "training" and begin else end
 
 
 def short_model(model: str) -> str:

@@ -200,6 +200,8 @@ _CASES: tuple[tuple[Case, Callable[[_Figures], bool], Callable[[_Figures], str]]
 
 def verdict_of(card: Mapping[str, Any]) -> Verdict:
     """Judge a scorecard."""
+    if card.get("verdicts"):
+        return _improved(card)
     if card.get("rouge_l") is None or card.get("exact_match") is None or not card.get("held_out"):
         return _unmeasured(card)
     figures = _figures(card)
@@ -208,6 +210,25 @@ def verdict_of(card: Mapping[str, Any]) -> Verdict:
     if figures.takes_chat and case not in ("takes_chat", "unmeasured"):
         sentence += f" And {figures.chat_words}."
     return Verdict(case, sentence, _proposals(figures, case, card.get("advice") or ()))
+
+
+def _improved(card: Mapping[str, Any]) -> Verdict:
+    """The verdict on a memory that was improved from what was said of its answers: pairs and verdicts have to agree."""
+    said, previous = card["verdicts"], card.get("before")
+    before, now, of = said["before"], said["now"], int(said["held_out"])
+    change = now["alike"] - before["alike"]
+    on_pairs = 0.0 if previous is None else previous["now"]["rouge_l"] - previous["rouge_l"]
+    met, met_before = round(now["right"] * of), round(before["right"] * of)
+    words = f"of {count(of, 'verdict')} set aside {met} {'is' if met == 1 else 'are'} met now, before {met_before}"
+    if previous is not None:
+        words += f"; pairs set aside come out {on_pairs * 100:+.0f} points alike"
+    advice = tuple(card.get("advice") or ())
+    if change < 0 or on_pairs < -WORSE_BY:
+        wrong = [] if on_pairs >= -WORSE_BY else [_PAIRS_DISAGREE]
+        return Verdict("worse", f"Worse than what you have now: {words}.", (*wrong, *advice))
+    if change == 0 and on_pairs <= WORSE_BY:
+        return Verdict("no_better", f"No better than what you have now: {words}.", (_MORE_VERDICTS, *advice))
+    return Verdict("better", f"Better than what you have now: {words}.", advice)
 
 
 def _unmeasured(card: Mapping[str, Any]) -> Verdict:
@@ -307,6 +328,8 @@ def _proposals(card: _Figures, case: Case, advice: Sequence[str]) -> tuple[str, 
 
 
 _MEASURE = "Try it on new messages, or mark some pairs as held out: those are not learned, and measure it."
+_PAIRS_DISAGREE = "Your pairs want other answers than your verdicts: change the pairs that are written the old way."
+_MORE_VERDICTS = "More verdicts say more: correct answers in the chat (p) rather than only marking them."
 _LESS_CHAT = "Raise its threshold, or correct such messages in the chat to none: then less of plain chat goes to it."
 _HELP = {
     "numbers": "Add pairs that differ in their numbers alone, or let its answers follow a schema.",

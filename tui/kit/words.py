@@ -7,6 +7,12 @@ from datetime import UTC, datetime
 from tokmem_desk.errors import TokmemError
 
 
+def shortened(text: str, length: int) -> str:
+    """One line of at most ``length`` characters; ``…`` stands for what was cut."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 1]}…"
+
+
 def size(value: int | None) -> str:
     """Bytes as ``88.6 MiB``, or ``-`` where they are not known."""
     if value is None:
@@ -74,6 +80,24 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+ELAPSED_FROM = 3.0
+"""Seconds from which it is worth saying how long something has taken so far."""
+
+
+def elapsed(seconds: float) -> str:
+    """``, 12 s`` behind what is going on; nothing while that has just begun."""
+    return f", {duration(seconds)}" if seconds >= ELAPSED_FROM else ""
+
+
 def error_text(error: TokmemError) -> str:
     """An error as one line for a place beside the input."""
     return f"{error.message.splitlines()[0]} {error.next_step}".strip()
+
+
+def percent(probability: float) -> str:
+    """A probability as a person reads it; 100% and 0% are kept for the exact values."""
+    if 0.995 <= probability < 1:
+        return ">99%"
+    if 0 < probability < 0.005:
+        return "<1%"
+    return f"{probability:.0%}"

@@ -11,7 +11,8 @@ from textual.content import Content
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Static
 
-from tokmem_desk.models.catalogue import ADAPTED_NOTE
+from tokmem_desk.models.catalogue import ADAPTED_NOTE, CatalogueEntry
+from tokmem_desk.models.expectations import expectation
 from tokmem_desk.models.hardware_fit import Fit
 from tokmem_desk.models.speed_fit import in_words
 from tui.engine_client.link import EngineState
@@ -118,7 +119,7 @@ def _cells(row: ModelRow, pull: ModelPull | None, wide: bool) -> list[Text]:
     pulling = pull is not None and pull.model == row.id and pull.state in ("running", "pausing")
     sign = "↓" if pulling else "●" if row.in_use else "◉" if row.ready else "○"
     # Below its model, whose name need not stand there twice.
-    title = "└ adapted to chains" if row.adapted else row.title
+    title = "└ for research" if row.adapted else row.title
     cells = [Text(sign), Text(title, style="bold" if row.ready else "", no_wrap=True, overflow="ellipsis")]
     if wide:
         cells.append(Text(row.licence.split(" (")[0], no_wrap=True, overflow="ellipsis"))
@@ -169,6 +170,7 @@ def _facts(row: ModelRow) -> list[Content]:
             ("parameters", parameters(row.entry.parameters)),
             ("download", size(row.entry.download_bytes)),
         ]
+        facts += expected_of(row.entry)
     if row.speed is not None:
         facts.append(("here", in_words(row.speed)))
     if row.adapted and row.ready and row.stored is not None:
@@ -178,6 +180,12 @@ def _facts(row: ModelRow) -> list[Content]:
         share = "" if record.quantised_share is None else f", {record.quantised_share:.0%} of them in 4 bit"
         facts += [("on disk", size(record.size)), ("weights", record.quantisation + share)]
     return [Content.assemble(Content.styled(f"{name:<11}", "$muted"), value) for name, value in facts if value]
+
+
+def expected_of(entry: CatalogueEntry) -> list[tuple[str, str]]:
+    """What its chat and its procedures will be like."""
+    expected = expectation(entry.parameters, made_for_chat=entry.chat)
+    return [("chat", expected.chat), ("procedures", expected.procedures)]
 
 
 def _sum(found: Fit | None, in_use: bool) -> list[Content]:
@@ -214,6 +222,7 @@ def _in_short(row: ModelRow, pull: ModelPull | None, state: EngineState, *, offl
         lines += [Content(ADAPTED_NOTE), Content(f"Adapter: {ADAPTERS[row.stored.adapter]}; weights shared")]
     elif row.entry is not None:
         lines.append(Content(f"Download {size(row.download_bytes)} · on disk {size(row.disk_bytes)}"))
+        lines.append(Content(f"Chat: {expectation(row.entry.parameters, made_for_chat=row.entry.chat).chat}"))
     else:
         lines.append(Content(f"On disk {size(row.disk_bytes)}"))
     found = row.fit

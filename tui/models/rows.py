@@ -103,7 +103,7 @@ def model_rows(
     for one in _with_adapted(ids, stored, chosen):
         base = one.removesuffix(ADAPTED)
         entry, info = entries.get(base), stored.get(base)
-        need = needed_bytes(entry, None if info is None or info.record is None else info.record.size)
+        need = needed_bytes(entry, None if info is None or info.record is None else info.record.size, machine)
         freed = 0 if one == used else loaded_bytes
         # What is loaded has its memory already: count it as free for itself.
         own = loaded_bytes if one == used else 0
@@ -132,7 +132,7 @@ def _with_adapted(ids: Sequence[str], stored: Mapping[str, ModelInfo], chosen: S
 def disk_words(folder: Path, entry: CatalogueEntry | None) -> tuple[int | None, int]:
     """Bytes that fetching and preparing a model takes (None when nobody knows), and bytes that are free there."""
     place = next(step for step in (folder, *folder.parents) if step.exists())
-    needed = None if entry is None else entry.disk_bytes + entry.download_bytes
+    needed = None if entry is None else entry.space_bytes
     return needed, shutil.disk_usage(place).free
 
 

@@ -21,9 +21,11 @@ from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
-from tui.kit.words import count, size
-from tui.models.dialogs import ModelNameDialog
+from tui.kit.key_gate import asks
+from tui.kit.words import count, elapsed, size
+from tui.models.dialogs import Change, ChangeModelDialog, ModelNameDialog
 from tui.models.model_view import ModelDetails, ModelTable
+from tui.models.moving import left_behind, minutes_to_learn
 from tui.models.pull import ModelPull
 from tui.models.rows import ModelRow, disk_words, find_row, model_rows
 from tui.models.services import ModelServices
@@ -156,7 +158,11 @@ class ModelsScreen(AppScreen):
         elif state.phase == "failed" and state.error is not None:
             lines.append(Content.styled(f"! {state.error.message.splitlines()[0]}", "$text-error"))
         else:
-            words = state.text if state.phase == "loading" else "nothing; the next message loads the model"
+            words = (
+                f"{state.text}{elapsed(state.seconds)}"
+                if state.phase == "loading"
+                else "nothing; the next message loads the model"
+            )
             lines.append(Content.assemble(Content.styled("Loaded         ", "bold $primary"), words))
         if self.offline:
             lines.append(
@@ -206,6 +212,7 @@ class ModelsScreen(AppScreen):
 
     # What can be done
 
+    @asks
     @work(group="use", exclusive=True, exit_on_error=False)
     async def action_use(self) -> None:
         """Work with the model under the cursor from now on."""
@@ -221,6 +228,10 @@ class ModelsScreen(AppScreen):
             raise BusyError("A training runs on the present model.", next_step="Stop it first, or wait for its end.")
         if not row.in_use and not await self._agreed_to_size(row):
             return
+        left = [] if row.in_use else left_behind(self.tokmem.store, self.tokmem.fingerprint, row.id)
+        change = await self._ask_about(left, row) if left else "use"
+        if change == "back":
+            return
         if not row.in_use:
             found = self.tokmem.settings.set_where_it_counts("model", _settings_name(row))
             if found.value != _settings_name(row):
@@ -228,7 +239,15 @@ class ModelsScreen(AppScreen):
                 return
             await self.tokmem.engine.restart()
         self.tokmem.load_engine()
+        if change == "learn":
+            self.tokmem.train(left)
         self._draw()
+
+    async def _ask_about(self, names: list[str], row: ModelRow) -> Change:
+        """Ask what becomes of the procedures that a change of the model leaves behind."""
+        present = next((one.title for one in self._rows if one.in_use), self.tokmem.model)
+        minutes = minutes_to_learn(self.tokmem.store, names, row.speed)
+        return await self.app.push_screen_wait(ChangeModelDialog(row.title, present, names, minutes))
 
     async def _agreed_to_size(self, row: ModelRow) -> bool:
         """Ask before a model that may not fit is loaded."""
@@ -244,6 +263,7 @@ class ModelsScreen(AppScreen):
         )
         return await self.app.push_screen_wait(question)
 
+    @asks
     @work(group="pull-question", exclusive=True, exit_on_error=False)
     async def action_pull(self) -> None:
         """Fetch the model under the cursor, or go on with it."""
@@ -293,6 +313,7 @@ class ModelsScreen(AppScreen):
         await self.tokmem.link.unload()
         self.notify(f"Unloaded{f': {before:,} MiB are free again' if before else ''}. The next message loads it.")
 
+    @asks
     @work(exit_on_error=False)
     async def action_other(self) -> None:
         """Use a model that the list does not know: a Hub id, a folder, a GGUF file."""
@@ -308,6 +329,7 @@ class ModelsScreen(AppScreen):
         self.tokmem.downloads.fetch(named, source.id, None)
         self._draw()
 
+    @asks
     @work(exit_on_error=False)
     async def action_remove(self) -> None:
         """Delete the model's files after asking; it can be fetched again. Of an adapted one, the adapter alone."""

@@ -16,6 +16,7 @@ from textual.timer import Timer
 from profiles.pair_files.lint import Finding, lint_pairs
 from profiles.store.pairs import PairList
 from tokmem_desk.errors import TokmemError
+from tokmem_desk.templates.learned_schema import field_words, learned_schema
 from tui.engine_client.protocol import Overlap
 from tui.procedures.host import ProceduresHost
 from tui.shared.overview import ProcedureLine
@@ -153,7 +154,12 @@ def _lint(line: ProcedureLine, pairs: PairList) -> tuple[list[Finding], dict[int
     train = pairs[: line.record.pair_count]
     if not train:
         return [], {}
-    findings = lint_pairs([record.pair for record in train], output_schema=line.record.output_schema)
+    texts = [record.pair for record in train]
+    findings = lint_pairs(texts, output_schema=line.record.output_schema)
+    schema = learned_schema(texts) if line.record.output_schema is None else None
+    if schema is not None:
+        words = f"Its answers have the fields {field_words(schema.document)}: o can hold them to that."
+        findings.append(Finding("schema", (), words))
     notes: dict[int, list[str]] = {}
     for finding in findings:
         for place in finding.pairs:

@@ -22,7 +22,7 @@ class CellEditor(TextArea):
 
     # Named for the footer and the help; done in _on_key, so that fast typing keeps its order.
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "done('stay')", "Save"),
+        Binding("enter,ctrl+s", "done('stay')", "Save", key_display="⏎"),
         Binding("tab", "done('next')", "Save, next cell"),
         Binding("shift+tab", "done('previous')", "Save, cell before", show=False),
         Binding("ctrl+j,shift+enter", "newline", "New line", key_display="^j"),
@@ -129,7 +129,7 @@ class CellEditor(TextArea):
 
     async def _on_key(self, event: events.Key) -> None:
         match event.key:
-            case "enter":
+            case "enter" | "ctrl+s":
                 self.action_done("stay")
             case "tab":
                 self.action_done("next")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.content import Content
 from textual.widgets import Input, Static
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
-from tui.kit.dialog import SaveDialog, buttons
+from tui.kit.dialog import SaveDialog, buttons, fault_line
 
 
 class ProcedureDialog(SaveDialog[tuple[str, str] | None]):
@@ -25,8 +22,6 @@ class ProcedureDialog(SaveDialog[tuple[str, str] | None]):
         description: what to begin with.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", "Save", priority=True)]
-
     def __init__(self, title: str, taken: Collection[str], *, name: str = "", description: str = "") -> None:
         super().__init__(title)
         self._taken, self._name_before, self._description = taken, name, description
@@ -34,7 +29,7 @@ class ProcedureDialog(SaveDialog[tuple[str, str] | None]):
     def body(self) -> ComposeResult:
         yield Static("Name: a-z, 0-9, - and _", classes="field-label")
         yield Input(self._name_before, placeholder="expense_line", id="name", max_length=40)
-        yield Static("", id="fault", classes="inline-error", markup=False)
+        yield fault_line()
         yield Static("Description (optional): what it does, in your words", classes="field-label")
         yield Input(self._description, placeholder="Turn a purchase into one ledger line", id="description")
         yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
@@ -50,9 +45,6 @@ class ProcedureDialog(SaveDialog[tuple[str, str] | None]):
         if name in self._taken:
             fault = f"There is a procedure {name!r} already."
         if fault:
-            place = self.query_one("#fault", Static)
-            place.update(Content(fault))
-            place.add_class("-shown")
-            self.query_one("#name").focus()
+            self.say_fault(fault, "#name")
             return
         self.dismiss((name, self.query_one("#description", Input).value.strip()))

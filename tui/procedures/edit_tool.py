@@ -9,15 +9,17 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import Checkbox, Static, TextArea
+from textual.widgets import Button, Static, TextArea
 
 from profiles.store.commands import CommandRecord
 from profiles.store.procedures import ProcedureRecord
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.templates.command_line import check_template
-from tokmem_desk.templates.json_schema import read_schema
-from tui.kit.dialog import SaveDialog, buttons, paragraph
+from tokmem_desk.templates.json_schema import OutputSchema, read_schema
+from tui.kit.dialog import SaveDialog, buttons, fault_line, paragraph
+from tui.kit.ticks import Tick
 from tui.shared.command_run import refusal
 
 
@@ -37,18 +39,16 @@ class ToolDialog(SaveDialog[ToolDraft | None]):
     Args:
         record: the procedure.
         command: its command, if it has one.
+        learned: the fields that all its pairs have; None where they have none in common.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", "Save", priority=True)]
-    DEFAULT_CSS = """
-    ToolDialog {
-        #schema { height: 8; }
-        #template { height: 5; }
-    }
-    """
 
-    def __init__(self, record: ProcedureRecord, command: CommandRecord | None) -> None:
+    def __init__(
+        self, record: ProcedureRecord, command: CommandRecord | None, learned: OutputSchema | None = None
+    ) -> None:
         super().__init__(f"Form and command of {record.name}")
+        self._learned = learned if record.output_schema is None else None
         self._record, self._command = record, command
         template = () if command is None else command.template
         self._fixed = template if _arguments("\n".join(template)) != template else None
@@ -57,14 +57,24 @@ class ToolDialog(SaveDialog[ToolDraft | None]):
     def body(self) -> ComposeResult:
         document = None if self._record.output_schema is None else json.loads(self._record.output_schema)
         schema = "" if document is None else json.dumps(document, indent=2, ensure_ascii=False)
-        yield Static("JSON schema of its answers (empty: free text)", classes="field-label")
-        yield TextArea(schema, id="schema")
-        yield Checkbox(Content("It sees the conversation, not the message alone"), self._record.reads_conversation)
-        yield from self._command_fields()
-        if self._command is not None and self._command.allowed is not None:
-            yield Checkbox(Content("It runs without asking"), True, id="allowed")
-        yield Static("", id="fault", classes="inline-error", markup=False)
-        yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
+        with VerticalScroll():
+            yield Static("JSON schema of its answers (empty: free text)", classes="field-label")
+            yield TextArea(schema, id="schema")
+            sees = "It sees the conversation, not the message alone"
+            yield Tick(Content(sees), self._record.reads_conversation, compact=True)
+            yield from self._command_fields()
+            if self._command is not None and self._command.allowed is not None:
+                yield Tick(Content("It runs without asking"), True, id="allowed", compact=True)
+        yield fault_line()
+        learned = [("fields", "Take the fields of its pairs")] if self._learned is not None else []
+        yield buttons(("cancel", "Esc Cancel"), *learned, ("save", "^s Save"), primary="save")
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Write the fields of the pairs as a schema; what the other buttons do is the base class's."""
+        if event.button.id == "fields" and self._learned is not None:
+            event.prevent_default()
+            text = json.dumps(self._learned.document, indent=2, ensure_ascii=False)
+            self.query_one("#schema", TextArea).load_text(text)
 
     def _command_fields(self) -> ComposeResult:
         if self._fixed is not None:
@@ -78,12 +88,15 @@ class ToolDialog(SaveDialog[ToolDraft | None]):
         template = "" if self._command is None else "\n".join(self._command.template)
         yield Static("Local command: program, then one argument a line (empty: none)", classes="field-label")
         yield TextArea(template, id="template")
-        yield paragraph("{name} stands for a value, {name?} may be missing, {name...} for each of a list.")
+        yield paragraph(
+            "{name} stands for a value, {name?} may be missing, {name...} for each of a list. Without a schema, "
+            "{answer} is the whole answer."
+        )
 
     def on_mount(self) -> None:
         """Say so where the command is one that does not run."""
-        if self._command is not None and (reason := refusal(self._command, self._record.output_schema or "")):
-            self._tell(f"The command does not run. {reason}")
+        if self._command is not None and (reason := refusal(self._command, self._record.output_schema)):
+            self.say_fault(f"The command does not run. {reason}")
 
     def action_save(self) -> None:
         """Hand it over, or say what is wrong and where."""
@@ -93,24 +106,16 @@ class ToolDialog(SaveDialog[ToolDraft | None]):
         try:
             if schema_text:
                 schema = read_schema(schema_text, "The schema")
-            if template and schema is None:
-                self._tell("A command needs a schema: its slots stand for values of the answer.")
-                return
-            if template and schema is not None:
-                check_template(template, schema.document)
+            if template:
+                check_template(template, None if schema is None else schema.document)
         except TokmemError as caught:
-            self._tell(f"{caught.message} {caught.next_step}")
+            self.say_fault(f"{caught.message} {caught.next_step}")
             return
         kept = self._command is not None and template == self._command.template
-        box = self.query("#allowed").results(Checkbox)
+        box = self.query("#allowed").results(Tick)
         allowed = kept and any(one.value for one in box)
-        reads = self.query(Checkbox).first().value
+        reads = self.query(Tick).first().value
         self.dismiss(ToolDraft(None if schema is None else schema.text, reads, template or None, allowed))
-
-    def _tell(self, fault: str) -> None:
-        place = self.query_one("#fault", Static)
-        place.update(Content(fault))
-        place.add_class("-shown")
 
 
 def _arguments(text: str) -> tuple[str, ...]:

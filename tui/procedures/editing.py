@@ -6,12 +6,15 @@ from typing import cast
 
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import Procedure
+from tokmem_desk.templates.learned_schema import learned_schema
 from tui.engine_client.protocol import Overlap, Scorecard, Trained
 from tui.kit.confirm import ConfirmDialog
+from tui.procedures.chain import ChainDialog
 from tui.procedures.edit_procedure import ProcedureDialog
 from tui.procedures.edit_tool import ToolDialog
 from tui.procedures.group import GroupDialog
 from tui.procedures.host import ProceduresHost
+from tui.procedures.plan_steps import StepsDialog
 from tui.procedures.scorecard_dialog import ScorecardDialog
 from tui.procedures.threshold_dialog import ThresholdDialog
 from tui.procedures.versions import VersionsDialog
@@ -64,7 +67,8 @@ class ProcedureEditing:
             return
         name, store = line.record.name, host.tokmem.store
         command = store.commands.get(name)
-        draft = await host.ask(ToolDialog(line.record, command))
+        pairs = [one.pair for one in store.pairs.list(name)]
+        draft = await host.ask(ToolDialog(line.record, command, learned_schema(pairs)))
         if draft is None:
             return
         store.procedures.set_schema(name, draft.schema)
@@ -123,6 +127,36 @@ class ProcedureEditing:
         if group is not None:
             host.tokmem.store.procedures.set_group(record.name, group)
             host.changed(record.name)
+
+    async def set_then(self) -> None:
+        """Choose which procedure goes on with the answers of this one."""
+        host, line = self._host, self._host.selected
+        if line is None:
+            return
+        store, name = host.tokmem.store, line.record.name
+        others = [record.name for record in store.procedures.list() if record.name != name]
+        present = store.procedures.following().get(name, "")
+        dialog = ChainDialog(name, present, others, lambda following: store.procedures.set_then(name, following))
+        following = await host.ask(dialog)
+        if following is not None and following != present:
+            host.changed(name)
+            host.notify(f"{name} → {following}" if following else f"{name} ends its chain.", markup=False)
+
+    async def set_plan_steps(self) -> None:
+        """Show and change the steps of a plan, make it one, or make it none."""
+        host, line = self._host, self._host.selected
+        if line is None:
+            return
+        store, name = host.tokmem.store, line.record.name
+        present = store.plans.steps().get(name)
+        dialog = StepsDialog(
+            name, present or "", lambda steps: store.plans.set_steps(name, steps), is_taught=present == ""
+        )
+        steps = await host.ask(dialog)
+        if steps is not None:
+            host.changed(name)
+            words = f"{name} is a plan. @{name} in the chat does it." if steps else f"{name} is no plan any more."
+            host.notify(words, markup=False)
 
     async def show_versions(self) -> None:
         """Look at earlier versions of the procedure, and go back to one."""

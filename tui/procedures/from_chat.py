@@ -16,7 +16,7 @@ from profiles.store.messages import MessageRecord
 from profiles.store.pair_rules import pair_fault
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import ExamplePair, check_name
-from tui.kit.dialog import SaveDialog, buttons
+from tui.kit.dialog import SaveDialog, buttons, fault_line
 from tui.kit.ticks import TickList
 from tui.kit.words import error_text
 from tui.kit.wrapped import one_line
@@ -62,8 +62,8 @@ class FromChatDialog(SaveDialog[ChatPairs | None]):
         yield TickList(id="exchanges")
         yield Static("", id="name-label", classes="field-label")
         yield Input(self._into, id="name", max_length=40, placeholder="name of the procedure")
-        yield Static("", id="fault", classes="inline-error", markup=False)
-        yield buttons(("cancel", "Esc Cancel"), ("take", "Take the ticked"), primary="take")
+        yield fault_line()
+        yield buttons(("cancel", "Esc Cancel"), ("take", "^s Take the ticked"), primary="take")
 
     def on_mount(self) -> None:
         """The newest conversation first."""
@@ -86,7 +86,7 @@ class FromChatDialog(SaveDialog[ChatPairs | None]):
             )
             ticks.add_option(Selection(text, str(place), True))
         ticks.highlighted = 0 if self._pairs else None
-        self._fault("" if self._pairs else "There is no answered message in this conversation.")
+        self.say_fault("" if self._pairs else "There is no answered message in this conversation.")
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """The name decides whether pairs are added or a procedure is made."""
@@ -104,18 +104,12 @@ class FromChatDialog(SaveDialog[ChatPairs | None]):
         try:
             check_name(name)
         except TokmemError as caught:
-            self._fault(error_text(caught))
-            self.query_one("#name").focus()
+            self.say_fault(error_text(caught), "#name")
             return
         if not chosen:
-            self._fault("Tick at least one exchange.")
+            self.say_fault("Tick at least one exchange.")
             return
         self.dismiss(ChatPairs(name, [self._pairs[place] for place in chosen]))
-
-    def _fault(self, text: str) -> None:
-        place = self.query_one("#fault", Static)
-        place.update(Content(text))
-        place.set_class(bool(text), "-shown")
 
 
 def exchanges(messages: Sequence[MessageRecord]) -> list[ExamplePair]:

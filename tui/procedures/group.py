@@ -31,7 +31,7 @@ class GroupDialog(SaveDialog[str | None]):
         yield Input(self._group, id="group", max_length=MAX_GROUP_CHARACTERS, suggester=suggester, placeholder="work")
         if self._groups:
             yield paragraph(f"In use: {', '.join(self._groups)}", classes="muted")
-        yield buttons(("cancel", "Esc Cancel"), ("save", "⏎ Save"), primary="save")
+        yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
 
     def action_save(self) -> None:
         """Close with the name."""

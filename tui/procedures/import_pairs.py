@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,16 +18,19 @@ from textual.widgets import Button, Input, Select, Static
 from textual.worker import Worker, WorkerState
 
 from profiles.pair_files.lint import lint_pairs
-from profiles.pair_files.pairs_file import OtherColumnsError, PairsFile, read_pairs_file
+from profiles.pair_files.pairs_file import TAKE_JSON, OtherColumnsError, PairsFile, read_pairs_file
 from profiles.pair_files.pasted import PASTED, read_pasted
 from profiles.pair_files.row_forms import COLUMNS, FORM_WORDS, ColumnMapping, guess_mapping
 from profiles.pair_files.writers import write_template
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import check_name
 from tokmem_desk.system.disk import typed_path
-from tui.kit.dialog import Dialog, buttons
+from tokmem_desk.templates.json_schema import OutputSchema
+from tokmem_desk.templates.learned_schema import field_words, learned_schema
+from tui.kit.dialog import Dialog, buttons, fault_line
 from tui.kit.labels import set_label
-from tui.kit.words import error_text
+from tui.kit.ticks import Tick
+from tui.kit.words import error_text, shortened
 
 SHOWN_PAIRS = 4
 SHOWN_PROBLEMS = 8
@@ -70,6 +73,14 @@ class PathSuggester(Suggester):
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A file that was read."""
+
+    file: PairsFile
+    schema: OutputSchema | None
+
+
 class ImportDialog(Dialog[ImportChoice | Path | None]):
     """Closes with what to import, with the path of a bank, or with None.
 
@@ -79,13 +90,18 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
         into: the procedure that is proposed.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+t", "template", "Write a template", priority=True)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+t,alt+t", "template", "Write a template", priority=True),
+        Binding("ctrl+s", "save", "Import", priority=True),
+    ]
 
     def __init__(self, known: Collection[str], *, pasted: str | None = None, into: str | None = None) -> None:
         super().__init__("Import pairs" if pasted is None else "Take the pasted table")
         self._known, self._pasted, self._into = known, pasted, into
         self._path = None if pasted is None else PASTED
         self._file: PairsFile | None = None
+        self._schema: OutputSchema | None = None
+        """The fields that all answers of the file have, where it brings no schema of its own."""
         self._columns: tuple[str, ...] = ()
         self._setting = self._choosing = False
 
@@ -102,10 +118,12 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
             yield Select[str]([], id="map-response", compact=True, prompt="choose")
         with VerticalScroll():
             yield Static("", id="found", markup=False)
+        yield Button(TAKE_JSON, id="as-written", compact=True)
+        yield Tick("", True, id="fields", compact=True)
         yield Static("Into the procedure", classes="field-label", id="name-label")
         yield Input(id="name", max_length=40)
-        yield Static("", id="fault", classes="inline-error", markup=False)
-        choices = [("cancel", "Esc Cancel"), ("import", "Import")]
+        yield fault_line()
+        choices = [("cancel", "Esc Cancel"), ("import", "^s Import")]
         if self._pasted is None:
             choices.insert(0, ("template", "^t Template"))
         yield buttons(*choices, primary="import")
@@ -126,31 +144,32 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
                 self._path = typed_path(event.value.strip())
             except TokmemError as caught:
                 self._show_found(None)
-                self._fault(error_text(caught))
+                self.say_fault(error_text(caught))
                 return
             if is_bank(self._path):
                 self.dismiss(self._path)
                 return
-            self._fault("")
+            self.say_fault("")
             self._columns = ()
             self.query_one("#mapping").display = False
             self.query_one("#found", Static).update(Content("Reading…"))
             self._read(self._path, None)
         else:
-            self._accept()
+            self.action_save()
 
     @work(thread=True, exclusive=True, group="read", exit_on_error=False)
-    def _read(self, path: Path, mapping: ColumnMapping | None) -> PairsFile:
+    def _read(self, path: Path, mapping: ColumnMapping | None) -> _Found:
         # In a thread: a file may have 64 MB.
-        return read_pairs_file(path, mapping) if self._pasted is None else read_pasted(self._pasted, mapping)
+        file = read_pairs_file(path, mapping) if self._pasted is None else read_pasted(self._pasted, mapping)
+        return _Found(file, learned_schema(file.pairs) if file.output_schema is None else None)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """The file was read, or could not be."""
         if event.worker.group != "read":
             return
-        if event.state is WorkerState.SUCCESS and isinstance(event.worker.result, PairsFile):
-            self._fault("")
-            found = event.worker.result
+        if event.state is WorkerState.SUCCESS and isinstance(event.worker.result, _Found):
+            self.say_fault("")
+            found, self._schema = event.worker.result.file, event.worker.result.schema
             self._offer(found.columns, needed=not found.count, present=_present(found))
             self._show_found(found)
         elif event.state is WorkerState.ERROR and isinstance(event.worker.error, TokmemError):
@@ -159,9 +178,9 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
             self._show_found(None)
             if isinstance(error, OtherColumnsError) and not self._columns:
                 self._offer(error.columns, needed=True)
-                self._fault("" if self._mapping else "Which column is what you type, and which is what you get?")
+                self.say_fault("" if self._mapping else "Which column is what you type, and which is what you get?")
             else:
-                self._fault(error_text(error))
+                self.say_fault(error_text(error))
 
     # Columns
 
@@ -201,8 +220,10 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
             return
         if mapping.input == mapping.response:
             self._show_found(None)
-            self._fault("What you type and what you get cannot be the same column.")
+            self.say_fault("What you type and what you get cannot be the same column.")
             return
+        if self._file is not None and mapping == _present(self._file):
+            return  # the choice was set to what is shown, not by the person
         self._choosing = True
         self._read(self._path, mapping)
 
@@ -218,10 +239,10 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
             path = typed if typed.suffix else typed / "pairs_template.csv"
             write_template(path)
         except TokmemError as caught:
-            self._fault(error_text(caught))
+            self.say_fault(error_text(caught))
             return
         place.value = str(path)
-        self._fault("")
+        self.say_fault("")
         self.app.notify(f"Wrote {path.absolute()}. Put your pairs there, then press Enter here.", markup=False)
         place.focus()
 
@@ -231,10 +252,13 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
         """Import or leave."""
         if event.button.id == "cancel":
             self.dismiss(None)
+        elif event.button.id == "as-written":
+            if self._file is not None and self._path is not None and self._file.as_written is not None:
+                self._read(self._path, self._file.as_written)
         elif event.button.id == "template":
             self.action_template()
         else:
-            self._accept()
+            self.action_save()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """The name decides whether pairs are added or a procedure is made."""
@@ -242,45 +266,55 @@ class ImportDialog(Dialog[ImportChoice | Path | None]):
             exists = event.value.strip() in self._known
             words = "Into the procedure, whose pairs stay" if exists else "Into a new procedure"
             self.query_one("#name-label", Static).update(words)
+            self._show_fields()
+
+    def _show_fields(self) -> None:
+        """Offer to hold answers to their fields, where they have the same ones and a procedure is made of them."""
+        tick, schema = self.query_one("#fields", Tick), self._schema
+        is_new = self.query_one("#name", Input).value.strip() not in self._known
+        tick.display = self._file is not None and schema is not None and is_new
+        if schema is not None:
+            tick.label = Content(f"Answers always have the fields {field_words(schema.document)}")
 
     def _show_found(self, file: PairsFile | None) -> None:
         self._file = file
+        self._show_fields()
         usable = file is not None and bool(file.count)
         for key in ("#name-label", "#name", "#import"):
             self.query_one(key).display = usable
+        self.query_one("#as-written").display = usable and file is not None and file.as_written is not None
         place = self.query_one("#found", Static)
         place.display = file is not None
         if file is None or self._path is None:
             return
         place.update(preview(file, few=self._into is None))
         button = self.query_one("#import", Button)
-        set_label(button, f"Import {'the other ' if file.problems else ''}{file.count} pairs")
+        set_label(button, f"^s Import {'the other ' if file.problems else ''}{file.count} pairs")
         if usable:
             name = self.query_one("#name", Input)
             name.value = name.value or self._into or file.procedure_name or _name_of(self._path)
             if not self._choosing:
                 name.focus()
         elif self._columns:
-            self._fault("Choose the columns above: with these there is no pair.")
+            self.say_fault("Choose the columns above: with these there is no pair.")
         else:
-            self._fault("There is no pair to import in this file.")
+            self.say_fault("There is no pair to import in this file.")
 
-    def _accept(self) -> None:
+    def action_save(self) -> None:
+        """Close with what to import, or say what is missing."""
         name = self.query_one("#name", Input).value.strip()
         if self._file is None or self._path is None:
-            self._fault("Give a file first, then press Enter to read it.")
+            self.say_fault("Give a file first, then press Enter to read it.")
             return
         try:
             check_name(name)
         except TokmemError as caught:
-            self._fault(error_text(caught))
+            self.say_fault(error_text(caught))
             return
-        self.dismiss(ImportChoice(self._path, self._file, name))
-
-    def _fault(self, text: str) -> None:
-        place = self.query_one("#fault", Static)
-        place.update(Content(text))
-        place.set_class(bool(text), "-shown")
+        file, tick = self._file, self.query_one("#fields", Tick)
+        if self._schema is not None and tick.display and tick.value:
+            file = replace(file, output_schema=self._schema.text)
+        self.dismiss(ImportChoice(self._path, file, name))
 
 
 def preview(file: PairsFile, *, few: bool = True) -> Content:
@@ -301,7 +335,7 @@ def preview(file: PairsFile, *, few: bool = True) -> Content:
         lines.append(Content.styled(file.description, "$muted"))
     arrow = Content.styled(" → ", "$accent")
     lines += [
-        Content.assemble("  ", _one_line(pair.input, 44), arrow, _one_line(pair.response, 36))
+        Content.assemble("  ", shortened(pair.input, 44), arrow, shortened(pair.response, 36))
         for pair in file.pairs[:SHOWN_PAIRS]
     ]
     lines += [Content.styled(note, "$muted") for note in file.notes]
@@ -329,11 +363,6 @@ def _present(file: PairsFile) -> ColumnMapping | None:
 
 def _rows(count: int) -> str:
     return "1 row" if count == 1 else f"{count} rows"
-
-
-def _one_line(text: str, width: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= width else f"{line[: width - 1]}…"
 
 
 def _name_of(path: Path) -> str:

@@ -65,7 +65,7 @@ class PairEditing:
             return
         store, pair = self._host.tokmem.store, panel.pairs.find(event.pair_id or 0)
         if event.action == "large":
-            self._host.in_background(partial(self._edit_in_window, line.record.name, pair))
+            self._host.in_background(partial(self._edit_in_window, line.record.name, pair), asks=True)
         elif pair is not None and event.action == "delete":
             store.pairs.delete(pair.id)
             self._host.changed()

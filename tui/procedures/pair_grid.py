@@ -225,9 +225,11 @@ class PairGrid(ScrollView, can_focus=True):
         return line if line <= self.row else max(self.row, line - height + 1)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Another width breaks the texts elsewhere."""
+        """Another width breaks the texts elsewhere; another height may push the row under the cursor out of sight."""
         if self._drawn_width != self._width:
             self._measure()
+        else:
+            self.call_after_refresh(self._reveal)
 
     # Drawing
 
@@ -327,8 +329,9 @@ class PairGrid(ScrollView, can_focus=True):
         self.row = max(0, min(target if target != self.row else target + direction, last))
 
     def action_end(self, last: bool) -> None:
-        """To the first row or the last."""
+        """To the first row or the last, which is scrolled to even where the cursor is on it."""
         self.row = max(0, len(self.rows) - 1) if last else 0
+        self._reveal()
 
     def action_column(self, step: int) -> None:
         """To the other text; left of the input is the list of procedures."""

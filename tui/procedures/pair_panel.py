@@ -18,9 +18,10 @@ from profiles.pair_files.lint import Finding
 from profiles.store.pairs import PairList, PairRecord
 from tokmem_desk.templates.template import template_in
 from tui.engine_client.protocol import Overlap
+from tui.kit.search_field import SearchField
 from tui.kit.words import part_of
-from tui.kit.wrapped import one_line
 from tui.procedures.cell_editor import CellEditor
+from tui.procedures.form_example import form_example
 from tui.procedures.messages import PairTextWanted, PairWanted, PairWritten
 from tui.procedures.overlap_words import overlap_sentences
 from tui.procedures.pair_grid import PairGrid
@@ -29,8 +30,6 @@ from tui.shared.overview import ProcedureLine, changed_words
 
 SHOWN_FINDINGS = 4
 SHOWN_NARROW = 1
-_FORM_LENGTH = 160
-"""Characters of a form of answers."""
 Then = Literal["stay", "next", "previous", "away"]
 
 
@@ -73,7 +72,7 @@ class PairPanel(Vertical):
     def compose(self) -> ComposeResult:
         yield Static(id="about")
         yield Static(id="findings")
-        yield Input(placeholder="Filter the pairs", id="pair-filter")
+        yield SearchField(placeholder="Filter the pairs", id="pair-filter")
         yield Static(id="no-pairs")
         with Container(id="grid-area"):
             yield PairGrid(id="pairs")
@@ -109,7 +108,7 @@ class PairPanel(Vertical):
         self.pairs = pairs
         overlap = advice.overlap
         self._notes = advice.notes if overlap is None else _with_overlap(advice.notes, pairs, overlap)
-        _put(self.query_one("#about", Static), _about(line, short=self.app.size.width < 100))
+        _put(self.query_one("#about", Static), _about(line, self.pairs, short=self.app.size.width < 100))
         sentences = (overlap_sentences(overlap) if overlap else []) + [finding.text for finding in advice.findings]
         most = SHOWN_FINDINGS if self.app.size.width >= 100 else SHOWN_NARROW
         shown = [Content(f"! {sentence}") for sentence in sentences[:most]]
@@ -354,7 +353,7 @@ def _with_overlap(notes: Mapping[int, Sequence[str]], pairs: PairList, overlap: 
     return dict(found)
 
 
-def _about(line: ProcedureLine, *, short: bool) -> Content:
+def _about(line: ProcedureLine, pairs: PairList, *, short: bool) -> Content:
     """The head of the panel; in short form what must be cut off is the description, not the figures."""
     record = line.record
     lines = [Content.styled(record.name, "bold $primary")]
@@ -364,7 +363,9 @@ def _about(line: ProcedureLine, *, short: bool) -> Content:
     if record.output_schema is not None or record.reads_conversation:
         lines.append(Content(tool_sentence(line)))
     elif form := None if line.memory is None or short else template_in(line.memory.settings):
-        lines.append(Content.styled(one_line(f"Its pairs share {form.describe()}", _FORM_LENGTH), "$muted"))
+        example = form_example(form, (record.pair for record in pairs))
+        if example is not None:
+            lines.append(example)
     held_out = f", {record.held_out_count} held out (t) to measure" if record.held_out_count else ""
     more = f" · group {record.group}" if record.group else ""
     more += "" if record.threshold is None else f" · answers from {record.threshold:.0%} on"
@@ -394,8 +395,8 @@ def memory_sentence(line: ProcedureLine) -> str:
         card = line.memory.scorecard
         total = int(card.get("held_out") or 0)
         scores = [
-            f"{words} {part_of(float(card[key]), total) if total and key != 'rouge_l' else f'{float(card[key]):.2f}'}"
-            for key, words in (("rouge_l", "ROUGE-L"), ("exact_match", "exact"), ("routing_accuracy", "routing"))
+            f"{words} {part_of(float(card[key]), total) if total and key != 'rouge_l' else f'{float(card[key]):.0%}'}"
+            for key, words in (("rouge_l", "alike"), ("exact_match", "exact"), ("routing_accuracy", "found"))
             if card.get(key) is not None
         ]
         if card.get("held_out_source") == "none":

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from profiles.pair_files.lint import repeated_sentence
 from profiles.pair_files.pairs_file import PairsFile
 from profiles.pair_files.pasted import is_table
 from tokmem_desk.procedures import ExamplePair, Procedure
+from tui.procedures.drafter import drafter
 from tui.procedures.drafts import DraftsDialog
 from tui.procedures.from_chat import FromChatDialog
+from tui.procedures.from_text import FromTextDialog
 from tui.procedures.host import ProceduresHost
 from tui.procedures.import_pairs import ImportChoice, ImportDialog
 from tui.procedures.samples import sample_files
@@ -76,12 +81,19 @@ class PairSources:
         if choice is None:
             return
         host, store, source = self._host, self._host.tokmem.store, choice.path.name
+        repeated = ""
         if choice.name in host.names:
+            parts = choice.file.parts
+            present = [one.pair for part in parts for one in store.pairs.list(choice.name, part)]
+            repeated = repeated_sentence((pair for pairs in parts.values() for pair in pairs), present)
             store.pairs.add_parts(choice.name, choice.file.parts, source)
         else:
             store.procedures.add(_procedure(choice.file, choice.name), source=source)
         host.changed(choice.name)
-        host.notify(f"Imported {choice.file.count} pairs into {choice.name}. ^z takes them out.", markup=False)
+        words = filter(
+            None, (f"Imported {choice.file.count} pairs into {choice.name}.", repeated, "^z takes them out.")
+        )
+        host.notify(" ".join(words), markup=False)
 
     async def take_from_chat(self, into: str = "") -> None:
         """Make pairs of a conversation.
@@ -104,6 +116,35 @@ class PairSources:
         host.changed(chosen.name)
         host.notify(f"Saved {len(chosen.pairs)} pairs to {chosen.name}. ^z takes them out.", markup=False)
 
+    async def take_text(self) -> None:
+        """Make a procedure of a text: of its own examples, or of what the model suggests and the person takes."""
+        host = self._host
+        choice = await host.ask(FromTextDialog(host.names))
+        if choice is None:
+            return
+        app, skill, name = host.tokmem, choice.skill, choice.name
+
+        def begin(pairs: tuple[ExamplePair, ...]) -> None:
+            procedure = Procedure(name, pairs, description=skill.description, output_schema=skill.output_schema)
+            app.store.procedures.add(procedure, source=choice.source)
+            host.changed(name)
+
+        def take(pairs: Sequence[ExamplePair]) -> None:
+            if name not in host.names:
+                begin(tuple(pairs))
+                return
+            app.store.pairs.add(name, pairs, source="drafted")
+            host.changed(name)
+
+        if skill.pairs:
+            begin(skill.pairs)
+            words = [f"Took {len(skill.pairs)} examples of the text into {name}.", *skill.notes]
+            host.notify(" ".join(words), markup=False)
+            return
+        of_text: dict[str, Any] = {"text": skill.text, "schema": skill.output_schema, "known": []}
+        async with drafter(app) as writing:
+            await host.ask(DraftsDialog(name, writing, app.profile, take, of_text))
+
     async def take_drafts(self) -> None:
         """Let the model suggest pairs for the procedure under the cursor."""
         host, line = self._host, self._host.selected
@@ -111,11 +152,12 @@ class PairSources:
             return
         name, app = line.record.name, host.tokmem
 
-        def take(pair: ExamplePair) -> None:
-            app.store.pairs.add(name, [pair], source="drafted")
+        def take(pairs: Sequence[ExamplePair]) -> None:
+            app.store.pairs.add(name, pairs, source="drafted")
             host.changed(name)
 
-        await host.ask(DraftsDialog(name, app.link, app.profile, take))
+        async with drafter(app) as writing:
+            await host.ask(DraftsDialog(name, writing, app.profile, take))
 
 
 def _procedure(file: PairsFile, name: str) -> Procedure:

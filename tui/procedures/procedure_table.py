@@ -8,6 +8,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual.binding import Binding, BindingType
 
+from tui.kit.key_footer import WHERE_ROOM
 from tui.kit.keys import keyed
 from tui.kit.named_table import NamedTable
 from tui.shared.overview import ProcedureLine
@@ -21,11 +22,13 @@ class ProcedureTable(NamedTable):
         Binding("a", "screen.add_procedure", "Add"),
         Binding("enter,right,l", "screen.to_pairs", "Pairs", key_display="⏎", show=False),
         Binding("e", "screen.edit_procedure", "Edit"),
-        Binding("o", "screen.edit_tool", "Form and command", show=False),
+        Binding("o", "screen.edit_tool", "Form and command", group=WHERE_ROOM),
         Binding("d,delete", "screen.delete_procedure", "Delete", key_display="d"),
         Binding("space", "screen.toggle_procedure", "On", key_display="spc"),
-        Binding("g", "screen.group", "Group", show=False),
-        Binding("G", "screen.toggle_group", "Whole group on or off", show=False),
+        Binding("g", "screen.group", "Group", group=WHERE_ROOM),
+        Binding("n", "screen.then", "Next step", group=WHERE_ROOM),
+        Binding("N", "screen.plan_steps", "Steps of a plan", show=False),
+        Binding("G", "screen.toggle_group", "Whole group on or off", group=WHERE_ROOM),
         Binding("k", "cursor_up", show=False),
         Binding("j", "cursor_down", show=False),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar, cast
@@ -17,9 +18,12 @@ from profiles.store.pairs import PairList
 from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
+from tui.kit.key_footer import WHERE_ROOM
+from tui.kit.search_field import SearchField
 from tui.procedures.advice import OverlapAdvisor, PairLinter
 from tui.procedures.cell_editor import CellEditor
 from tui.procedures.editing import ProcedureEditing
+from tui.procedures.habits import HabitLine, HabitOffers
 from tui.procedures.messages import PairTextWanted, PairWanted, PairWritten
 from tui.procedures.pair_editing import PairEditing
 from tui.procedures.pair_grid import PairGrid
@@ -27,6 +31,7 @@ from tui.procedures.pair_panel import Advice, PairPanel
 from tui.procedures.pair_sources import PairSources
 from tui.procedures.procedure_table import ProcedureTable
 from tui.procedures.services import ProcedureServices
+from tui.procedures.verdicts import VerdictLearning, VerdictLine
 from tui.shared.overview import ProcedureLine, procedure_lines
 
 EMPTY_TEXT = "A procedure is a skill you show by example: what you type, and what you want back."
@@ -48,22 +53,27 @@ class ProceduresScreen(AppScreen):
         "marked t are held out: they measure and are never learned from. ! marks what seems odd. "
         "m shows the scorecard of its memory again. Paste a table that you copied in a spreadsheet, and it is taken as "
         "pairs. w shows when a procedure answers, "
-        "and moves that; o gives answers a form, lets them see the conversation, and hands them to a local command."
+        "and moves that; n lets another procedure go on with its answers; N makes it a plan of several steps; "
+        "o gives answers a form, lets them see the conversation, and hands them to a local command; "
+        "b makes one of a skill, a prompt or a template; H looks in your chats for what you ask again and again; V "
+        "learns from what you said of answers."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("i", "import", "Import"),
         Binding("x", "export", "Export"),
         Binding("t", "train", "Train"),
         Binding("p", "drafts", "Suggest"),
-        Binding(
-            "w", "threshold", "When it answers", show=False, id="procedures.standing"
-        ),  # as people's [keys] name it
+        # The id is what people's [keys] name it.
+        Binding("w", "threshold", "When it answers", id="procedures.standing", group=WHERE_ROOM),
         Binding("v", "versions", "Versions"),
-        Binding("m", "scorecard", "Scorecard", show=False),
-        Binding("c", "from_chat", "From a chat", show=False),
-        Binding("s", "samples", "Samples", show=False),
+        Binding("m", "scorecard", "Scorecard", group=WHERE_ROOM),
+        Binding("c", "from_chat", "From a chat", group=WHERE_ROOM),
+        Binding("b", "from_text", "From a text", show=False),
+        Binding("H", "habits", "Habits in your chats", show=False),
+        Binding("V", "learn_verdicts", "Learn from verdicts", show=False),
+        Binding("s", "samples", "Samples", group=WHERE_ROOM),
         Binding("slash", "filter", "Filter", key_display="/"),
-        Binding("ctrl+z,u", "undo", "Undo", show=False),
+        Binding("ctrl+z,u", "undo", "Undo", key_display="u", group=WHERE_ROOM),
         Binding("escape", "leave_filter", "Leave filter", show=False),
     ]
 
@@ -72,6 +82,8 @@ class ProceduresScreen(AppScreen):
         self.editing = ProcedureEditing(self)
         self.pair_editing = PairEditing(self)
         self.pair_sources = PairSources(self)
+        self.habit_offers = HabitOffers(self)
+        self.verdict_learning = VerdictLearning(self)
         self.pair_linter = PairLinter(self)
         self.overlap_advisor = OverlapAdvisor(self)
         self._lines: list[ProcedureLine] = []
@@ -91,8 +103,10 @@ class ProceduresScreen(AppScreen):
             yield Static(_empty_keys(), classes="keys")
         with Horizontal(id="both"):
             with Vertical(id="left"):
-                yield Input(placeholder="Filter by name, group or description", id="filter")
+                yield SearchField(placeholder="Filter by name, group or description", id="filter")
                 yield ProcedureTable(id="procedures")
+                yield HabitLine(id="habit-line")
+                yield VerdictLine(id="verdict-line")
             yield PairPanel(id="panel")
 
     async def begin(self) -> None:
@@ -118,6 +132,12 @@ class ProceduresScreen(AppScreen):
     def on_screen_resume(self) -> None:
         """Draw again: scores may be new."""
         self._draw()
+        self.in_background(self._offer_habits, group="habits", exclusive=True)
+
+    async def _offer_habits(self) -> None:
+        found = await self.habit_offers.look()
+        if self.is_mounted:
+            self.query_one(HabitLine).show(found)
 
     def on_screen_suspend(self) -> None:
         """Store what is being written."""
@@ -144,6 +164,7 @@ class ProceduresScreen(AppScreen):
         self.query_one("#both").display = bool(self._lines)
         grouped = self.app.size.width >= GROUPS_FROM_WIDTH and any(line.record.group for line in self._lines)
         self.query_one("#left").set_class(grouped, "-grouped")
+        self.query_one(VerdictLine).show(sum(self.verdict_learning.waiting.values()))
         self.query_one(ProcedureTable).show(shown, narrow=self.app.size.width < 100, grouped=grouped)
         self.draw_panel()
 
@@ -231,23 +252,26 @@ class ProceduresScreen(AppScreen):
 
     def action_add_procedure(self) -> None:
         """Name a new procedure, then write its first pairs."""
-        self.in_background(self._add_procedure)
+        self.in_background(self._add_procedure, asks=True)
 
     async def _add_procedure(self) -> None:
         if await self.editing.add():
-            self.call_after_refresh(self.panel.write_pair)
+            drawn = asyncio.Event()
+            self.call_after_refresh(drawn.set)
+            await drawn.wait()
+            self.panel.write_pair()
 
     def action_edit_procedure(self) -> None:
         """Change name and description."""
-        self.in_background(self.editing.edit)
+        self.in_background(self.editing.edit, asks=True)
 
     def action_edit_tool(self) -> None:
         """Change the form of its answers, what it sees, and its command."""
-        self.in_background(self.editing.edit_tool)
+        self.in_background(self.editing.edit_tool, asks=True)
 
     def action_delete_procedure(self) -> None:
         """Delete after asking."""
-        self.in_background(self.editing.delete)
+        self.in_background(self.editing.delete, asks=True)
 
     @shows_errors
     def action_toggle_procedure(self) -> None:
@@ -261,19 +285,27 @@ class ProceduresScreen(AppScreen):
 
     def action_group(self) -> None:
         """Put the procedure into a group."""
-        self.in_background(self.editing.set_group)
+        self.in_background(self.editing.set_group, asks=True)
+
+    def action_then(self) -> None:
+        """Choose which procedure goes on with the answers of this one."""
+        self.in_background(self.editing.set_then, asks=True)
+
+    def action_plan_steps(self) -> None:
+        """Make it a plan: steps over other procedures."""
+        self.in_background(self.editing.set_plan_steps, asks=True)
 
     def action_versions(self) -> None:
         """Look at earlier versions of the procedure, and go back to one."""
-        self.in_background(self.editing.show_versions)
+        self.in_background(self.editing.show_versions, asks=True)
 
     def action_scorecard(self) -> None:
         """See again how good the memory is, as it was measured after its training."""
-        self.in_background(self.editing.show_scorecard)
+        self.in_background(self.editing.show_scorecard, asks=True)
 
     def action_threshold(self) -> None:
         """See when the procedure answers and what it overlaps, and move its threshold."""
-        self.in_background(partial(self.editing.set_threshold, self.overlap_advisor.overlap))
+        self.in_background(partial(self.editing.set_threshold, self.overlap_advisor.overlap), asks=True)
 
     @shows_errors
     def action_train(self) -> None:
@@ -292,19 +324,36 @@ class ProceduresScreen(AppScreen):
 
     def action_import(self) -> None:
         """Read pairs, or memories, from a file."""
-        self.in_background(self.pair_sources.import_file)
+        self.in_background(self.pair_sources.import_file, asks=True)
 
     def action_export(self) -> None:
         """Write memories into a file for somebody else."""
-        self.in_background(self.pair_sources.export)
+        self.in_background(self.pair_sources.export, asks=True)
 
     def action_from_chat(self, into: str = "") -> None:
         """Make pairs of a conversation."""
-        self.in_background(partial(self.pair_sources.take_from_chat, into))
+        self.in_background(partial(self.pair_sources.take_from_chat, into), asks=True)
+
+    def action_from_text(self) -> None:
+        """Make a procedure of a skill, a prompt or a template."""
+        self.in_background(self.pair_sources.take_text, asks=True)
+
+    def action_habits(self) -> None:
+        """Make a procedure of what the person asks again and again."""
+        self.in_background(self._show_habits, asks=True)
+
+    async def _show_habits(self) -> None:
+        await self.habit_offers.show()
+        await self._offer_habits()
+
+    @shows_errors
+    def action_learn_verdicts(self) -> None:
+        """Improve the memories whose answers the person has marked or corrected."""
+        self.verdict_learning.learn()
 
     def action_drafts(self) -> None:
         """Let the model suggest pairs."""
-        self.in_background(self.pair_sources.take_drafts)
+        self.in_background(self.pair_sources.take_drafts, asks=True)
 
     def on_paste(self, event: events.Paste) -> None:
         """Offer a table that was copied in a spreadsheet for import."""
@@ -312,12 +361,12 @@ class ProceduresScreen(AppScreen):
             return
         event.stop()
         if self.pair_sources.is_importable(event.text):
-            self.in_background(partial(self._offer_rows, event.text))
+            self.in_background(partial(self._offer_rows, event.text), asks=True)
 
     @on(CellEditor.TablePasted)
     def _take_table_of_cell(self, event: CellEditor.TablePasted) -> None:
         """Offer the rows of a table that was pasted into a cell; they become text of the cell if not wanted."""
-        self.in_background(partial(self._offer_rows, event.text))
+        self.in_background(partial(self._offer_rows, event.text), asks=True)
 
     async def _offer_rows(self, text: str) -> None:
         editor = self.panel.editor

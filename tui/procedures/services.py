@@ -6,11 +6,32 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from tui.engine_client.link import EngineLink, EngineState
 from tui.kit.services import AppServices
 
 
 class ProcedureServices(AppServices, Protocol):
     """The app, as the Procedures screen sees it."""
+
+    def engine_beside(self, model: str, changed: Callable[[EngineState], None]) -> EngineLink:
+        """The way to an engine for another model, beside the app's own. Whoever asked for it closes its client.
+
+        Args:
+            model: as the settings would name it.
+            changed: called after each change of its state.
+
+        Raises:
+            TokmemError: there can be none.
+        """
+        ...
+
+    def improve(self, names: Sequence[str]) -> None:
+        """Queue the improvement of memories from verdicts on their answers, and show that.
+
+        Args:
+            names: of the procedures.
+        """
+        ...
 
     async def import_memories(
         self, path: Path, taken: Collection[str], changed: Callable[[str | None], object]

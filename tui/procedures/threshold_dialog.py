@@ -43,7 +43,8 @@ class ThresholdDialog(Dialog[float | str | None]):
         Binding("comma", f"move({-FINE_STEP})", "Finer", key_display=","),
         Binding("full_stop", f"move({FINE_STEP})", "Finer", key_display="."),
         Binding("a", "auto", "Auto"),
-        Binding("enter", "save", "Save", priority=True),
+        Binding("enter", "press", show=False, priority=True),
+        Binding("ctrl+s", "save", "Save", priority=True),
     ]
 
     def __init__(
@@ -67,7 +68,7 @@ class ThresholdDialog(Dialog[float | str | None]):
         yield Static(id="slider")
         yield Static(id="effect")
         yield Static(id="overlap", classes="note")
-        yield buttons(("cancel", "Esc Cancel"), ("auto", "a Auto"), ("save", "⏎ Save"), primary="save")
+        yield buttons(("cancel", "Esc Cancel"), ("auto", "a Auto"), ("save", "^s Save"), primary="save")
 
     def on_mount(self) -> None:
         """Draw, and ask the engine."""
@@ -111,23 +112,24 @@ class ThresholdDialog(Dialog[float | str | None]):
         self.level = 0.0
         self._draw()
 
-    def action_save(self) -> None:
-        """Keep it."""
-        if isinstance(self.focused, Button) and self.focused.id != "save":
+    def action_press(self) -> None:
+        """Press the button that has the focus, at first the one that saves."""
+        if isinstance(self.focused, Button):
             self.focused.press()
         else:
-            self._answer()
+            self.action_save()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """Save, go to auto, or leave."""
         if event.button.id == "auto":
             self.action_auto()
         elif event.button.id == "save":
-            self._answer()
+            self.action_save()
         else:
             self.dismiss(None)
 
-    def _answer(self) -> None:
+    def action_save(self) -> None:
+        """Keep it."""
         same = self.level == self._before
         self.dismiss(None if same else self.level or "auto")
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Button, Input, Static
 
+from profiles.registry.names import check_profile_name, is_same_name
 from tokmem_desk.errors import TokmemError
-from tokmem_desk.procedures import check_name
-from tui.kit.dialog import Dialog, SaveDialog, buttons, paragraph
+from tui.kit.dialog import Dialog, SaveDialog, buttons, fault_line, paragraph
 
 
 class ProfileNameDialog(SaveDialog[str | None]):
@@ -24,16 +22,14 @@ class ProfileNameDialog(SaveDialog[str | None]):
         name: what to begin with.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", "Save", priority=True)]
-
     def __init__(self, title: str, taken: Collection[str], name: str = "") -> None:
         super().__init__(title)
         self._taken, self._name_before = taken, name
 
     def body(self) -> ComposeResult:
-        yield Static("Name: a-z, 0-9, - and _", classes="field-label")
-        yield Input(self._name_before, placeholder="anna", id="name", max_length=40)
-        yield Static("", id="fault", classes="inline-error", markup=False)
+        yield Static("Name", classes="field-label")
+        yield Input(self._name_before, placeholder="Anna", id="name", max_length=40)
+        yield fault_line()
         yield paragraph(
             "A profile keeps its procedures, memories, chats and corrections apart from all others. The model is "
             "shared and stays loaded.",
@@ -41,25 +37,18 @@ class ProfileNameDialog(SaveDialog[str | None]):
         )
         yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Hide the fault as soon as the text differs."""
-        self.query_one("#fault").remove_class("-shown")
-
     def action_save(self) -> None:
         """Hand the name over, or say what is wrong with it."""
         name = self.query_one("#name", Input).value.strip()
         fault = ""
         try:
-            check_name(name, "profile")
+            name = check_profile_name(name)
         except TokmemError as caught:
             fault = f"{caught.message} {caught.next_step}".strip()
-        if name in self._taken:
-            fault = f"There is a profile {name!r} already."
+        if taken := next((other for other in self._taken if is_same_name(name, other)), None):
+            fault = f"There is a profile {taken!r} already."
         if fault:
-            place = self.query_one("#fault", Static)
-            place.update(Content(fault))
-            place.add_class("-shown")
-            self.query_one("#name").focus()
+            self.say_fault(fault, "#name")
             return
         self.dismiss(name)
 

@@ -18,7 +18,8 @@ from profiles.files.paths import AppPaths
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.system.disk import typed_path
 from tui.kit.ask_line import LineDialog
-from tui.kit.dialog import Dialog, SaveDialog, buttons, paragraph
+from tui.kit.dialog import Dialog, SaveDialog, buttons, fault_line, paragraph
+from tui.kit.key_gate import asks
 from tui.kit.words import error_text
 from tui.profiles.unlock_form import UnlockForm
 
@@ -70,8 +71,6 @@ class NewPassphraseDialog(SaveDialog[str | None]):
         note: what it does, in a sentence or two.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+s", "save", "Save", priority=True)]
-
     def __init__(self, title: str, note: str) -> None:
         super().__init__(title)
         self._note = note
@@ -82,12 +81,8 @@ class NewPassphraseDialog(SaveDialog[str | None]):
         yield Input(password=True, id="first")
         yield Static("Once more", classes="field-label")
         yield Input(password=True, id="second")
-        yield Static("", id="fault", classes="inline-error", markup=False)
+        yield fault_line()
         yield buttons(("cancel", "Esc Cancel"), ("save", "^s Save"), primary="save")
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Hide the fault as soon as the text differs."""
-        self.query_one("#fault").remove_class("-shown")
 
     def action_save(self) -> None:
         """Hand it over, or say what is wrong with it."""
@@ -98,10 +93,7 @@ class NewPassphraseDialog(SaveDialog[str | None]):
         except TokmemError as caught:
             fault = f"{caught.message} {caught.next_step}".strip()
         if fault:
-            place = self.query_one("#fault", Static)
-            place.update(Content(fault))
-            place.add_class("-shown")
-            self.query_one("#first").focus()
+            self.say_fault(fault, "#first")
             return
         self.dismiss(first)
 
@@ -130,16 +122,12 @@ class RecoveryKeyDialog(Dialog[None]):
         yield paragraph("It is kept nowhere and is not shown again. Without both, nobody can read the profile.")
         yield Static("To go on, type its last group here, or save it to a file", classes="field-label")
         yield Input(id="group")
-        yield Static("", id="fault", classes="inline-error", markup=False)
+        yield fault_line()
         yield buttons(("copy", "^c Copy"), ("save", "^s Save to a file"), ("close", "Go on"), primary="close")
 
     def on_mount(self) -> None:
         """Nothing that Enter presses closes."""
         self.query_one("#group").focus()
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Hide the fault as soon as the text differs."""
-        self.query_one("#fault").remove_class("-shown")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter goes on if the group is right."""
@@ -172,6 +160,7 @@ class RecoveryKeyDialog(Dialog[None]):
         self.app.copy_to_clipboard(self._recovery)
         self.app.notify("Copied. Paste it where you keep it, then type its last group.")
 
+    @asks
     @work(group="save", exclusive=True, exit_on_error=False)
     async def action_save(self) -> None:
         """Save it to a file that the person names, and close."""
@@ -198,10 +187,7 @@ class RecoveryKeyDialog(Dialog[None]):
             self._say("That is not its last group: the four signs behind the last dash.")
 
     def _say(self, fault: str) -> None:
-        place = self.query_one("#fault", Static)
-        place.update(Content(fault))
-        place.add_class("-shown")
-        self.query_one("#group").focus()
+        self.say_fault(fault, "#group")
 
 
 def _right_answers(recovery: str) -> tuple[str, str]:

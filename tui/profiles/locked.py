@@ -10,12 +10,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Footer, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 from textual.worker import Worker
 
 from profiles.registry.registry import ProfileInfo, ProfileRegistry
 from tui.kit.error_dialogs import shows_errors
+from tui.kit.key_footer import KeyFooter
 from tui.profiles.services import ProfileServices
 from tui.profiles.unlock_form import UnlockForm
 
@@ -42,7 +43,7 @@ class LockedScreen(Screen[None]):
             yield UnlockForm(self.tokmem.paths, self.tokmem.profile)
             yield Static(id="note", markup=False)
             yield OptionList(id="profiles", markup=False)
-        yield Footer(compact=True, show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Hide the list of other profiles until it is asked for."""

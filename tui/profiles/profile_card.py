@@ -72,8 +72,8 @@ class ProfileCard(Static, can_focus=True):
         self.set_class(is_open, "-open")
         self.border_title = Content(f"● {info.name} · in use" if is_open else info.name).markup
         lines = [Content.styled(_holding(info, found), "$text")]
-        banks = "" if found is None else f"{count(len(found.banks), 'bank')} · "
-        lines.append(Content(f"{banks}{size(info.bytes)}"))
+        models = "" if found is None else f"trained for {count(len(found.banks), 'model')} · "
+        lines.append(Content(f"{models}{size(info.bytes)}"))
         lines.append(
             Content.styled("▶ training now", "$accent") if training else Content(f"used {ago(info.last_used)}")
         )
@@ -110,7 +110,7 @@ class ProfileDetails(Static):
             lines.append(Content("! What is in it cannot be counted: it is damaged, busy, or of a newer version."))
         else:
             lines += [Content(line) for line in holdings(found)]
-            lines += [Content(""), Content.styled("Banks", "bold $primary")]
+            lines += [Content(""), Content.styled("Trained for", "bold $primary")]
             lines += [
                 Content.assemble(
                     bank.model or "a model of an earlier version",

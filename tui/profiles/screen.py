@@ -15,6 +15,7 @@ from profiles.registry.contents import ProfileContents, contents, contents_of
 from profiles.registry.registry import ProfileInfo, ProfileRegistry
 from tokmem_desk.errors import BusyError
 from tui.kit.base import AppScreen
+from tui.kit.key_gate import asks
 from tui.kit.words import size
 from tui.profiles.dialogs import EraseDialog, ProfileNameDialog
 from tui.profiles.lock_dialogs import LockMenuDialog, NewPassphraseDialog, RecoveryKeyDialog, UnlockDialog
@@ -161,6 +162,7 @@ class ProfilesScreen(AppScreen):
 
     # What can be done
 
+    @asks
     @work(group="profile", exclusive=True, exit_on_error=False)
     async def on_profile_card_chosen(self, event: ProfileCard.Chosen) -> None:
         """Go on with that profile."""
@@ -173,6 +175,7 @@ class ProfilesScreen(AppScreen):
         await self._load()
         self.notify(f"This is {event.name} now. F2 to chat.", markup=False)
 
+    @asks
     @work(exit_on_error=False)
     async def action_add(self) -> None:
         """Make an empty profile."""
@@ -185,6 +188,7 @@ class ProfilesScreen(AppScreen):
         await self._load()
         self.notify(f"Made {name}. Enter goes there.", markup=False)
 
+    @asks
     @work(exit_on_error=False)
     async def action_rename(self) -> None:
         """Give the profile under the cursor another name; its data stay where they are."""
@@ -201,6 +205,7 @@ class ProfilesScreen(AppScreen):
         self.show_header()
         await self._load()
 
+    @asks
     @work(exit_on_error=False)
     async def action_erase(self) -> None:
         """Erase the profile under the cursor after its name was typed."""
@@ -227,6 +232,7 @@ class ProfilesScreen(AppScreen):
         await self._load()
         self.notify(f"{info.name} is erased.", markup=False)
 
+    @asks
     @work(group="passphrase", exclusive=True, exit_on_error=False)
     async def action_passphrase(self) -> None:
         """Give the profile under the cursor a passphrase; change it, remove it, or lock now where it has one."""

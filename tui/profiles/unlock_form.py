@@ -67,6 +67,11 @@ class UnlockForm(Vertical):
         self._say("")
         field.focus()
 
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Hide what was wrong with the last one as soon as another is typed."""
+        if event.value:
+            self._say("")
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Try it."""
         event.stop()

@@ -1,17 +1,17 @@
 """The web application: who may ask, which address answers what, and how an answer is sent.
 
-Every refusal has OpenAI's form. A request needs a token and must name this computer as its host. No CORS header is
-sent. So no web page can read from it, not even one whose own name points at 127.0.0.1.
+Every refusal has OpenAI's form, at Anthropic's address Anthropic's. A request needs a token and must name this computer
+as its host. No CORS header is sent. So no web page can read from it, not even one whose own name points at 127.0.0.1.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
@@ -25,13 +25,30 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from profiles.encryption.file_encryption import ProfileKey
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
+from profiles.registry.tokens import Grant
+from profiles.store.scopes import TokenScope, includes
+from profiles.store.store import ProfileStore
 from tokmem_desk.errors import TokmemError
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
 from tui.engine_client.link import EngineLink
 from tui.engine_client.protocol import BackboneInfo, Message
-from tui.serve.answers import KnownAnswers, Reply, answer
+from tui.serve.answers import KnownAnswers, Reply
+from tui.serve.anthropic import MessageReply, read_message
+from tui.serve.choices import answers
+from tui.serve.completions import CompletionReply, read_completion
+from tui.serve.embeddings import embed, read_embeddings
+from tui.serve.endpoints import ENDPOINTS, Endpoint, document
 from tui.serve.errors import ApiError, api_error
-from tui.serve.requests import read_request
+from tui.serve.requests import read_object, read_request
+from tui.serve.responses import ResponseReply, read_response
+from tui.serve.teaching import (
+    add_procedure,
+    keep_feedback,
+    procedure_entries,
+    read_feedback,
+    read_procedure,
+    route_now,
+)
 
 log = logging.getLogger("tui.serve")
 
@@ -42,6 +59,7 @@ OPEN_LIMIT = 64
 """Requests at once; the engine has one model, so more would only wait."""
 
 _HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?", re.IGNORECASE)
+_ADDRESSES = "Addresses here begin with /v1: give clients http://127.0.0.1:PORT/v1 as their base URL."
 _Result = TypeVar("_Result")
 
 
@@ -71,11 +89,7 @@ class ApiServer:
 
     def app(self) -> Starlette:
         """The application."""
-        routes = [
-            Route("/v1/chat/completions", self.complete, methods=["POST"]),
-            Route("/v1/models", self.models, methods=["GET"]),
-            Route("/v1/models/{model:path}", self.model, methods=["GET"]),
-        ]
+        routes = [Route(one.path, partial(self._answered, one), methods=[one.method]) for one in ENDPOINTS]
         handlers: dict[Any, Any] = {
             ApiError: _refuse,
             TokmemError: _refuse,
@@ -87,67 +101,149 @@ class ApiServer:
 
     # --- addresses ---------------------------------------------------------------------------------
 
-    async def complete(self, request: Request) -> Response:
+    async def complete(self, request: Request, profile: str) -> Response:
         """``/v1/chat/completions``."""
-        profile = await self._profile(request)
         asked = read_request(await _body(request), self.backbone["id"])
-        if self._open >= OPEN_LIMIT:
-            raise ApiError(429, f"{OPEN_LIMIT} requests are open already.", code="too_many_requests")
-        reply = Reply(asked, self.backbone["fingerprint"])
-        async with contextlib.AsyncExitStack() as stack:
-            self._open += 1
-            stack.callback(self._close_one)
-            events = answer(self.link, self.known, profile, asked)
-            stack.push_async_callback(events.aclose)
-            route = await _while_connected(request, anext(events))
-            headers = _route_headers(route)
-            if asked.stream:
-                return EventStream(_chunks(events, route, reply), headers, stack.pop_all())
-            result = await _while_connected(request, _result(events))
-        return JSONResponse(reply.whole(result), headers=headers)
+        return await self._answer(request, profile, Reply(asked, self.backbone["fingerprint"]))
 
-    async def models(self, request: Request) -> Response:
+    async def complete_prompt(self, request: Request, profile: str) -> Response:
+        """``/v1/completions``."""
+        asked = read_completion(read_object(await _body(request)), self.backbone["id"])
+        return await self._answer(request, profile, CompletionReply(asked, self.backbone["fingerprint"]))
+
+    async def respond(self, request: Request, profile: str) -> Response:
+        """``/v1/responses``."""
+        asked = read_response(read_object(await _body(request)), self.backbone["id"])
+        return await self._answer(request, profile, ResponseReply(asked, self.backbone["fingerprint"]))
+
+    async def message(self, request: Request, profile: str) -> Response:
+        """``/v1/messages``."""
+        asked = read_message(read_object(await _body(request)), self.backbone["id"])
+        return await self._answer(request, profile, MessageReply(asked, self.backbone["fingerprint"]))
+
+    async def embeddings(self, request: Request, profile: str) -> Response:
+        """``/v1/embeddings``."""
+        asked = read_embeddings(read_object(await _body(request)), self.backbone["id"])
+        with self._counted():
+            found = await _while_connected(request, embed(self.link, profile, asked))
+        return JSONResponse(found, headers={"Cache-Control": "no-store"})
+
+    async def models(self, request: Request, profile: str) -> Response:
         """``/v1/models``: the routes of the token's profile, and the backbone."""
-        entries = await self._model_entries(request)
+        entries = await self._model_entries(profile)
         return JSONResponse({"object": "list", "data": entries})
 
-    async def model(self, request: Request) -> Response:
+    async def model(self, request: Request, profile: str) -> Response:
         """``/v1/models/NAME``."""
         wanted = request.path_params["model"]
-        for entry in await self._model_entries(request):
+        for entry in await self._model_entries(profile):
             if entry["id"] == wanted:
                 return JSONResponse(entry)
         raise ApiError(404, f"There is no model {wanted!r} here.", code="model_not_found", param="model")
 
+    async def procedures(self, request: Request, profile: str) -> Response:
+        """``/v1/procedures``: all of the token's profile."""
+        fingerprint = self.backbone["fingerprint"]
+        return JSONResponse(await self._in_store(profile, lambda store: procedure_entries(store, fingerprint)))
+
+    async def add_procedure(self, request: Request, profile: str) -> Response:
+        """``/v1/procedures``: one more."""
+        new, fingerprint = read_procedure(read_object(await _body(request))), self.backbone["fingerprint"]
+        made = await self._in_store(profile, lambda store: add_procedure(store, new, fingerprint))
+        return JSONResponse(made, 201)
+
+    async def feedback(self, request: Request, profile: str) -> Response:
+        """``/v1/feedback``."""
+        told = read_feedback(read_object(await _body(request)))
+        got = told.got
+        if got is None:
+            with self._counted():
+                got = await _while_connected(request, route_now(self.link, profile, told.message))
+        route = got
+        return JSONResponse(await self._in_store(profile, lambda store: keep_feedback(store, told, route)))
+
+    async def openapi(self, request: Request, profile: str) -> Response:
+        """``/openapi.json``."""
+        return JSONResponse(document())
+
     # --- parts -------------------------------------------------------------------------------------
 
-    async def _profile(self, request: Request) -> str:
-        """The profile of the request's token."""
+    async def _answer(self, request: Request, profile: str, reply: Reply) -> Response:
+        """The answer to a request that was read, whole or as a stream."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.enter_context(self._counted())
+            events = answers(self.link, self.known, profile, reply.request, lambda: self._store(profile))
+            stack.push_async_callback(events.aclose)
+            route = await _while_connected(request, anext(events))
+            headers = _route_headers(route)
+            if reply.request.stream:
+                return EventStream(_chunks(events, route, reply), headers, stack.pop_all())
+            results = await _while_connected(request, _results(events))
+        return JSONResponse(reply.whole(results), headers=headers)
+
+    @contextlib.contextmanager
+    def _store(self, profile: str) -> Iterator[ProfileStore]:
+        """The store of a profile, for plans."""
+        with ProfileRegistry(self.paths) as registry, registry.open(profile, key=self._keys.get(profile)) as store:
+            yield store
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        """Count one open request.
+
+        Raises:
+            ApiError: 429: as many as may be are open.
+        """
+        if self._open >= OPEN_LIMIT:
+            raise ApiError(429, f"{OPEN_LIMIT} requests are open already.", code="too_many_requests")
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
+
+    async def _answered(self, endpoint: Endpoint, request: Request) -> Response:
+        """The response of an address, to whom its token lets in."""
+        profile = "" if endpoint.scope is None else await self._profile(request, endpoint.scope)
+        response: Response = await getattr(self, endpoint.handler)(request, profile)
+        return response
+
+    async def _in_store(self, profile: str, do: Callable[[ProfileStore], _Result]) -> _Result:
+        """Do something with an open profile, in a thread: a disk may be slow."""
+
+        def opened() -> _Result:
+            with ProfileRegistry(self.paths) as registry, registry.open(profile, key=self._keys.get(profile)) as store:
+                return do(store)
+
+        return await asyncio.to_thread(opened)
+
+    async def _profile(self, request: Request, scope: TokenScope) -> str:
+        """The profile of the request's token, which must be made for ``scope``."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if not kind and (token := request.headers.get("x-api-key", "")):  # as Anthropic's clients send it
+            kind = "bearer"
         if kind.lower() != "bearer" or not token:
             raise ApiError(401, "Send a token: Authorization: Bearer TOKEN.", code="missing_api_key")
 
-        def find() -> str | None:
+        def find() -> Grant | None:
             with ProfileRegistry(self.paths) as registry:
-                return registry.tokens.profile_of(token.strip(), self._keys)
+                return registry.tokens.grant_of(token.strip(), self._keys)
 
-        profile = await asyncio.to_thread(find)
-        if profile is None:
+        grant = await asyncio.to_thread(find)
+        if grant is None:
             raise ApiError(401, "That token opens nothing here.", code="invalid_api_key")
-        return profile
+        if not includes(grant.scope, scope):
+            how = f"Make one: tokmem-desk token create NAME --scope {scope}"
+            raise ApiError(403, f"This token may {grant.scope}, not {scope}. {how}", code="insufficient_scope")
+        return grant.profile
 
-    async def _model_entries(self, request: Request) -> list[dict[str, Any]]:
-        profile = await self._profile(request)
+    async def _model_entries(self, profile: str) -> list[dict[str, Any]]:
+        def names(store: ProfileStore) -> list[str]:
+            trained = {one.procedure for one in store.memories.all_active(self.backbone["fingerprint"])}
+            return sorted(trained | {name for name, steps in store.plans.steps().items() if steps})
 
-        def names() -> list[str]:
-            with ProfileRegistry(self.paths) as registry, registry.open(profile, key=self._keys.get(profile)) as store:
-                return sorted(one.procedure for one in store.memories.all_active(self.backbone["fingerprint"]))
-
-        ids = [AUTO_ROUTE, NONE_ROUTE, *await asyncio.to_thread(names), self.backbone["id"]]
+        ids = [AUTO_ROUTE, NONE_ROUTE, *await self._in_store(profile, names), self.backbone["id"]]
         return [{"id": one, "object": "model", "created": 0, "owned_by": "tokmem-desk"} for one in ids]
-
-    def _close_one(self) -> None:
-        self._open -= 1
 
 
 class EventStream(StreamingResponse):
@@ -165,20 +261,30 @@ class EventStream(StreamingResponse):
 
 async def _chunks(events: AsyncIterator[Message], route: Message, reply: Reply) -> AsyncIterator[bytes]:
     """The lines of a stream. An error on the way becomes the last of them, since the status has been sent."""
+    results: list[Message] = []
     try:
-        yield _line(reply.first(route))
+        for chunk in reply.first(route):
+            yield reply.line(chunk)
         async for event in events:
-            if event["event"] == "token":
-                yield _line(reply.piece(event["text"]))
-            elif event["event"] == "done":
-                for chunk in reply.last(event["result"]):
-                    yield _line(chunk)
-        yield b"data: [DONE]\n\n"
+            reply.choice = event["choice"]
+            match event["event"]:
+                case "route":
+                    chunks = reply.first(event)
+                case "token":
+                    chunks = reply.piece(event["text"])
+                case _:
+                    results.append(event["result"])
+                    chunks = reply.last(event["result"])
+            for chunk in chunks:
+                yield reply.line(chunk)
+        for chunk in reply.end(results):
+            yield reply.line(chunk)
+        yield reply.closing
     except TokmemError as error:
-        yield _line(api_error(error).body())
+        yield reply.line(reply.error(api_error(error)))
     except Exception:
         log.exception("a stream failed")
-        yield _line(_unforeseen().body())
+        yield reply.line(reply.error(_unforeseen()))
 
 
 class LocalHosts:
@@ -192,7 +298,7 @@ class LocalHosts:
         hosts = [value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"]
         if scope["type"] == "http" and (len(hosts) != 1 or not _HOST.fullmatch(hosts[0])):
             error = ApiError(403, "Only localhost and 127.0.0.1 are answered.", code="host_not_allowed")
-            await _response(error)(scope, receive, send)
+            await _response(error, scope.get("path", ""))(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -209,12 +315,8 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _result(events: AsyncIterator[Message]) -> Message:
-    result: Message = {}
-    async for event in events:
-        if event["event"] == "done":
-            result = event["result"]
-    return result
+async def _results(events: AsyncIterator[Message]) -> list[Message]:
+    return [event["result"] async for event in events if event["event"] == "done"]
 
 
 async def _while_connected(request: Request, work: Awaitable[_Result]) -> _Result:
@@ -249,26 +351,24 @@ def _route_headers(route: Message) -> dict[str, str]:
     }
 
 
-def _line(value: dict[str, Any]) -> bytes:
-    return b"data: " + json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"
-
-
 async def _refuse(request: Request, error: Exception) -> Response:
-    """The response to any error, in OpenAI's form."""
+    """The response to any error, in the form of the address's clients."""
+    path = request.url.path
     if isinstance(error, ApiError):
-        return _response(error)
+        return _response(error, path)
     if isinstance(error, TokmemError):
-        return _response(api_error(error))
+        return _response(api_error(error), path)
     if isinstance(error, HTTPException):  # no such address, or another method
-        return _response(ApiError(error.status_code, f"{error.detail}.", code="unknown_url"))
+        where = f" {_ADDRESSES}" if error.status_code == 404 else ""
+        return _response(ApiError(error.status_code, f"{error.detail}.{where}", code="unknown_url"), path)
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)  # the client has gone, so nobody reads it
-    return _response(_unforeseen())  # the server logs it
+    return _response(_unforeseen(), path)  # the server logs it
 
 
 def _unforeseen() -> ApiError:
     return ApiError(500, "Something unforeseen happened; the log of serve has the details.", code="server_error")
 
 
-def _response(error: ApiError) -> Response:
-    return JSONResponse(error.body(), error.status, headers=error.headers)
+def _response(error: ApiError, path: str) -> Response:
+    return JSONResponse(error.body_at(path), error.status, headers=error.headers)

@@ -31,7 +31,7 @@ CONNECTION_LIMIT = 128
 
 
 class BoundedConnection(H11Protocol):
-    """One connection with time limits. Its refusals have OpenAI's form, as all others."""
+    """One connection with time limits. Its refusals have the form of the address, as all others."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -124,7 +124,9 @@ class BoundedConnection(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True  # whoever is at work on it has nobody left to answer
             self.cycle.message_event.set()
-        body = json.dumps(error.body()).encode()
+        # Before the first head is read, no address is known.
+        path = self.scope["path"] if self.scope is not None else ""
+        body = json.dumps(error.body_at(path)).encode()
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(body)),

@@ -1,4 +1,7 @@
-"""Errors as OpenAI's clients expect them: a status and ``{"error": {"message", "type", "param", "code"}}``."""
+"""Errors as clients expect them: a status and ``{"error": {"message", "type", "param", "code"}}``, as OpenAI has them.
+
+At Anthropic's address they have Anthropic's form: ``{"type": "error", "error": {...}}``, with its own types.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Any
 from tokmem_desk.errors import (
     BadInputError,
     BusyError,
+    ConflictError,
+    ContextLengthError,
     DamagedError,
     EngineError,
     IncompatibleError,
@@ -26,12 +31,24 @@ _BY_STATUS = {
     401: "authentication_error",
     403: "permission_error",
     404: "invalid_request_error",
+    409: "invalid_request_error",
     405: "invalid_request_error",
     408: "invalid_request_error",
     413: "invalid_request_error",
     415: "invalid_request_error",
     423: "permission_error",
     429: "rate_limit_error",
+}
+
+_ANTHROPIC_PATH = "/v1/messages"
+_OF_ANTHROPIC = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    423: "permission_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
 }
 
 _BY_KIND: dict[type[TokmemError], tuple[int, str]] = {
@@ -41,6 +58,7 @@ _BY_KIND: dict[type[TokmemError], tuple[int, str]] = {
     IncompatibleError: (400, "context_length_exceeded"),
     DamagedError: (503, "model_damaged"),
     NotFoundError: (404, "model_not_found"),
+    ConflictError: (409, "conflict"),
     LockedError: (423, "profile_locked"),
     BusyError: (503, "busy"),
     OutOfMemoryError: (503, "out_of_memory"),
@@ -72,8 +90,18 @@ class ApiError(Exception):
             return {"WWW-Authenticate": "Bearer"}
         return {"Retry-After": str(RETRY_SECONDS)} if self.status in (429, 503) else {}
 
+    def body_at(self, path: str) -> dict[str, Any]:
+        """The JSON object that is sent, in the form of the clients of an address."""
+        of_anthropic = path == _ANTHROPIC_PATH or path.startswith(f"{_ANTHROPIC_PATH}/")
+        return self.anthropic_body() if of_anthropic else self.body()
+
+    def anthropic_body(self) -> dict[str, Any]:
+        """The JSON object in Anthropic's form; ``param`` and ``code`` stand in it as well."""
+        kind = _OF_ANTHROPIC.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
+        return {"type": "error", "error": {**self.body()["error"], "type": kind}}
+
     def body(self) -> dict[str, Any]:
-        """The JSON object that is sent."""
+        """The JSON object in OpenAI's form."""
         kind = _BY_STATUS.get(self.status, "server_error")
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
@@ -82,6 +110,10 @@ def api_error(error: TokmemError) -> ApiError:
     """A TokmemError in that form. Of an engine that died no details are sent: its log may quote private text."""
     if isinstance(error, EngineError):
         return ApiError(500, f"{error.message.splitlines()[0]} Ask again.", code="engine_stopped")
+    if isinstance(error, ContextLengthError):
+        # Clients that shorten a conversation by themselves look for OpenAI's words.
+        message = f"This model's maximum context length is exceeded. {error}"
+        return ApiError(400, message, code="context_length_exceeded", param="messages")
     status, code = _BY_KIND.get(type(error), (500, "server_error"))
     param = "model" if status == 404 else None
     return ApiError(status, str(error), code=code, param=param)

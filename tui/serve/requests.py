@@ -1,7 +1,7 @@
 """Reads the body of a chat completion, checks it, and translates it for the engine.
 
-What cannot be honoured and would change the answer's form (tools, several choices, JSON mode) is refused; what only
-colours its wording is named in ``ignored``, so that a client can tell.
+What cannot be kept and would change the answer's form (other grammars) is refused; what only colours
+its wording, and any field that is not known, is named in ``ignored``, so that a client can tell.
 """
 
 from __future__ import annotations
@@ -10,17 +10,35 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from profiles.store.pair_rules import text_fault
-from tokmem_desk.procedures import AUTO_ROUTE
+from tokmem_desk.errors import TokmemError
+from tokmem_desk.generation.token_log import MOST_OTHERS
+from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tokmem_desk.templates.asked_form import AskedForm
 from tui.serve.errors import ApiError
+from tui.serve.fields import NUMBER_LIMIT, flag_of, number_of, object_of, text_of, whole_of, wrong
+from tui.serve.messages import Said, read_messages
+from tui.serve.tools import ToolUse, read_tools
 
-_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _MOST_STOPS = 4
 _LEAST_TOP_P = 0.01
-_COLOURS = ("frequency_penalty", "presence_penalty", "logit_bias")
+_READ = (
+    "model", "messages", "temperature", "top_p", "max_tokens", "max_completion_tokens", "stream", "stream_options",
+    "seed", "stop", "response_format", "tools", "tool_choice", "n", "logprobs", "modalities", "top_logprobs",
+)  # fmt: skip
+_NEUTRAL = (
+    "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
+    "parallel_tool_calls",
+)  # fmt: skip
+"""Fields that have no influence on an answer here, and need none: there is one call an answer at most."""
+_OTHER_FORMS = (
+    "guided_json", "guided_choice", "guided_regex", "guided_grammar", "grammar", "structured_outputs", "format",
+    "json_schema", "functions", "function_call", "audio", "web_search_options",
+)  # fmt: skip
+"""Ways of other servers to ask for a form; ``response_format`` and ``tools`` are what is kept here."""
+MOST_CHOICES = 16
+"""Answers to one request."""
 _MOST_PENALTY = 2
 _MOST_BIAS = 100
-_SEED_LIMIT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +60,34 @@ class ChatRequest:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    asked: dict[str, Any] | None = None
+    """The form that the answer must have, as ``AskedForm.read`` takes it."""
+    tools: ToolUse | None = None
+    choices: int = 1
+    """How many answers are wanted."""
+    others: int | None = None
+    """The tokens of the answer are wanted, each with so many of the likeliest in its place."""
+    beginning: str = ""
+    """Text that the client has begun the answer with; it is not sent again."""
+
+
+def read_object(data: bytes) -> dict[str, Any]:
+    """The JSON object that a body is.
+
+    Raises:
+        ApiError: 400: it is none.
+    """
+    try:
+        body = json.loads(data)  # a whole number of more than 4,300 digits is a ValueError, too
+    except (ValueError, RecursionError):
+        raise ApiError(400, "The body is not JSON.", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise ApiError(400, "The body must be a JSON object.", code="invalid_json")
+    return body
 
 
 def read_request(data: bytes, backbone: str) -> ChatRequest:
-    """Check a body.
+    """Check the body of a chat completion.
 
     Args:
         data: JSON.
@@ -54,38 +96,117 @@ def read_request(data: bytes, backbone: str) -> ChatRequest:
     Raises:
         ApiError: 400, naming the field.
     """
-    try:
-        body = json.loads(data)  # a whole number of more than 4,300 digits is a ValueError, too
-    except (ValueError, RecursionError):
-        raise ApiError(400, "The body is not JSON.", code="invalid_json") from None
-    if not isinstance(body, dict):
-        raise ApiError(400, "The body must be a JSON object.", code="invalid_json")
-    _refuse_unknown_forms(body)
-    model = _text(body, "model") or AUTO_ROUTE
-    conversation, message = _said(body.get("messages"))
-    temperature, top_p = _number(body, "temperature", 0, 2), _number(body, "top_p", 0, 1)
+    return read_body(read_object(data), backbone)
+
+
+def read_body(body: dict[str, Any], backbone: str) -> ChatRequest:
+    """Check the fields of a chat completion; see ``read_request``."""
+    _refuse_other_forms(body)
+    model = text_of(body, "model") or AUTO_ROUTE
+    said = read_messages(body.get("messages"))
+    tools = read_tools(body)
+    asked = _asked(body, tools, said)
+    route = route_of(model, backbone)
+    if route == AUTO_ROUTE and (said.answers_tool or said.beginning):
+        route = NONE_ROUTE  # neither is a message of the person that a procedure could answer
+    conversation = said.conversation
+    if tools is not None:
+        conversation = _told(conversation, tools.instruction)
+    temperature, top_p = number_of(body, "temperature", 0, 2), number_of(body, "top_p", 0, 1)
     settings = {}
     if temperature is not None:
         settings["temperature"] = temperature
     if top_p is not None:
         settings["top_p"] = max(top_p, _LEAST_TOP_P)
     _check_colours(body)
-    most_tokens = [_whole(body, name, 1) for name in ("max_completion_tokens", "max_tokens")]
-    options = _object(body, "stream_options")
+    most_tokens = [_most_tokens(body, name) for name in ("max_completion_tokens", "max_tokens")]
+    options = object_of(body, "stream_options")
     return ChatRequest(
         model=model,
-        route=route_of(model, backbone),
-        message=message,
+        route=route,
+        message=said.message,
         conversation=conversation,
-        stream=_flag(body, "stream"),
-        include_usage=_flag(options, "include_usage"),
+        stream=flag_of(body, "stream"),
+        include_usage=flag_of(options, "include_usage"),
         max_tokens=most_tokens[0] or most_tokens[1],
         sample=bool(settings) and temperature != 0,
         settings=settings,
-        seed=_whole(body, "seed", -_SEED_LIMIT),
+        seed=whole_of(body, "seed", -NUMBER_LIMIT),
         stop=_stops(body.get("stop")),
-        ignored=tuple(name for name in _COLOURS if body.get(name)),
+        ignored=tuple(name for name in body if name not in (*_READ, *_NEUTRAL) and body[name]),
+        asked=asked,
+        tools=tools,
+        choices=_choices(body),
+        others=_others(body),
+        beginning=said.beginning,
     )
+
+
+def _choices(body: dict[str, Any]) -> int:
+    wanted = whole_of(body, "n", 1) or 1
+    if wanted > MOST_CHOICES:
+        raise wrong("n", f"may be {MOST_CHOICES} at most.")
+    return wanted
+
+
+def _others(body: dict[str, Any]) -> int | None:
+    """How many likely tokens are wanted with each token; None where tokens are not."""
+    wanted, others = flag_of(body, "logprobs"), whole_of(body, "top_logprobs", 0) or 0
+    if others > MOST_OTHERS:
+        raise wrong("top_logprobs", f"may be {MOST_OTHERS} at most.")
+    if others and not wanted:
+        raise wrong("top_logprobs", "needs logprobs, which must be true.")
+    return others if wanted else None
+
+
+def _told(conversation: list[dict[str, str]], instruction: str) -> list[dict[str, str]]:
+    """The conversation with a further system text."""
+    if conversation and conversation[0]["role"] == "system":
+        first = {"role": "system", "content": f"{conversation[0]['content']}\n\n{instruction}"}
+        return [first, *conversation[1:]]
+    return [{"role": "system", "content": instruction}, *conversation]
+
+
+def _most_tokens(body: dict[str, Any], name: str) -> int | None:
+    """The longest answer; -1 says no limit of the client's, as with other local servers."""
+    return None if body.get(name) == -1 and not isinstance(body[name], bool) else whole_of(body, name, 1)
+
+
+def _asked(body: dict[str, Any], tools: ToolUse | None, said: Said) -> dict[str, Any] | None:
+    """The form that the answer must have.
+
+    Raises:
+        ApiError: 400: it cannot be kept, or there are two.
+    """
+    wanted = object_of(body, "response_format")
+    kind = wanted.get("type", "text") if wanted else "text"
+    fields: dict[str, Any] | None = None
+    if kind == "json_object":
+        fields = {"json_object": True}
+    elif kind == "json_schema":
+        form = wanted.get("json_schema")
+        schema = form.get("schema") if isinstance(form, dict) else None
+        if not isinstance(schema, dict):
+            raise wrong("response_format", "must have json_schema with a schema, which is an object.")
+        fields = {"schema": schema}
+    elif kind != "text":
+        raise wrong("response_format", "may be text, json_object or json_schema here.", code="unsupported_parameter")
+    forms = [form for form in (fields, None if tools is None else tools.fields) if form is not None]
+    if said.beginning:
+        forms.append({"beginning": said.beginning})
+    if len(forms) > 1:
+        raise wrong(
+            "response_format" if fields is not None else "messages",
+            "cannot be kept together with tools, or with a last message of the assistant.",
+            code="unsupported_parameter",
+        )
+    if not forms:
+        return None
+    try:
+        _ = AskedForm.read(forms[0]).grammar
+    except TokmemError as caught:
+        raise wrong("response_format" if fields is not None else "messages", f"cannot be kept: {caught}") from None
+    return forms[0]
 
 
 def route_of(model: str, backbone: str) -> str:
@@ -95,79 +216,24 @@ def route_of(model: str, backbone: str) -> str:
     return model.removeprefix(f"{backbone}:")
 
 
-def _refuse_unknown_forms(body: dict[str, Any]) -> None:
-    form = _object(body, "response_format")
-    choices = _whole(body, "n", 1)
+def _refuse_other_forms(body: dict[str, Any]) -> None:
     refused = {
-        "tools": bool(body.get("tools")),
-        "functions": bool(body.get("functions")),
-        "n": choices not in (None, 1),
-        "logprobs": bool(body.get("logprobs")),
-        "response_format": bool(form) and form.get("type") != "text",
         "modalities": body.get("modalities") not in (None, ["text"]),
+        **{name: bool(body.get(name)) for name in _OTHER_FORMS},
     }
     for name, given in refused.items():
         if given:
-            raise _wrong(name, "is not supported here: one answer, as text.", code="unsupported_parameter")
+            how = ": use response_format or tools." if name in _OTHER_FORMS else ": answers are text."
+            raise wrong(name, f"is not supported here{how}", code="unsupported_parameter")
 
 
 def _check_colours(body: dict[str, Any]) -> None:
     """Check fields that are ignored, too: a client that sends a malformed one should be told."""
     for name in ("frequency_penalty", "presence_penalty"):
-        _number(body, name, -_MOST_PENALTY, _MOST_PENALTY)
-    bias = _object(body, "logit_bias")
+        number_of(body, name, -_MOST_PENALTY, _MOST_PENALTY)
+    bias = object_of(body, "logit_bias")
     for token in bias:
-        _number(bias, token, -_MOST_BIAS, _MOST_BIAS, "logit_bias")
-    _whole(body, "top_logprobs", 0)
-
-
-def _said(messages: Any) -> tuple[list[dict[str, str]], str]:
-    """The conversation before and the message. Several texts of one side in a row become one, a blank line between."""
-    if not isinstance(messages, list) or not messages:
-        raise _wrong("messages", "must be a list of at least one message.")
-    system: list[str] = []
-    sides: list[tuple[str, list[str]]] = []  # joined at the end: adding text to text is slow for many messages
-    for place, entry in enumerate(messages):
-        where = f"messages[{place}]"
-        if not isinstance(entry, dict) or not isinstance(entry.get("role"), str):
-            raise _wrong(where, "must be an object with role and content.")
-        role = _ROLES.get(entry["role"])
-        if role is None:
-            raise _wrong(f"{where}.role", f"is {entry['role']!r}; known are {', '.join(_ROLES)}.")
-        text = _content(entry.get("content"), f"{where}.content")
-        if role == "system":
-            system.append(text)
-        elif sides and sides[-1][0] == role:
-            sides[-1][1].append(text)
-        else:
-            sides.append((role, [text]))
-    turns = [{"role": role, "content": "\n\n".join(texts)} for role, texts in sides]
-    if turns and turns[0]["role"] == "assistant":  # a greeting that the client put there itself
-        turns.insert(0, {"role": "user", "content": ""})
-    if not turns or turns[-1]["role"] != "user":
-        raise _wrong("messages", "must end with a message of the user.")
-    message = turns.pop()["content"]
-    if not message.strip():
-        raise _wrong("messages", "ends with an empty message.")
-    if system:
-        turns.insert(0, {"role": "system", "content": "\n\n".join(system)})
-    return turns, message
-
-
-def _content(content: Any, where: str) -> str:
-    """A text, or the texts of a list of parts."""
-    if isinstance(content, list):
-        parts = []
-        for part in content:
-            if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-                raise _wrong(where, "holds a part that is not text.", code="unsupported_content")
-            parts.append(part["text"])
-        content = "\n".join(parts)
-    if not isinstance(content, str):
-        raise _wrong(where, "must be text.")
-    if content and (fault := text_fault(content)):
-        raise _wrong(where, f"{fault}.")
-    return content
+        number_of(bias, token, -_MOST_BIAS, _MOST_BIAS, "logit_bias")
 
 
 def _stops(value: Any) -> tuple[str, ...]:
@@ -175,49 +241,5 @@ def _stops(value: Any) -> tuple[str, ...]:
     if stops is None:
         return ()
     if not isinstance(stops, list) or len(stops) > _MOST_STOPS or not all(isinstance(one, str) for one in stops):
-        raise _wrong("stop", f"must be a text or a list of at most {_MOST_STOPS} texts.")
+        raise wrong("stop", f"must be a text or a list of at most {_MOST_STOPS} texts.")
     return tuple(one for one in stops if one)
-
-
-def _text(body: dict[str, Any], name: str) -> str:
-    value = body.get(name, "")
-    if not isinstance(value, str):
-        raise _wrong(name, "must be text.")
-    return value
-
-
-def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
-    value = body.get(name)
-    if value is not None and not isinstance(value, dict):
-        raise _wrong(name, "must be an object.")
-    return value or {}
-
-
-def _flag(body: dict[str, Any], name: str) -> bool:
-    value = body.get(name)
-    if value is not None and not isinstance(value, bool):
-        raise _wrong(name, "must be true or false.")
-    return bool(value)
-
-
-def _number(body: dict[str, Any], name: str, least: float, most: float, param: str = "") -> float | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    # Compared before anything is made a float of it: a whole number of a thousand digits is none.
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
-        raise _wrong(param or name, f"must be a number from {least:g} to {most:g}.")
-    return float(value)
-
-
-def _whole(body: dict[str, Any], name: str, least: int) -> int | None:
-    value = body.get(name)
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or not least <= value < _SEED_LIMIT:
-        raise _wrong(name, "must be a whole number" + (f" of {least} or more." if least > 0 else "."))
-    return value
-
-
-def _wrong(param: str, fault: str, *, code: str = "invalid_value") -> ApiError:
-    return ApiError(400, f"{param} {fault}", code=code, param=param)

@@ -21,7 +21,8 @@ from typing import Any
 
 from profiles.store.commands import CommandRecord
 from tokmem_desk.errors import BadInputError, NotFoundError
-from tokmem_desk.templates.command_line import check_template, consent_digest, fill
+from tokmem_desk.generation.answer_segment import AnswerSegment
+from tokmem_desk.templates.command_line import ANSWER_SLOT, check_template, consent_digest, fill
 
 OUTPUT_BYTES = 64 * 1024
 """How much of stdout and of stderr is kept, each. A program that prints more runs on; the rest is dropped."""
@@ -100,27 +101,41 @@ def run_of(fields: Mapping[str, Any]) -> CommandRun:
     )
 
 
-def refusal(command: CommandRecord, schema: str) -> str:
+def values_of(segment: AnswerSegment, schema: str | None) -> dict[str, Any] | None:
+    """What a segment of an answer has for the slots of its procedure's command; None: nothing to hand over.
+
+    Args:
+        segment: with its answer whole.
+        schema: the procedure's, as stored; None where its answers are free text.
+    """
+    if schema is not None:
+        return segment.arguments
+    return {ANSWER_SLOT: segment.response} if segment.response.strip() else None
+
+
+def refusal(command: CommandRecord, schema: str | None) -> str:
     """Why a stored command may not run; empty if it may.
 
     A command was checked when it was set, perhaps by an older version that knew less, or before a link led elsewhere.
 
     Args:
         command: as kept.
-        schema: the procedure's, as stored.
+        schema: the procedure's, as stored; None where its answers are free text.
     """
     try:
-        check_template(command.template, json.loads(schema or "{}"))
+        check_template(command.template, None if schema is None else json.loads(schema))
     except BadInputError as caught:
         return caught.message
     return ""
 
 
-def prepare(command: CommandRecord, schema: str, arguments: Mapping[str, Any]) -> PreparedCommand:
-    """Fill a procedure's command with the arguments of a call. Runs nothing.
+def prepare(command: CommandRecord, schema: str | None, arguments: Mapping[str, Any]) -> PreparedCommand:
+    """Fill a procedure's command with the values of an answer. Runs nothing.
 
     Args:
-        schema: the procedure's, as stored.
+        command: as kept.
+        schema: the procedure's, as stored; None where its answers are free text.
+        arguments: as ``values_of`` has them.
 
     Raises:
         BadInputError: the command may not run, or a value cannot be handed over.
@@ -144,7 +159,7 @@ def prepare(command: CommandRecord, schema: str, arguments: Mapping[str, Any]) -
         raise BadInputError(
             f"{program} is a batch file, which a shell would run.", next_step="Name a program, or python and a script."
         )
-    digest = consent_digest(command.template, program, schema)
+    digest = consent_digest(command.template, program, schema or "")
     return PreparedCommand(command.procedure, (program, *vector[1:]), digest, command.allowed == digest)
 
 

@@ -9,7 +9,7 @@ from tui.engine_client.protocol import Message, TrainSample
 
 PHASES = {"cache": "reading the examples", "train": "learning", "evaluate": "measuring"}
 _SHARES = {"cache": (0.0, 0.1), "train": (0.1, 0.8), "evaluate": (0.8, 1.0)}
-"""Which share of the whole training a phase takes, from and to, roughly."""
+"""Which share of the whole training a phase takes, from and to, roughly: for progress that older versions kept."""
 _MOST_POINTS = 400
 """Points of a curve at most; more than any terminal has columns."""
 
@@ -31,7 +31,9 @@ class Progress:
     held_out_loss: float | None = None
     best_held_out_loss: float | None = None
     eta_s: float | None = None
-    """Seconds left of the phase."""
+    """Seconds left of the whole training, measuring included."""
+    done: float | None = None
+    """Share of the whole time that is over, 0 to 1."""
     losses: list[tuple[int, float]] = field(default_factory=list)
     """Step and running loss of the phase ``train``."""
     held_out_losses: list[tuple[int, float]] = field(default_factory=list)
@@ -44,6 +46,8 @@ class Progress:
     @property
     def fraction(self) -> float:
         """Share of the whole that is done, 0 to 1."""
+        if self.done is not None:
+            return self.done
         begin, end = _SHARES.get(self.phase, (0.0, 0.0))
         return begin + (end - begin) * (min(1.0, self.step / self.steps) if self.steps else 0.0)
 
@@ -53,7 +57,7 @@ class Progress:
             self.notes = [*(known for known in self.notes if known != note), str(note)]
         if not event.get("procedure"):
             return
-        self.eta_s = event.get("eta_s")
+        self.eta_s, self.done = event.get("eta_s"), event.get("fraction")
         self.phase = str(event.get("phase") or self.phase)
         self.step, self.steps = int(event.get("step") or 0), int(event.get("steps") or 0)
         for key in ("loss", "held_out_loss", "best_held_out_loss"):

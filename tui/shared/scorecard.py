@@ -7,7 +7,7 @@ from typing import Any
 
 from textual.content import Content
 
-from tui.engine_client.protocol import Confusion, PreviousScores, Scorecard, Trained
+from tui.engine_client.protocol import Confusion, PreviousScores, Scorecard, Trained, VerdictScores
 from tui.kit.bar import bar
 from tui.kit.verdict import WORSE_BY, chat_taken, verdict_of
 from tui.kit.words import count, duration, part_of
@@ -35,6 +35,11 @@ def is_whole(card: Mapping[str, Any]) -> bool:
 def card_text(one: Trained) -> Content:
     """A scorecard as text."""
     card = one["scorecard"]
+    if not was_measured(card) and "verdicts" in card:
+        words = f"  {card['pairs']} pairs and {card['verdicts']['learned']} verdicts learned; only verdicts measured it"
+        lines = [Content.assemble(Content.styled(one["name"], "bold $primary"), Content.styled(words, "$muted"))]
+        lines += [Content(f"→ {proposal}") for proposal in verdict_of(card).proposals]
+        return Content("\n").join([*lines, Content(""), *_verdicts(card["verdicts"])])
     if not was_measured(card):
         words = f"  stopped after {card['steps']} steps and {duration(card['seconds'])}, before it was measured"
         if card.get("held_out_source") == "none":
@@ -49,12 +54,14 @@ def card_text(one: Trained) -> Content:
             Content.styled(one["name"], "bold $primary"),
             Content.styled(
                 f"  {card['pairs']} pairs learned in {duration(card['seconds'])}, {card['steps']} steps, "
-                f"{card['span']} embeddings; measured on {card['held_out']} {source}",
+                f"a memory of {card['span']} places; measured on {card['held_out']} {source}{_measured_in(card)}",
                 "$muted",
             ),
         )
     ]
     lines += [Content(f"→ {proposal}") for proposal in verdict_of(card).proposals]
+    if "verdicts" in card:
+        lines += [Content(""), *_verdicts(card["verdicts"])]
     if previous := card.get("before"):
         lines += [Content(""), *_previous_and_new(previous, chat_taken(card)[1])]
     lines += [Content(""), *_comparison(card)]
@@ -77,6 +84,11 @@ def card_text(one: Trained) -> Content:
     return Content("\n").join(lines)
 
 
+def _measured_in(card: Scorecard) -> str:
+    """How long measuring took; nothing for cards that do not say it."""
+    return f" in {duration(card['measuring_seconds'])}" if "measuring_seconds" in card else ""
+
+
 def _have_learned(previous: PreviousScores) -> str:
     """A remark for memories that do not say which pairs they learned; older versions did not store that."""
     return "has learned" if previous.get("held_out_known", True) else "has learned, as far as is known"
@@ -91,13 +103,16 @@ def _comparison(card: Scorecard) -> list[Content]:
     if prompt is not None:
         words = f"{prompt['tokens']} tokens a query"
         rows.append(("pairs in the prompt", prompt["exact_match"], prompt["rouge_l"], words))
+    if elsewhere := card.get("elsewhere"):
+        words = f"its memory is kept, version {elsewhere['version']}"
+        rows.append((_model_name(elsewhere["backbone"]), elsewhere["exact_match"], elsewhere["rouge_l"], words))
     best = max(row[2] for row in rows)
-    lines = [Content.styled(f"{'':<20} {'exact':>10} {'ROUGE-L':>8}", "$muted")]
+    lines = [Content.styled(f"{'':<20} {'exact':>10} {'alike':>8}", "$muted")]
     for name, exact, rouge, words in rows:
         lines.append(
             Content.assemble(
                 Content.styled(
-                    f"{name:<20} {part_of(exact, card['held_out']):>10} {rouge:>8.2f}  ",
+                    f"{name:<20} {part_of(exact, card['held_out']):>10} {rouge:>8.0%}  ",
                     "bold" if rouge == best else "",
                 ),
                 bar(rouge, "$primary" if name == "this memory" else "$secondary", cells=BAR_CELLS),
@@ -109,11 +124,17 @@ def _comparison(card: Scorecard) -> list[Content]:
     return lines
 
 
+def _model_name(model: str) -> str:
+    """The last part of a model's id, in as many cells as its column has."""
+    name = model.rsplit("/", 1)[-1]
+    return name if len(name) <= 20 else f"{name[:19]}…"
+
+
 def _previous_and_new(previous: PreviousScores, chat: int) -> list[Content]:
     """The memory that answers so far and the new one, on pairs that neither has learned and ``chat`` messages."""
     now, total = previous["now"], previous["held_out"]
     pairs = count(total, "pair")
-    heads = ("exact", "ROUGE-L", "found", "chat taken")
+    heads = ("exact", "alike", "found", "chat taken")
     lines = [
         Content.assemble(
             Content.styled("Before and after", "bold $primary"),
@@ -124,14 +145,28 @@ def _previous_and_new(previous: PreviousScores, chat: int) -> list[Content]:
     for name, scores in ((f"version {previous['version']}, active", previous), ("this memory", now)):
         cells = (
             part_of(scores["exact_match"], total),
-            f"{scores['rouge_l']:.2f}",
+            f"{scores['rouge_l']:.0%}",
             part_of(scores["routing_accuracy"], total),
             part_of(scores["false_trigger_rate"], chat),
         )
         style = "bold" if name == "this memory" else ""
         lines.append(Content.styled(f"{name:<20} " + " ".join(f"{cell:>10}" for cell in cells), style))
     change = now["rouge_l"] - previous["rouge_l"]
-    lines.append(Content(f"→ {_compared(previous)} what you have now ({change:+.2f} ROUGE-L)"))
+    lines.append(Content(f"→ {_compared(previous)} what you have now ({change * 100:+.0f} points alike)"))
+    return lines
+
+
+def _verdicts(scores: VerdictScores) -> list[Content]:
+    """The memory that answers so far and the new one, on verdicts that were set aside to measure both."""
+    held_out = scores["held_out"]
+    head = f"  {count(scores['learned'], 'verdict')} learned; measured on {held_out} while they were set aside"
+    lines = [
+        Content.assemble(Content.styled("What you said of answers", "bold $primary"), Content.styled(head, "$muted")),
+        Content.styled(f"{'':<20} {'met':>10} {'alike':>10}", "$muted"),
+    ]
+    for name, one in (("active", scores["before"]), ("this memory", scores["now"])):
+        style = "bold" if name == "this memory" else ""
+        lines.append(Content.styled(f"{name:<20} {part_of(one['right'], held_out):>10} {one['alike']:>10.0%}", style))
     return lines
 
 

@@ -28,7 +28,9 @@ from tui.kit.confirm import ConfirmDialog
 from tui.kit.dialog import Dialog
 from tui.kit.drawn_lines import VisibleLines, VisiblePrints
 from tui.kit.failure import FailureDialog
+from tui.kit.key_gate import KeyDone, KeyGate, asks
 from tui.kit.keys import BINDING_IDS, usable_keymap
+from tui.kit.stylesheet import KeptStylesheet
 from tui.kit.themes import DARK, LIGHT, muted_of
 from tui.procedures.screen import ProceduresScreen
 from tui.process.restart import Handover
@@ -97,6 +99,7 @@ class TokmemApp(App[None]):
         commands: tuple[AppCommand, ...] = APP_COMMANDS,
     ) -> None:
         super().__init__()
+        self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
         self.screen_list = screens
         self.command_list = commands
         self.own_bindings = [*screen_bindings(screens), *command_bindings(commands)]
@@ -109,6 +112,7 @@ class TokmemApp(App[None]):
         self.jobs_changed: Signal[int] = Signal(self, "jobs")
         self.store_changed: Signal[int] = Signal(self, "store")
         self.idle_clock = IdleClock()
+        self.key_gate = KeyGate(self, self._hand_on)
         self.errors = ErrorPresenter(self.push_screen)
         self.mode_screens = ModeScreens(
             self, {**{entry.mode: entry.screen for entry in screens}, "locked": LockedScreen}, self.errors.forget
@@ -204,6 +208,14 @@ class TokmemApp(App[None]):
         """Of the loaded backbone; before that, of the one that was used last."""
         return self.engine.fingerprint
 
+    def engine_beside(self, model: str, changed: Callable[[EngineState], None]) -> EngineLink:
+        """The way to an engine for another model, beside the app's own. Whoever asked for it closes its client.
+
+        Raises:
+            TokmemError: there can be none.
+        """
+        return self.engine.beside(model, changed)
+
     def load_engine(self) -> None:
         """Load the model, asking before any download."""
         self.engine.load()
@@ -217,6 +229,14 @@ class TokmemApp(App[None]):
             show: go to the Train screen.
         """
         self.training.train(names, preset, show=show)
+
+    def improve(self, names: Sequence[str]) -> None:
+        """Queue the improvement of memories from verdicts on their answers, and show that.
+
+        Args:
+            names: of the procedures.
+        """
+        self.training.train(names, improve=True)
 
     def announce_store(self) -> None:
         """Tell every screen that procedures, pairs or memories may differ."""
@@ -276,6 +296,8 @@ class TokmemApp(App[None]):
     def _look_outside(self) -> None:
         """Do what is due by the clock, and take in what another program has changed. Runs every ``OUTSIDE_SECONDS``."""
         self.engine.tend()
+        if self.link.state.phase == "loading":
+            self.engine_changed.publish(self.link.state)  # how long it has been loading
         if self.locked:
             return
         try:
@@ -297,9 +319,25 @@ class TokmemApp(App[None]):
         self.jobs_changed.publish(len(self.trainings.jobs))
 
     async def on_event(self, event: events.Event) -> None:
-        """Note when somebody last touched a key or the mouse."""
+        """Note when somebody last touched a key or the mouse; keys and pastes go through the gate."""
         self.idle_clock.note(event)
+        if isinstance(event, events.Key | events.Paste) and not event.is_forwarded:
+            await self.key_gate.take(event)
+        else:
+            await super().on_event(event)
+
+    async def _hand_on(self, event: events.Key | events.Paste) -> None:
         await super().on_event(event)
+
+    async def on_key_done(self, message: KeyDone) -> None:
+        """A key has been dealt with; the next may come."""
+        await self.key_gate.done(message)
+
+    def push_screen(self, screen: Any, *args: Any, **options: Any) -> Any:
+        """Show a screen above this one. It may be the dialog that keys wait for."""
+        shown = super().push_screen(screen, *args, **options)
+        self.key_gate.note_screen(self.screen)
+        return shown
 
     def examples(self) -> list[tuple[str, str, bool]]:
         """Of each enabled procedure: name, of the first ``EXAMPLES`` the input of a pair, whether it has a memory."""
@@ -396,6 +434,7 @@ class TokmemApp(App[None]):
         else:
             await self._quit()
 
+    @asks
     @work(exit_on_error=False)
     async def _ask_then_quit(self) -> None:
         question = ConfirmDialog(

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from textual.binding import Binding
 from textual.geometry import Size
 
+from profiles.files.atomic import storage_error
 from tokmem_desk.errors import TokmemError
 from tui.kit.base import AppScreen
 from tui.kit.services import AppServices
@@ -22,10 +24,11 @@ from tui.shell.help import HelpDialog, keys_in_force
 from tui.shell.lock_controller import LockController
 from tui.shell.report import ReportDialog
 from tui.shell.screens import ScreenEntry
+from tui.shell.screenshot import Pictured, save_screenshot
 from tui.shell.stage import Stage
 
 
-class CommandApp(Stage, AppServices, Protocol):
+class CommandApp(Stage, AppServices, Pictured, Protocol):
     """What the commands use of the app."""
 
     errors: ErrorPresenter
@@ -102,6 +105,16 @@ def show_report(app: CommandApp) -> None:
         app.push_screen(ReportDialog(report(app, app.size, app.errors.recent)))
 
 
+def screenshot(app: CommandApp) -> None:
+    """Write what is on the screen to a file in the working folder, and say where it is."""
+    try:
+        path = save_screenshot(app, Path.cwd())
+    except (TokmemError, OSError) as caught:  # OSError: the working folder was deleted
+        app.show_error(caught if isinstance(caught, TokmemError) else storage_error("No picture was written", caught))
+        return
+    app.notify(f"Saved to {path}\nAnyone who can read the file sees what was on the screen.", timeout=12, markup=False)
+
+
 def lock(app: CommandApp) -> None:
     """Lock the open profile until its passphrase is typed."""
     if not app.store.locked:
@@ -118,6 +131,7 @@ APP_COMMANDS: tuple[AppCommand, ...] = (
     AppCommand("report", "Debug report", "Versions, paths, last errors", show_report, key="f12"),
     AppCommand("lock", "Lock", "Close the profile until its passphrase is typed", lock, key="ctrl+l"),
     AppCommand("load", "Load the model", "Start the engine now", lambda app: app.load_engine()),
+    AppCommand("screenshot", "Screenshot", "A picture of the screen, as a file (SVG)", screenshot, is_possible=always),
     AppCommand("theme", "Change the theme", "Colours", lambda app: app.action_change_theme()),
     # Its key is a binding of the app itself: nobody can take it away.
     AppCommand("quit", "Quit", "Ctrl+Q", lambda app: app.action_quit(), is_possible=always),

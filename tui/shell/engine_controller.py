@@ -83,6 +83,24 @@ class EngineController:
         """The client of another engine, which is not started yet."""
         return self._factory(private_folder(self._session.paths.logs) / log_name, settings)
 
+    def beside(self, model: str, changed: Callable[[EngineState], None]) -> EngineLink:
+        """The way to an engine for another model, beside the app's own; it starts with the first request.
+
+        It opens the same profiles, and fetches nothing. Whoever asked for it closes its client.
+
+        Args:
+            model: as the settings would name it.
+            changed: called after each change of its state.
+
+        Raises:
+            TokmemError: the settings take no such model, or the folder for its log cannot be made.
+        """
+        settings = self._session.settings.with_value("model", model)
+        link = EngineLink(self.make_client(settings, "drafts.log"), changed)
+        link.may_fetch = False
+        self.link.share_keys(link)
+        return link
+
     async def restart(self) -> None:
         """Go on with an engine for the settings in force; it loads with the next request, or by ``load``."""
         # First, lest ``tend`` starts another one meanwhile.

@@ -73,7 +73,7 @@ class LockController:
         """
         link = self._engine.link
         loads = link.state.phase == "loading"  # which can be cut off: the engine ends anyhow
-        if link.busy and not loads and not self._session.is_training:
+        if link.awaited and not loads and not self._session.is_training:
             raise BusyError("An answer is on its way.", next_step="Stop it with Esc, or wait for its end; then lock.")
         self._start_locking(halt=True)
 
@@ -82,7 +82,7 @@ class LockController:
         limit = 60 * self._session.settings.whole("lock_after_minutes")
         if self._session.locked or not limit or self._clock.seconds < limit or not self._stores.has_key:
             return
-        if self._session.is_training or not self._engine.link.busy:  # an answer on its way is let finish
+        if self._session.is_training or not self._engine.link.awaited:  # an answer on its way is let finish
             self._start_locking(halt=False)
 
     async def unlock(self, name: str, key: ProfileKey) -> None:

@@ -164,7 +164,7 @@ class OpenProfiles:
             BusyError: an answer or a training of it is not over.
         """
         is_open = name == self._session.profile and not self._session.locked
-        if name in self.left or (is_open and (self._session.is_training or self._engine.link.busy)):
+        if name in self.left or (is_open and (self._session.is_training or self._engine.link.awaited)):
             raise BusyError(
                 f"Something is going on in {name!r}.",
                 next_step="Wait for the answer, and for the training (F4) or pause it; then try again.",

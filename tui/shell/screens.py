@@ -33,7 +33,8 @@ class ScreenEntry:
     key: str = ""
     """Goes there. A screen without a key has no tab in the header; the palette goes there.
 
-    Taken are F1 and F12 (``tui.shell.commands``), F7 on the chat (``tui.chat.screen``), and those in ``SCREENS``.
+    Taken are F1 and F12 (``tui.shell.commands``), F6, F7 and F10 on the chat (``tui.chat.screen``), and those
+    in ``SCREENS``.
     """
 
     @property

@@ -10,7 +10,7 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.content import Content
 
-from profiles.settings.setting_keys import SettingKey, SettingValue
+from profiles.settings.setting_keys import KEYS, SettingKey, SettingValue
 from profiles.settings.settings import SettingRow
 from tui.kit.keys import keyed
 from tui.kit.named_table import NamedTable
@@ -44,15 +44,23 @@ class SettingTable(NamedTable):
 
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", cell_padding=1)
+        self._shown: tuple[Sequence[tuple[SettingRow, str]], Sequence[Place]] = ((), ())
+        self._drawn_width = 0
 
-    def show(self, rows: Sequence[tuple[SettingRow, str]], places: Sequence[Place], *, width: int) -> None:
-        """Draw the rows; the cursor stays on its row.
+    def on_resize(self) -> None:
+        """Draw again: a wider table shows longer values, and a narrow one may have been wide a moment ago."""
+        if self.size.width != self._drawn_width:
+            self.show(*self._shown)
+
+    def show(self, rows: Sequence[tuple[SettingRow, str]], places: Sequence[Place]) -> None:
+        """Draw the rows as wide as the table is; the cursor stays on its row.
 
         Args:
             rows: settings with the words for their source.
             places: files and folders.
-            width: cells that the table has.
         """
+        self._shown, self._drawn_width = (rows, places), self.size.width
+        width = self.size.width or self.app.size.width
         selected, at = self.selected_name, self.cursor_row
         self.clear(columns=True)
         source_width = 15
@@ -63,8 +71,8 @@ class SettingTable(NamedTable):
         for row, source in rows:
             changed = row.source != "default"
             # A sign and the source's words: never by weight or colour alone.
-            name = Text(f"{'●' if changed else ' '} {row.key}", style="bold" if changed else "", no_wrap=True)
-            value = Text(value_words(row.value, row.unit), no_wrap=True, overflow="ellipsis")
+            name = Text(f"{'●' if changed else ' '} {row.title}", style="bold" if changed else "", no_wrap=True)
+            value = Text(value_words(row, row.value), no_wrap=True, overflow="ellipsis")
             self.add_row(name, value, Text(source, no_wrap=True, overflow="ellipsis"), key=row.key)
         for place in places:
             measured = "…" if place.bytes is None else size(place.bytes)
@@ -73,25 +81,27 @@ class SettingTable(NamedTable):
         self.keep_cursor(selected, at)
 
 
-def value_words(value: SettingValue, unit: str = "") -> str:
-    """A value in the form in which the table shows it."""
+def value_words(row: SettingRow, value: SettingValue) -> str:
+    """A value of a setting in the form in which the table shows it."""
     if isinstance(value, bool):
         return "on" if value else "off"
-    words = f"{value:g}" if isinstance(value, float) else str(value)
-    return f"{words} {unit}" if unit and unit != "probability" else words
+    words = f"{value:g}" if isinstance(value, float) else KEYS[row.key].choice_words.get(str(value), str(value))
+    return f"{words} {row.unit}" if row.unit and row.unit != "probability" else words
 
 
 def about(key: SettingKey, row: SettingRow, source: str, scope: str) -> Content:
     """What a setting is for, its default, its limits and where its value comes from."""
-    limits = " or ".join(("on", "off") if isinstance(key.default, bool) else key.choices) or key.limits
+    choices = [key.choice_words.get(choice, choice) for choice in key.choices]
+    limits = " or ".join(("on", "off") if isinstance(key.default, bool) else choices) or key.limits
     facts = [
-        ("value", value_words(row.value, row.unit)),
-        ("default", value_words(row.default, row.unit)),
+        ("value", value_words(row, row.value)),
+        ("default", value_words(row, row.default)),
         ("may be", limits),
         ("from", source if row.source == "default" else f"{source}: {row.source}"),
         ("written for", scope),
+        ("in files", key.name),
     ]
-    lines = [Content.styled(key.name, "bold $primary"), Content(key.doc), Content("")]
+    lines = [Content.styled(key.title, "bold $primary"), Content(key.doc), Content("")]
     lines += [Content.assemble(Content.styled(f"{name:<13}", "$muted"), value) for name, value in facts if value]
     return Content("\n").join(lines)
 

@@ -20,9 +20,10 @@ from profiles.settings.settings import Scope, SettingRow
 from tokmem_desk.errors import TokmemError
 from tui.kit.base import AppScreen
 from tui.kit.error_dialogs import shows_errors
+from tui.kit.search_field import SearchField
 from tui.kit.themes import theme_words
 from tui.shell.services import ShellServices
-from tui.shell.setting_view import Place, SettingTable, about, about_place
+from tui.shell.setting_view import Place, SettingTable, about, about_place, value_words
 
 SCOPE_WORDS: dict[Scope, str] = {"user": "all profiles", "profile": "this profile alone"}
 
@@ -43,6 +44,7 @@ class SettingsScreen(AppScreen):
         Binding("slash", "search", "Search", key_display="/"),
         Binding("r", "reset", "Reset"),
         Binding("o", "scope", "All or this"),
+        Binding("ctrl+s", "save", "Save the value", show=False),
         Binding("escape", "leave", "Leave", show=False),
     ]
 
@@ -62,7 +64,7 @@ class SettingsScreen(AppScreen):
     def body(self) -> ComposeResult:
         with Horizontal(id="both"):
             with Vertical(id="left"):
-                yield Input(placeholder="/ search settings and places", id="search")
+                yield SearchField(placeholder="/ search settings and places", id="search")
                 yield SettingTable(id="settings")
                 yield Static(Content("Nothing is called that. Esc clears the search."), id="none")
             with VerticalScroll(id="right", can_focus=False):
@@ -83,10 +85,6 @@ class SettingsScreen(AppScreen):
         self._draw()
         self._places = await asyncio.to_thread(self._places_of, measured=True)
         self._draw()
-
-    def on_resize(self) -> None:
-        """Draw again: a wider table shows longer values."""
-        self.call_after_refresh(self._draw)
 
     def _places_of(self, *, measured: bool) -> list[Place]:
         paths = self.tokmem.paths
@@ -109,13 +107,16 @@ class SettingsScreen(AppScreen):
             return
         self._rows = self.tokmem.settings.show()
         search_text = self.query_one("#search", Input).value.strip().lower()
-        rows = [row for row in self._rows if search_text in f"{row.key} {row.doc} {row.value} {row.unit}".lower()]
+        rows = [
+            row
+            for row in self._rows
+            if search_text in f"{row.title} {row.key} {row.doc} {value_words(row, row.value)} {row.value}".lower()
+        ]
         places = [
             place for place in self._places if search_text in f"{place.name} {place.path} {place.purpose}".lower()
         ]
         table = self.query_one(SettingTable)
-        width = self.query_one("#left").size.width or self.app.size.width
-        table.show([(row, self._source_words(row)) for row in rows], places, width=width)
+        table.show([(row, self._source_words(row)) for row in rows], places)
         has_matches = bool(rows or places)
         table.display, self.query_one("#none").display = has_matches, not has_matches
         self._draw_about()
@@ -219,7 +220,9 @@ class SettingsScreen(AppScreen):
         self.query_one("#choices" if choices else "#value").focus()
 
     def _choice_words(self, choice: str) -> str:
-        return f"{choice}{theme_words(choice)}" if self._editing == "theme" else choice
+        if self._editing == "theme":
+            return f"{choice}{theme_words(choice)}"
+        return choice if self._editing is None else KEYS[self._editing].choice_words.get(choice, choice)
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Preview the theme under the cursor."""
@@ -237,6 +240,16 @@ class SettingsScreen(AppScreen):
             self.query_one(SettingTable).focus()
         else:
             self._keep(event.value)
+
+    def action_save(self) -> None:
+        """Store what is typed or chosen, while a setting is being changed."""
+        options = self.query_one("#choices", OptionList)
+        if self._editing is None:
+            return
+        if options.has_focus:
+            options.action_select()
+        else:
+            self._keep(self.query_one("#value", Input).value)
 
     def _keep(self, value: str) -> None:
         """Store a value; if it is not allowed, say why and keep the old one."""
@@ -277,11 +290,11 @@ class SettingsScreen(AppScreen):
         scope = self.tokmem.settings.scope_of(row.source)
         if scope is None:
             reason = "is at its default" if row.source == "default" else f"comes from {row.source}; change it there"
-            self.notify(f"{row.key} {reason}.", markup=False)
+            self.notify(f"{row.title} {reason}.", markup=False)
             return
         after = self.tokmem.settings.reset(row.key, scope)
         self._end_editing()
-        self.notify(f"{row.key} is {_text(after.value)} again.", markup=False)
+        self.notify(f"{row.title} is {_text(after.value)} again.", markup=False)
 
     def action_scope(self) -> None:
         """Switch between changing settings for all profiles and for this one."""

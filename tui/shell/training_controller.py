@@ -45,18 +45,25 @@ class TrainingController:
         """How long a training takes unless chosen otherwise."""
         return self._session.settings.text("preset")
 
-    def train(self, names: Sequence[str], preset: str | None = None, *, show: bool = True) -> None:
+    def train(
+        self, names: Sequence[str], preset: str | None = None, *, show: bool = True, improve: bool = False
+    ) -> None:
         """Put trainings into the queue, and show that.
 
         Args:
             names: of the procedures.
             preset: how long to take; the settings' one without it.
             show: go to the Train screen.
+            improve: learn from verdicts on answers instead, going on from the memories that answer.
         """
         settings = self._session.settings
         try:
             self._session.trainings.add(
-                names, preset or self.preset, span=settings.whole("span") or None, router=settings.text("router")
+                names,
+                preset or self.preset,
+                span=settings.whole("span") or None,
+                router=settings.text("router"),
+                improve=improve,
             )
         except TokmemError as caught:
             self._errors.show(caught)

@@ -36,6 +36,7 @@ from tui.shell.welcome_view import (
     about_model,
     about_result,
     about_sample,
+    first_try,
     rail,
 )
 from tui.training.queue import TrainJob
@@ -343,13 +344,14 @@ class WelcomeScreen(AppScreen):
         self._draw()
 
     def _try(self) -> None:
-        """Activate the new memory, and put a held-out input of the sample into the prompt of the chat."""
+        """Activate the new memory, and put the message whose answer was shown into the prompt of the chat."""
         sample, job = self._sample, self._job
         assert sample is not None
         assert job is not None
         self.tokmem.trainings.decide([job], activate=True)
         self.tokmem.announce_store()
-        self.tokmem.first_screen.end_welcome(sample.held_out[0].input if sample.held_out else sample.pairs[0].input)
+        tried = None if job.trained is None else first_try(job.trained["scorecard"])
+        self.tokmem.first_screen.end_welcome(sample.pairs[0].input if tried is None else tried["input"])
 
     @shows_errors
     def _drop(self) -> None:

@@ -7,11 +7,11 @@ from textual.content import Content
 from tokmem_desk.models.catalogue import CATALOGUE, CatalogueEntry
 from tokmem_desk.models.hardware_fit import Fit, Machine, fit, needed_bytes
 from tui.engine_client.link import EngineState
-from tui.engine_client.protocol import Trained
+from tui.engine_client.protocol import Scorecard, ScoreSample, Trained
 from tui.kit.bar import bar
 from tui.kit.verdict import verdict_of
-from tui.kit.words import count, duration, parameters, size
-from tui.models.model_view import VERDICT_COLOURS, VERDICT_SIGNS
+from tui.kit.words import count, duration, elapsed, parameters, shortened, size
+from tui.models.model_view import VERDICT_COLOURS, VERDICT_SIGNS, expected_of
 from tui.models.pull import ModelPull
 from tui.training.queue import TrainJob
 
@@ -88,8 +88,9 @@ def about_machine(
             ("licence", f"{entry.licence}, {entry.licence_url}"),
             ("download", "none: it is on this computer" if ready else size(entry.download_bytes)),
         ]
+        chosen[1:1] = expected_of(entry)
         if not ready:
-            chosen.append(("disk", f"about {size(entry.disk_bytes)} while it is prepared"))
+            chosen.append(("disk", f"about {size(entry.space_bytes)} while it is prepared"))
         lines += _table(chosen)
         lines.append(
             Content.assemble(
@@ -121,7 +122,10 @@ def about_model(pull: ModelPull | None, state: EngineState) -> Content:
         elif pull.detail:
             lines.append(Content.styled(pull.detail, "$muted"))
     else:
-        lines += [Content(f"{state.text[0].upper()}{state.text[1:]}"), bar(state.fraction or 0.0)]
+        lines += [
+            Content(f"{state.text[0].upper()}{state.text[1:]}{elapsed(state.seconds)}"),
+            bar(state.fraction or 0.0),
+        ]
         lines.append(Content.styled("This happens once; later starts take seconds.", "$muted"))
     return Content("\n").join(lines)
 
@@ -181,13 +185,13 @@ def about_result(trained: Trained) -> Content:
                 bar(like),
             ]
         lines += [Content(""), Content(verdict_of(card).sentence)]
-        if card["samples"]:
-            sample = card["samples"][0]
+        sample = first_try(card)
+        if sample is not None:
             lines += [
                 Content(""),
                 Content.assemble(Content.styled("you type    ", "$muted"), sample["input"]),
                 Content.assemble(Content.styled("you get     ", "$muted"), Content.styled(sample["got"], "bold")),
-                Content.assemble(Content.styled("before      ", "$muted"), _one_line(sample["base"])),
+                Content.assemble(Content.styled("before      ", "$muted"), shortened(sample["base"], 70)),
             ]
     else:
         lines.append(Content(verdict_of(card).sentence))
@@ -198,9 +202,14 @@ def about_result(trained: Trained) -> Content:
     return Content("\n").join(lines)
 
 
-def _one_line(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= 70 else f"{flat[:69]}…"
+def first_try(card: Scorecard) -> ScoreSample | None:
+    """The held-out pair that a newcomer sees and types first: one that came out right, if any did.
+
+    What the scorecard counts stays as it is; a first try shows what the memory can do. None without held-out pairs.
+    """
+    samples = card.get("samples") or []
+    right = (sample for sample in samples if sample["got"].strip() == sample["expected"].strip())
+    return next(right, samples[0] if samples else None)
 
 
 def _table(facts: list[tuple[str, str]]) -> list[Content]:
@@ -208,7 +217,7 @@ def _table(facts: list[tuple[str, str]]) -> list[Content]:
 
 
 def _fit(machine: Machine, entry: CatalogueEntry) -> Fit:
-    need = needed_bytes(entry, None)
+    need = needed_bytes(entry, None, machine)
     assert need is not None
     return fit(machine, need=need[0], weights=need[1])
 

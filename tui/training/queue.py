@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 from profiles.files.paths import AppPaths
 from profiles.store.checkpoints import drop_checkpoints
-from profiles.store.jobs import JobRecord, JobState
+from profiles.store.jobs import IMPROVE, JobRecord, JobState
 from profiles.store.store import ProfileStore
 from tokmem_desk.errors import (
     BusyError,
@@ -47,6 +48,8 @@ class TrainJob:
     """How a running job was asked to end."""
     elsewhere: bool = False
     """Whether another program works on it."""
+    begun: float = 0.0
+    """When this app began with it, by the monotonic clock; 0 where it does not work on it."""
 
     @property
     def id(self) -> int:
@@ -67,6 +70,11 @@ class TrainJob:
     def preset(self) -> str:
         """How long it takes."""
         return str(self.record.request.get("preset") or "normal")
+
+    @property
+    def how(self) -> str:
+        """What is learned from, or how long it takes, in words."""
+        return "from verdicts" if self.record.request.get(IMPROVE) else f"preset {self.preset}"
 
     @property
     def error(self) -> TokmemError | None:
@@ -181,8 +189,13 @@ class TrainQueue:
 
     # What the person wants
 
-    def add(self, names: Sequence[str], preset: str, *, span: int | None, router: str | None) -> None:
+    def add(
+        self, names: Sequence[str], preset: str, *, span: int | None, router: str | None, improve: bool = False
+    ) -> None:
         """Put trainings at the end of the queue; ``work`` does them.
+
+        Args:
+            improve: go on from the memories that answer, with the verdicts on their answers.
 
         Raises:
             UsageError: no procedure was chosen.
@@ -190,7 +203,8 @@ class TrainQueue:
         """
         if not names:
             raise UsageError("No procedure is chosen.", next_step="Tick at least one with Space.")
-        self._store.jobs.queue(names, {"preset": preset, "span": span, "router": router})
+        request = {"preset": preset, "span": span, "router": router, **({IMPROVE: True} if improve else {})}
+        self._store.jobs.queue(names, request)
         self._held = False
         self._tell()
 
@@ -313,7 +327,7 @@ class TrainQueue:
 
     async def _train(self, record: JobRecord) -> None:
         run = self._run = JobRun(self._store, self._link, self._profile, record)
-        job = self.current = TrainJob(record, run.progress)
+        job = self.current = TrainJob(record, run.progress, begun=time.monotonic())
         self.jobs = [job if other.id == job.id else other for other in self.jobs]
         self._tell()
         state: JobState | None = "queued"  # where the app ends in the middle

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from typing import ClassVar, cast
 
-from textual import work
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 from textual.dom import DOMNode
-from textual.widgets import Button, ContentSwitcher, DataTable, RadioButton, SelectionList
+from textual.widgets import Button, ContentSwitcher, DataTable, RadioButton, RadioSet, SelectionList
 
 from tui.engine_client.link import EngineState
 from tui.kit.base import AppScreen
 from tui.kit.confirm import ConfirmDialog
 from tui.kit.error_dialogs import shows_errors
+from tui.kit.key_gate import asks
+from tui.kit.verdict import verdict_of
+from tui.kit.words import duration
 from tui.shared.overview import procedure_lines
 from tui.shared.scorecard import is_better
+from tui.shared.training_times import TrainingTimes
 from tui.training.job_table import JobTable
 from tui.training.queue import PRESETS, TrainJob
 from tui.training.scorecard import ScorecardPane
@@ -74,6 +78,7 @@ class TrainScreen(AppScreen):
         """Draw what there is."""
         self.query_one(TrainSetup).set_preset(self.tokmem.training.preset)
         self._draw()
+        self.set_interval(1.0, self._draw_starting)
 
     def on_engine_changed(self, state: EngineState) -> None:
         if state.phase == "ready":
@@ -145,6 +150,11 @@ class TrainScreen(AppScreen):
             detail.current = "progress"
             self.query_one(TrainProgress).show(job)
 
+    def _draw_starting(self) -> None:
+        """Say how long a training has been starting: nothing else is heard of it until the model is loaded."""
+        if self.is_current and self.job is not None and self.job.state == "running" and not self.job.progress.phase:
+            self._draw_detail()
+
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         """Show the job of the row."""
         event.stop()
@@ -158,7 +168,25 @@ class TrainScreen(AppScreen):
         count = len(self.tokmem.trainings.jobs)
         words = f"In the queue: {count}. Esc goes back to it." if count else ""
         self.query_one(TrainSetup).show(procedure_lines(self.tokmem.store, self.tokmem.fingerprint), words)
+        self._draw_estimate()
         self.refresh_bindings()
+
+    @on(SelectionList.SelectionToggled)
+    @on(RadioSet.Changed)
+    @shows_errors
+    def _draw_estimate(self) -> None:
+        """Say how long what is ticked takes on this machine, measuring included."""
+        setup, store, times = self.query_one(TrainSetup), self.tokmem.store, TrainingTimes(self.tokmem.paths)
+        model = self.tokmem.fingerprint or ""
+        estimates = [times.estimate(model, setup.preset, store.pairs.characters(name)) for name in setup.names]
+        if not estimates:
+            words = ""
+        elif None in estimates:
+            words = "How long it takes here is known after the first training with this model."
+        else:
+            total = sum(sum(one.values()) for one in estimates if one is not None)
+            words = f"About {duration(total)} on this machine, measuring included, as far as earlier trainings tell."
+        setup.show_estimate(words)
 
     # What can be done
 
@@ -223,6 +251,7 @@ class TrainScreen(AppScreen):
             return
         self._ask_then_stop()
 
+    @asks
     @work(group="stop", exclusive=True, exit_on_error=False)
     async def _ask_then_stop(self) -> None:
         job = self.tokmem.trainings.current
@@ -257,6 +286,7 @@ class TrainScreen(AppScreen):
             self.tokmem.trainings.resume([self.job])
             self.tokmem.training.work_off()
 
+    @asks
     @work(group="remove", exit_on_error=False)
     async def action_remove(self) -> None:
         """Take a job out of the queue; asks where work would be lost."""
@@ -291,9 +321,28 @@ class TrainScreen(AppScreen):
 
     @shows_errors
     def action_activate(self) -> None:
-        """Use the memory under the cursor from now on."""
-        if self.job is not None:
-            self._decide([self.job], activate=True)
+        """Use the memory under the cursor from now on; asks where an improvement was found to be worse."""
+        job = self.job
+        if job is None:
+            return
+        card = job.trained["scorecard"] if job.trained else {}
+        if card.get("verdicts") and verdict_of(card).case == "worse":
+            self._ask_then_activate(job, verdict_of(card).sentence)
+        else:
+            self._decide([job], activate=True)
+
+    @asks
+    @work(group="activate", exclusive=True, exit_on_error=False)
+    async def _ask_then_activate(self, job: TrainJob, found: str) -> None:
+        question = ConfirmDialog(
+            f"Let {job.name} answer so all the same?",
+            f"{found} To stay with what you have now, press k.",
+            "Activate it",
+            "Leave it",
+            danger=True,
+        )
+        if await self.app.push_screen_wait(question):
+            self._decide([job], activate=True)
 
     @shows_errors
     def action_activate_all(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
 from tui.kit.bar import bar
-from tui.kit.words import duration
+from tui.kit.words import duration, elapsed
 from tui.shared.job_progress import PHASES, Progress
 from tui.shared.scorecard import sample_lines
 from tui.training.loss_plot import LossPlot
@@ -65,7 +67,7 @@ class TrainProgress(Vertical):
 
 
 def _now(job: TrainJob) -> Content:
-    progress, preset = job.progress, Content.styled(f"preset {job.preset}", "$muted")
+    progress, how = job.progress, Content.styled(job.how, "$muted")
     name = Content.styled(job.name, "bold $primary")
     match job.state:
         case "failed":
@@ -81,7 +83,8 @@ def _now(job: TrainJob) -> Content:
         case _ if job.ending:
             words = "stopping after this step."
         case _ if not progress.phase:
-            words = "starting; the engine may have to load the model first."
+            words = "starting; the engine may have to load the model first"
+            words += elapsed(time.monotonic() - job.begun) if job.begun else ""
         case _:
             words = PHASES.get(progress.phase, progress.phase)
             if progress.steps and progress.phase == "train":
@@ -90,7 +93,7 @@ def _now(job: TrainJob) -> Content:
                 words += f" · {progress.step / progress.steps:.0%}"
             if progress.eta_s is not None:
                 words += f" · {duration(progress.eta_s)} left"
-    return Content.assemble(name, "  ", words, "  ", preset)
+    return Content.assemble(name, "  ", words, "  ", how)
 
 
 def _failure(job: TrainJob) -> Content:

@@ -35,6 +35,7 @@ class TrainSetup(Vertical):
         .heading { color: $primary; text-style: bold; height: 1; }
         #in-queue { height: auto; color: $text-warning; margin: 0 0 1 0; }
         #nothing { height: auto; margin: 1 0; color: $muted; }
+        #estimate { margin: 0 0 1 0; }
         #start { width: auto; }
     }
     """
@@ -53,6 +54,7 @@ class TrainSetup(Vertical):
         with RadioSet(id="preset"):
             for preset in PRESETS:
                 yield Choice(Content(f"{preset:<9} {PRESET_WORDS[preset]}"), id=f"preset-{preset}")
+        yield Static(id="estimate", classes="hint", markup=False)
         yield Button("t Train", id="start", variant="primary", compact=True)
 
     def show(self, lines: Sequence[ProcedureLine], queue: str) -> None:
@@ -88,6 +90,12 @@ class TrainSetup(Vertical):
         place = self.query_one("#in-queue", Static)
         place.update(queue)
         place.display = bool(queue)
+
+    def show_estimate(self, words: str) -> None:
+        """Say how long what is ticked will take, in a sentence, or nothing."""
+        place = self.query_one("#estimate", Static)
+        place.update(words)
+        place.display = bool(words)
 
     def choose(self, names: Sequence[str]) -> None:
         """Tick exactly these."""

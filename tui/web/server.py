@@ -15,6 +15,7 @@ import logging
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -47,7 +48,8 @@ class BrowserServer(Server):
 
     def __init__(self, command: str, listener: socket.socket) -> None:
         host, port = listener.getsockname()[:2]
-        super().__init__(command, host=host, port=port, title="tokmem-desk")
+        # The page is ours: it has a title and the focus, says when copying failed, and asks no other server for a font.
+        super().__init__(command, host=host, port=port, title="tokmem-desk", templates_path=Path(__file__).parent)
         self._listener = listener
         self._secret = secrets.token_urlsafe(32)
         self._cookie = f"{_COOKIE}-{port}"  # cookies know no ports: two servers must not overwrite each other's

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -123,6 +124,51 @@ def test_features_are_means_over_the_message_and_last_states(tiny_backbone: Load
         torch.testing.assert_close(features, expected, **TOLERANCE)
 
 
+def test_features_count_rare_tokens_for_more_where_the_space_wants_it(
+    tiny_backbone: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    queries = [backbone.format.query(message) for message in ("Paid 12.50 for lunch", "a sentence of several words")]
+    head, tail = len(backbone.format.head_ids), len(backbone.format.tail_ids)
+    plain = backbone.prefill(queries, keep_states=False, feature_layers=(1,), token_layers=(1,))
+    all_weights = torch.rand(backbone.vocabulary_size, generator=torch.Generator().manual_seed(0)) + 0.01
+    monkeypatch.setattr(backbone, "token_weights", all_weights)
+    pooled = backbone.prefill(queries, keep_states=False, feature_layers=(1,)).pooled
+    assert pooled is not None and plain.pooled is not None
+    d = backbone.hidden_size
+    for query, states, before, features in zip(queries, plain.tokens, plain.pooled, pooled, strict=True):
+        weights = all_weights[torch.tensor(query[head : len(query) - tail])]
+        torch.testing.assert_close(features[d : 2 * d], weights @ states.float() / weights.sum(), **TOLERANCE)
+        torch.testing.assert_close(features[2 * d :], before[2 * d :], **TOLERANCE)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma3", "qwen3"])
+def test_features_of_lower_layers_need_no_layer_above_them(
+    tiny_backbone: Load, family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone(family)
+    queries = [backbone.format.query("word " * n) for n in (1, 3, 12)]
+    whole = backbone.prefill(queries, keep_states=False, feature_layers=(0,), token_layers=(0,))
+    depths: list[int | None] = []
+    assert backbone.least_depth((0,)) == 1 < backbone.layer_count
+    run_ids = backbone.run_ids
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        depths.append(options["depth"])
+        return run_ids(*arguments, **options)
+
+    monkeypatch.setattr(backbone, "run_ids", watched)
+    some = backbone.prefill(queries, keep_states=False, feature_layers=(0,), token_layers=(0,), lower_layers=True)
+    assert set(depths) == {1}
+    assert some.pooled is not None and whole.pooled is not None
+    d = backbone.hidden_size
+    torch.testing.assert_close(some.pooled[:, d:], whole.pooled[:, d:], **TOLERANCE)
+    for mine, own in zip(some.tokens, whole.tokens, strict=True):
+        torch.testing.assert_close(mine, own, **TOLERANCE)
+    with pytest.raises(ValueError, match="cannot be had from some layers"):
+        backbone.prefill(queries, feature_layers=(1,), lower_layers=True)
+
+
 def test_prefill_alone_equals_prefill_in_a_batch(tiny_backbone: Load) -> None:
     backbone = tiny_backbone("gemma3")
     queries = [backbone.format.query("word " * n) for n in (1, 3, 12, 12, 30)]
@@ -179,7 +225,7 @@ def test_going_on_from_a_state_equals_a_fresh_pass(
         state = backbone.prefill([ids[:first]]).states[0]
         before = [keys.clone() for keys in state.keys]
         for size in (4096, 7):
-            monkeypatch.setattr(prefill_module, "_PREFILL_TOKENS", size)
+            monkeypatch.setattr(prefill_module, "_PART_TOKENS", size)
             longer = backbone.extend_state(state, ids[first:])
             torch.testing.assert_close(longer.last_hidden, fresh.last_hidden, **TOLERANCE)
             torch.testing.assert_close(

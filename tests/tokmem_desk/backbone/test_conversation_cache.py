@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +13,8 @@ from tests.tiny_models import FAMILIES, WINDOW
 from tests.tokmem_desk.generation.test_recall import collect, token_bank
 from tests.tokmem_desk.reference import TOLERANCE, random_ids
 from tokmem_desk.backbone.chat_format import Turn
-from tokmem_desk.backbone.conversation_cache import CUT_BLOCKS, ConversationCache, fit_conversation
+from tokmem_desk.backbone.conversation_cache import CUT_BLOCKS, ConversationCache, OwnedCache, fit_conversation
+from tokmem_desk.backbone.prefill import Prefilled, finish
 from tokmem_desk.generation import decoding
 from tokmem_desk.generation.recall import Bank, answer_batch, recall
 
@@ -28,7 +29,7 @@ QUESTIONS = ("What is the weather today?", "And on Monday?", "Paid 12.50 for lun
 def counted(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Token counts of the prefill passes from now on."""
     passes: list[int] = []
-    prefill, extend_state = backbone.prefill, backbone.extend_state
+    prefill, extend_state = backbone.prefill_steps, backbone.extend_state_steps
 
     def counted_prefill(queries, **more):
         passes.extend(len(query) for query in queries)
@@ -38,9 +39,16 @@ def counted(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         passes.append(len(ids))
         return extend_state(state, ids)
 
-    monkeypatch.setattr(backbone, "prefill", counted_prefill)
-    monkeypatch.setattr(backbone, "extend_state", counted_extend_state)
+    monkeypatch.setattr(backbone, "prefill_steps", counted_prefill)
+    monkeypatch.setattr(backbone, "extend_state_steps", counted_extend_state)
     return passes
+
+
+def run(cache: OwnedCache, ids: Sequence[int]) -> Prefilled:
+    """A query run to its end."""
+    steps = cache.run_steps(ids)
+    assert steps is not None, "the profile was forgotten"
+    return finish(steps)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -55,8 +63,7 @@ def test_reuse_gives_the_logits_of_a_fresh_pass(
     for place, question in enumerate(QUESTIONS):
         turns.append(Turn("user", question))
         ids = backbone.format.conversation(turns)
-        reused, fresh = cache.run(ids), backbone.prefill([ids])
-        assert reused is not None
+        reused, fresh = run(cache, ids), backbone.prefill([ids])
         assert passes[-2] < len(ids) or place == 0
         torch.testing.assert_close(backbone.logits(reused.last_hidden), backbone.logits(fresh.last_hidden), **TOLERANCE)
         for ours, theirs in zip(reused.states[0].keys, fresh.states[0].keys, strict=True):
@@ -99,12 +106,11 @@ def test_an_edited_message_is_another_conversation(tiny_backbone: Load, family: 
     backbone = tiny_backbone(family)
     cache = ConversationCache(backbone, 64).of("me")
     ids = random_ids(backbone, 3 * WINDOW, seed=1)
-    cache.run(ids)
+    run(cache, ids)
     for place in (0, WINDOW - 3, 2 * WINDOW, len(ids) - 1):
         other = [*ids[:place], (ids[place] + 1) % 300, *ids[place + 1 :]]
         for changed in (other, other[: place + 1], ids[:place] or ids[:1], ids):
-            reused = cache.run(changed)
-            assert reused is not None
+            reused = run(cache, changed)
             torch.testing.assert_close(reused.last_hidden, backbone.prefill([changed]).last_hidden, **TOLERANCE)
 
 
@@ -112,15 +118,15 @@ def test_nothing_of_one_profile_is_reached_from_another(tiny_backbone: Load, mon
     backbone = tiny_backbone("llama")
     cache = ConversationCache(backbone, 64)
     ids = random_ids(backbone, 40, seed=1)
-    cache.of("me").run(ids)
+    run(cache.of("me"), ids)
     passes = counted(backbone, monkeypatch)
-    cache.of("you").run([*ids, 5])
+    run(cache.of("you"), [*ids, 5])
     assert passes == [41], "all of it was run, although another profile had run the same"
-    cache.of("me").run([*ids, 6])
+    run(cache.of("me"), [*ids, 6])
     assert passes == [41, 1]
     cache.forget_others("you")
-    cache.of("me").run([*ids, 7])
-    cache.of("you").run([*ids, 7])
+    run(cache.of("me"), [*ids, 7])
+    run(cache.of("you"), [*ids, 7])
     assert passes[2:] == [41, 1]
 
 
@@ -129,32 +135,33 @@ def test_a_profile_that_was_forgotten_is_not_remembered_by_what_was_under_way(ti
     cache = ConversationCache(backbone, 64)
     ids = random_ids(backbone, 20, seed=1)
     mine = cache.of("me")
-    done = mine.run(ids)
-    assert done is not None and cache.bytes > 0
+    done = run(mine, ids)
+    assert cache.bytes > 0
     cache.forget("me")
     assert cache.bytes == 0
     mine.keep_answer(ids, backbone.layout.join(done.states, [None]))
-    assert mine.run(ids) is None and cache.bytes == 0
-    cache.of("me").run(ids)
+    assert mine.run_steps(ids) is None and cache.bytes == 0
+    run(cache.of("me"), ids)
     assert cache.bytes > 0
 
 
 def test_memory_is_bounded_and_the_oldest_goes_first(tiny_backbone: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     backbone = tiny_backbone("llama")
     one = ConversationCache(backbone, 64)
-    one.of("me").run(random_ids(backbone, 30, seed=0))
+    run(one.of("me"), random_ids(backbone, 30, seed=0))
     cache = ConversationCache(backbone, 2.5 * one.bytes / 2**20)
     conversations = [random_ids(backbone, 30, seed=seed) for seed in range(3)]
     mine = cache.of("me")
     for ids in conversations:
-        mine.run(ids)
+        run(mine, ids)
         assert cache.bytes <= 2.5 * one.bytes
     passes = counted(backbone, monkeypatch)
     for ids in (conversations[2], conversations[1], conversations[0]):
-        mine.run([*ids, 7])
+        run(mine, [*ids, 7])
     assert passes[:2] == [1, 1] and passes[2] == 31
     nothing = ConversationCache(backbone, 0)
-    assert nothing.of("me").run(conversations[0]) is not None and nothing.bytes == 0
+    run(nothing.of("me"), conversations[0])
+    assert nothing.bytes == 0
 
 
 def test_a_long_conversation_keeps_its_beginning_for_a_while(tiny_backbone: Load) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.tiny_models import FAMILIES, WINDOW
 from tests.tokmem_desk.reference import TOLERANCE, full_hidden, random_ids
 from tokmem_desk.backbone.backbone import Backbone
-from tokmem_desk.backbone.kv_state import LayerRows, QueryState
+from tokmem_desk.backbone.query_state import LayerKeysValues, QueryState
 
 Load = Callable[..., Backbone]
 
@@ -28,9 +28,9 @@ def embed(backbone: Backbone, ids: list[list[int]]) -> tuple[Tensor, Tensor]:
     return backbone.embed_ids(padded), present
 
 
-def tail_of(state: QueryState, count: int) -> LayerRows:
+def tail_of(state: QueryState, count: int) -> LayerKeysValues:
     """The last ``count`` positions of a state, in the form in which a memory brings its keys and values."""
-    return LayerRows(
+    return LayerKeysValues(
         tuple(k[..., k.shape[-2] - count :, :] for k in state.keys),
         tuple(v[..., v.shape[-2] - count :, :] for v in state.values),
     )

@@ -19,7 +19,7 @@ from tokmem_desk.generation.decoding import start_memory, step
 from tokmem_desk.generation.recall import Bank, answer_batch, recall
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes
 from tokmem_desk.memory.input_rows import initial_rows
-from tokmem_desk.memory.kv_positions import initial_layer_rows
+from tokmem_desk.memory.kv_positions import initial_keys_values
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.steering import Steering
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair, Procedure
@@ -62,7 +62,7 @@ def test_facts(tiny_backbone: Load, family: str) -> None:
         assert backbone.steps_with_cache, "one answer goes on from the model's own cache"
         assert "away from the whole" in backbone.traits.reason
         with pytest.raises(UsageError, match="Train with the form 'rows'"):
-            initial_layer_rows(backbone, 2, [5, 6, 7])
+            initial_keys_values(backbone, 2, [5, 6, 7])
     else:
         assert not backbone.layout.recurrent and backbone.rotates_keys and backbone.traits.carries_state
         assert len(backbone.layout.running) + sum(len(group.layers) for group in backbone.layout.groups) == 4

@@ -142,7 +142,7 @@ def first(manifest: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda m: m.update(format="other"), "is not a bank"),
+        (lambda m: m.update(format="other"), "is no file of procedures"),
         (lambda m: m.update(version="1.x"), "version in its manifest"),
         (lambda m: m.update(version="99999999.0.0"), "version in its manifest"),
         (lambda m: m.update(procedures=[]), "is not a list of procedures"),
@@ -306,6 +306,27 @@ def test_lines_that_cannot_be_right(tmp_path: Path, files: dict[str, bytes], sai
     refused(tmp_path, rewritten(lambda m: None, **files), said)
 
 
+def test_a_bank_that_a_file_browser_packed_again(tmp_path: Path) -> None:
+    found = files_of(bank_bytes())
+    file = tmp_path / "again.tokmem"
+    rubbish = [("__MACOSX/._mine", b"x"), ("__MACOSX/mine/._manifest.json", b"x"), ("mine/.DS_Store", b"x")]
+    for packed in (
+        [("mine/", b""), *((f"mine/{name}", data) for name, data in found.items()), *rubbish],
+        [*((f"my bank/{name}", data) for name, data in found.items())],
+        [*found.items(), (".DS_Store", b"x"), ("._README.md", b"x")],
+        [*((f"mine/{name}", data) for name, data in found.items()), ("mine/Thumbs.db", b"x"), ("desktop.ini", b"x")],
+    ):
+        file.write_bytes(zipped(packed))
+        with open_bank(file) as opened:
+            assert opened.manifest.procedures
+    # What one was packed with by hand is compressed as a whole, and cannot be read in places.
+    refused(tmp_path, zipped({f"mine/{name}": data for name, data in found.items()}, zipfile.ZIP_DEFLATED), "Unpack it")
+    for rubbish in ({}, {"__MACOSX/._mine.tokmem": b"x"}):
+        refused(tmp_path, zipped({"mine.tokmem": bank_bytes(), **rubbish}), "Unpack it and give mine.tokmem")
+    refused(tmp_path, zipped({f"a/b/{name}": data for name, data in found.items()}), "plain files only")
+    refused(tmp_path, zipped({f"../{name}": data for name, data in found.items()} | {"x": b""}), "plain files only")
+
+
 def test_archives_that_play_tricks(tmp_path: Path) -> None:
     found = files_of(bank_bytes())
     pairs = list(found.items())
@@ -324,7 +345,7 @@ def test_archives_that_play_tricks(tmp_path: Path) -> None:
             info.external_attr = (0o120777 << 16) if name == "README.md" else 0o600 << 16
             archive.writestr(info, data)
     refused(tmp_path, target.getvalue(), "is a link")
-    refused(tmp_path, b"", "not a bank|damaged")
+    refused(tmp_path, b"", "no file of procedures|damaged")
     refused(tmp_path, b"PK\x05\x06" + b"\x00" * 18, "missing|damaged")
 
 
@@ -401,7 +422,7 @@ def test_a_protected_stream_is_read_anywhere_and_notices_any_change() -> None:
         data[: start + chunk],
         data + b"x" * 40,
         swapped,
-        data.replace(b'"n": 65536', b'"n": 32768'),
+        data.replace(b'"n": 2,', b'"n": 4,'),
     ):
         with pytest.raises(BadInputError):
             ProtectedReader(io.BytesIO(bad), "x", "f")
@@ -410,6 +431,11 @@ def test_a_protected_stream_is_read_anywhere_and_notices_any_change() -> None:
     reader = ProtectedReader(io.BytesIO(bytes(middle)), "x", "f")
     with pytest.raises(BadInputError, match="damaged"):
         reader.read()
+
+
+def test_a_bank_is_strong_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    assert b'"kdf": "scrypt", "n": 65536, "r": 8,' in bank_bytes(passphrase="right")
 
 
 GREEDY = {
@@ -443,7 +469,7 @@ def test_memories_that_do_not_belong_together() -> None:
     stale = memory_file(1, digest="cd" * 32)
     unmeasured = memory_file(1, blocks={n: b for n, b in parts.blocks.items() if n != "router.mean"})
     for data, error, said in (
-        (other, IncompatibleError, "another backbone"),
+        (other, IncompatibleError, "another model"),
         (stale, IncompatibleError, "another version"),
         (unmeasured, BadInputError, "no tensor 'router.mean'"),
         (b"junk", BadInputError, "not a memory file"),
@@ -453,7 +479,7 @@ def test_memories_that_do_not_belong_together() -> None:
                 io.BytesIO(), bank(2, procedures=[procedures(1)[0], ExportProcedure("0" * 32, "b", lambda d=data: d)])
             )
     more = memory_file(1, blocks={**parts.blocks, "router.news": parts.blocks["address"]})
-    with pytest.raises(IncompatibleError, match="no bank can carry"):
+    with pytest.raises(IncompatibleError, match="no file of procedures can carry"):
         write_bank(io.BytesIO(), bank(1, procedures=[ExportProcedure("0" * 32, "b", lambda: more)]))
     with pytest.raises(UsageError, match="nothing to export"):
         write_bank(io.BytesIO(), bank(1, procedures=[]))

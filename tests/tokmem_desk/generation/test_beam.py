@@ -15,7 +15,8 @@ from torch import Tensor
 
 from tests.tokmem_desk.generation.test_recall import collect, memory, token_bank
 from tests.tokmem_desk.templates.test_single_use import LAYOUTS, LIST, SUM
-from tokmem_desk.generation.beam import Beam, BeamSearch, search_width
+from tokmem_desk.generation import beam
+from tokmem_desk.generation.beam import WIDTH, Beam, BeamSearch, search_width, width_within_memory
 from tokmem_desk.generation.constrained import SchemaConstraint, constraint_of, vocabulary_of
 from tokmem_desk.generation.decoding import start_memory, step, step_each
 from tokmem_desk.generation.recall import answer_batch, recall
@@ -56,6 +57,30 @@ def table(seed: int, tokens: int, longest: int) -> Callable[[tuple[int, ...]], T
         return drawn if len(told) < longest else torch.tensor([0.0] + [-40.0] * (tokens - 1))
 
     return logits
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_token_has_its_own_share_of_the_score(seed: int) -> None:
+    logits = table(seed, tokens=5, longest=4)
+    search = searched(logits, width=3, longest=5)
+    best = search.best
+    said = [float(logits(best.ids[:place]).log_softmax(dim=-1)[token]) for place, token in enumerate(best.ids)]
+    assert best.logs == pytest.approx(said, abs=1e-5)
+    end = float(logits(best.ids).log_softmax(dim=-1)[END])
+    assert best.score == pytest.approx(sum(said) + end, abs=1e-5)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 5])
+def test_rivals_are_other_answers_with_their_own_scores(seed: int) -> None:
+    logits = table(seed, tokens=5, longest=4)
+    search = searched(logits, width=3, longest=5)
+    rivals = search.rivals
+    assert rivals and search.best.ids not in [rival.ids for rival in rivals]
+    assert len({rival.ids for rival in rivals}) == len(rivals)
+    assert [rival.score for rival in rivals] == sorted((rival.score for rival in rivals), reverse=True)
+    for rival in rivals:
+        said = sum(float(logits(rival.ids[:at]).log_softmax(dim=-1)[token]) for at, token in enumerate(rival.ids))
+        assert sum(rival.logs) == pytest.approx(said, abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -124,6 +149,18 @@ def test_a_tokenizer_that_lets_nothing_be_held_leaves_answers_free(
     sample = Sample(query, backbone.format.response("12.50"), 0, message, "12.50")
     forms = SharedForms(backbone, [Procedure("one", (ExamplePair(message, "12.50"),) * 20)], wanted=True)
     assert set(forms.choices(sample) or ()) <= {None}
+
+
+def test_a_long_message_leaves_room_for_fewer_answers(
+    tiny_backbone: Callable[..., Backbone], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone("llama")
+    [state] = backbone.prefill([backbone.format.query("Paid 12.50 for lunch")]).states
+    batch = backbone.layout.join([state], [None])
+    assert batch.bytes == state.bytes > 0 and width_within_memory(batch) == WIDTH
+    for room, width in ((2.5, 2), (1.0, 1), (0.1, 1)):
+        monkeypatch.setattr(beam, "BEAM_BYTES", int(room * state.bytes))
+        assert width_within_memory(batch) == width
 
 
 def by_hand(backbone: Backbone, held: Memory, message: str, width: int, longest: int) -> tuple[Beam, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from tokmem_desk.generation.decoding import CIRCLING_TOKENS, Chooser, goes_in_ci
 from tokmem_desk.generation.recall import Answer, Bank, Piece, Routed, Sampling, answer_batch, recall, route_messages
 from tokmem_desk.memory.input_rows import initial_rows
 from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
-from tokmem_desk.memory.kv_positions import initial_layer_rows
+from tokmem_desk.memory.kv_positions import initial_keys_values
 from tokmem_desk.memory.memory import Memory
 from tokmem_desk.memory.steering import Steering
 from tokmem_desk.procedures import NONE_ROUTE
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 def memory(backbone: Backbone, name: str, span: int = 4, seed: int = 0) -> Memory:
     text = backbone.format.encode_text("Write a commit message for this change. " * 3)
-    free = initial_layer_rows(backbone, span - 1, text[seed : seed + 20])
+    free = initial_keys_values(backbone, span - 1, text[seed : seed + 20])
     rows = initial_rows(backbone, 1, seed=seed) + 0.3 * seed
     drawn = torch.Generator().manual_seed(seed)
     shapes = backbone.key_shapes
@@ -272,6 +273,11 @@ def test_plain_chat_sees_a_system_text_and_a_procedure_does_not(tiny_backbone: C
     alone = collect(recall(backbone, bank, message, max_tokens=4))[2]
     assert told.routed.route == "one" and told.response == alone.response
     assert told.prompt_tokens == len(backbone.format.query(message)) + 4, "and the span of the memory"
+    bank = dataclasses.replace(bank, conversation_aware=frozenset({"one"}))
+    earlier = [Turn("user", "Lunch?"), Turn("assistant", "Yes.")]
+    reading = collect(recall(backbone, bank, message, conversation=[*system, *earlier], max_tokens=4))[2]
+    ids = backbone.format.conversation([*earlier, Turn("user", message)])
+    assert reading.prompt_tokens == len(ids) + 4, "one that reads the conversation reads the messages alone"
 
 
 def test_a_system_text_stays_when_old_messages_are_cut(tiny_backbone: Callable[..., Backbone]) -> None:

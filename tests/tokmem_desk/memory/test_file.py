@@ -15,17 +15,18 @@ from tokmem_desk.errors import BadInputError, IncompatibleError, UsageError
 from tokmem_desk.memory.file import memory_from_bytes, memory_to_bytes, read_metadata
 from tokmem_desk.memory.input_rows import initial_rows
 from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter
-from tokmem_desk.memory.kv_positions import initial_layer_rows
+from tokmem_desk.memory.kv_positions import initial_keys_values
 from tokmem_desk.memory.memory import Memory, renormalise
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.memory.steering import Steering
+from tokmem_desk.templates.template import TEMPLATE_SETTING, AnswerTemplate, Part
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
 
 
 def make(backbone: Backbone, span: int = 3) -> Memory:
-    free = initial_layer_rows(backbone, span - 1, backbone.format.encode_text("the lazy dog jumps over the fox"))
+    free = initial_keys_values(backbone, span - 1, backbone.format.encode_text("the lazy dog jumps over the fox"))
     rows = initial_rows(backbone, 1)
     statistics = RouterStatistics.of(torch.nn.functional.normalize(torch.randn(24, 7) + 1, dim=1), "digest")
     kv_adapter = KVAdapter.of([torch.randn(t.shape) for t in initial_kv_adapter(backbone.key_shapes, 2, 0).tensors()])
@@ -139,4 +140,14 @@ def test_a_backbone_without_movable_keys_refuses_layers(
     backbone = tiny_backbone("llama")
     monkeypatch.setattr(backbone, "rotates_keys", False)
     with pytest.raises(UsageError, match="do not work on tiny-llama"):
-        initial_layer_rows(backbone, 2, [1, 2, 3])
+        initial_keys_values(backbone, 2, [1, 2, 3])
+
+
+def test_a_form_is_read_once_and_anew_where_it_is_another() -> None:
+    form = AnswerTemplate((Part("text", ("yes",)),))
+    settings: dict[str, object] = {TEMPLATE_SETTING: form.as_dict()}
+    made = Memory("note", Steering.of(torch.zeros(1, 4)), torch.zeros(4), False, settings=settings)
+    assert made.answer_template == form and made.answer_template is made.answer_template
+    settings[TEMPLATE_SETTING] = {"parts": "damaged"}
+    assert made.answer_template is None
+    assert made.without_answer_template().answer_template is None

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from tests.tiny_models import WINDOW
+from tokmem_desk.memory import kv_adapter as kv_adapter_module
 from tokmem_desk.memory.input_rows import initial_rows
 from tokmem_desk.memory.kv_adapter import KVAdapter, initial_kv_adapter, kv_adapter_size
-from tokmem_desk.memory.kv_positions import initial_layer_rows
+from tokmem_desk.memory.kv_positions import initial_keys_values
 from tokmem_desk.memory.steering import Steering, join_memories
 
 if TYPE_CHECKING:
@@ -78,6 +79,22 @@ def test_a_sliding_layer_is_seen_at_its_own_places(tiny_backbone: Callable[..., 
                 torch.testing.assert_close(seen.keys[g][layer, :, token], expected[0, :, 0], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma3"])
+def test_a_long_query_is_edited_in_parts_alike(
+    tiny_backbone: Callable[..., Backbone], family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = tiny_backbone(family)
+    adapter = drawn(backbone)
+    state = backbone.prefill([backbone.format.query(MESSAGE * 3)]).states[0]
+    with torch.no_grad():
+        whole = adapter.apply(backbone, state)
+        for tokens in (1, 7, WINDOW - 1):
+            monkeypatch.setattr(kv_adapter_module, "_TOKENS_AT_ONCE", tokens)
+            parts = adapter.apply(backbone, state)
+            for ours, theirs in zip(parts.keys + parts.values, whole.keys + whole.values, strict=True):
+                torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
 def test_numbers_give_the_kv_adapter_back(tiny_backbone: Callable[..., Backbone]) -> None:
     backbone = tiny_backbone("gemma3")
     kv_adapter = drawn(backbone, rank=5)
@@ -94,7 +111,7 @@ def test_numbers_give_the_kv_adapter_back(tiny_backbone: Callable[..., Backbone]
 def test_only_its_own_query_is_seen_through_it(tiny_backbone: Callable[..., Backbone]) -> None:
     """In a batch, a query with a KV adapter beside one without: each is as it is alone."""
     backbone = tiny_backbone("llama")
-    free = initial_layer_rows(backbone, 3, backbone.format.encode_text(MESSAGE))
+    free = initial_keys_values(backbone, 3, backbone.format.encode_text(MESSAGE))
     with_adapter = Steering.of(initial_rows(backbone, 1), free.keys, free.values, drawn(backbone))
     without = Steering.of(with_adapter.rows, free.keys, free.values)
     states = backbone.prefill([backbone.format.query(MESSAGE), backbone.format.query("hello")]).states

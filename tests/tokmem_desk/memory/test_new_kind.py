@@ -36,7 +36,7 @@ from tui.engine.lazy_steering import LazySteering
 
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
-    from tokmem_desk.backbone.kv_state import QueryState
+    from tokmem_desk.backbone.query_state import QueryState
     from tokmem_desk.memory.stored_tensors import StoredTensors
 
 KNOWN_BEFORE = steering.KINDS

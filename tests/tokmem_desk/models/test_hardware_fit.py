@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -85,6 +86,18 @@ def test_need_never_falls_below_weights_and_libraries():
         assert need >= entry.memory_bytes and need > weights > 0
     assert needed_bytes(None, GIB) == (GIB + machine.WORKING_BYTES, GIB)
     assert needed_bytes(None, None) is None
+
+
+def test_a_processor_without_bfloat16_holds_in_32_bit_what_is_not_in_4():
+    wide = replace(SMALL, lacks_bfloat16=True)
+    for entry in CATALOGUE:
+        (need, weights), (more, heavier) = needed_bytes(entry, None, SMALL), needed_bytes(entry, None, wide)
+        assert more - need == heavier - weights >= 0
+        assert needed_bytes(entry, None, replace(CARD, lacks_bfloat16=True)) == (need, weights), "the card computes"
+    default = next(entry for entry in CATALOGUE if entry.id == DEFAULT_ID)
+    assert needed_bytes(default, None, wide)[0] - needed_bytes(default, None, SMALL)[0] == (
+        2 * 49_152 * 576 + 2 * (134_515_008 - 49_152 * 576)
+    ), "embeddings, and the copy of the others"
 
 
 def test_recommendation_grows_with_the_machine():

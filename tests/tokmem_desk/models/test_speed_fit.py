@@ -9,7 +9,16 @@ import pytest
 
 from tokmem_desk.backbone.machine_speed import measure_speed
 from tokmem_desk.models.catalogue import CATALOGUE, DEFAULT_ID, find_entry
-from tokmem_desk.models.speed_fit import MachineSpeed, estimate, in_words, keep, kept, most_pleasant
+from tokmem_desk.models.speed_fit import (
+    UNPACKED_LIMIT_BYTES,
+    MachineSpeed,
+    estimate,
+    in_words,
+    keep,
+    kept,
+    most_pleasant,
+    unpacked_limit,
+)
 from tokmem_desk.system.device import DeviceChoice
 
 GIB = 2**30
@@ -48,6 +57,17 @@ def test_larger_models_are_slower_and_faster_machines_faster() -> None:
         assert faster.first_word_seconds + 1 / faster.words_per_second < (
             other.first_word_seconds + 1 / other.words_per_second
         )
+
+
+def test_an_unpacked_copy_takes_more_only_where_nothing_else_is_quick() -> None:
+    assert unpacked_limit(32 * GIB, packs=True) == unpacked_limit(GIB, packs=False) == UNPACKED_LIMIT_BYTES
+    assert unpacked_limit(32 * GIB, packs=False) == 4 * GIB
+    small = find_entry(DEFAULT_ID)
+    assert small is not None
+    wide, narrow = (estimate(small, replace(LAPTOP, dtype=dtype, one_row=1e6)) for dtype in ("float32", "bfloat16"))
+    assert wide is not None and narrow is not None
+    assert wide.words_per_second < narrow.words_per_second, "the copy and the head are read in twice as many bytes"
+    assert narrow.words_per_second > 1, "the copy makes up for a slow kernel"
 
 
 def test_the_largest_that_stays_pleasant_is_recommended() -> None:

@@ -294,6 +294,15 @@ def test_space_is_checked_before_work_begins(store: ModelStore, source: Path, mo
             store.ensure(wanted, CPU, silent)
 
 
+def test_space_for_the_download_is_counted_too(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = store.resolve("default").entry
+    assert entry is not None
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _path: usage(10**9, 10**9, entry.space_bytes - 1))
+    with pytest.raises(StorageError, match="needs about 689 MiB"):
+        store.ensure("default", CPU, silent)
+
+
 def test_two_processes_do_not_convert_at_once(store: ModelStore, source: Path) -> None:
     locks = store.folder / ".locks"
     locks.mkdir(parents=True)

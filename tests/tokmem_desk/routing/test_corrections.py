@@ -94,3 +94,49 @@ def test_a_verdict_for_a_procedure_that_is_not_there_does_nothing() -> None:
     message = axis(0, toward=1, share=0.5)
     assert route(router([Correction(message, "tea", "gone")]), message) == "tea"
     assert route(router([Correction(message, "gone", "rent")]), message) == "rent"
+
+
+def spread_out(toward: int, shares: Sequence[float]) -> Tensor:
+    """Messages along axis 0 that lean in different ways."""
+    return torch.stack([axis(0, toward=toward, share=share) for share in shares])
+
+
+def with_examples(corrections: Sequence[Correction], examples: Tensor) -> DiscriminantRouter:
+    """The router in which ``tea`` is made from some messages, which tell where its messages end."""
+    plain = router()
+    statistics = {
+        "tea": RouterStatistics.of(examples, ""),
+        "rent": RouterStatistics(axis(1), 4, torch.zeros(1, DIMENSIONS), 0.0, ""),
+    }
+    return DiscriminantRouter(
+        plain._basis, DIMENSIONS, statistics, None, corrections, lambda name: examples if name == "tea" else None
+    )
+
+
+def test_near_misses_tell_where_the_messages_of_a_procedure_end() -> None:
+    own = torch.cat([spread_out(2, (0.0, 0.1, 0.2, -0.1, -0.2)), spread_out(3, (0.1, 0.2, -0.1, -0.2))])
+    own = own / own.norm(dim=1, keepdim=True)
+    missed, another = axis(0, toward=4, share=1.3), axis(0, toward=5, share=1.3)
+    before = with_examples([], own)
+    assert [route(before, vector) for vector in (missed, another)] == ["tea", "tea"]
+    after = with_examples([Correction(missed, "tea", "none")], own)
+    assert route(after, missed) == "none"
+    assert route(after, another) == "none", "as far from the own messages as the corrected one, and unlike it"
+    assert [route(after, vector) for vector in own] == ["tea"] * len(own)
+    assert route(after, axis(1)) == "rent"
+
+
+def test_a_border_gives_the_rest_to_none_and_probabilities_stay_a_distribution() -> None:
+    own = torch.cat([spread_out(2, (0.0, 0.1, 0.2, -0.1, -0.2)), spread_out(3, (0.1, 0.2, -0.1, -0.2))])
+    after = with_examples([Correction(axis(0, toward=4, share=1.3), "tea", "none")], own)
+    for vector in (*own, axis(0, toward=5, share=1.3), axis(1)):
+        ranked = after.candidates(Prefilled([], vector[None], vector[None]))[0]
+        assert sum(one.probability for one in ranked) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_without_enough_examples_only_the_near_miss_itself_stays_away() -> None:
+    own = spread_out(2, (0.0, 0.1))
+    missed = axis(0, toward=4, share=1.3)
+    after = with_examples([Correction(missed, "tea", "none")], own)
+    assert route(after, missed) == "none"
+    assert route(after, axis(0, toward=5, share=1.3)) == "tea"

@@ -12,7 +12,7 @@ import torch
 
 from tests.tokmem_desk.generation.test_recall import memory
 from tokmem_desk.backbone.chat_format import Turn
-from tokmem_desk.backbone.prefill import Prefilled
+from tokmem_desk.backbone.prefill import Prefilled, Reading
 from tokmem_desk.backbone.token_space import TokenNetwork, train_network
 from tokmem_desk.background.joined import join
 from tokmem_desk.errors import BadInputError
@@ -49,14 +49,14 @@ class FirstWordRouter:
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
         self.asked: list[str] = []
-        true_prefill = backbone.prefill
+        true_prefill = backbone.prefill_steps
 
-        def prefill(queries: list[list[int]], **options: object) -> Prefilled:
+        def prefill_steps(queries: list[list[int]], **options: object) -> Reading:
             head, tail = len(backbone.format.head_ids), len(backbone.format.tail_ids)
             self._texts = [backbone.format.decode(q[head : len(q) - tail]) for q in queries]
             return true_prefill(queries, **options)  # type: ignore[arg-type]
 
-        self.prefill = prefill
+        self.prefill_steps = prefill_steps
 
     def candidates(self, prefilled: Prefilled) -> list[list[Candidate]]:
         self.asked += self._texts
@@ -107,7 +107,7 @@ def given(backbone: Backbone, segment_tagger: SegmentTagger, message: str, begin
 def bank_of(
     backbone: Backbone, router: FirstWordRouter, segment_tagger: object, monkeypatch: pytest.MonkeyPatch
 ) -> Bank:
-    monkeypatch.setattr(backbone, "prefill", router.prefill)
+    monkeypatch.setattr(backbone, "prefill_steps", router.prefill_steps)
     monkeypatch.setattr(backbone, "token_space", segment_tagger.space)  # type: ignore[attr-defined]
     memories: dict[str, Memory] = {name: memory(backbone, name, seed=i + 1) for i, name in enumerate(("pay", "sky"))}
     return Bank(memories, router, segment_tagger=segment_tagger)  # type: ignore[arg-type]
@@ -273,10 +273,10 @@ def test_the_segment_tagger_survives_its_file_and_refuses_others(
     backbone = tiny_backbone("llama")
     again = SegmentTagger.from_bytes(segment_tagger.to_bytes(), backbone)
     query = backbone.format.query(MESSAGE)
-    tokens = backbone.prefill([query], token_layers=segment_tagger.space.layers).tokens[0]
+    tokens = backbone.prefill([query], token_space=segment_tagger.space).tokens[0]
     assert len(tokens) == len(backbone.format.places(MESSAGE)) == len(backbone.format.encode_text(MESSAGE))
     assert torch.equal(again.marks(tokens), segment_tagger.marks(tokens))
-    with pytest.raises(BadInputError, match="another backbone"):
+    with pytest.raises(BadInputError, match="another model"):
         SegmentTagger.from_bytes(segment_tagger.to_bytes(), tiny_backbone("gemma3"))
     with pytest.raises(BadInputError, match="damaged"):
         SegmentTagger.from_bytes(segment_tagger.to_bytes()[:200], backbone)
@@ -334,7 +334,7 @@ def test_requests_beyond_the_bound_are_not_considered(
     marks[:, CONTENT] = 0.1
     router = FirstWordRouter(backbone)
     bank = bank_of(backbone, router, GivenMarks(segment_tagger, marks), monkeypatch)
-    done = backbone.prefill([backbone.format.query(message)], token_layers=segment_tagger.space.layers)
+    done = backbone.prefill([backbone.format.query(message)], token_space=segment_tagger.space)
     found = find_segments(
         backbone,
         router,

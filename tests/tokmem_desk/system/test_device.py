@@ -10,7 +10,7 @@ import torch
 
 from tokmem_desk.errors import IncompatibleError
 from tokmem_desk.system import device as device_module
-from tokmem_desk.system.device import choose_device, cpu_flags, memory_in_use_mb
+from tokmem_desk.system.device import choose_device, cpu_flags, cpu_lacks_bfloat16, memory_in_use_mb
 
 
 def simulate_card(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int]) -> None:
@@ -43,18 +43,39 @@ def test_an_old_card_computes_in_float16_where_the_family_bears_it(monkeypatch: 
 def test_the_cpu_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     simulate_card(monkeypatch, (9, 0))
     choice = choose_device("cpu")
-    assert (choice.device, choice.compute_dtype) == ("cpu", "bfloat16")
+    assert choice.device == "cpu"
     assert choice.reason.startswith("CPU was asked for")
 
 
 @pytest.mark.parametrize(
-    ("flags", "detail"),
-    [({"amx_bf16", "avx512_bf16"}, "by AMX"), ({"avx512_bf16"}, "by AVX-512"), (set(), "emulated")],
+    ("flags", "dtype", "detail"),
+    [
+        ({"amx_bf16", "avx512_bf16"}, "bfloat16", "bfloat16 by AMX"),
+        ({"avx512f", "avx512_bf16"}, "bfloat16", "bfloat16 by AVX-512"),
+        ({"asimd", "bf16"}, "bfloat16", "bfloat16 by NEON"),
+        ({"avx2", "fma"}, "float32", "float32, since it has no bfloat16"),
+        ({"avx2", "avx512f"}, "float32", "float32, since it has no bfloat16"),
+    ],
 )
-def test_the_reason_names_what_the_cpu_has(monkeypatch: pytest.MonkeyPatch, flags: set[str], detail: str) -> None:
+def test_a_cpu_computes_in_what_it_has_instructions_for(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], dtype: str, detail: str
+) -> None:
     no_card(monkeypatch)
     monkeypatch.setattr(device_module, "cpu_flags", lambda: frozenset(flags))
-    assert f"bfloat16 {detail}" in choose_device().reason
+    choice = choose_device()
+    assert choice.compute_dtype == dtype and detail in choice.reason
+    assert cpu_lacks_bfloat16() is (dtype == "float32")
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [("AVX2", "float32"), ("DEFAULT", "float32"), ("AVX512", "bfloat16")])
+def test_where_the_system_tells_no_flags_torch_knows_the_kind(
+    monkeypatch: pytest.MonkeyPatch, capability: str, dtype: str
+) -> None:
+    no_card(monkeypatch)
+    monkeypatch.setattr(device_module, "cpu_flags", frozenset)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert choose_device().compute_dtype == dtype
+    assert not cpu_lacks_bfloat16(), "it is not known"
 
 
 def test_a_card_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

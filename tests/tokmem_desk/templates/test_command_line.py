@@ -91,6 +91,22 @@ def test_a_template_that_cannot_be_safe_is_refused(template: list[str], reason: 
         check_template(template, SCHEMA)
 
 
+def test_a_free_text_is_one_value_and_no_code() -> None:
+    template = ["todo", "add", "--note={answer}", "--", "{answer}"]
+    check_template(template, None)
+    value = 'a "b" $(id)\n; rm -rf ~'
+    assert fill(template, {"answer": value}) == ["todo", "add", f"--note={value}", "--", value]
+    with pytest.raises(BadInputError, match="read as an option"):
+        fill(["todo", "{answer}"], {"answer": "--force"})
+    for wrong, reason in (
+        (["sh", "-c", "{answer}"], "shell's script"),
+        (["{answer}"], "cannot be a slot"),
+        (["todo", "{text}"], "there is no schema"),
+    ):
+        with pytest.raises(BadInputError, match=reason):
+            check_template(wrong, None)
+
+
 def test_a_shell_may_run_a_file_of_its_own() -> None:
     check_template(["sh", "add.sh", "{text}"], SCHEMA)
     check_template(["sh", "-c", 'echo "$1"', "sh", "{text}"], SCHEMA)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tokmem_desk.generation.test_recall import token_bank
-from tests.tokmem_desk.templates.test_template import expenses, form_of
+from tests.tokmem_desk.templates.test_template import THINGS, form_of
 from tokmem_desk.generation.recall import answer_batch
 from tokmem_desk.procedures import ExamplePair
 from tokmem_desk.templates.induction import induce_form
@@ -23,6 +23,7 @@ from trainer.auxiliary.composed import composed_procedure
 if TYPE_CHECKING:
     from tokmem_desk.backbone.backbone import Backbone
 
+COLOURS = ("red", "blue", "green", "grey", "brown", "white", "black")
 NUMBER = Part("taken", (), ("number",))
 WORDS = Part("taken", ("none",), ("small",), tokens=5)
 DASH = Part("text", ("-",))
@@ -33,11 +34,16 @@ LAYOUTS = AnswerTemplate(
 )
 
 
+def two_words() -> list[ExamplePair]:
+    said = [(THINGS[i % 11], COLOURS[i % 7]) for i in range(24)]
+    return [ExamplePair(f"{thing} or {colour}", f"{thing}/{colour}") for thing, colour in said]
+
+
 def test_nothing_is_taken_twice_where_no_pair_does() -> None:
-    assert form_of(expenses(24)).once
-    numbers = [(f"{i} or {90 - i}", f"{i}/{90 - i}", f"{i}/{i}") for i in range(10, 34)]
-    assert form_of([ExamplePair(message, answer) for message, answer, _ in numbers]).once
-    assert not form_of([ExamplePair(message, answer) for message, _, answer in numbers]).once
+    words = [(pair.input, pair.response) for pair in two_words()]
+    assert form_of(two_words()).once
+    doubled = [(message, f"{answer.split('/')[1]}/{answer.split('/')[1]}") for message, answer in words]
+    assert not form_of([ExamplePair(message, answer) for message, answer in doubled]).once
 
 
 def test_a_value_that_is_there_twice_may_be_taken_twice() -> None:
@@ -140,7 +146,8 @@ def test_answers_take_nothing_twice(tiny_backbone: Callable[..., Backbone], fami
 
 
 def test_it_is_kept_with_the_form() -> None:
-    form = form_of(expenses(24))
+    form = form_of(two_words())
+    assert form.once
     assert AnswerTemplate.from_dict(form.as_dict()) == form
     old = {key: value for key, value in form.as_dict().items() if key != "once"}
     assert AnswerTemplate.from_dict(old) == replace(form, once=False), "forms of earlier memories stay what they are"

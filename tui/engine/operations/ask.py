@@ -1,33 +1,44 @@
-"""``ask``: answer one message. ``route`` and ``token`` events come on the way."""
+"""``ask``: answer one message. ``route`` and ``token`` events come on the way, of long messages ``progress`` before."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 from profiles.settings.settings import Settings
 from tokmem_desk.backbone.chat_format import Turn
+from tokmem_desk.background.referring import Said
 from tokmem_desk.errors import UsageError
+from tokmem_desk.generation.answer_segment import all_right
 from tokmem_desk.generation.decoding import own_sampling
-from tokmem_desk.generation.recall import Answer, Bank, Piece, Routed, Sampling, recall
+from tokmem_desk.generation.recall import Answer, Bank, Piece, Read, Routed, Sampling, recall
+from tokmem_desk.models.expectations import SMALL_BELOW
 from tokmem_desk.procedures import AUTO_ROUTE, NONE_ROUTE
+from tokmem_desk.templates.asked_form import AskedForm
 from tui.engine.engine import Engine
 from tui.engine.operation import ProfileFields, operation
 from tui.engine.operations.route import route_fields
 from tui.engine.request import Request
 from tui.engine_client.protocol import AskResult
 
-IMITATES_BELOW = 1_000_000_000
-"""Models with fewer parameters copy the form of whatever answer stands before: after a contact card, the
-capital of Norway became a contact card. They see plain chat alone."""
+_READING = {
+    "message": "reading",
+    "requests": "looking for requests,",
+    "conversation": "reading the conversation,",
+}
 
 
 class AskFields(ProfileFields):
     """Fields of a request for an answer. Those that need not be there:
 
-    ``route`` (text), ``conversation`` (list of {role, content, route}), ``max_tokens`` (whole number), ``sample``
-    (true: by the settings' temperature), ``own_sampling`` (true: as the model's makers advise) and ``seed``.
+    ``route`` (text), ``conversation`` (list of {role, content, route, parts}; the parts of an answer are the requests
+    as they were read and what was answered to each, as pairs of texts), ``references`` (false: words are taken as they
+    stand, nothing that they refer to is filled in), ``max_tokens`` (whole number), ``sample``
+    (true: by the settings' temperature), ``own_sampling`` (true: as the model's makers advise), ``seed``, ``asked``
+    (the form that the answer must have, as ``AskedForm.read`` takes it), and ``others`` (whole number: the result has
+    the answer's tokens, each with so many of the likeliest in its place).
     """
 
     text: str
@@ -42,9 +53,11 @@ def ask(engine: Engine, request: Request) -> Iterator[None]:
         raise UsageError("There is nothing to answer: the message is empty.", next_step="Type a message.")
     entries = request.fields.get("conversation") or []
     turns = _turns(entries)
-    yield from engine.ready(request)
+    wanted = request.fields.get("asked")
+    asked = None if wanted is None else AskedForm.read(wanted)
+    yield from engine.ready_to_answer(request)
     backbone = engine.model.backbone
-    imitates = backbone.parameter_count() < IMITATES_BELOW
+    imitates = backbone.parameter_count() < SMALL_BELOW
     places = _plain_places(entries) if imitates else list(range(len(entries)))
     with engine.profile(request) as (store, settings):
         bank = engine.bank(store, settings)
@@ -64,7 +77,11 @@ def ask(engine: Engine, request: Request) -> Iterator[None]:
         sampling=sampling,
         max_tokens=max_tokens,
         cancelled=request.cancelled.is_set,
-        shuns_repeats=imitates,
+        shuns_repeats=imitates and asked is None,
+        asked=asked,
+        others=request.fields.get("others"),
+        said=None if request.fields.get("references") is False else _said(entries),
+        pool=engine.step_pool,
     )
     request.takes_turns = True
     for step in steps:
@@ -75,11 +92,18 @@ def ask(engine: Engine, request: Request) -> Iterator[None]:
                 forced=step.forced,
                 segment=step.segment,
                 part=step.part,
+                **({"follows": step.follows} if step.follows else {}),
+                **({"typed": step.typed, "filled": [one.as_dict() for one in step.filled]} if step.filled else {}),
                 call=step.route in bank.schemas,
                 guest=step.route in bank.guests,
+                **({"plan": True} if step.route in bank.plans and asked is None else {}),
             )
         elif isinstance(step, Piece):
-            request.emit("token", text=step.text)
+            if step.text:  # an empty one only gives others their turn
+                request.emit("token", text=step.text)
+        elif isinstance(step, Read):
+            words = f"{_READING[step.what]} {step.done:,} of {step.total:,} tokens"
+            request.report_phase("read", step.done / step.total, words)
         else:
             cut = _messages_cut(step, entries, places)
             request.emit("done", result=_result(step, bank, backbone.context_length, cut))
@@ -109,6 +133,20 @@ def _turns(entries: list[Any]) -> list[Turn]:
             raise UsageError("A conversation is a list of {role: user|assistant, content}; system may come first.")
         turns.append(Turn(str(entry["role"]), str(entry.get("content", ""))))
     return turns
+
+
+def _said(entries: list[dict[str, Any]]) -> list[Said]:
+    """What was said before, by requests where the client knows them."""
+    said: list[Said] = []
+    for question, answer in itertools.pairwise(entries):
+        if question["role"] != "user" or answer["role"] != "assistant":
+            continue
+        parts = answer.get("parts")
+        if isinstance(parts, list) and parts and all(isinstance(part, list) and len(part) == 2 for part in parts):
+            said += [Said(str(part), str(response)) for part, response in parts]
+        else:
+            said.append(Said(str(question.get("content", "")), str(answer.get("content", ""))))
+    return said
 
 
 def _first_message(entries: list[dict[str, Any]]) -> int:
@@ -142,9 +180,16 @@ def _messages_cut(answer: Answer, entries: list[dict[str, Any]], places: list[in
 
 def _result(answer: Answer, bank: Bank, context_length: int, messages_cut: int) -> dict[str, Any]:
     memory = bank.memories.get(answer.routed.route)
+    sure = all_right(answer.segments)
+    routed = route_fields(answer.routed)
+    if len(answer.segments) > 1:
+        # What is offered instead is another answer to the whole message.
+        routed.pop("ambiguous", None)
     return {
-        **route_fields(answer.routed),
+        **routed,
         "response": answer.response,
+        # That all of it is right, which plain chat never says of itself.
+        **({} if sure is None else {"answer_probability": sure}),
         "timing": asdict(answer.timing),
         "segments": [segment.as_dict() for segment in answer.segments],
         "stopped": answer.stopped,
@@ -153,4 +198,5 @@ def _result(answer: Answer, bank: Bank, context_length: int, messages_cut: int) 
         "prompt_tokens": answer.prompt_tokens,
         # Said of those answers only.
         **({"without_history": True} if answer.without_history else {}),
+        **({} if answer.tokens is None else {"tokens": [token.as_dict() for token in answer.tokens]}),
     }

@@ -23,7 +23,10 @@ class DraftResult(TypedDict):
 @operation("draft", fields=ProcedureFields, result=DraftResult, waits="aside")
 def draft(engine: Engine, request: Request) -> Iterator[None]:
     """Draft pairs; ``count`` (whole number) and ``seed`` may be given."""
-    yield from engine.ready(request)
+    yield from engine.ready_to_chat(request)
     with engine.profile(request) as (store, settings):
-        bank = engine.bank(store, settings)
-        yield from drafting.draft(request, store, engine.model.backbone, bank)
+        memory = None
+        if store.memories.active(request.text("name"), engine.model.backbone.fingerprint.digest) is not None:
+            yield from engine.ready(request)
+            memory = engine.bank(store, settings).memories.get(request.text("name"))
+        yield from drafting.draft(request, store, engine.model.backbone, memory)

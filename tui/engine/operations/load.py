@@ -1,4 +1,4 @@
-"""``load`` and ``fetch``: get the model into memory, or onto the disk alone."""
+"""``load``, ``fit`` and ``fetch``: get the model into memory, get to know it, or get it onto the disk alone."""
 
 from __future__ import annotations
 
@@ -17,11 +17,30 @@ class FetchResult(TypedDict):
     id: str
 
 
-@operation("load", fields=ModelFields, result=BackboneInfo)
+class LoadFields(ModelFields, total=False):
+    """``fit``: false where plain chat is enough for now; ``fit`` can be asked for later. True without it."""
+
+    fit: bool
+
+
+class FitResult(TypedDict):
+    """``id``: of the model that procedures can be used with now."""
+
+    id: str
+
+
+@operation("load", fields=LoadFields, result=BackboneInfo)
 def load(engine: Engine, request: Request) -> Iterator[None]:
     """Load the model, after a download where that is needed and allowed."""
-    yield from engine.ready(request)
+    yield from engine.ready_to_chat(request) if request.fields.get("fit") is False else engine.ready(request)
     request.emit("done", result=engine.model.describe())
+
+
+@operation("fit", fields=ModelFields, result=FitResult, waits="aside")
+def fit(engine: Engine, request: Request) -> Iterator[None]:
+    """Learn, once per model, what procedures need of it. Answers go first, so plain chat works meanwhile."""
+    yield from engine.ready(request)
+    request.emit("done", result={"id": engine.model.backbone.model_id})
 
 
 @operation("fetch", fields=ModelFields, result=FetchResult)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from tokmem_desk.generation.recall import Routed, route_messages
 from tui.engine.engine import Engine
@@ -27,6 +27,8 @@ class MessageRoute(TypedDict):
     route: str
     probability: float
     candidates: list[Candidate]
+    ambiguous: NotRequired[list[str]]
+    """The two routes that it lies between, the chosen one first; where the choice is not clear."""
 
 
 class RouteResult(TypedDict):
@@ -59,4 +61,5 @@ def route_fields(routed: Routed) -> dict[str, Any]:
         "route": routed.route,
         "probability": routed.probability,
         "candidates": [{"route": c.route, "probability": c.probability} for c in routed.candidates],
+        **({"ambiguous": list(routed.ambiguous)} if routed.ambiguous else {}),
     }

@@ -15,7 +15,8 @@ class TrainFields(ProfileFields):
     """Fields of a training. Those that need not be there:
 
     ``names`` (list of texts; without it, all that need training), ``job`` (number of the queued job), ``preset``,
-    ``span``, ``router`` and ``seed``.
+    ``span``, ``router`` and ``seed``; and ``improve`` (true: go on from the memories that answer, with verdicts on
+    their answers; ``preset``, ``span`` and ``router`` have no say then).
     """
 
 

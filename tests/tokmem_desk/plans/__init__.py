@@ -1,0 +1,1 @@
+"""Tests of ``tokmem_desk.plans``."""
