@@ -175,6 +175,9 @@ class DiscriminantRouter:
             else None
         )
         self._pushes = self._signs(known).to(device)
+        places = {name: column for column, name in enumerate(self._names)} if known else {}
+        # ``none`` is the column behind the procedures.
+        self._rights = torch.tensor([places.get(c.right, len(self._names)) for c in known], device=device)
 
     @property
     def feature_layers(self) -> tuple[int, ...]:
@@ -279,6 +282,8 @@ class DiscriminantRouter:
         if self._borders is not None:
             probabilities, away = self._borders.held_back(probabilities, own, cosines)
             log_prior[away] = 0.0
+        if self._corrected is not None:
+            probabilities = self._as_corrected(probabilities, own)
         return ranked(probabilities, self._names, self._tuning, log_prior)
 
     def _signs(self, corrections: Sequence[Correction]) -> Tensor:
@@ -301,12 +306,35 @@ class DiscriminantRouter:
         likeness = ((vectors @ self._corrected.T - _LIKE_FROM) / (1 - _LIKE_FROM)).clamp_min(0)
         return _CORRECTION_LOGITS * likeness @ self._pushes
 
+    def _as_corrected(self, probabilities: Tensor, own: Tensor) -> Tensor:
+        """[n x (p + 1)] probabilities, in which a corrected message itself goes where the last verdict on it said.
+
+        Logits alone cannot promise that: how much they move depends on the calibration, and on the other procedures.
+        """
+        assert self._corrected is not None
+        same = own @ self._corrected.T > _SAME_FROM
+        # Verdicts come in the order in which they were given.
+        order = torch.arange(1, same.shape[1] + 1, device=same.device)
+        last = (same * order).amax(dim=1)
+        rows = last.nonzero()[:, 0]
+        right = self._rights[last[rows] - 1]
+        wrong = probabilities[rows].argmax(dim=1) != right
+        rows, right = rows[wrong], right[wrong]
+        probabilities = probabilities.clone()
+        probabilities[rows] *= 1 - _VERDICT_SHARE
+        probabilities[rows, right] += _VERDICT_SHARE
+        return probabilities
+
 
 _LIKE_FROM = 0.7
 """Cosine from which a message counts as like a corrected one."""
 _CORRECTION_LOGITS = 8.0
 """Logits that a correction adds to a message identical to the corrected one. Both numbers are measured: reaching
 further, or harder, takes messages along that were right; see docs/research/routing.md."""
+_SAME_FROM = 0.999
+"""Cosine in the bank's own space from which a message is the corrected one itself, in any batch."""
+_VERDICT_SHARE = 0.9
+"""Probability that a verdict adds to its route, where the router would send the corrected message elsewhere even so."""
 
 
 GUEST_MARGIN = 2.0

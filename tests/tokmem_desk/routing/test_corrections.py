@@ -33,13 +33,16 @@ def axis(place: int, toward: int | None = None, share: float = 0.0) -> Tensor:
     return vector / vector.norm()
 
 
-def router(corrections: Sequence[Correction] = ()) -> DiscriminantRouter:
+SURE_FROM_COSINE = (10.0, 0.0, 0.0, 0.0, 0.0, 0.0, -10.0, -2.0)
+"""Weights of a calibration that a procedure is known by: its cosine, less the likeness to chat."""
+
+
+def router(corrections: Sequence[Correction] = (), weights: tuple[float, ...] = SURE_FROM_COSINE) -> DiscriminantRouter:
     """``tea`` along axis 0, ``rent`` along axis 1, chat along axis 7."""
     empty = torch.zeros(0)
-    known_from_cosine = (10.0, 0.0, 0.0, 0.0, 0.0, 0.0, -10.0, -2.0)
     basis = GivenFeatures(
         FeatureLayers((1,), (1,)), empty, empty, empty, torch.eye(DIMENSIONS), axis(7)[None].repeat(3, 1),
-        Calibration(10.0, known_from_cosine), "none",
+        Calibration(10.0, weights), "none",
     )  # fmt: skip
     statistics = {
         name: RouterStatistics(axis(place), 4, torch.zeros(1, DIMENSIONS), 0.0, "")
@@ -57,6 +60,18 @@ def test_the_same_message_goes_where_it_should() -> None:
     assert route(router(), message) == "tea"
     assert route(router([Correction(message, "tea", "rent")]), message) == "rent"
     assert route(router([Correction(message, "tea", "none")]), message) == "none"
+
+
+@pytest.mark.parametrize("always", ["known", "none"])
+def test_the_same_message_goes_where_it_should_whatever_the_calibration(always: str) -> None:
+    """A calibration that no cosine moves; the one of a small or an odd model can be near that."""
+    weights = (*[0.0] * 7, 6.0 if always == "known" else -6.0)
+    message = axis(0, toward=1, share=0.5)
+    for right in ("tea", "rent", "none"):
+        verdicts = [Correction(message, "tea", "rent"), Correction(message, "rent", right)]
+        assert route(router(verdicts, weights), message) == right, "the last verdict counts"
+    elsewhere = axis(4, toward=0, share=0.5)
+    assert route(router(verdicts, weights), elsewhere) == route(router((), weights), elsewhere)
 
 
 def test_a_missed_message_becomes_known() -> None:

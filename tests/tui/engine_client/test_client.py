@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +14,10 @@ from typing import Any
 import pytest
 
 from tokmem_desk.errors import EngineError, InterruptedByUser, NotFoundError
-from tui.engine_client.client import EngineClient, engine_command, run_blocking
+from tui.engine_client import client as client_module
+from tui.engine_client.client import EngineClient, RequestHandle, engine_command, run_blocking
 from tui.engine_client.link import EngineLink
-from tui.engine_client.protocol import decode, encode
+from tui.engine_client.protocol import Message, decode, encode
 
 MakeClient = Callable[..., EngineClient]
 
@@ -225,25 +225,46 @@ def test_blocking(make_client: MakeClient, taught: None) -> None:
     assert not alive(pid)
 
 
-def test_blocking_interrupted_once_ends_with_what_there_is(make_client: MakeClient, taught: None) -> None:
+def press_ctrl_c_while_waiting(monkeypatch: pytest.MonkeyPatch, at: Callable[[int], bool]) -> None:
+    """Press Ctrl-C while ``run_blocking`` waits for the n-th event, for each n that ``at`` names.
+
+    A timer would do it in most runs only: on a busy machine it rings in the caller's code, and ends pytest.
+    """
+    plain = client_module._next_event
+    waits = iter(range(1, 10_000))
+
+    async def pressed(handle: RequestHandle) -> Message | None:
+        loop = asyncio.get_running_loop()
+
+        def press() -> None:
+            if handle.sent:
+                os.kill(os.getpid(), signal.SIGINT)
+            else:
+                loop.call_later(0.01, press)
+
+        if at(next(waits)):
+            loop.call_soon(press)
+        return await plain(handle)
+
+    monkeypatch.setattr(client_module, "_next_event", pressed)
+
+
+def test_blocking_interrupted_once_ends_with_what_there_is(
+    make_client: MakeClient, taught: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with make_client() as client:
-        said = 0
-        last: dict[str, Any] = {}
-        for event in run_blocking(client.submit("ask", **ask_fields("!slow"))):
-            last = event
-            if event["event"] == "token":
-                said += 1
-                if said == 3:
-                    threading.Timer(0.005, os.kill, (os.getpid(), signal.SIGINT)).start()
-                    time.sleep(0.001)
+        handle = client.submit("ask", **ask_fields("!slow"))
+        # Four events come before the first token.
+        press_ctrl_c_while_waiting(monkeypatch, lambda wait: wait == 8)
+        last = [*run_blocking(handle)][-1]
+        assert handle.cancelled
         assert last["result"]["stopped"] == "cancelled"
 
 
-def test_blocking_interrupted_twice_gives_up(tmp_path: Path) -> None:
+def test_blocking_interrupted_twice_gives_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that does not listen."""
     client = EngineClient([sys.executable, "-c", "import time; time.sleep(60)"], tmp_path / "log")
-    for delay in (0.6, 1.0):
-        threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+    press_ctrl_c_while_waiting(monkeypatch, lambda wait: wait <= 2)
     with client, pytest.raises(InterruptedByUser):
         list(run_blocking(client.submit("load")))
 
