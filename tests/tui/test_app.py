@@ -52,7 +52,7 @@ async def test_screens_and_header(make_app: MakeApp, size: tuple[int, int]) -> N
 
 
 async def test_first_frame_does_not_wait_for_the_engine(make_app: MakeApp) -> None:
-    async with make_app("--load-delay", "30").run_test() as pilot:
+    async with make_app("--load-delay", "600").run_test() as pilot:
         app = app_of(pilot)
         await until(pilot, lambda: isinstance(app.screen, ChatScreen))
         assert app.link.state.phase in ("off", "loading")

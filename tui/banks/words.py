@@ -26,9 +26,7 @@ def without_steps(names: Collection[str], plans: Collection[str]) -> str:
     found = ", ".join(name for name in names if name in plans)
     if not found:
         return ""
-    return (
-        f"Steps of plans stay here ({found}): a bank brings nothing that does something by itself. Send them as text."
-    )
+    return f"Steps of plans stay here ({found}): what is exported does nothing by itself. Send them as text."
 
 
 def reveals(bank: OpenBank) -> list[str]:
