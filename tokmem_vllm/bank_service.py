@@ -161,6 +161,26 @@ def put_memory(root: str, person: str, data: bytes, options: dict[str, Any] | No
     return _put(*_file_system(root, options or {}), person, data)
 
 
+def share_memory(root: str, person: str, data: bytes, options: dict[str, Any] | None = None) -> str:
+    """The same, unless it lies there already.
+
+    Raises:
+        BadInputError: the URL is of a kind that is not installed here.
+        StorageError: the store cannot be written.
+    """
+    files, folder = _file_system(root, options or {})
+    digest = hashlib.sha256(data).hexdigest()
+    try:
+        if not files.exists(f"{folder}/{person}/{digest}{SUFFIX}"):
+            _put(files, folder, person, data)
+    except Exception as error:  # stores raise whatever their libraries do
+        raise StorageError(
+            f"A memory cannot be put where vLLM reads it ({type(error).__name__}).",
+            next_step="See to the store of banks: --banks.",
+        ) from error
+    return digest
+
+
 def _put(files: Any, root: str, person: str, data: bytes) -> str:
     digest = hashlib.sha256(data).hexdigest()
     place = f"{root}/{person}/{digest}{SUFFIX}"

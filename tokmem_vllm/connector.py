@@ -34,7 +34,7 @@ from tokmem_vllm.paged import Places
 from tokmem_vllm.readings import Readings
 from tokmem_vllm.steered import Reading, computed_tokens, steered
 from tokmem_vllm.versions import check_versions
-from tokmem_vllm.wishes import Wish, check_wish, read_wish
+from tokmem_vllm.wishes import Wish, check_wish, read_by, read_wish
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -198,10 +198,14 @@ class TokmemConnector(KVConnectorBase_V1):  # type: ignore[misc]
         return steps
 
     def request_finished(self, request: Request, block_ids: list[int]) -> tuple[bool, dict[str, Any] | None]:
-        """Nothing is left to send; what the connector knew of the request goes."""
+        """What the connector knew of the request goes. Who had a message read is told which model read it."""
         for kept in (self._waiting, self._reading, self._block_lists):
             kept.pop(request.request_id, None)
-        return False, None
+        try:
+            wish = read_wish(request.kv_transfer_params)
+        except TokmemError:  # it was refused before
+            return False, None
+        return False, read_by(self._facts.fingerprint.digest) if wish is not None and wish.reads else None
 
     # --- in the worker -------------------------------------------------------------------------------
 

@@ -9,6 +9,9 @@ position of the memory that vLLM is handed and never computes (their numbers do 
 
     {"tokmem": {"person": P, "message": M, "memory": D, "rows": r}}      cache_salt: salt(P, D, M)
 
+vLLM returns ``kv_transfer_params`` with the answer to the first, ``read_by``: so it is seen that the connector is
+there, and on which model.
+
 P is a person's name to the server, D the digest of the memory's file, M what ``message_key`` gives. Blocks of edited
 keys and values go into vLLM's prefix cache under that salt, so that nobody else's request, and no other memory of the
 same person, ever finds them. A request without ``tokmem`` is an ordinary one.
@@ -74,6 +77,22 @@ def message_key(person: str, ids: Sequence[int]) -> str:
 def salt(person: str, memory: str, message: str) -> str:
     """The ``cache_salt`` of an answer."""
     return hashlib.sha256("\n".join((person, memory, message)).encode()).hexdigest()
+
+
+def read_by(fingerprint: str) -> dict[str, Any]:
+    """What is returned to who had a message read.
+
+    Args:
+        fingerprint: the digest of the model's.
+    """
+    return {FIELD: {"fingerprint": fingerprint}}
+
+
+def reader_of(params: object) -> str | None:
+    """The digest in what ``read_by`` gave; None where no connector has answered."""
+    given = params.get(FIELD) if isinstance(params, Mapping) else None
+    found = given.get("fingerprint") if isinstance(given, Mapping) else None
+    return found if isinstance(found, str) else None
 
 
 def read_wish(params: Mapping[str, Any] | None) -> Wish | None:

@@ -117,3 +117,25 @@ def test_a_locked_profile_is_open_to_its_tokens_once_serve_was_given_the_passphr
     headers = {"Authorization": f"Bearer {token}"}
     answered = httpx.post(opened.facts["url"] + "/chat/completions", json=body, headers=headers, timeout=SECONDS)
     assert answered.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--engine", "vllm", "--banks", "b"), "--engine vllm needs --url"),
+        (("--engine", "vllm", "--url", "http://127.0.0.1:1"), "--engine vllm needs --banks"),
+        (("--banks", "b"), "--banks is for another engine"),
+        (("--engine", "vllm", "--banks", "b", "--url", "nowhere"), "is no address of a vLLM server"),
+    ],
+)
+def test_options_of_vllm_go_together(scripted, options, said):
+    ended = scripted("serve", "--port", "0", *options)
+    assert ended.code == 2 and said in ended.err and ended.out == ""
+
+
+def test_a_vllm_server_that_is_not_there_ends_the_start(scripted):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        url = f"http://127.0.0.1:{other.getsockname()[1]}"
+        ended = scripted("serve", "--port", "0", "--engine", "vllm", "--url", url, "--banks", "b")
+    assert ended.code == 1 and f"The vLLM server at {url} does not answer" in ended.err and ended.out == ""

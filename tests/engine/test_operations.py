@@ -59,7 +59,7 @@ def shout(engine: Engine, request: Request) -> Iterator[None]:
 KNOWN = {
     "adapt", "ask", "bank_check", "bank_probes", "draft", "draft_from_text", "effect", "embed", "eval", "fetch",
     "fit", "forget", "load", "measure", "overlap", "prepare", "reach", "route", "status", "title", "tokens", "train",
-    "train_cluster",
+    "train_cluster", "vllm_prompt",
 }  # fmt: skip
 
 PROCESS = (

@@ -15,7 +15,7 @@ import torch
 from tests.tokmem_vllm import small_model
 from tokmem_desk.errors import BadInputError, DamagedError, IncompatibleError, NotFoundError, StorageError
 from tokmem_desk.memory.file import memory_to_bytes
-from tokmem_vllm.bank_service import SUFFIX, BankService, put_memory
+from tokmem_vllm.bank_service import SUFFIX, BankService, put_memory, share_memory
 
 
 def _service(root: str | Path, **more: Any) -> BankService:
@@ -219,3 +219,20 @@ def test_banks_in_a_store_that_speaks_s3() -> None:
     fresh = _service("s3://banks/all", seconds=20.0, options=options)
     with pytest.raises(StorageError):
         fresh.memory("anna", digest)
+
+
+def test_a_memory_is_shared_once(tmp_path: Path) -> None:
+    data = _file(0)
+    digest = share_memory(str(tmp_path), "anna", data)
+    file = _path(tmp_path, "anna", digest)
+    written = file.stat().st_ino
+    assert share_memory(str(tmp_path), "anna", data) == digest and file.stat().st_ino == written
+    file.unlink()
+    share_memory(str(tmp_path), "anna", data)
+    assert _service(tmp_path).memory("anna", digest).name == "memory 0"
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "banks").write_text("a file")
+    with pytest.raises(StorageError, match="cannot be put where vLLM reads it"):
+        share_memory(str(tmp_path / "banks"), "anna", _file(0))

@@ -13,6 +13,7 @@ from tests.tokmem_vllm import small_model
 from tokmem_vllm.bank_service import put_memory
 from tokmem_vllm.offline import Vllm
 from tokmem_vllm.prompts import answering_prompt, answering_wish, reading_wish
+from tokmem_vllm.wishes import reader_of
 
 TOKENS = 12
 SHORT, LONG = [5, 60, 61, 62, 63, 7, 8, 9, 70, 71], [5, *range(20, 110)]
@@ -140,3 +141,5 @@ def test_reading_is_an_ordinary_request(house: House) -> None:
         for more in ({"extra_args": {"kv_transfer_params": wish.as_params()}}, {})
     )
     assert list(read.outputs[0].token_ids) == list(plain.outputs[0].token_ids)
+    assert reader_of(read.kv_transfer_params) == small_model.PRINT.digest, "which model has read it"
+    assert plain.kv_transfer_params is None

@@ -10,7 +10,7 @@ from tokmem_desk.errors import BadInputError, IncompatibleError, NotFoundError
 from tokmem_vllm.readings import Readings
 from tokmem_vllm.steered import Reading
 from tokmem_vllm.versions import check_versions
-from tokmem_vllm.wishes import Wish, check_wish, message_key, read_wish, salt
+from tokmem_vllm.wishes import Wish, check_wish, message_key, read_by, read_wish, reader_of, salt
 
 KEY, DIGEST = "a" * 64, "b" * 64
 GOOD = {"person": "anna", "message": KEY, "memory": DIGEST, "rows": 1}
@@ -123,3 +123,8 @@ def test_one_person_does_not_find_what_another_had_read() -> None:
     readings.put("anna", "a", _reading(4))
     with pytest.raises(NotFoundError):
         readings.take("ben", "a", "request 1")
+
+
+def test_who_read_a_message_is_told_back() -> None:
+    assert reader_of(read_by("f" * 64)) == "f" * 64
+    assert [reader_of(odd) for odd in (None, {}, [], {"tokmem": 1}, {"tokmem": {"fingerprint": 3}})] == [None] * 5

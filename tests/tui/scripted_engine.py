@@ -266,6 +266,37 @@ class ScriptedEngine:
             **logged, "prompt_tokens": 11, **({"answer_probability": 0.41} if sure else {}),
         }  # fmt: skip
 
+    async def do_vllm_prompt(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What vLLM is to be asked: a number for each letter; ``!here`` is a message that it cannot answer."""
+        text, wanted = request["text"], request["route"]
+        with self.store(request) as store:
+            best, shared, _ = (scored(store, text) or [(NONE_ROUTE, 0, "")])[0]
+            plan = store.plans.steps().get(wanted, "")
+            schemas = {one.name: one.output_schema for one in store.procedures.list() if one.output_schema is not None}
+        while "!slowly routed" in text:
+            await asyncio.sleep(0.02)
+            if request["id"] in self.cancelled:
+                raise InterruptedByUser("Stopped before there was a route.")
+        route = wanted if wanted != "auto" else best if shared >= 2 else NONE_ROUTE
+        candidates = [{"route": route, "probability": 0.96}]
+        routed = {"route": route, "probability": 0.96, "candidates": candidates, "forced": False, "segment": 0,
+                  "part": text, "call": route in schemas, "guest": False}  # fmt: skip
+        if "!here" in text:
+            return {"routed": routed, "here": "several requests"}
+        ids = [ord(letter) for letter in text]
+        found = {"routed": routed, "here": "", "ids": ids, "span": 0, "limit": request.get("max_tokens") or 99,
+                 "stop_ids": [2], "stop_text": None, "length": 2048, "messages_cut": 0}  # fmt: skip
+        if plan:
+            return {**found, "text": plan}
+        if route == NONE_ROUTE:
+            drawn = {"draw": {"temperature": 0.7, "top_p": 0.9}} if request["sample"] else {}
+            return {**found, "stop_text": "###", **drawn}
+        if route in schemas:
+            found.update(structured={"grammar": "start: /.*/"}, schema=schemas[route])
+        params = {"tokmem": {"person": "p", "message": "m", "memory": route, "rows": 1}}
+        steered = {"embeds": "AAAA", "salt": f"salt of {route}", "params": params}
+        return {**found, "span": 8, "reading": {"tokmem": {"person": "p", "read": "m"}}, "steered": steered}
+
     def replay(self, request: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
         """What the real engine has answered once."""
         routed = {name: answer[name] for name in ("route", "probability", "candidates")}

@@ -9,18 +9,25 @@ import logging
 import os
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from profiles.files.atomic import storage_error
 from profiles.files.paths import private_folder
 from profiles.registry.registry import ProfileRegistry
-from tokmem_desk.errors import BusyError, TokmemError
+from tokmem_desk.errors import BusyError, TokmemError, UsageError
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import Parser, port_option
 from tui.process.log_redaction import QuietFormatter
 
+if TYPE_CHECKING:
+    from tui.serve.vllm_server import VllmServer
+
 HOST = "127.0.0.1"
 """No option changes this: whoever reaches the port may try tokens, so only this computer does."""
+
+KEY_VARIABLE = "TOKMEM_VLLM_KEY"
+"""What the vLLM server was started with as --api-key."""
 
 FIRST_TOKEN = "first"  # noqa: S105 - its name
 STOP_SECONDS = 3
@@ -33,15 +40,44 @@ HEAD_LIMIT = 64 * 1024
 def arguments(parser: Parser) -> None:
     """What can be typed behind ``serve``."""
     port_option(parser, 8642)
+    parser.add_argument(
+        "--engine",
+        choices=("own", "vllm"),
+        default="own",
+        help="what generates answers: this program's own engine (default), or a vLLM server with our connector",
+    )
+    parser.add_argument("--url", metavar="URL", help="with --engine vllm: where it listens, as http://127.0.0.1:8000")
+    parser.add_argument(
+        "--banks",
+        metavar="FOLDER",
+        help="with --engine vllm: where it finds memories, a folder or URL; those that answer are put there",
+    )
 
 
 def run(context: Context, options: argparse.Namespace) -> int:
-    """Load the model and answer requests."""
+    """Load the model and answer requests.
+
+    Raises:
+        UsageError: options that do not go together.
+        VllmError: the vLLM server is not there, or is not what it has to be.
+    """
     console = context.console
+    _check(options)
     with listen(options.port) as listener:
         backbone = context.engine.load()
         link = context.engine.link
         link.may_fetch = False  # what was agreed to was fetched just now; a client cannot agree
+        server = None
+        if options.engine == "vllm":
+            from tui.serve.vllm_link import VllmLink
+            from tui.serve.vllm_server import VllmServer
+
+            # A relative folder is one of here; the engine's process has another.
+            banks = options.banks if "://" in options.banks else str(Path(options.banks).expanduser().absolute())
+            server = VllmServer(options.url, backbone["fingerprint"], os.environ.get(KEY_VARIABLE, ""))
+            link = VllmLink(link, server, banks)
+            context.engine.run(_checked(server))
+            console.say(f"Answers come from vLLM at {server.url}; memories that answer are put in {banks}")
         token = _first_token(context)
         address = f"http://{HOST}:{listener.getsockname()[1]}/v1"
         console.say(f"{backbone['id']} answers at {address}  (Ctrl-C ends)")
@@ -71,11 +107,29 @@ def run(context: Context, options: argparse.Namespace) -> int:
             timeout_graceful_shutdown=STOP_SECONDS,
             h11_max_incomplete_event_size=HEAD_LIMIT,
         )
-        context.engine.run(_serve(uvicorn.Server(config), listener))
+        context.engine.run(_serve(uvicorn.Server(config), listener, server))
     return ExitCode.OK
 
 
-async def _serve(server: object, listener: socket.socket) -> None:
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together."""
+    of_vllm = {"--url": options.url, "--banks": options.banks}
+    for name, value in of_vllm.items():
+        if options.engine == "vllm" and not value:
+            raise UsageError(f"--engine vllm needs {name}.", next_step="See docs/scale.md.")
+        if options.engine != "vllm" and value is not None:
+            raise UsageError(f"{name} is for another engine.", next_step="Add --engine vllm.")
+
+
+async def _checked(server: VllmServer) -> None:
+    """See that a vLLM server is what it has to be. Its connections belong to this loop, so none is kept."""
+    try:
+        await server.check()
+    finally:
+        await server.close()
+
+
+async def _serve(server: object, listener: socket.socket, vllm: VllmServer | None) -> None:
     import uvicorn
 
     assert isinstance(server, uvicorn.Server)
@@ -84,6 +138,9 @@ async def _serve(server: object, listener: socket.socket) -> None:
     except asyncio.CancelledError:
         # Ctrl-C: the server has closed its connections, and raises the signal again for us.
         raise KeyboardInterrupt from None
+    finally:
+        if vllm is not None:
+            await vllm.close()
 
 
 def listen(port: int) -> socket.socket:

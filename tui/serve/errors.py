@@ -106,10 +106,34 @@ class ApiError(Exception):
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
 
 
+class VllmError(TokmemError):
+    """A vLLM server did not answer one request; others are not touched by it.
+
+    Args:
+        message: what was asked, and what came.
+        code: for a program, one of ``vllm_away``, ``vllm_busy``, ``vllm_refused``, ``vllm_version``,
+            ``vllm_connector``, ``vllm_backbone``, ``vllm_memory`` and ``vllm_answer``.
+        next_step: what to do.
+    """
+
+    title = "The vLLM server did not answer"
+
+    def __init__(self, message: str, code: str, *, next_step: str = "") -> None:
+        super().__init__(message, next_step=next_step)
+        self.code = code
+
+    @property
+    def status(self) -> int:
+        """Of HTTP: 503 for what passes by itself, else 502."""
+        return 503 if self.code in ("vllm_away", "vllm_busy") else 502
+
+
 def api_error(error: TokmemError) -> ApiError:
     """A TokmemError in that form. Of an engine that died no details are sent: its log may quote private text."""
     if isinstance(error, EngineError):
         return ApiError(500, f"{error.message.splitlines()[0]} Ask again.", code="engine_stopped")
+    if isinstance(error, VllmError):
+        return ApiError(error.status, str(error), code=error.code)
     if isinstance(error, ContextLengthError):
         # Clients that shorten a conversation by themselves look for OpenAI's words.
         message = f"This model's maximum context length is exceeded. {error}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -52,17 +52,17 @@ def ask(engine: Engine, request: Request) -> Iterator[None]:
     if not message.strip():
         raise UsageError("There is nothing to answer: the message is empty.", next_step="Type a message.")
     entries = request.fields.get("conversation") or []
-    turns = _turns(entries)
+    turns = turns_of(entries)
     wanted = request.fields.get("asked")
     asked = None if wanted is None else AskedForm.read(wanted)
     yield from engine.ready_to_answer(request)
     backbone = engine.model.backbone
     imitates = backbone.parameter_count() < SMALL_BELOW
-    places = _plain_places(entries) if imitates else list(range(len(entries)))
+    places = plain_places(entries) if imitates else list(range(len(entries)))
     with engine.profile(request) as (store, settings):
         bank = engine.bank(store, settings)
         max_tokens = request.fields.get("max_tokens") or settings.whole("max_answer_tokens")
-        sampling = _sampling(engine, request, settings)
+        sampling = sampling_of(engine, request, settings)
         cache = engine.conversations.of(store, settings)
         for problem in engine.bank_cache.problems(store):
             request.report_phase("problem", None, problem)
@@ -80,24 +80,13 @@ def ask(engine: Engine, request: Request) -> Iterator[None]:
         shuns_repeats=imitates and asked is None,
         asked=asked,
         others=request.fields.get("others"),
-        said=None if request.fields.get("references") is False else _said(entries),
+        said=None if request.fields.get("references") is False else said_in(entries),
         pool=engine.step_pool,
     )
     request.takes_turns = True
     for step in steps:
         if isinstance(step, Routed):
-            request.emit(
-                "route",
-                **route_fields(step),
-                forced=step.forced,
-                segment=step.segment,
-                part=step.part,
-                **({"follows": step.follows} if step.follows else {}),
-                **({"typed": step.typed, "filled": [one.as_dict() for one in step.filled]} if step.filled else {}),
-                call=step.route in bank.schemas,
-                guest=step.route in bank.guests,
-                **({"plan": True} if step.route in bank.plans and asked is None else {}),
-            )
+            request.emit("route", **routed_fields(step, bank, held=asked is not None))
         elif isinstance(step, Piece):
             if step.text:  # an empty one only gives others their turn
                 request.emit("token", text=step.text)
@@ -105,12 +94,31 @@ def ask(engine: Engine, request: Request) -> Iterator[None]:
             words = f"{_READING[step.what]} {step.done:,} of {step.total:,} tokens"
             request.report_phase("read", step.done / step.total, words)
         else:
-            cut = _messages_cut(step, entries, places)
+            cut = max(messages_cut_of(step.turns_cut, entries, places), step.whole_cut)
             request.emit("done", result=_result(step, bank, backbone.context_length, cut))
         yield
 
 
-def _sampling(engine: Engine, request: Request, settings: Settings) -> Sampling | None:
+def routed_fields(step: Routed, bank: Bank, *, held: bool) -> dict[str, Any]:
+    """The fields of a ``route`` event.
+
+    Args:
+        held: the request says what form the answer must have.
+    """
+    return {
+        **route_fields(step),
+        "forced": step.forced,
+        "segment": step.segment,
+        "part": step.part,
+        **({"follows": step.follows} if step.follows else {}),
+        **({"typed": step.typed, "filled": [one.as_dict() for one in step.filled]} if step.filled else {}),
+        "call": step.route in bank.schemas,
+        "guest": step.route in bank.guests,
+        **({"plan": True} if step.route in bank.plans and not held else {}),
+    }
+
+
+def sampling_of(engine: Engine, request: Request, settings: Settings) -> Sampling | None:
     """How tokens are drawn; None takes the likeliest."""
     seed = request.fields.get("seed")
     if request.fields.get("sample"):
@@ -120,7 +128,7 @@ def _sampling(engine: Engine, request: Request, settings: Settings) -> Sampling 
     return None
 
 
-def _turns(entries: list[Any]) -> list[Turn]:
+def turns_of(entries: list[Any]) -> list[Turn]:
     """A conversation; only its first entry may be a system text.
 
     Raises:
@@ -135,7 +143,7 @@ def _turns(entries: list[Any]) -> list[Turn]:
     return turns
 
 
-def _said(entries: list[dict[str, Any]]) -> list[Said]:
+def said_in(entries: list[dict[str, Any]]) -> list[Said]:
     """What was said before, by requests where the client knows them."""
     said: list[Said] = []
     for question, answer in itertools.pairwise(entries):
@@ -154,7 +162,7 @@ def _first_message(entries: list[dict[str, Any]]) -> int:
     return 1 if entries and entries[0]["role"] == "system" else 0
 
 
-def _plain_places(entries: list[dict[str, Any]]) -> list[int]:
+def plain_places(entries: list[dict[str, Any]]) -> list[int]:
     """The places of messages that no procedure answered: each answer goes with the message before it.
 
     A system text stays.
@@ -167,15 +175,16 @@ def _plain_places(entries: list[dict[str, Any]]) -> list[int]:
     return kept
 
 
-def _messages_cut(answer: Answer, entries: list[dict[str, Any]], places: list[int]) -> int:
+def messages_cut_of(turns_cut: int, entries: list[dict[str, Any]], places: Sequence[int]) -> int:
     """How many of the client's oldest messages did not fit, counted in its own conversation.
 
     Args:
-        places: of the messages that plain chat was shown.
+        turns_cut: of the turns at ``places``.
+        places: of the messages that the model was shown.
     """
     first = _first_message(entries)
-    behind = [*places, len(entries)][first + answer.turns_cut]
-    return max(behind - first if answer.turns_cut else 0, answer.whole_cut)
+    behind = [*places, len(entries)][first + turns_cut]
+    return behind - first if turns_cut else 0
 
 
 def _result(answer: Answer, bank: Bank, context_length: int, messages_cut: int) -> dict[str, Any]:
