@@ -26,7 +26,7 @@ from benchmarks.options import Options, add_method_options, make_parser, run_pro
 from benchmarks.result import ResultFile, Run
 from benchmarks.routing_features import Features
 from benchmarks.routing_methods import ROUTERS, Material
-from benchmarks.taught import raw_features, teach
+from benchmarks.taught import read, teach
 from tokmem_desk.routing.features import RouterBasis, standardised
 
 WEIGHTS = (0, 2, 3, 4)
@@ -59,7 +59,8 @@ def run(options: Options, texts: Path) -> None:
     asked = [text for half in halves.values() for text in half.none_messages]
     asked += [text for part in (data.train, data.test) for texts in part.values() for text in texts]
     asked = list(dict.fromkeys(asked))
-    asked_raw = standardised(raw_features(loaded, asked, taught.token_weights), taught.plain, hidden)
+    asked_raw = taught.plain.layers.select(read(loaded, asked, taught.token_weights), hidden)
+    asked_raw = standardised(asked_raw, taught.plain, hidden)
     head = {
         "benchmark": "routing_taught",
         "backbone": loaded.facts,

@@ -26,6 +26,7 @@ from benchmarks.options import say
 from tokmem_desk import background
 from tokmem_desk.routing.features import (
     COMMON_SHARE,
+    FeatureLayers,
     RouterBasis,
     basis_from_features,
     rare_token_weights,
@@ -46,6 +47,8 @@ class Taught:
     """All that spaces are fitted with.
 
     Attributes:
+        pooled: [n x any] what was read of the texts that ship; see ``read``.
+        pooled_lessons: [m x any] the same of the texts that teach.
         raw: [n x f] features of the texts that ship.
         owner: [g] the group of each grouped one.
         lessons: [m x f] standardised features of the texts that teach.
@@ -55,6 +58,8 @@ class Taught:
         token_weights: [v] see ``rare_token_weights``.
     """
 
+    pooled: Tensor
+    pooled_lessons: Tensor
     raw: Tensor
     owner: Tensor
     lessons: Tensor
@@ -82,15 +87,17 @@ def teach(loaded: Loaded, lessons: Sequence[Lesson]) -> Taught:
     owner = torch.tensor([number for number, members in enumerate(groups.values()) for _ in members])
     hidden, fingerprint = loaded.backbone.hidden_size, loaded.backbone.fingerprint.digest
     weights = rare_token_weights(loaded.backbone, shipped)
-    raw = raw_features(loaded, shipped, weights)
-    plain = basis_from_features(raw, owner, loaded.basis.layers, hidden, fingerprint)
+    layers = FeatureLayers.of(loaded.backbone.layer_count)
+    pooled, of_lessons = read(loaded, shipped, weights), read(loaded, [text for text, _ in lessons], weights)
+    raw = layers.select(pooled, hidden)
+    plain = basis_from_features(raw, owner, layers, hidden, fingerprint)
     own = standardised(raw, plain, hidden)
-    others = standardised(raw_features(loaded, [text for text, _ in lessons], weights), plain, hidden)
+    others = standardised(layers.select(of_lessons, hidden), plain, hidden)
     vectors = _vectors(loaded, [(text, (text,)) for text in shipped] + list(lessons))
     directions = regression(torch.cat([own, others]), vectors - vectors[: len(shipped)].mean(dim=0))
     directions = directions / (own @ directions).pow(2).sum(dim=1).mean().sqrt()
     label = hashlib.sha256(json.dumps([list(lessons), WHEEL.sha256, RIDGE, COMMON_SHARE]).encode()).hexdigest()[:16]
-    return Taught(raw, owner, others, plain, directions, label, weights)
+    return Taught(pooled, of_lessons, raw, owner, others, plain, directions, label, weights)
 
 
 def shipped_texts() -> list[str]:
@@ -116,17 +123,20 @@ def regression(features: Tensor, targets: Tensor) -> Tensor:
     return torch.linalg.solve(products, features.T @ targets)
 
 
-def raw_features(loaded: Loaded, texts: Sequence[str], token_weights: Tensor | None = None) -> Tensor:
-    """[n x f] float32 raw features; kept in the cache part by part, so that a run that was stopped goes on.
+def read(loaded: Loaded, texts: Sequence[str], token_weights: Tensor | None) -> Tensor:
+    """[n x any] float32, what ``Backbone.prefill`` pools of texts for the layers that a space uses.
+
+    Kept in the cache part by part, so that a run that was stopped goes on.
 
     Args:
         token_weights: see ``Backbone.token_weights``; those of the backbone do not matter.
     """
-    backbone, layers = loaded.backbone, loaded.basis.layers
+    backbone = loaded.backbone
+    layers = FeatureLayers.of(backbone.layer_count).pooled
     queries = [backbone.format.query(text) for text in texts]
     order = sorted(range(len(queries)), key=lambda place: len(queries[place]))
-    weighed = [] if token_weights is None else [hashlib.sha256(token_weights.numpy().tobytes()).hexdigest()]
-    key = json.dumps([backbone.fingerprint.digest, layers.pooled, list(texts), *weighed])
+    weighed = "" if token_weights is None else hashlib.sha256(token_weights.numpy().tobytes()).hexdigest()
+    key = json.dumps(["all that is pooled", backbone.fingerprint.digest, layers, list(texts), weighed])
     folder = loaded.cache / "taught" / hashlib.sha256(key.encode()).hexdigest()[:16]
     parts = FitParts(folder, key)
 
@@ -134,9 +144,9 @@ def raw_features(loaded: Loaded, texts: Sequence[str], token_weights: Tensor | N
         found = []
         for first in range(0, len(places), _AT_ONCE):
             some = [queries[place] for place in places[first : first + _AT_ONCE]]
-            pooled = backbone.prefill(some, keep_states=False, feature_layers=layers.pooled).pooled
+            pooled = backbone.prefill(some, keep_states=False, feature_layers=layers).pooled
             assert pooled is not None
-            found.append(layers.select(pooled, backbone.hidden_size).cpu().half())
+            found.append(pooled.cpu().half())
         return [torch.cat(found)]
 
     rows = []
@@ -148,3 +158,10 @@ def raw_features(loaded: Loaded, texts: Sequence[str], token_weights: Tensor | N
     back = torch.empty(len(order), rows[0].shape[1])
     back[torch.tensor(order)] = torch.cat(rows).float()
     return back
+
+
+def all_alike(pooled: Tensor, hidden_size: int) -> Tensor:
+    """[n x any] what ``read`` gives where no token counts for more, out of what it gave where some did."""
+    blocks = pooled.unflatten(1, (-1, hidden_size)).clone()
+    blocks[:, 1::3] = blocks[:, 3::3]
+    return blocks.flatten(1)

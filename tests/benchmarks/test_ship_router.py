@@ -14,7 +14,7 @@ from tests.benchmarks.conftest import WordRetriever
 from tests.quick_fits import fit_quickly
 from tokmem_desk.memory.router_statistics import RouterStatistics
 from tokmem_desk.routing.earlier_space import EarlierSpace, turned
-from tokmem_desk.routing.features import RouterBasis
+from tokmem_desk.routing.features import FeatureLayers, RouterBasis, recipe_of
 
 
 def test_a_taught_space_ships_with_what_turns_earlier_memories(
@@ -52,3 +52,11 @@ def test_a_taught_space_ships_with_what_turns_earlier_memories(
     assert turn is not None
     found = turned(RouterStatistics.of(seen, loaded.basis.digest), turn, basis.digest)
     assert float(torch.cosine_similarity(found.mean, here.mean(dim=0), dim=0)) > 0.7
+
+    ship_router.ship(None, texts)
+    again = RouterBasis.from_bytes((tmp_path / "router").read_bytes(), backbone)
+    assert again.digest == basis.digest
+    first = EarlierSpace.from_bytes((tmp_path / "earlier-router").read_bytes(), torch.device("cpu"))
+    layers = FeatureLayers(basis.layers.means, basis.layers.lasts, final=True)
+    assert first.recipe == recipe_of(layers, backbone.fingerprint.digest), "what version 0.1.0 fitted"
+    assert len(first.chat) == len(basis.chat)

@@ -66,8 +66,8 @@ class Backbone:
         traits: how the model has to be run, found at its first load.
         eop: [d] row of the end-of-procedure token, where an adapter brought one.
         token_space: what readers and the segment tagger of this backbone look at; set by whoever fitted it.
-        token_weights: [v] float32, how much each token of the vocabulary counts in ``pooled`` means over a message;
-            None weighs all alike. Set by whoever loads the router's space, which was fitted to means of one kind.
+        token_weights: [v] float32, how much each token of the vocabulary counts in the first of ``pooled``'s means over
+            a message; None weighs all alike. Set by whoever loads the router's space, which was fitted to such means.
     """
 
     def __init__(
@@ -443,7 +443,8 @@ class Backbone:
             queries: token ids of each query, none empty.
             keep_states: keep keys and values (else only hidden states).
             feature_layers: indices into the stack of hidden states (0 is the embedding) whose mean over
-                the message (see ``token_weights``) and last state are returned as ``pooled``.
+                the message by ``token_weights``, last state, and mean with all tokens alike are returned as ``pooled``,
+                one behind another, behind ``last_hidden``.
             token_layers: the same whose states of each of the message's tokens are returned as ``tokens``.
             token_space: return as ``tokens`` the message's tokens in this space instead, which takes less memory.
             tokens_alone: run no layer above those, and nothing behind the message; ``last_hidden`` then means nothing.

@@ -348,7 +348,8 @@ class _Gathered:
         self._end = max(self._start + 1, shift + length - tail)
         self._hidden: Tensor | None = None
         self._sums: dict[int, Tensor] = {}
-        self._counted = 0.0
+        self._plain_sums: dict[int, Tensor] = {}
+        self._counted, self._tokens_read = 0.0, 0
         self._lasts: dict[int, Tensor] = {}
         self._tokens: list[Tensor] = []
 
@@ -372,11 +373,13 @@ class _Gathered:
         weights = self._weights[first : first + columns][own]
         for layer in self._wanted.feature_layers:
             states = self._active(stacks[layer])[row]
-            total = weights @ states[own].float()
-            self._sums[layer] = self._sums[layer] + total if layer in self._sums else total
+            of_message = states[own].float()
+            for sums, total in ((self._sums, weights @ of_message), (self._plain_sums, of_message.sum(dim=0))):
+                sums[layer] = sums[layer] + total if layer in sums else total
             if ends_here:
                 self._lasts[layer] = states[self._last - first].float()
         self._counted += float(weights.sum())
+        self._tokens_read += len(weights)
         space = self._wanted.token_space
         layers = self._wanted.of_tokens
         if layers:
@@ -388,7 +391,8 @@ class _Gathered:
         assert self._hidden is not None, "the last token has not been run"
         vectors = [self._hidden]
         for layer, total in self._sums.items():
-            vectors += [total / max(_LEAST_COUNTED, self._counted), self._lasts[layer]]
+            weighted = total / max(_LEAST_COUNTED, self._counted)
+            vectors += [weighted, self._lasts[layer], self._plain_sums[layer] / max(1, self._tokens_read)]
         pooled = torch.cat(vectors) if self._wanted.feature_layers else None
         return _Ran(self._hidden, state, pooled, torch.cat(self._tokens) if self._tokens else None)
 

@@ -18,11 +18,11 @@ router's feature space (``tokmem_desk.routing.shipped_router``), and what turns 
 SHIPPED_SHA256 = {
     "adapter-smollm2-135m-instruct.safetensors": "a158f76ef525ca8e23d44f36a0ec49c54730ef92d1eeea517c6c6aed8f23589b",
     "earlier-router-smollm2-135m-instruct.safetensors": (
-        "b8904df4e41846a98752e4a00d3fd28ff9670cd93337ce00a8d54d9d68f93e56"
+        "4a0bb6ed338ed87b3566213cb2b9bf755a363d6e59e6d4fbc85ddb8ababd8712"
     ),
     "prior-smollm2-135m-instruct.safetensors": "9ebf7e5b9bd26a76de6a021263bef2a73508283a30bb5b8c3f3be0270f7d7c6a",
     "references.safetensors": "efbb169eb10ad0251a5eedbf0fbc80dad61e727ce6918f1ea3521fd191ddac4f",
-    "router-smollm2-135m-instruct.safetensors": "0554d95749478249e790f1834268440c1080878f378f2da82a407c8183fd2fc4",
+    "router-smollm2-135m-instruct.safetensors": "dd9263a5faf5367025bbb8c371ab4baa73b1cdb0375dd5854b7c53ea9d340a47",
     "splitter.safetensors": "ecf09223d68f89210ff71a29965bbdb21dd301fadaa2bb43206dc9326102e049",
 }
 """Of every file in ``fitted/``; whoever makes one anew puts its digest here (``sha256sum tokmem_desk/fitted/*``)."""

@@ -1,10 +1,10 @@
 """Routing features: from hidden states of one forward pass to a space where like messages lie together.
 
-Raw features are means over the message of a few layers, in which rare tokens count for more, and last states. Each
-block is standardised and scaled to unit length, then projected to at most 512 dimensions in which the covariance
-*within* groups of like messages is the identity. All of this is fitted once per backbone, on text that ships with the
-program (``background``), so it depends on no user and on no order of arrival. The calibration of probabilities is
-fitted on the same text, on groups that the projection it uses has not seen.
+Raw features are means over the message of a few layers, once with rare tokens counting for more and once with all
+alike, and last states. Each block is standardised and scaled to unit length, then projected to at most 512 dimensions
+in which the covariance *within* groups of like messages is the identity. All of this is fitted once per backbone, on
+text that ships with the program (``background``), so it depends on no user and on no order of arrival. The calibration
+of probabilities is fitted on the same text, on groups that the projection it uses has not seen.
 
 Letters: n texts, f raw features, k projected dimensions.
 """
@@ -70,11 +70,14 @@ class FeatureLayers:
         lasts: layers whose last state is used.
         final: whether the state after the last layer is used too, as in spaces that were fitted before. It tells
             nothing that the others do not, and without it a fit runs two thirds of the layers.
+        plain: whether the means in which all tokens count alike are used too. Rare tokens tell the subject; signs and
+            small words, which are common, tell one form from another.
     """
 
     means: tuple[int, ...]
     lasts: tuple[int, ...]
     final: bool = False
+    plain: bool = False
 
     @classmethod
     def of(cls, layer_count: int) -> FeatureLayers:
@@ -83,7 +86,7 @@ class FeatureLayers:
             tuple(sorted({max(1, round(depth * layer_count)) for depth in depths}))
             for depths in (_DEPTHS, _LAST_DEPTHS)
         )
-        return cls(means, lasts)
+        return cls(means, lasts, plain=True)
 
     @property
     def pooled(self) -> tuple[int, ...]:
@@ -93,10 +96,16 @@ class FeatureLayers:
     def select(self, pooled: Tensor, hidden_size: int) -> Tensor:
         """[n x f] raw features out of what ``Backbone.prefill`` pooled for ``self.pooled``."""
         blocks = pooled.unflatten(1, (-1, hidden_size))
+        of_means, of_lasts = ([3 * self.pooled.index(layer) for layer in some] for some in (self.means, self.lasts))
         wanted = [0] if self.final else []
-        wanted += [1 + 2 * self.pooled.index(layer) for layer in self.means]
-        wanted += [2 + 2 * self.pooled.index(layer) for layer in self.lasts]
+        wanted += [1 + place for place in of_means] + [2 + place for place in of_lasts]
+        wanted += [3 + place for place in of_means] if self.plain else []
         return blocks[:, wanted].flatten(1).float()
+
+    @property
+    def blocks(self) -> int:
+        """How many vectors of the hidden size raw features are."""
+        return self.final + len(self.means) * (1 + self.plain) + len(self.lasts)
 
 
 @dataclass(frozen=True)
@@ -138,7 +147,7 @@ class RouterBasis:
 
     def fits(self, hidden_size: int) -> bool:
         """Whether its parts have the sizes that they have after fitting, and every standard deviation is above zero."""
-        f = (self.layers.final + len(self.layers.means) + len(self.layers.lasts)) * hidden_size
+        f = self.layers.blocks * hidden_size
         k = self.projection.shape[-1]
         shapes = [tuple(getattr(self, name).shape) for name in _TENSORS]
         return shapes == [(f,), (f,), (f,), (f, k), (self.chat.shape[0], k)] and bool((self.std > 0).all())
@@ -182,6 +191,7 @@ class RouterBasis:
             "means": json.dumps(self.layers.means),
             "lasts": json.dumps(self.layers.lasts),
             "final": json.dumps(self.layers.final),
+            "plain": json.dumps(self.layers.plain),
             "calibration": json.dumps(self.calibration.as_dict()),
             "space_settings": space_settings(whole=self.is_whole),
             "calibration_settings": calibration_settings(),
@@ -211,6 +221,7 @@ class RouterBasis:
                     tuple(json.loads(metadata["means"])),
                     tuple(json.loads(metadata["lasts"])),
                     bool(json.loads(metadata.get("final", "true"))),
+                    bool(json.loads(metadata.get("plain", "false"))),
                 ),
                 tensors["centre"],
                 tensors["spread"],
@@ -247,7 +258,8 @@ def recipe_of(layers: FeatureLayers, fingerprint: str, taught: str = "") -> str:
     """
     parts = [_VERSION, layers.means, layers.lasts, fingerprint, DIMENSIONS, _SHRINKAGE]
     # What was added later says something only where it is not as before: older recipes stay what they are.
-    head = json.dumps(parts + [taught] * bool(taught) + ["no final state"] * (not layers.final))
+    later = [taught] * bool(taught) + ["no final state"] * (not layers.final) + ["plain means"] * layers.plain
+    head = json.dumps(parts + later)
     return hashlib.sha256(head.encode()).hexdigest()
 
 

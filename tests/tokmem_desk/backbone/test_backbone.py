@@ -98,7 +98,7 @@ def test_prefill_equals_plain_passes_in_the_order_asked(
     assert bare.states == []
     assert bare.pooled is None
     assert done.pooled is not None
-    assert done.pooled.shape == (len(queries), 5 * backbone.hidden_size)
+    assert done.pooled.shape == (len(queries), 7 * backbone.hidden_size)
     for i, query in enumerate(queries):
         expected = full_hidden(backbone, query)
         torch.testing.assert_close(done.last_hidden[i], expected[-1], **TOLERANCE)
@@ -120,7 +120,8 @@ def test_features_are_means_over_the_message_and_last_states(tiny_backbone: Load
                 input_ids=torch.tensor([query]), use_cache=False, output_hidden_states=True
             )
         layer = output.hidden_states[1][0]
-        expected = torch.cat([output.last_hidden_state[0, -1], layer[head:-tail].mean(dim=0), layer[-1]])
+        mean = layer[head:-tail].mean(dim=0)
+        expected = torch.cat([output.last_hidden_state[0, -1], mean, layer[-1], mean])
         torch.testing.assert_close(features, expected, **TOLERANCE)
 
 

@@ -44,18 +44,20 @@ def numbers_of(module: ModuleType) -> list[str]:
 def whole(tiny: TinyModel) -> RouterBasis:
     """A space as it was fitted before: to all texts, and with the state after the last layer."""
     d, basis = tiny.backbone.hidden_size, tiny.basis
-    return replace(
-        basis,
-        layers=replace(basis.layers, final=True),
-        projection=torch.cat([basis.projection[:d], basis.projection]),
-        **{name: torch.cat([getattr(basis, name)[:d], getattr(basis, name)]) for name in ("centre", "std", "offset")},
-    )
+    layers = replace(basis.layers, final=True, plain=False)
+    rest = (layers.blocks - 1) * d
+
+    def as_before(of_blocks: torch.Tensor) -> torch.Tensor:
+        return torch.cat([of_blocks[:d], of_blocks[:rest]])
+
+    tensors = {name: as_before(getattr(basis, name)) for name in ("centre", "std", "offset", "projection")}
+    return replace(basis, layers=layers, **tensors)
 
 
 def older(tiny: TinyModel) -> bytes:
     """The file as it was written before it said what it was fitted with."""
     data = whole(tiny).to_bytes()
-    later = ("space_settings", "calibration_settings", "final")
+    later = ("space_settings", "calibration_settings", "final", "plain")
     return save(load(data), {key: value for key, value in read_metadata(data).items() if key not in later})
 
 

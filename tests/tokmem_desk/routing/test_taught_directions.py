@@ -11,7 +11,7 @@ from tokmem_desk.routing.features import FeatureLayers, RouterBasis, basis_from_
 
 HIDDEN = 16
 LAYERS = FeatureLayers.of(10)
-BLOCKS = len(LAYERS.means) + len(LAYERS.lasts)
+BLOCKS = LAYERS.blocks
 GROUPS, EACH, CHAT = 24, 6, 40
 
 
