@@ -188,9 +188,13 @@ async def test_a_stopped_server_leaves_nothing_in_the_temporary_folder(
         async with browser.ws_connect(f"{address}/ws", headers={"Origin": address}) as window:
             await seen(window, "default")
             assert list(folder.iterdir()), "the socket"
+            windows = [one for one in psutil.Process(process.pid).children(recursive=True) if _is_window(one)]
+            assert windows
             os.kill(process.pid, getattr(signal, how))
             _, err = await asyncio.to_thread(process.communicate)
     assert b"Traceback" not in err
+    _, stay = await asyncio.to_thread(psutil.wait_procs, windows, SECONDS)
+    assert not stay, "nobody sees these windows any more"
     if how == "SIGKILL":  # nobody can tidy up then; the next one does
         again = scripted.start("web", "--port", "0", "--json", TMPDIR=str(folder))
         assert again.stdout is not None and again.stdout.readline()

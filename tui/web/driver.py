@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from textual.drivers._input_reader import InputReader
 from textual.drivers.web_driver import WebDriver
+from textual.messages import ExitApp
 
 if TYPE_CHECKING:
     from tui.shell.app import TokmemApp
@@ -65,6 +66,12 @@ class WindowDriver(WebDriver):
             self._write = lambda data: len(data) if data == _GREETING else write(data)  # type: ignore[assignment]
         super().start_application_mode()
         self._write = write
+
+    def run_input_thread(self) -> None:
+        """Take what the server sends; where that ends without a word the server was killed, and the app ends too."""
+        super().run_input_thread()
+        if not self.exit_event.is_set():
+            self._app.post_message(ExitApp())
 
     def stop_application_mode(self) -> None:
         """Take leave, unless the app goes on in this window."""
