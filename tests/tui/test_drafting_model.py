@@ -9,7 +9,7 @@ from typing import Any, cast
 from tokmem_desk.models.catalogue import GIB, find_entry
 from tokmem_desk.models.hardware_fit import Machine
 from tokmem_desk.models.store import ModelInfo
-from tui.shared.drafting_model import largest_that_fits
+from tui.shared.drafting_model import larger_than, largest_that_fits
 
 
 @dataclass
@@ -35,3 +35,14 @@ def test_the_largest_that_fits() -> None:
     assert {gib: largest_that_fits(models, machine) for gib, machine in machines.items()} == free
     assert largest_that_fits(models[1:2], machines[16]) is None
     assert largest_that_fits(models, Machine(4, "x", GIB, GIB // 4)) is None
+
+
+def test_a_smaller_one_than_the_model_in_use_does_not_write_in_its_place() -> None:
+    small, middle = _info("smollm2-135m-instruct", GIB // 10), _info("Qwen/Qwen2.5-0.5B-Instruct", GIB // 3)
+    # Larger than what is free now, as a model in use may be once it is loaded.
+    in_use = _info("Qwen/Qwen2.5-7B-Instruct", 5 * GIB)
+    machine = Machine(4, "x", 16 * GIB, 4 * GIB)
+    assert larger_than(in_use.id, [small, middle, in_use], machine) is None
+    assert larger_than(middle.id, [small, middle], machine) is None
+    assert larger_than(small.id, [small, middle, in_use], machine) == middle.id
+    assert larger_than("not/here-yet", [small], machine) == small.id

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from tokmem_desk.models.hardware_fit import look_at_machine
 from tui.cli.context import Context
-from tui.shared.drafting_model import largest_that_fits
+from tui.shared.drafting_model import larger_than
 
 
 def drafting_context(context: Context) -> Context:
     """The context of the model that writes; the same one where that is the model in use. Says which it is."""
     if context.options.model is not None:
         return context
-    largest = largest_that_fits(context.models.list(), look_at_machine())
-    if largest is None or largest == context.models.resolve(context.model).id:
+    in_use = context.models.resolve(context.model).id
+    larger = larger_than(in_use, context.models.list(), look_at_machine())
+    if larger is None:
         return context
-    context.console.say(f"Drafted by {largest}, the largest model here that fits.")
-    return context.with_model(largest)
+    context.console.say(f"Drafted by {larger}, the largest model here that fits.")
+    return context.with_model(larger)

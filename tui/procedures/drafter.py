@@ -13,7 +13,7 @@ from tokmem_desk.models.hardware_fit import look_at_machine
 from tokmem_desk.models.store import ModelStore
 from tui.engine_client.link import EngineLink, EngineState
 from tui.procedures.services import ProcedureServices
-from tui.shared.drafting_model import largest_that_fits
+from tui.shared.drafting_model import larger_than
 
 
 @dataclass(slots=True)
@@ -71,10 +71,6 @@ def _other_model(app: ProcedureServices) -> str | None:
     """The id of a larger model that is there; None where there is none, or where that cannot be told."""
     store = ModelStore(app.paths.models)
     try:
-        in_use = store.resolve(app.model).id
-        known = store.list()
-        largest = largest_that_fits(known, look_at_machine())
+        return larger_than(store.resolve(app.model).id, store.list(), look_at_machine())
     except TokmemError:  # a model in use that is no longer there is told elsewhere
         return None
-    sizes = {info.id: info.record.size for info in known if info.record is not None}
-    return largest if largest is not None and sizes[largest] > sizes.get(in_use, 0) else None

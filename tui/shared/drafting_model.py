@@ -25,3 +25,15 @@ def largest_that_fits(models: Sequence[ModelInfo], machine: Machine) -> str | No
         if need is not None and fit(machine, need=need[0], weights=need[1]).verdict == "fits":
             sizes[info.id] = info.record.size
     return max(sizes, key=lambda one: (sizes[one], one), default=None)
+
+
+def larger_than(in_use: str, models: Sequence[ModelInfo], machine: Machine) -> str | None:
+    """The id of the largest that fits, where it is larger than the model in use; None where that one writes itself.
+
+    Args:
+        in_use: the id of the model in use. One that is not there yet counts as smaller than any.
+        models: see ``largest_that_fits``.
+    """
+    largest = largest_that_fits(models, machine)
+    sizes = {info.id: info.record.size for info in models if info.record is not None}
+    return largest if largest is not None and sizes[largest] > sizes.get(in_use, 0) else None
