@@ -6,7 +6,7 @@ one it was read from. Numbers are float32 as bytes; the engine (``tui.engine.ban
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 
 from profiles.database.connection import Database
@@ -31,6 +31,8 @@ class RouterRow:
 
 
 _COLUMNS = ", ".join(field.name for field in fields(RouterRow))
+_AT_ONCE = 500
+"""Rows of one query: SQLite bounds the parameters that it takes."""
 
 
 class RouterRows:
@@ -43,17 +45,25 @@ class RouterRows:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def read(self, digest: str) -> dict[str, RouterRow]:
-        """Rows of the memories that may answer, by memory, for one configuration of the router."""
+    def files(self, digest: str) -> dict[str, tuple[int, int]]:
+        """Size and time of the file that each memory's row was read from, for one configuration of the router."""
         rows = self._database.rows(
-            f"""
-            SELECT {_COLUMNS} FROM router_rows WHERE digest = ? AND memory_id IN
-                (SELECT m.id FROM memories m JOIN procedures p ON p.id = m.procedure_id
-                 WHERE m.status = 'active' AND p.enabled = 1)
-            """,
-            (digest,),
+            "SELECT memory_id, file_bytes, file_time FROM router_rows WHERE digest = ?", (digest,)
         )
-        return {row["memory_id"]: RouterRow(*row) for row in rows}
+        return {memory: (size, time) for memory, size, time in rows}
+
+    def read(self, digest: str, memories: Collection[str]) -> dict[str, RouterRow]:
+        """The rows of these memories, by memory, for one configuration of the router; those without one are missing."""
+        found: dict[str, RouterRow] = {}
+        wanted = sorted(memories)
+        for first in range(0, len(wanted), _AT_ONCE):
+            some = wanted[first : first + _AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            rows = self._database.rows(
+                f"SELECT {_COLUMNS} FROM router_rows WHERE digest = ? AND memory_id IN ({marks})", (digest, *some)
+            )
+            found |= {row["memory_id"]: RouterRow(*row) for row in rows}
+        return found
 
     def write(self, rows: Sequence[RouterRow]) -> None:
         """Add rows, or put them in the place of older ones; of memories that are gone they are dropped."""

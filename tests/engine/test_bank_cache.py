@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import tui.engine.bank_cache
+from profiles.store.router_rows import RouterRows
 from profiles.store.store import ProfileStore
 from tests.tiny_loaded import TinyModel
 from tokmem_desk.errors import BadInputError
@@ -116,9 +117,9 @@ def test_a_new_memory_and_a_renamed_procedure_are_seen(tiny: TinyModel, store: P
     assert reads == ["The memory of 'p1'"] and sorted(bank.memories) == ["p0", "p1", "renamed"]
     assert same(bank.memories["p1"], tiny.memory("p1", seed=9)) and bank.memories["renamed"].name == "renamed"
     store.procedures.remove("p0")
-    assert store.router_rows.read(tiny.basis.digest).keys() <= {
-        m.id for m in store.memories.all_active(tiny.backbone.fingerprint.digest)
-    }
+    left = {m.id for m in store.memories.all_active(tiny.backbone.fingerprint.digest)}
+    assert store.router_rows.files(tiny.basis.digest).keys() >= left
+    assert store.router_rows.read(tiny.basis.digest, left).keys() == left
 
 
 def _profiles(folder: Path, tiny: TinyModel, count: int) -> list[ProfileStore]:
@@ -138,7 +139,7 @@ def test_of_profiles_used_longest_ago_nothing_stays(tiny: TinyModel, tmp_path: P
         banks = [cache.bank(store, "discriminant", 0.0) for store in stores]
         rows = [bank.memories["own"].steering.rows for bank in banks]
         kept = {str(store.folder) for store in stores[2:]}
-        for of_profiles in (cache._used, cache._steering_caches, cache._statistics, cache._problems, cache._corrected):
+        for of_profiles in (cache._used, cache._steering_caches, cache._routed, cache._problems, cache._corrected):
             assert set(of_profiles) == kept
         assert {folder for folder, _ in cache._banks} == kept
         # Used again, it comes again as it was, and the one used longest ago goes; each finds its own memory alone.
@@ -194,3 +195,27 @@ def test_the_router_goes_on_from_the_one_before(
     tiny.add(store, "p1", seed=9)
     cache.bank(store, "discriminant", 0.0)
     assert given == [None, first.router]
+
+
+def test_a_change_reads_the_rows_of_what_changed_alone(
+    tiny: TinyModel, store: ProfileStore, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = RouterRows.read
+    monkeypatch.setattr(
+        RouterRows, "read", lambda self, digest, some: asked.append(len(some)) or real(self, digest, some)
+    )
+    BankCache(tiny.as_loaded()).bank(store, "discriminant", 0.0)
+    cache = BankCache(tiny.as_loaded())
+    cache.bank(store, "discriminant", 0.0)
+    assert asked == [0, 3] and len(reads) == 3, "files at first, rows at the next start"
+    tiny.add(store, "p1", seed=9)
+    cache.bank(store, "discriminant", 0.0)
+    store.procedures.rename("p2", "renamed")
+    bank = cache.bank(store, "discriminant", 0.0)
+    assert asked == [0, 3, 0, 0] and reads[3:] == ["The memory of 'p1'"]
+    assert same(bank.memories["p1"], tiny.memory("p1", seed=9))
+    assert same(bank.memories["renamed"], tiny.memory("p2", seed=2))
+    # Another start knows all of them by their rows.
+    again = BankCache(tiny.as_loaded()).bank(store, "discriminant", 0.0)
+    assert asked[4:] == [3] and same(again.memories["p1"], bank.memories["p1"])

@@ -56,8 +56,9 @@ class BankCache:
         self._exemplary: dict[str, dict[str, dict[str, Tensor]]] = {}
         self._problems: dict[str, list[str]] = {}
         self._steering_caches: dict[str, SteeringCache] = {}
-        self._statistics: dict[str, dict[str, tuple[str, FileState, RouterStatistics]]] = {}
-        """By folder and memory, with their space: a large router goes on from those that are the same objects."""
+        self._routed: dict[str, dict[str, tuple[FileState, Memory]]] = {}
+        """What routing needs of each memory, by folder and memory. What did not change is not read again, and a large
+        router goes on from those that are the same objects."""
 
     def bank(self, store: ProfileStore, router: str, none_bias: float, keep_form: bool = True) -> Bank:
         """The enabled, active memories of a profile.
@@ -116,7 +117,7 @@ class BankCache:
             del self._used[folder]
         for key in [key for key in self._banks if gone(key[0])]:
             del self._banks[key]
-        for kept in (self._corrected, self._exemplary, self._steering_caches, self._problems, self._statistics):
+        for kept in (self._corrected, self._exemplary, self._steering_caches, self._problems, self._routed):
             for folder in [folder for folder in kept if gone(folder)]:
                 del kept[folder]
 
@@ -133,36 +134,51 @@ class BankCache:
             return {}
         basis = self._model.basis
         blocks = self._steering_cache(store)
-        known = store.router_rows.read(basis.digest)
-        before = self._statistics.get(str(store.folder), {})
-        self._statistics[str(store.folder)] = kept = {}
+        before = self._routed.get(str(store.folder), {})
+        self._routed[str(store.folder)] = kept = {}
+        states = {record.id: FileState.of(store.memories.folder / record.file) for record in records}
+        current = self._current(store, states)
+        same = {one for one in current if one in before and self._is_same(before[one], states[one])}
+        rows = store.router_rows.read(basis.digest, current - same)
         fresh: list[RouterRow] = []
         found: dict[str, Memory] = {}
         for record in records:
-            row, state = known.get(record.id), FileState.of(store.memories.folder / record.file)
-            if row is not None and state == FileState(row.file_bytes, row.file_time):
-                steering = blocks.lazy(record)
+            state, row, steering = states[record.id], rows.get(record.id), blocks.lazy(record)
+            if record.id in same:
+                memory = replace(
+                    before[record.id][1], name=record.procedure, steering=steering, settings=record.settings
+                )
+            elif row is not None and state == FileState(row.file_bytes, row.file_time):
                 memory = memory_of(row, record, steering, backbone.torch_device)
-                assert memory.statistics is not None
-                digest, known_state, same = before.get(record.id, ("", state, memory.statistics))
-                if (digest, known_state) == (row.digest, state):
-                    memory = replace(memory, statistics=same)
-                kept[record.id] = (row.digest, state, memory.statistics)
-                found[record.procedure] = memory
-                continue
-            try:
-                memory = self.measured(store, record, blocks.load(record.file, record.procedure))
-            except TokmemError as error:
-                problems.append(str(error))
-                continue
+            else:
+                try:
+                    read = self.measured(store, record, blocks.load(record.file, record.procedure))
+                except TokmemError as error:
+                    problems.append(str(error))
+                    continue
+                if state is not None:
+                    fresh.append(row_of(record.id, read, state))
+                blocks.keep(record.file, read.steering)
+                memory = replace(read, name=record.procedure, steering=steering)
             if state is not None:
-                fresh.append(row_of(record.id, memory, state))
-            blocks.keep(record.file, memory.steering)
-            found[record.procedure] = replace(memory, name=record.procedure, steering=blocks.lazy(record))
+                kept[record.id] = (state, memory)
+            found[record.procedure] = memory
         if fresh:
             with suppress(TokmemError):  # it only costs time at the next start
                 store.router_rows.write(fresh)
         return found
+
+    def _current(self, store: ProfileStore, states: Mapping[str, FileState | None]) -> set[str]:
+        """The memories whose row in the database was read from the file that is there."""
+        rows = store.router_rows.files(self._model.basis.digest)
+        return {memory for memory, state in states.items() if state and rows.get(memory) == (state.size, state.written)}
+
+    def _is_same(self, before: tuple[FileState, Memory], state: FileState | None) -> bool:
+        """Whether what was kept of a memory is of the file that is there, and of the router's space."""
+        kept_state, memory = before
+        return kept_state == state and (
+            memory.statistics is not None and memory.statistics.digest == self._model.basis.digest
+        )
 
     def measured(self, store: ProfileStore, record: MemoryRecord, memory: Memory) -> Memory:
         """The memory with statistics for this router; the same object where it has them.
