@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import benchmarks.bank
-from tokmem_desk.bank.jsonl import BankCorrection, PairSet, Probe
+from tokmem_desk.bank.jsonl import BankCorrection, BankPlan, PairSet, Probe
 from tokmem_desk.bank.writer import ExportBank, ExportProcedure, write_bank
 from tokmem_desk.memory.file_bytes import Block, MemoryParts, put_together
 from tokmem_desk.procedures import ExamplePair, pairs_digest
@@ -120,6 +120,18 @@ def probes(count: int = 3) -> list[Probe]:
         )
         for place in range(count)
     ]
+
+
+PLANS = (
+    BankPlan(
+        uuid_of(0),
+        "proc1: {message}\nif {message.number} > 5\n  ask me: Really?\n  outside\nelse\n  none: hello",
+        {"proc1": uuid_of(1), "outside": "f" * 32},
+    ),
+    BankPlan(uuid_of(1), then=uuid_of(2)),
+    BankPlan(uuid_of(2), ""),
+)
+"""A plan that names a procedure of the bank and one that is in none, a chain, and a plan that is taught."""
 
 
 def bank(count: int = 3, *, with_pairs: bool = False, **changes: Any) -> ExportBank:

@@ -24,6 +24,7 @@ from tokmem_desk.bank.manifest import (
     CORRECTION_FILE,
     MANIFEST_FILE,
     PAIR_FILE,
+    PLAN_FILE,
     PROBE_FILE,
     TENSOR_FILE,
 )
@@ -38,6 +39,7 @@ LIMITS = {
     PROBE_FILE: 16 * 2**20,
     PAIR_FILE: 512 * 2**20,
     CORRECTION_FILE: 64 * 2**20,
+    PLAN_FILE: 64 * 2**20,
     CARD_FILE: 2**20,
     TENSOR_FILE: 2**40,
 }

@@ -1,4 +1,4 @@
-"""The line files of a bank: probes, and, where the person opted in, example pairs and corrections.
+"""The line files of a bank: probes, plans, and, where the person opted in, example pairs and corrections.
 
 One JSON object a line. Checked as strictly as the manifest; no files here.
 """
@@ -6,17 +6,22 @@ One JSON object a line. Checked as strictly as the manifest; no files here.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from tokmem_desk.bank.manifest import (
     CORRECTION_FILE,
     PAIR_FILE,
+    PLAN_FILE,
     PROBE_FILE,
 )
 from tokmem_desk.bank.validation import damaged, strict_json
-from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
+from tokmem_desk.errors import BadInputError
+from tokmem_desk.plans.steps import MAX_CHARACTERS, procedures_of, read_steps
+from tokmem_desk.procedures import MAX_CHAIN, NONE_ROUTE, ExamplePair
 from tokmem_desk.system.file_limits import LONGEST_LINE, MOST_LINES, Allowance, json_cost, texts_cost
 
 MAX_PROBES = 50
@@ -71,6 +76,30 @@ class BankCorrection:
     text: str
     wrong: str
     right: str
+
+
+@dataclass(frozen=True, slots=True)
+class BankPlan:
+    """What one procedure of a bank does beside answering: the steps of a plan, or what goes on with its answers.
+
+    Attributes:
+        procedure: uuid of the procedure.
+        steps: as ``tokmem_desk.plans.steps`` reads them; empty where its answers are its steps; None: it is no plan.
+        names: the uuid of each procedure that the steps name, in the bank or not.
+        then: uuid of the procedure of the bank that goes on with its answers; empty: none does.
+    """
+
+    procedure: str
+    steps: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    then: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it stands in the file."""
+        found: dict[str, Any] = {"procedure": self.procedure}
+        if self.steps is not None:
+            found |= {"steps": self.steps, "names": dict(self.names)}
+        return found | ({"then": self.then} if self.then else {})
 
 
 def lines(objects: Sequence[Mapping[str, Any]]) -> bytes:
@@ -179,6 +208,81 @@ def read_corrections(
             allowance.take(texts_cost((one.text, one.wrong, one.right)), CORRECTION_FILE)
         found.append(one)
     return tuple(found)
+
+
+def read_plans(
+    data: bytes | Iterable[bytes], uuids: Sequence[str], source: str, allowance: Allowance | None = None
+) -> tuple[BankPlan, ...]:
+    """Read ``plans.jsonl``. Nothing of it is done; that a plan's procedures are there is looked at before it runs.
+
+    Args:
+        uuids: of the bank's procedures.
+
+    Raises:
+        BadInputError: a line is no plan and no chain of this bank, or plans or chains come back to their beginning.
+    """
+    known, found = set(uuids), dict[str, BankPlan]()
+    for number, fields in _rows(data, PLAN_FILE, source, allowance):
+        try:
+            one = _plan(fields, known)
+            if one.procedure in found:
+                raise ValueError("procedure")
+        except (ValueError, BadInputError) as error:
+            reason = error.message if isinstance(error, BadInputError) else f"{error} cannot be read"
+            raise damaged(source, f"{PLAN_FILE}, line {number}: {reason.rstrip('.')[:200]}") from None
+        if allowance is not None:
+            texts = (one.procedure, one.steps or "", one.then, *one.names, *one.names.values())
+            allowance.take(texts_cost(texts), PLAN_FILE)
+        found[one.procedure] = one
+    if _circular({uuid: set(one.names.values()) for uuid, one in found.items()}):
+        raise damaged(source, f"{PLAN_FILE}: plans in it call one another in a circle")
+    following = {uuid: one.then for uuid, one in found.items() if one.then}
+    if _circular({uuid: {then} for uuid, then in following.items()}):
+        raise damaged(source, f"{PLAN_FILE}: a chain in it comes back to its beginning")
+    lengths: dict[str, int] = {}
+    for uuid in TopologicalSorter({one: {then} for one, then in following.items()}).static_order():
+        lengths[uuid] = 1 + lengths.get(following.get(uuid, ""), 0)
+    if any(length > MAX_CHAIN for length in lengths.values()):
+        raise damaged(source, f"{PLAN_FILE}: a chain in it has more than {MAX_CHAIN} procedures")
+    return tuple(found.values())
+
+
+def _plan(fields: Mapping[str, Any], known: set[str]) -> BankPlan:
+    """One line.
+
+    Raises:
+        ValueError: a field cannot be read; its name is the text.
+        BadInputError: the steps cannot be read.
+    """
+    procedure, steps, names, then = (fields.get(key) for key in ("procedure", "steps", "names", "then"))
+    if not isinstance(procedure, str) or procedure not in known:
+        raise ValueError("procedure")
+    if then is not None and (not isinstance(then, str) or then not in known):
+        raise ValueError("then")
+    if steps is None:
+        if then is None or names is not None:
+            raise ValueError("steps")
+        return BankPlan(procedure, then=then)
+    if not isinstance(steps, str) or len(steps) > MAX_CHARACTERS or "\x00" in steps:
+        raise ValueError("steps")
+    called = [name for name in procedures_of(read_steps(steps)) if name != NONE_ROUTE] if steps else []
+    # Every name has its identity: else it would mean whatever is called so where the bank goes.
+    if not isinstance(names, dict) or set(names) != set(called):
+        raise ValueError("names")
+    if not all(isinstance(uuid, str) and _UUID.fullmatch(uuid) for uuid in names.values()):
+        raise ValueError("names")
+    return BankPlan(procedure, steps, names, then or "")
+
+
+_UUID = re.compile(r"[0-9a-f]{32}")
+
+
+def _circular(graph: Mapping[str, set[str]]) -> bool:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError:
+        return True
+    return False
 
 
 def _rows(

@@ -22,12 +22,13 @@ FORMAT = "tokmem-bank"
 VERSION = "2.0.0"
 """What is written at least. Another first number means that a reader of this one cannot understand the file."""
 
-TENSOR_FILE, MANIFEST_FILE, PROBE_FILE, PAIR_FILE, CORRECTION_FILE, CARD_FILE = (
+TENSOR_FILE, MANIFEST_FILE, PROBE_FILE, PAIR_FILE, CORRECTION_FILE, PLAN_FILE, CARD_FILE = (
     "bank.safetensors",
     "manifest.json",
     "probes.jsonl",
     "pairs.jsonl",
     "corrections.jsonl",
+    "plans.jsonl",
     "README.md",
 )
 

@@ -18,10 +18,12 @@ import numpy as np
 from tokmem_desk.bank.container import AskPassphrase, BankSource, open_source
 from tokmem_desk.bank.jsonl import (
     BankCorrection,
+    BankPlan,
     PairSet,
     Probe,
     read_corrections,
     read_pairs,
+    read_plans,
     read_probes,
 )
 from tokmem_desk.bank.manifest import (
@@ -29,6 +31,7 @@ from tokmem_desk.bank.manifest import (
     FORMAT,
     MANIFEST_FILE,
     PAIR_FILE,
+    PLAN_FILE,
     PROBE_FILE,
     TENSOR_FILE,
     BankProcedure,
@@ -55,6 +58,7 @@ class OpenBank:
         probes: to be run on the importing machine.
         pairs: by uuid; None when its maker kept them.
         corrections: verdicts on routes; empty when there are none or its maker kept them.
+        plans: steps and chains; empty when there are none.
         size: of all files together, in bytes.
     """
 
@@ -63,6 +67,7 @@ class OpenBank:
     probes: tuple[Probe, ...]
     pairs: dict[str, PairSet] | None
     corrections: tuple[BankCorrection, ...]
+    plans: tuple[BankPlan, ...]
     size: int
     _header: Header
     _fingerprint: dict[str, Any]
@@ -159,17 +164,21 @@ def open_bank(path: Path, ask_passphrase: AskPassphrase | None = None) -> Iterat
         probes = read_probes(_checked(source, manifest, PROBE_FILE), names, source.name, allowance)
         pairs: dict[str, PairSet] | None = None
         corrections: tuple[BankCorrection, ...] = ()
+        plans: tuple[BankPlan, ...] = ()
         if PAIR_FILE in manifest.files:
             pairs = read_pairs(_checked(source, manifest, PAIR_FILE), list(names), source.name, allowance)
         if CORRECTION_FILE in manifest.files:
             data = _checked(source, manifest, CORRECTION_FILE)
             corrections = read_corrections(data, list(names.values()), source.name, allowance)
+        if PLAN_FILE in manifest.files:
+            plans = read_plans(_checked(source, manifest, PLAN_FILE), list(names), source.name, allowance)
         yield OpenBank(
             source,
             manifest,
             probes,
             pairs,
             corrections,
+            plans,
             sum(source.sizes.values()),
             header,
             manifest.backbone.as_dict(),

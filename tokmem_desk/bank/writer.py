@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from tokmem_desk.backbone.fingerprint import Fingerprint
 from tokmem_desk.bank.encryption import ProtectedWriter
-from tokmem_desk.bank.jsonl import BankCorrection, PairSet, Probe, lines, pair_lines
+from tokmem_desk.bank.jsonl import BankCorrection, BankPlan, PairSet, Probe, lines, pair_lines
 from tokmem_desk.bank.manifest import (
     CARD_FILE,
     CORRECTION_FILE,
     FORMAT,
     MANIFEST_FILE,
     PAIR_FILE,
+    PLAN_FILE,
     PROBE_FILE,
     TENSOR_FILE,
     BankProcedure,
@@ -92,6 +93,7 @@ class ExportBank:
         recipe: digest of the router's configuration; the memories' statistics are of one fit of it.
         configuration, calibration: of the router, see ``RouterRecord``.
         anchors: bytes of [c x k] float32, the shipped chat messages in the router's space; empty without.
+        plans: what its procedures do beside answering.
         generator: names and versions of the programs that made it.
     """
 
@@ -105,6 +107,7 @@ class ExportBank:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     anchors: bytes = b""
     corrections: Sequence[BankCorrection] = ()
+    plans: Sequence[BankPlan] = ()
     generator: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -167,6 +170,8 @@ def _write(
     if bank.corrections:
         rows = [{"text": one.text, "wrong": one.wrong, "right": one.right} for one in bank.corrections]
         put(CORRECTION_FILE, lines(rows))
+    if bank.plans:
+        put(PLAN_FILE, lines([one.as_dict() for one in bank.plans]))
     readme = readme_text(
         bank.title,
         content.fingerprint.model_id,

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import tokmem_desk.bank.encryption
 from profiles.store.banks import place_names
 from profiles.store.store import ProfileStore
-from tests.banks import FINGERPRINT, bank, bank_bytes, files_of, zipped
+from tests.banks import FINGERPRINT, PLANS, bank, bank_bytes, files_of, zipped
 from tokmem_desk.bank.reader import open_bank
 from tokmem_desk.errors import BadInputError, TokmemError
 from tokmem_desk.memory.file_bytes import take_apart
@@ -49,7 +49,7 @@ VALUES: list[Any] = [
     "f" * 64, [], {}, [[]], {"a": {}}, "99.0.0", "1.0.0",
 ]  # fmt: skip
 
-BASE = bank_bytes(bank(3, with_pairs=True))
+BASE = bank_bytes(bank(3, with_pairs=True, plans=PLANS))
 FILES = files_of(BASE)
 
 
@@ -147,7 +147,7 @@ def header_changed(chance: random.Random) -> bytes:
 
 
 def lines_changed(chance: random.Random) -> bytes:
-    name = chance.choice(("probes.jsonl", "pairs.jsonl", "corrections.jsonl"))
+    name = chance.choice(("probes.jsonl", "pairs.jsonl", "corrections.jsonl", "plans.jsonl"))
     rows = [json.loads(row) for row in FILES[name].splitlines()]
     change_somewhere(rows, chance)
     data = b"\n".join(json.dumps(row).encode("utf-8", "surrogatepass") for row in rows)
@@ -259,7 +259,10 @@ def check(place: Path, data: bytes) -> bool:
             assert not store.memories.folder.is_dir() or not any(store.memories.folder.iterdir())
             went_in = False
         else:
-            records = store.memories.all_active(store.memories.list(names[0])[0].backbone_fingerprint)
+            backbone = store.memories.list(names[0])[0].backbone_fingerprint
+            records = store.memories.all_active(backbone, enabled_only=False)
+            for one in store.procedures.list():
+                assert one.enabled is (one.steps is None), "nobody has said yes to a plan"
             assert sorted(names) == sorted(record.procedure for record in records) != []
             for record in records:
                 take_apart(store.memories.read(record.file), record.file)

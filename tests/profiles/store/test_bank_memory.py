@@ -160,6 +160,8 @@ PAIR = (
     % MANIFEST["procedures"][0]["uuid"].encode()
 )
 
+PLAN = b'{"procedure": "%s", "steps": "none: a", "names": {}}\n' % MANIFEST["procedures"][0]["uuid"].encode()
+
 CRAFTED: dict[str, Callable[[], bytes]] = {
     "a bank as it should be": lambda: bank_bytes(bank(3, with_pairs=True)),
     "empty lists in the manifest": lambda: with_manifest(inside(b"[" + b"[]," * (8 * 2**20) + b"[]]")),
@@ -201,6 +203,11 @@ CRAFTED: dict[str, Callable[[], bytes]] = {
     "many corrections": lambda: packed(
         corrections__jsonl=b'{"text": "a", "wrong": "none", "right": "proc0"}\n' * 200_000
     ),
+    "many plans": lambda: packed(plans__jsonl=PLAN * 200_000),
+    "a plan of many names": lambda: packed(
+        plans__jsonl=PLAN.replace(b"{}", b"{%s}" % b",".join(b'"%x":"%032x"' % (n, n) for n in range(150_000)))
+    ),
+    "newlines in the plans": lambda: packed(plans__jsonl=b"\n" * (7 * 2**20)),
     "many members": many_members,
     "incompressible noise in the manifest": lambda: with_manifest(inside(b'"' + chance(30_000_000) + b'"')),
     "small objects with noise": lambda: with_manifest(
