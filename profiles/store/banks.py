@@ -14,7 +14,7 @@ import shutil
 import sqlite3
 import time
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,6 +87,12 @@ class IncomingProcedure:
     output_schema: str | None = None
     reads_conversation: bool = False
     group: str = ""
+    steps: str | None = None
+    """Of a plan, which comes switched off; empty where its answers are its steps; None: no plan."""
+    step_uuids: Mapping[str, str] = field(default_factory=dict)
+    """Of the procedures that the steps name, as the bank has them."""
+    then_uuid: str = ""
+    """Of the procedure of the same import that goes on with its answers; empty: none does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,13 +214,14 @@ class Banks:
                 )
             if key is not None:
                 remove_row(connection, entry, key, one.name)
-        uuids = {row["uuid"] for row in connection.execute("SELECT uuid FROM procedures")}
+        taken = {row["uuid"] for row in connection.execute("SELECT uuid FROM procedures")}
+        uuids = {one.uuid: uuid.uuid4().hex if one.uuid in taken else one.uuid for one in incoming.procedures}
         ids: dict[str, int] = {}
         text = _text(incoming)
         # Undo takes memories first: it refuses to take back a procedure that was trained since.
         entry.added("memories", [one.memory.file.removesuffix(SUFFIX) for one in incoming.procedures if one.memory])
         for one in incoming.procedures:
-            ids[one.name] = self._insert(connection, one, incoming.source, fresh_uuid=one.uuid in uuids)
+            ids[one.name] = self._insert(connection, one, incoming.source, uuids)
         entry.added("procedures", ids.values())
         verdicts = [self._insert_correction(connection, correction, ids) for correction in incoming.corrections]
         entry.added("corrections", [verdict for verdict in verdicts if verdict is not None])
@@ -224,16 +231,19 @@ class Banks:
         bump_revision(connection)
         return list(ids)
 
-    def _insert(self, connection: sqlite3.Connection, one: IncomingProcedure, source: str, *, fresh_uuid: bool) -> int:
+    def _insert(
+        self, connection: sqlite3.Connection, one: IncomingProcedure, source: str, uuids: Mapping[str, str]
+    ) -> int:
         moment, digest = now(), pairs_digest(one.pairs)
         key = PROCEDURES.insert(
             connection,
-            uuid=uuid.uuid4().hex if fresh_uuid else one.uuid,
+            uuid=uuids[one.uuid],
             name=one.name,
             description=storable(one.description),
             pattern=one.pattern,
             source=storable(source),
-            enabled=True,
+            # What a plan does is somebody else's idea: it waits until the person has said yes to it.
+            enabled=one.steps is None,
             threshold=one.threshold,
             version=1,
             pairs_digest=digest,
@@ -242,6 +252,9 @@ class Banks:
             output_schema=one.output_schema,
             reads_conversation=one.reads_conversation,
             group=one.group,
+            then_uuid=uuids.get(one.then_uuid, ""),
+            steps=one.steps,
+            step_uuids={name: uuids.get(called, called) for name, called in one.step_uuids.items()},
         )
         insert_pairs(connection, key, one.pairs, "train", source)
         insert_pairs(connection, key, one.held_out, "held_out", source)

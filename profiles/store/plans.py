@@ -118,6 +118,15 @@ class Plans:
                     found[name] = read_steps(steps)
         return found
 
+    def called(self, name: str) -> dict[str, str]:
+        """The UUID of each procedure that the steps of a plan name, by present name.
+
+        Raises:
+            NotFoundError: there is no such procedure.
+        """
+        names = {one.uuid: one.name for one in self._procedures.list()}
+        return {names.get(str(uuid), old): str(uuid) for old, uuid in self._procedures.get(name).step_uuids.items()}
+
     def missing(self, name: str) -> list[str]:
         """What the steps of a plan name and is not there any more, also where another one is called so now.
 

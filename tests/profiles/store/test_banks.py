@@ -92,6 +92,30 @@ def test_an_import_answers_at_once_and_can_be_taken_back(store: ProfileStore) ->
     assert files(store) == set()
 
 
+def test_plans_come_switched_off_and_name_what_came_with_them(store: ProfileStore) -> None:
+    mine = store.procedures.add(Procedure("boss", PAIRS))
+    plan = {"uuid": "1" * 32, "steps": "todo: hi\nboss: {todo}", "step_uuids": {"todo": "2" * 32, "boss": "3" * 32}}
+    for number in ("", "-2"):
+        with store.banks.quarantine() as folder:
+            first = incoming(store, folder, f"round{number}", **plan)
+            second = incoming(store, folder, f"todo{number}", uuid="2" * 32, then_uuid="1" * 32)
+            third = incoming(store, folder, f"list{number}", uuid="4" * 32, then_uuid="5" * 32)
+            store.banks.add(Incoming("b", [first, second, third]), folder)
+    records = {one.name: one for one in store.procedures.list()}
+    assert [name for name, one in records.items() if not one.enabled] == ["round", "round-2"]
+    assert store.plans.steps() == {
+        "round": "todo: hi\nboss: {todo}",
+        "round-2": "todo = todo-2: hi\nboss: {todo}",
+    }
+    assert records["round-2"].step_uuids == {"todo": records["todo-2"].uuid, "boss": "3" * 32}
+    # One's own procedure of that name was never meant.
+    assert mine.uuid != "3" * 32 and store.plans.missing("round") == store.plans.missing("round-2") == ["boss"]
+    assert store.plans.called("round-2") == {"todo-2": records["todo-2"].uuid, "boss": "3" * 32}
+    assert store.procedures.following() == {"todo": "round", "todo-2": "round-2"}
+    store.undo.take_back()
+    assert store.plans.missing("round") == ["boss"] and "round-2" not in store.plans.steps()
+
+
 def test_what_is_trained_since_is_not_taken_back(store: ProfileStore) -> None:
     with store.banks.quarantine() as folder:
         store.banks.add(Incoming("b", [incoming(store, folder)]), folder)
