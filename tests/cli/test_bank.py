@@ -63,17 +63,72 @@ def test_one_procedure_and_its_pairs(trained: CommandLine, tmp_path: Path) -> No
         assert theirs.procedures.with_pairs("todo") == mine.procedures.with_pairs("todo")
 
 
-def test_a_plan_goes_without_its_steps_and_comes_as_none(trained: CommandLine, tmp_path: Path) -> None:
-    (tmp_path / "steps").write_text("list: call mum")
-    assert trained("plan", "steps", "todo", str(tmp_path / "steps")).code == 0
+def steps_of(command_line: CommandLine, tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / "steps").write_text(text)
+    assert command_line("plan", "steps", name, str(tmp_path / "steps")).code == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--retrain",)])
+def test_plans_and_chains_travel_and_wait_for_a_yes(
+    trained: CommandLine, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    steps_of(trained, tmp_path, "todo", "list: call mum")
+    assert trained("proc", "then", "list", "todo").code == 0
     file = tmp_path / "mine.tokmem"
+    (tmp_path / "more").write_text("todo: call dad")
+    assert trained("plan", "new", "untaught", "--steps", str(tmp_path / "more")).code == 0
     made = trained("bank", "export", str(file), "--with-pairs")
-    assert made.code == 0 and "Steps of plans stay here (todo)" in made.err
-    assert b"call mum" in b"".join(files_of(file.read_bytes()).values()), "as a pair"
-    assert trained("--profile", "ann", "bank", "import", str(file)).code == 0
+    assert "since they have no memory: untaught." in made.err
+    assert made.code == 0 and "Steps are inside, word for word: todo." in made.err
+    assert "todo goes on with answers of list." in made.err
+    shown = trained("bank", "inspect", str(file), "--json").json("bank-inspect")
+    assert shown["plans"] == [{"name": "todo", "steps": "list: call mum", "outside": []}]
+    assert shown["chains"] == [{"name": "list", "then": "todo"}] and "Steps of plans" in shown["reveals"][-1]
+    assert "  list: call mum" in trained("bank", "inspect", str(file)).out
+    rehearsed = trained("--profile", "ann", "bank", "import", str(file), "--dry-run", "--json").json("bank-import")
+    came = trained("--profile", "ann", "bank", "import", str(file), *options, "--json")
+    assert came.json("bank-import")["plans"] == rehearsed["plans"] == [{"name": "todo", "taught": False, "missing": []}]
+    assert "todo is a plan, and off until" in came.err and "proc enable NAME" in came.err
     with stored(trained, "ann") as theirs:
-        assert theirs.plans.steps() == {}
-    assert "Steps of plans" not in trained("bank", "export", str(tmp_path / "list"), "list").err
+        assert theirs.plans.steps() == {"todo": "list: call mum"} and theirs.plans.missing("todo") == []
+        assert theirs.procedures.following() == {"list": "todo"}
+        assert [one.name for one in theirs.procedures.list() if one.enabled] == ["list"]
+    asked = trained("--profile", "ann", "ask", "--route", "todo", "do it", "--json")
+    assert asked.code != 0 or "call mum" not in asked.out + asked.err, "nothing of it is done"
+    assert trained("--profile", "ann", "proc", "enable", "todo").code == 0
+    # Once more: what is there keeps its names, and the steps name what came with them.
+    again = trained("--profile", "ann", "bank", "import", str(file), "--on-conflict", "rename")
+    assert again.code == 0, again.err
+    with stored(trained, "ann") as theirs:
+        assert theirs.plans.steps() == {"todo": "list: call mum", "todo-2": "list = list-2: call mum"}
+        assert theirs.procedures.following() == {"list": "todo", "list-2": "todo-2"}
+
+
+def test_a_plan_says_what_it_names_and_is_not_there(trained: CommandLine, pairs_file: Path, tmp_path: Path) -> None:
+    steps_of(trained, tmp_path, "todo", "list: call mum")
+    file = tmp_path / "mine.tokmem"
+    made = trained("bank", "export", str(file), "todo")
+    assert "todo names list, which is not in the file." in made.err
+    assert trained("bank", "inspect", str(file), "--json").json("bank-inspect")["plans"][0]["outside"] == ["list"]
+    # Somebody's own procedure of that name is another one, and is not called in its place.
+    assert trained("--profile", "ann", "proc", "add", "list", "--pairs", str(pairs_file)).code == 0
+    came = trained("--profile", "ann", "bank", "import", str(file), "--json")
+    assert came.json("bank-import")["plans"] == [{"name": "todo", "taught": False, "missing": ["list"]}]
+    assert "todo names list, which is not here" in came.err
+    with stored(trained, "ann") as theirs:
+        assert theirs.plans.missing("todo") == ["list"]
+
+
+def test_a_taught_plan_says_what_is_called_otherwise(trained: CommandLine, pairs_file: Path, tmp_path: Path) -> None:
+    with stored(trained) as mine:
+        mine.plans.set_steps("todo", "")
+    file = tmp_path / "mine.tokmem"
+    assert trained("bank", "export", str(file)).code == 0
+    assert trained("--profile", "ann", "proc", "add", "list", "--pairs", str(pairs_file)).code == 0
+    came = trained("--profile", "ann", "bank", "import", str(file), "--on-conflict", "rename")
+    assert "Answers of todo may name procedures as the file does: list is called list-2 here." in came.err
+    with stored(trained, "ann") as theirs:
+        assert theirs.procedures.get("todo").steps == "" and not theirs.procedures.get("todo").enabled
 
 
 @pytest.mark.parametrize("options", [(), ("--retrain",)])

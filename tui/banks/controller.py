@@ -13,16 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from profiles.store.banks import Conflict
+from profiles.store.banks import Conflict, Incoming, Placement
 from tokmem_desk.bank.container import SUFFIX
-from tokmem_desk.bank.manifest import Manifest
-from tokmem_desk.bank.reader import open_bank
+from tokmem_desk.bank.reader import OpenBank, open_bank
+from tokmem_desk.bank.writer import ExportBank
 from tokmem_desk.errors import BusyError
 from tui.banks.transfer import (
+    chain_arrivals,
     choose,
     incoming,
     overlap_sentences,
     plan,
+    plan_arrivals,
     prepare_export,
     refusal,
     refuse_failed,
@@ -30,6 +32,7 @@ from tui.banks.transfer import (
     verdict_of,
     write_export,
 )
+from tui.banks.words import arrived_plans
 from tui.engine_client.protocol import BackboneInfo
 from tui.kit.progress import Progress
 from tui.kit.services import AppServices
@@ -61,8 +64,8 @@ class ImportWish:
     passphrase: str | None
 
 
-async def export_bank(app: AppServices, wish: ExportWish) -> Manifest:
-    """Write a bank file.
+async def export_bank(app: AppServices, wish: ExportWish) -> ExportBank:
+    """Write a bank file, and return what is in it.
 
     Raises:
         TokmemError: there is nothing to export, the engine failed, or the disk refuses.
@@ -74,7 +77,8 @@ async def export_bank(app: AppServices, wish: ExportWish) -> Manifest:
     _same_profile(app, store)
     title = wish.path.name.removesuffix(SUFFIX)
     bank = prepare_export(store, title, memories, probed, with_pairs=wish.with_pairs, licence=wish.licence)
-    return await asyncio.to_thread(write_export, wish.path, bank, wish.passphrase)
+    await asyncio.to_thread(write_export, wish.path, bank, wish.passphrase)
+    return bank
 
 
 async def import_bank(app: AppServices, wish: ImportWish, progress: Progress) -> list[str]:
@@ -99,7 +103,7 @@ async def import_bank(app: AppServices, wish: ImportWish, progress: Progress) ->
         progress.check()
         folder = stack.enter_context(store.banks.quarantine())
         if wish.retrain:
-            return store.banks.add(incoming(bank, placements, None), folder)
+            return _take_in(app, bank, placements, incoming(bank, placements, None), folder)
         fields = await asyncio.to_thread(stage, bank, placements, store, folder, backbone["router"], progress)
         checked = await _result(app, "bank_check", progress, **fields)
         progress.check()
@@ -110,7 +114,17 @@ async def import_bank(app: AppServices, wish: ImportWish, progress: Progress) ->
             app.notify(f"{sentence} In doubt your own goes first.", markup=False)
         _same_profile(app, store)
         progress.tell(f"Taking {len(checked['files'])} memories in", None)
-        return store.banks.add(incoming(bank, placements, checked["files"]), folder)
+        return _take_in(app, bank, placements, incoming(bank, placements, checked["files"]), folder)
+
+
+def _take_in(
+    app: AppServices, bank: OpenBank, placements: Sequence[Placement], coming: Incoming, folder: Path
+) -> list[str]:
+    """Take everything in, say what becomes of plans and chains, and return the new names."""
+    names = app.store.banks.add(coming, folder)
+    for sentence in arrived_plans(plan_arrivals(bank, placements, app.store), chain_arrivals(bank, placements)):
+        app.notify(sentence, markup=False)
+    return names
 
 
 async def _backbone(app: AppServices) -> BackboneInfo:

@@ -10,7 +10,7 @@ from textual.app import App
 
 from tui.banks.controller import export_bank, import_bank
 from tui.banks.dialogs import BankDialog, ExportDialog
-from tui.banks.words import without_steps
+from tui.banks.words import exported_steps
 from tui.kit.busy import BusyDialog
 from tui.kit.services import AppServices
 
@@ -67,6 +67,7 @@ async def export_memories(screens: App[Any], app: AppServices, selected: str, tr
     wish = await screens.push_screen_wait(ExportDialog(selected, trained))
     if wish is None:
         return
-    manifest = await export_bank(app, wish)
-    left = without_steps(manifest.names, app.store.plans.steps())
-    app.notify(f"Exported {len(manifest.names)} procedures to {wish.path}. {left}".rstrip(), markup=False)
+    bank = await export_bank(app, wish)
+    meant = [name for name in app.store.plans.steps() if not wish.names or name in wish.names]
+    said = f"Exported {len(bank.procedures)} procedures to {wish.path}. {exported_steps(bank, meant)}"
+    app.notify(said.rstrip(), markup=False)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +28,7 @@ from profiles.store.banks import (
 from profiles.store.memories import IMPORTED_FROM, MemoryRecord
 from profiles.store.store import ProfileStore
 from tokmem_desk.bank.container import SUFFIX
-from tokmem_desk.bank.jsonl import BankCorrection, PairSet, probe_of
+from tokmem_desk.bank.jsonl import BankCorrection, BankPlan, PairSet, probe_of
 from tokmem_desk.bank.manifest import Manifest
 from tokmem_desk.bank.reader import OpenBank
 from tokmem_desk.bank.writer import ExportBank, ExportProcedure, write_bank
@@ -39,6 +39,7 @@ from tokmem_desk.errors import (
     NotFoundError,
     UsageError,
 )
+from tokmem_desk.plans.steps import procedures_of, read_steps
 from tokmem_desk.procedures import NONE_ROUTE, ExamplePair
 from tokmem_desk.system.disk import typed_path
 from tui.kit.progress import Progress
@@ -105,6 +106,7 @@ def prepare_export(
         calibration=probed["calibration"],
         anchors=base64.b64decode(probed["anchors"]),
         corrections=_corrections(store, memories) if with_pairs else (),
+        plans=_plans(store, memories),
         generator=_generator(),
     )
 
@@ -178,6 +180,30 @@ def _corrections(store: ProfileStore, memories: Sequence[MemoryRecord]) -> list[
         for one in store.corrections.list()
         if one.right_route in names and one.wrong_route in names
     ]
+
+
+def _plans(store: ProfileStore, memories: Sequence[MemoryRecord]) -> list[BankPlan]:
+    """Steps of exported plans, and chains between exported procedures."""
+    records = {record.name: record for record in store.procedures.list()}
+    names = [memory.procedure for memory in memories]
+    exported = {records[name].uuid for name in names}
+    present, found = store.plans.steps(), []
+    for name in names:
+        steps, called = present.get(name), store.plans.called(name)
+        if steps and not _whole(steps, called):
+            steps, called = None, {}
+        then = records[name].then_uuid if records[name].then_uuid in exported else ""
+        if steps is not None or then:
+            found.append(BankPlan(records[name].uuid, steps, called if steps else {}, then))
+    return found
+
+
+def _whole(steps: str, called: Collection[str]) -> bool:
+    """Whether steps can be read, and all that they name is known; an older program may have written others."""
+    try:
+        return {*procedures_of(read_steps(steps))} - {NONE_ROUTE} == set(called)
+    except BadInputError:
+        return False
 
 
 def _generator() -> dict[str, str]:
@@ -333,6 +359,49 @@ def overlap_sentences(checked: Mapping[str, Any], placements: Sequence[Placement
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class PlanArrival:
+    """What becomes of one plan of a bank.
+
+    Attributes:
+        name: in the profile.
+        taught: its answers are its steps.
+        missing: what its steps name and is not there.
+        renamed: procedures of the bank that are called otherwise here, by name in the bank; of a taught plan alone,
+            since the steps of others follow by themselves.
+    """
+
+    name: str
+    taught: bool
+    missing: tuple[str, ...]
+    renamed: Mapping[str, str]
+
+
+def plan_arrivals(bank: OpenBank, placements: Sequence[Placement], store: ProfileStore) -> list[PlanArrival]:
+    """What becomes of the plans of a bank that are taken in; the same before the import and after it."""
+    there = {record.uuid for record in store.procedures.list()}
+    places = {one.uuid: place for one, place in zip(bank.manifest.procedures, placements, strict=True)}
+    there |= {identity for identity, place in places.items() if place.new_name}
+    renamed = {place.name: place.new_name for place in placements if place.action == "rename"}
+    return [
+        PlanArrival(
+            places[one.procedure].new_name,
+            not one.steps,
+            tuple(name for name, identity in one.names.items() if identity not in there),
+            {} if one.steps else renamed,
+        )
+        for one in bank.plans
+        if one.steps is not None and places[one.procedure].new_name
+    ]
+
+
+def chain_arrivals(bank: OpenBank, placements: Sequence[Placement]) -> list[tuple[str, str]]:
+    """Chains that come along: a procedure, and the one that goes on with its answers, by names in the profile."""
+    names = {one.uuid: place.new_name for one, place in zip(bank.manifest.procedures, placements, strict=True)}
+    links = ((names[one.procedure], names.get(one.then, "")) for one in bank.plans)
+    return [(name, then) for name, then in links if name and then]
+
+
 def incoming(bank: OpenBank, placements: Sequence[Placement], files: Mapping[str, str] | None) -> Incoming:
     """What the store is to take in.
 
@@ -345,10 +414,12 @@ def incoming(bank: OpenBank, placements: Sequence[Placement], files: Mapping[str
     if files is None and not _trainable(bank):
         raise BadInputError(f"{bank.name} holds no pairs to train.", next_step="Ask for an export with pairs.")
     new_names = {place.name: place.new_name for place in placements if place.new_name} | {NONE_ROUTE: NONE_ROUTE}
+    plans = {one.procedure: one for one in bank.plans}
     found = []
     for one, place in zip(bank.manifest.procedures, placements, strict=True):
         if place.action == "skip":
             continue
+        does = plans.get(one.uuid, BankPlan(one.uuid))
         pairs = (bank.pairs or {}).get(one.uuid, PairSet((), ()))
         memory = None
         if files is not None:
@@ -376,6 +447,9 @@ def incoming(bank: OpenBank, placements: Sequence[Placement], files: Mapping[str
                 output_schema=one.output_schema,
                 reads_conversation=one.reads_conversation,
                 group=one.group,
+                steps=does.steps,
+                step_uuids=does.names,
+                then_uuid=does.then,
             )
         )
     corrections = [

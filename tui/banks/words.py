@@ -2,31 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from tokmem_desk.bank.jsonl import BankPlan
 from tokmem_desk.bank.manifest import BankProcedure
 from tokmem_desk.bank.reader import OpenBank
 from tokmem_desk.bank.readme import UNKNOWN_LICENCE
+from tokmem_desk.bank.writer import ExportBank
 from tokmem_desk.memory.extractor import Extractor
 from tokmem_desk.memory.input_rows import InputRows
 from tokmem_desk.memory.kv_positions import KVPositions
+from tui.banks.transfer import PlanArrival
 from tui.kit.words import size
 
 _SHOWN = 12
 
 
-def without_steps(names: Collection[str], plans: Collection[str]) -> str:
-    """What whoever exports is told of plans among them; empty where there are none.
+def exported_steps(bank: ExportBank, wanted: Collection[str]) -> str:
+    """What whoever exports is told of plans and chains; empty where there are none.
 
     Args:
-        names: of what is exported.
-        plans: names of all plans.
+        bank: that was written.
+        wanted: names of the plans that were meant to go along.
     """
-    found = ", ".join(name for name in names if name in plans)
-    if not found:
-        return ""
-    return f"Steps of plans stay here ({found}): what is exported does nothing by itself. Send them as text."
+    names = {one.uuid: one.name for one in bank.procedures}
+    said = []
+    plans = [one for one in bank.plans if one.steps is not None]
+    if plans:
+        said.append(f"Steps are inside, word for word: {', '.join(names[one.procedure] for one in plans)}.")
+    said += [
+        f"{names[one.procedure]} names {', '.join(outside)}, which {_is(outside)} not in the file."
+        for one in plans
+        if (outside := _outside(one, names))
+    ]
+    said += [f"{names[one.then]} goes on with answers of {names[one.procedure]}." for one in bank.plans if one.then]
+    sent = {names[one.procedure] for one in plans}
+    if left := [name for name in wanted if name not in sent]:
+        said.append(f"Not in the file, since they have no memory: {', '.join(left)}. Send their steps as text.")
+    return " ".join(said)
+
+
+def arrived_plans(plans: Sequence[PlanArrival], chains: Sequence[tuple[str, str]]) -> list[str]:
+    """What whoever imports is told of plans and chains, a sentence each."""
+    said = []
+    for one in plans:
+        said.append(f"{one.name} is a plan, and off until you have read its steps and switch it on.")
+        if one.missing:
+            shown = ", ".join(one.missing)
+            said.append(f"{one.name} names {shown}, which {_is(one.missing)} not here: it does nothing until then.")
+        if one.renamed:
+            shown = ", ".join(f"{old} is called {new} here" for old, new in one.renamed.items())
+            said.append(f"Answers of {one.name} may name procedures as the file does: {shown}.")
+    return said + [f"{then} goes on with answers of {name}." for name, then in chains]
+
+
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def reveals(bank: OpenBank) -> list[str]:
@@ -48,12 +80,15 @@ def reveals(bank: OpenBank) -> list[str]:
         said.append("Readers are inside: they hold the fixed words of the answers.")
     if bank.corrections:
         said.append(f"{len(bank.corrections)} corrections are inside, with the messages they are about.")
+    if any(one.steps for one in bank.plans):
+        said.append("Steps of plans are inside, word for word.")
     return said
 
 
 def bank_object(bank: OpenBank) -> dict[str, Any]:
     """The answer of ``bank inspect --json``."""
     manifest = bank.manifest
+    names = {one.uuid: one.name for one in manifest.procedures}
     return {
         "file": bank.name,
         "format": manifest.version,
@@ -72,6 +107,12 @@ def bank_object(bank: OpenBank) -> dict[str, Any]:
         "probes": len(bank.probes),
         "pairs": bank.pairs is not None,
         "corrections": len(bank.corrections),
+        "plans": [
+            {"name": names[one.procedure], "steps": one.steps, "outside": _outside(one, names)}
+            for one in bank.plans
+            if one.steps is not None
+        ],
+        "chains": [{"name": names[one.procedure], "then": names[one.then]} for one in bank.plans if one.then],
         "reveals": reveals(bank),
     }
 
@@ -95,6 +136,7 @@ def bank_facts(bank: OpenBank) -> list[tuple[str, list[str]]]:
             ],
         ),
         ("procedures", [f"{len(manifest.procedures)}", *procedures]),
+        *([("plans", _plan_lines(bank))] if bank.plans else []),
         ("reveals", reveals(bank)),
     ]
 
@@ -104,6 +146,28 @@ def bank_words(bank: OpenBank) -> str:
     return "\n".join(
         f"{heading if not at else '':<13}{line}" for heading, lines in bank_facts(bank) for at, line in enumerate(lines)
     )
+
+
+def _plan_lines(bank: OpenBank) -> list[str]:
+    """The steps of each plan, to be read before anybody says yes to them, and the chains."""
+    names = {one.uuid: one.name for one in bank.manifest.procedures}
+    lines = []
+    for one in bank.plans[:_SHOWN]:
+        if one.steps is not None:
+            lines.append(f"{names[one.procedure]}:" if one.steps else f"{names[one.procedure]}: its answers are steps")
+            lines += [f"  {line}" for line in one.steps.splitlines()]
+        if outside := _outside(one, names):
+            lines.append(f"  ({', '.join(outside)}: not in this file)")
+        if one.then:
+            lines.append(f"{names[one.procedure]} → {names[one.then]}")
+    if len(bank.plans) > _SHOWN:
+        lines.append(f"and {len(bank.plans) - _SHOWN} more")
+    return lines
+
+
+def _outside(one: BankPlan, names: Mapping[str, str]) -> list[str]:
+    """What the steps of a plan name and the bank has not."""
+    return [name for name, identity in one.names.items() if identity not in names]
 
 
 def _line(one: BankProcedure) -> str:

@@ -13,12 +13,14 @@ from tokmem_desk.bank.reader import OpenBank, open_bank
 from tokmem_desk.errors import BadInputError, ConflictError, InterruptedByUser, UsageError
 from tui.banks.transfer import (
     Verdict,
+    chain_arrivals,
     choose,
     conflicts,
     export_path,
     incoming,
     overlap_sentences,
     plan,
+    plan_arrivals,
     prepare_export,
     refusal,
     refuse_failed,
@@ -26,7 +28,7 @@ from tui.banks.transfer import (
     verdict_of,
     write_export,
 )
-from tui.banks.words import bank_object, bank_words, without_steps
+from tui.banks.words import arrived_plans, bank_object, bank_words, exported_steps
 from tui.cli.context import Context
 from tui.cli.exit_codes import ExitCode
 from tui.cli.parsing import Parser
@@ -101,8 +103,8 @@ def export(context: Context, options: argparse.Namespace) -> int:
         if options.with_pairs
         else "The example pairs are not inside, but a memory can reveal parts of what it was trained on."
     )
-    if left := without_steps(manifest.names, store.plans.steps()):
-        console.say(f"{left} tokmem-desk plan steps NAME")
+    if said := exported_steps(made, [name for name in store.plans.steps() if not names or name in names]):
+        console.say(said)
     console.result(value, "")
     return ExitCode.OK
 
@@ -203,6 +205,7 @@ def _report(
     checked: Mapping[str, Any] | None,
 ) -> None:
     console = context.console
+    plans, chains = plan_arrivals(bank, placements, context.store), chain_arrivals(bank, placements)
     entries = [{"name": one.name, "as": one.new_name or None, "action": one.action} for one in placements]
     value = {
         "file": str(options.file),
@@ -214,6 +217,8 @@ def _report(
         "probes": None if checked is None else {"run": len(checked["probes"]), "passed": len(checked["probes"])},
         "space_turned": bool(checked and checked["turned"]),
         "overlap": list((checked or {}).get("overlap") or ()),
+        "plans": [{"name": one.name, "taught": one.taught, "missing": list(one.missing)} for one in plans],
+        "chains": [{"name": name, "then": then} for name, then in chains],
     }
     for one in placements:
         if one.action != "add":
@@ -229,6 +234,10 @@ def _report(
         console.say(f"Imported {what} into {context.profile.name}. To take that back: tokmem-desk proc undo")
         if checked is not None and count:
             console.say("In doubt your own procedures go before them, until you say: tokmem-desk proc accept NAME")
+    for sentence in arrived_plans(plans, chains):
+        console.say(sentence)
+    if plans:
+        console.say("To read them: tokmem-desk plan steps NAME. To switch one on: tokmem-desk proc enable NAME")
     console.result(value, "")
 
 
