@@ -40,6 +40,7 @@ async def test_export_then_import_again(make_app: MakeApp, taught: None, tmp_pat
     file = tmp_path / "mine.tokmem"
     async with make_app().run_test(size=size) as pilot:
         app = await open_procedures(pilot)
+        app.store.plans.set_steps("mood_log", "todo_line: buy oats")
         await pilot.press("x")
         await until(pilot, lambda: isinstance(app.screen, ExportDialog))
         app.screen.query_one("#names", Input).value = "nobody"
@@ -66,10 +67,13 @@ async def test_export_then_import_again(make_app: MakeApp, taught: None, tmp_pat
         await pilot.press("enter")
         await until(pilot, lambda: "It fits the model here" in texts(app, "#verdict"))
         assert "mood_log, todo_line already" in texts(app, "#conflict-label")
-        assert "word for word" in texts(app, "#found") and app.screen.query_one("#import", Button).has_focus
+        assert "todo_line: buy oats" in texts(app, "#found") and app.screen.query_one("#import", Button).has_focus
         await pilot.press("enter")
         await until(pilot, lambda: len(rows(app)) == 4 if isinstance(app.screen, ProceduresScreen) else False)
         assert [row[0] for row in rows(app)] == ["mood_log", "mood_log-2", "todo_line", "todo_line-2"]
+        assert app.store.plans.steps()["mood_log-2"] == "todo_line = todo_line-2: buy oats"
+        assert [one.name for one in app.store.procedures.list() if not one.enabled] == ["mood_log-2"]
+        assert any("mood_log-2 is a plan, and off" in note.message for note in app._notifications)
         assert app.store.procedures.with_pairs("mood_log-2").pairs == app.store.procedures.with_pairs("mood_log").pairs
         await pilot.press("ctrl+z")
         await until(pilot, lambda: len(rows(app)) == 2)
@@ -93,7 +97,7 @@ async def test_one_is_exported_without_pairs_and_no_file_is_written_over(
         file.with_suffix(".tokmem").unlink()
         await pilot.press("ctrl+s")
         await until(pilot, lambda: file.with_suffix(".tokmem").exists())
-        await until(pilot, lambda: any("(mood_log)" in note.message for note in app._notifications))
+        await until(pilot, lambda: any("word for word: mood_log" in note.message for note in app._notifications))
         files = files_of(file.with_suffix(".tokmem").read_bytes())
         assert "pairs.jsonl" not in files and b"my sister" not in b"".join(files.values())
 
