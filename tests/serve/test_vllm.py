@@ -72,6 +72,17 @@ async def test_an_answer_that_goes_in_circles_ends(behind: Served, vllm: StandIn
     assert found["choices"][0]["finish_reason"] == "stop" and found["tokmem"]["route"] == "none"
 
 
+async def test_a_server_of_a_shorter_context_answers_in_what_is_left(served: Served) -> None:
+    async with running(StandIn(length=len(MILK) + 8 + 3)) as short:
+        server = VllmServer(short.url, FINGERPRINT)
+        served.api.link = VllmLink(served.link, server, "banks")
+        await served.ask(MILK)
+        assert short.bodies[-1]["max_tokens"] == 3
+        refused = await served.post(messages=[{"role": "user", "content": f"{MILK} and Tuesday"}])
+        assert refused.status_code == 400 and refused.json()["error"]["code"] == "context_length_exceeded"
+        await server.close()
+
+
 async def test_stop_texts_end_an_answer(behind: Served) -> None:
     found = await behind.ask("one two three four", stop=["three"])
     assert found["choices"][0]["message"]["content"] == "again: one two "

@@ -34,6 +34,7 @@ class StandIn:
         aborted: answers that nobody waited for any more.
         fault: of answers: ``memory`` (an error in the stream), ``refused`` (status 400), ``busy`` (503), ``cut`` (the
             stream ends in the middle), ``odd`` (no JSON) or ``endless``.
+        length: of its longest request.
         finish: why whole answers end.
         fingerprint: what the connector says of its model; None without a connector.
     """
@@ -42,6 +43,7 @@ class StandIn:
     fingerprint: str | None = FINGERPRINT
     fault: str = ""
     finish: str = "stop"
+    length: int = 2048
     key: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     aborted: int = 0
@@ -62,7 +64,7 @@ class StandIn:
     async def _models(self, request: Request) -> Response:
         if self.key and request.headers.get("authorization") != f"Bearer {self.key}":
             return JSONResponse({"error": "Unauthorized"}, 401)
-        return JSONResponse({"data": [{"id": MODEL, "max_model_len": 2048}]})
+        return JSONResponse({"data": [{"id": MODEL, "max_model_len": self.length}]})
 
     async def _complete(self, request: Request) -> Response:
         body = await request.json()

@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
-from tokmem_desk.errors import TokmemError
+from tokmem_desk.errors import ContextLengthError, TokmemError
 from tokmem_desk.templates.json_schema import read_schema
 from tui.engine_client.client import RequestHandle
 from tui.engine_client.link import EngineLink
@@ -107,6 +107,8 @@ class VllmLink(EngineLink):
         else:
             stopped = "cancelled"
             try:
+                await self._server.check()
+                prompt["limit"] = min(prompt["limit"], _room(prompt, self._server.length))
                 if "reading" in prompt:
                     await self._server.read(prompt["ids"], prompt["reading"], handle.stop)
                 async with aclosing(self._server.answer(_body(prompt), handle.stop)) as deltas:
@@ -121,6 +123,21 @@ class VllmLink(EngineLink):
                 pass
         timing["total"] = time.perf_counter() - began
         yield {"event": "done", "result": _result(prompt, said, stopped, timing)}
+
+
+def _room(prompt: Message, length: int) -> int:
+    """Tokens that the server has left for an answer.
+
+    Raises:
+        ContextLengthError: none.
+    """
+    room = length - len(prompt["ids"]) - int(prompt["span"])
+    if room < 1:
+        raise ContextLengthError(
+            f"The message has {len(prompt['ids']):,} tokens; the vLLM server reads {length:,}.",
+            next_step="Send a shorter one, or start it with a larger --max-model-len.",
+        )
+    return room
 
 
 def _body(prompt: Message) -> dict[str, Any]:
