@@ -128,15 +128,20 @@ class ProcedureEditing:
             host.tokmem.store.procedures.set_group(record.name, group)
             host.changed(record.name)
 
-    async def set_then(self) -> None:
-        """Choose which procedure goes on with the answers of this one."""
+    async def set_then(self, offered: str | None = None) -> None:
+        """Choose which procedure goes on with the answers of this one.
+
+        Args:
+            offered: stands in the field already; None: the present one does.
+        """
         host, line = self._host, self._host.selected
         if line is None:
             return
         store, name = host.tokmem.store, line.record.name
         others = [record.name for record in store.procedures.list() if record.name != name]
         present = store.procedures.following().get(name, "")
-        dialog = ChainDialog(name, present, others, lambda following: store.procedures.set_then(name, following))
+        shown = present if offered is None else offered
+        dialog = ChainDialog(name, shown, others, lambda following: store.procedures.set_then(name, following))
         following = await host.ask(dialog)
         if following is not None and following != present:
             host.changed(name)

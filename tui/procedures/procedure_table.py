@@ -7,6 +7,8 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.events import Click, Leave, MouseDown, MouseEvent, MouseUp
+from textual.message import Message
 
 from tui.kit.key_footer import WHERE_ROOM
 from tui.kit.keys import keyed
@@ -37,9 +39,53 @@ class ProcedureTable(NamedTable):
     ProcedureTable { height: 1fr; background: transparent; scrollbar-size-vertical: 1; scrollbar-size-horizontal: 0; }
     """
 
+    class Dropped(Message):
+        """A row was dragged onto another one.
+
+        Attributes:
+            name: of the procedure that was dragged.
+            onto: of the one that it was dropped on.
+        """
+
+        def __init__(self, name: str, onto: str) -> None:
+            super().__init__()
+            self.name, self.onto = name, onto
+
     def __init__(self, id: str | None = None) -> None:
         super().__init__(id=id, cursor_type="row", cell_padding=1)
         self._drawn: object = None
+        self._dragged: str | None = None
+        self._dropped = False
+
+    def on_mouse_down(self, event: MouseDown) -> None:
+        """Remember which row a drag would begin with."""
+        self._dragged, self._dropped = self._name_at(event), False
+
+    def on_mouse_up(self, event: MouseUp) -> None:
+        """Say where a row was dropped."""
+        dragged, self._dragged = self._dragged, None
+        onto = self._name_at(event)
+        if dragged is not None and onto is not None and dragged != onto and dragged in self.rows:
+            self._dropped = True
+            self.post_message(self.Dropped(dragged, onto))
+
+    def on_leave(self, event: Leave) -> None:
+        """A drag that leaves the table has ended."""
+        self._dragged = None
+
+    def on_click(self, event: Click) -> None:
+        """The end of a drag is no click on the row."""
+        if self._dropped:
+            self._dropped = False
+            event.prevent_default()
+            event.stop()
+
+    def _name_at(self, event: MouseEvent) -> str | None:
+        """The name of the row under the pointer; None beside the rows."""
+        row = event.style.meta.get("row", -1)
+        if event.style.meta.get("out_of_bounds", False) or not self.is_valid_row_index(row):
+            return None
+        return self.ordered_rows[row].key.value
 
     def show(self, lines: Sequence[ProcedureLine], *, narrow: bool, grouped: bool) -> None:
         """Draw the rows, those of a group together; the cursor stays on its procedure where that is still there.

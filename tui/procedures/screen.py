@@ -291,6 +291,11 @@ class ProceduresScreen(AppScreen):
         """Choose which procedure goes on with the answers of this one."""
         self.in_background(self.editing.set_then, asks=True)
 
+    def on_procedure_table_dropped(self, event: ProcedureTable.Dropped) -> None:
+        """One procedure was dragged onto another: ask whether it goes on with the answers of that one."""
+        self.query_one(ProcedureTable).select(event.onto)
+        self.in_background(partial(self.editing.set_then, event.name), asks=True)
+
     def action_plan_steps(self) -> None:
         """Make it a plan: steps over other procedures."""
         self.in_background(self.editing.set_plan_steps, asks=True)

@@ -300,6 +300,25 @@ async def test_what_goes_on_with_answers(make_app: MakeApp, taught: None) -> Non
         await until(pilot, lambda: app.store.procedures.following() == {})
 
 
+async def test_dragging_one_onto_another_asks_whether_it_follows(make_app: MakeApp, taught: None) -> None:
+    async with make_app().run_test(size=(120, 40)) as pilot:
+        app = await open_procedures(pilot)
+        first, second = [record.name for record in app.store.procedures.list()][:2]
+        table = app.screen.query_one(ProcedureTable)
+        # Below the heading, a line for each.
+        await pilot.mouse_down(table, offset=(3, 2))
+        await pilot.mouse_up(table, offset=(3, 1))
+        await until(pilot, lambda: isinstance(app.screen, ChainDialog))
+        assert app.screen.query_one(Input).value == second and app.store.procedures.following() == {}
+        await pilot.press("ctrl+s")
+        await until(pilot, lambda: app.store.procedures.following() == {first: second})
+        await until(pilot, lambda: isinstance(app.screen, ProceduresScreen))
+        await pilot.mouse_down(table, offset=(3, 1))
+        await pilot.mouse_up(table, offset=(3, 1))
+        await pilot.pause()
+        assert isinstance(app.screen, ProceduresScreen), "a click drags nothing"
+
+
 async def test_groups(make_app: MakeApp, taught: None) -> None:
     async with make_app().run_test(size=(160, 50)) as pilot:
         app = await open_procedures(pilot)
