@@ -19,7 +19,8 @@ from profiles.encryption import keyring
 from profiles.files.paths import AppPaths
 from profiles.registry.registry import ProfileRegistry
 from tests import tiny_loaded
-from tokmem_desk.errors import ContextLengthError, LockedError, NotFoundError
+from tokmem_desk.errors import BadInputError, ContextLengthError, LockedError, NotFoundError
+from tokmem_desk.memory.file import memory_from_bytes
 from tokmem_desk.procedures import ExamplePair, Procedure
 from tokmem_desk.templates.asked_form import AskedForm
 from tokmem_desk.templates.json_schema import read_schema
@@ -27,6 +28,7 @@ from tokmem_desk.templates.template import TEMPLATE_SETTING, AnswerTemplate, Par
 from tokmem_vllm.wishes import message_key, read_wish, salt
 from tui.engine import operations
 from tui.engine.engine import Engine
+from tui.engine.operations import vllm_prompt
 from tui.engine.operations.vllm_prompt import form_pattern, lark_of
 from tui.engine.request import Request
 
@@ -105,6 +107,35 @@ def test_a_memory_that_vanished_there_is_put_there_again(house: House) -> None:
     file.unlink()
     house.prompt(route="note")
     assert file.exists()
+
+
+def test_what_is_sent_belongs_to_the_memory_that_is_put_there(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another memory answers from between the route and the sending."""
+    fill = vllm_prompt._fill
+
+    def filled(*given: Any) -> None:
+        fill(*given)
+        with ProfileRegistry(house.paths) as registry, registry.open() as store:
+            house.loaded.add(store, "note", 7)
+
+    monkeypatch.setattr(vllm_prompt, "_fill", filled)
+    asked = house.prompt(route="note")
+    embeds = torch.load(io.BytesIO(base64.b64decode(asked["steered"]["embeds"])), weights_only=True)
+    (file,) = (house.banks / house.person).iterdir()
+    put = memory_from_bytes(file.read_bytes(), house.loaded.backbone, "the memory")
+    assert torch.equal(embeds[-1:], put.steering.rows)
+    assert torch.equal(put.steering.rows, house.loaded.memory("note", 7).steering.rows)
+
+
+def test_a_memory_whose_file_is_damaged_is_not_sent(house: House) -> None:
+    with ProfileRegistry(house.paths) as registry, registry.open() as store:
+        record = store.memories.active("note", house.loaded.backbone.fingerprint.digest)
+        assert record is not None
+        file = store.memories.folder / record.file
+    house.prompt(route="note")
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(BadInputError, match="memory of 'note' is not a memory file, or it is damaged"):
+        house.prompt(route="note")
 
 
 def test_plain_chat_sees_the_conversation_and_draws(house: House) -> None:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 import torch
 
 from profiles.store.memories import read_memory_file
-from profiles.store.store import ProfileStore
 from tokmem_desk.backbone.chat_format import Turn
 from tokmem_desk.backbone.conversation_cache import fit_conversation
 from tokmem_desk.errors import ContextLengthError, LockedError, NotFoundError
@@ -25,6 +24,7 @@ from tokmem_desk.generation.extraction import can_extract
 from tokmem_desk.generation.listing import listed
 from tokmem_desk.generation.pointing import pointed
 from tokmem_desk.generation.recall import Bank, Routed, recall
+from tokmem_desk.memory.file import memory_from_bytes
 from tokmem_desk.models.expectations import SMALL_BELOW
 from tokmem_desk.procedures import AUTO_ROUTE
 from tokmem_desk.templates.asked_form import AskedForm
@@ -142,7 +142,7 @@ def vllm_prompt(engine: Engine, request: Request) -> Iterator[None]:
         _fill(found, backbone, bank, routed, memory, seen, limit, asked)
         found["messages_cut"] = messages_cut_of(found["messages_cut"], entries, shown)
         if memory is not None:
-            _share(found, engine, request, backbone, routed.route, memory)
+            _share(found, engine, request, backbone, routed.route)
         elif sampling is not None:
             found["draw"] = _draw(sampling)
     request.emit("done", result=found)
@@ -237,11 +237,14 @@ def lark_of(grammar: str) -> str:
     return f"start: %json {json.dumps(first['json_schema'])}\n"
 
 
-def _share(found: VllmPrompt, engine: Engine, request: Request, backbone: Backbone, route: str, memory: Memory) -> None:
+def _share(found: VllmPrompt, engine: Engine, request: Request, backbone: Backbone, route: str) -> None:
     """Put the memory where vLLM finds it, and note both requests.
+
+    Rows and span are those of the very file that is put there: another memory may answer since the route was found.
 
     Raises:
         LockedError: what is encrypted here must not lie there as it is.
+        NotFoundError: the memory was removed since the route was found.
         TokmemError: the memory cannot be read, or the store not be written.
     """
     with engine.profile(request) as (store, _):
@@ -251,26 +254,24 @@ def _share(found: VllmPrompt, engine: Engine, request: Request, backbone: Backbo
                 "encrypted.",
                 next_step="Ask with model 'none', or serve it with tokmem-desk's own engine.",
             )
-        data, person = _file_of(store, backbone, route), store.folder.name
+        record = store.memories.active(route, backbone.fingerprint.digest)
+        if record is None:
+            raise NotFoundError(f"The memory of {route!r} was removed meanwhile.", next_step="Ask again.")
+        data, person = read_memory_file(store.files, store.memories.folder / record.file), store.folder.name
+    memory = memory_from_bytes(data, backbone, f"The memory of {route!r}")
     digest = share_memory(request.text("banks"), person, data)
     ids = found["ids"]
     wish = answering_wish(person, ids, digest, memory)
     written = io.BytesIO()
     # The backbone has all that is read of the facts.
     torch.save(answering_prompt(cast("ModelFacts", backbone), ids, memory).cpu(), written)
+    found["span"] = memory.steering.span
     found["reading"] = reading_wish(person, ids).as_params()
     found["steered"] = {
         "embeds": base64.b64encode(written.getvalue()).decode(),
         "salt": wish.salt,
         "params": wish.as_params(),
     }
-
-
-def _file_of(store: ProfileStore, backbone: Backbone, route: str) -> bytes:
-    for record in store.memories.all_active(backbone.fingerprint.digest):
-        if record.procedure == route:
-            return read_memory_file(store.files, store.memories.folder / record.file)
-    raise NotFoundError(f"The memory of {route!r} was removed meanwhile.", next_step="Ask again.")
 
 
 def _draw(sampling: Sampling) -> dict[str, Any]:
