@@ -9,6 +9,7 @@ such pairs. ``half`` 0 are the plans that settings may be chosen on, 1 those tha
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import random
 import re
@@ -27,7 +28,7 @@ from benchmarks.calls.ours import Ours
 from benchmarks.calls.scores import normalised, score_calls
 from benchmarks.methods import Context
 from benchmarks.models import load
-from benchmarks.options import Options, add_method_options, make_parser, positive, run_program, say
+from benchmarks.options import Options, add_method_options, make_parser, numbers, positive, run_program, say
 from benchmarks.peaks import peak_memory
 from benchmarks.result import Metrics, ResultFile, Run
 from tokmem_desk.generation.recall import Answer, recall
@@ -47,9 +48,11 @@ class PlanOptions(Options):
 
     Attributes:
         plans: of each depth.
+        depths: those of this part of a run; ``benchmarks.merge`` joins parts.
     """
 
     plans: int = 40
+    depths: tuple[int, ...] = DEPTHS
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +227,18 @@ def parse(arguments: Sequence[str] | None) -> PlanOptions:
     parser = make_parser("plans", __doc__)
     add_method_options(parser, ["icl", "lora", "ours"])
     parser.add_argument("--plans", type=positive, default=40, metavar="N", help="plans of each depth")
+    parser.add_argument("--depths", type=_depths, default=DEPTHS, metavar="N[,N]", help="default: 1,2,3,4,5")
     parser.add_argument("--chat", type=Path, help="taken by the data, of no use here")
     fields = vars(parser.parse_args(arguments))
     fields.pop("chat")
     return PlanOptions(**fields)
+
+
+def _depths(text: str) -> tuple[int, ...]:
+    found = numbers(text)
+    if not found or not set(found) <= set(DEPTHS):
+        raise argparse.ArgumentTypeError(f"{text} has other depths than {DEPTHS[0]} to {DEPTHS[-1]}")
+    return tuple(sorted(set(found)))
 
 
 def run(options: PlanOptions) -> None:
@@ -249,7 +260,7 @@ def run(options: PlanOptions) -> None:
     entries: list[tuple[dict[str, Any], dict[str, list[Run]]]] = []
     with ResultFile(options.out, head) as result:
         for seed in range(options.seeds):
-            tests = {depth: make_plans(data.tests[1], depth, options.plans, seed) for depth in DEPTHS}
+            tests = {depth: make_plans(data.tests[1], depth, options.plans, seed) for depth in options.depths}
             for name in options.methods:
                 for setting, scored in _measure(name, context, data, tests, seed):
                     known = next((runs for one, runs in entries if one == setting), None)
@@ -286,7 +297,8 @@ def _measure(
         ({"depth": depth, "half": half}, [one for one in answered if one[0] == depth and one[1].half == half])
         for depth in tests for half in (0, 1)
     ]  # fmt: skip
-    parts += [({"depth": "all", "half": half}, [one for one in answered if one[1].half == half]) for half in (0, 1)]
+    if set(tests) == set(DEPTHS):
+        parts += [({"depth": "all", "half": half}, [one for one in answered if one[1].half == half]) for half in (0, 1)]
     for setting, some in parts:
         if some:
             costs: Metrics = {"train_seconds": method.seconds, "query_seconds": seconds, "peak_memory_mb": peak.mb,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from benchmarks.calls.base import arguments_text
 from benchmarks.calls.data import Call, CallExample
-from benchmarks.plans import DEPTHS, TODAY, PlanExample, make_plans, measure_plans
+from benchmarks.plans import DEPTHS, TODAY, PlanExample, make_plans, measure_plans, parse
 from tokmem_desk.plans.walk import Call as Next
 from tokmem_desk.plans.walk import Checked, Finished, PlanTask, StepAnswer, walk
 
@@ -52,3 +54,12 @@ def test_figures() -> None:
     assert (scores["branches_right"], scores["branches_right_given_value"]) == (0.5, 0.5)
     ended = measure_plans([[Call("A", {"x": "9"})], []], [[], []], plans)
     assert ended["branches_right"] == 0.0 and ended["branches_right_given_value"] == 1.0
+
+
+def test_a_run_may_be_done_in_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--data", "d", "--out", "o.json"]
+    assert parse(given).depths == DEPTHS and parse([*given, "--depths", "3,1"]).depths == (1, 3)
+    for odd in ("6", "1,9", "", "x"):
+        with pytest.raises(SystemExit):
+            parse([*given, "--depths", odd])
+    assert "has other depths than 1 to 5" in capsys.readouterr().err
