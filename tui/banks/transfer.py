@@ -189,12 +189,14 @@ def _plans(store: ProfileStore, memories: Sequence[MemoryRecord]) -> list[BankPl
     exported = {records[name].uuid for name in names}
     present, found = store.plans.steps(), []
     for name in names:
-        steps, called = present.get(name), store.plans.called(name)
+        steps = present.get(name)
+        # Looked up for plans alone: it reads the list of all procedures.
+        called = store.plans.called(name) if steps else {}
         if steps and not _whole(steps, called):
             steps, called = None, {}
         then = records[name].then_uuid if records[name].then_uuid in exported else ""
         if steps is not None or then:
-            found.append(BankPlan(records[name].uuid, steps, called if steps else {}, then))
+            found.append(BankPlan(records[name].uuid, steps, called, then))
     return found
 
 
